@@ -1,0 +1,1 @@
+"""ADMM structured pruning."""

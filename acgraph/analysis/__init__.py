@@ -1,0 +1,1 @@
+"""Dependency analysis and cost: pure functions of a model, with immutable results."""

@@ -1,0 +1,1 @@
+"""Rules: how each operator turns the labels of its inputs into labels of its outputs."""

@@ -1,0 +1,1 @@
+"""Engines that run a model: PyTorch for training, ONNX Runtime for truth and time."""

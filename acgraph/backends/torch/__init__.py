@@ -1,0 +1,1 @@
+"""Run and train an imported graph in PyTorch. The only package that imports ``torch``."""

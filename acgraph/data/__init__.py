@@ -1,0 +1,1 @@
+"""Data given by a user: arrays, folders of images, callables."""

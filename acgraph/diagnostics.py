@@ -1,0 +1,48 @@
+"""Where something was found, what it was, and what to do about it."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Location:
+    """A place in a model: file, node, value, axis; whatever is known of it.
+
+    >>> str(Location(model="m.onnx", node="conv1", op_type="Conv", axis=1))
+    "m.onnx: node 'conv1' (Conv), axis 1"
+    """
+
+    model: str = ""
+    node: str = ""
+    op_type: str = ""
+    value: str = ""
+    axis: int | None = None
+
+    def __str__(self) -> str:
+        parts = []
+        if self.node:
+            parts.append(f"node '{self.node}'" + (f" ({self.op_type})" if self.op_type else ""))
+        if self.value:
+            parts.append(f"value '{self.value}'")
+        if self.axis is not None:
+            parts.append(f"axis {self.axis}")
+        place = ", ".join(parts)
+        return ": ".join(part for part in (self.model, place) if part)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Diagnostic:
+    """One line for a person: where, what, what to do.
+
+    >>> d = Diagnostic(location=Location(model="a.onnx"), message="no such file", hint="check it")
+    >>> str(d)
+    'a.onnx: no such file; check it'
+    """
+
+    message: str
+    location: Location = Location()
+    hint: str = ""
+
+    def __str__(self) -> str:
+        where = str(self.location)
+        text = f"{where}: {self.message}" if where else self.message
+        return f"{text}; {self.hint}" if self.hint else text

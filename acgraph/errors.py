@@ -1,0 +1,77 @@
+"""Errors that a user can act on; each carries its exit code and one line of text.
+
+::
+
+    AcgraphError                 exit 1
+    +-- UsageError               exit 2   the command line or the configuration
+    +-- ImportModelError                  a file that is not a usable ONNX model
+    +-- UnsupportedOpError                an operator that a backend lacks
+    +-- DataError                         data of the wrong shape, type or range
+    +-- PassError                         a pass failed
+    |   +-- PreconditionError
+    |   +-- PostconditionError
+    +-- VerifyError                       the law does not hold, or the IR is broken
+    +-- SearchError                       no plan can meet what was asked
+    +-- BackendError                      training or running failed
+    +-- OutputError                       a result cannot be written
+"""
+
+from typing import ClassVar
+
+from acgraph.diagnostics import Diagnostic, Location
+
+
+class AcgraphError(Exception):
+    """Base of all errors that are shown as one line."""
+
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, message: str, *, location: Location | None = None, hint: str = "") -> None:
+        self.diagnostic = Diagnostic(message=message, location=location or Location(), hint=hint)
+        super().__init__(str(self.diagnostic))
+
+
+class UsageError(AcgraphError):
+    """The command line or the configuration is wrong."""
+
+    exit_code = 2
+
+
+class ImportModelError(AcgraphError):
+    """The file is not a usable ONNX model."""
+
+
+class UnsupportedOpError(AcgraphError):
+    """A backend has no implementation of an operator."""
+
+
+class DataError(AcgraphError):
+    """The data has the wrong shape, type or range."""
+
+
+class PassError(AcgraphError):
+    """A pass failed."""
+
+
+class PreconditionError(PassError):
+    """A pass was asked to run on a model that it does not accept."""
+
+
+class PostconditionError(PassError):
+    """A pass left the model in a state that it promised not to."""
+
+
+class VerifyError(AcgraphError):
+    """The law does not hold, or the graph is broken."""
+
+
+class SearchError(AcgraphError):
+    """No plan can meet what was asked."""
+
+
+class BackendError(AcgraphError):
+    """Training or running a model failed."""
+
+
+class OutputError(AcgraphError):
+    """A result cannot be written."""

@@ -1,0 +1,34 @@
+"""Read, check, edit, print and write ONNX models. The only package that imports ``onnx``."""
+
+from acgraph.ir.model import Array, Model, constant_node_value, set_constant_node_value
+from acgraph.ir.onnx_io import (
+    clone_model,
+    count_params,
+    model_from_proto,
+    proto_from_model,
+    read_model,
+    read_proto,
+    write_bytes,
+    write_model,
+    write_proto,
+)
+from acgraph.ir.shapes import Facts, infer_facts, input_sizes
+
+__all__ = [
+    "Array",
+    "Facts",
+    "Model",
+    "clone_model",
+    "constant_node_value",
+    "count_params",
+    "infer_facts",
+    "input_sizes",
+    "model_from_proto",
+    "proto_from_model",
+    "read_model",
+    "read_proto",
+    "set_constant_node_value",
+    "write_bytes",
+    "write_model",
+    "write_proto",
+]

@@ -1,0 +1,91 @@
+"""The model: an onnx-graphsurgeon graph and what onnx-graphsurgeon would lose."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import onnx_graphsurgeon as gs
+
+from acgraph.diagnostics import Location
+
+Array = npt.NDArray[np.generic]
+
+
+@dataclass(slots=True)
+class Model:
+    """A mutable graph with its source and the parts kept byte for byte.
+
+    Attributes:
+        graph: The editable graph. Every node has a unique name.
+        source: What to call the model in messages, usually its path.
+        metadata: The model's ``metadata_props``.
+        originals: Nodes as they were read, for those that onnx-graphsurgeon does not carry
+            whole (subgraphs, empty list attributes, node metadata); written back untouched.
+        remarks: What import had to change, for the report.
+    """
+
+    graph: gs.Graph
+    source: str = "<memory>"
+    metadata: dict[str, str] = field(default_factory=dict)
+    originals: dict[str, onnx.NodeProto] = field(default_factory=dict)
+    remarks: list[str] = field(default_factory=list)
+
+    def location(self, node: gs.Node | None = None, **where: object) -> Location:
+        """Say where in this model something is."""
+        value = str(where.get("value", ""))
+        axis = where.get("axis")
+        return Location(
+            model=self.source,
+            node=node.name if node is not None else "",
+            op_type=node.op if node is not None else "",
+            value=value,
+            axis=axis if isinstance(axis, int) else None,
+        )
+
+    def constants(self) -> dict[str, Array]:
+        """Map the name of every constant of the top graph to its values (not a copy).
+
+        Initializers and the outputs of Constant nodes alike.
+        """
+        return dict(_constants(self.graph))
+
+
+def _constants(graph: gs.Graph) -> Iterator[tuple[str, Array]]:
+    seen: set[str] = set()
+    for node in graph.nodes:
+        if node.op == "Constant" and not node.domain and node.outputs:
+            value = constant_node_value(node)
+            if value is not None:
+                yield node.outputs[0].name, value
+        for tensor in node.inputs:
+            if isinstance(tensor, gs.Constant) and tensor.name not in seen:
+                seen.add(tensor.name)
+                yield tensor.name, tensor.values
+    for tensor in graph.outputs:
+        if isinstance(tensor, gs.Constant) and tensor.name not in seen:
+            seen.add(tensor.name)
+            yield tensor.name, tensor.values
+
+
+def constant_node_value(node: gs.Node) -> Array | None:
+    """Return the array of a Constant node, or None where it holds no dense numbers."""
+    for key, dtype in (
+        ("value_float", np.float32),
+        ("value_floats", np.float32),
+        ("value_int", np.int64),
+        ("value_ints", np.int64),
+    ):
+        if key in node.attrs:
+            return np.asarray(node.attrs[key], dtype=dtype)
+    value = node.attrs.get("value")
+    if isinstance(value, gs.Constant):
+        return np.asarray(value.values)
+    return None
+
+
+def set_constant_node_value(node: gs.Node, value: Array) -> None:
+    """Replace the array of a Constant node."""
+    node.attrs.clear()
+    node.attrs["value"] = gs.Constant(f"{node.name}/value", np.ascontiguousarray(value))

@@ -1,0 +1,281 @@
+"""Read and write ONNX files: checked, named, atomic."""
+
+import contextlib
+import os
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnx.checker
+import onnx.inliner
+import onnx_graphsurgeon as gs
+from google.protobuf.message import DecodeError
+
+from acgraph.diagnostics import Location
+from acgraph.errors import ImportModelError, OutputError
+from acgraph.ir.model import Model
+
+#: Above this, a model is written with its weights in a file beside it (protobuf's limit is 2 GiB).
+EXTERNAL_BYTES = 2**31 - 2**20
+
+
+def read_model(path: str | os.PathLike[str]) -> Model:
+    """Read an ONNX file, or standard input for ``-``.
+
+    Raises:
+        ImportModelError: there is no such file, or it is not a valid ONNX model.
+    """
+    return model_from_proto(read_proto(path), source=os.fspath(path))
+
+
+def read_proto(path: str | os.PathLike[str]) -> onnx.ModelProto:
+    """Read and check an ONNX file, weights in files beside it included."""
+    name = os.fspath(path)
+    where = Location(model=name)
+    try:
+        if name == "-":
+            proto = onnx.load_model_from_string(sys.stdin.buffer.read())
+        else:
+            if not Path(name).is_file():
+                raise ImportModelError(
+                    "is a folder, not a file" if Path(name).is_dir() else "no such file",
+                    location=where,
+                    hint="give the path of an .onnx file",
+                )
+            proto = onnx.load(name)
+    except DecodeError as error:
+        raise ImportModelError(
+            "not an ONNX file, or cut short", location=where, hint="export or copy it again"
+        ) from error
+    except (onnx.checker.ValidationError, OSError) as error:
+        raise ImportModelError(
+            f"cannot be read: {_first_line(error)}", location=where, hint="check the file"
+        ) from error
+    _check(proto, where)
+    return proto
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0].rstrip(".") if lines else type(error).__name__
+
+
+def _check(proto: onnx.ModelProto, where: Location) -> None:
+    if not proto.HasField("graph") or not proto.opset_import:
+        raise ImportModelError(
+            "not an ONNX file, or cut short", location=where, hint="export or copy it again"
+        )
+    if not proto.graph.node:
+        raise ImportModelError("the graph has no nodes", location=where, hint="export it again")
+    if proto.ByteSize() >= EXTERNAL_BYTES:
+        return  # the checker wants a file for models of this size; ONNX Runtime checks them
+    try:
+        onnx.checker.check_model(proto)
+    except onnx.checker.ValidationError as error:
+        raise ImportModelError(
+            f"not a valid ONNX model: {_first_line(error)}", location=where, hint="export it again"
+        ) from error
+
+
+def model_from_proto(proto: onnx.ModelProto, source: str = "<memory>") -> Model:
+    """Make a model of a proto: functions inlined, nodes named. The proto may be shared, not kept.
+
+    Initializers that are also graph inputs become plain constants, which is noted in ``remarks``.
+    """
+    if proto.functions:
+        proto = onnx.inliner.inline_local_functions(proto)
+    remarks = []
+    initializers = {t.name for t in proto.graph.initializer}
+    doubled = [i.name for i in proto.graph.input if i.name in initializers]
+    if doubled:
+        kept = [i for i in proto.graph.input if i.name not in initializers]
+        copy = onnx.ModelProto()
+        copy.CopyFrom(proto)
+        del copy.graph.input[:]
+        copy.graph.input.extend(kept)
+        copy.ir_version = max(copy.ir_version, 4)
+        proto = copy
+        remarks.append(f"{len(doubled)} initializers were also graph inputs; now constants only")
+    graph = gs.import_onnx(proto)
+    originals = {}
+    taken = {node.name for node in graph.nodes if node.name}
+    seen: set[str] = set()
+    for index, (node, raw) in enumerate(zip(graph.nodes, proto.graph.node, strict=True)):
+        if not node.name or node.name in seen:
+            node.name = _fresh(node.name or f"{node.op}_{index}", taken)
+            taken.add(node.name)
+        seen.add(node.name)
+        if _is_special(raw):
+            kept_node = onnx.NodeProto()
+            kept_node.CopyFrom(raw)
+            originals[node.name] = kept_node
+    metadata = {prop.key: prop.value for prop in proto.metadata_props}
+    return Model(
+        graph=graph, source=source, metadata=metadata, originals=originals, remarks=remarks
+    )
+
+
+def _fresh(stem: str, taken: set[str]) -> str:
+    if stem not in taken:
+        return stem
+    number = 2
+    while f"{stem}_{number}" in taken:
+        number += 1
+    return f"{stem}_{number}"
+
+
+def _is_special(node: onnx.NodeProto) -> bool:
+    """Say whether onnx-graphsurgeon would lose something of this node."""
+    if node.metadata_props or node.doc_string or node.domain not in ("", "ai.onnx"):
+        return True
+    kinds = onnx.AttributeProto
+    for attribute in node.attribute:
+        if attribute.type in (kinds.GRAPH, kinds.GRAPHS, kinds.SPARSE_TENSOR, kinds.TYPE_PROTO):
+            return True
+        if attribute.type in (kinds.INTS, kinds.FLOATS, kinds.STRINGS, kinds.TENSORS) and not (
+            attribute.ints or attribute.floats or attribute.strings or attribute.tensors
+        ):
+            return True
+    return False
+
+
+def proto_from_model(model: Model) -> onnx.ModelProto:
+    """Make a proto of a model; ``metadata_props`` and special nodes come back as they were."""
+    proto = gs.export_onnx(model.graph, do_type_check=False)
+    for node in proto.graph.node:
+        original = model.originals.get(node.name)
+        if original is not None and original.op_type == node.op_type:
+            del node.attribute[:]
+            node.attribute.extend(original.attribute)
+            node.doc_string = original.doc_string
+            del node.metadata_props[:]
+            node.metadata_props.extend(original.metadata_props)
+    del proto.metadata_props[:]
+    for key, value in model.metadata.items():
+        proto.metadata_props.add(key=key, value=value)
+    return proto
+
+
+def clone_model(model: Model) -> Model:
+    """Copy a model; constants are shared until they are replaced (never written in place)."""
+    tensors = model.graph.tensors()
+    graph = model.graph.copy({}) if not tensors else model.graph.copy()
+    return Model(
+        graph=graph,
+        source=model.source,
+        metadata=dict(model.metadata),
+        originals=dict(model.originals),
+        remarks=list(model.remarks),
+    )
+
+
+def write_model(model: Model, path: str | os.PathLike[str]) -> int:
+    """Write a model whole or not at all; return the bytes written.
+
+    Above 2 GiB the weights go to ``NAME.data`` beside it.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    return write_proto(proto_from_model(model), path)
+
+
+def write_proto(proto: onnx.ModelProto, path: str | os.PathLike[str]) -> int:
+    """Write a proto whole or not at all, to standard output for ``-``; return the bytes."""
+    name = os.fspath(path)
+    if name == "-":
+        data = proto.SerializeToString(deterministic=True)
+        sys.stdout.buffer.write(data)
+        return len(data)
+    if proto.ByteSize() >= EXTERNAL_BYTES:
+        return _write_external(proto, Path(name))
+    data = proto.SerializeToString(deterministic=True)
+    write_bytes(data, name)
+    return len(data)
+
+
+def _write_external(proto: onnx.ModelProto, target: Path) -> int:
+    data_name = target.name + ".data"
+    with contextlib.suppress(FileNotFoundError):
+        (target.parent / data_name).unlink()
+    try:
+        onnx.save_model(
+            proto, str(target), save_as_external_data=True, location=data_name, size_threshold=1024
+        )
+    except OSError as error:
+        raise OutputError(
+            f"cannot be written: {error.strerror}", location=Location(model=str(target))
+        ) from error
+    return target.stat().st_size + (target.parent / data_name).stat().st_size
+
+
+def write_bytes(data: bytes, path: str | os.PathLike[str]) -> None:
+    """Write a file whole or not at all: to a temporary neighbour, then renamed.
+
+    Raises:
+        OutputError: the folder is missing or cannot be written to.
+    """
+    target = Path(path)
+    where = Location(model=str(target))
+    temporary: str | None = None
+    try:
+        handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+        umask = os.umask(0)
+        os.umask(umask)
+        os.chmod(temporary, 0o666 & ~umask)  # noqa: PTH101
+        os.replace(temporary, target)  # noqa: PTH105
+        temporary = None
+    except OSError as error:
+        raise OutputError(
+            f"cannot be written: {error.strerror or error}",
+            location=where,
+            hint="choose another place with -o",
+        ) from error
+    finally:
+        if temporary is not None:
+            Path(temporary).unlink(missing_ok=True)
+
+
+def count_params(proto: onnx.ModelProto) -> int:
+    """Count the elements of every constant tensor of a proto, index tensors and subgraphs included.
+
+    This is what a reader of the file would count: initializers, sparse initializers (values and
+    indices) and the tensors of Constant nodes.
+    """
+    return _count_graph(proto.graph) + sum(
+        _count_nodes(function.node) for function in proto.functions
+    )
+
+
+def _count_graph(graph: onnx.GraphProto) -> int:
+    dense = sum(int(np.prod(t.dims, dtype=np.int64)) for t in graph.initializer)
+    sparse = sum(
+        int(np.prod(t.values.dims, dtype=np.int64)) + int(np.prod(t.indices.dims, dtype=np.int64))
+        for t in graph.sparse_initializer
+    )
+    return dense + sparse + _count_nodes(graph.node)
+
+
+def _count_nodes(nodes: "list[onnx.NodeProto]") -> int:
+    total = 0
+    for node in nodes:
+        for attribute in node.attribute:
+            if node.op_type == "Constant" and not node.domain:
+                total += _count_constant(attribute)
+            if attribute.type == onnx.AttributeProto.GRAPH:
+                total += _count_graph(attribute.g)
+            total += sum(_count_graph(graph) for graph in attribute.graphs)
+    return total
+
+
+def _count_constant(attribute: onnx.AttributeProto) -> int:
+    name = attribute.name
+    if name == "value":
+        return int(np.prod(attribute.t.dims, dtype=np.int64))
+    if name in ("value_int", "value_float", "value_string"):
+        return 1
+    return len(attribute.ints) + len(attribute.floats) + len(attribute.strings)

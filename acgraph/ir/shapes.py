@@ -1,0 +1,228 @@
+"""Shapes, types and constant values of every tensor, in one forward walk.
+
+The graph is *concretised*: unknown sizes of its inputs get numbers, so that shape arithmetic
+(Shape, Gather, Concat into Reshape) can be evaluated as it goes. ``onnx.shape_inference`` on the
+whole graph leaves hundreds of tensors unknown where that arithmetic decides a shape; the walk
+asks onnx's own per-operator inference, node by node, with the values known so far.
+"""
+
+import contextlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import onnx
+import onnx.defs
+import onnx.helper
+import onnx.numpy_helper
+import onnx.shape_inference
+import onnx_graphsurgeon as gs
+
+from acgraph.ir.fold import evaluate_node
+from acgraph.ir.model import Array, Model, constant_node_value
+
+#: Values larger than this are not evaluated: they are weights or masks, not shapes.
+MAX_VALUE_ELEMENTS = 1 << 16
+#: Values up to this are shown to onnx's shape inference (sizes, pads, scales).
+MAX_DATA_ELEMENTS = 1 << 10
+#: What unknown sizes become: the batch, then any other axis, by rank of the input.
+DEFAULT_BATCH = 1
+DEFAULT_IMAGE = 224
+DEFAULT_OTHER = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What is known of the tensors of a concretised graph, by name.
+
+    Attributes:
+        shapes: Sizes; a tensor whose shape could not be found is absent.
+        dtypes: onnx ``TensorProto.DataType`` numbers.
+        values: Values of small tensors that do not depend on the data (weights excluded).
+        dynamic: Names in ``values`` that hold only for the chosen input sizes.
+        unknown: Tensors without a shape, in graph order.
+    """
+
+    shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    dtypes: dict[str, int] = field(default_factory=dict)
+    values: dict[str, Array] = field(default_factory=dict)
+    dynamic: set[str] = field(default_factory=set)
+    unknown: list[str] = field(default_factory=list)
+
+
+def input_sizes(
+    model: Model, dims: Mapping[str, int] | None = None, batch: int = DEFAULT_BATCH
+) -> dict[str, tuple[int, ...]]:
+    """Choose a size for every axis of every graph input.
+
+    Args:
+        model: The model.
+        dims: Sizes by the symbolic name of the axis, or by ``"input:axis"``.
+        batch: Size of an unknown axis 0.
+    """
+    dims = dims or {}
+    sizes: dict[str, tuple[int, ...]] = {}
+    for tensor in model.graph.inputs:
+        if tensor.shape is None:
+            continue
+        shape = []
+        for axis, size in enumerate(tensor.shape):
+            if isinstance(size, int) and size > 0:
+                shape.append(size)
+                continue
+            other = DEFAULT_IMAGE if len(tensor.shape) == 4 and axis >= 2 else DEFAULT_OTHER
+            default = batch if axis == 0 else other
+            named = dims.get(str(size), default)
+            shape.append(int(dims.get(f"{tensor.name}:{axis}", named)))
+        sizes[tensor.name] = tuple(shape)
+    return sizes
+
+
+def infer_facts(
+    model: Model, dims: Mapping[str, int] | None = None, batch: int = DEFAULT_BATCH
+) -> Facts:
+    """Walk the top graph once and collect its facts."""
+    walk = _Walk(model)
+    for tensor in model.graph.inputs:
+        walk.add_input(tensor, input_sizes(model, dims, batch).get(tensor.name))
+    for node in model.graph.nodes:
+        walk.visit(node)
+    return walk.facts
+
+
+class _Walk:
+    def __init__(self, model: Model) -> None:
+        self.facts = Facts()
+        self._model = model
+        proto = onnx.ModelProto()
+        proto.ir_version = model.graph.ir_version or 8
+        self._opsets = {"": model.graph.opset}
+        for entry in model.graph.import_domains or []:
+            self._opsets[entry.domain] = entry.version
+        self._imports = [onnx.helper.make_opsetid(d, v) for d, v in self._opsets.items()]
+        self._types: dict[str, onnx.TypeProto] = {}
+        self._symbolic: set[str] = set()
+        self._ir_version = proto.ir_version
+
+    def add_input(self, tensor: gs.Tensor, shape: tuple[int, ...] | None) -> None:
+        if tensor.dtype is None or shape is None:
+            self.facts.unknown.append(tensor.name)
+            return
+        self._record(tensor.name, onnx.helper.make_tensor_type_proto(_elem(tensor), shape))
+        declared = tensor.shape or ()
+        if any(not isinstance(size, int) or size <= 0 for size in declared):
+            self._symbolic.add(tensor.name)
+
+    def _record(self, name: str, kind: onnx.TypeProto) -> None:
+        self._types[name] = kind
+        if not kind.HasField("tensor_type"):
+            return
+        self.facts.dtypes[name] = kind.tensor_type.elem_type
+        if kind.tensor_type.HasField("shape"):
+            dims = kind.tensor_type.shape.dim
+            if all(dim.HasField("dim_value") for dim in dims):
+                self.facts.shapes[name] = tuple(dim.dim_value for dim in dims)
+
+    def _record_array(self, name: str, value: Array, *, dynamic: bool = False) -> None:
+        elem = onnx.helper.np_dtype_to_tensor_dtype(value.dtype)
+        self._record(name, onnx.helper.make_tensor_type_proto(elem, value.shape))
+        if value.size <= MAX_VALUE_ELEMENTS:
+            self.facts.values[name] = value
+            if dynamic:
+                self.facts.dynamic.add(name)
+
+    def _add_constant(self, tensor: gs.Constant) -> None:
+        if tensor.name in self._types:
+            return
+        shape = tuple(tensor.shape)
+        self._record(tensor.name, onnx.helper.make_tensor_type_proto(_elem(tensor), shape))
+        if int(np.prod(shape, dtype=np.int64)) <= MAX_VALUE_ELEMENTS:
+            with contextlib.suppress(TypeError, ValueError):  # types that numpy has no form for
+                self.facts.values[tensor.name] = np.asarray(tensor.values)
+
+    def visit(self, node: gs.Node) -> None:
+        for tensor in node.inputs:
+            if isinstance(tensor, gs.Constant):
+                self._add_constant(tensor)
+        if node.op == "Constant":
+            value = constant_node_value(node)
+            if value is not None:
+                self._record_array(node.outputs[0].name, value)
+                return
+        if not self._evaluate(node):
+            self._infer(node)
+        self.facts.unknown.extend(
+            t.name for t in node.outputs if t.name and t.name not in self.facts.shapes
+        )
+
+    def _evaluate(self, node: gs.Node) -> bool:
+        """Compute the outputs of a node whose inputs are known values, or of Shape and Size."""
+        names = [t.name for t in node.inputs]
+        facts = self.facts
+        if node.domain not in (None, "", "ai.onnx") or not names:
+            return False
+        if node.op in ("Shape", "Size"):
+            shape = facts.shapes.get(names[0])
+            if shape is None:
+                return False
+            start = int(node.attrs.get("start", 0))
+            end = node.attrs.get("end")
+            part = np.array(shape[start:end] if node.op == "Shape" else np.prod(shape), np.int64)
+            self._record_array(node.outputs[0].name, part, dynamic=self._is_symbolic(names[0]))
+            return True
+        if not all(name in facts.values for name in names if name):
+            return False
+        arrays = [facts.values[name] if name else None for name in names]
+        outputs = evaluate_node(node, arrays, self._opsets[""], MAX_VALUE_ELEMENTS)
+        if outputs is None:
+            return False
+        dynamic = any(name in facts.dynamic for name in names)
+        for tensor, value in zip(node.outputs, outputs, strict=False):
+            if tensor.name:
+                self._record_array(tensor.name, value, dynamic=dynamic)
+        return True
+
+    def _is_symbolic(self, name: str) -> bool:
+        return bool(self._symbolic)
+
+    def _infer(self, node: gs.Node) -> None:
+        domain = "" if node.domain in (None, "", "ai.onnx") else node.domain
+        version = self._opsets.get(domain)
+        if version is None or not onnx.defs.has(node.op, version, domain):
+            return
+        schema = onnx.defs.get_schema(node.op, version, domain)
+        proto = self._node_proto(node)
+        types = {t.name: self._types[t.name] for t in node.inputs if t.name in self._types}
+        data = {
+            t.name: onnx.numpy_helper.from_array(self.facts.values[t.name], t.name)
+            for t in node.inputs
+            if t.name in self.facts.values and self.facts.values[t.name].size <= MAX_DATA_ELEMENTS
+        }
+        try:
+            found = onnx.shape_inference.infer_node_outputs(
+                schema, proto, types, data, opset_imports=self._imports, ir_version=self._ir_version
+            )
+        except (onnx.shape_inference.InferenceError, RuntimeError, ValueError):
+            return  # the outputs are counted in ``unknown``, and whoever needs them fences them
+        for name, kind in found.items():
+            self._record(name, kind)
+
+    def _node_proto(self, node: gs.Node) -> onnx.NodeProto:
+        original = self._model.originals.get(node.name)
+        if original is not None and original.op_type == node.op:
+            return original
+        return node_to_proto(node)
+
+
+def _elem(tensor: gs.Tensor) -> int:
+    dtype = tensor.dtype
+    if isinstance(dtype, int):
+        return dtype
+    return int(onnx.helper.np_dtype_to_tensor_dtype(np.dtype(dtype)))
+
+
+def node_to_proto(node: gs.Node) -> onnx.NodeProto:
+    """Make a NodeProto of an onnx-graphsurgeon node."""
+    from onnx_graphsurgeon.exporters.onnx_exporter import OnnxExporter
+
+    return OnnxExporter.export_node(node)

@@ -1,0 +1,1 @@
+"""Plans, masks and projections: what to remove, in numpy."""

@@ -1,0 +1,1 @@
+"""The report: JSON, tables and a page."""

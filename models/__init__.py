@@ -1,0 +1,1 @@
+"""Networks that the project builds itself, and the trained one of the demo."""
