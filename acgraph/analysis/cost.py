@@ -1,0 +1,114 @@
+"""What a model costs: params, MACs, bytes; of the whole and layer by layer."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from acgraph.analysis.layers import layers
+from acgraph.analysis.macs import node_macs
+from acgraph.ir import (
+    Facts,
+    Model,
+    count_params,
+    infer_facts,
+    model_from_proto,
+    proto_from_model,
+    read_proto,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cost:
+    """The cost of a model.
+
+    Attributes:
+        params: Elements of all constant tensors in the file, index tensors included.
+        macs: Multiply-accumulates of one forward pass, of the nodes that are known.
+        bytes: Size of the file.
+        unknown: Names of the nodes whose MACs could not be found, in graph order; where there
+            are any, ``macs`` is a lower bound.
+    """
+
+    params: int
+    macs: int
+    bytes: int
+    unknown: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerCost:
+    """The cost of one layer.
+
+    Attributes:
+        name: Name of the node.
+        op_type: Its operator.
+        filters: Rows of its GEMM matrix.
+        columns: Columns of it.
+        params: Elements of its weight and bias. A constant that two layers share counts for both.
+        macs: Multiply-accumulates, None where a shape is unknown.
+    """
+
+    name: str
+    op_type: str
+    filters: int
+    columns: int
+    params: int
+    macs: int | None
+
+
+def model_cost(
+    model: Model, *, dims: Mapping[str, int] | None = None, facts: Facts | None = None
+) -> Cost:
+    """Count what a model in memory costs, as the file that ``write_model`` makes of it.
+
+    Args:
+        model: The model.
+        dims: Sizes of dynamic axes, as for ``infer_facts``; the batch is 1 where it is dynamic.
+        facts: The facts of the model where they are known already.
+    """
+    proto = proto_from_model(model)
+    macs, unknown = _macs(model, facts if facts is not None else infer_facts(model, dims))
+    return Cost(params=count_params(proto), macs=macs, bytes=proto.ByteSize(), unknown=unknown)
+
+
+def file_cost(path: str | os.PathLike[str], *, dims: Mapping[str, int] | None = None) -> Cost:
+    """Count what an ONNX file costs, constants that nobody reads included.
+
+    Raises:
+        ImportModelError: there is no such file, or it is not a valid ONNX model.
+    """
+    proto = read_proto(path)
+    model = model_from_proto(proto, source=os.fspath(path))
+    macs, unknown = _macs(model, infer_facts(model, dims))
+    # Weights kept in files beside the model are part of it: they were read into the proto.
+    on_disk = 0 if os.fspath(path) == "-" else Path(path).stat().st_size
+    size = max(proto.ByteSize(), on_disk)
+    return Cost(params=count_params(proto), macs=macs, bytes=size, unknown=unknown)
+
+
+def macs_by_node(model: Model, facts: Facts) -> dict[str, int | None]:
+    """Map every node to its multiply-accumulates, None where they are unknown."""
+    return {node.name: node_macs(node, facts) for node in model.graph.nodes}
+
+
+def layer_costs(model: Model, facts: Facts) -> list[LayerCost]:
+    """Count the cost of every layer, in graph order."""
+    macs = macs_by_node(model, facts)
+    return [
+        LayerCost(
+            name=layer.name,
+            op_type=layer.op_type,
+            filters=layer.filters,
+            columns=layer.columns,
+            params=layer.size + layer.bias_size,
+            macs=macs[layer.name],
+        )
+        for layer in layers(model, facts)
+    ]
+
+
+def _macs(model: Model, facts: Facts) -> tuple[int, tuple[str, ...]]:
+    counted = macs_by_node(model, facts)
+    unknown = tuple(name for name, macs in counted.items() if macs is None)
+    return sum(macs for macs in counted.values() if macs is not None), unknown

@@ -1,0 +1,173 @@
+"""Multiply-accumulates of one node, from the shapes of its tensors.
+
+Only products that are summed are counted: convolutions, matrix products, attention, recurrence.
+Elementwise arithmetic, normalisation and pooling are not, as in the literature's "MACs".
+"""
+
+import math
+import re
+from collections.abc import Callable
+
+import onnx_graphsurgeon as gs
+
+from acgraph.ir import Facts
+
+Shape = tuple[int, ...]
+_Rule = Callable[[gs.Node, Facts], int | None]
+
+#: Domains whose operators are all known here, counted or costless.
+_STANDARD = frozenset([None, "", "ai.onnx"])
+
+
+def node_macs(node: gs.Node, facts: Facts) -> int | None:
+    """Count the multiply-accumulates of a node; None where they cannot be known.
+
+    Unknown are: counted operators with an unknown shape, operators of custom domains, and
+    control flow around counted operators (how often it runs depends on the data).
+    """
+    if node.domain not in _STANDARD:
+        return None
+    rule = _RULES.get(node.op)
+    if rule is not None:
+        return rule(node, facts)
+    return None if _hides_products(node) else 0
+
+
+def _hides_products(node: gs.Node) -> bool:
+    graphs = [value for value in node.attrs.values() if isinstance(value, gs.Graph)]
+    return any(
+        inner.op in _RULES or inner.domain not in _STANDARD or _hides_products(inner)
+        for graph in graphs
+        for inner in graph.nodes
+    )
+
+
+def _shape(node: gs.Node, index: int, facts: Facts) -> Shape | None:
+    if index >= len(node.inputs) or not node.inputs[index].name:
+        return None
+    return facts.shapes.get(node.inputs[index].name)
+
+
+def _output(node: gs.Node, facts: Facts) -> Shape | None:
+    return facts.shapes.get(node.outputs[0].name)
+
+
+def _conv(weight: int) -> _Rule:
+    def rule(node: gs.Node, facts: Facts) -> int | None:
+        kernel, out = _shape(node, weight, facts), _output(node, facts)
+        if kernel is None or out is None:
+            return None
+        return math.prod(out) * math.prod(kernel[1:])
+
+    return rule
+
+
+def _conv_transpose(node: gs.Node, facts: Facts) -> int | None:
+    x, kernel = _shape(node, 0, facts), _shape(node, 1, facts)
+    if x is None or kernel is None:
+        return None
+    return math.prod(x) * math.prod(kernel[1:])
+
+
+def _gemm(node: gs.Node, facts: Facts) -> int | None:
+    a, out = _shape(node, 0, facts), _output(node, facts)
+    if a is None or out is None:
+        return None
+    return math.prod(out) * a[0 if node.attrs.get("transA", 0) else 1]
+
+
+def _matmul(left: int) -> _Rule:
+    def rule(node: gs.Node, facts: Facts) -> int | None:
+        a, out = _shape(node, left, facts), _output(node, facts)
+        return None if a is None or out is None else math.prod(out) * a[-1]
+
+    return rule
+
+
+def _recurrent(node: gs.Node, facts: Facts) -> int | None:
+    # X [time, batch, in] (either order), W [directions, gates * hidden, in], R likewise.
+    x, w, r = (_shape(node, index, facts) for index in range(3))
+    if x is None or w is None or r is None:
+        return None
+    return x[0] * x[1] * (math.prod(w) + math.prod(r))
+
+
+def _attention(node: gs.Node, facts: Facts) -> int | None:
+    """Count Q K^T and P V of ``ai.onnx`` Attention, 3-D or 4-D, cached keys included."""
+    q, k, v = (_shape(node, index, facts) for index in range(3))
+    past = _shape(node, 4, facts)
+    if q is None or k is None or v is None or (past is None and _has_input(node, 4)):
+        return None
+    keys = k[-2] + (past[-2] if past is not None else 0)
+    if len(q) == 4:
+        heads, q_size, v_size = q[1], q[3], v[3]
+    else:
+        heads, kv_heads = node.attrs.get("q_num_heads"), node.attrs.get("kv_num_heads")
+        if heads is None or kv_heads is None:
+            return None
+        q_size, v_size = q[2] // heads, v[2] // kv_heads
+    return int(q[0] * heads * q[-2] * keys * (q_size + v_size))
+
+
+def _has_input(node: gs.Node, index: int) -> bool:
+    return index < len(node.inputs) and bool(node.inputs[index].name)
+
+
+def _einsum(node: gs.Node, facts: Facts) -> int | None:
+    """Count pairwise contractions from left to right; a product without a sum is elementwise."""
+    shapes = [_shape(node, index, facts) for index in range(len(node.inputs))]
+    equation = str(node.attrs["equation"]).replace(" ", "")
+    left, _, right = equation.partition("->")
+    terms = left.split(",")
+    sizes: dict[str, int] = {}
+    expanded = []
+    for term, shape in zip(terms, shapes, strict=True):
+        if shape is None:
+            return None
+        letters = _letters(term, len(shape))
+        expanded.append(letters)
+        for letter, size in zip(letters, shape, strict=True):
+            sizes[letter] = max(size, sizes.get(letter, 1))
+    if "->" in equation:
+        kept = set(re.findall("[A-Za-z]", right))
+        kept |= {letter for letter in sizes if letter.isdigit() and "..." in right}
+    else:
+        kept = {letter for letter in sizes if left.count(letter) == 1 or letter.isdigit()}
+    return _contract(expanded, kept, sizes)
+
+
+def _contract(terms: list[list[str]], kept: set[str], sizes: dict[str, int]) -> int:
+    total = 0
+    current = set(terms[0])
+    for index, term in enumerate(terms[1:], start=1):
+        together = current | set(term)
+        needed = kept.union(*terms[index + 1 :])
+        if together - needed:
+            total += math.prod(sizes[letter] for letter in together)
+        current = together & needed
+    return total
+
+
+def _letters(term: str, rank: int) -> list[str]:
+    """Spell out the axes of one operand; those of an ellipsis are numbered from the right."""
+    before, dots, after = term.partition("...")
+    hidden = rank - len(before) - len(after) if dots else 0
+    return [*before, *(str(number) for number in range(hidden - 1, -1, -1)), *after]
+
+
+_RULES: dict[str, _Rule] = {
+    "Attention": _attention,
+    "Conv": _conv(1),
+    "ConvInteger": _conv(1),
+    "ConvTranspose": _conv_transpose,
+    "DeformConv": _conv(1),
+    "Einsum": _einsum,
+    "GRU": _recurrent,
+    "Gemm": _gemm,
+    "LSTM": _recurrent,
+    "MatMul": _matmul(0),
+    "MatMulInteger": _matmul(0),
+    "QLinearConv": _conv(3),
+    "QLinearMatMul": _matmul(0),
+    "RNN": _recurrent,
+}
