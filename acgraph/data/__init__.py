@@ -1,1 +1,34 @@
-"""Data given by a user: arrays, folders of images, callables."""
+"""What ``--data`` means: numbered examples, checked against the network that they are for."""
+
+from acgraph.data.checks import InputSpec, check_label_range
+from acgraph.data.dataset import (
+    Array,
+    ArrayDataset,
+    Dataset,
+    Indices,
+    Labels,
+    Subset,
+    iterate_batches,
+    split,
+    spread_indices,
+)
+from acgraph.data.folder import FolderDataset
+from acgraph.data.load import load_dataset
+from acgraph.data.pixels import Pixels
+
+__all__ = [
+    "Array",
+    "ArrayDataset",
+    "Dataset",
+    "FolderDataset",
+    "Indices",
+    "InputSpec",
+    "Labels",
+    "Pixels",
+    "Subset",
+    "check_label_range",
+    "iterate_batches",
+    "load_dataset",
+    "split",
+    "spread_indices",
+]

@@ -1,0 +1,123 @@
+"""``package.module:callable``: data that a user's own Python makes."""
+
+import importlib
+import re
+import sys
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from acgraph.data.dataset import Array, Dataset
+from acgraph.diagnostics import Location
+from acgraph.errors import DataError
+
+_SPEC = re.compile(r"^[A-Za-z_][\w.]*:[A-Za-z_][\w.]*$")
+#: What an iterable may yield in all; an endless one must not fill the memory.
+MAX_BYTES = 1 << 34
+
+
+def is_callable_spec(spec: str) -> bool:
+    """Tell whether a data specification names a Python callable."""
+    return _SPEC.match(spec) is not None
+
+
+def call_spec(spec: str, rank: int) -> Dataset | tuple[Array, Array | None]:
+    """Call what a specification names and collect what it yields.
+
+    Args:
+        spec: ``package.module:callable``; the working folder is searched too.
+        rank: Rank of the network's input, batch axis included: it tells a batch from a sample.
+
+    Returns:
+        A Dataset where the callable returns one, otherwise ``x [N, ...]`` and ``y [N]`` or None.
+    """
+    where = Location(model=spec)
+    function = _resolve(spec, where)
+    try:
+        result = function()
+        if isinstance(result, Dataset):
+            return result
+        return _collect(result, rank, where)
+    except DataError:
+        raise
+    except Exception as error:
+        # Whatever the user's code raises is a fault of the data; the cause is chained.
+        raise DataError(
+            f"failed with {type(error).__name__}: {error}",
+            location=where,
+            hint="run it on its own, or see --debug",
+        ) from error
+
+
+def _resolve(spec: str, where: Location) -> Callable[[], Any]:
+    module_name, _, attribute = spec.partition(":")
+    folder = str(Path.cwd())
+    sys.path.insert(0, folder)
+    try:
+        target: Any = importlib.import_module(module_name)
+        for part in attribute.split("."):
+            target = getattr(target, part)
+    except (ImportError, AttributeError) as error:
+        raise DataError(
+            f"cannot be imported: {error}",
+            location=where,
+            hint="write package.module:callable, importable from here",
+        ) from error
+    finally:
+        sys.path.remove(folder)
+    if not callable(target):
+        raise DataError(
+            f"is a {type(target).__name__}, not a callable",
+            location=where,
+            hint="name a function that returns an iterable of (x, y) or of x",
+        )
+    result: Callable[[], Any] = target
+    return result
+
+
+def _collect(items: Iterable[Any], rank: int, where: Location) -> tuple[Array, Array | None]:
+    xs: list[Array] = []
+    ys: list[Array] = []
+    total_bytes = 0
+    for number, item in enumerate(items):
+        x, y = _as_batch(item, rank, number, where)
+        xs.append(x)
+        if y is not None:
+            ys.append(y)
+        total_bytes += x.nbytes
+        if total_bytes > MAX_BYTES:
+            raise DataError(
+                f"yields more than {MAX_BYTES >> 30} GiB",
+                location=where,
+                hint="yield less, or return an acgraph.data.Dataset, which is read as needed",
+            )
+    if not xs:
+        raise DataError("yields nothing", location=where, hint="yield at least one example")
+    if ys and len(ys) != len(xs):
+        raise DataError(
+            f"labels only {len(ys)} of {len(xs)} items", location=where, hint="label all or none"
+        )
+    if len({(x.shape[1:], x.dtype) for x in xs}) > 1:
+        raise DataError(
+            "yields examples of different shapes or types",
+            location=where,
+            hint="bring them to the shape that the network takes",
+        )
+    return np.concatenate(xs), np.concatenate(ys) if ys else None
+
+
+def _as_batch(item: Any, rank: int, number: int, where: Location) -> tuple[Array, Array | None]:
+    labelled = isinstance(item, tuple | list) and len(item) == 2
+    x = np.asarray(item[0] if labelled else item)
+    y = np.asarray(item[1]) if labelled else None
+    if x.ndim == rank:
+        return x, None if y is None else np.atleast_1d(y)
+    if x.ndim == rank - 1:
+        return x[None], None if y is None else y.reshape(1, *y.shape)
+    raise DataError(
+        f"item {number} has x of shape {list(x.shape)}, the model takes rank {rank} with the batch",
+        location=where,
+        hint="yield (x, y) or x, as batches or as single examples",
+    )

@@ -1,0 +1,122 @@
+"""Everything that can be wrong with data, said in one line each, in one place."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple, TypeGuard
+
+import numpy as np
+import numpy.typing as npt
+
+from acgraph.data.dataset import Array, Labels
+from acgraph.diagnostics import Location
+from acgraph.errors import DataError
+
+#: Elements looked at at once for NaN and infinity, to bound the memory of the check.
+_CHUNK = 1 << 24
+
+
+class InputSpec(NamedTuple):
+    """One input of a network.
+
+    Attributes:
+        name: Its name in the graph.
+        shape: Sizes; anything but a positive int is an axis of any size. Axis 0 is the batch.
+        dtype: Element type.
+    """
+
+    name: str
+    shape: Sequence[int | str | None]
+    dtype: npt.DTypeLike
+
+
+def format_shape(shape: Sequence[int | str | None]) -> str:
+    """Write a shape with its batch axis open.
+
+    >>> format_shape((1, 3, 32, "width"))
+    '[N, 3, 32, width]'
+    """
+    rest = [str(s) if s not in (None, -1, 0, "") else "?" for s in shape[1:]]
+    return "[" + ", ".join(["N", *rest]) + "]"
+
+
+def is_fixed(size: int | str | None) -> TypeGuard[int]:
+    """Tell whether an axis has one size."""
+    return isinstance(size, int) and size > 0
+
+
+def check_shape(shape: Sequence[int], spec: InputSpec, where: Location, what: str = "x") -> None:
+    """Check the shape of a batch in the network's own layout."""
+    same_rank = len(shape) == len(spec.shape)
+    pairs = zip(shape[1:], spec.shape[1:], strict=False)
+    if same_rank and all(not is_fixed(want) or have == want for have, want in pairs):
+        return
+    raise DataError(
+        f"{what} is {format_shape(tuple(shape))}, but input '{spec.name}' of the model takes "
+        f"{format_shape(spec.shape)}",
+        location=where,
+        hint="convert the data, or name the right arrays",
+    )
+
+
+def check_finite(x: Array, where: Location) -> None:
+    """Check that floats hold no NaN and no infinity."""
+    if not np.issubdtype(x.dtype, np.floating):
+        return
+    step = max(1, _CHUNK // max(1, x[:1].size))
+    for start in range(0, len(x), step):
+        bad = ~np.isfinite(x[start : start + step])
+        if bad.any():
+            row = start + int(np.argwhere(bad)[0][0])
+            raise DataError(
+                f"x holds {int(bad.sum())} NaN or infinite values, the first in example {row}",
+                location=where,
+                hint="remove or repair those examples",
+            )
+
+
+def check_count(count: int, where: Location) -> None:
+    """Check that there is data at all."""
+    if count == 0:
+        raise DataError("holds no examples", location=where, hint="give at least one")
+
+
+def check_labels(labels: Array, count: int, classes: int | None, where: Location) -> Labels:
+    """Check labels and return them as ``int64 [N]``.
+
+    Args:
+        labels: Class numbers ``[N]`` or ``[N, 1]``.
+        count: How many examples there are.
+        classes: How many classes the network tells apart; None where it is not known.
+        where: What to name in the message.
+
+    Raises:
+        DataError: the wrong shape, type, number or range.
+    """
+    y = labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
+    if y.ndim != 1 or not np.issubdtype(y.dtype, np.integer):
+        raise DataError(
+            f"y is {labels.dtype} {list(labels.shape)}, class numbers [N] are needed",
+            location=where,
+            hint="give one integer for each example",
+        )
+    if len(y) != count:
+        raise DataError(
+            f"x has {count} examples, y has {len(y)}",
+            location=where,
+            hint="give one label for each example",
+        )
+    check_label_range(y, classes, where)
+    return y.astype(np.int64)
+
+
+def check_label_range(
+    y: npt.NDArray[np.integer[Any]], classes: int | None, where: Location
+) -> None:
+    """Check that labels number the classes of the network from 0."""
+    low, high = int(y.min()), int(y.max())
+    if low < 0 or (classes is not None and high >= classes):
+        top = "" if classes is None else f" to {classes - 1}"
+        raise DataError(
+            f"labels run from {low} to {high}, but the model's classes are 0{top}",
+            location=where,
+            hint="number the classes from 0 in the order of the model's outputs",
+        )

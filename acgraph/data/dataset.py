@@ -1,0 +1,178 @@
+"""What training and measuring see of the data: numbered examples, read a batch at a time."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from acgraph.data.pixels import Pixels
+from acgraph.diagnostics import Location
+from acgraph.errors import DataError
+
+Array = npt.NDArray[Any]
+Labels = npt.NDArray[np.int64]
+Indices = npt.NDArray[np.int64]
+#: How the network's input is laid out; empty where it is not an image.
+Layout = Literal["NCHW", "NHWC", ""]
+
+
+class Dataset(ABC):
+    """Numbered examples of one network input.
+
+    Attributes:
+        name: What the user called the data, for messages.
+        layout: Layout of the images that :meth:`batch` returns; empty where they are no images.
+        class_names: Names of the classes by number, where the data has them.
+    """
+
+    name: str = "<data>"
+    layout: Layout = ""
+    class_names: tuple[str, ...] = ()
+
+    @property
+    def is_image(self) -> bool:
+        """True where examples are pictures, which may be cropped and mirrored."""
+        return bool(self.layout)
+
+    @property
+    @abstractmethod
+    def labels(self) -> Labels | None:
+        """Class number of every example ``[N]``, or None where there are none."""
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    @abstractmethod
+    def batch(self, indices: Indices) -> tuple[Array, Labels | None]:
+        """Return examples exactly as the network takes them, and their labels.
+
+        Args:
+            indices: Which examples, ``int64 [n]``.
+
+        Returns:
+            ``x [n, ...]``, a new array in the dtype of the network's input, and ``y int64 [n]``.
+        """
+
+
+class ArrayDataset(Dataset):
+    """Examples held in memory; uint8 images stay uint8 and are normalised batch by batch."""
+
+    def __init__(
+        self,
+        x: Array,
+        labels: Labels | None = None,
+        *,
+        pixels: Pixels | None = None,
+        layout: Layout = "",
+        dtype: npt.DTypeLike = np.float32,
+        name: str = "<arrays>",
+    ) -> None:
+        """Hold arrays.
+
+        Args:
+            x: What the network takes, or uint8 ``[N, H, W, C]`` together with ``pixels``.
+            labels: ``int64 [N]``.
+            pixels: How uint8 images become the network's input.
+            layout: Layout of the images a batch returns; that of ``pixels`` where it is given.
+            dtype: Element type of the network's input.
+            name: For messages.
+        """
+        self._x = x
+        self._labels = labels
+        self._pixels = pixels
+        self._dtype = np.dtype(dtype)
+        self.layout = pixels.layout if pixels is not None else layout
+        self.name = name
+
+    @property
+    def labels(self) -> Labels | None:
+        """Class number of every example."""
+        return self._labels
+
+    def __len__(self) -> int:
+        return len(self._x)
+
+    def batch(self, indices: Indices) -> tuple[Array, Labels | None]:
+        """Gather and normalise."""
+        x = self._x[indices]
+        if self._pixels is not None:
+            x = self._pixels.apply(x)
+        y = None if self._labels is None else self._labels[indices]
+        return x.astype(self._dtype, copy=False), y
+
+
+class Subset(Dataset):
+    """Some examples of another dataset, in a given order."""
+
+    def __init__(self, dataset: Dataset, indices: Indices) -> None:
+        self._dataset = dataset
+        self._indices = np.asarray(indices, np.int64)
+        self.name = dataset.name
+        self.layout = dataset.layout
+        self.class_names = dataset.class_names
+
+    @property
+    def labels(self) -> Labels | None:
+        """Class number of every example."""
+        labels = self._dataset.labels
+        return None if labels is None else labels[self._indices]
+
+    def __len__(self) -> int:
+        return len(self._indices)
+
+    def batch(self, indices: Indices) -> tuple[Array, Labels | None]:
+        """Read from the dataset underneath."""
+        return self._dataset.batch(self._indices[indices])
+
+
+def split(
+    dataset: Dataset, first: int | float, second: int | float, *, seed: int = 0
+) -> tuple[Subset, Subset]:
+    """Draw two disjoint random parts.
+
+    Args:
+        dataset: What to split.
+        first: Size of the first part: a count (int), or a share of the whole (float in (0, 1)).
+        second: Size of the second part, likewise.
+        seed: The draw; the same seed gives the same parts.
+
+    Raises:
+        DataError: a part would be empty, or both together exceed the dataset.
+    """
+    total = len(dataset)
+    sizes = [round(p * total) if isinstance(p, float) else p for p in (first, second)]
+    if min(sizes) < 1 or sum(sizes) > total:
+        raise DataError(
+            f"{total} examples cannot be split into {first} and {second}",
+            location=Location(model=dataset.name),
+            hint="give counts, or shares, of at least one example each that fit together",
+        )
+    order = np.random.default_rng(seed).permutation(total).astype(np.int64)
+    return (
+        Subset(dataset, order[: sizes[0]]),
+        Subset(dataset, order[sizes[0] : sizes[0] + sizes[1]]),
+    )
+
+
+def spread_indices(total: int, limit: int | None = None) -> Indices:
+    """Number up to ``limit`` of ``total`` examples, evenly spaced.
+
+    Data sorted by class stays balanced this way; its first examples would be one class.
+
+    >>> spread_indices(10, 4).tolist()
+    [0, 2, 5, 7]
+    """
+    if limit is None or limit >= total:
+        return np.arange(total, dtype=np.int64)
+    return np.arange(limit, dtype=np.int64) * total // limit
+
+
+def iterate_batches(
+    dataset: Dataset, batch_size: int, limit: int | None = None
+) -> Iterator[tuple[Array, Labels | None]]:
+    """Read all examples, or ``limit`` evenly spaced ones, in order."""
+    indices = spread_indices(len(dataset), limit)
+    for start in range(0, len(indices), batch_size):
+        yield dataset.batch(indices[start : start + batch_size])

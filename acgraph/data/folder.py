@@ -1,0 +1,102 @@
+"""A folder of class folders of images, decoded when they are needed."""
+
+import logging
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from acgraph.data.dataset import Array, Dataset, Indices, Labels
+from acgraph.data.pixels import Pixels
+from acgraph.diagnostics import Location
+from acgraph.errors import DataError
+
+log = logging.getLogger(__name__)
+
+_SUFFIXES = frozenset([".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".ppm", ".tif", ".tiff"])
+_MODES = {1: "L", 3: "RGB", 4: "RGBA"}
+
+
+class FolderDataset(Dataset):
+    """Images under one folder a class; classes are numbered in the order of their names.
+
+    An image is scaled so that it just covers the network's input, and its centre is taken.
+    """
+
+    def __init__(self, path: Path, size: tuple[int, int], pixels: Pixels) -> None:
+        """List the images.
+
+        Args:
+            path: The folder of class folders.
+            size: Height and width that images are brought to.
+            pixels: The normalisation; the number of its means is the number of channels.
+
+        Raises:
+            DataError: no class folder, no image, or a number of channels that no image has.
+        """
+        self.name = str(path)
+        self.layout = pixels.layout
+        self._size = size
+        self._pixels = pixels
+        self._where = Location(model=self.name)
+        if len(pixels.mean) not in _MODES:
+            raise DataError(
+                f"images have 1, 3 or 4 channels, the model takes {len(pixels.mean)}",
+                location=self._where,
+                hint="give the data as an .npz file",
+            )
+        self._mode = _MODES[len(pixels.mean)]
+        folders = sorted(p for p in path.iterdir() if p.is_dir() and not p.name.startswith("."))
+        self.class_names = tuple(folder.name for folder in folders)
+        files = [_images(folder) for folder in folders]
+        self._files = [file for group in files for file in group]
+        if not self._files:
+            raise DataError(
+                "holds no images in class folders",
+                location=self._where,
+                hint="lay it out as FOLDER/CLASS/IMAGE.png",
+            )
+        for folder, group in zip(folders, files, strict=True):
+            if not group:
+                log.warning("%s: class folder '%s' holds no images", path, folder.name)
+        counts = [len(group) for group in files]
+        self._labels = np.repeat(np.arange(len(folders), dtype=np.int64), counts)
+        workers = min(8, os.cpu_count() or 1)
+        self._pool = ThreadPoolExecutor(workers, thread_name_prefix="acgraph-decode")
+
+    @property
+    def labels(self) -> Labels:
+        """Class number of every image."""
+        return self._labels
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+    def batch(self, indices: Indices) -> tuple[Array, Labels]:
+        """Decode, resize and normalise.
+
+        Raises:
+            DataError: a file is not an image; it is named.
+        """
+        images = list(self._pool.map(self._decode, (self._files[i] for i in indices)))
+        return self._pixels.apply(np.stack(images)), self._labels[indices]
+
+    def _decode(self, file: Path) -> Array:
+        height, width = self._size
+        try:
+            with Image.open(file) as image:
+                turned = ImageOps.exif_transpose(image).convert(self._mode)
+                fitted = ImageOps.fit(turned, (width, height), Image.Resampling.BILINEAR)
+        except (UnidentifiedImageError, OSError, SyntaxError) as error:
+            raise DataError(
+                "not a readable image",
+                location=Location(model=str(file)),
+                hint="remove or repair it",
+            ) from error
+        return np.asarray(fitted, np.uint8).reshape(height, width, len(self._pixels.mean))
+
+
+def _images(folder: Path) -> list[Path]:
+    return sorted(p for p in folder.rglob("*") if p.suffix.lower() in _SUFFIXES and p.is_file())
