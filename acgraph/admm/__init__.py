@@ -1,1 +1,8 @@
-"""ADMM structured pruning."""
+"""ADMM structured pruning, in numpy and callables: it never sees a backend."""
+
+from acgraph.admm.config import AdmmConfig
+from acgraph.admm.residuals import Residual
+from acgraph.admm.solver import AdmmResult, layer_scales, run_admm
+from acgraph.admm.state import AdmmState
+
+__all__ = ["AdmmConfig", "AdmmResult", "AdmmState", "Residual", "layer_scales", "run_admm"]

@@ -1,1 +1,21 @@
-"""Search for per-family filter and column rates; knows no backend, only a callable."""
+"""Search over rates and thresholds, in numpy and callables: it never sees a backend."""
+
+from acgraph.search.annealing import AnnealConfig
+from acgraph.search.budget import project_to_budget
+from acgraph.search.methods import Method, search
+from acgraph.search.problem import Evaluation, Knob, Point, Problem, SearchResult
+from acgraph.search.purify import PurifyResult, purify_search
+
+__all__ = [
+    "AnnealConfig",
+    "Evaluation",
+    "Knob",
+    "Method",
+    "Point",
+    "Problem",
+    "PurifyResult",
+    "SearchResult",
+    "project_to_budget",
+    "purify_search",
+    "search",
+]

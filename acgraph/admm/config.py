@@ -1,0 +1,44 @@
+"""What an ADMM run was asked to do."""
+
+import math
+from dataclasses import dataclass
+
+from acgraph.errors import UsageError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AdmmConfig:
+    """Schedule of a run: the letters are the paper's.
+
+    How long and how fast the W step trains is the business of the ``minimise`` callable.
+
+    Attributes:
+        rho: Penalty of the first update, positive. 1e-3 in the authors' CIFAR template.
+        rho_growth: Factor of rho after each update, at least 1. 1.3 in the same template.
+        rho_max: Rho grows no further than this.
+        updates: The most updates of Z and U, at least 1.
+        tolerance: A run has converged once primal and dual residual, both relative to the norm
+            of the weights, are at most this. 0: only an exact fixed point stops it early.
+    """
+
+    rho: float = 1e-3
+    rho_growth: float = 1.3
+    rho_max: float = math.inf
+    updates: int = 10
+    tolerance: float = 1e-3
+
+    def __post_init__(self) -> None:
+        checks = (
+            (0.0 < self.rho < math.inf, f"rho must be positive, not {self.rho:g}"),
+            (self.rho_growth >= 1.0, f"rho growth must be at least 1, not {self.rho_growth:g}"),
+            (self.rho_max >= self.rho, f"the greatest rho, {self.rho_max:g}, is below the first"),
+            (self.updates >= 1, f"ADMM needs at least 1 update, not {self.updates}"),
+            (self.tolerance >= 0.0, f"a tolerance is not negative, as {self.tolerance:g} is"),
+        )
+        for is_met, message in checks:
+            if not is_met:
+                raise UsageError(message)
+
+    def rho_at(self, update: int) -> float:
+        """Rho of an update, counted from 0: ``min(rho * growth ** update, rho_max)``."""
+        return min(self.rho * self.rho_growth**update, self.rho_max)

@@ -1,0 +1,255 @@
+"""Euclidean projections onto structured sparsity: the Z step of ADMM, and the hard mask.
+
+The nearest array with at most k non-zero groups keeps the k groups of largest L2 norm and zeroes
+the rest. Exactly k are kept: of equal norms, the lowest index wins. Nothing is changed in place.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from acgraph.analysis.families import Family
+from acgraph.pruning.importance import (
+    BOTH,
+    FILTERS,
+    FloatArray,
+    Weights,
+    column_norms,
+    member_powers,
+    members_in,
+)
+
+BoolArray = npt.NDArray[np.bool_]
+Array = npt.NDArray[Any]
+Order = Literal["columns-first", "filters-first", "best"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetCut:
+    """Keep this many coupled sets of a family.
+
+    Attributes:
+        family: Where to cut.
+        keep: How many sets stay, from 0 to ``family.size``.
+        roles: The members whose slices are measured and zeroed.
+    """
+
+    family: Family
+    keep: int
+    roles: tuple[str, ...] = FILTERS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ColumnCut:
+    """Keep this many columns of one layer's weight.
+
+    Attributes:
+        tensor: Name of the weight, ``[O, I/group, *kernel]``.
+        keep: How many columns stay, from 0 to ``I/group * prod(kernel)``.
+        pattern: Which choices of columns are allowed, see ``acgraph.pruning.patterns``.
+        multiple: The pattern's granularity.
+    """
+
+    tensor: str
+    keep: int
+    pattern: str = "free"
+    multiple: int = 1
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Projected:
+    """What a projection kept.
+
+    Attributes:
+        sets: Keep-flags per family, ``bool [family.size]``.
+        columns: Keep-flags per weight, ``bool [I/group, *kernel]``.
+        weights: New arrays for all weights given; those that nothing cuts are copies.
+        distance: Euclidean distance to the given weights, scaled as they were compared.
+    """
+
+    sets: dict[str, BoolArray]
+    columns: dict[str, BoolArray]
+    weights: dict[str, Array]
+    distance: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Constraint:
+    """All cuts of a model together: the set S of the ADMM problem.
+
+    Choosing filters and columns at once is a hard selection problem; one after the other is not
+    exact. ``"best"`` does both orders and takes the nearer result, so it is never worse than
+    either. Each single kind of cut is an exact projection.
+
+    Attributes:
+        sets: At most one cut a family.
+        columns: At most one cut a weight.
+        order: Columns before filters (the authors' own), the other way round, or the better.
+    """
+
+    sets: tuple[SetCut, ...] = ()
+    columns: tuple[ColumnCut, ...] = ()
+    order: Order = "best"
+
+    def project(self, weights: Weights, scales: Mapping[str, float] | None = None) -> Projected:
+        """Project the weights onto the constraint.
+
+        Args:
+            weights: By name; not changed.
+            scales: Positive factor of each weight's squared distance: the per-layer rho of ADMM.
+                It matters where one coupled set lies on several weights. All 1 by default.
+
+        Raises:
+            ValueError: Where a count is out of range or a weight is not finite.
+        """
+        factors = {name: float((scales or {}).get(name, 1.0)) for name in weights}
+        if not self.sets or not self.columns or self.order == "filters-first":
+            return self._project(weights, factors, filters_first=True)
+        columns_first = self._project(weights, factors, filters_first=False)
+        if self.order == "columns-first":
+            return columns_first
+        filters_first = self._project(weights, factors, filters_first=True)
+        return min(columns_first, filters_first, key=lambda projected: projected.distance)
+
+    def __call__(self, weights: Weights) -> dict[str, Array]:
+        """The projected weights alone, with all scales 1."""
+        return self.project(weights).weights
+
+    def _project(
+        self, weights: Weights, scales: Mapping[str, float], *, filters_first: bool
+    ) -> Projected:
+        current: dict[str, Array] = {name: np.array(value) for name, value in weights.items()}
+        sets: dict[str, BoolArray] = {}
+        columns: dict[str, BoolArray] = {}
+        for stage in ("sets", "columns") if filters_first else ("columns", "sets"):
+            if stage == "sets":
+                current = self._cut_sets(current, scales, sets)
+            else:
+                current = self._cut_columns(current, columns)
+        distance = weighted_distance(weights, current, scales)
+        return Projected(sets=sets, columns=columns, weights=current, distance=distance)
+
+    def _cut_sets(
+        self, weights: dict[str, Array], scales: Mapping[str, float], masks: dict[str, BoolArray]
+    ) -> dict[str, Array]:
+        current = weights
+        for cut in self.sets:
+            mask = set_mask(cut.family, current, cut.keep, roles=cut.roles, scales=scales)
+            masks[cut.family.name] = mask
+            current = current | zero_sets(cut.family, current, mask, roles=cut.roles)
+        return current
+
+    def _cut_columns(
+        self, weights: dict[str, Array], masks: dict[str, BoolArray]
+    ) -> dict[str, Array]:
+        current = dict(weights)
+        for cut in self.columns:
+            weight = current[cut.tensor]
+            mask = column_mask(weight, cut.keep, pattern=cut.pattern, multiple=cut.multiple)
+            masks[cut.tensor] = mask
+            current[cut.tensor] = zero_columns(weight, mask)
+        return current
+
+
+def top_mask(norms: FloatArray, keep: int) -> BoolArray:
+    """Keep-flags of the ``keep`` largest norms; exactly that many, ties to the lowest index.
+
+    >>> top_mask(np.array([1.0, 2.0, 2.0, 2.0]), 2).tolist()
+    [False, True, True, False]
+
+    Raises:
+        ValueError: Where ``keep`` is out of range or a norm is not finite.
+    """
+    if not 0 <= keep <= norms.size:
+        raise ValueError(f"cannot keep {keep} of {norms.size}")
+    if not np.isfinite(norms).all():
+        raise ValueError("cannot rank norms that are not finite")
+    mask = np.zeros(norms.size, dtype=np.bool_)
+    mask[np.argsort(-norms.ravel(), kind="stable")[:keep]] = True
+    return mask.reshape(norms.shape)
+
+
+def set_norms(
+    family: Family,
+    weights: Weights,
+    *,
+    roles: tuple[str, ...] = FILTERS,
+    scales: Mapping[str, float] | None = None,
+) -> FloatArray:
+    """L2 norm of every coupled set over all its slices together, ``float64 [family.size]``.
+
+    Exact where no weight is cut along two of its axes; there the crossing counts twice.
+
+    Raises:
+        ValueError: Where no member of the family is among the weights.
+    """
+    total = np.zeros(family.size)
+    for member in members_in(family, weights, roles):
+        scale = 1.0 if scales is None else scales.get(member.tensor, 1.0)
+        total += scale * member_powers(member, family.size, weights, 2.0)
+    return np.sqrt(total)
+
+
+def set_mask(
+    family: Family,
+    weights: Weights,
+    keep: int,
+    *,
+    roles: tuple[str, ...] = FILTERS,
+    scales: Mapping[str, float] | None = None,
+) -> BoolArray:
+    """Keep-flags of the ``keep`` coupled sets of largest joint norm, ``bool [family.size]``."""
+    return top_mask(set_norms(family, weights, roles=roles, scales=scales), keep)
+
+
+def column_mask(weight: Array, keep: int, *, pattern: str = "free", multiple: int = 1) -> BoolArray:
+    """Keep-flags of ``keep`` columns, ``bool [I/group, *kernel]``, under a pattern."""
+    if pattern == "free" and multiple == 1:
+        return top_mask(column_norms(weight), keep)
+    # Late, because the patterns rank columns with this module.
+    from acgraph.pruning.patterns import project_columns
+
+    return project_columns(weight, keep, pattern, multiple)
+
+
+def input_channel_mask(weight: Array, keep: int) -> BoolArray:
+    """Keep-flags of the ``keep`` input channels of largest norm, whole: ``bool [I/group]``."""
+    norms = column_norms(weight)
+    return top_mask(np.sqrt((norms**2).reshape(norms.shape[0], -1).sum(axis=1)), keep)
+
+
+def zero_sets(
+    family: Family, weights: Weights, mask: BoolArray, *, roles: tuple[str, ...] = BOTH
+) -> dict[str, Array]:
+    """Copies of the weights that the family cuts, with the sets zeroed whose flag is off."""
+    current: dict[str, Array] = {}
+    for member in members_in(family, weights, roles):
+        array = current.get(member.tensor, weights[member.tensor])
+        gone = (member.sets >= 0) & ~mask[member.sets]
+        shape = [1] * array.ndim
+        shape[member.axis] = -1
+        current[member.tensor] = np.where(gone.reshape(shape), array.dtype.type(0), array)
+    return current
+
+
+def zero_columns(weight: Array, mask: BoolArray) -> Array:
+    """A copy of the weight with the columns zeroed whose flag is off.
+
+    Args:
+        weight: ``[O, I/group, *kernel]``.
+        mask: ``bool [I/group, *kernel]``, or ``bool [I/group]`` for whole channels.
+    """
+    trailing = (1,) * (weight.ndim - 1 - mask.ndim)
+    return np.where(mask.reshape(1, *mask.shape, *trailing), weight, weight.dtype.type(0))
+
+
+def weighted_distance(a: Weights, b: Weights, scales: Mapping[str, float]) -> float:
+    """``sqrt(sum_i scale_i * ||a_i - b_i||^2)`` over the weights of ``a``."""
+    total = 0.0
+    for name, value in a.items():
+        gap = np.subtract(value, b[name], dtype=np.float64).ravel()
+        total += scales.get(name, 1.0) * float(gap @ gap)
+    return float(np.sqrt(total))

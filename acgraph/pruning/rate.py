@@ -1,0 +1,92 @@
+"""The one way to say how much smaller: before / after, at least 1, printed ``30x``."""
+
+import math
+import re
+from dataclasses import dataclass
+from typing import Self
+
+from acgraph.errors import UsageError
+
+MAX_RATE = 1e6
+"""Rates above this are refused: no network has a million useless weights to each useful one."""
+
+_NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Rate:
+    """Size before / size after.
+
+    >>> str(Rate.parse("30x")), Rate(4.0).sparsity
+    ('30x', 0.75)
+
+    Attributes:
+        value: Between 1 (nothing removed) and ``MAX_RATE``.
+
+    Raises:
+        UsageError: Where ``value`` is outside of that or not a number.
+    """
+
+    value: float
+
+    def __post_init__(self) -> None:
+        if not math.isfinite(self.value):
+            raise UsageError(f"a rate must be a finite number, not {self.value}")
+        if self.value < 1.0:
+            raise UsageError(
+                f"a rate is before / after and at least 1, not {self.value:g}",
+                hint="say 2x to keep one half",
+            )
+        if self.value > MAX_RATE:
+            raise UsageError(f"a rate of {self.value:g} is above the limit of {MAX_RATE:,.0f}x")
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read ``30x``, ``2.5x`` or ``30``.
+
+        Raises:
+            UsageError: Where the text is anything else.
+        """
+        number = text.strip().lower().removesuffix("x").rstrip()
+        if not _NUMBER.fullmatch(number):
+            raise UsageError(
+                f"'{text}' is not a rate", hint="say a number of at least 1, as in 30x"
+            )
+        return cls(float(number))
+
+    @classmethod
+    def from_sparsity(cls, sparsity: float) -> Self:
+        """The rate that removes this share of the whole: ``1 / (1 - sparsity)``.
+
+        Raises:
+            UsageError: Where the share is not in [0, 1).
+        """
+        if not 0.0 <= sparsity < 1.0:
+            raise UsageError(
+                f"a sparsity is the removed share, from 0 to below 1, not {sparsity:g}"
+            )
+        return cls(1.0 / (1.0 - sparsity))
+
+    @classmethod
+    def between(cls, before: float, after: float) -> Self:
+        """The rate from one size to another, both positive; growth is not a rate.
+
+        Raises:
+            UsageError: Where ``after`` is not positive or above ``before``.
+        """
+        if after <= 0.0:
+            raise UsageError(f"no rate leads from {before:g} to {after:g}")
+        return cls(before / after)
+
+    @property
+    def sparsity(self) -> float:
+        """The removed share, in [0, 1): ``1 - 1 / rate``."""
+        return 1.0 - self.kept
+
+    @property
+    def kept(self) -> float:
+        """The kept share, in (0, 1]: ``1 / rate``."""
+        return 1.0 / self.value
+
+    def __str__(self) -> str:
+        return f"{self.value:.2f}".rstrip("0").rstrip(".") + "x"

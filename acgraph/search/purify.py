@@ -1,0 +1,168 @@
+"""Purification as a search: the largest removal that the score survives."""
+
+import logging
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from acgraph.errors import SearchError, UsageError
+
+FloatArray = npt.NDArray[np.float64]
+Counts = tuple[int, ...]
+"""Removed units of every knob: its least important ones."""
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PurifyResult:
+    """What can go.
+
+    Attributes:
+        removed: How many of each knob's least important units.
+        score: Of that removal; at least the floor unless nothing is removed.
+        threshold: Importance below which all went, before single knobs were taken further.
+        history: Every evaluated removal with its score, in order.
+    """
+
+    removed: Counts
+    score: float
+    threshold: float
+    history: tuple[tuple[Counts, float], ...]
+
+    @property
+    def evaluations(self) -> int:
+        """How many removals were evaluated."""
+        return len(self.history)
+
+
+def purify_search(
+    importances: Sequence[npt.NDArray[Any]],
+    evaluate: Callable[[Counts], float],
+    *,
+    floor: float,
+    candidates: Sequence[float] | None = None,
+    limits: Sequence[int] | None = None,
+    gains: Sequence[float] | None = None,
+    evaluations: int = 32,
+) -> PurifyResult:
+    """Find how much can be removed while the score stays at or above a floor.
+
+    One threshold for all knobs first, by bisection; then, with what is left of the evaluations,
+    each knob further on its own, by half of what it has left while that passes, then by a
+    quarter, and so on, those that gain most first. Deterministic; every removal returned was itself
+    evaluated.
+
+    Args:
+        importances: One array per knob, one number per unit, relative so that they compare
+            between knobs (a norm over the mean norm of its layer, say). Any order.
+        evaluate: Score of a removal, higher is better.
+        floor: The least score to accept.
+        candidates: The thresholds to try; all distinct importances by default.
+        limits: The most that may go of each knob; all but one unit by default.
+        gains: What removing one unit of each knob saves; 1 by default.
+        evaluations: The most evaluations, at least 1: the first is of removing nothing.
+
+    Raises:
+        UsageError: Where there is no evaluation allowed.
+        SearchError: Where the arguments do not fit each other or a score is not finite.
+    """
+    if evaluations < 1:
+        raise UsageError(f"purification needs at least 1 evaluation, not {evaluations}")
+    rising = [np.sort(np.asarray(values, dtype=np.float64).ravel()) for values in importances]
+    caps = [max(values.size - 1, 0) for values in rising] if limits is None else list(limits)
+    worth = [1.0] * len(rising) if gains is None else list(gains)
+    if not len(rising) == len(caps) == len(worth):
+        raise SearchError("purification: importances, limits and gains must be one per knob")
+    trial = _Trial(evaluate, floor, evaluations)
+    nothing = (0,) * len(rising)
+    if not trial.passes(nothing):
+        return trial.result(nothing, 0.0)
+    thresholds = _thresholds(rising, candidates)
+    threshold, removed = _bisect(trial, rising, caps, thresholds)
+    removed = _extend(trial, removed, caps, worth)
+    _log.info("purification removes %d units after %d tries", sum(removed), len(trial.history))
+    return trial.result(removed, threshold)
+
+
+class _Trial:
+    """Evaluates removals against the floor, each once, up to a number of evaluations."""
+
+    def __init__(self, evaluate: Callable[[Counts], float], floor: float, limit: int) -> None:
+        self._evaluate = evaluate
+        self._floor = floor
+        self._limit = limit
+        self._scores: dict[Counts, float] = {}
+
+    @property
+    def history(self) -> tuple[tuple[Counts, float], ...]:
+        return tuple(self._scores.items())
+
+    @property
+    def is_over(self) -> bool:
+        return len(self._scores) >= self._limit
+
+    def passes(self, removed: Counts) -> bool:
+        """Whether a removal is known to keep the floor; False once evaluations are used up."""
+        if removed not in self._scores:
+            if self.is_over:
+                return False
+            score = float(self._evaluate(removed))
+            if not math.isfinite(score):
+                raise SearchError(f"a removal was evaluated to {score}")
+            self._scores[removed] = score
+        return self._scores[removed] >= self._floor
+
+    def result(self, removed: Counts, threshold: float) -> PurifyResult:
+        return PurifyResult(
+            removed=removed,
+            score=self._scores[removed],
+            threshold=threshold,
+            history=self.history,
+        )
+
+
+def _thresholds(rising: Sequence[FloatArray], candidates: Sequence[float] | None) -> FloatArray:
+    if candidates is not None:
+        return np.unique(np.asarray(candidates, dtype=np.float64))
+    # Just above each importance, so that the unit that has it goes.
+    return np.asarray(np.nextafter(np.unique(np.concatenate([np.zeros(0), *rising])), np.inf))
+
+
+def _bisect(
+    trial: _Trial, rising: Sequence[FloatArray], caps: Sequence[int], thresholds: FloatArray
+) -> tuple[float, Counts]:
+    best, found = 0.0, (0,) * len(rising)
+    low, high = -1, len(thresholds)
+    while high - low > 1:
+        middle = (low + high) // 2
+        removed = _below(thresholds[middle], rising, caps)
+        if trial.passes(removed):
+            low, best, found = middle, float(thresholds[middle]), removed
+        else:
+            high = middle
+    return best, found
+
+
+def _below(threshold: float, rising: Sequence[FloatArray], caps: Sequence[int]) -> Counts:
+    return tuple(
+        min(cap, int(np.searchsorted(values, threshold)))
+        for values, cap in zip(rising, caps, strict=True)
+    )
+
+
+def _extend(trial: _Trial, removed: Counts, caps: Sequence[int], worth: Sequence[float]) -> Counts:
+    steps = [-(-(cap - gone) // 2) for cap, gone in zip(caps, removed, strict=True)]
+    while any(steps) and not trial.is_over:
+        for index in sorted(range(len(steps)), key=lambda i: -worth[i] * steps[i]):
+            further = (*removed[:index], removed[index] + steps[index], *removed[index + 1 :])
+            if steps[index] and trial.passes(further):
+                removed = further
+                steps[index] = min(steps[index], caps[index] - removed[index])
+            else:
+                steps[index] //= 2
+    return removed
