@@ -24,7 +24,7 @@ def _cast(node: gs.Node, x: Array) -> Array:
 
 
 def _gather(node: gs.Node, x: Array, index: Array) -> Array:
-    return np.take(x, index, axis=int(node.attrs.get("axis", 0)))
+    return np.take(x, index.astype(np.int64), axis=int(node.attrs.get("axis", 0)))
 
 
 def _concat(node: gs.Node, *xs: Array) -> Array:
@@ -56,7 +56,7 @@ def _unsqueeze(node: gs.Node, x: Array, axes: Array | None = None) -> Array:
     return np.expand_dims(x, axis=tuple(int(a) for a in chosen))
 
 
-def _div(node: gs.Node, a: Array, b: Array) -> Array | None:
+def _div(node: gs.Node, a: Any, b: Any) -> Any:
     if np.issubdtype(a.dtype, np.integer):
         if (b == 0).any():
             return None

@@ -4,6 +4,7 @@ import contextlib
 import os
 import sys
 import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -143,7 +144,7 @@ def _is_special(node: onnx.NodeProto) -> bool:
 
 def proto_from_model(model: Model) -> onnx.ModelProto:
     """Make a proto of a model; ``metadata_props`` and special nodes come back as they were."""
-    proto = gs.export_onnx(model.graph, do_type_check=False)
+    proto: onnx.ModelProto = gs.export_onnx(model.graph, do_type_check=False)
     for node in proto.graph.node:
         original = model.originals.get(node.name)
         if original is not None and original.op_type == node.op_type:
@@ -260,7 +261,7 @@ def _count_graph(graph: onnx.GraphProto) -> int:
     return dense + sparse + _count_nodes(graph.node)
 
 
-def _count_nodes(nodes: "list[onnx.NodeProto]") -> int:
+def _count_nodes(nodes: Iterable[onnx.NodeProto]) -> int:
     total = 0
     for node in nodes:
         for attribute in node.attribute:
@@ -268,7 +269,7 @@ def _count_nodes(nodes: "list[onnx.NodeProto]") -> int:
                 total += _count_constant(attribute)
             if attribute.type == onnx.AttributeProto.GRAPH:
                 total += _count_graph(attribute.g)
-            total += sum(_count_graph(graph) for graph in attribute.graphs)
+            total += sum(map(_count_graph, attribute.graphs))
     return total
 
 

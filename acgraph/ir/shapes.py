@@ -40,6 +40,7 @@ class Facts:
         dtypes: onnx ``TensorProto.DataType`` numbers.
         values: Values of small tensors that do not depend on the data (weights excluded).
         dynamic: Names in ``values`` that hold only for the chosen input sizes.
+        fixed_axes: For tensors whose shape depends on the input sizes: which axes do not.
         unknown: Tensors without a shape, in graph order.
     """
 
@@ -47,6 +48,7 @@ class Facts:
     dtypes: dict[str, int] = field(default_factory=dict)
     values: dict[str, Array] = field(default_factory=dict)
     dynamic: set[str] = field(default_factory=set)
+    fixed_axes: dict[str, tuple[bool, ...]] = field(default_factory=dict)
     unknown: list[str] = field(default_factory=list)
 
 
@@ -81,13 +83,56 @@ def input_sizes(
 def infer_facts(
     model: Model, dims: Mapping[str, int] | None = None, batch: int = DEFAULT_BATCH
 ) -> Facts:
-    """Walk the top graph once and collect its facts."""
+    """Walk the top graph and collect its facts.
+
+    Where sizes of inputs are unknown it walks twice, with other sizes the second time: what then
+    differs is ``dynamic``.
+    """
+    sizes = input_sizes(model, dims, batch)
+    facts = _walk_once(model, sizes)
+    other = _other_sizes(model, sizes)
+    if other is not None:
+        second = _walk_once(model, other)
+        facts.dynamic.update(
+            name
+            for name, value in facts.values.items()
+            if not np.array_equal(value, second.values.get(name, np.empty(0)))
+        )
+        facts.fixed_axes.update(_fixed_axes(facts, second))
+    return facts
+
+
+def _walk_once(model: Model, sizes: Mapping[str, tuple[int, ...]]) -> Facts:
     walk = _Walk(model)
     for tensor in model.graph.inputs:
-        walk.add_input(tensor, input_sizes(model, dims, batch).get(tensor.name))
+        walk.add_input(tensor, sizes.get(tensor.name))
     for node in model.graph.nodes:
         walk.visit(node)
     return walk.facts
+
+
+def _other_sizes(
+    model: Model, sizes: Mapping[str, tuple[int, ...]]
+) -> dict[str, tuple[int, ...]] | None:
+    """Grow every size that the model leaves open, by name alike; None where it leaves none."""
+    found = False
+    other = {}
+    for tensor in model.graph.inputs:
+        grown = list(sizes.get(tensor.name, ()))
+        for axis, size in enumerate(tensor.shape or ()):
+            if not (isinstance(size, int) and size > 0):
+                grown[axis] = grown[axis] + 1 if axis == 0 else grown[axis] * 2
+                found = True
+        other[tensor.name] = tuple(grown)
+    return other if found else None
+
+
+def _fixed_axes(first: Facts, second: Facts) -> dict[str, tuple[bool, ...]]:
+    return {
+        name: tuple(a == b for a, b in zip(shape, second.shapes.get(name, ()), strict=False))
+        for name, shape in first.shapes.items()
+        if shape != second.shapes.get(name)
+    }
 
 
 class _Walk:
@@ -101,7 +146,6 @@ class _Walk:
             self._opsets[entry.domain] = entry.version
         self._imports = [onnx.helper.make_opsetid(d, v) for d, v in self._opsets.items()]
         self._types: dict[str, onnx.TypeProto] = {}
-        self._symbolic: set[str] = set()
         self._ir_version = proto.ir_version
 
     def add_input(self, tensor: gs.Tensor, shape: tuple[int, ...] | None) -> None:
@@ -109,9 +153,6 @@ class _Walk:
             self.facts.unknown.append(tensor.name)
             return
         self._record(tensor.name, onnx.helper.make_tensor_type_proto(_elem(tensor), shape))
-        declared = tensor.shape or ()
-        if any(not isinstance(size, int) or size <= 0 for size in declared):
-            self._symbolic.add(tensor.name)
 
     def _record(self, name: str, kind: onnx.TypeProto) -> None:
         self._types[name] = kind
@@ -123,13 +164,11 @@ class _Walk:
             if all(dim.HasField("dim_value") for dim in dims):
                 self.facts.shapes[name] = tuple(dim.dim_value for dim in dims)
 
-    def _record_array(self, name: str, value: Array, *, dynamic: bool = False) -> None:
+    def _record_array(self, name: str, value: Array) -> None:
         elem = onnx.helper.np_dtype_to_tensor_dtype(value.dtype)
         self._record(name, onnx.helper.make_tensor_type_proto(elem, value.shape))
         if value.size <= MAX_VALUE_ELEMENTS:
             self.facts.values[name] = value
-            if dynamic:
-                self.facts.dynamic.add(name)
 
     def _add_constant(self, tensor: gs.Constant) -> None:
         if tensor.name in self._types:
@@ -168,7 +207,7 @@ class _Walk:
             start = int(node.attrs.get("start", 0))
             end = node.attrs.get("end")
             part = np.array(shape[start:end] if node.op == "Shape" else np.prod(shape), np.int64)
-            self._record_array(node.outputs[0].name, part, dynamic=self._is_symbolic(names[0]))
+            self._record_array(node.outputs[0].name, part)
             return True
         if not all(name in facts.values for name in names if name):
             return False
@@ -176,14 +215,10 @@ class _Walk:
         outputs = evaluate_node(node, arrays, self._opsets[""], MAX_VALUE_ELEMENTS)
         if outputs is None:
             return False
-        dynamic = any(name in facts.dynamic for name in names)
         for tensor, value in zip(node.outputs, outputs, strict=False):
             if tensor.name:
-                self._record_array(tensor.name, value, dynamic=dynamic)
+                self._record_array(tensor.name, value)
         return True
-
-    def _is_symbolic(self, name: str) -> bool:
-        return bool(self._symbolic)
 
     def _infer(self, node: gs.Node) -> None:
         domain = "" if node.domain in (None, "", "ai.onnx") else node.domain
@@ -225,4 +260,5 @@ def node_to_proto(node: gs.Node) -> onnx.NodeProto:
     """Make a NodeProto of an onnx-graphsurgeon node."""
     from onnx_graphsurgeon.exporters.onnx_exporter import OnnxExporter
 
-    return OnnxExporter.export_node(node)
+    proto: onnx.NodeProto = OnnxExporter.export_node(node)
+    return proto

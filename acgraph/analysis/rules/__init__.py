@@ -1,1 +1,17 @@
-"""Rules: how each operator turns the labels of its inputs into labels of its outputs."""
+"""Rules: how each operator turns the labels of its inputs into labels of its outputs.
+
+One table, ``RULES``; an operator that is not in it is fenced.
+"""
+
+from acgraph.analysis.rules import elementwise, layers, movement, norm, reduce
+from acgraph.analysis.rules.base import Cut, Keep, OpRule
+
+RULES: dict[str, OpRule] = {
+    **elementwise.RULES,
+    **layers.RULES,
+    **movement.RULES,
+    **norm.RULES,
+    **reduce.RULES,
+}
+
+__all__ = ["RULES", "Cut", "Keep", "OpRule"]

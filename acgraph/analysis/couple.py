@@ -1,0 +1,110 @@
+"""Run the rules over a model: every node gets its say, or is fenced."""
+
+import logging
+from collections.abc import Iterator
+
+import numpy as np
+import onnx_graphsurgeon as gs
+
+from acgraph.analysis.rules import RULES
+from acgraph.analysis.walk import Site, Walk
+from acgraph.ir import Facts, Model, infer_facts
+
+log = logging.getLogger(__name__)
+
+_FLOATS = (1, 10, 11, 16)  # TensorProto FLOAT, FLOAT16, DOUBLE, BFLOAT16
+
+
+def couple(model: Model, facts: Facts | None = None) -> Walk:
+    """Label every axis of every tensor of a model."""
+    walk = Walk(model, facts if facts is not None else infer_facts(model))
+    for node in model.graph.nodes:
+        if node.op != "Constant" or node.domain:
+            _visit(walk, node)
+    walk.finish(model.graph.outputs)
+    return walk
+
+
+def _visit(walk: Walk, node: gs.Node) -> None:
+    site = Site(walk, node)
+    captured = list(captured_names(node))
+    if captured or any(isinstance(value, gs.Graph) for value in node.attrs.values()):
+        _fence_captured(walk, site, captured)
+        return
+    if _is_arithmetic_on_sizes(walk, node):
+        return
+    rule = RULES.get(node.op) if node.domain in (None, "", "ai.onnx") else None
+    if rule is None:
+        site.fence_all("the operator is not understood")
+        return
+    missing = _missing_shape(walk, node)
+    if missing:
+        site.fence_all(f"the shape of '{missing}' is unknown")
+        return
+    try:
+        rule.couple(site)
+    except (KeyError, IndexError, ValueError, TypeError) as error:
+        # What was coupled so far only restricts cuts, so fencing the rest keeps them exact.
+        log.debug("rule of %s failed", node.name, exc_info=True)
+        for tensor in node.outputs:
+            walk.tensors.pop(tensor.name, None)
+        site.fence_all(f"the rule could not follow it ({type(error).__name__}: {error})")
+
+
+def _is_arithmetic_on_sizes(walk: Walk, node: gs.Node) -> bool:
+    """Say whether a node computes no floats: sizes, indices, conditions; they hold no channels."""
+    kinds = [walk.facts.dtypes.get(t.name) for t in node.outputs if t.name]
+    if any(kind is None or kind in _FLOATS for kind in kinds):
+        return _is_known_scalar(walk, node)
+    names = [t.name for t in node.inputs if t.name]
+    return node.op in ("Shape", "Size") or not any(name in walk.tensors for name in names)
+
+
+def _is_known_scalar(walk: Walk, node: gs.Node) -> bool:
+    """Say whether a node computes known floats from sizes only (a scale from a head's width)."""
+    outputs = [t.name for t in node.outputs if t.name]
+    if not all(name in walk.facts.values for name in outputs):
+        return False
+    return not any(
+        walk.facts.dtypes.get(t.name) in _FLOATS
+        and (walk.is_stored(t) or t.name in walk.tensors)
+        and int(np.prod(walk.facts.shapes.get(t.name, ()))) > 1
+        for t in node.inputs
+    )
+
+
+def _missing_shape(walk: Walk, node: gs.Node) -> str:
+    for tensor in [*node.inputs, *node.outputs]:
+        if tensor.name and tensor.name not in walk.facts.shapes:
+            return str(tensor.name)
+    return ""
+
+
+def captured_names(node: gs.Node) -> Iterator[str]:
+    """Yield the names that a node's subgraphs take from outside."""
+    for value in node.attrs.values():
+        if isinstance(value, gs.Graph):
+            yield from _outer_names(value)
+
+
+def _outer_names(graph: gs.Graph) -> set[str]:
+    inner = {t.name for t in graph.inputs}
+    used = {t.name for t in graph.outputs}
+    for node in graph.nodes:
+        inner.update(t.name for t in node.outputs)
+        used.update(t.name for t in node.inputs if t.name)
+        used.update(captured_names(node))
+    return used - inner
+
+
+def _fence_captured(walk: Walk, site: Site, names: list[str]) -> None:
+    site.fence_all("what its subgraphs do is not analysed")
+    why = site.why("is read inside a subgraph")
+    for name in names:
+        found = walk.tensors.get(name)
+        use = walk.uses.get(name)
+        walk.captured.add(name)
+        for labels in (found, use.labels if use else None):
+            for axis in labels.axes if labels else []:
+                if isinstance(axis, np.ndarray):
+                    walk.labels.fence(axis, why)

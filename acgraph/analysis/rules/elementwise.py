@@ -1,0 +1,159 @@
+"""Operators that act on each element: positions that meet are cut together."""
+
+from collections.abc import Callable
+
+from acgraph.analysis.labels import Axis
+from acgraph.analysis.rules.base import OpRule
+from acgraph.analysis.walk import Site
+
+#: Functions with f(0) = 0.
+ZERO_AT_ZERO = (
+    "Abs", "Asin", "Asinh", "Atan", "Atanh", "BitShift", "Ceil", "Celu", "Elu", "Erf", "Floor",
+    "Gelu", "HardSwish", "IsInf", "IsNaN", "LeakyRelu", "Mish", "Neg", "Relu", "Round", "Selu",
+    "Shrink", "Sign", "Sin", "Sinh", "Softsign", "Sqrt", "Swish", "Tan", "Tanh",
+    "ThresholdedRelu",
+)  # fmt: skip
+NOT_ZERO_AT_ZERO = (
+    "Acos", "Acosh", "BitwiseNot", "Cos", "Cosh", "Exp", "HardSigmoid", "Log", "Not", "Reciprocal",
+    "Sigmoid", "Softplus",
+)  # fmt: skip
+
+
+def unary(site: Site) -> None:
+    """Pass every axis of input 0 on; cut zeros stay zeros."""
+    axes = site.axes(0)
+    site.emit(axes, [site.zero(0, k) for k in range(len(axes))])
+
+
+def unary_not_zero(site: Site) -> None:
+    """Pass every axis of input 0 on; cut zeros become something else."""
+    axes = site.axes(0)
+    site.emit(axes, [False] * len(axes))
+
+
+def clip(site: Site) -> None:
+    """Clip; zero stays zero where the bounds enclose it and are known."""
+    axes = site.axes(0)
+    low, high = site.attrs.get("min"), site.attrs.get("max")
+    if site.has(1):
+        bound = site.value(1)
+        low = float("inf") if bound is None else float(bound)
+    if site.has(2):
+        bound = site.value(2)
+        high = float("-inf") if bound is None else float(bound)
+    encloses = (low is None or low <= 0) and (high is None or high >= 0)
+    site.emit(axes, [encloses and site.zero(0, k) for k in range(len(axes))])
+
+
+def _is_zero(site: Site, i: int, axis: int, rank: int) -> bool:
+    """Say whether input ``i`` is zero wherever output axis ``axis`` is cut."""
+    shape = site.shape(i)
+    own = axis - (rank - len(shape))
+    if own >= 0 and shape[own] > 1:
+        return site.zero(i, own)
+    value = site.value(i)
+    return value is not None and not value.any()
+
+
+def _all_zero(site: Site, inputs: list[int], axis: int, rank: int) -> bool:
+    return all(_is_zero(site, i, axis, rank) for i in inputs)
+
+
+def _any_zero(site: Site, inputs: list[int], axis: int, rank: int) -> bool:
+    return any(_is_zero(site, i, axis, rank) for i in inputs)
+
+
+def _first_zero(site: Site, inputs: list[int], axis: int, rank: int) -> bool:
+    return _is_zero(site, inputs[0], axis, rank)
+
+
+def _never_zero(site: Site, inputs: list[int], axis: int, rank: int) -> bool:
+    return False
+
+
+_ZeroRule = Callable[[Site, list[int], int, int], bool]
+
+
+def broadcast(site: Site, zero: _ZeroRule, kept: tuple[int, ...] = ()) -> None:
+    """Unify the axes that broadcasting lines up; ``kept`` inputs are never zeroed."""
+    inputs = [i for i in range(len(site.node.inputs)) if site.has(i)]
+    for i in kept:
+        if i in inputs and site.is_constant(i):
+            site.keep(i)
+    out = site.out_shape()
+    axes: list[Axis] = []
+    flags = []
+    for axis, size in enumerate(out):
+        if size == 1:
+            axes.append(None)
+            flags.append(False)
+            continue
+        places = []
+        for i in inputs:
+            own = axis - (len(out) - len(site.shape(i)))
+            if own >= 0 and site.shape(i)[own] == size:
+                places.append((i, own))
+        labels = site.unify_inputs(places)
+        axes.append(labels)
+        flags.append(labels is not None and zero(site, inputs, axis, len(out)))
+    site.emit(axes, flags)
+
+
+def _sum(site: Site) -> None:
+    broadcast(site, _all_zero)
+
+
+def _product(site: Site) -> None:
+    constants = [i for i in range(len(site.node.inputs)) if site.is_constant(i)]
+    scales = tuple(constants) if len(constants) < len(site.node.inputs) else ()
+    broadcast(site, _any_zero, kept=scales)
+
+
+def _quotient(site: Site) -> None:
+    broadcast(site, _first_zero, kept=(1,))
+
+
+def _other(site: Site) -> None:
+    broadcast(site, _never_zero, kept=tuple(range(len(site.node.inputs))))
+
+
+def _where(site: Site) -> None:
+    broadcast(site, lambda s, _, axis, rank: _all_zero(s, [1, 2], axis, rank), kept=(0,))
+
+
+def _prelu(site: Site) -> None:
+    broadcast(site, _first_zero, kept=(1,))
+
+
+RULES: dict[str, OpRule] = {
+    **{op: OpRule(couple=unary) for op in ZERO_AT_ZERO},
+    **{op: OpRule(couple=unary_not_zero) for op in NOT_ZERO_AT_ZERO},
+    "Identity": OpRule(couple=unary),
+    "Cast": OpRule(couple=unary),
+    "CastLike": OpRule(couple=unary),
+    "Dropout": OpRule(couple=unary),
+    "Clip": OpRule(couple=clip),
+    **{op: OpRule(couple=_sum) for op in ("Add", "Sub", "Sum", "Max", "Min", "Mean")},
+    "Mul": OpRule(couple=_product),
+    "Div": OpRule(couple=_quotient),
+    "PRelu": OpRule(couple=_prelu),
+    "Where": OpRule(couple=_where),
+    "Pow": OpRule(couple=_quotient),
+    "Mod": OpRule(couple=_quotient),
+    **{
+        op: OpRule(couple=_other)
+        for op in (
+            "And",
+            "Or",
+            "Xor",
+            "Equal",
+            "Greater",
+            "GreaterOrEqual",
+            "Less",
+            "LessOrEqual",
+            "BitwiseAnd",
+            "BitwiseOr",
+            "BitwiseXor",
+        )
+    },
+}

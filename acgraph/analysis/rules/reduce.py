@@ -1,0 +1,140 @@
+"""Reductions, pooling and resizing."""
+
+from acgraph.analysis.labels import Axis
+from acgraph.analysis.rules.base import Cut, OpRule
+from acgraph.analysis.walk import Site
+
+#: Reductions that ignore zeros: dropping one changes nothing.
+_IGNORES_ZERO = frozenset(["ReduceSum", "ReduceL1", "ReduceL2", "ReduceSumSquare"])
+
+
+def _reduced_axes(site: Site) -> list[int] | None:
+    rank = len(site.shape(0))
+    axes = site.attrs.get("axes")
+    if axes is None and site.has(1):
+        value = site.value(1)
+        if value is None:
+            return None
+        axes = value.reshape(-1).tolist()
+    if not axes:
+        return [] if site.attrs.get("noop_with_empty_axes", 0) else list(range(rank))
+    return sorted(int(a) % rank for a in axes)
+
+
+def reduce(site: Site) -> None:
+    """Pass the axes that stay; a reduction over a cut axis is exact where it ignores zeros."""
+    reduced = _reduced_axes(site)
+    if reduced is None:
+        site.fence_all("the reduced axes are not constant")
+        return
+    axes: list[Axis] = []
+    zero = []
+    for axis in range(len(site.shape(0))):
+        labels, flag = site.axis(0, axis), site.zero(0, axis)
+        if axis not in reduced:
+            axes.append(labels)
+            zero.append(flag and site.node.op not in ("ReduceLogSum", "ReduceLogSumExp"))
+            continue
+        if labels is not None and not (flag and site.node.op in _IGNORES_ZERO):
+            site.labels.mark_inexact(labels, site.why("reduces over the axis", axis))
+        if site.attrs.get("keepdims", 1):
+            axes.append(None)
+            zero.append(False)
+    site.emit(axes, zero)
+
+
+def arg_reduce(site: Site) -> None:
+    """Fence the reduced axis: the result is a position on it."""
+    axis = int(site.attrs.get("axis", 0)) % len(site.shape(0))
+    site.fence(site.axis(0, axis), "returns positions on the axis", axis)
+    axes = [a for k, a in enumerate(site.axes(0)) if k != axis]
+    if site.attrs.get("keepdims", 1):
+        axes.insert(axis, None)
+    site.emit(axes, [False] * len(axes))
+
+
+def global_pool(site: Site) -> None:
+    """Pass batch and channels; the spatial axes are reduced."""
+    for axis in range(2, len(site.shape(0))):
+        labels = site.axis(0, axis)
+        if labels is not None:
+            site.labels.mark_inexact(labels, site.why("reduces over the axis", axis))
+    spatial = len(site.shape(0)) - 2
+    site.emit(
+        site.axes(0)[:2] + [None] * spatial, [site.zero(0, 0), site.zero(0, 1)] + [False] * spatial
+    )
+
+
+def pool(site: Site) -> None:
+    """Pass batch and channels; windows slide along the spatial axes."""
+    if len(site.node.outputs) > 1 and site.node.outputs[1].name:
+        site.fence_all("returns positions in the whole tensor")
+        return
+    for axis in range(2, len(site.shape(0))):
+        site.fence(site.axis(0, axis), "pools along the axis", axis)
+    spatial = len(site.shape(0)) - 2
+    site.emit(
+        site.axes(0)[:2] + [None] * spatial, [site.zero(0, 0), site.zero(0, 1)] + [False] * spatial
+    )
+
+
+def resize(site: Site) -> None:
+    """Pass the axes whose size stays; fence those that are interpolated."""
+    source, target = site.shape(0), site.out_shape()
+    axes: list[Axis] = []
+    for axis, (before, after) in enumerate(zip(source, target, strict=True)):
+        labels = site.axis(0, axis)
+        if before != after:
+            site.fence(labels, "interpolates along the axis", axis)
+            labels = None
+        axes.append(labels)
+    site.emit(axes, [site.zero(0, k) and axes[k] is not None for k in range(len(axes))])
+
+
+def resize_resize(cut: Cut) -> None:
+    """Rewrite the sizes of a Resize; scales say nothing of an axis that keeps its size."""
+    if len(cut.node.inputs) < 4 or not cut.node.inputs[3].name:
+        return
+    chosen = cut.node.attrs.get("axes")
+    order = [int(a) for a in chosen] if chosen else list(range(len(cut.shape_out(0))))
+    sizes = {}
+    for place, axis in enumerate(order):
+        keep = cut.keep_out(0, axis)
+        if keep is not None:
+            sizes[place] = int(keep.sum())
+    cut.patch_sizes(3, sizes)
+
+
+def cumulate(site: Site) -> None:
+    """Fence the axis along which sums run on."""
+    axis = site.value(1)
+    if axis is None:
+        site.fence_all("the axis is not constant")
+        return
+    position = int(axis) % len(site.shape(0))
+    site.fence(site.axis(0, position), "sums along the axis", position)
+    axes = site.axes(0)
+    axes[position] = None
+    site.emit(axes, [site.zero(0, k) for k in range(len(axes))])
+
+
+_REDUCTIONS = (
+    "ReduceL1", "ReduceL2", "ReduceLogSum", "ReduceLogSumExp", "ReduceMax", "ReduceMean",
+    "ReduceMin", "ReduceProd", "ReduceSum", "ReduceSumSquare",
+)  # fmt: skip
+
+RULES: dict[str, OpRule] = {
+    **{op: OpRule(couple=reduce, note="over a cut axis inexact unless zeros do not count")
+       for op in _REDUCTIONS},
+    "ArgMax": OpRule(couple=arg_reduce, note="fenced along its axis"),
+    "ArgMin": OpRule(couple=arg_reduce, note="fenced along its axis"),
+    "AveragePool": OpRule(couple=pool),
+    "MaxPool": OpRule(couple=pool, note="fenced where the indices are used"),
+    "LpPool": OpRule(couple=pool),
+    "GlobalAveragePool": OpRule(couple=global_pool),
+    "GlobalMaxPool": OpRule(couple=global_pool),
+    "GlobalLpPool": OpRule(couple=global_pool),
+    "Resize": OpRule(couple=resize, resize=resize_resize, note="fenced along resized axes"),
+    "Upsample": OpRule(couple=resize, note="fenced along resized axes"),
+    "CumSum": OpRule(couple=cumulate, note="fenced along its axis"),
+}  # fmt: skip

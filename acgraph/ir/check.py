@@ -1,0 +1,150 @@
+"""What must hold of a model between any two passes."""
+
+import hashlib
+from collections import Counter
+from dataclasses import dataclass
+
+import onnx
+import onnx.checker
+import onnx_graphsurgeon as gs
+
+from acgraph.errors import VerifyError
+from acgraph.ir.model import Model
+from acgraph.ir.onnx_io import EXTERNAL_BYTES, proto_from_model
+from acgraph.ir.shapes import infer_facts
+from acgraph.ir.uses import node_captures
+
+Signature = tuple[str, int | None, tuple[int, ...] | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Interface:
+    """What the outside sees of a model: name, type and concretised shape of inputs and outputs."""
+
+    inputs: tuple[Signature, ...]
+    outputs: tuple[Signature, ...]
+
+
+def interface(model: Model) -> Interface:
+    """Find the interface of a model."""
+    facts = infer_facts(model)
+
+    def signature(tensor: gs.Tensor) -> Signature:
+        return tensor.name, facts.dtypes.get(tensor.name), facts.shapes.get(tensor.name)
+
+    return Interface(
+        inputs=tuple(signature(t) for t in model.graph.inputs),
+        outputs=tuple(signature(t) for t in model.graph.outputs),
+    )
+
+
+def fingerprint(model: Model) -> str:
+    """Hash everything that would be written of a model, weights included."""
+    proto = proto_from_model(model)
+    digest = hashlib.sha256()
+    for tensor in proto.graph.initializer:
+        digest.update(tensor.SerializeToString(deterministic=True))
+    del proto.graph.initializer[:]
+    digest.update(proto.SerializeToString(deterministic=True))
+    return digest.hexdigest()
+
+
+def check_model(model: Model) -> None:
+    """Check that a model is whole.
+
+    Node names are unique, every tensor is made once and before it is read (by subgraphs too),
+    every output exists, and ``onnx.checker`` accepts the exported file.
+
+    Raises:
+        VerifyError: With the node and the tensor at fault.
+    """
+    _check_names(model)
+    _check_order(model)
+    proto = proto_from_model(model)
+    if proto.ByteSize() >= EXTERNAL_BYTES:
+        return  # the checker takes no proto of this size; the writer splits it
+    try:
+        onnx.checker.check_model(proto)
+    except onnx.checker.ValidationError as error:
+        first = str(error).strip().splitlines()[0]
+        raise VerifyError(f"onnx.checker refuses it: {first}", location=model.location()) from error
+
+
+def check_interface(model: Model, before: Interface) -> None:
+    """Check that a model still looks the same from outside.
+
+    Raises:
+        VerifyError: An input or output came, went, or changed its type or shape.
+    """
+    after = interface(model)
+    for kind, old, new in (
+        ("input", before.inputs, after.inputs),
+        ("output", before.outputs, after.outputs),
+    ):
+        if [s[0] for s in old] != [s[0] for s in new]:
+            raise VerifyError(
+                f"{kind}s were {[s[0] for s in old]} and are {[s[0] for s in new]}",
+                location=model.location(),
+            )
+        for was, now in zip(old, new, strict=True):
+            if was != now:
+                raise VerifyError(
+                    f"{kind} had type {was[1]} and shape {was[2]}, now {now[1]} and {now[2]}",
+                    location=model.location(value=was[0]),
+                )
+
+
+def _check_names(model: Model) -> None:
+    counts = Counter(node.name for node in model.graph.nodes)
+    for node in model.graph.nodes:
+        if not node.name:
+            raise VerifyError(f"a {node.op} node has no name", location=model.location())
+        if counts[node.name] > 1:
+            raise VerifyError(
+                f"{counts[node.name]} nodes have this name", location=model.location(node)
+            )
+
+
+def _check_order(model: Model) -> None:
+    graph = model.graph
+    made: dict[str, gs.Tensor] = {}
+    for tensor in graph.inputs:
+        _make(model, None, tensor, made)
+    for node in graph.nodes:
+        for tensor in node.inputs:
+            if isinstance(tensor, gs.Constant) and tensor.name not in made:
+                made[tensor.name] = tensor
+            _check_read(model, node, tensor, made)
+        for name in node_captures(node):
+            if name not in made:
+                raise VerifyError(
+                    "its subgraph reads this before it is made",
+                    location=model.location(node, value=name),
+                )
+        for tensor in node.outputs:
+            _make(model, node, tensor, made)
+    for tensor in graph.outputs:
+        if tensor.name not in made and not isinstance(tensor, gs.Constant):
+            raise VerifyError(
+                "no node makes this output", location=model.location(value=tensor.name)
+            )
+
+
+def _check_read(model: Model, node: gs.Node, tensor: gs.Tensor, made: dict[str, gs.Tensor]) -> None:
+    if not tensor.name:
+        return  # an optional input left out
+    where = model.location(node, value=tensor.name)
+    if tensor.name not in made:
+        raise VerifyError("read before it is made", location=where)
+    if made[tensor.name] is not tensor:
+        raise VerifyError("two different tensors have this name", location=where)
+
+
+def _make(
+    model: Model, node: gs.Node | None, tensor: gs.Tensor, made: dict[str, gs.Tensor]
+) -> None:
+    if not tensor.name:
+        return
+    if tensor.name in made:
+        raise VerifyError("made twice", location=model.location(node, value=tensor.name))
+    made[tensor.name] = tensor

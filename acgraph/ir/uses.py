@@ -1,0 +1,30 @@
+"""Who uses a tensor: subgraphs reach into the graph around them by name."""
+
+from collections.abc import Iterator
+
+import onnx_graphsurgeon as gs
+
+
+def captured_names(graph: gs.Graph) -> frozenset[str]:
+    """Names of tensors of a graph that the subgraphs of its nodes (If, Loop, Scan) read.
+
+    Subgraphs are written back as they were read, so such a tensor must keep its name.
+    """
+    return frozenset(name for node in graph.nodes for name in node_captures(node))
+
+
+def node_captures(node: gs.Node) -> Iterator[str]:
+    """Names that the subgraphs of a node read from the graphs around them."""
+    for value in node.attrs.values():
+        if isinstance(value, gs.Graph):
+            yield from _free_names(value)
+
+
+def _free_names(graph: gs.Graph) -> Iterator[str]:
+    bound = {t.name for t in graph.inputs}
+    for node in graph.nodes:
+        bound.update(t.name for t in node.outputs)
+    used = [t.name for node in graph.nodes for t in node.inputs if isinstance(t, gs.Variable)]
+    used += [t.name for t in graph.outputs]
+    used += [name for node in graph.nodes for name in node_captures(node)]
+    yield from (name for name in used if name and name not in bound)
