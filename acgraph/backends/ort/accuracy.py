@@ -1,0 +1,135 @@
+"""Accuracy of a classifier on labelled data, and agreement of two models on any data."""
+
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from acgraph.backends.ort.inputs import fixed_batch
+from acgraph.backends.ort.session import Session
+from acgraph.diagnostics import Location
+from acgraph.errors import DataError
+from acgraph.ir import Array
+
+_BATCH = 64
+
+
+class Examples(Protocol):
+    """What is needed of a dataset: its length, and examples by number with their labels."""
+
+    def __len__(self) -> int: ...
+
+    def batch(self, indices: npt.NDArray[np.int64]) -> tuple[Array, Array | None]:
+        """Return what the network takes, ``[n, ...]``, and the labels, ``[n, ...]`` or None."""
+        ...
+
+
+def accuracy(session: Session, dataset: Examples, *, limit: int | None = None) -> float:
+    """Return the part of the labels that the first output gives, from 0 to 1.
+
+    The class is the largest entry along axis 1; an integer output is the class itself. Labels of
+    more than one axis (segmentation) are compared position by position.
+
+    Args:
+        session: The classifier, with one input. A batch that its file fixes is obeyed.
+        dataset: The data.
+        limit: Use only so many examples, the first ones.
+
+    Raises:
+        DataError: there are no labels, or they do not fit the output.
+    """
+    right = total = 0
+    for images, labels in _batches(session, dataset, limit):
+        if labels is None:
+            raise DataError("no labels", hint="accuracy needs data with labels y")
+        found = _classes(_first_output(session, images))
+        truth = _labels(labels, found, session)
+        right += int(np.count_nonzero(found == truth))
+        total += truth.size
+    return right / total
+
+
+def agreement(
+    session: Session, reference: Session, dataset: Examples, *, limit: int | None = None
+) -> float:
+    """Return the part of the predicted classes on which two models agree, from 0 to 1.
+
+    Labels are not needed; see ``accuracy``.
+    """
+    same = total = 0
+    for images, _ in _batches(session, dataset, limit):
+        ours = _classes(_first_output(session, images))
+        theirs = _classes(_first_output(reference, images))
+        if ours.shape != theirs.shape:
+            raise DataError(
+                f"outputs of shape {list(ours.shape)} and {list(theirs.shape)} cannot be compared",
+                location=Location(model=session.source),
+            )
+        same += int(np.count_nonzero(ours == theirs))
+        total += ours.size
+    return same / total
+
+
+def _batches(
+    session: Session, dataset: Examples, limit: int | None
+) -> Iterator[tuple[Array, Array | None]]:
+    count = len(dataset) if limit is None else min(limit, len(dataset))
+    if count < 1:
+        raise DataError("no examples", hint="give a data set that is not empty")
+    for start in range(0, count, _BATCH):
+        yield dataset.batch(np.arange(start, min(start + _BATCH, count), dtype=np.int64))
+
+
+def _first_output(session: Session, images: Array) -> Array:
+    """Run the examples in batches of the size that the file wants; ``[n, ...]``."""
+    if len(session.inputs) != 1:
+        raise DataError(
+            f"the model has {len(session.inputs)} inputs, the data one array",
+            location=Location(model=session.source),
+            hint="measure accuracy on a model with one input",
+        )
+    info = session.inputs[0]
+    if info.dtype is not None and images.dtype != info.dtype:
+        images = images.astype(info.dtype)
+    size = fixed_batch(session) or len(images)
+    parts = [_run_padded(session, info.name, part, size) for part in _split(images, size)]
+    return np.concatenate(parts)
+
+
+def _split(images: Array, size: int) -> Sequence[Array]:
+    return [images[start : start + size] for start in range(0, len(images), size)]
+
+
+def _run_padded(session: Session, name: str, part: Array, size: int) -> Array:
+    missing = size - len(part)
+    fed = np.concatenate([part, np.repeat(part[-1:], missing, axis=0)]) if missing else part
+    output = next(iter(session.run({name: fed}).values()))
+    if output.ndim == 0 or len(output) != size:
+        raise DataError(
+            f"{size} examples give an output of shape {list(output.shape)}",
+            location=Location(model=session.source, value=session.outputs[0].name),
+            hint="the first output must have one row for each example",
+        )
+    return output[: len(part)]
+
+
+def _classes(output: Array) -> Array:
+    if output.dtype.kind in "iu":
+        return output
+    if output.ndim < 2:
+        raise DataError(
+            f"an output of shape {list(output.shape)} holds no classes",
+            hint="the first output must be [examples, classes, ...]",
+        )
+    return np.asarray(np.argmax(output, axis=1))
+
+
+def _labels(labels: Array, found: Array, session: Session) -> Array:
+    if labels.size != found.size or len(labels) != len(found):
+        raise DataError(
+            f"labels of shape {list(labels.shape)} for classes of shape {list(found.shape)}",
+            location=Location(model=session.source),
+            hint="the labels y must be class numbers",
+        )
+    return labels.reshape(found.shape)

@@ -1,0 +1,55 @@
+"""The process that ``measure_footprint`` starts: a request on stdin, the numbers on stdout."""
+
+import json
+import sys
+import time
+from pathlib import Path
+
+from acgraph.backends.ort.inputs import random_inputs
+from acgraph.backends.ort.session import Session, SessionSettings
+
+_RUNS = 5
+
+
+def peak_bytes() -> int:
+    """Return the largest resident memory that this process has had so far."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        # Not getrusage: its maximum outlives exec, so it would be the parent's.
+        line = next(x for x in status.read_text().splitlines() if x.startswith("VmHWM"))
+        return int(line.split()[1]) * 1024
+    import resource
+
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def main() -> None:
+    """Load, run, print."""
+    request = json.load(sys.stdin)
+    settings = SessionSettings(
+        threads=request["threads"],
+        nchwc=request["nchwc"],
+        optimisation=request["optimisation"],
+    )
+    base = peak_bytes()
+    start = time.perf_counter()
+    session = Session(request["path"], settings)
+    loaded = time.perf_counter()
+    feeds = random_inputs(session, batch=request["batch"], dims=request["dims"])
+    before = time.perf_counter()
+    session.run(feeds)
+    ran = time.perf_counter()
+    for _ in range(_RUNS - 1):
+        session.run(feeds)
+    result = {
+        "load_ms": (loaded - start) * 1e3,
+        "first_run_ms": (ran - before) * 1e3,
+        "peak_bytes": peak_bytes(),
+        "base_bytes": base,
+    }
+    json.dump(result, sys.stdout)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,249 @@
+"""One ONNX Runtime session on the CPU: quiet, and set as on a phone unless told otherwise."""
+
+import os
+import re
+import shutil
+import tempfile
+import weakref
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime as ort
+
+from acgraph.diagnostics import Location
+from acgraph.errors import BackendError, ImportModelError, UsageError
+from acgraph.ir import Array, Model, proto_from_model, write_model
+
+#: A model in memory, the bytes of an .onnx or .ort file, or its path.
+ModelSource = Model | bytes | str | os.PathLike[str]
+Optimisation = Literal["all", "extended", "basic", "none"]
+
+#: Constants above this go to ONNX Runtime through a file (protobuf's limit is 2 GiB).
+MAX_BYTES_IN_MEMORY = 2**31 - 2**24
+
+_LEVELS: dict[str, ort.GraphOptimizationLevel] = {
+    "all": ort.GraphOptimizationLevel.ORT_ENABLE_ALL,
+    "extended": ort.GraphOptimizationLevel.ORT_ENABLE_EXTENDED,
+    "basic": ort.GraphOptimizationLevel.ORT_ENABLE_BASIC,
+    "none": ort.GraphOptimizationLevel.ORT_DISABLE_ALL,
+}
+_DTYPES: dict[str, type] = {
+    "tensor(bool)": np.bool_,
+    "tensor(double)": np.float64,
+    "tensor(float)": np.float32,
+    "tensor(float16)": np.float16,
+    "tensor(int16)": np.int16,
+    "tensor(int32)": np.int32,
+    "tensor(int64)": np.int64,
+    "tensor(int8)": np.int8,
+    "tensor(string)": np.object_,
+    "tensor(uint16)": np.uint16,
+    "tensor(uint32)": np.uint32,
+    "tensor(uint64)": np.uint64,
+    "tensor(uint8)": np.uint8,
+}
+#: Log severity of ONNX Runtime, fatal only: every error reaches Python as an exception.
+QUIET = 4
+_MAX_MESSAGE = 300
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionSettings:
+    """How ONNX Runtime shall run a model. The defaults are what a phone does.
+
+    Attributes:
+        threads: Threads inside an operator; operators run one after another.
+        nchwc: Let x86 hosts use their NCHWc layout. It pads channels to the vector width (8 or
+            16), which no ARM build does, and so hides what removing channels gains there.
+        optimisation: How far ONNX Runtime optimises the graph when it loads it.
+        profile: Record the time of every operator, for ``profile_operators``.
+    """
+
+    threads: int = 1
+    nchwc: bool = False
+    optimisation: Optimisation = "all"
+    profile: bool = False
+
+    def __post_init__(self) -> None:
+        if self.threads < 1:
+            raise UsageError(f"{self.threads} threads", hint="ask for at least 1")
+        if self.optimisation not in _LEVELS:
+            raise UsageError(
+                f"no optimisation level '{self.optimisation}'", hint=f"one of {', '.join(_LEVELS)}"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class TensorInfo:
+    """An input or an output; ``dtype`` is None where numpy has no such type.
+
+    A size in ``shape`` is a number, the name of a symbolic size, or None.
+    """
+
+    name: str
+    dtype: npt.DTypeLike | None
+    shape: tuple[int | str | None, ...]
+    kind: str
+
+    @property
+    def is_dynamic(self) -> bool:
+        """True where some size is not a number."""
+        return any(not isinstance(size, int) for size in self.shape)
+
+
+class Session:
+    """A loaded model, ready to run on the CPU.
+
+    Args:
+        model: The model, see ``ModelSource``.
+        settings: How to run it.
+
+    Raises:
+        ImportModelError: there is no such file.
+        BackendError: ONNX Runtime refuses the model.
+    """
+
+    def __init__(self, model: ModelSource, settings: SessionSettings | None = None) -> None:
+        self.settings = settings or SessionSettings()
+        self.source = _name_of(model)
+        folder = tempfile.mkdtemp(prefix="acgraph-profile-") if self.settings.profile else ""
+        if folder:
+            weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+        options = _options(self.settings, folder)
+        self._session = _load(model, options, self.settings, self.source)
+        self.inputs = tuple(_info(entry) for entry in self._session.get_inputs())
+        self.outputs = tuple(_info(entry) for entry in self._session.get_outputs())
+
+    @property
+    def providers(self) -> list[str]:
+        """What really runs the model, not what was asked for."""
+        return list(self._session.get_providers())
+
+    def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
+        """Run once.
+
+        Args:
+            feeds: An array for every input, by name.
+
+        Returns:
+            Every output by name; the tensors of a sequence as ``name[0]``, ``name[1]``...
+
+        Raises:
+            BackendError: an input is missing, unknown or of the wrong type or shape, or the
+                model fails.
+        """
+        self._check_names(feeds)
+        values = self.run_raw(feeds)
+        result: dict[str, Array] = {}
+        for info, value in zip(self.outputs, values, strict=True):
+            result.update(_flatten(info, value, self.source))
+        return result
+
+    def run_raw(self, feeds: Mapping[str, Array]) -> Sequence[Any]:
+        """Run once and return what ONNX Runtime returns, for timing."""
+        try:
+            return list(self._session.run(None, feeds))
+        except Exception as error:
+            raise _backend_error("cannot run", error, self.source) from error
+
+    def end_profiling(self) -> str:
+        """Stop recording, and return the record: JSON in Chrome's trace format."""
+        return Path(self._session.end_profiling()).read_text(encoding="utf-8")
+
+    def _check_names(self, feeds: Mapping[str, Array]) -> None:
+        known = {info.name for info in self.inputs}
+        missing, extra = sorted(known - feeds.keys()), sorted(feeds.keys() - known)
+        if missing or extra:
+            wrong = f"no value for input '{missing[0]}'" if missing else f"no input '{extra[0]}'"
+            raise BackendError(
+                wrong,
+                location=Location(model=self.source),
+                hint=f"the inputs are {', '.join(sorted(known)) or 'none'}",
+            )
+
+
+def _name_of(model: ModelSource) -> str:
+    if isinstance(model, Model):
+        return model.source
+    return "<memory>" if isinstance(model, bytes) else os.fspath(model)
+
+
+def _options(settings: SessionSettings, profile_folder: str) -> ort.SessionOptions:
+    ort.set_default_logger_severity(QUIET)
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = settings.threads
+    options.inter_op_num_threads = 1
+    options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
+    options.graph_optimization_level = _LEVELS[settings.optimisation]
+    options.log_severity_level = QUIET
+    if settings.profile:
+        options.enable_profiling = True
+        options.profile_file_prefix = str(Path(profile_folder) / "ort")
+    return options
+
+
+def _load(
+    model: ModelSource, options: ort.SessionOptions, settings: SessionSettings, source: str
+) -> ort.InferenceSession:
+    disabled = [] if settings.nchwc else ["NchwcTransformer"]
+
+    def load(what: str | bytes) -> ort.InferenceSession:
+        try:
+            return ort.InferenceSession(
+                what,
+                sess_options=options,
+                providers=["CPUExecutionProvider"],
+                disabled_optimizers=disabled,
+            )
+        except Exception as error:
+            raise _backend_error("cannot load", error, source) from error
+
+    if isinstance(model, bytes):
+        return load(model)
+    if not isinstance(model, Model):
+        if not Path(source).is_file():
+            raise ImportModelError(
+                "no such file", location=Location(model=source), hint="check the path"
+            )
+        return load(source)
+    if sum(array.nbytes for array in model.constants().values()) < MAX_BYTES_IN_MEMORY:
+        return load(proto_from_model(model).SerializeToString())
+    with tempfile.TemporaryDirectory(prefix="acgraph-large-") as folder:
+        path = str(Path(folder) / "model.onnx")
+        write_model(model, path)
+        return load(path)
+
+
+def _info(entry: ort.NodeArg) -> TensorInfo:
+    shape = tuple(
+        size if isinstance(size, int) and size >= 0 else (size if isinstance(size, str) else None)
+        for size in entry.shape or ()
+    )
+    return TensorInfo(entry.name, _DTYPES.get(entry.type), shape, entry.type)
+
+
+def _flatten(info: TensorInfo, value: object, source: str) -> dict[str, Array]:
+    if isinstance(value, np.ndarray):
+        return {info.name: value}
+    if isinstance(value, np.generic):
+        return {info.name: np.asarray(value)}
+    if isinstance(value, list) and all(isinstance(part, np.ndarray) for part in value):
+        return {f"{info.name}[{index}]": part for index, part in enumerate(value)}
+    raise BackendError(
+        f"is {info.kind}, which is not supported",
+        location=Location(model=source, value=info.name),
+        hint="export the model with tensors for outputs",
+    )
+
+
+def _backend_error(what: str, error: Exception, source: str) -> BackendError:
+    """Make one line of what ONNX Runtime says."""
+    text = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", str(error))
+    text = " ".join(text.split()).rstrip(".")
+    if len(text) > _MAX_MESSAGE:
+        text = text[: _MAX_MESSAGE - 3] + "..."
+    return BackendError(f"ONNX Runtime {what} it: {text}", location=Location(model=source))
