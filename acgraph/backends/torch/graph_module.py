@@ -1,0 +1,283 @@
+"""An ONNX graph as a PyTorch module, and back."""
+
+import re
+from collections import OrderedDict
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import onnx_graphsurgeon as gs
+import torch
+
+from acgraph.backends.torch.program import (
+    KERNEL_ERRORS,
+    Plan,
+    Program,
+    Variant,
+    numpy_of_tensor,
+)
+from acgraph.backends.torch.ops.indexing import tensor_of_array
+from acgraph.backends.torch.weights import Role
+from acgraph.diagnostics import Location
+from acgraph.errors import BackendError, DataError
+from acgraph.ir import Array, Model, clone_model, set_constant_node_value
+from acgraph.passes.untie_constants import untie_constants
+
+#: How many combinations of mode and input sizes stay compiled.
+_MAX_PLANS = 16
+
+
+class GraphModule(torch.nn.Module):
+    """Runs a model node by node; its parameters are the model's weights.
+
+    Weights are trainable float constants (see `acgraph.backends.torch.weights`); running statistics
+    of BatchNormalization are buffers. Constants that the exporter had merged have parameters of
+    their own, named as `acgraph.passes.untie_constants` names them. ``train()`` and ``eval()``
+    decide about Dropout and BatchNormalization; what the file says of its mode does not.
+
+    BatchNormalization follows PyTorch in training: the variance that enters the running
+    statistics is the unbiased one (ONNX writes the biased one; they differ by n / (n - 1)).
+
+    Args:
+        model: The model to run. It is cloned; later changes to it do not reach the module.
+
+    Attributes:
+        momentum: Replaces the momentum of every BatchNormalization in ``train()`` where not None
+            (as in PyTorch: the weight of the new batch).
+
+    Raises:
+        UnsupportedOpError: operators, or forms of them, that the backend lacks: all of them.
+    """
+
+    def __init__(self, model: Model) -> None:
+        super().__init__()
+        own = clone_model(model)
+        untie_constants(own)
+        self._program = Program(own)
+        self._keys: dict[str, str] = {}
+        self.momentum: float | None = None
+        self._plans: OrderedDict[tuple[Any, ...], Plan] = OrderedDict()
+        self._measured: OrderedDict[tuple[Any, ...], dict[str, Array]] = OrderedDict()
+        for name, role in self._program.roles.items():
+            key = self._new_key(name)
+            tensor = tensor_of_array(self._program.constants[name])
+            if role is Role.WEIGHT:
+                self.register_parameter(key, torch.nn.Parameter(tensor))
+            else:
+                self.register_buffer(key, tensor)
+
+    def _new_key(self, name: str) -> str:
+        """Make an attribute name of an ONNX name: PyTorch allows no dots."""
+        stem = re.sub(r"\W", "_", name) or "weight"
+        key, number = f"w_{stem}", 2
+        taken = set(self._keys.values())
+        while key in taken:
+            key = f"w_{stem}_{number}"
+            number += 1
+        self._keys[name] = key
+        return key
+
+    @property
+    def input_names(self) -> list[str]:
+        """Names of the graph's inputs, in the order of ``forward``."""
+        return list(self._program.inputs)
+
+    @property
+    def output_names(self) -> list[str]:
+        """Names of the graph's outputs, in the order of ``forward``'s result."""
+        return list(self._program.outputs)
+
+    def parameter_names(self) -> dict[str, str]:
+        """Map the name of every parameter of this module to the name of its constant in ONNX.
+
+        The keys are those of ``named_parameters()``; running statistics are not among them.
+        """
+        roles = self._program.roles
+        return {key: name for name, key in self._keys.items() if roles[name] is Role.WEIGHT}
+
+    def parameter(self, name: str) -> torch.nn.Parameter:
+        """Return the parameter of an ONNX constant.
+
+        Raises:
+            BackendError: the constant is not a weight.
+        """
+        found = self._parameters.get(self._keys.get(name, ""))
+        if found is None:
+            raise BackendError("not a trainable constant", location=Location(value=name))
+        return found
+
+    def weights(self) -> dict[str, Array]:
+        """Copy all trainable constants and running statistics, by ONNX name."""
+        return {name: numpy_of_tensor(self._tensor(key)) for name, key in self._keys.items()}
+
+    def load_weights(self, weights: Mapping[str, Array]) -> None:
+        """Set the named constants; those that are not named stay.
+
+        Raises:
+            BackendError: a name that is not a weight, or a value of another shape.
+        """
+        for name, value in weights.items():
+            if name not in self._keys:
+                raise BackendError("not a trainable constant", location=Location(value=name))
+            target = self._tensor(self._keys[name])
+            if tuple(target.shape) != np.shape(value):
+                raise BackendError(
+                    f"has shape {tuple(target.shape)}, not {np.shape(value)}",
+                    location=Location(value=name),
+                )
+            with torch.no_grad():
+                target.copy_(tensor_of_array(np.asarray(value)))
+
+    def _tensor(self, key: str) -> torch.Tensor:
+        found = self._parameters.get(key)
+        if found is None:
+            found = self._buffers[key]
+        if found is None:
+            raise BackendError(
+                "the weight was removed from the module", location=Location(value=key)
+            )
+        return found
+
+    def forward(self, *inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Run the graph on its inputs, in graph order; return its outputs, in graph order."""
+        return self._run(inputs, ())
+
+    def run_and_watch(
+        self, names: Collection[str], *inputs: torch.Tensor
+    ) -> tuple[tuple[torch.Tensor, ...], dict[str, torch.Tensor]]:
+        """Run the graph; return its outputs and the named tensors inside it.
+
+        Raises:
+            BackendError: no node makes a tensor of that name.
+        """
+        watch = tuple(names)
+        tensors = self._program.model.graph.tensors()
+        for name in watch:
+            if name not in tensors:
+                raise BackendError("no such tensor in the graph", location=Location(value=name))
+        results = self._run(inputs, watch)
+        count = len(self._program.outputs)
+        return results[:count], dict(zip(watch, results[count:], strict=True))
+
+    def _run(
+        self, inputs: Sequence[torch.Tensor], watch: tuple[str, ...]
+    ) -> tuple[torch.Tensor, ...]:
+        if len(inputs) != len(self._program.inputs):
+            raise DataError(
+                f"the model takes {len(self._program.inputs)} inputs, not {len(inputs)}",
+                location=self._program.model.location(),
+                hint=f"in the order {', '.join(self._program.inputs)}",
+            )
+        return self._execute(self._plan(inputs, watch), inputs)
+
+    def _plan(self, inputs: Sequence[torch.Tensor], watch: tuple[str, ...]) -> Plan:
+        sizes = tuple(x.shape for x in inputs) if self._program.host else ()
+        momentum = self.momentum if self.training else None
+        key = (self.training, momentum, watch, sizes)
+        plan = self._plans.get(key)
+        if plan is None:
+            variant = Variant(training=self.training, momentum=momentum, watch=watch)
+            measured = self._measure(inputs, sizes)
+            plan = _remember(self._plans, key, self._program.compile(variant, measured))
+        return plan
+
+    def _measure(
+        self, inputs: Sequence[torch.Tensor], sizes: tuple[torch.Size, ...]
+    ) -> dict[str, Array]:
+        """Compute the shape arithmetic for these sizes, by one run without gradients."""
+        if not self._program.host:
+            return {}
+        found = self._measured.get(sizes)
+        if found is None:
+            names = tuple(sorted(self._program.host))
+            plan = self._program.compile(Variant(training=False, watch=names), {})
+            with torch.no_grad():
+                values = self._execute(plan, inputs)[len(self._program.outputs) :]
+            found = {n: numpy_of_tensor(v) for n, v in zip(names, values, strict=True)}
+            _remember(self._measured, sizes, found)
+        return found
+
+    def _execute(self, plan: Plan, inputs: Sequence[torch.Tensor]) -> tuple[torch.Tensor, ...]:
+        values = plan.template.copy()
+        for slot, tensor in zip(plan.inputs, inputs, strict=True):
+            values[slot] = tensor
+        values[0] = None
+        for slot, name in plan.weights:
+            values[slot] = self._tensor(self._keys[name])
+        step = None
+        try:
+            for step in plan.steps:
+                result = step.kernel(*[values[slot] for slot in step.inputs])
+                if len(step.outputs) == 1:
+                    values[step.outputs[0]] = result
+                else:
+                    for slot, value in zip(step.outputs, result, strict=False):
+                        values[slot] = value
+                    values[0] = None
+                for slot in step.frees:
+                    values[slot] = None
+        except KERNEL_ERRORS as error:
+            if step is None:
+                raise
+            raise self._program.failure(step.node, error) from error
+        return tuple(values[slot] for slot in plan.outputs)
+
+
+def _remember(store: "OrderedDict[tuple[Any, ...], Any]", key: tuple[Any, ...], value: Any) -> Any:
+    """Store a value, forgetting the oldest beyond a fixed count."""
+    store[key] = value
+    if len(store) > _MAX_PLANS:
+        store.popitem(last=False)
+    return value
+
+
+def export_model(module: GraphModule, model: Model) -> Model:
+    """Return a clone of the model that holds the module's weights.
+
+    Constants are replaced where they have changed; with no training the result equals the model
+    tensor for tensor. A merged constant whose uses have come to differ gets a copy for each.
+
+    Args:
+        module: The trained module.
+        model: The model that the module was made of.
+
+    Raises:
+        BackendError: the model lacks a constant of the module, or has another shape for it.
+    """
+    weights = module.weights()
+    result = clone_model(model)
+    ties = untie_constants(clone_model(model))
+    split = {
+        fresh
+        for fresh, origin in ties.items()
+        if fresh in weights and not _same(weights[fresh], weights.get(origin, weights[fresh]))
+    }
+    untie_constants(result, split)
+    merged = set(ties) - split
+    before = result.constants()
+    changed = {}
+    for name, value in weights.items():
+        if name in merged:
+            continue
+        if name not in before or before[name].shape != value.shape:
+            raise BackendError(
+                "the module was not made of this model: no such constant",
+                location=Location(model=model.source, value=name),
+            )
+        if not _same(before[name], value):
+            changed[name] = value.astype(before[name].dtype)
+    _replace_constants(result, changed)
+    return result
+
+
+def _same(a: Array, b: Array) -> bool:
+    return a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
+
+
+def _replace_constants(model: Model, changed: Mapping[str, Array]) -> None:
+    for node in model.graph.nodes:
+        if node.op == "Constant" and node.outputs and node.outputs[0].name in changed:
+            set_constant_node_value(node, changed[node.outputs[0].name])
+        for tensor in node.inputs:
+            if isinstance(tensor, gs.Constant) and tensor.name in changed:
+                tensor.values = changed[tensor.name]

@@ -1,0 +1,92 @@
+"""Training batches in a seeded order, the next one prepared while the current one trains."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from acgraph.backends.torch.augment import augment
+from acgraph.backends.training import TrainConfig
+from acgraph.data import Array, Dataset, Indices, Labels
+
+#: Names of the independent random streams of a fit.
+_ORDER, _AUGMENT = 1, 2
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What one step trains on: examples, labels where there are any, and which they are."""
+
+    x: Array
+    y: Labels | None
+    indices: Indices
+
+
+class Loader:
+    """Draws the batches of one fit; step ``k`` is a function of the seed, the fit and ``k`` alone.
+
+    A pass visits every image once, in batches whose sizes differ by at most one: a last batch of
+    a single image would break BatchNorm.
+    """
+
+    def __init__(self, dataset: Dataset, config: TrainConfig, fit_number: int) -> None:
+        self._dataset = dataset
+        self._config = config
+        self._key = (config.seed, fit_number)
+        self.steps_per_pass = steps_per_pass(len(dataset), config.batch_size)
+        self._pass = -1
+        self._chunks: list[Indices] = []
+
+    def indices(self, step: int) -> Indices:
+        """Return which images step ``step`` trains on."""
+        number, place = divmod(step, self.steps_per_pass)
+        if number != self._pass:
+            rng = np.random.default_rng((*self._key, _ORDER, number))
+            order = rng.permutation(len(self._dataset)).astype(np.int64)
+            self._chunks = np.array_split(order, self.steps_per_pass)
+            self._pass = number
+        return self._chunks[place]
+
+    def read(self, step: int) -> Batch:
+        """Read and augment the batch of a step."""
+        indices = self.indices(step)
+        x, y = self._dataset.batch(indices)
+        if is_augmented(self._dataset, self._config):
+            rng = np.random.default_rng((*self._key, _AUGMENT, step))
+            x = _augment_in_layout(x, self._dataset.layout, self._config, rng)
+        return Batch(x, y, indices)
+
+    def iterate(self, first: int, last: int) -> Iterator[Batch]:
+        """Yield the batches of steps ``first`` to ``last``, exclusive, reading one ahead."""
+        if first >= last:
+            return
+        with ThreadPoolExecutor(1, thread_name_prefix="acgraph-loader") as pool:
+            ahead = pool.submit(self.read, first)
+            for step in range(first, last):
+                batch = ahead.result()
+                if step + 1 < last:
+                    ahead = pool.submit(self.read, step + 1)
+                yield batch
+
+
+def steps_per_pass(count: int, batch_size: int) -> int:
+    """Return how many steps visit every image once."""
+    return -(-count // batch_size)
+
+
+def is_augmented(dataset: Dataset, config: TrainConfig) -> bool:
+    """Tell whether images change from pass to pass."""
+    wanted = config.crop > 0 or config.flip or config.erase > 0
+    return config.augment and dataset.is_image and wanted
+
+
+def _augment_in_layout(
+    x: npt.NDArray[Any], layout: str, config: TrainConfig, rng: np.random.Generator
+) -> npt.NDArray[Any]:
+    if layout == "NCHW":
+        return augment(x, config, rng)
+    moved = augment(x.transpose(0, 3, 1, 2), config, rng)
+    return np.ascontiguousarray(moved.transpose(0, 2, 3, 1))

@@ -1,0 +1,193 @@
+"""Normalisations and Dropout."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+
+from acgraph.backends.torch.ops.node import Builder, Kernel, NodeView
+
+
+def _batch_norm(node: NodeView) -> Kernel:
+    if node.int("training_mode", 0):
+        return _batch_norm_always(node)
+    eps = node.float("epsilon", 1e-5)
+    learns = node.training and {3, 4} <= node.statistics
+    # ONNX: running = running * m + batch * (1 - m); torch's momentum is the weight of the batch.
+    given = node.momentum
+    momentum = 1.0 - node.float("momentum", 0.9) if given is None else given
+
+    def norm(
+        x: torch.Tensor,
+        scale: torch.Tensor,
+        bias: torch.Tensor,
+        mean: torch.Tensor,
+        var: torch.Tensor,
+    ) -> torch.Tensor:
+        return F.batch_norm(x, mean, var, scale, bias, learns, momentum, eps)
+
+    return _pad_outputs(norm, node)
+
+
+def _batch_norm_always(node: NodeView) -> Kernel:
+    """Normalise by the batch in ``eval()`` as well: exporters write weight standardisation so."""
+    eps, m = node.float("epsilon", 1e-5), node.float("momentum", 0.9)
+
+    def norm(
+        x: torch.Tensor, scale: torch.Tensor, bias: torch.Tensor, mean: Any = None, var: Any = None
+    ) -> torch.Tensor:
+        return F.batch_norm(x, None, None, scale, bias, True, 0.0, eps)
+
+    if not any(node.used[1:]):
+        return _pad_outputs(norm, node)
+
+    def norm_and_statistics(
+        x: torch.Tensor,
+        scale: torch.Tensor,
+        bias: torch.Tensor,
+        mean: torch.Tensor,
+        var: torch.Tensor,
+    ) -> tuple[torch.Tensor, ...]:
+        axes = tuple(a for a in range(x.ndim) if a != 1)
+        seen, spread = x.mean(dim=axes), x.var(dim=axes, unbiased=False)
+        return norm(x, scale, bias), mean * m + seen * (1 - m), var * m + spread * (1 - m)
+
+    return norm_and_statistics
+
+
+def _pad_outputs(kernel: Kernel, node: NodeView) -> Kernel:
+    """Serve a node that names further outputs, which nobody may read."""
+    if len(node.used) == 1:
+        return kernel
+    if any(node.used[1:]):
+        raise node.unsupported("reading the second output")
+    rest = (None,) * (len(node.used) - 1)
+    return lambda *inputs: (kernel(*inputs), *rest)
+
+
+def _instance_norm(node: NodeView) -> Kernel:
+    eps = node.float("epsilon", 1e-5)
+    return lambda x, scale, bias: F.instance_norm(x, weight=scale, bias=bias, eps=eps)
+
+
+def _layer_norm(node: NodeView) -> Kernel:
+    axis, eps = node.int("axis", -1), node.float("epsilon", 1e-5)
+
+    def norm(
+        x: torch.Tensor, scale: torch.Tensor, bias: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        shape = x.shape[axis:]
+        if scale.shape == shape and (bias is None or bias.shape == shape):
+            return F.layer_norm(x, shape, scale, bias, eps)
+        out = F.layer_norm(x, shape, None, None, eps) * scale
+        return out if bias is None else out + bias
+
+    if not any(node.used[1:]):
+        return _pad_outputs(norm, node)
+
+    def norm_and_statistics(
+        x: torch.Tensor, scale: torch.Tensor, bias: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, ...]:
+        axes = tuple(range(axis % x.ndim, x.ndim))
+        mean = x.mean(dim=axes, keepdim=True)
+        var = x.var(dim=axes, unbiased=False, keepdim=True)
+        return norm(x, scale, bias), mean, torch.rsqrt(var + eps)
+
+    return norm_and_statistics
+
+
+def _rms_norm(node: NodeView) -> Kernel:
+    axis, eps = node.int("axis", -1), node.float("epsilon", 1e-5)
+    return lambda x, scale: F.rms_norm(x, x.shape[axis:], None, eps) * scale
+
+
+def _group_norm(node: NodeView) -> Kernel:
+    groups, eps = node.int("num_groups", 1), node.float("epsilon", 1e-5)
+
+    def norm(x: torch.Tensor, scale: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+        channels = x.shape[1]
+        if scale.shape[0] != channels:  # opset 18 scales groups, opset 21 channels
+            scale = scale.repeat_interleave(channels // groups)
+            bias = bias.repeat_interleave(channels // groups)
+        return F.group_norm(x, groups, scale, bias, eps)
+
+    return norm
+
+
+def _lrn(node: NodeView) -> Kernel:
+    size = node.int("size", 1)
+    alpha, beta = node.float("alpha", 1e-4), node.float("beta", 0.75)
+    k = node.float("bias", 1.0)
+    before, after = (size - 1) // 2, size // 2
+
+    def norm(x: torch.Tensor) -> torch.Tensor:
+        squares = F.pad(x * x, [0, 0] * (x.ndim - 2) + [before, after])
+        sums = squares.unfold(1, size, 1).sum(-1)
+        return x / (k + alpha / size * sums) ** beta
+
+    return norm
+
+
+def _lp_norm(node: NodeView) -> Kernel:
+    axis, p = node.int("axis", -1), node.int("p", 2)
+    return lambda x: x / x.norm(p=p, dim=axis, keepdim=True)
+
+
+def _mean_variance_norm(node: NodeView) -> Kernel:
+    axes = node.ints("axes") or (0, 2, 3)
+
+    def norm(x: torch.Tensor) -> torch.Tensor:
+        mean = x.mean(dim=axes, keepdim=True)
+        return (x - mean) / (x.var(dim=axes, unbiased=False, keepdim=True).sqrt() + 1e-9)
+
+    return norm
+
+
+def _softmax_like(fn: Callable[..., torch.Tensor]) -> Builder:
+    def build(node: NodeView) -> Kernel:
+        axis = node.int("axis", -1 if node.opset >= 13 else 1)
+        if node.opset >= 13:
+            return lambda x: fn(x, dim=axis)
+        # Before opset 13 everything from the axis on is one row.
+        return lambda x: fn(x.flatten(axis % x.ndim), dim=-1).reshape(x.shape)
+
+    return build
+
+
+def _hardmax(x: torch.Tensor, dim: int) -> torch.Tensor:
+    return torch.zeros_like(x).scatter_(dim, x.argmax(dim=dim, keepdim=True), 1.0)
+
+
+def _dropout(node: NodeView) -> Kernel:
+    ratio = node.number(1) if node.has(1) else node.float("ratio", 0.5)
+    node.value(2)  # the file says how it was exported; train() and eval() say what is wanted
+    if ratio is None:
+        raise node.unsupported("a Dropout ratio that is computed")
+    if not node.training:
+        return _with_mask(lambda x: x, node)
+    return _with_mask(lambda x: F.dropout(x, ratio, training=True), node)
+
+
+def _with_mask(kernel: Callable[[torch.Tensor], torch.Tensor], node: NodeView) -> Kernel:
+    if len(node.used) == 1:
+        return lambda x, *_: kernel(x)
+    if node.used[1]:
+        raise node.unsupported("the mask output of Dropout")
+    return lambda x, *_: (kernel(x), None)
+
+
+TABLE: dict[str, Builder] = {
+    "BatchNormalization": _batch_norm,
+    "Dropout": _dropout,
+    "GroupNormalization": _group_norm,
+    "Hardmax": _softmax_like(_hardmax),
+    "InstanceNormalization": _instance_norm,
+    "LRN": _lrn,
+    "LayerNormalization": _layer_norm,
+    "LogSoftmax": _softmax_like(F.log_softmax),
+    "LpNormalization": _lp_norm,
+    "MeanVarianceNormalization": _mean_variance_norm,
+    "RMSNormalization": _rms_norm,
+    "Softmax": _softmax_like(F.softmax),
+}

@@ -1,0 +1,117 @@
+"""The optimizer of a fit, and what is done to gradients and weights around its step."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from acgraph.backends.training import TrainConfig
+
+
+def build_optimizer(module: nn.Module, config: TrainConfig, rate: float) -> torch.optim.Optimizer:
+    """Build the configured optimizer; weight decay is on weights of layers alone."""
+    parameters = [p for p in module.parameters() if p.requires_grad]
+    decayed = [p for p in parameters if has_decay(p)]
+    plain = [p for p in parameters if not has_decay(p)]
+    groups = [
+        {"params": decayed, "weight_decay": config.weight_decay},
+        {"params": plain, "weight_decay": 0.0},
+    ]
+    if config.optimizer == "sgd":
+        has_momentum = config.momentum > 0
+        return torch.optim.SGD(
+            groups, lr=rate, momentum=config.momentum, nesterov=has_momentum, foreach=True
+        )
+    kind = torch.optim.Adam if config.optimizer == "adam" else torch.optim.AdamW
+    return kind(groups, lr=rate, betas=(config.momentum, 0.999), foreach=True)
+
+
+def has_decay(parameter: Tensor) -> bool:
+    """Tell a layer's weight from a bias, scale or shift, whatever axes of size 1 these have."""
+    return sum(size > 1 for size in parameter.shape) >= 2
+
+
+@dataclass(frozen=True, slots=True)
+class Pull:
+    """The proximal term of one weight: ``rho/2 * ||W - T||^2``."""
+
+    weight: nn.Parameter
+    target: Tensor
+    rho: float
+
+
+@torch.no_grad()
+def add_pulls(pulls: list[Pull]) -> float:
+    """Add the gradients of the proximal terms to ``.grad``; return their sum.
+
+    The gradient ``rho * (W - T)`` is exact, and costs far less than a pass through autograd.
+    """
+    total = 0.0
+    for pull in pulls:
+        difference = pull.weight - pull.target
+        if pull.weight.grad is None:
+            pull.weight.grad = pull.rho * difference
+        else:
+            pull.weight.grad.add_(difference, alpha=pull.rho)
+        total += pull.rho / 2 * float(difference.square().sum())
+    return total
+
+
+@torch.no_grad()
+def mask_gradients(masks: Mapping[nn.Parameter, Tensor]) -> None:
+    """Zero the gradients of removed entries, and so their momentum."""
+    for weight, removed in masks.items():
+        if weight.grad is not None:
+            weight.grad.masked_fill_(removed, 0.0)
+
+
+@torch.no_grad()
+def mask_weights(masks: Mapping[nn.Parameter, Tensor]) -> None:
+    """Zero removed entries."""
+    for weight, removed in masks.items():
+        weight.masked_fill_(removed, 0.0)
+
+
+class Average:
+    """Running average of all floating weights and statistics of a module.
+
+    The decay of step ``k`` is at most ``(1 + k) / (10 + k)``, so that short runs forget their start.
+    """
+
+    def __init__(self, module: nn.Module, decay: float) -> None:
+        self._decay = decay
+        self._steps = 0
+        self._values = {k: v.detach().clone() for k, v in _floating(module).items()}
+
+    @torch.no_grad()
+    def update(self, module: nn.Module) -> None:
+        """Take the module's present values in."""
+        self._steps += 1
+        decay = min(self._decay, (1 + self._steps) / (10 + self._steps))
+        for name, value in _floating(module).items():
+            self._values[name].lerp_(value, 1 - decay)
+
+    @torch.no_grad()
+    def copy_to(self, module: nn.Module) -> None:
+        """Give the module the average values."""
+        for name, value in _floating(module).items():
+            value.copy_(self._values[name])
+
+    def state_dict(self) -> dict[str, object]:
+        """Return what :meth:`load_state_dict` needs to go on."""
+        values = {name: value.clone() for name, value in self._values.items()}
+        return {"steps": self._steps, "values": values}
+
+    def load_state_dict(self, state: Mapping[str, object]) -> None:
+        """Go on from a saved state."""
+        steps, values = state["steps"], state["values"]
+        if not isinstance(steps, int) or not isinstance(values, dict):
+            raise TypeError("not the state of an average")
+        self._steps = steps
+        for name, value in values.items():
+            self._values[name].copy_(value)
+
+
+def _floating(module: nn.Module) -> dict[str, Tensor]:
+    return {k: v for k, v in module.state_dict().items() if v.is_floating_point()}
