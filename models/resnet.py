@@ -1,0 +1,137 @@
+"""ResNets of He et al., arXiv:1512.03385: those for CIFAR (6n+2 layers) and ResNet-18."""
+
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+import onnx_graphsurgeon as gs
+
+from acgraph.errors import UsageError
+from acgraph.ir import Array, Model
+from acgraph.models.blocks import NetworkBuilder, scaled
+
+Shortcut = Literal["conv", "pad"]
+
+
+def resnet_cifar(
+    depth: int = 20,
+    *,
+    classes: int = 10,
+    channels: int = 3,
+    image: int = 32,
+    widths: Sequence[int] = (16, 32, 64),
+    stem_stride: int = 1,
+    shortcut: Shortcut = "conv",
+    keep_batchnorm: bool = True,
+    weights: Mapping[str, Array] | None = None,
+    seed: int = 0,
+) -> Model:
+    """Build a ResNet for small images: 8, 14, 20, 56, ... layers in stages of equal depth.
+
+    Args:
+        depth: ``2 * stages * n + 2`` layers, ``n`` blocks a stage.
+        classes: Outputs.
+        channels: Channels of the input.
+        image: Height and width of the input.
+        widths: Channels of each stage; every stage but the first halves the image.
+        stem_stride: Stride of the first convolution.
+        shortcut: Where a stage begins: a 1x1 convolution, or every second pixel padded with
+            zero channels (no weights).
+        keep_batchnorm: False folds each BatchNorm into its convolution.
+        weights: Weights by their PyTorch names; None draws them.
+        seed: Seed of the drawn weights.
+
+    Raises:
+        UsageError: no such depth.
+        DataError: a given weight is missing, superfluous or of the wrong shape.
+    """
+    blocks, rest = divmod(depth - 2, 2 * len(widths))
+    if rest or blocks < 1:
+        raise UsageError(
+            f"no ResNet of {len(widths)} stages has {depth} layers",
+            hint=f"choose {2 * len(widths)} * n + 2",
+        )
+    net = NetworkBuilder(
+        f"resnet{depth}",
+        channels=channels,
+        image=image,
+        keep_batchnorm=keep_batchnorm,
+        weights=weights,
+        seed=seed,
+    )
+    x = net.conv(net.input, "conv1", widths[0], 3, stride=stem_stride, batchnorm="bn1")
+    x = net.relu(x, "relu")
+    return net.finish(_body(net, x, widths, blocks, shortcut, classes))
+
+
+def resnet18(
+    *,
+    classes: int = 10,
+    image: int = 32,
+    width: float = 1.0,
+    stem: Literal["cifar", "imagenet"] = "cifar",
+    keep_batchnorm: bool = True,
+    weights: Mapping[str, Array] | None = None,
+    seed: int = 0,
+) -> Model:
+    """Build ResNet-18: four stages of two blocks, 64 to 512 channels.
+
+    Args:
+        classes: Outputs.
+        image: Height and width of the input.
+        width: Factor on every channel count.
+        stem: A 3x3 convolution, or ImageNet's 7x7 with stride 2 and a pooling of 3x3.
+        keep_batchnorm: False folds each BatchNorm into its convolution.
+        weights: Weights by their PyTorch (torchvision) names; None draws them.
+        seed: Seed of the drawn weights.
+
+    Raises:
+        DataError: a given weight is missing, superfluous or of the wrong shape.
+    """
+    net = NetworkBuilder(
+        "resnet18",
+        channels=3,
+        image=image,
+        keep_batchnorm=keep_batchnorm,
+        weights=weights,
+        seed=seed,
+    )
+    widths = [scaled(channels, width) for channels in (64, 128, 256, 512)]
+    large = stem == "imagenet"
+    kernel, stride = (7, 2) if large else (3, 1)
+    x = net.conv(net.input, "conv1", widths[0], kernel, stride=stride, batchnorm="bn1")
+    x = net.relu(x, "relu")
+    if large:
+        x = net.max_pool(x, "maxpool", 3, stride=2, padding=1)
+    return net.finish(_body(net, x, widths, 2, "conv", classes))
+
+
+def _body(
+    net: NetworkBuilder,
+    x: gs.Variable,
+    widths: Sequence[int],
+    blocks: int,
+    shortcut: Shortcut,
+    classes: int,
+) -> gs.Variable:
+    """Append the stages, the mean over the image and the classifier."""
+    for stage, width in enumerate(widths, start=1):
+        for block in range(blocks):
+            stride = 2 if stage > 1 and block == 0 else 1
+            x = _basic_block(net, x, f"layer{stage}.{block}", width, stride, shortcut)
+    x = net.flatten(net.global_average_pool(x, "avgpool"))
+    return net.linear(x, "fc", classes)
+
+
+def _basic_block(
+    net: NetworkBuilder, x: gs.Variable, module: str, width: int, stride: int, shortcut: Shortcut
+) -> gs.Variable:
+    y = net.conv(x, f"{module}.conv1", width, 3, stride=stride, batchnorm=f"{module}.bn1")
+    y = net.relu(y, f"{module}.relu")
+    y = net.conv(y, f"{module}.conv2", width, 3, batchnorm=f"{module}.bn2")
+    if stride != 1 or x.shape[1] != width:
+        path = f"{module}.downsample"
+        if shortcut == "conv":
+            x = net.conv(x, f"{path}.0", width, 1, stride=stride, batchnorm=f"{path}.1")
+        else:
+            x = net.subsample_and_pad(x, path, width, stride)
+    return net.relu(net.add(y, x, module), f"{module}.relu")
