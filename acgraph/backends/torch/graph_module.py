@@ -9,6 +9,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 import torch
 
+from acgraph.backends.torch.ops.indexing import tensor_of_array
 from acgraph.backends.torch.program import (
     KERNEL_ERRORS,
     Plan,
@@ -16,7 +17,6 @@ from acgraph.backends.torch.program import (
     Variant,
     numpy_of_tensor,
 )
-from acgraph.backends.torch.ops.indexing import tensor_of_array
 from acgraph.backends.torch.weights import Role
 from acgraph.diagnostics import Location
 from acgraph.errors import BackendError, DataError
@@ -129,9 +129,8 @@ class GraphModule(torch.nn.Module):
                 target.copy_(tensor_of_array(np.asarray(value)))
 
     def _tensor(self, key: str) -> torch.Tensor:
-        found = self._parameters.get(key)
-        if found is None:
-            found = self._buffers[key]
+        parameter = self._parameters.get(key)
+        found = self._buffers[key] if parameter is None else parameter
         if found is None:
             raise BackendError(
                 "the weight was removed from the module", location=Location(value=key)

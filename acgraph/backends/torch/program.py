@@ -224,7 +224,6 @@ class Program:
         known = {**self.known, **measured}
         wanted = [self.resolve(name) for name in (*self.outputs, *variant.watch)]
         nodes = self._needed(wanted, known)
-        last_use = {name: None for name in wanted}  # outputs are kept
         slots = _Slots(known)
         steps: list[Step] = []
         for node in nodes:
@@ -242,7 +241,7 @@ class Program:
             slots.of(name)
         weights = tuple((slots.index[n], n) for n in self.roles if n in slots.index)
         inputs = tuple(slots.index.get(name, 0) for name in self.inputs)
-        pinned = {slots.index[name] for name in last_use}
+        pinned = {slots.index[name] for name in wanted}
         pinned |= {slot for slot, _ in weights} | {slots.index[n] for n in slots.constants} | {0}
         return Plan(
             steps=tuple(_with_frees(steps, pinned)),

@@ -41,14 +41,68 @@ _MEETS_DATA = frozenset(
 _AFFINE = frozenset(["Add", "Div", "Mul", "Sub"])
 #: What carries a constant on towards a layer (weight standardisation, position embeddings).
 _CARRIERS = frozenset(
-    """Add BatchNormalization Cast Concat Div Einsum Exp Expand Flatten Gather Identity
-    MatMul Mul Pad ReduceL2 ReduceMean ReduceSum ReduceSumSquare Reshape Resize Sigmoid Slice
-    Softmax Split Sqrt Squeeze Sub Sum Tanh Tile Transpose Unsqueeze""".split()
+    [
+        "Add",
+        "BatchNormalization",
+        "Cast",
+        "Concat",
+        "Div",
+        "Einsum",
+        "Exp",
+        "Expand",
+        "Flatten",
+        "Gather",
+        "Identity",
+        "MatMul",
+        "Mul",
+        "Pad",
+        "ReduceL2",
+        "ReduceMean",
+        "ReduceSum",
+        "ReduceSumSquare",
+        "Reshape",
+        "Resize",
+        "Sigmoid",
+        "Slice",
+        "Softmax",
+        "Split",
+        "Sqrt",
+        "Squeeze",
+        "Sub",
+        "Sum",
+        "Tanh",
+        "Tile",
+        "Transpose",
+        "Unsqueeze",
+    ]
 )
 #: Inputs of carriers that hold sizes, scales or indices, never weights.
 _FIRST_ONLY = frozenset(
-    """Cast Exp Expand Flatten Gather Identity Pad ReduceL2 ReduceMean ReduceSum ReduceSumSquare
-    Reshape Resize Sigmoid Slice Softmax Split Sqrt Squeeze Tanh Tile Transpose Unsqueeze""".split()
+    [
+        "Cast",
+        "Exp",
+        "Expand",
+        "Flatten",
+        "Gather",
+        "Identity",
+        "Pad",
+        "ReduceL2",
+        "ReduceMean",
+        "ReduceSum",
+        "ReduceSumSquare",
+        "Reshape",
+        "Resize",
+        "Sigmoid",
+        "Slice",
+        "Softmax",
+        "Split",
+        "Sqrt",
+        "Squeeze",
+        "Tanh",
+        "Tile",
+        "Transpose",
+        "Unsqueeze",
+    ]
 )
 #: An additive constant of zeros and of numbers below this is an attention mask.
 _MASK_BELOW = -100.0

@@ -10,7 +10,7 @@ Tensor = torch.Tensor
 
 def _heads(x: Tensor, count: int) -> Tensor:
     """Split ``[batch, length, heads * size]`` into ``[batch, heads, length, size]``."""
-    return x.unflatten(2, (count, -1)).transpose(1, 2) if x.ndim == 3 else x
+    return x.reshape(*x.shape[:2], count, -1).transpose(1, 2) if x.ndim == 3 else x
 
 
 def _attention(node: NodeView) -> Kernel:
@@ -18,11 +18,11 @@ def _attention(node: NodeView) -> Kernel:
         raise node.unsupported("reading more than the first output")
     if any(node.has(i) for i in (4, 5, 6)):
         raise node.unsupported("a key-value cache")
-    if node.float("softcap", 0.0):
+    if node.real("softcap", 0.0):
         raise node.unsupported("softcap")
-    causal = bool(node.int("is_causal", 0))
+    causal = bool(node.integer("is_causal", 0))
     scale = node.node.attrs.get("scale")
-    query_heads, key_heads = node.int("q_num_heads", 0), node.int("kv_num_heads", 0)
+    query_heads, key_heads = node.integer("q_num_heads", 0), node.integer("kv_num_heads", 0)
 
     def attend(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
         flat = q.ndim == 3

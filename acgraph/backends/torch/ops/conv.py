@@ -37,7 +37,7 @@ def torch_pads(pads: Sequence[int]) -> list[int]:
 
 
 def _conv(node: NodeView) -> Kernel:
-    groups = node.int("group", 1)
+    groups = node.integer("group", 1)
     strides, dilations = node.ints("strides") or (1,), node.ints("dilations") or (1,)
     auto = node.text("auto_pad", "NOTSET")
     pads = node.ints("pads") or (0, 0)
@@ -84,7 +84,7 @@ def _conv_same(
 
 
 def _conv_transpose(node: NodeView) -> Kernel:
-    groups = node.int("group", 1)
+    groups = node.integer("group", 1)
     strides, dilations = node.ints("strides"), node.ints("dilations")
     extra = node.ints("output_padding")
     auto, given = node.text("auto_pad", "NOTSET"), node.ints("pads")

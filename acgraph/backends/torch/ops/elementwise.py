@@ -28,7 +28,17 @@ DTYPES: dict[int, torch.dtype] = {
 }
 _BY_NUMPY = {
     np.dtype(name): getattr(torch, name)
-    for name in "float16 float32 float64 uint8 int8 int16 int32 int64 bool".split()
+    for name in (
+        "float16",
+        "float32",
+        "float64",
+        "uint8",
+        "int8",
+        "int16",
+        "int32",
+        "int64",
+        "bool",
+    )
 }
 
 
@@ -82,13 +92,14 @@ def _divide(a: Any, b: Any) -> Any:
 
 
 def _mod(node: NodeView) -> Kernel:
-    return torch.fmod if node.int("fmod", 0) else torch.remainder
+    return torch.fmod if node.integer("fmod", 0) else torch.remainder
 
 
 def _pow(node: NodeView) -> Kernel:
     exponent = node.peek(1)
     if exponent is not None and exponent.ndim == 0 and node.peek(0) is None:
-        number = node.number(1)
+        node.value(1)
+        number: float = exponent.item()
         return lambda x, _: torch.pow(x, number).to(x.dtype)
     return lambda x, y: torch.pow(x, y).to(x.dtype)
 
@@ -114,7 +125,7 @@ def _cast(node: NodeView) -> Kernel:
 
 
 def _hard_sigmoid(node: NodeView) -> Kernel:
-    alpha, beta = node.float("alpha", 0.2), node.float("beta", 0.5)
+    alpha, beta = node.real("alpha", 0.2), node.real("beta", 0.5)
     if math.isclose(alpha, 1 / 6, rel_tol=1e-6) and beta == 0.5:
         return F.hardsigmoid
     return lambda x: torch.clamp(alpha * x + beta, 0.0, 1.0)
@@ -126,38 +137,38 @@ def _gelu(node: NodeView) -> Kernel:
 
 
 def _leaky_relu(node: NodeView) -> Kernel:
-    alpha = node.float("alpha", 0.01)
+    alpha = node.real("alpha", 0.01)
     return lambda x: F.leaky_relu(x, alpha)
 
 
 def _elu(node: NodeView) -> Kernel:
-    alpha = node.float("alpha", 1.0)
+    alpha = node.real("alpha", 1.0)
     return lambda x: F.elu(x, alpha)
 
 
 def _celu(node: NodeView) -> Kernel:
-    alpha = node.float("alpha", 1.0)
+    alpha = node.real("alpha", 1.0)
     return lambda x: F.celu(x, alpha)
 
 
 def _selu(node: NodeView) -> Kernel:
-    alpha = node.float("alpha", 1.67326319217681884765625)
-    gamma = node.float("gamma", 1.05070102214813232421875)
+    alpha = node.real("alpha", 1.67326319217681884765625)
+    gamma = node.real("gamma", 1.05070102214813232421875)
     return lambda x: gamma * F.elu(x, alpha)
 
 
 def _thresholded_relu(node: NodeView) -> Kernel:
-    alpha = node.float("alpha", 1.0)
+    alpha = node.real("alpha", 1.0)
     return lambda x: F.threshold(x, alpha, 0.0)
 
 
 def _swish(node: NodeView) -> Kernel:
-    alpha = node.float("alpha", 1.0)
+    alpha = node.real("alpha", 1.0)
     return F.silu if alpha == 1.0 else lambda x: x * torch.sigmoid(alpha * x)
 
 
 def _shrink(node: NodeView) -> Kernel:
-    lambd, bias = node.float("lambd", 0.5), node.float("bias", 0.0)
+    lambd, bias = node.real("lambd", 0.5), node.real("bias", 0.0)
 
     def shrink(x: Tensor) -> Tensor:
         high = torch.where(x > lambd, x - bias, torch.zeros_like(x))
@@ -176,7 +187,7 @@ def _bit_shift(node: NodeView) -> Kernel:
 
 
 def _is_inf(node: NodeView) -> Kernel:
-    negative, positive = node.int("detect_negative", 1), node.int("detect_positive", 1)
+    negative, positive = node.integer("detect_negative", 1), node.integer("detect_positive", 1)
     if negative and positive:
         return torch.isinf
     return torch.isneginf if negative else torch.isposinf

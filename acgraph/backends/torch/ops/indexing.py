@@ -18,7 +18,7 @@ def tensor_of_array(array: "np.typing.NDArray[np.generic]") -> Tensor:
 
 
 def _shape(node: NodeView) -> Kernel:
-    start, end = node.int("start", 0), node.node.attrs.get("end")
+    start, end = node.integer("start", 0), node.node.attrs.get("end")
     stop = None if end is None else int(end)
     return lambda x: torch.tensor(x.shape[start:stop], dtype=torch.int64)
 
@@ -51,7 +51,7 @@ def _range(node: NodeView) -> Kernel:
 
 
 def _eye_like(node: NodeView) -> Kernel:
-    offset = node.int("k", 0)
+    offset = node.integer("k", 0)
     dtype = torch_dtype(node, "dtype") if "dtype" in node.node.attrs else None
 
     def kernel(x: Tensor) -> Tensor:
@@ -63,12 +63,12 @@ def _eye_like(node: NodeView) -> Kernel:
 
 
 def _gather(node: NodeView) -> Kernel:
-    axis = node.int("axis", 0)
+    axis = node.integer("axis", 0)
     known = node.peek(1)
     if known is not None and known.ndim == 0:
         index = int(node.number(1) or 0)
         return lambda x, _: x.select(axis, index)
-    if known is not None and known.ndim == 1 and (known >= 0).all():
+    if known is not None and known.ndim == 1 and bool(np.greater_equal(known, 0).all()):
         return lambda x, index: x.index_select(axis, index)
 
     def kernel(x: Tensor, index: Tensor) -> Tensor:
@@ -81,7 +81,7 @@ def _gather(node: NodeView) -> Kernel:
 
 
 def _gather_elements(node: NodeView) -> Kernel:
-    axis = node.int("axis", 0)
+    axis = node.integer("axis", 0)
 
     def kernel(x: Tensor, index: Tensor) -> Tensor:
         wrapped = torch.where(index < 0, index + x.shape[axis], index)
@@ -91,7 +91,7 @@ def _gather_elements(node: NodeView) -> Kernel:
 
 
 def _gather_nd(node: NodeView) -> Kernel:
-    batch = node.int("batch_dims", 0)
+    batch = node.integer("batch_dims", 0)
 
     def kernel(x: Tensor, index: Tensor) -> Tensor:
         if batch == 0:
@@ -108,7 +108,7 @@ _REDUCTIONS = {"add": "sum", "mul": "prod", "max": "amax", "min": "amin"}
 
 
 def _scatter_elements(node: NodeView) -> Kernel:
-    axis, how = node.int("axis", 0), node.text("reduction", "none")
+    axis, how = node.integer("axis", 0), node.text("reduction", "none")
 
     def kernel(x: Tensor, index: Tensor, updates: Tensor) -> Tensor:
         wrapped = torch.where(index < 0, index + x.shape[axis], index).to(torch.int64)
@@ -143,7 +143,7 @@ def _scatter_nd(node: NodeView) -> Kernel:
 
 
 def _one_hot(node: NodeView) -> Kernel:
-    axis = node.int("axis", -1)
+    axis = node.integer("axis", -1)
     depth_of = node.ints_input(1)
 
     def kernel(index: Tensor, depth: Tensor | None, values: Tensor) -> Tensor:
@@ -185,11 +185,11 @@ def _random(fill: Callable[[NodeView, Tensor], Tensor]) -> Builder:
 
 
 def _uniform(node: NodeView, x: Tensor) -> Tensor:
-    return x.uniform_(node.float("low", 0.0), node.float("high", 1.0))
+    return x.uniform_(node.real("low", 0.0), node.real("high", 1.0))
 
 
 def _normal(node: NodeView, x: Tensor) -> Tensor:
-    return x.normal_(node.float("mean", 0.0), node.float("scale", 1.0))
+    return x.normal_(node.real("mean", 0.0), node.real("scale", 1.0))
 
 
 TABLE: dict[str, Builder] = {

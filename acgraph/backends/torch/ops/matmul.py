@@ -9,8 +9,8 @@ Tensor = torch.Tensor
 
 
 def _gemm(node: NodeView) -> Kernel:
-    alpha, beta = node.float("alpha", 1.0), node.float("beta", 1.0)
-    trans_a, trans_b = bool(node.int("transA", 0)), bool(node.int("transB", 0))
+    alpha, beta = node.real("alpha", 1.0), node.real("beta", 1.0)
+    trans_a, trans_b = bool(node.integer("transA", 0)), bool(node.integer("transB", 0))
 
     def plain(a: Tensor, b: Tensor, c: Tensor | None = None) -> Tensor:
         # ``linear`` takes the bias in the same call where it is a vector.

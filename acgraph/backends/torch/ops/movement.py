@@ -16,7 +16,7 @@ def _reshape(node: NodeView) -> Kernel:
         target = node.batch
         node.value(1)
         return lambda x, *_: x.reshape(target)
-    keep_zero = bool(node.int("allowzero", 0))
+    keep_zero = bool(node.integer("allowzero", 0))
     shape_of = node.ints_either("shape", 1)
     if shape_of is None:
         raise node.unsupported("a Reshape without a shape")
@@ -35,7 +35,7 @@ def _reshape(node: NodeView) -> Kernel:
 
 
 def _flatten(node: NodeView) -> Kernel:
-    axis = node.int("axis", 1)
+    axis = node.integer("axis", 1)
 
     def flatten(x: Tensor) -> Tensor:
         if axis == 1 and x.ndim > 1:
@@ -77,7 +77,7 @@ def _unsqueeze(node: NodeView) -> Kernel:
 
 
 def _concat(node: NodeView) -> Kernel:
-    axis = node.int("axis", 0)
+    axis = node.integer("axis", 0)
     if node.batch is None:
         return lambda *xs: torch.cat(xs, dim=axis)
     (batch_axis,) = node.batch
@@ -97,7 +97,7 @@ def _grow(x: Tensor, axis: int, size: int) -> Tensor:
 
 
 def _split(node: NodeView) -> Kernel:
-    axis = node.int("axis", 0)
+    axis = node.integer("axis", 0)
     sizes_of = node.ints_either("split", 1)
     parts = len(node.node.outputs)
 
@@ -157,7 +157,7 @@ def _pad(node: NodeView) -> Kernel:
     mode = node.text("mode", "constant")
     pads_of: IntsOf | None
     if node.opset < 11:
-        pads_of, fill = node.ints_either("pads", 1), node.float("value", 0.0)
+        pads_of, fill = node.ints_either("pads", 1), node.real("value", 0.0)
     else:
         pads_of, fill = node.ints_input(1), node.number(2) or 0.0
         if node.has(2) and node.peek(2) is None:
@@ -209,9 +209,19 @@ def _expand(node: NodeView) -> Kernel:
     if node.batch is not None:
         target = node.batch
         node.value(1)
-        return lambda x, *_: x.expand(torch.broadcast_shapes(x.shape, target))
+        return lambda x, *_: _broadcast(x, target)
     shape_of = node.ints_input(1)
-    return lambda x, shape=None: x.expand(torch.broadcast_shapes(x.shape, tuple(shape_of(shape))))
+    return lambda x, shape=None: _broadcast(x, shape_of(shape))
+
+
+def _broadcast(x: Tensor, target: Sequence[int]) -> Tensor:
+    """Expand both ways: a size of 1 in the target keeps the input's."""
+    sizes = list(target)
+    sizes = [1] * (x.ndim - len(sizes)) + sizes
+    for back in range(1, x.ndim + 1):
+        if sizes[-back] == 1:
+            sizes[-back] = x.shape[-back]
+    return x.expand(sizes)
 
 
 def _tile(node: NodeView) -> Kernel:
@@ -220,7 +230,7 @@ def _tile(node: NodeView) -> Kernel:
 
 
 def _depth_to_space(node: NodeView) -> Kernel:
-    block, columns_first = node.int("blocksize", 1), node.text("mode", "DCR") == "CRD"
+    block, columns_first = node.integer("blocksize", 1), node.text("mode", "DCR") == "CRD"
 
     def kernel(x: Tensor) -> Tensor:
         if columns_first:
@@ -233,7 +243,7 @@ def _depth_to_space(node: NodeView) -> Kernel:
 
 
 def _space_to_depth(node: NodeView) -> Kernel:
-    block = node.int("blocksize", 1)
+    block = node.integer("blocksize", 1)
 
     def kernel(x: Tensor) -> Tensor:
         n, c, h, w = x.shape
@@ -245,7 +255,7 @@ def _space_to_depth(node: NodeView) -> Kernel:
 
 def _trilu(node: NodeView) -> Kernel:
     offset_of = node.ints_input(1) if node.has(1) else None
-    cut = torch.triu if node.int("upper", 1) else torch.tril
+    cut = torch.triu if node.integer("upper", 1) else torch.tril
     return lambda x, k=None: cut(x, offset_of(k)[0] if offset_of is not None else 0)
 
 

@@ -66,11 +66,11 @@ class NodeView:
         value = self.value(index)
         return None if value is None else value.reshape(-1)[0].item()
 
-    def int(self, name: str, default: int) -> int:
+    def integer(self, name: str, default: int) -> int:
         """Return an integer attribute."""
         return int(self.node.attrs.get(name, default))
 
-    def float(self, name: str, default: float) -> float:
+    def real(self, name: str, default: float) -> float:
         """Return a float attribute."""
         return float(self.node.attrs.get(name, default))
 

@@ -10,13 +10,13 @@ from acgraph.backends.torch.ops.node import Builder, Kernel, NodeView
 
 
 def _batch_norm(node: NodeView) -> Kernel:
-    if node.int("training_mode", 0):
+    if node.integer("training_mode", 0):
         return _batch_norm_always(node)
-    eps = node.float("epsilon", 1e-5)
+    eps = node.real("epsilon", 1e-5)
     learns = node.training and {3, 4} <= node.statistics
     # ONNX: running = running * m + batch * (1 - m); torch's momentum is the weight of the batch.
     given = node.momentum
-    momentum = 1.0 - node.float("momentum", 0.9) if given is None else given
+    momentum = 1.0 - node.real("momentum", 0.9) if given is None else given
 
     def norm(
         x: torch.Tensor,
@@ -32,7 +32,7 @@ def _batch_norm(node: NodeView) -> Kernel:
 
 def _batch_norm_always(node: NodeView) -> Kernel:
     """Normalise by the batch in ``eval()`` as well: exporters write weight standardisation so."""
-    eps, m = node.float("epsilon", 1e-5), node.float("momentum", 0.9)
+    eps, m = node.real("epsilon", 1e-5), node.real("momentum", 0.9)
 
     def norm(
         x: torch.Tensor, scale: torch.Tensor, bias: torch.Tensor, mean: Any = None, var: Any = None
@@ -67,12 +67,12 @@ def _pad_outputs(kernel: Kernel, node: NodeView) -> Kernel:
 
 
 def _instance_norm(node: NodeView) -> Kernel:
-    eps = node.float("epsilon", 1e-5)
+    eps = node.real("epsilon", 1e-5)
     return lambda x, scale, bias: F.instance_norm(x, weight=scale, bias=bias, eps=eps)
 
 
 def _layer_norm(node: NodeView) -> Kernel:
-    axis, eps = node.int("axis", -1), node.float("epsilon", 1e-5)
+    axis, eps = node.integer("axis", -1), node.real("epsilon", 1e-5)
 
     def norm(
         x: torch.Tensor, scale: torch.Tensor, bias: torch.Tensor | None = None
@@ -98,12 +98,12 @@ def _layer_norm(node: NodeView) -> Kernel:
 
 
 def _rms_norm(node: NodeView) -> Kernel:
-    axis, eps = node.int("axis", -1), node.float("epsilon", 1e-5)
+    axis, eps = node.integer("axis", -1), node.real("epsilon", 1e-5)
     return lambda x, scale: F.rms_norm(x, x.shape[axis:], None, eps) * scale
 
 
 def _group_norm(node: NodeView) -> Kernel:
-    groups, eps = node.int("num_groups", 1), node.float("epsilon", 1e-5)
+    groups, eps = node.integer("num_groups", 1), node.real("epsilon", 1e-5)
 
     def norm(x: torch.Tensor, scale: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
         channels = x.shape[1]
@@ -116,9 +116,9 @@ def _group_norm(node: NodeView) -> Kernel:
 
 
 def _lrn(node: NodeView) -> Kernel:
-    size = node.int("size", 1)
-    alpha, beta = node.float("alpha", 1e-4), node.float("beta", 0.75)
-    k = node.float("bias", 1.0)
+    size = node.integer("size", 1)
+    alpha, beta = node.real("alpha", 1e-4), node.real("beta", 0.75)
+    k = node.real("bias", 1.0)
     before, after = (size - 1) // 2, size // 2
 
     def norm(x: torch.Tensor) -> torch.Tensor:
@@ -130,7 +130,7 @@ def _lrn(node: NodeView) -> Kernel:
 
 
 def _lp_norm(node: NodeView) -> Kernel:
-    axis, p = node.int("axis", -1), node.int("p", 2)
+    axis, p = node.integer("axis", -1), node.integer("p", 2)
     return lambda x: x / x.norm(p=p, dim=axis, keepdim=True)
 
 
@@ -146,7 +146,7 @@ def _mean_variance_norm(node: NodeView) -> Kernel:
 
 def _softmax_like(fn: Callable[..., torch.Tensor]) -> Builder:
     def build(node: NodeView) -> Kernel:
-        axis = node.int("axis", -1 if node.opset >= 13 else 1)
+        axis = node.integer("axis", -1 if node.opset >= 13 else 1)
         if node.opset >= 13:
             return lambda x: fn(x, dim=axis)
         # Before opset 13 everything from the axis on is one row.
@@ -160,7 +160,7 @@ def _hardmax(x: torch.Tensor, dim: int) -> torch.Tensor:
 
 
 def _dropout(node: NodeView) -> Kernel:
-    ratio = node.number(1) if node.has(1) else node.float("ratio", 0.5)
+    ratio = node.number(1) if node.has(1) else node.real("ratio", 0.5)
     node.value(2)  # the file says how it was exported; train() and eval() say what is wanted
     if ratio is None:
         raise node.unsupported("a Dropout ratio that is computed")

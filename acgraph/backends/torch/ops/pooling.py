@@ -69,7 +69,7 @@ def _window(node: NodeView) -> _Window:
         dilations=node.ints("dilations") or (1,) * rank,
         pads=pads or (0,) * (2 * rank),
         auto=auto,
-        ceil=bool(node.int("ceil_mode", 0)),
+        ceil=bool(node.integer("ceil_mode", 0)),
     )
 
 
@@ -104,7 +104,7 @@ def _first_of(kernel: Kernel, node: NodeView) -> Kernel:
 def _average_pool(node: NodeView) -> Kernel:
     w = _window(node)
     rank = len(w.kernel)
-    include = bool(node.int("count_include_pad", 0))
+    include = bool(node.integer("count_include_pad", 0))
     if w.is_native and all(d == 1 for d in w.dilations):
         pool, padding = _AVG[rank], w.pads[:rank]
         return lambda x: pool(x, w.kernel, w.strides, padding, w.ceil, include)
@@ -135,7 +135,7 @@ def _window_sums(x: torch.Tensor, w: _Window) -> torch.Tensor:
 
 def _lp_pool(node: NodeView) -> Kernel:
     w = _window(node)
-    p = node.int("p", 2)
+    p = node.integer("p", 2)
 
     def pool(x: torch.Tensor) -> torch.Tensor:
         _, whole = w.spans(x.shape[2:])

@@ -36,11 +36,11 @@ def _check(node: NodeView) -> str:
         raise node.unsupported("a cell clip")
     if node.has(4):
         raise node.unsupported("sequence_lens")
-    if node.int("input_forget", 0):
+    if node.integer("input_forget", 0):
         raise node.unsupported("coupled input and forget gates")
     if op == "LSTM" and node.has(7):
         raise node.unsupported("peepholes")
-    if node.text("direction", "forward") == "reverse" and node.int("layout", 0):
+    if node.text("direction", "forward") == "reverse" and node.integer("layout", 0):
         raise node.unsupported("layout 1 with direction reverse")
     return "relu" if relu else "tanh"
 
@@ -73,11 +73,11 @@ def _state(given: Tensor | None, x: Tensor, directions: int, hidden: int) -> Ten
 def _recurrent(node: NodeView) -> Kernel:
     op = node.node.op
     activation = _check(node)
-    hidden = node.int("hidden_size", 0)
+    hidden = node.integer("hidden_size", 0)
     direction = node.text("direction", "forward")
-    batch_first = bool(node.int("layout", 0))
+    batch_first = bool(node.integer("layout", 0))
     backward, two = direction == "reverse", direction == "bidirectional"
-    after = op != "GRU" or bool(node.int("linear_before_reset", 0))
+    after = op != "GRU" or bool(node.integer("linear_before_reset", 0))
     if not after:
         return _gru_before(node, hidden, direction)
 
@@ -130,7 +130,7 @@ def _trim(run: Kernel, node: NodeView) -> Kernel:
 
 def _gru_before(node: NodeView, hidden: int, direction: str) -> Kernel:
     """Run a GRU whose reset gate acts before the recurrent product, which PyTorch's cannot."""
-    batch_first = bool(node.int("layout", 0))
+    batch_first = bool(node.integer("layout", 0))
 
     def run(
         x: Tensor,
@@ -161,11 +161,11 @@ def _gru_before(node: NodeView, hidden: int, direction: str) -> Kernel:
 def _gru_steps(x: Tensor, w: Tensor, r: Tensor, b: Tensor, h: Tensor) -> Tensor:
     size = h.shape[-1]
     from_x = x @ w.t() + b[: 3 * size]
-    rz, rr, rh = r.split(size)
-    bz, br, bh = b[3 * size :].split(size)
+    rz, rr, rh = r.chunk(3)
+    bz, br, bh = b[3 * size :].chunk(3)
     states = []
     for step in from_x:
-        xz, xr, xh = step.split(size, dim=-1)
+        xz, xr, xh = step.chunk(3, dim=-1)
         z = torch.sigmoid(xz + h @ rz.t() + bz)
         reset = torch.sigmoid(xr + h @ rr.t() + br)
         new = torch.tanh(xh + (reset * h) @ rh.t() + bh)

@@ -1,20 +1,20 @@
 """Reductions, sorting and running sums along axes."""
 
-from collections.abc import Callable, Sequence
-from functools import reduce
+from collections.abc import Callable
 
 import torch
 
 from acgraph.backends.torch.ops.node import Builder, Kernel, NodeView
 
 Tensor = torch.Tensor
-_Reduce = Callable[[Tensor, Sequence[int], bool], Tensor]
+_Axes = tuple[int, ...]
+_Reduce = Callable[[Tensor, _Axes, bool], Tensor]
 
 
 def _reduction(fn: _Reduce) -> Builder:
     def build(node: NodeView) -> Kernel:
-        keep = bool(node.int("keepdims", 1))
-        noop = bool(node.int("noop_with_empty_axes", 0))
+        keep = bool(node.integer("keepdims", 1))
+        noop = bool(node.integer("noop_with_empty_axes", 0))
         axes_of = node.ints_either("axes", 1)
 
         def kernel(x: Tensor, axes: Tensor | None = None) -> Tensor:
@@ -30,16 +30,18 @@ def _reduction(fn: _Reduce) -> Builder:
     return build
 
 
-def _prod(x: Tensor, axes: Sequence[int], keep: bool) -> Tensor:
+def _prod(x: Tensor, axes: _Axes, keep: bool) -> Tensor:
     ordered = sorted((a % x.ndim for a in axes), reverse=True)
-    return reduce(lambda y, a: y.prod(dim=a, keepdim=keep), ordered, x)
+    for axis in ordered:
+        x = x.prod(dim=axis, keepdim=keep)
+    return x
 
 
-def _l2(x: Tensor, axes: Sequence[int], keep: bool) -> Tensor:
+def _l2(x: Tensor, axes: _Axes, keep: bool) -> Tensor:
     return torch.linalg.vector_norm(x, 2, dim=axes, keepdim=keep)
 
 
-def _mean(x: Tensor, axes: Sequence[int], keep: bool) -> Tensor:
+def _mean(x: Tensor, axes: _Axes, keep: bool) -> Tensor:
     if x.is_floating_point():
         return x.mean(dim=axes, keepdim=keep)
     return x.to(torch.float64).mean(dim=axes, keepdim=keep).trunc().to(x.dtype)
@@ -47,8 +49,8 @@ def _mean(x: Tensor, axes: Sequence[int], keep: bool) -> Tensor:
 
 def _arg(largest: bool) -> Builder:
     def build(node: NodeView) -> Kernel:
-        axis, keep = node.int("axis", 0), bool(node.int("keepdims", 1))
-        last = bool(node.int("select_last_index", 0))
+        axis, keep = node.integer("axis", 0), bool(node.integer("keepdims", 1))
+        last = bool(node.integer("select_last_index", 0))
         find = torch.argmax if largest else torch.argmin
 
         def kernel(x: Tensor) -> Tensor:
@@ -62,10 +64,10 @@ def _arg(largest: bool) -> Builder:
 
 
 def _top_k(node: NodeView) -> Kernel:
-    axis = node.int("axis", -1)
-    largest, ordered = bool(node.int("largest", 1)), bool(node.int("sorted", 1))
+    axis = node.integer("axis", -1)
+    largest, ordered = bool(node.integer("largest", 1)), bool(node.integer("sorted", 1))
     count_of = node.ints_either("k", 1) if "k" not in node.node.attrs else None
-    fixed = node.int("k", 0)
+    fixed = node.integer("k", 0)
 
     def kernel(x: Tensor, k: Tensor | None = None) -> tuple[Tensor, Tensor]:
         count = count_of(k)[0] if count_of is not None else fixed
@@ -77,7 +79,7 @@ def _top_k(node: NodeView) -> Kernel:
 
 def _cum_sum(node: NodeView) -> Kernel:
     axis_of = node.ints_input(1)
-    exclusive, backward = bool(node.int("exclusive", 0)), bool(node.int("reverse", 0))
+    exclusive, backward = bool(node.integer("exclusive", 0)), bool(node.integer("reverse", 0))
 
     def kernel(x: Tensor, axis: Tensor | None = None) -> Tensor:
         dim = axis_of(axis)[0]
@@ -97,7 +99,7 @@ TABLE: dict[str, Builder] = {
     "ReduceL1": _reduction(lambda x, a, k: x.abs().sum(dim=a, keepdim=k)),
     "ReduceL2": _reduction(_l2),
     "ReduceLogSum": _reduction(lambda x, a, k: x.sum(dim=a, keepdim=k).log()),
-    "ReduceLogSumExp": _reduction(lambda x, a, k: x.logsumexp(dim=tuple(a), keepdim=k)),
+    "ReduceLogSumExp": _reduction(lambda x, a, k: x.logsumexp(dim=a, keepdim=k)),
     "ReduceMax": _reduction(lambda x, a, k: x.amax(dim=a, keepdim=k)),
     "ReduceMean": _reduction(_mean),
     "ReduceMin": _reduction(lambda x, a, k: x.amin(dim=a, keepdim=k)),

@@ -55,7 +55,7 @@ class _Rule:
                 if out == 1:
                     return np.full(1, half * (start + end) * (size - 1), np.float32)
                 step = (end - start) * np.float32(size - 1) / np.float32(out - 1)
-                return start * np.float32(size - 1) + i * step
+                return np.asarray(start * np.float32(size - 1) + i * step, dtype=np.float32)
 
     def index(self, x: _Floats, size: int) -> npt.NDArray[np.int64]:
         """Round positions to the nearest input element."""
@@ -96,7 +96,7 @@ class _Rule:
     def _filter(self, distance: _Floats) -> _Floats:
         d, a = np.abs(distance), np.float32(self.cubic)
         if self.mode == "linear":
-            return np.maximum(np.float32(0), 1 - d)
+            return np.asarray(np.maximum(np.float32(0), 1 - d), dtype=np.float32)
         near = ((a + 2) * d - (a + 3)) * d * d + 1
         far = ((a * d - 5 * a) * d + 8 * a) * d - 4 * a
         return np.where(d <= 1, near, np.where(d < 2, far, 0)).astype(np.float32)
@@ -113,10 +113,10 @@ def _rule(node: NodeView) -> _Rule:
         if old
         else node.text("coordinate_transformation_mode", "half_pixel"),
         nearest="floor" if old else node.text("nearest_mode", "round_prefer_floor"),
-        cubic=node.float("cubic_coeff_a", -0.75),
-        exclude_outside=bool(node.int("exclude_outside", 0)),
-        extrapolation=node.float("extrapolation_value", 0.0),
-        antialias=bool(node.int("antialias", 0)),
+        cubic=node.real("cubic_coeff_a", -0.75),
+        exclude_outside=bool(node.integer("exclude_outside", 0)),
+        extrapolation=node.real("extrapolation_value", 0.0),
+        antialias=bool(node.integer("antialias", 0)),
     )
 
 
