@@ -1,0 +1,57 @@
+"""All candidates of a layer: every form's drafts, with their constants counted."""
+
+from collections.abc import Collection
+
+from acgraph.lowering.base import Candidate, ConvForm, Draft
+from acgraph.lowering.crop import crop, dense
+from acgraph.lowering.fragment import Fragment, Index, Weights, elements
+from acgraph.lowering.gather import gather
+from acgraph.lowering.layer import ConvLayer, Lowerable
+from acgraph.lowering.linear import linear
+
+#: What can be proposed for a Conv; the dense layer comes first.
+FORMS: tuple[ConvForm, ...] = (dense, crop, gather)
+
+#: Bytes that a node or a constant costs in a file beside its numbers: names, types, shapes.
+NODE_BYTES = 120
+CONSTANT_BYTES = 50
+
+
+def candidates(layer: Lowerable, held: Collection[object] = ()) -> list[Candidate]:
+    """Propose every way to compute a layer; the dense layer is the first.
+
+    Args:
+        layer: The layer.
+        held: ``Index.key`` of the integer constants that the model has already; they cost nothing.
+    """
+    if isinstance(layer, ConvLayer):
+        drafts = [draft for form in FORMS for draft in form(layer)]
+    else:
+        drafts = linear(layer)
+    return [_count(draft, layer, held) for draft in drafts]
+
+
+def _count(draft: Draft, layer: Lowerable, held: Collection[object]) -> Candidate:
+    added = [c for c in draft.fragment.constants() if _is_added(c, layer, held)]
+    params = sum(elements(constant.values.shape) for constant in added)
+    size = sum(int(constant.values.nbytes) + CONSTANT_BYTES for constant in added)
+    return Candidate(
+        form=draft.form,
+        variant=draft.variant,
+        fragment=draft.fragment,
+        columns=draft.columns,
+        params=params,
+        size=size + NODE_BYTES * len(draft.fragment.steps),
+    )
+
+
+def _is_added(constant: Weights | Index, layer: Lowerable, held: Collection[object]) -> bool:
+    if isinstance(constant, Index):
+        return constant.key not in held
+    # A tied weight stays in the file for its other reader, so that keeping it costs nothing.
+    return bool(constant.suffix) or not layer.is_tied
+
+
+def index_keys(fragment: Fragment) -> set[object]:
+    """The keys of a fragment's integer constants."""
+    return {c.key for c in fragment.constants() if isinstance(c, Index)}

@@ -1,0 +1,143 @@
+"""Read the layers of a graph as the forms want them, or say why one cannot be lowered."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import onnx_graphsurgeon as gs
+
+from acgraph.analysis.layers import Layer
+from acgraph.ir import Array, Facts, Model, constant_node_value
+from acgraph.lowering.layer import ConvLayer, LinearLayer, Lowerable
+
+
+def read_layer(model: Model, facts: Facts, node: gs.Node, layer: Layer) -> Lowerable | str:
+    """Return the layer, or the reason why it stays dense."""
+    weight = constant_value(node.inputs[layer.weight_input])
+    if weight is None:
+        return "its weight is computed"
+    if not np.issubdtype(weight.dtype, np.floating):
+        return f"its weight is {weight.dtype.name}"
+    data = node.inputs[1 - layer.weight_input]
+    input_shape = facts.shapes.get(data.name)
+    output_shape = facts.shapes.get(node.outputs[0].name)
+    if input_shape is None or output_shape is None:
+        return "the size of its input is unknown"
+    bias_tensor = node.inputs[2] if len(node.inputs) > 2 and node.inputs[2].name else None
+    bias = None if bias_tensor is None else constant_value(bias_tensor)
+    if bias_tensor is not None and bias is None:
+        return "its bias is computed"
+    common: dict[str, Any] = {
+        "name": node.name,
+        "weight": weight,
+        "weight_name": layer.weight,
+        "bias": bias,
+        "bias_name": "" if bias_tensor is None else bias_tensor.name,
+        "input_shape": input_shape,
+        "is_tied": len(_root(node.inputs[layer.weight_input]).outputs) > 1,
+        "opset": int(model.graph.opset),
+    }
+    if node.op == "Conv":
+        return _conv(model, node, common)
+    if node.op in ("Gemm", "MatMul"):
+        return _linear(node, layer, output_shape, common)
+    return f"{node.op} is not lowered"
+
+
+def _conv(model: Model, node: gs.Node, common: dict[str, Any]) -> ConvLayer | str:
+    rank = common["weight"].ndim - 2
+    strides = tuple(node.attrs.get("strides") or [1] * rank)
+    dilations = tuple(node.attrs.get("dilations") or [1] * rank)
+    is_static = has_static_sizes(model)
+    auto = node.attrs.get("auto_pad", "NOTSET")
+    auto = auto.decode() if isinstance(auto, bytes) else auto
+    kernel = common["weight"].shape[2:]
+    if auto == "NOTSET":
+        pads = tuple(node.attrs.get("pads") or [0] * 2 * rank)
+    elif auto == "VALID":
+        pads = (0,) * 2 * rank
+    elif is_static or all(stride == 1 for stride in strides):
+        pads = _same_pads(auto, common["input_shape"][2:], kernel, strides, dilations)
+    else:
+        return f"auto_pad {auto} with a stride depends on the size of the input"
+    group = int(node.attrs.get("group", 1))
+    return ConvLayer(
+        strides=strides, dilations=dilations, pads=pads, group=group, is_static=is_static, **common
+    )
+
+
+def _same_pads(
+    auto: str,
+    spatial: Sequence[int],
+    kernel: Sequence[int],
+    strides: Sequence[int],
+    dilations: Sequence[int],
+) -> tuple[int, ...]:
+    """Pads that make the output ``ceil(n / stride)``, the odd one after (UPPER) or before."""
+    before, after = [], []
+    for n, k, s, d in zip(spatial, kernel, strides, dilations, strict=True):
+        total = max(0, (-(-n // s) - 1) * s + (k - 1) * d + 1 - n)
+        small, large = total // 2, total - total // 2
+        before.append(small if auto == "SAME_UPPER" else large)
+        after.append(large if auto == "SAME_UPPER" else small)
+    return (*before, *after)
+
+
+def _linear(
+    node: gs.Node, layer: Layer, output_shape: tuple[int, ...], common: dict[str, Any]
+) -> LinearLayer | str:
+    side, weight = layer.weight_input, common["weight"]
+    data_rank = len(common["input_shape"])
+    if node.op == "Gemm":
+        is_turned = bool(node.attrs.get("transB" if side == 1 else "transA", 0))
+        is_data_turned = bool(node.attrs.get("transA" if side == 1 else "transB", 0))
+        feature_axis = int((side == 0) != is_turned)
+        input_axis = int((side == 1) != is_data_turned)
+    else:
+        if weight.ndim < 2 or data_rank < 2:
+            return "a vector is multiplied"
+        feature_axis = weight.ndim - 2 if side == 1 else weight.ndim - 1
+        input_axis = data_rank - 1 if side == 1 else data_rank - 2
+    return LinearLayer(
+        op=node.op,
+        weight_input=side,
+        feature_axis=feature_axis,
+        input_axis=input_axis,
+        attrs=dict(node.attrs),
+        output_shape=output_shape,
+        **common,
+    )
+
+
+def has_static_sizes(model: Model) -> bool:
+    """Say whether every axis of every graph input has a fixed size, the first one aside."""
+    return all(
+        tensor.shape is not None and all(isinstance(size, int) for size in tensor.shape[1:])
+        for tensor in model.graph.inputs
+    )
+
+
+def _root(tensor: gs.Tensor) -> gs.Tensor:
+    """Follow Identity and Transpose back to what they read."""
+    while tensor.inputs and tensor.inputs[0].op in ("Identity", "Transpose"):
+        if len(tensor.outputs) > 1:
+            return tensor
+        tensor = tensor.inputs[0].inputs[0]
+    return tensor
+
+
+def constant_value(tensor: gs.Tensor) -> Array | None:
+    """Return the array that a tensor always holds, through Identity and Transpose, or None."""
+    if isinstance(tensor, gs.Constant):
+        return np.asarray(tensor.values)
+    if not tensor.inputs:
+        return None
+    node = tensor.inputs[0]
+    if node.op == "Constant":
+        return constant_node_value(node)
+    if node.op not in ("Identity", "Transpose"):
+        return None
+    value = constant_value(node.inputs[0])
+    if value is None or node.op == "Identity":
+        return value
+    return np.transpose(value, node.attrs.get("perm"))

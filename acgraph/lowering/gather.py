@@ -1,0 +1,128 @@
+"""Form gather: collect the kept columns, then one 1x1 Conv over them: im2col in the graph.
+
+Every kernel position with kept columns contributes its channels, moved to where that position
+reads. Two choices make four variants:
+
+- moved by ``pad`` (a Pad that adds zeros on one side and cuts on the other; stride 1 only) or by
+  ``slice`` (one Pad for all, then a strided Slice of the shifted window);
+- the channels taken by one Gather for ``each`` position, whose pads many layers then share, or by
+  one ``joint`` Gather for all, of which the mover cuts each position's part.
+
+A position that keeps a contiguous range of channels needs no Gather, because the mover cuts the
+range too; one that keeps all channels at the centre needs no node at all.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from acgraph.lowering.base import Draft
+from acgraph.lowering.fragment import INPUT, TO_THE_END, Builder, IntArray, Weights
+from acgraph.lowering.layer import ConvLayer, Position
+from acgraph.lowering.regions import Lattice, contiguous
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Part:
+    """A kernel position's channels: a range of the channels of ``source``."""
+
+    position: Position
+    channels: IntArray
+    source: str
+    span: tuple[int, int]
+
+
+def gather(layer: ConvLayer) -> list[Draft]:
+    """Propose all variants for a layer that uses more than one kernel position."""
+    if layer.group != 1 or len(layer.positions) < 2 or layer.kept.all():
+        return []
+    can_slice = layer.opset >= 10 or all(stride == 1 for stride in layer.strides)
+    can_pad = all(stride == 1 for stride in layer.strides)
+    scattered = [p for p in layer.positions if contiguous(layer.channels_at(p)) is None]
+    takes = ["each", "joint"] if len(scattered) > 1 else ["each"]
+    movers = ["pad"] * can_pad + ["slice"] * can_slice
+    return [_draft(layer, take, mover) for mover in movers for take in takes]
+
+
+def _draft(layer: ConvLayer, take: str, mover: str) -> Draft:
+    builder = layer.builder()
+    lattice = Lattice.around(layer.positions)
+    source = INPUT if mover == "pad" else _pad_once(builder, layer, lattice)
+    parts = list(_parts(builder, layer, source, joint=take == "joint"))
+    move = _pad if mover == "pad" else _slice
+    moved = [move(builder, layer, lattice, part) for part in parts]
+    columns = builder.concat(moved, 1, "gather.concat")
+    point_conv(builder, layer, columns, parts)
+    return Draft("gather", f"{take}-{mover}", builder.finish(), builder.shape(columns)[1])
+
+
+def point_conv(builder: Builder, layer: ConvLayer, columns: str, parts: list[_Part]) -> None:
+    """Append the 1x1 Conv over gathered columns."""
+    values = np.concatenate(
+        [layer.column_weights(part.position, part.channels) for part in parts], axis=1
+    )
+    values = values.reshape(*values.shape, *[1] * layer.rank)
+    weight = Weights(np.ascontiguousarray(values), layer.weight_name, "columns")
+    builder.conv(columns, weight, layer.bias_weights(), "conv")
+
+
+def node_name(position: Position) -> str:
+    """Name a kernel position: ``k02``; indices above 9 are set apart: ``k0_12``."""
+    return "k" + ("_" if max(position) > 9 else "").join(str(index) for index in position)
+
+
+def _pad_once(builder: Builder, layer: ConvLayer, lattice: Lattice) -> str:
+    begin = {2 + i: pad for i, pad in enumerate(lattice.begin(layer))}
+    end = {2 + i: pad for i, pad in enumerate(lattice.end(layer))}
+    if not any((*begin.values(), *end.values())):
+        return INPUT
+    return builder.pad(INPUT, begin, end, "gather.pad")
+
+
+def _parts(builder: Builder, layer: ConvLayer, source: str, *, joint: bool) -> Iterator[_Part]:
+    chosen = {position: layer.channels_at(position) for position in layer.positions}
+    spans = {position: contiguous(channels) for position, channels in chosen.items()}
+    together, offset = "", 0
+    if joint:
+        index = np.concatenate([chosen[p] for p in chosen if spans[p] is None])
+        together = builder.gather(source, index, 1, "gather.channels")
+    for position, channels in chosen.items():
+        span = spans[position]
+        if span is not None:
+            yield _Part(position, channels, source, span)
+        elif joint:
+            yield _Part(position, channels, together, (offset, offset + channels.size))
+            offset += channels.size
+        else:
+            taken = builder.gather(source, channels, 1, f"gather.{node_name(position)}")
+            yield _Part(position, channels, taken, (0, channels.size))
+
+
+def _pad(builder: Builder, layer: ConvLayer, lattice: Lattice, part: _Part) -> str:
+    start, stop = part.span
+    shape = builder.shape(part.source)
+    begin, end = {1: -start}, {1: stop - shape[1]}
+    for i, index in enumerate(part.position):
+        offset = index * layer.dilations[i]
+        begin[2 + i] = layer.begin[i] - offset
+        end[2 + i] = layer.end[i] - (layer.reach[i] - offset)
+    if not any((*begin.values(), *end.values())):
+        return part.source
+    return builder.pad(part.source, begin, end, f"gather.{node_name(part.position)}.pad")
+
+
+def _slice(builder: Builder, layer: ConvLayer, lattice: Lattice, part: _Part) -> str:
+    start, stop = part.span
+    shape = builder.shape(part.source)
+    cuts = {} if (start, stop) == (0, shape[1]) else {1: (start, stop, 1)}
+    for i, index in enumerate(part.position):
+        dilation = layer.dilations[i]
+        skip = (index - lattice.first[i]) * dilation
+        rest = (lattice.last[i] - index) * dilation
+        if skip or rest or layer.strides[i] != 1:
+            cuts[2 + i] = (skip, -rest or TO_THE_END, layer.strides[i])
+    if not cuts:
+        return part.source
+    out = [shape[0], stop - start, *layer.out_spatial]
+    return builder.slice(part.source, cuts, f"gather.{node_name(part.position)}.slice", out)

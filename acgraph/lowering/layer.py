@@ -1,0 +1,200 @@
+"""The layer to lower: its weight, its geometry, and which of its columns are in use."""
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from acgraph.ir import Array
+from acgraph.lowering.fragment import Builder, Weights, conv_size
+
+BoolArray = npt.NDArray[np.bool_]
+Position = tuple[int, ...]
+
+
+def kept_columns(weight: Array) -> BoolArray:
+    """Say which columns of a convolution's weight are not zero over all filters.
+
+    Args:
+        weight: ``[O, I/group, *kernel]``.
+
+    Returns:
+        Keep-flags ``[I/group, *kernel]``. A weight without any non-zero keeps its first column,
+        because no convolution has none.
+    """
+    kept = np.asarray((weight != 0).any(axis=0))
+    if not kept.any():
+        kept.reshape(-1)[0] = True
+    return kept
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ConvLayer:
+    """A Conv with a constant weight.
+
+    Attributes:
+        name: Name of the node.
+        weight: ``[O, I/group, *kernel]``.
+        weight_name: Name of the constant.
+        bias: ``[O]``, or None.
+        bias_name: Name of the bias.
+        strides: Per spatial axis.
+        dilations: Per spatial axis.
+        pads: All begins, then all ends; ``auto_pad`` is resolved.
+        group: Groups of the convolution.
+        input_shape: Nominal sizes ``[N, I, *spatial]``.
+        is_static: True where the spatial sizes hold for every input of the model.
+        is_tied: True where another node reads the weight too, so that it stays in the file.
+        opset: Version of the default domain.
+    """
+
+    name: str
+    weight: Array
+    weight_name: str
+    bias: Array | None
+    bias_name: str
+    strides: tuple[int, ...]
+    dilations: tuple[int, ...]
+    pads: tuple[int, ...]
+    group: int
+    input_shape: tuple[int, ...]
+    is_static: bool
+    is_tied: bool
+    opset: int
+
+    @property
+    def kernel(self) -> tuple[int, ...]:
+        """Kernel sizes."""
+        return tuple(self.weight.shape[2:])
+
+    @property
+    def rank(self) -> int:
+        """Number of spatial axes."""
+        return self.weight.ndim - 2
+
+    @property
+    def spatial(self) -> tuple[int, ...]:
+        """Nominal spatial sizes of the input."""
+        return self.input_shape[2:]
+
+    @property
+    def begin(self) -> tuple[int, ...]:
+        """Pads before each spatial axis."""
+        return self.pads[: self.rank]
+
+    @property
+    def end(self) -> tuple[int, ...]:
+        """Pads after each spatial axis."""
+        return self.pads[self.rank :]
+
+    @property
+    def reach(self) -> tuple[int, ...]:
+        """How far the last kernel position lies from the first, per spatial axis."""
+        return tuple((k - 1) * d for k, d in zip(self.kernel, self.dilations, strict=True))
+
+    @property
+    def out_spatial(self) -> tuple[int, ...]:
+        """Nominal spatial sizes of the output."""
+        return tuple(
+            conv_size(n + self.begin[i] + self.end[i], self.kernel[i], self.strides[i], d)
+            for i, (n, d) in enumerate(zip(self.spatial, self.dilations, strict=True))
+        )
+
+    @cached_property
+    def kept(self) -> BoolArray:
+        """Which columns are in use, ``[I/group, *kernel]``."""
+        return kept_columns(self.weight)
+
+    @property
+    def columns(self) -> int:
+        """Columns of the dense layer."""
+        return self.kept.size
+
+    @property
+    def channels_kept(self) -> npt.NDArray[np.int64]:
+        """Input channels of which at least one column is in use."""
+        return np.flatnonzero(self.kept.reshape(self.kept.shape[0], -1).any(axis=1))
+
+    def channels_at(self, position: Position) -> npt.NDArray[np.int64]:
+        """Input channels that are in use at a kernel position."""
+        where: tuple[slice | int, ...] = (slice(None), *position)
+        return np.flatnonzero(self.kept[where])
+
+    def column_weights(self, position: Position, channels: npt.NDArray[np.int64]) -> Array:
+        """The weights of some channels at a kernel position, ``[O, len(channels)]``."""
+        where: tuple[slice | int, ...] = (slice(None), slice(None), *position)
+        return np.asarray(self.weight[where][:, channels])
+
+    @cached_property
+    def positions(self) -> tuple[Position, ...]:
+        """Kernel positions with at least one column in use, in row-major order."""
+        used = np.argwhere(self.kept.any(axis=0)) if self.rank else np.zeros((1, 0), int)
+        return tuple(tuple(int(k) for k in row) for row in used)
+
+    def builder(self) -> Builder:
+        """Begin a fragment that replaces the layer."""
+        return Builder(self.input_shape, self.weight.dtype, self.opset)
+
+    def bias_weights(self) -> Weights | None:
+        """The bias, taken over as it is."""
+        return None if self.bias is None else Weights(self.bias, self.bias_name)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class LinearLayer:
+    """A Gemm or a MatMul with a constant weight.
+
+    Attributes:
+        name: Name of the node.
+        op: ``"Gemm"`` or ``"MatMul"``.
+        weight: The constant as the node reads it.
+        weight_name: Name of the constant.
+        weight_input: Which input of the node the constant is.
+        feature_axis: Axis of the constant along which the columns lie.
+        input_axis: Axis of the other operand that it is contracted with.
+        bias: Third input of a Gemm where it is constant, else None.
+        bias_name: Name of the bias.
+        attrs: Attributes of the node.
+        input_shape: Nominal sizes of the other operand.
+        output_shape: Nominal sizes of the output.
+        is_tied: True where another node reads the weight too.
+        opset: Version of the default domain.
+    """
+
+    name: str
+    op: str
+    weight: Array
+    weight_name: str
+    weight_input: int
+    feature_axis: int
+    input_axis: int
+    bias: Array | None
+    bias_name: str
+    attrs: dict[str, Any]
+    input_shape: tuple[int, ...]
+    output_shape: tuple[int, ...]
+    is_tied: bool
+    opset: int
+
+    @cached_property
+    def features_kept(self) -> npt.NDArray[np.int64]:
+        """Input features whose column is not zero; the first one where all are."""
+        others = tuple(a for a in range(self.weight.ndim) if a != self.feature_axis)
+        kept = np.flatnonzero((self.weight != 0).any(axis=others))
+        return kept if kept.size else np.zeros(1, np.int64)
+
+    @property
+    def columns(self) -> int:
+        """Columns of the dense layer."""
+        return int(self.weight.shape[self.feature_axis])
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates of the dense layer at nominal sizes."""
+        return math.prod(self.output_shape) * self.columns
+
+
+Lowerable = ConvLayer | LinearLayer

@@ -1,0 +1,147 @@
+"""Put a fragment into a graph, in place of a node or as a model of its own."""
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import onnx_graphsurgeon as gs
+
+from acgraph.ir import Model
+from acgraph.lowering.fragment import INPUT, Fragment, Index, Operand, Weights
+
+#: Longest integer constant whose numbers are spelled out in its name.
+SPELLED_OUT = 8
+
+
+@dataclass(slots=True)
+class ConstantPool:
+    """Integer constants of one graph, shared by content, and the names that are taken."""
+
+    taken: set[str]
+    held: dict[object, gs.Constant] = field(default_factory=dict)
+
+    @staticmethod
+    def of(graph: gs.Graph) -> "ConstantPool":
+        """Begin with the names of a graph's tensors."""
+        return ConstantPool(set(graph.tensors()))
+
+    def index(self, index: Index) -> gs.Constant:
+        """Return the shared constant."""
+        if index.key not in self.held:
+            name = self.fresh(f"lowering/{_index_name(index)}")
+            self.held[index.key] = gs.Constant(name, index.values)
+        return self.held[index.key]
+
+    def fresh(self, stem: str) -> str:
+        """Reserve a name."""
+        name, number = stem, 2
+        while name in self.taken:
+            name, number = f"{stem}_{number}", number + 1
+        self.taken.add(name)
+        return name
+
+
+def _index_name(index: Index) -> str:
+    values = index.values.ravel().tolist()
+    if len(values) <= SPELLED_OUT:
+        return f"{index.values.dtype.name}[{','.join(map(str, values))}]"
+    digest = hashlib.sha256(index.values.tobytes()).hexdigest()[:12]
+    return f"{index.values.dtype.name}[{len(values)}].{digest}"
+
+
+def replace_node(
+    model: Model, node: gs.Node, fragment: Fragment, weight_input: int, pool: ConstantPool
+) -> None:
+    """Replace a layer by a fragment; the nodes are called ``LAYER/STEP``.
+
+    Constants and Identity, Transpose or Constant nodes that nothing reads any more go too.
+
+    Args:
+        model: The model, changed in place.
+        node: The layer.
+        fragment: What computes the same.
+        weight_input: Which input of the node is the weight.
+        pool: The graph's integer constants.
+    """
+    graph = model.graph
+    data, output = node.inputs[1 - weight_input], node.outputs[0]
+    operands = list(node.inputs)
+    kept = {tensor.name: tensor for tensor in operands}
+    node.inputs.clear()
+    node.outputs.clear()
+    new = _nodes(fragment, node.name, data, output, kept, pool)
+    place = next(i for i, other in enumerate(graph.nodes) if other is node)
+    graph.nodes[place : place + 1] = new
+    model.originals.pop(node.name, None)
+    for tensor in operands:
+        if tensor is not data:
+            _drop_unread(model, tensor)
+
+
+def _drop_unread(model: Model, tensor: gs.Tensor) -> None:
+    """Remove the nodes that only made a constant which nothing reads now."""
+    graph = model.graph
+    is_output = any(tensor is output for output in graph.outputs)
+    if tensor.outputs or is_output or not tensor.inputs:
+        return
+    maker = tensor.inputs[0]
+    if maker.op not in ("Constant", "Identity", "Transpose"):
+        return
+    sources = list(maker.inputs)
+    maker.inputs.clear()
+    maker.outputs.clear()
+    graph.nodes[:] = [other for other in graph.nodes if other is not maker]
+    model.originals.pop(maker.name, None)
+    for source in sources:
+        _drop_unread(model, source)
+
+
+def _nodes(
+    fragment: Fragment,
+    layer: str,
+    data: gs.Tensor,
+    output: gs.Tensor,
+    kept: Mapping[str, gs.Tensor],
+    pool: ConstantPool,
+) -> list[gs.Node]:
+    values: dict[str, gs.Tensor] = {INPUT: data, "": gs.Variable.empty()}
+    weights: dict[int, gs.Tensor] = {}
+
+    def tensor_of(operand: Operand) -> gs.Tensor:
+        if isinstance(operand, str):
+            return values[operand]
+        if isinstance(operand, Index):
+            return pool.index(operand)
+        if not operand.suffix and operand.source in kept:
+            return kept[operand.source]
+        if id(operand) not in weights:
+            weights[id(operand)] = _weights(operand, pool)
+        return weights[id(operand)]
+
+    nodes = []
+    for step in fragment.steps:
+        is_last = step is fragment.steps[-1]
+        name = f"{layer}/{step.name}"
+        made = output if is_last else gs.Variable(pool.fresh(f"{name}_output"), fragment.dtype)
+        values[step.name] = made
+        inputs = [tensor_of(operand) for operand in step.operands]
+        nodes.append(
+            gs.Node(step.op, name=name, attrs=dict(step.attrs), inputs=inputs, outputs=[made])
+        )
+    return nodes
+
+
+def _weights(weights: Weights, pool: ConstantPool) -> gs.Constant:
+    stem = f"{weights.source}/{weights.suffix}" if weights.suffix else weights.source
+    return gs.Constant(pool.fresh(stem), np.ascontiguousarray(weights.values))
+
+
+def fragment_model(fragment: Fragment, name: str = "layer") -> Model:
+    """Make a model of a fragment alone: input ``x``, output ``y``."""
+    data = gs.Variable(INPUT, fragment.dtype, list(fragment.input_shape))
+    output = gs.Variable("y", fragment.dtype, list(fragment.steps[-1].shape))
+    pool = ConstantPool(taken={INPUT, "y"})
+    nodes = _nodes(fragment, name, data, output, {}, pool)
+    graph = gs.Graph(nodes, inputs=[data], outputs=[output], name=name, opset=fragment.opset)
+    return Model(graph=graph, source=f"<{name}>")
