@@ -65,7 +65,7 @@ class AdmmState:
             DataError: Where the file is missing or is something else.
         """
         try:
-            with np.load(path, allow_pickle=False) as file:
+            with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:
                 head = json.loads(str(file["head"]))
                 names = head["names"]
                 w, z, u = (

@@ -36,10 +36,10 @@ class AnnealConfig:
         batch: Proposals from one point that are evaluated together, at least 1.
     """
 
-    initial_acceptance: float = 0.3
+    initial_acceptance: float = 0.05
     final_share: float = 0.01
-    magnitude: float = 0.5
-    final_magnitude: float = 0.1
+    magnitude: float = 0.8
+    final_magnitude: float = 0.2
     guidance: float = 0.5
     calibration: int = 6
     batch: int = 1
