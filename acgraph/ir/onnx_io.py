@@ -13,10 +13,14 @@ import onnx.checker
 import onnx.inliner
 import onnx_graphsurgeon as gs
 from google.protobuf.message import DecodeError
+from onnx_graphsurgeon.logger import G_LOGGER
 
 from acgraph.diagnostics import Location
 from acgraph.errors import ImportModelError, OutputError
 from acgraph.ir.model import Model
+
+# onnx-graphsurgeon logs to standard output, which carries our results.
+G_LOGGER.severity = G_LOGGER.CRITICAL
 
 #: Above this, a model is written with its weights in a file beside it (protobuf's limit is 2 GiB).
 EXTERNAL_BYTES = 2**31 - 2**20

@@ -1,0 +1,120 @@
+"""Apply a cut around one node: what the rules' ``resize`` functions see."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import onnx_graphsurgeon as gs
+
+from acgraph.analysis.rules import Keep
+from acgraph.errors import PassError
+from acgraph.ir import Array, Facts, Model
+
+
+@dataclass(slots=True)
+class NodeCut:
+    """One node of the model being shrunk; implements `acgraph.analysis.rules.Cut`.
+
+    ``names_in`` and ``names_out`` are the tensors' names before any input was replaced; ``pins``
+    are the constants that took the place of computed values, shared by all nodes.
+    """
+
+    model: Model
+    node: gs.Node
+    facts: Facts
+    kept: Mapping[str, Mapping[int, Keep]]
+    pins: dict[str, gs.Constant] = field(default_factory=dict)
+    before: list[gs.Node] = field(default_factory=list)
+    names_in: list[str] = field(default_factory=list)
+    names_out: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.names_in = [t.name for t in self.node.inputs]
+        self.names_out = [t.name for t in self.node.outputs]
+
+    @property
+    def opset(self) -> int:
+        """The version of the default operator set."""
+        return int(self.model.graph.opset)
+
+    def keep_in(self, i: int, axis: int) -> Keep | None:
+        """Which positions of an axis of input ``i`` stay."""
+        return self.kept.get(self.names_in[i], {}).get(axis)
+
+    def keep_out(self, j: int, axis: int) -> Keep | None:
+        """Which positions of an axis of output ``j`` stay."""
+        return self.kept.get(self.names_out[j], {}).get(axis)
+
+    def shape_in(self, i: int) -> tuple[int, ...]:
+        """Sizes of input ``i`` before the cut."""
+        return self.facts.shapes[self.names_in[i]]
+
+    def shape_out(self, j: int) -> tuple[int, ...]:
+        """Sizes of output ``j`` before the cut."""
+        return self.facts.shapes[self.names_out[j]]
+
+    def value(self, i: int) -> Array | None:
+        """The value of input ``i`` before the cut, where known for all input sizes."""
+        if i >= len(self.names_in) or not self.names_in[i]:
+            return None
+        name = self.names_in[i]
+        return None if name in self.facts.dynamic else self.facts.values.get(name)
+
+    def set_input(self, i: int, value: Array) -> None:
+        """Give the node a constant of its own as input ``i``."""
+        while len(self.node.inputs) <= i:
+            self.node.inputs.append(gs.Variable.empty())
+        name = f"{self.node.name}/{_PORTS.get((self.node.op, i), f'input{i}')}"
+        self.node.inputs[i] = gs.Constant(name, np.ascontiguousarray(value))
+
+    def pin(self, i: int, name: str, value: Array) -> None:
+        """Replace input ``i`` by a constant with this name, one for all nodes."""
+        if name not in self.pins:
+            self.pins[name] = gs.Constant(name, np.ascontiguousarray(value))
+        self.node.inputs[i] = self.pins[name]
+
+    def patch_sizes(self, i: int, sizes: dict[int, int]) -> None:
+        """Set entries of the vector of sizes at input ``i``.
+
+        A computed vector goes through a Where that overrides just these entries, so that what
+        depends on the input sizes still does.
+        """
+        if not sizes:
+            return
+        known = self.value(i)
+        if known is not None:
+            vector = known.copy()
+            for place, size in sizes.items():
+                vector[place] = size
+            self.set_input(i, vector)
+            return
+        length = self.shape_in(i)[0] if self.names_in[i] in self.facts.shapes else 0
+        if not length:
+            raise PassError(
+                "sizes are computed in a way that a cut cannot follow",
+                location=self.model.location(self.node),
+            )
+        mask, forced = np.zeros(length, bool), np.zeros(length, np.int64)
+        for place, size in sizes.items():
+            mask[place], forced[place] = True, size
+        stem = f"{self.node.name}/sizes"
+        patched = gs.Variable(stem, dtype=np.int64)
+        where = gs.Node(
+            "Where",
+            name=f"{stem}/where",
+            inputs=[
+                gs.Constant(f"{stem}/mask", mask),
+                gs.Constant(f"{stem}/forced", forced),
+                self.node.inputs[i],
+            ],
+            outputs=[patched],
+        )
+        self.before.append(where)
+        self.node.inputs[i] = patched
+
+
+_PORTS = {
+    ("Reshape", 1): "shape", ("Expand", 1): "shape", ("Split", 1): "sizes", ("Slice", 1): "starts",
+    ("Slice", 2): "ends", ("Slice", 3): "axes", ("Slice", 4): "steps", ("Gather", 1): "indices",
+    ("Pad", 1): "pads", ("Pad", 3): "axes", ("Resize", 3): "sizes",
+}  # fmt: skip

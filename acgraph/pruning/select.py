@@ -1,0 +1,56 @@
+"""Choose what to remove by magnitude, without data."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from acgraph.analysis.dependency import DependencyGraph
+from acgraph.analysis.families import Family
+from acgraph.ir import Array
+from acgraph.pruning.importance import set_importance
+from acgraph.pruning.plan import Bools, Plan
+
+
+def magnitude_plan(
+    dependency: DependencyGraph,
+    constants: Mapping[str, Array],
+    sparsity: float,
+    *,
+    allow_inexact: bool = False,
+) -> Plan:
+    """Remove the same share of every family, the coupled sets of least group magnitude first.
+
+    Args:
+        dependency: What may be removed.
+        constants: The model's constants by name.
+        sparsity: Share of the coupled sets of each family that goes, in [0, 1).
+        allow_inexact: Cut families whose cut changes the function of the zeroed model, too.
+    """
+    chosen = choose_families(dependency.prunable(allow_inexact=allow_inexact))
+    sets = {}
+    for family in chosen:
+        count = min(int(sparsity * family.size + 1e-9), family.size - 1)
+        if count:
+            sets[family.name] = least_important(family, constants, count)
+    return Plan(sets=sets)
+
+
+def choose_families(families: list[Family]) -> list[Family]:
+    """Keep one side of every grid: the finer one (features inside heads rather than heads)."""
+    chosen: dict[str, Family] = {}
+    for family in sorted(families, key=lambda f: -f.size):
+        if not any(rival in chosen for rival in family.rivals):
+            chosen[family.name] = family
+    return [family for family in families if family.name in chosen]
+
+
+def least_important(family: Family, constants: Mapping[str, Array], count: int) -> Bools:
+    """Mark the ``count`` coupled sets of least group magnitude: ``bool [size]``.
+
+    Families without weights among their members go from the end.
+    """
+    gone = np.zeros(family.size, bool)
+    usable = any(m.role != "other" for m in family.members)
+    scores = set_importance(family, constants) if usable else -np.arange(family.size)
+    gone[np.argsort(scores, kind="stable")[:count]] = True
+    return gone

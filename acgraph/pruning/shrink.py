@@ -1,0 +1,179 @@
+"""Delete what a plan removes: tensors, size constants, group counts."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import onnx_graphsurgeon as gs
+
+from acgraph.analysis.dependency import DependencyGraph
+from acgraph.analysis.labels import Ints
+from acgraph.analysis.rules import RULES, Keep
+from acgraph.errors import PassError
+from acgraph.ir import (
+    Array,
+    Facts,
+    Model,
+    clone_model,
+    constant_node_value,
+    set_constant_node_value,
+)
+from acgraph.pruning.cut import NodeCut
+from acgraph.pruning.plan import Plan, kept_positions, zeroed_elements
+
+_Kept = Mapping[str, Mapping[int, Keep]]
+
+
+@dataclass(frozen=True, slots=True)
+class Shrunk:
+    """A shrunk model, and where its constants lay in the dense one.
+
+    Attributes:
+        model: The model with every removed position deleted.
+        kept: By constant and axis: ``int64``, the positions of the dense constant that stayed.
+    """
+
+    model: Model
+    kept: dict[str, dict[int, Ints]]
+
+
+def shrink(dependency: DependencyGraph, plan: Plan) -> Shrunk:
+    """Delete the coupled sets of a plan from a copy of the model; zero its columns.
+
+    Raises:
+        PassError: the plan would empty an axis.
+    """
+    kept = kept_positions(dependency, plan)
+    for name, axes in kept.items():
+        for axis, keep in axes.items():
+            if not keep.any():
+                raise PassError(
+                    "nothing would be left of the axis",
+                    location=dependency.model.location(value=name, axis=axis),
+                )
+    model = clone_model(dependency.model)
+    _zero_columns(model, plan)
+    affected = _affected_sizes(model, dependency.facts, kept)
+    nodes: list[gs.Node] = []
+    pins: dict[str, gs.Constant] = {}
+    for node in list(model.graph.nodes):
+        cut = NodeCut(model=model, node=node, facts=dependency.facts, kept=kept, pins=pins)
+        _cut_node(cut, affected)
+        nodes.extend([*cut.before, node])
+    model.graph.nodes.clear()
+    model.graph.nodes.extend(nodes)
+    stored = _cut_constants(model, kept)
+    _forget_shapes(model)
+    model.graph.cleanup(remove_unused_node_outputs=False)
+    positions = {
+        name: {axis: np.flatnonzero(keep) for axis, keep in kept[name].items()} for name in stored
+    }
+    return Shrunk(model=model, kept=positions)
+
+
+def masked_model(dependency: DependencyGraph, plan: Plan) -> Model:
+    """Copy the model with every removed filter and column zeroed, and nothing else changed."""
+    model = clone_model(dependency.model)
+    families = {family.name: family for family in dependency.families}
+    zeroed = zeroed_elements(families, plan, dependency.facts.shapes)
+    replace_constants(
+        model, {name: np.where(mask, 0, value).astype(value.dtype)
+                for name, value in model.constants().items()
+                if (mask := zeroed.get(name)) is not None}
+    )  # fmt: skip
+    return model
+
+
+def replace_constants(model: Model, values: Mapping[str, Array]) -> None:
+    """Give constants of a model new arrays, by name; initializers and Constant nodes alike."""
+    for node in model.graph.nodes:
+        if node.op == "Constant" and node.outputs and node.outputs[0].name in values:
+            set_constant_node_value(node, values[node.outputs[0].name])
+        for tensor in node.inputs:
+            if isinstance(tensor, gs.Constant) and tensor.name in values:
+                tensor.values = np.ascontiguousarray(values[tensor.name])
+
+
+def _zero_columns(model: Model, plan: Plan) -> None:
+    constants = model.constants()
+    changed = {}
+    for name, columns in plan.columns.items():
+        value = constants[name].copy()
+        value[:, columns] = 0
+        changed[name] = value
+    replace_constants(model, changed)
+
+
+def _affected_sizes(model: Model, facts: Facts, kept: _Kept) -> set[str]:
+    """Find the values that are computed from the shape of something that is cut."""
+    affected: set[str] = set()
+    for node in model.graph.nodes:
+        names = [t.name for t in node.inputs if t.name]
+        measured = node.op in ("Shape", "Size") and names and names[0] in kept
+        if measured or any(name in affected for name in names):
+            affected.update(t.name for t in node.outputs if t.name in facts.values)
+    return affected
+
+
+def _cut_node(cut: NodeCut, affected: set[str]) -> None:
+    """Rewrite what a node carries of sizes."""
+    node = cut.node
+    for i, tensor in enumerate(list(node.inputs)):
+        _pin(cut, i, tensor, affected)
+    rule = RULES.get(node.op) if node.domain in (None, "", "ai.onnx") else None
+    touched = any(name in cut.kept for name in [*cut.names_in, *cut.names_out])
+    if rule is not None and rule.resize is not None and touched:
+        rule.resize(cut)
+
+
+def _pin(cut: NodeCut, i: int, tensor: gs.Tensor, affected: set[str]) -> None:
+    """Replace a computed value that a cut changes, or that is cut itself, by a constant."""
+    name = tensor.name
+    if isinstance(tensor, gs.Constant) or not name or cut.value(i) is None:
+        return
+    producer = tensor.inputs[0] if tensor.inputs else None
+    if producer is not None and producer.op == "Constant":
+        return
+    value = cut.facts.values[name]
+    axes = cut.kept.get(name)
+    if axes and producer is not None and not _flows(producer, cut.kept):
+        for axis, keep in axes.items():
+            value = np.compress(keep, value, axis=axis)
+        cut.pin(i, f"{name}/cut", value)
+    elif name in affected:
+        cut.pin(i, f"{name}/pinned", value)
+
+
+def _flows(producer: gs.Node, kept: _Kept) -> bool:
+    """Say whether a value is cut because its inputs are: it then computes the cut value itself."""
+    return any(t.name in kept for t in producer.inputs)
+
+
+def _cut_constants(model: Model, kept: _Kept) -> list[str]:
+    done: set[str] = set()
+
+    def cut(name: str, value: Array) -> Array:
+        for axis, keep in kept[name].items():
+            value = np.compress(keep, value, axis=axis)
+        return np.ascontiguousarray(value)
+
+    for node in model.graph.nodes:
+        if node.op == "Constant" and node.outputs and node.outputs[0].name in kept:
+            value = constant_node_value(node)
+            if value is not None:
+                set_constant_node_value(node, cut(node.outputs[0].name, value))
+                done.add(node.outputs[0].name)
+        for tensor in node.inputs:
+            if isinstance(tensor, gs.Constant) and tensor.name in kept and tensor.name not in done:
+                tensor.values = cut(tensor.name, tensor.values)
+                done.add(tensor.name)
+    return sorted(done)
+
+
+def _forget_shapes(model: Model) -> None:
+    """Drop recorded shapes of intermediate tensors: they are those of the dense model."""
+    ends: set[Any] = {id(t) for t in [*model.graph.inputs, *model.graph.outputs]}
+    for tensor in model.graph.tensors().values():
+        if isinstance(tensor, gs.Variable) and id(tensor) not in ends:
+            tensor.shape = None
