@@ -1,13 +1,12 @@
 """Accuracy of a classifier on labelled data, and agreement of two models on any data."""
 
-from collections.abc import Iterator, Sequence
-from typing import Protocol
+from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 
 from acgraph.backends.ort.inputs import fixed_batch
 from acgraph.backends.ort.session import Session
+from acgraph.data import Dataset, iterate_batches
 from acgraph.diagnostics import Location
 from acgraph.errors import DataError
 from acgraph.ir import Array
@@ -15,17 +14,7 @@ from acgraph.ir import Array
 _BATCH = 64
 
 
-class Examples(Protocol):
-    """What is needed of a dataset: its length, and examples by number with their labels."""
-
-    def __len__(self) -> int: ...
-
-    def batch(self, indices: npt.NDArray[np.int64]) -> tuple[Array, Array | None]:
-        """Return what the network takes, ``[n, ...]``, and the labels, ``[n, ...]`` or None."""
-        ...
-
-
-def accuracy(session: Session, dataset: Examples, *, limit: int | None = None) -> float:
+def accuracy(session: Session, dataset: Dataset, *, limit: int | None = None) -> float:
     """Return the part of the labels that the first output gives, from 0 to 1.
 
     The class is the largest entry along axis 1; an integer output is the class itself. Labels of
@@ -34,13 +23,14 @@ def accuracy(session: Session, dataset: Examples, *, limit: int | None = None) -
     Args:
         session: The classifier, with one input. A batch that its file fixes is obeyed.
         dataset: The data.
-        limit: Use only so many examples, the first ones.
+        limit: Use only so many examples, evenly spaced.
 
     Raises:
         DataError: there are no labels, or they do not fit the output.
     """
+    _check_not_empty(dataset)
     right = total = 0
-    for images, labels in _batches(session, dataset, limit):
+    for images, labels in iterate_batches(dataset, _BATCH, limit):
         if labels is None:
             raise DataError("no labels", hint="accuracy needs data with labels y")
         found = _classes(_first_output(session, images))
@@ -51,14 +41,15 @@ def accuracy(session: Session, dataset: Examples, *, limit: int | None = None) -
 
 
 def agreement(
-    session: Session, reference: Session, dataset: Examples, *, limit: int | None = None
+    session: Session, reference: Session, dataset: Dataset, *, limit: int | None = None
 ) -> float:
     """Return the part of the predicted classes on which two models agree, from 0 to 1.
 
     Labels are not needed; see ``accuracy``.
     """
+    _check_not_empty(dataset)
     same = total = 0
-    for images, _ in _batches(session, dataset, limit):
+    for images, _ in iterate_batches(dataset, _BATCH, limit):
         ours = _classes(_first_output(session, images))
         theirs = _classes(_first_output(reference, images))
         if ours.shape != theirs.shape:
@@ -71,14 +62,11 @@ def agreement(
     return same / total
 
 
-def _batches(
-    session: Session, dataset: Examples, limit: int | None
-) -> Iterator[tuple[Array, Array | None]]:
-    count = len(dataset) if limit is None else min(limit, len(dataset))
-    if count < 1:
-        raise DataError("no examples", hint="give a data set that is not empty")
-    for start in range(0, count, _BATCH):
-        yield dataset.batch(np.arange(start, min(start + _BATCH, count), dtype=np.int64))
+def _check_not_empty(dataset: Dataset) -> None:
+    if len(dataset) == 0:
+        raise DataError(
+            "holds no examples", location=Location(model=dataset.name), hint="give at least one"
+        )
 
 
 def _first_output(session: Session, images: Array) -> Array:

@@ -6,7 +6,7 @@ import numpy as np
 
 from acgraph.backends.ort.session import Session, TensorInfo
 from acgraph.diagnostics import Location
-from acgraph.errors import BackendError
+from acgraph.errors import BackendError, UsageError
 from acgraph.ir import Array
 from acgraph.ir.shapes import DEFAULT_IMAGE, DEFAULT_OTHER
 
@@ -43,6 +43,30 @@ def _shape(info: TensorInfo, batch: int, symbols: dict[str, int]) -> tuple[int, 
             number = symbols.setdefault(size, number)
         shape.append(symbols.get(f"{info.name}:{axis}", number))
     return tuple(shape)
+
+
+def dims_from_shapes(session: Session, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, int]:
+    """Turn whole shapes of inputs into sizes by ``"input:axis"``, as ``input_shapes`` takes them.
+
+    Raises:
+        UsageError: no such input, or the model fixes another size or rank.
+    """
+    known = {info.name: info for info in session.inputs}
+    dims: dict[str, int] = {}
+    for name, shape in shapes.items():
+        where = Location(model=session.source, value=name)
+        if name not in known:
+            hint = f"the inputs are {', '.join(known) or 'none'}"
+            raise UsageError("no such input", location=where, hint=hint)
+        declared = known[name].shape
+        text = "x".join(str(size) if size is not None else "?" for size in declared)
+        pairs = zip(declared, shape, strict=False)
+        if len(declared) != len(shape) or any(isinstance(d, int) and d != s for d, s in pairs):
+            raise UsageError(
+                f"shape {'x'.join(map(str, shape))} does not fit {text}", location=where
+            )
+        dims.update({f"{name}:{axis}": size for axis, size in enumerate(shape)})
+    return dims
 
 
 def has_dynamic_batch(session: Session) -> bool:

@@ -124,11 +124,11 @@ def _with_ending(source: Path, folder: Path) -> Path:
 def _tool(name: str) -> ModuleType:
     """Import one of ONNX Runtime's tools, which would set up logging for the whole process."""
     root = logging.getLogger()
-    handlers, level = list(root.handlers), root.level
+    handlers = list(root.handlers)
     try:
         tool = importlib.import_module(f"onnxruntime.tools.{name}")
     finally:
-        root.handlers[:], root.level = handlers, level
+        root.handlers[:] = handlers
     logging.getLogger("ort_format_model.utils").setLevel(logging.WARNING)
     ort.set_default_logger_severity(QUIET)
     return tool

@@ -1,0 +1,223 @@
+"""Everything measured of one or more model files, together, in the runtime that was asked for."""
+
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+
+import numpy as np
+
+from acgraph.analysis.cost import Cost, file_cost
+from acgraph.backends.ort.accuracy import accuracy
+from acgraph.backends.ort.compare import array_errors
+from acgraph.backends.ort.footprint import Footprint, measure_footprint
+from acgraph.backends.ort.inputs import dims_from_shapes, random_inputs
+from acgraph.backends.ort.latency import BUDGET_S, Latency, measure_latency
+from acgraph.backends.ort.mobile import Usability, check_usability, write_ort
+from acgraph.backends.ort.profile import OperatorTime, profile_operators
+from acgraph.backends.ort.session import Session, SessionSettings
+from acgraph.backends.ort.web import measure_web
+from acgraph.data import Dataset
+from acgraph.diagnostics import Location
+from acgraph.errors import BackendError, UsageError
+from acgraph.ir import Array
+
+#: Largest relative difference between two builds of ONNX Runtime that run one model.
+RUNTIME_TOLERANCE = 1e-3
+
+
+class Runtime(StrEnum):
+    """What runs the model."""
+
+    ORT = "ort"
+    ORT_MOBILE = "ort-mobile"
+    WEB = "web"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeasureOptions:
+    """How to measure.
+
+    Attributes:
+        runtime: ONNX Runtime on the file as it is, on its ``.ort`` form, or onnxruntime-web.
+        session: Threads, layout, optimisation.
+        batch: Size of a dynamic batch.
+        shapes: Shapes of inputs, for those with dynamic axes.
+        runs: Samples of each model; chosen by ``budget_s`` where it is None.
+        budget_s: Time for each model, in seconds.
+        profile: Whether to list the time of every operator.
+        limit: Use only so many examples for accuracy.
+    """
+
+    runtime: Runtime = Runtime.ORT
+    session: SessionSettings = field(default_factory=SessionSettings)
+    batch: int = 1
+    shapes: Mapping[str, tuple[int, ...]] | None = None
+    runs: int | None = None
+    budget_s: float = BUDGET_S
+    profile: bool = False
+    limit: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.profile and self.runtime is Runtime.WEB:
+            raise UsageError("no operator profile in onnxruntime-web", hint="leave out --profile")
+        if self.session.nchwc and self.runtime is not Runtime.ORT:
+            raise UsageError(
+                f"{self.runtime} has no NCHWc layout", hint="leave out --nchwc, or use ort"
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measurement:
+    """What was measured of one file.
+
+    Attributes:
+        path: The file.
+        cost: Params, MACs and bytes; None for an .ort file, whose graph is not read.
+        file_bytes: Size of the file that ran: the .ort form for ort-mobile.
+        inputs: Shapes that were fed.
+        latency: Latency; sample ``i`` of all files measured together are neighbours in time.
+        load_ms: Milliseconds from the file to a session that is ready.
+        footprint: Memory, None in onnxruntime-web.
+        accuracy: On the data in ONNX Runtime, from 0 to 1, None without data.
+        operators: Time by operator where it was asked for.
+        usability: What the checker for phones says, for ort-mobile of an .onnx file.
+        versions: Of runtimes beyond the installed packages.
+    """
+
+    path: str
+    cost: Cost | None
+    file_bytes: int
+    inputs: dict[str, tuple[int, ...]]
+    latency: Latency
+    load_ms: float
+    footprint: Footprint | None = None
+    accuracy: float | None = None
+    operators: tuple[OperatorTime, ...] = ()
+    usability: Usability | None = None
+    versions: Mapping[str, str] | None = None
+
+
+def measure_files(
+    paths: Sequence[str | os.PathLike[str]],
+    options: MeasureOptions | None = None,
+    *,
+    dataset: Dataset | None = None,
+) -> list[Measurement]:
+    """Measure model files against each other.
+
+    Args:
+        paths: .onnx or .ort files.
+        options: How.
+        dataset: Labelled examples for accuracy.
+
+    Raises:
+        ImportModelError: a file is missing or no model.
+        BackendError: a model cannot be run.
+    """
+    used = options or MeasureOptions()
+    names = [os.fspath(path) for path in paths]
+    with tempfile.TemporaryDirectory(prefix="acgraph-measure-") as folder:
+        jobs = [_open(name, index, Path(folder), used) for index, name in enumerate(names)]
+        timings = _in_web(jobs, used) if used.runtime is Runtime.WEB else _in_ort(jobs, used)
+        return [
+            _finish(job, timing, used, dataset) for job, timing in zip(jobs, timings, strict=True)
+        ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Job:
+    """One model to measure: the file given, the file that runs, and its inputs."""
+
+    path: str
+    file: str
+    session: Session
+    dims: dict[str, int]
+    feeds: dict[str, Array]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Timing:
+    latency: Latency
+    load_ms: float
+    footprint: Footprint | None = None
+    versions: Mapping[str, str] | None = None
+
+
+def _open(path: str, index: int, folder: Path, options: MeasureOptions) -> _Job:
+    file = path
+    if options.runtime is Runtime.ORT_MOBILE and not _is_ort(path):
+        file = str(folder / f"{index}.ort")
+        write_ort(path, file)
+    session = Session(file, options.session)
+    dims = dims_from_shapes(session, options.shapes or {})
+    feeds = random_inputs(session, batch=options.batch, dims=dims)
+    return _Job(path=path, file=file, session=session, dims=dims, feeds=feeds)
+
+
+def _is_ort(name: str) -> bool:
+    return Path(name).suffix.lower() == ".ort"
+
+
+def _in_ort(jobs: Sequence[_Job], options: MeasureOptions) -> list[_Timing]:
+    latencies = measure_latency(
+        [job.session for job in jobs],
+        feeds=[job.feeds for job in jobs],
+        runs=options.runs,
+        budget_s=options.budget_s,
+    )
+    timings = []
+    for job, latency in zip(jobs, latencies, strict=True):
+        footprint = measure_footprint(job.file, options.session, batch=options.batch, dims=job.dims)
+        timings.append(_Timing(latency=latency, load_ms=footprint.load_ms, footprint=footprint))
+    return timings
+
+
+def _in_web(jobs: Sequence[_Job], options: MeasureOptions) -> list[_Timing]:
+    runs = measure_web(
+        [job.file for job in jobs],
+        [job.feeds for job in jobs],
+        threads=options.session.threads,
+        runs=options.runs,
+        budget_s=options.budget_s,
+    )
+    for job, run in zip(jobs, runs, strict=True):
+        _check_same(job, run.outputs)
+    return [
+        _Timing(latency=run.latency, load_ms=run.load_ms, versions=run.versions) for run in runs
+    ]
+
+
+def _check_same(job: _Job, outputs: Mapping[str, Array]) -> None:
+    """Refuse to time a build that computes something else."""
+    for name, reference in job.session.run(job.feeds).items():
+        value = outputs.get(name)
+        error = np.inf if value is None else array_errors(value, reference)[1]
+        if not error <= RUNTIME_TOLERANCE:
+            raise BackendError(
+                f"onnxruntime-web and ONNX Runtime disagree, relative error {error:.1e}",
+                location=Location(model=job.path, value=name),
+            )
+
+
+def _finish(
+    job: _Job, timing: _Timing, options: MeasureOptions, dataset: Dataset | None
+) -> Measurement:
+    operators = (
+        profile_operators(job.file, options.session, feeds=job.feeds) if options.profile else []
+    )
+    return Measurement(
+        path=job.path,
+        cost=None if _is_ort(job.path) else file_cost(job.path, dims=job.dims),
+        file_bytes=Path(job.file).stat().st_size,
+        inputs={name: array.shape for name, array in job.feeds.items()},
+        latency=timing.latency,
+        load_ms=timing.load_ms,
+        footprint=timing.footprint,
+        accuracy=None if dataset is None else accuracy(job.session, dataset, limit=options.limit),
+        operators=tuple(operators),
+        usability=check_usability(job.path) if job.file != job.path else None,
+        versions=timing.versions,
+    )

@@ -1,0 +1,104 @@
+"""``acgraph measure``: params, MACs, bytes, latency, memory, accuracy; of one model or of two."""
+
+import json
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from acgraph.cli.runtime_options import (
+    DataOption,
+    FormatOption,
+    LimitOption,
+    MeanOption,
+    NchwcOption,
+    OutputFormat,
+    ScaleOption,
+    ShapeOption,
+    StdOption,
+    ThreadsOption,
+    local_files,
+    open_data,
+    parse_shapes,
+)
+from acgraph.errors import UsageError
+
+if TYPE_CHECKING:
+    from acgraph.data import Dataset
+
+RUNTIMES = ("ort", "ort-mobile", "web")
+
+
+def measure(
+    model: Annotated[str, typer.Argument(help="An .onnx or .ort file, - for standard input.")],
+    against: Annotated[
+        str | None, typer.Option(help="The model before: say how much better MODEL is.")
+    ] = None,
+    runtime: Annotated[
+        str, typer.Option(help=f"One of {', '.join(RUNTIMES)}.", metavar="RUNTIME")
+    ] = "ort",
+    data: DataOption = None,
+    mean: MeanOption = None,
+    std: StdOption = None,
+    scale: ScaleOption = None,
+    limit: LimitOption = None,
+    threads: ThreadsOption = 1,
+    nchwc: NchwcOption = False,
+    batch: Annotated[int, typer.Option(help="Size of a dynamic batch.", min=1)] = 1,
+    shape: ShapeOption = None,
+    runs: Annotated[
+        int | None,
+        typer.Option(help="Timed runs; as many as two seconds hold unless given.", min=1),
+    ] = None,
+    profile: Annotated[
+        bool, typer.Option("--profile", help="List the time of every operator.")
+    ] = False,
+    output_format: FormatOption = OutputFormat.TEXT,
+) -> None:
+    """Measure a model in ONNX Runtime, set as on a phone: one thread, no NCHWc layout.
+
+    With --against both models take turns, and the first line says whether MODEL is faster.
+    """
+    from acgraph.backends.ort.measurement import MeasureOptions, Runtime, measure_files
+    from acgraph.backends.ort.session import SessionSettings
+    from acgraph.cli.measure_output import result_from_measurements, text_from_result
+
+    if runtime not in RUNTIMES:
+        raise UsageError(f"no runtime '{runtime}'", hint=f"one of {', '.join(RUNTIMES)}")
+    options = MeasureOptions(
+        runtime=Runtime(runtime),
+        session=SessionSettings(threads=threads, nchwc=nchwc),
+        batch=batch,
+        shapes=parse_shapes(shape),
+        runs=runs,
+        profile=profile,
+        limit=limit,
+    )
+    given = [path for path in (model, against) if path is not None]
+    with local_files(*given) as files:
+        dataset = _dataset(files[0], data, mean, std, scale, limit)
+        measured = measure_files(files, options, dataset=dataset)
+    result = result_from_measurements(given, measured, options)
+    if output_format is OutputFormat.JSON:
+        sys.stdout.write(json.dumps(result, indent=2) + "\n")
+        return
+    sys.stdout.write(text_from_result(result))
+
+
+def _dataset(
+    model: str,
+    data: str | None,
+    mean: str | None,
+    std: str | None,
+    scale: float | None,
+    limit: int | None,
+) -> "Dataset | None":
+    if data is not None:
+        from acgraph.backends.ort.session import Session
+
+        return open_data(data, Session(model), mean, std, scale)
+    stated = {"--mean": mean, "--std": std, "--scale": scale, "--limit": limit}
+    lonely = [name for name, value in stated.items() if value is not None]
+    if lonely:
+        raise UsageError(f"{lonely[0]} without --data", hint="give the data that it is for")
+    return None

@@ -1,0 +1,143 @@
+"""``acgraph verify``: the compact model computes what the masked model computes."""
+
+import json
+import math
+import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, Any
+
+import numpy as np
+import typer
+
+from acgraph.cli.runtime_options import (
+    DataOption,
+    FormatOption,
+    MeanOption,
+    OutputFormat,
+    ScaleOption,
+    ShapeOption,
+    StdOption,
+    local_files,
+    open_data,
+    parse_shapes,
+)
+from acgraph.errors import UsageError
+
+if TYPE_CHECKING:
+    from acgraph.backends.ort.law import LawResult
+    from acgraph.backends.ort.session import Session
+    from acgraph.data import Dataset
+    from acgraph.ir import Array
+
+_BATCH = 16
+
+
+def verify(
+    compact: Annotated[str, typer.Argument(help="The shrunk .onnx or .ort file, - for stdin.")],
+    against: Annotated[str, typer.Option(help="The masked model: dense, with zeros.")],
+    data: DataOption = None,
+    mean: MeanOption = None,
+    std: StdOption = None,
+    scale: ScaleOption = None,
+    limit: Annotated[
+        int, typer.Option(help="How many examples of --data to compare on.", min=1)
+    ] = 64,
+    seeds: Annotated[int, typer.Option(help="How many random inputs to compare on.", min=0)] = 3,
+    tolerance: Annotated[
+        float, typer.Option(help="Relative error allowed for each output.", min=0.0)
+    ] = 1e-4,
+    shape: ShapeOption = None,
+    output_format: FormatOption = OutputFormat.TEXT,
+) -> None:
+    """Check the law on random inputs and on given ones; exit with 1 where it does not hold."""
+    from acgraph.backends.ort.inputs import dims_from_shapes
+    from acgraph.backends.ort.law import check_law
+    from acgraph.backends.ort.session import Session
+
+    if data is None and not (mean is None and std is None and scale is None):
+        raise UsageError("preprocessing without --data", hint="give the data that it is for")
+    with local_files(compact, against) as (ours, reference):
+        session = Session(reference)
+        given: list[dict[str, Array]] = []
+        if data is not None:
+            dataset = open_data(data, session, mean, std, scale)
+            given = list(_inputs(session, dataset, limit))
+        result = check_law(
+            ours,
+            reference,
+            seeds=seeds,
+            inputs=given,
+            tolerance=tolerance,
+            dims=dims_from_shapes(session, parse_shapes(shape)),
+        )
+    entry = _entry(compact, against, result)
+    if output_format is OutputFormat.JSON:
+        sys.stdout.write(json.dumps(entry, indent=2) + "\n")
+    else:
+        sys.stdout.write(_text(compact, against, result))
+    if not result.passed:
+        raise typer.Exit(1)
+
+
+def _inputs(session: "Session", dataset: "Dataset", limit: int) -> "Iterator[dict[str, Array]]":
+    from acgraph.backends.ort.inputs import fixed_batch
+    from acgraph.data import spread_indices
+
+    name = session.inputs[0].name
+    size = fixed_batch(session) or _BATCH
+    indices = spread_indices(len(dataset), limit)
+    for start in range(0, len(indices), size):
+        part = indices[start : start + size]
+        if fixed_batch(session):
+            part = np.resize(part, size)  # a short rest is filled up with examples seen already
+        yield {name: dataset.batch(part)[0]}
+
+
+def _finite(value: float) -> float | None:
+    """Return what JSON can hold: null for a comparison that was not possible."""
+    return value if math.isfinite(value) else None
+
+
+def _entry(compact: str, against: str, result: "LawResult") -> dict[str, Any]:
+    return {
+        "schema": 1,
+        "model": compact,
+        "against": against,
+        "max_abs_error": _finite(result.max_abs_error),
+        "max_rel_error": _finite(result.max_rel_error),
+        "passed": result.passed,
+        "vacuous": result.vacuous,
+        "tolerance": result.tolerance,
+        "inputs": result.inputs,
+        "outputs": [
+            {
+                "name": output.name,
+                "max_abs_error": _finite(output.max_abs_error),
+                "max_rel_error": _finite(output.max_rel_error),
+                "passed": output.passed,
+                "vacuous": output.vacuous,
+                "reason": output.reason,
+            }
+            for output in result.per_output
+        ],
+        "notes": list(result.notes),
+    }
+
+
+def _text(compact: str, against: str, result: "LawResult") -> str:
+    verdict = "the law holds" if result.passed else "the law does NOT hold"
+    if result.passed and result.vacuous:
+        verdict = "the law holds, but proves nothing: no output depends on the inputs"
+    lines = [
+        f"{verdict}: {compact} against {against}, {result.inputs} inputs, "
+        f"relative error {result.max_rel_error:.1e}, allowed {result.tolerance:.0e}"
+    ]
+    for output in result.per_output:
+        state = "passed" if output.passed else f"FAILED: {output.reason}"
+        note = ", but the reference is constant" if output.vacuous else ""
+        lines.append(
+            f"  {output.name}: relative {output.max_rel_error:.1e}, "
+            f"absolute {output.max_abs_error:.1e}, {state}{note}"
+        )
+    lines += [f"  {note}" for note in result.notes]
+    return "\n".join(lines) + "\n"
