@@ -108,7 +108,7 @@ class NetworkBuilder:
         _, in_channels, height, width = x.shape
         padding = kernel // 2 if padding is None else padding
         shape = (out_channels, in_channels // groups, kernel, kernel)
-        # He's rule with the fan of the output, as torchvision initialises its ResNets.
+        # He's rule with the fan of the output (of one group), as torchvision initialises ResNets.
         fan = out_channels * kernel * kernel // groups
         weight = self._weight(f"{module}.weight", shape, std=float(np.sqrt(2.0 / fan)))
         sizes = [(size + 2 * padding - kernel) // stride + 1 for size in (height, width)]

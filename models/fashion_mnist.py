@@ -5,6 +5,7 @@ The Debian package ``dataset-fashion-mnist`` puts them into ``/usr/share/dataset
 
 import gzip
 import math
+import zlib
 from pathlib import Path
 from typing import Literal
 
@@ -43,9 +44,10 @@ def read_idx(path: Path) -> ByteArray:
     """
     try:
         data = gzip.decompress(path.read_bytes())
-    except OSError as error:
+    except (OSError, EOFError, zlib.error) as error:
+        reason = error.strerror if isinstance(error, OSError) else None
         raise DataError(
-            f"cannot be read: {error.strerror or error}",
+            f"cannot be read: {reason or error}",
             location=Location(model=str(path)),
             hint="install dataset-fashion-mnist, or give its folder",
         ) from error

@@ -19,7 +19,7 @@ def resnet_cifar(
     channels: int = 3,
     image: int = 32,
     widths: Sequence[int] = (16, 32, 64),
-    stem_stride: int = 1,
+    strides: Sequence[int] = (1, 2, 2),
     shortcut: Shortcut = "conv",
     keep_batchnorm: bool = True,
     weights: Mapping[str, Array] | None = None,
@@ -32,8 +32,8 @@ def resnet_cifar(
         classes: Outputs.
         channels: Channels of the input.
         image: Height and width of the input.
-        widths: Channels of each stage; every stage but the first halves the image.
-        stem_stride: Stride of the first convolution.
+        widths: Channels of each stage.
+        strides: Stride of the first block of each stage.
         shortcut: Where a stage begins: a 1x1 convolution, or every second pixel padded with
             zero channels (no weights).
         keep_batchnorm: False folds each BatchNorm into its convolution.
@@ -41,7 +41,7 @@ def resnet_cifar(
         seed: Seed of the drawn weights.
 
     Raises:
-        UsageError: no such depth.
+        UsageError: no such depth, or not one stride a stage.
         DataError: a given weight is missing, superfluous or of the wrong shape.
     """
     blocks, rest = divmod(depth - 2, 2 * len(widths))
@@ -49,6 +49,10 @@ def resnet_cifar(
         raise UsageError(
             f"no ResNet of {len(widths)} stages has {depth} layers",
             hint=f"choose {2 * len(widths)} * n + 2",
+        )
+    if len(strides) != len(widths):
+        raise UsageError(
+            f"{len(widths)} stages cannot have {len(strides)} strides", hint="give one a stage"
         )
     net = NetworkBuilder(
         f"resnet{depth}",
@@ -58,9 +62,9 @@ def resnet_cifar(
         weights=weights,
         seed=seed,
     )
-    x = net.conv(net.input, "conv1", widths[0], 3, stride=stem_stride, batchnorm="bn1")
+    x = net.conv(net.input, "conv1", widths[0], 3, batchnorm="bn1")
     x = net.relu(x, "relu")
-    return net.finish(_body(net, x, widths, blocks, shortcut, classes))
+    return net.finish(_body(net, x, widths, strides, blocks, shortcut, classes))
 
 
 def resnet18(
@@ -102,21 +106,22 @@ def resnet18(
     x = net.relu(x, "relu")
     if large:
         x = net.max_pool(x, "maxpool", 3, stride=2, padding=1)
-    return net.finish(_body(net, x, widths, 2, "conv", classes))
+    return net.finish(_body(net, x, widths, (1, 2, 2, 2), 2, "conv", classes))
 
 
 def _body(
     net: NetworkBuilder,
     x: gs.Variable,
     widths: Sequence[int],
+    strides: Sequence[int],
     blocks: int,
     shortcut: Shortcut,
     classes: int,
 ) -> gs.Variable:
     """Append the stages, the mean over the image and the classifier."""
-    for stage, width in enumerate(widths, start=1):
+    for stage, (width, first_stride) in enumerate(zip(widths, strides, strict=True), start=1):
         for block in range(blocks):
-            stride = 2 if stage > 1 and block == 0 else 1
+            stride = first_stride if block == 0 else 1
             x = _basic_block(net, x, f"layer{stage}.{block}", width, stride, shortcut)
     x = net.flatten(net.global_average_pool(x, "avgpool"))
     return net.linear(x, "fc", classes)

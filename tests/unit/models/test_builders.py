@@ -176,19 +176,22 @@ def test_nodes_are_named_as_pytorch_exports_them() -> None:
 
 
 def test_size_options_are_heeded() -> None:
-    model = resnet_cifar(6, channels=1, image=28, widths=(8, 12), stem_stride=2, classes=3)
+    model = resnet_cifar(6, channels=1, image=28, widths=(8, 12), strides=(2, 2), classes=3)
     weights = model.constants()
     assert weights["conv1.weight"].shape == (8, 1, 3, 3)
     assert weights["layer2.0.conv2.weight"].shape == (12, 12, 3, 3)
     assert weights["fc.weight"].shape == (3, 12)
-    stem = model.graph.nodes[0]
-    assert stem.outputs[0].shape == ["batch", 8, 14, 14]
+    shapes = {node.name: node.outputs[0].shape for node in model.graph.nodes}
+    assert shapes["/layer1/layer1.0/conv1/Conv"] == ["batch", 8, 14, 14]
+    assert shapes["/layer2/layer2.0/conv1/Conv"] == ["batch", 12, 7, 7]
     assert run(model, noise(2, 1, 28, 28)).shape == (2, 3)
 
 
 def test_wrong_options_and_weights_are_refused() -> None:
     with pytest.raises(UsageError, match="no ResNet of 3 stages has 9 layers"):
         resnet_cifar(9)
+    with pytest.raises(UsageError, match="3 stages cannot have 2 strides"):
+        resnet_cifar(8, strides=(1, 2))
     with pytest.raises(UsageError, match="too small"):
         lenet5(image=8)
     weights = {name: np.asarray(v) for name, v in lenet5().constants().items()}
