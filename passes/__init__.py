@@ -1,1 +1,13 @@
-"""Graph passes, one concern a module."""
+"""Graph passes, one concern a module, found by name and imported when asked for."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+#: Name -> ``"module:Class"``. A pass that is not here cannot be named in a pipeline.
+REGISTRY: Mapping[str, str] = MappingProxyType(
+    {
+        "eliminate-dead-nodes": "acgraph.passes.eliminate_dead_nodes:EliminateDeadNodes",
+        "fold-constants": "acgraph.passes.fold_constants:FoldConstants",
+        "infer-shapes": "acgraph.passes.infer_shapes:InferShapes",
+    }
+)

@@ -1,0 +1,295 @@
+"""What ``compress`` was asked to do: a file of options under the options of the command line.
+
+A configuration file is YAML with the names of the fields below; ``train``, ``admm`` and
+``search`` are sections::
+
+    target_rate: 8x
+    max_drop: 1.0
+    data: train.npz
+    train: {learning_rate: 0.02, batch_size: 64}
+    search: {method: dp, evaluations: 40}
+"""
+
+import dataclasses
+import difflib
+import math
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import pydantic
+import yaml
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
+
+from acgraph.admm.config import AdmmConfig
+from acgraph.backends.training import TrainConfig
+from acgraph.diagnostics import Location
+from acgraph.errors import UsageError
+from acgraph.pruning.rate import Rate
+from acgraph.search.annealing import AnnealConfig
+from acgraph.search.methods import Method
+
+Metric = Literal["params", "macs", "size", "latency"]
+
+_DURATION = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s?)?")
+#: Options of training that are stated once, for the whole run.
+_SHARED = ("seed", "threads")
+
+
+def parse_duration(text: str) -> float:
+    """Read ``90``, ``90s``, ``20m`` or ``1h30m`` as seconds.
+
+    >>> parse_duration("1h30m")
+    5400.0
+
+    Raises:
+        UsageError: The text is anything else, or zero.
+    """
+    match = _DURATION.fullmatch(text.strip().lower())
+    if match is None or not any(match.groups()):
+        raise UsageError(f"'{text}' is not a time", hint="say it as in 90s, 20m or 1h30m")
+    hours, minutes, seconds = (float(part or 0) for part in match.groups())
+    total = 3600 * hours + 60 * minutes + seconds
+    if total == 0:
+        raise UsageError("a time budget must be more than nothing", hint="as in 20m")
+    return total
+
+
+def _rate(value: Any) -> Any:
+    return value if isinstance(value, Rate) else Rate.parse(str(value))
+
+
+def _duration(value: Any) -> Any:
+    return None if value is None else parse_duration(str(value))
+
+
+def _finite(value: float) -> float:
+    if not math.isfinite(value):
+        raise ValueError("must be a finite number")
+    return value
+
+
+def _numbers(value: Any) -> Any:
+    """Read ``0.5`` and ``0.5,0.4,0.3`` alike."""
+    if isinstance(value, str):
+        value = [float(part) for part in value.split(",")]
+    return [value] if isinstance(value, int | float) else value
+
+
+RateField = Annotated[Rate, BeforeValidator(_rate), PlainSerializer(str)]
+Seconds = Annotated[float, BeforeValidator(_duration)]
+Numbers = Annotated[tuple[float, ...], BeforeValidator(_numbers), Field(min_length=1)]
+Finite = Annotated[float, AfterValidator(_finite)]
+
+
+class SearchConfig(BaseModel):
+    """How rates are searched.
+
+    Attributes:
+        method: As in ``acgraph.search.search``.
+        evaluations: The most points to evaluate in a round; None leaves it to the driver.
+        anneal: How an annealing runs.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
+
+    method: Method = "annealing"
+    evaluations: Annotated[int, Field(ge=1)] | None = None
+    anneal: AnnealConfig = AnnealConfig()
+
+
+class CompressConfig(BaseModel):
+    """Everything that ``compress`` can be told.
+
+    Attributes:
+        model: Path of the ONNX file.
+        target_rate: Before / after of the metric.
+        metric: What the rate is of: params, MACs, bytes of the file, or measured latency.
+        max_drop: Accuracy that may be lost, in percentage points; None for no floor.
+        data: Training data, as in ``acgraph.data.load_dataset``.
+        eval_data: Data to measure accuracy on; None holds a part of ``data`` back.
+        mean: Of the pixels, a value a channel or one for all.
+        std: Likewise.
+        scale: What pixels are multiplied by first; 1/255 unless stated.
+        layout: How the network takes images; found from the model where not stated.
+        image_size: Height and width for images of a folder, where the network leaves them open.
+        epochs: Passes over the data, in all; excludes ``time_budget``.
+        time_budget: Seconds, in all; written as 20m.
+        rounds: Shrinking rounds; None makes rounds of about 2x.
+        seed: Of every random choice.
+        threads: CPU threads of training and of measuring; None leaves them as they are.
+        align: Keep a multiple of so many filters.
+        timing: Choose lowerings by timing and measure latency; without it neither is done.
+        output: Folder of the results.
+        resume: Folder of an interrupted run to go on with.
+        train: How to train; seed and threads are those above.
+        admm: The schedule of ADMM.
+        search: How rates are searched.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
+
+    model: str
+    target_rate: RateField
+    metric: Metric = "params"
+    max_drop: Annotated[Finite, Field(ge=0, le=100)] | None = None
+    data: str | None = None
+    eval_data: str | None = None
+    mean: Numbers | None = None
+    std: Numbers | None = None
+    scale: Annotated[Finite, Field(gt=0)] | None = None
+    layout: Literal["NCHW", "NHWC"] | None = None
+    image_size: Annotated[int, Field(ge=1)] | None = None
+    epochs: Annotated[Finite, Field(ge=0)] | None = None
+    time_budget: Seconds | None = None
+    rounds: Annotated[int, Field(ge=1)] | None = None
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    threads: Annotated[int, Field(ge=1)] | None = None
+    align: Annotated[int, Field(ge=1)] = 1
+    timing: bool = True
+    output: Path = Path("out")
+    resume: Path | None = None
+    train: TrainConfig = TrainConfig()
+    admm: AdmmConfig = AdmmConfig()
+    search: SearchConfig = SearchConfig()
+
+    @pydantic.model_validator(mode="after")
+    def _fit_together(self) -> Self:
+        if self.epochs is not None and self.time_budget is not None:
+            raise UsageError("both epochs and a time budget are given", hint="give one of them")
+        if self.metric == "latency" and not self.timing:
+            raise UsageError(
+                "the target is a latency, but timing is off", hint="leave out --no-timing"
+            )
+        return self
+
+
+def make_config(
+    options: Mapping[str, Any], *, file: Path | None = None, settings: tuple[str, ...] = ()
+) -> CompressConfig:
+    """Merge a file, single settings, and options, the later over the earlier.
+
+    Args:
+        options: By field name; those that are None are as if they were not given.
+        file: A YAML file.
+        settings: Texts as ``train.learning_rate=0.02``.
+
+    Raises:
+        UsageError: An unknown key (with the nearest known one), or a value that cannot be meant.
+    """
+    values = read_config(file) if file is not None else {}
+    for setting in settings:
+        _merge(values, _parse_setting(setting))
+    _merge(values, {k: v for k, v in options.items() if v is not None})
+    _check_keys(values, CompressConfig, "")
+    train = dict(values.get("train") or {})
+    for key in _SHARED:
+        if key in values:
+            train[key] = values[key]
+    values["train"] = train
+    try:
+        return CompressConfig.model_validate(values)
+    except pydantic.ValidationError as error:
+        raise _usage_error(error) from error
+
+
+def read_config(file: Path) -> dict[str, Any]:
+    """Read a YAML file of options.
+
+    Raises:
+        UsageError: It cannot be read, or is no mapping.
+    """
+    where = Location(model=str(file))
+    try:
+        values = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"cannot be read: {error.strerror}", location=where) from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        first = " ".join(str(error).split())
+        raise UsageError(f"is not YAML: {first}", location=where) from error
+    if not isinstance(values, dict):
+        raise UsageError("is not a mapping of options", location=where, hint="write 'name: value'")
+    return values
+
+
+def _parse_setting(text: str) -> dict[str, Any]:
+    path, equals, word = text.partition("=")
+    if not equals or not path:
+        raise UsageError(f"--set {text}: is not KEY=VALUE", hint="as in train.learning_rate=0.02")
+    try:
+        value: Any = yaml.safe_load(word)
+    except yaml.YAMLError as error:
+        raise UsageError(f"--set {text}: '{word}' is not a value") from error
+    for key in reversed(path.split(".")):
+        value = {key: value}
+    return dict(value)
+
+
+def _merge(base: dict[str, Any], over: Mapping[str, Any]) -> None:
+    for key, value in over.items():
+        if isinstance(value, Mapping) and isinstance(base.get(key), dict):
+            _merge(base[key], value)
+        else:
+            base[key] = dict(value) if isinstance(value, Mapping) else value
+
+
+def _check_keys(values: Mapping[Any, Any], kind: type, prefix: str) -> None:
+    known = dict(_fields(kind))
+    if kind is TrainConfig:
+        known = {k: v for k, v in known.items() if k not in _SHARED}
+    for key, value in values.items():
+        if key not in known:
+            raise _unknown_key(f"{prefix}{key}", str(key), prefix, known)
+        section = _SECTIONS.get(known[key])
+        if section is None:
+            continue
+        if not isinstance(value, Mapping):
+            raise UsageError(f"{prefix}{key} is a section", hint="write its options below it")
+        _check_keys(value, section, f"{prefix}{key}.")
+
+
+def _unknown_key(full: str, key: str, prefix: str, known: Mapping[str, Any]) -> UsageError:
+    if prefix == "train." and key in _SHARED:
+        return UsageError(f"no option is named '{full}'", hint=f"state '{key}' for the whole run")
+    everywhere = dict(_paths(CompressConfig, ""))
+    near = [path for path, name in everywhere.items() if name == key]
+    near += [prefix + name for name in difflib.get_close_matches(key, known, n=1)]
+    near += difflib.get_close_matches(full, everywhere, n=1)
+    hint = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(sorted(known))}"
+    return UsageError(f"no option is named '{full}'", hint=hint)
+
+
+def _fields(kind: type) -> Iterator[tuple[str, Any]]:
+    if issubclass(kind, BaseModel):
+        yield from ((name, info.annotation) for name, info in kind.model_fields.items())
+    else:
+        dataclass_kind: Any = kind
+        yield from ((f.name, f.type) for f in dataclasses.fields(dataclass_kind))
+
+
+def _paths(kind: type, prefix: str) -> Iterator[tuple[str, str]]:
+    for name, annotation in _fields(kind):
+        section = _SECTIONS.get(annotation)
+        if section is not None:
+            yield from _paths(section, f"{prefix}{name}.")
+        elif not (kind is TrainConfig and name in _SHARED):
+            yield f"{prefix}{name}", name
+
+
+_SECTIONS: dict[Any, type] = {
+    kind: kind for kind in (TrainConfig, AdmmConfig, SearchConfig, AnnealConfig)
+}
+
+
+def _usage_error(error: pydantic.ValidationError) -> UsageError:
+    first = error.errors()[0]
+    place = ".".join(
+        str(part) for part in first["loc"] if isinstance(part, str) and "[" not in part
+    )
+    if first["type"] == "missing":
+        return UsageError(f"'{place}' is not given", hint=f"say --{place.replace('_', '-')}")
+    message = first["msg"].removeprefix("Value error, ")
+    given = first["input"]
+    shown = f", not {given!r}" if isinstance(given, str | int | float | bool) else ""
+    return UsageError(f"{place}: {message[:1].lower()}{message[1:]}{shown}")

@@ -1,0 +1,94 @@
+"""Symbolic shapes of every tensor, as onnx infers them, in the form that the graph keeps."""
+
+import onnx
+import onnx.shape_inference
+import onnx_graphsurgeon as gs
+from onnx_graphsurgeon.importers.onnx_importer import get_numpy_type
+
+from acgraph.ir.model import Model
+from acgraph.ir.onnx_io import proto_from_model
+from acgraph.ir.shapes import Facts, infer_facts
+
+Size = int | str | None
+#: A numpy type (an onnx number where numpy has none) and sizes: known, named, or unknown.
+Annotation = tuple[object, tuple[Size, ...]]
+
+#: Constants above this decide no shape; their bytes are not shown to onnx.
+_DATA_BYTES = 1 << 13
+
+
+def symbolic_shapes(model: Model) -> dict[str, Annotation]:
+    """Infer type and shape of the tensors of the top graph, named sizes kept.
+
+    Where every input has a fixed shape, the concrete walk (``infer_facts``) fills what onnx
+    leaves unknown.
+    """
+    found = _from_onnx(model)
+    if is_static(model):
+        found.update(_from_facts(infer_facts(model), found))
+    return found
+
+
+def is_static(model: Model) -> bool:
+    """True where every size of every input is a declared number."""
+    return all(
+        tensor.shape is not None and all(isinstance(s, int) and s > 0 for s in tensor.shape)
+        for tensor in model.graph.inputs
+    )
+
+
+def _from_onnx(model: Model) -> dict[str, Annotation]:
+    proto = proto_from_model(model)
+    for tensor in proto.graph.initializer:
+        if len(tensor.raw_data) > _DATA_BYTES:
+            tensor.ClearField("raw_data")
+    inferred = onnx.shape_inference.infer_shapes(proto, data_prop=True)
+    return {
+        value.name: (_dtype(value.type.tensor_type.elem_type), _sizes(value))
+        for value in inferred.graph.value_info
+        if value.type.HasField("tensor_type") and value.type.tensor_type.HasField("shape")
+    }
+
+
+def _dtype(elem: int) -> object:
+    kind: object = get_numpy_type(elem)
+    return elem if kind is None else kind
+
+
+def _sizes(value: onnx.ValueInfoProto) -> tuple[Size, ...]:
+    return tuple(_size(dim) for dim in value.type.tensor_type.shape.dim)
+
+
+def _size(dim: onnx.TensorShapeProto.Dimension) -> Size:
+    if dim.HasField("dim_value"):
+        return int(dim.dim_value)
+    # Names that onnx invents differ from run to run of the pass.
+    return None if not dim.dim_param or dim.dim_param.startswith("unk__") else dim.dim_param
+
+
+def _from_facts(facts: Facts, known: dict[str, Annotation]) -> dict[str, Annotation]:
+    return {
+        name: (_dtype(facts.dtypes[name]), shape)
+        for name, shape in facts.shapes.items()
+        if name not in known or None in known[name][1]
+    }
+
+
+def annotate(tensor: gs.Tensor, annotation: Annotation) -> bool:
+    """Write what is known onto a variable; True where that changed it."""
+    dtype, shape = annotation
+    kept = tensor.dtype if tensor.dtype is not None else dtype
+    if tensor.dtype is not None and tensor.shape is not None:
+        old = tuple(None if size == "" else size for size in tensor.shape)
+        if old == shape or len(old) != len(shape):
+            return False
+        # A number is better than a name, and a name than nothing; never the other way.
+        shape = tuple(_better(a, b) for a, b in zip(old, shape, strict=True))
+        if old == shape:
+            return False
+    tensor.dtype, tensor.shape = kept, shape
+    return True
+
+
+def _better(old: Size, new: Size) -> Size:
+    return new if old is None or isinstance(new, int) else old

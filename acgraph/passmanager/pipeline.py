@@ -1,0 +1,178 @@
+"""Pipeline text: ``fold-constants,shrink-channels{min-keep=8 exact=true}``, both ways."""
+
+import dataclasses
+import difflib
+import re
+import types
+import typing
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from acgraph.errors import UsageError
+from acgraph.passmanager.base import Pass
+from acgraph.passmanager.registry import Registry, load_pass
+
+_NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
+_OPTION = re.compile(r'\s*([A-Za-z][\w-]*)\s*=\s*("[^"]*"|[^\s"{}]+)\s*')
+_BOOLS = {"true": True, "false": False}
+
+
+@dataclass(frozen=True, slots=True)
+class PassSpec:
+    """One pass as it was written.
+
+    Attributes:
+        name: Of the pass.
+        options: Values as text, by name as written.
+        column: Where the name starts in the text, from 1.
+    """
+
+    name: str
+    options: dict[str, str]
+    column: int
+
+
+def parse_pipeline(text: str) -> tuple[PassSpec, ...]:
+    """Split pipeline text into passes and options, knowing nothing of the passes.
+
+    >>> [(s.name, s.options) for s in parse_pipeline("fold-constants{max-elements=8},infer-shapes")]
+    [('fold-constants', {'max-elements': '8'}), ('infer-shapes', {})]
+
+    Raises:
+        UsageError: The text is malformed; the message names the column and the bad word.
+    """
+    if not text.strip():
+        raise UsageError("the pipeline is empty", hint="name passes, as in 'fold-constants'")
+    return tuple(_specs(text))
+
+
+def _specs(text: str) -> Iterator[PassSpec]:
+    position = 0
+    while True:
+        position += len(text[position:]) - len(text[position:].lstrip())
+        match = _NAME.match(text, position)
+        if match is None:
+            raise _error(text, position, "a pass name was expected")
+        name, start, position = match.group(), position, match.end()
+        options: dict[str, str] = {}
+        if text[position : position + 1] == "{":
+            options, position = _options(text, position + 1)
+        position += len(text[position:]) - len(text[position:].lstrip())
+        yield PassSpec(name, options, start + 1)
+        if position == len(text):
+            return
+        if text[position] != ",":
+            raise _error(text, position, f"',' or the end was expected after '{name}'")
+        position += 1
+
+
+def _options(text: str, position: int) -> tuple[dict[str, str], int]:
+    options: dict[str, str] = {}
+    opened = position
+    while text[position : position + 1] != "}":
+        if position >= len(text):
+            raise _error(text, opened - 1, "this '{' is never closed")
+        match = _OPTION.match(text, position)
+        if match is None:
+            raise _error(text, position, "'option=value' was expected")
+        key, value = match.groups()
+        if key in options:
+            raise _error(text, position, f"option '{key}' is given twice")
+        options[key] = value.strip('"')
+        position = match.end()
+    return options, position + 1
+
+
+def _error(text: str, position: int, message: str) -> UsageError:
+    word = re.split(r"[\s,{}]", text[position:].lstrip(), maxsplit=1)[0] or text[position:][:1]
+    found = f"'{word}'" if word else "the end"
+    return UsageError(
+        f"pipeline, column {position + 1}: {message}, not {found}"
+        if "expected" in message
+        else f"pipeline, column {position + 1}: {message}",
+        hint="the form is 'pass-a,pass-b{option=value}'",
+    )
+
+
+def build_passes(text: str, registry: Registry) -> tuple[Pass, ...]:
+    """Make the passes that pipeline text names.
+
+    Raises:
+        UsageError: The text is malformed, or names an unknown pass, option or value.
+    """
+    return tuple(_build(spec, registry) for spec in parse_pipeline(text))
+
+
+def _build(spec: PassSpec, registry: Registry) -> Pass:
+    pass_class = load_pass(spec.name, registry)
+    hints = typing.get_type_hints(pass_class)
+    fields = {f.name.replace("_", "-"): f.name for f in dataclasses.fields(pass_class)}
+    values: dict[str, Any] = {}
+    for key, word in spec.options.items():
+        option = key.replace("_", "-")
+        if option not in fields:
+            near = difflib.get_close_matches(option, fields, n=1)
+            known = f"did you mean '{near[0]}'?" if near else f"options: {_listed(fields)}"
+            raise UsageError(f"pass '{spec.name}' has no option '{key}'", hint=known)
+        name = fields[option]
+        values[name] = _value(hints[name], word, f"{spec.name}{{{option}={word}}}")
+    return pass_class(**values)
+
+
+def _listed(fields: dict[str, str]) -> str:
+    return ", ".join(sorted(fields)) or "it has none"
+
+
+def _value(kind: Any, word: str, where: str) -> Any:
+    """Read a word as a value of a type: bool, int, float, str, a Literal, optional, a tuple."""
+    origin, arguments = typing.get_origin(kind), typing.get_args(kind)
+    if origin in (typing.Union, types.UnionType):
+        if word == "none":
+            return None
+        return _value(next(a for a in arguments if a is not types.NoneType), word, where)
+    if origin is tuple:
+        return tuple(_value(arguments[0], part, where) for part in word.split(","))
+    if origin is Literal:
+        return _choice({str(a): a for a in arguments}, word, where)
+    if kind is bool:
+        return _choice(_BOOLS, word, where)
+    try:
+        return kind(word)
+    except ValueError as error:
+        raise UsageError(f"{where}: '{word}' is not {_ARTICLE[kind]}") from error
+
+
+_ARTICLE: dict[Any, str] = {int: "a whole number", float: "a number", str: "text"}
+
+
+def _choice(choices: dict[str, Any], word: str, where: str) -> Any:
+    if word not in choices:
+        raise UsageError(f"{where}: '{word}' is not one of {', '.join(choices)}")
+    return choices[word]
+
+
+def pipeline_text(passes: typing.Iterable[Pass]) -> str:
+    """Write passes as pipeline text; options at their defaults are left out."""
+    return ",".join(pass_text(p) for p in passes)
+
+
+def pass_text(one: Pass) -> str:
+    """Write one pass as pipeline text."""
+    options = [
+        f"{f.name.replace('_', '-')}={_word(getattr(one, f.name))}"
+        for f in dataclasses.fields(one)
+        if getattr(one, f.name) != f.default
+    ]
+    return one.name + (f"{{{' '.join(options)}}}" if options else "")
+
+
+def _word(value: object) -> str:
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, tuple):
+        return '"' + ",".join(_word(item).strip('"') for item in value) + '"'
+    text = str(value)
+    return text if re.fullmatch(r'[^\s"{}]+', text) else f'"{text}"'

@@ -1,0 +1,123 @@
+"""Where output goes: the result to stdout, the log and the progress to stderr."""
+
+import logging
+import sys
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+)
+
+
+class ProgressSink(Protocol):
+    """Told how far a stage has come."""
+
+    def start(self, total_steps: int, description: str) -> None:
+        """A stage of so many steps begins."""
+
+    def update(self, step: int, loss: float, images_per_second: float) -> None:
+        """So many steps of the stage are done."""
+
+    def finish(self) -> None:
+        """The stage is over."""
+
+
+@dataclass(slots=True)
+class StageLines:
+    """Progress for a file or a pipe: one line when a stage ends, nothing while it runs."""
+
+    console: Console
+    _stage: str = field(default="", init=False)
+    _last: tuple[int, float, float] = field(default=(0, float("nan"), 0.0), init=False)
+
+    def start(self, total_steps: int, description: str) -> None:
+        """Remember the stage."""
+        self._stage, self._last = description, (0, float("nan"), 0.0)
+
+    def update(self, step: int, loss: float, images_per_second: float) -> None:
+        """Remember the newest numbers."""
+        self._last = (step, loss, images_per_second)
+
+    def finish(self) -> None:
+        """Print the line, once."""
+        if not self._stage:
+            return
+        step, loss, speed = self._last
+        text = f"{self._stage}: {step} steps, loss {loss:.4f}, {speed:,.0f} images/s"
+        self.console.print(text, highlight=False, markup=False, soft_wrap=True)
+        self._stage = ""
+
+
+@dataclass(slots=True)
+class ProgressBar:
+    """Progress for a terminal: one bar with loss, speed and time left."""
+
+    console: Console
+    _progress: Progress | None = field(default=None, init=False)
+    _task: TaskID = field(default=TaskID(0), init=False)
+
+    def start(self, total_steps: int, description: str) -> None:
+        """Draw the bar."""
+        self.finish()
+        self._progress = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=28),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[numbers]}", style="dim", markup=False),
+            TimeRemainingColumn(),
+            console=self.console,
+            refresh_per_second=4,
+        )
+        self._progress.start()
+        self._task = self._progress.add_task(description, total=total_steps, numbers="")
+
+    def update(self, step: int, loss: float, images_per_second: float) -> None:
+        """Move the bar."""
+        if self._progress is not None:
+            numbers = f"loss {loss:.4f}  {images_per_second:,.0f} images/s"
+            self._progress.update(self._task, completed=step, numbers=numbers)
+
+    def finish(self) -> None:
+        """Leave the bar as it stands."""
+        if self._progress is not None:
+            self._progress.stop()
+            self._progress = None
+
+
+def stderr_console() -> Console:
+    """Make the console of the log and the progress."""
+    return Console(file=sys.stderr)
+
+
+def stdout_console() -> Console:
+    """Make the console of results; never narrower than the tables when it is not a terminal."""
+    return Console(file=sys.stdout, width=None if sys.stdout.isatty() else 160)
+
+
+def progress_sink(console: Console) -> ProgressSink:
+    """Choose the sink that fits: a bar on a terminal, lines elsewhere."""
+    return ProgressBar(console) if console.is_terminal else StageLines(console)
+
+
+def set_up_log(verbosity: int) -> None:
+    """Send the log of the package to stderr.
+
+    Args:
+        verbosity: -1 shows errors only, 0 warnings and stages, 1 what each pass did, 2 all.
+    """
+    levels = {-1: logging.ERROR, 0: logging.WARNING, 1: logging.INFO}
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
+    logger = logging.getLogger("acgraph")
+    for old in list(logger.handlers):
+        logger.removeHandler(old)
+    logger.addHandler(handler)
+    logger.setLevel(levels.get(verbosity, logging.DEBUG))
+    logger.propagate = False

@@ -1,0 +1,126 @@
+"""``acgraph opt``: run a pipeline of passes on a model."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from acgraph.errors import UsageError
+
+if TYPE_CHECKING:
+    from acgraph.ir import Model
+    from acgraph.passmanager import Instrument, Pass, PassRun
+
+
+def opt(
+    model: Annotated[
+        str | None, typer.Argument(help="An ONNX file, '-', or ONNX text (.onnxtxt).")
+    ] = None,
+    pipeline: Annotated[
+        str | None,
+        typer.Option("--pipeline", "-p", metavar="PIPE", help="As 'pass-a,pass-b{option=value}'."),
+    ] = None,
+    output: Annotated[
+        str | None,
+        typer.Option("--output", "-o", help="Write ONNX here; without it, text goes to stdout."),
+    ] = None,
+    print_ir_after: Annotated[
+        str | None,
+        typer.Option(metavar="WHEN", help="Print the model: a pass, all, change or failure."),
+    ] = None,
+    pass_statistics: Annotated[bool, typer.Option(help="Print what each pass counted.")] = False,
+    time_passes: Annotated[bool, typer.Option(help="Print how long each pass took.")] = False,
+    dump_dir: Annotated[
+        Path | None, typer.Option(help="On a failure, write what reproduces it here.")
+    ] = None,
+    list_passes: Annotated[bool, typer.Option(help="List the passes and leave.")] = False,
+    verify_each: Annotated[bool, typer.Option(help="Check the model after each pass.")] = True,
+    seed: Annotated[int, typer.Option(help="Seed of passes that choose at random.")] = 0,
+) -> None:
+    """Run graph passes on a model."""
+    if list_passes:
+        _list_passes()
+        return
+    if model is None:
+        raise UsageError("no model is given", hint="see acgraph opt --help")
+    if pipeline is None:
+        raise UsageError("no pipeline is given", hint="say -p 'fold-constants', or --list-passes")
+    from acgraph.passes import REGISTRY
+    from acgraph.passmanager import PassContext, PassManager, build_passes
+
+    passes = build_passes(pipeline, REGISTRY)
+    watched = _instruments(passes, print_ir_after, dump_dir)
+    loaded = _read(model)
+    manager = PassManager(passes, watched, verify_each=verify_each)
+    runs = manager.run(loaded, PassContext(seed=seed))
+    _report(runs, pass_statistics, time_passes)
+    _write(loaded, output)
+
+
+def _list_passes() -> None:
+    from acgraph.passes import REGISTRY
+    from acgraph.passmanager import load_pass, summary
+
+    width = max(map(len, REGISTRY))
+    for name in sorted(REGISTRY):
+        typer.echo(f"{name:<{width}}  {summary(load_pass(name, REGISTRY))}")
+
+
+def _read(path: str) -> "Model":
+    if path.endswith(".onnxtxt"):
+        from acgraph.ir.text import read_text
+
+        return read_text(path)
+    from acgraph.ir import read_model
+
+    return read_model(path)
+
+
+def _instruments(
+    passes: "tuple[Pass, ...]", print_ir_after: str | None, dump_dir: Path | None
+) -> "list[Instrument]":
+    from acgraph.passmanager import PrintIr, Reproducer
+
+    watched: list[Instrument] = []
+    if print_ir_after is not None:
+        known = {"all", "change", "failure"} | {one.name for one in passes}
+        if print_ir_after not in known:
+            raise UsageError(
+                f"--print-ir-after: no pass '{print_ir_after}' in this pipeline",
+                hint=f"say one of {', '.join(sorted(known))}",
+            )
+        watched.append(PrintIr(print_ir_after, _to_stderr))
+    if dump_dir is not None:
+        watched.append(Reproducer(dump_dir, _to_stderr))
+    return watched
+
+
+def _to_stderr(text: str) -> None:
+    typer.echo(text, err=True, nl=False)
+
+
+def _report(runs: "list[PassRun]", statistics: bool, times: bool) -> None:
+    for run in runs:
+        for remark in run.result.remarks:
+            typer.echo(f"remark: {run.name}: {remark}", err=True)
+    if statistics:
+        for run in runs:
+            for what, count in run.result.statistics.items():
+                typer.echo(f"{count:>8}  {run.name}: {what}", err=True)
+    if times:
+        total = sum(run.seconds for run in runs)
+        for run in runs:
+            share = 100 * run.seconds / total if total else 0.0
+            typer.echo(f"{run.seconds:>9.4f} s  {share:5.1f} %  {run.text}", err=True)
+        typer.echo(f"{total:>9.4f} s  100.0 %  total", err=True)
+
+
+def _write(model: "Model", output: str | None) -> None:
+    if output is None:
+        from acgraph.ir.text import text_from_model
+
+        typer.echo(text_from_model(model), nl=False)
+        return
+    from acgraph.ir import write_model
+
+    write_model(model, output)
