@@ -9,18 +9,19 @@ import numpy as np
 import onnx_graphsurgeon as gs
 import torch
 
+from acgraph.backends.torch.batch import BatchPlan, plan_batch
 from acgraph.backends.torch.ops.indexing import tensor_of_array
 from acgraph.backends.torch.program import (
-    KERNEL_ERRORS,
     Plan,
     Program,
     Variant,
     numpy_of_tensor,
+    run_steps,
 )
 from acgraph.backends.torch.weights import Role
-from acgraph.diagnostics import Location
+from acgraph.diagnostics import Diagnostic, Location
 from acgraph.errors import BackendError, DataError
-from acgraph.ir import Array, Model, clone_model, set_constant_node_value
+from acgraph.ir import Array, Model, clone_model, input_sizes, set_constant_node_value
 from acgraph.passes.untie_constants import untie_constants
 
 #: How many combinations of mode and input sizes stay compiled.
@@ -58,6 +59,7 @@ class GraphModule(torch.nn.Module):
         self.momentum: float | None = None
         self._plans: OrderedDict[tuple[Any, ...], Plan] = OrderedDict()
         self._measured: OrderedDict[tuple[Any, ...], dict[str, Array]] = OrderedDict()
+        self._batches: OrderedDict[tuple[Any, ...], BatchPlan] = OrderedDict()
         for name, role in self._program.roles.items():
             key = self._new_key(name)
             tensor = tensor_of_array(self._program.constants[name])
@@ -86,6 +88,68 @@ class GraphModule(torch.nn.Module):
     def output_names(self) -> list[str]:
         """Names of the graph's outputs, in the order of ``forward``'s result."""
         return list(self._program.outputs)
+
+    @property
+    def fixed_batch(self) -> int | None:
+        """The batch size that ``forward`` insists on; None where any will do.
+
+        A model that declares its batch also runs at others where that is provably right: see
+        `acgraph.backends.torch.batch`.
+        """
+        batch = self._program.batch
+        if batch is None:
+            return None
+        sizes = input_sizes(self._program.model, batch=batch)
+        dtypes = {t.name: t.dtype for t in self._program.model.graph.inputs}
+        inputs = [
+            torch.from_numpy(np.zeros(sizes[name], dtypes[name])) for name in self._program.inputs
+        ]
+        return None if self._batch_plan(inputs).reason is None else batch
+
+    def _batch_plan(self, inputs: Sequence[torch.Tensor]) -> BatchPlan:
+        """Find out how to leave the batch of the export, for these sizes of a sample."""
+        batch = self._program.batch
+        if batch is None:
+            return BatchPlan()
+        key = tuple(x.shape[1:] for x in inputs)
+        found = self._batches.get(key)
+        if found is None:
+            like = [_with_batch(x, batch) for x in inputs]
+            measured = self._measure(like)
+            plan = self._program.compile(Variant(training=False), measured)
+            with torch.no_grad():
+                sizes = self._program.sizes_of(plan, self._filled(plan, like))
+            found = plan_batch(self._program, sizes, measured, batch)
+            if found.reason is None:
+                found = self._tried(found, like, batch)
+            _remember(self._batches, key, found)
+        return found
+
+    def _tried(self, found: BatchPlan, like: Sequence[torch.Tensor], batch: int) -> BatchPlan:
+        """Check a batch plan by numbers as well: twice the batch against two runs."""
+        generator = torch.Generator().manual_seed(0)
+        other = [_shuffled(x, generator) for x in like]
+        plain = Variant(training=False)
+        twice = [
+            torch.cat(pair) if pair[0].ndim else pair[0] for pair in zip(like, other, strict=True)
+        ]
+        with torch.no_grad():
+            alone = [
+                self._execute(self._program.compile(plain, self._measure(x)), x)
+                for x in (like, other)
+            ]
+            variant = Variant(training=False, rebatch=found.rebatch)
+            both = self._execute(self._program.compile(variant, self._measure(twice, found)), twice)
+        for name, axis, *parts, out in zip(
+            self.output_names, found.axes, *alone, both, strict=True
+        ):
+            wanted = torch.cat(parts, dim=axis) if axis is not None else parts[0]
+            if not _close(out, wanted):
+                reason = Diagnostic(
+                    message="its samples depend on each other", location=Location(value=name)
+                )
+                return BatchPlan(reason=reason)
+        return found
 
     def parameter_names(self) -> dict[str, str]:
         """Map the name of every parameter of this module to the name of its constant in ONNX.
@@ -170,56 +234,82 @@ class GraphModule(torch.nn.Module):
         return self._execute(self._plan(inputs, watch), inputs)
 
     def _plan(self, inputs: Sequence[torch.Tensor], watch: tuple[str, ...]) -> Plan:
-        sizes = tuple(x.shape for x in inputs) if self._program.host else ()
+        program = self._program
         momentum = self.momentum if self.training else None
-        key = (self.training, momentum, watch, sizes)
+        sizes = tuple(x.shape for x in inputs) if program.host else ()
+        batch = inputs[0].shape[0] if program.batch is not None and inputs[0].ndim else None
+        other = batch != program.batch
+        key = (self.training, momentum, watch, sizes, other and tuple(x.shape[1:] for x in inputs))
         plan = self._plans.get(key)
         if plan is None:
-            variant = Variant(training=self.training, momentum=momentum, watch=watch)
-            measured = self._measure(inputs, sizes)
-            plan = _remember(self._plans, key, self._program.compile(variant, measured))
+            found = self._leave_batch(inputs) if other else BatchPlan()
+            variant = Variant(self.training, momentum, found.rebatch, watch)
+            plan = program.compile(variant, self._measure(inputs, found))
+            _remember(self._plans, key, plan)
         return plan
 
+    def _leave_batch(self, inputs: Sequence[torch.Tensor]) -> BatchPlan:
+        found = self._batch_plan(inputs)
+        if found.reason is not None:
+            raise DataError(
+                f"the export fixed the batch at {self._program.batch} ({found.reason})",
+                location=self._program.model.location(),
+                hint="export the model with a dynamic batch",
+            )
+        return found
+
     def _measure(
-        self, inputs: Sequence[torch.Tensor], sizes: tuple[torch.Size, ...]
+        self, inputs: Sequence[torch.Tensor], batch: BatchPlan | None = None
     ) -> dict[str, Array]:
         """Compute the shape arithmetic for these sizes, by one run without gradients."""
         if not self._program.host:
             return {}
+        sizes = tuple(x.shape for x in inputs)
         found = self._measured.get(sizes)
         if found is None:
             names = tuple(sorted(self._program.host))
-            plan = self._program.compile(Variant(training=False, watch=names), {})
+            rebatch = batch.rebatch if batch is not None else {}
+            plan = self._program.compile(Variant(False, None, rebatch, names), {})
             with torch.no_grad():
                 values = self._execute(plan, inputs)[len(self._program.outputs) :]
             found = {n: numpy_of_tensor(v) for n, v in zip(names, values, strict=True)}
             _remember(self._measured, sizes, found)
         return found
 
-    def _execute(self, plan: Plan, inputs: Sequence[torch.Tensor]) -> tuple[torch.Tensor, ...]:
+    def _filled(self, plan: Plan, inputs: Sequence[torch.Tensor]) -> list[Any]:
         values = plan.template.copy()
         for slot, tensor in zip(plan.inputs, inputs, strict=True):
             values[slot] = tensor
         values[0] = None
         for slot, name in plan.weights:
             values[slot] = self._tensor(self._keys[name])
-        step = None
-        try:
-            for step in plan.steps:
-                result = step.kernel(*[values[slot] for slot in step.inputs])
-                if len(step.outputs) == 1:
-                    values[step.outputs[0]] = result
-                else:
-                    for slot, value in zip(step.outputs, result, strict=False):
-                        values[slot] = value
-                    values[0] = None
-                for slot in step.frees:
-                    values[slot] = None
-        except KERNEL_ERRORS as error:
-            if step is None:
-                raise
-            raise self._program.failure(step.node, error) from error
+        return values
+
+    def _execute(self, plan: Plan, inputs: Sequence[torch.Tensor]) -> tuple[torch.Tensor, ...]:
+        values = self._filled(plan, inputs)
+        run_steps(self._program, plan.steps, values)
         return tuple(values[slot] for slot in plan.outputs)
+
+
+def _with_batch(x: torch.Tensor, batch: int) -> torch.Tensor:
+    """Repeat or cut an input to a batch size."""
+    if x.ndim == 0 or x.shape[0] == batch:
+        return x
+    copies = -(-batch // x.shape[0])
+    return x.repeat(copies, *(1,) * (x.ndim - 1))[:batch]
+
+
+def _shuffled(x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Return other numbers of the same kind: the elements in another order."""
+    order = torch.randperm(x.numel(), generator=generator)
+    return x.reshape(-1)[order].reshape(x.shape)
+
+
+def _close(a: torch.Tensor, b: torch.Tensor) -> bool:
+    if a.shape != b.shape:
+        return False
+    error = (a.double() - b.double()).abs().max()
+    return bool(error <= 1e-3 * b.double().abs().max().clamp(min=1e-6))
 
 
 def _remember(store: "OrderedDict[tuple[Any, ...], Any]", key: tuple[Any, ...], value: Any) -> Any:

@@ -5,7 +5,7 @@ once, when the program is made. *Host* values (shape arithmetic) depend on the s
 they are computed once for each combination of sizes. Everything else runs in every step.
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -86,12 +86,13 @@ class Program:
 
     def __init__(self, model: Model) -> None:
         self.model = model
+        self.batch = _declared_batch(model)
         self.inputs = [tensor.name for tensor in model.graph.inputs]
         self.outputs = [tensor.name for tensor in model.graph.outputs]
         self.constants = model.constants()
         self.roles: dict[str, Role] = find_weights(model)
         self._alias: dict[str, str] = {}
-        self._nodes = list(_in_order(model))
+        self.nodes = list(_in_order(model))
         self._check_operators()
         self._resolve_identities()
         self.known: dict[str, Array] = {
@@ -100,6 +101,21 @@ class Program:
         self.host: set[str] = set()
         self._classify()
         self._check_variants()
+
+    def sizes_of(self, plan: Plan, values: list[Any]) -> dict[str, tuple[int, ...]]:
+        """Run a plan on filled slots; return the sizes of its inputs, weights and results."""
+        sizes = {name: tuple(value.shape) for name, value in self.constants.items()}
+        for name, slot in zip(self.inputs, plan.inputs, strict=True):
+            if slot:
+                sizes[name] = tuple(values[slot].shape)
+        for step in plan.steps:
+            run_steps(self, (Step(step.kernel, step.inputs, step.outputs, (), step.node),), values)
+            for tensor, slot in zip(step.node.outputs, step.outputs, strict=True):
+                if slot and values[slot] is not None:
+                    sizes[tensor.name] = tuple(values[slot].shape)
+            for slot in step.frees:
+                values[slot] = None
+        return sizes
 
     def __deepcopy__(self, memo: object) -> "Program":
         """Share: nothing here changes after construction."""
@@ -113,7 +129,7 @@ class Program:
 
     def _check_operators(self) -> None:
         missing: dict[str, list[gs.Node]] = {}
-        for node in self._nodes:
+        for node in self.nodes:
             if node.domain not in (None, "", "ai.onnx") or node.op not in BUILDERS:
                 missing.setdefault(f"{node.domain or 'ai.onnx'}.{node.op}", []).append(node)
         if not missing:
@@ -130,35 +146,40 @@ class Program:
 
     def _resolve_identities(self) -> None:
         kept = []
-        for node in self._nodes:
+        for node in self.nodes:
             if node.op == "Identity":
                 self._alias[node.outputs[0].name] = node.inputs[0].name
             elif node.op != "Constant" or node.outputs[0].name not in self.constants:
                 kept.append(node)
-        self._nodes = kept
+        self.nodes = kept
 
     def _classify(self) -> None:
         """Fold what depends on constants alone; mark what depends on sizes alone."""
         rest = []
-        for node in self._nodes:
+        for node in self.nodes:
             names = [self.resolve(t.name) for t in node.inputs if not t.is_empty()]
             pure = node.op not in _IMPURE
             if pure and all(name in self.known for name in names):
-                self._fold(node)
+                self.known.update(self.evaluate(node, self.known))
                 continue
             sized = node.op in ("Shape", "Size")
             if sized or (pure and all(n in self.known or n in self.host for n in names)):
                 self.host.update(t.name for t in node.outputs)
             rest.append(node)
-        self._nodes = rest
+        self.nodes = rest
 
-    def _fold(self, node: gs.Node) -> None:
-        view = self._view(node, Variant(training=False), self.known)
+    def evaluate(self, node: gs.Node, known: Mapping[str, Array]) -> dict[str, Array]:
+        """Compute the outputs of a node whose inputs are all known.
+
+        Raises:
+            BackendError: the kernel failed.
+        """
+        view = self._view(node, Variant(training=False), known)
         kernel = BUILDERS[node.op](view)
         arguments = [
             None
             if tensor.is_empty() or index in view.consumed
-            else tensor_of_array(self.known[self.resolve(tensor.name)])
+            else tensor_of_array(known[self.resolve(tensor.name)])
             for index, tensor in enumerate(node.inputs)
         ]
         try:
@@ -167,9 +188,11 @@ class Program:
         except KERNEL_ERRORS as error:
             raise self.failure(node, error) from error
         results = (result,) if len(node.outputs) == 1 else result
-        for tensor, value in zip(node.outputs, results, strict=False):
-            if tensor.name and value is not None:
-                self.known[tensor.name] = value.contiguous().numpy()
+        return {
+            tensor.name: value.contiguous().numpy()
+            for tensor, value in zip(node.outputs, results, strict=False)
+            if tensor.name and value is not None
+        }
 
     def failure(self, node: gs.Node, error: Exception) -> BackendError:
         """Make the error for a node whose kernel failed."""
@@ -199,7 +222,7 @@ class Program:
     def _check_variants(self) -> None:
         """Build every kernel once, so that what is not supported is known before running."""
         problems: list[UnsupportedOpError] = []
-        for node in self._nodes:
+        for node in self.nodes:
             try:
                 BUILDERS[node.op](self._view(node, Variant(training=True), self.known))
             except UnsupportedOpError as error:
@@ -223,7 +246,7 @@ class Program:
         """
         known = {**self.known, **measured}
         wanted = [self.resolve(name) for name in (*self.outputs, *variant.watch)]
-        nodes = self._needed(wanted, known)
+        nodes = self.needed(wanted, known)
         slots = _Slots(known)
         steps: list[Step] = []
         for node in nodes:
@@ -251,11 +274,11 @@ class Program:
             outputs=tuple(slots.index[name] for name in wanted),
         )
 
-    def _needed(self, wanted: Sequence[str], known: Collection[str]) -> list[gs.Node]:
+    def needed(self, wanted: Sequence[str], known: Collection[str]) -> list[gs.Node]:
         """Return the nodes that the wanted tensors depend on, in order."""
         live = {name for name in wanted if name not in known}
         kept = []
-        for node in reversed(self._nodes):
+        for node in reversed(self.nodes):
             if not any(t.name in live for t in node.outputs):
                 continue
             if all(t.name in known for t in node.outputs if t.name):
@@ -300,6 +323,13 @@ def _with_frees(steps: Sequence[Step], pinned: Collection[int]) -> Iterator[Step
     return reversed(done)
 
 
+def _declared_batch(model: Model) -> int | None:
+    """Return the batch that the first input declares; None where it is free."""
+    shape = model.graph.inputs[0].shape if model.graph.inputs else None
+    size = shape[0] if shape else None
+    return size if isinstance(size, int) and size > 0 else None
+
+
 def _in_order(model: Model) -> list[gs.Node]:
     """Return the nodes in topological order, the order of the file where that is one."""
     nodes = list(model.graph.nodes)
@@ -338,3 +368,27 @@ def numpy_of_tensor(tensor: torch.Tensor) -> Array:
     """Copy a tensor into an array of the same type."""
     array: Array = np.array(tensor.detach().cpu().numpy(), copy=True)
     return array
+
+
+def run_steps(program: Program, steps: Iterable[Step], values: list[Any]) -> None:
+    """Run steps on the slots, in place.
+
+    Raises:
+        BackendError: the kernel of a node failed.
+    """
+    step = None
+    try:
+        for step in steps:
+            result = step.kernel(*[values[slot] for slot in step.inputs])
+            if len(step.outputs) == 1:
+                values[step.outputs[0]] = result
+            else:
+                for slot, value in zip(step.outputs, result, strict=False):
+                    values[slot] = value
+                values[0] = None
+            for slot in step.frees:
+                values[slot] = None
+    except KERNEL_ERRORS as error:
+        if step is None:
+            raise
+        raise program.failure(step.node, error) from error

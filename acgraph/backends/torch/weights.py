@@ -79,6 +79,7 @@ _CARRIERS = frozenset(
 #: Inputs of carriers that hold sizes, scales or indices, never weights.
 _FIRST_ONLY = frozenset(
     [
+        "BatchNormalization",
         "Cast",
         "Exp",
         "Expand",

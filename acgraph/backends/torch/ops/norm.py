@@ -13,7 +13,8 @@ def _batch_norm(node: NodeView) -> Kernel:
     if node.integer("training_mode", 0):
         return _batch_norm_always(node)
     eps = node.real("epsilon", 1e-5)
-    learns = node.training and {3, 4} <= node.statistics
+    if not {3, 4} <= node.statistics:
+        return _pad_outputs(lambda x, s, b, mean, var: _normalise(x, s, b, mean, var, eps), node)
     # ONNX: running = running * m + batch * (1 - m); torch's momentum is the weight of the batch.
     given = node.momentum
     momentum = 1.0 - node.real("momentum", 0.9) if given is None else given
@@ -25,9 +26,23 @@ def _batch_norm(node: NodeView) -> Kernel:
         mean: torch.Tensor,
         var: torch.Tensor,
     ) -> torch.Tensor:
-        return F.batch_norm(x, mean, var, scale, bias, learns, momentum, eps)
+        return F.batch_norm(x, mean, var, scale, bias, node.training, momentum, eps)
 
     return _pad_outputs(norm, node)
+
+
+def _normalise(
+    x: torch.Tensor,
+    scale: torch.Tensor,
+    bias: torch.Tensor,
+    mean: torch.Tensor,
+    var: torch.Tensor,
+    eps: float,
+) -> torch.Tensor:
+    """Normalise by statistics that the graph computes: gradients flow through them."""
+    shape = (1, -1, *(1,) * (x.ndim - 2))
+    gain = scale * torch.rsqrt(var + eps)
+    return x * gain.reshape(shape) + (bias - mean * gain).reshape(shape)
 
 
 def _batch_norm_always(node: NodeView) -> Kernel:

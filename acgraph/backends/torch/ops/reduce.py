@@ -32,9 +32,10 @@ def _reduction(fn: _Reduce) -> Builder:
 
 def _prod(x: Tensor, axes: _Axes, keep: bool) -> Tensor:
     ordered = sorted((a % x.ndim for a in axes), reverse=True)
+    out = x
     for axis in ordered:
-        x = x.prod(dim=axis, keepdim=keep)
-    return x
+        out = torch.prod(out, dim=axis, keepdim=keep)
+    return out
 
 
 def _l2(x: Tensor, axes: _Axes, keep: bool) -> Tensor:

@@ -1,0 +1,142 @@
+"""Where the batch axis is: the state of the walk that follows it, and what rules have in common."""
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import onnx_graphsurgeon as gs
+
+from acgraph.backends.torch.program import Program
+from acgraph.errors import AcgraphError
+from acgraph.ir import Array
+
+Shape = tuple[int, ...]
+
+
+class FixedBatchError(Exception):
+    """The walk has met a node at which samples cannot be told apart."""
+
+
+class Walk:
+    """The state of the walk: which axis of which tensor holds the batch."""
+
+    def __init__(
+        self, program: Program, shapes: Mapping[str, Shape], values: Mapping[str, Array], batch: int
+    ) -> None:
+        self.program = program
+        self.shapes = shapes
+        self.values = values
+        self.batch = batch
+        self.axis: dict[str, int] = {}
+        self.rebatch: dict[str, Shape] = {}
+        #: Values at twice the batch: they tell which numbers follow the batch by themselves.
+        self.doubled: dict[str, Array] = dict(program.known)
+
+    def name(self, node: gs.Node, index: int) -> str:
+        """Return the resolved name of an input; empty where it is absent."""
+        if index >= len(node.inputs) or node.inputs[index].is_empty():
+            return ""
+        return self.program.resolve(node.inputs[index].name)
+
+    def names(self, node: gs.Node) -> list[str]:
+        """Return the resolved names of all inputs that are given."""
+        return [n for n in (self.name(node, i) for i in range(len(node.inputs))) if n]
+
+    def shape(self, name: str) -> Shape:
+        """Return the sizes of a tensor at the batch of the export."""
+        if name in self.values:
+            return tuple(self.values[name].shape)
+        return self.shapes[name]
+
+    def doubled_shape(self, name: str) -> Shape:
+        """Return the sizes of a tensor at twice the batch."""
+        sizes = list(self.shape(name))
+        if name in self.axis:
+            sizes[self.axis[name]] *= 2
+        return tuple(sizes)
+
+    def visit(self, node: gs.Node, rules: "Mapping[str, Rule]") -> None:
+        """Find the batch axis of a node's outputs."""
+        if node.outputs[0].name in self.program.host:
+            self._visit_host(node)
+            return
+        if node.op != "Expand" and not any(name in self.axis for name in self.names(node)):
+            return
+        rule = rules.get(node.op)
+        if rule is None:
+            raise FixedBatchError("the batch axis cannot be followed through this operator")
+        found = rule(self, node)
+        for index, tensor in enumerate(node.outputs):
+            axis = found if not isinstance(found, tuple) else found[index]
+            if tensor.name and axis is not None:
+                self.axis[tensor.name] = axis
+
+    def _visit_host(self, node: gs.Node) -> None:
+        """Compute shape arithmetic at twice the batch; what grows holds the batch."""
+        outputs = [tensor.name for tensor in node.outputs]
+        if node.op in ("Shape", "Size"):
+            sizes = np.asarray(self.doubled_shape(self.name(node, 0)), dtype=np.int64)
+            start, end = node.attrs.get("start", 0), node.attrs.get("end")
+            value = sizes[start:end] if node.op == "Shape" else np.asarray(sizes.prod())
+            self.doubled[outputs[0]] = value
+            return
+        try:
+            self.doubled.update(self.program.evaluate(node, self.doubled))
+        except (AcgraphError, KeyError) as error:
+            raise FixedBatchError(f"its sizes fail at another batch: {error}") from error
+        for name in outputs:
+            axis = grown_axis(self.shape(name), tuple(self.doubled[name].shape))
+            if axis is not None:
+                self.axis[name] = axis
+
+    def ints(self, node: gs.Node, index: int, attribute: str) -> tuple[Shape, Shape] | None:
+        """Return numbers at the export's batch and at twice that; None where absent."""
+        if attribute in node.attrs:
+            fixed = tuple(int(v) for v in np.atleast_1d(node.attrs[attribute]))
+            return fixed, fixed
+        name = self.name(node, index)
+        if not name:
+            return None
+        if name not in self.values or name not in self.doubled:
+            raise FixedBatchError("its sizes are computed from the data")
+        before, after = self.values[name], self.doubled[name]
+        return _ints(before), _ints(after)
+
+
+def _ints(value: Array) -> Shape:
+    return tuple(int(v) for v in value.reshape(-1))
+
+
+def grown_axis(before: Shape, after: Shape) -> int | None:
+    """Return the axis that doubled; None where the shapes are equal."""
+    if before == after:
+        return None
+    changed = [i for i, (a, b) in enumerate(zip(before, after, strict=True)) if a != b]
+    if len(changed) != 1 or after[changed[0]] != 2 * before[changed[0]]:
+        raise FixedBatchError("a computed tensor does not grow in step with the batch")
+    return changed[0]
+
+
+#: The batch axis of the outputs: of all, or of each; None where an output has none.
+Found = int | None | tuple[int | None, ...]
+Rule = Callable[[Walk, gs.Node], Found]
+
+
+def only_first(walk: Walk, node: gs.Node) -> int:
+    """Require that the first input alone holds the batch; return its axis."""
+    first, *rest = walk.names(node)
+    if first not in walk.axis or any(name in walk.axis for name in rest):
+        raise FixedBatchError("an input other than the first holds the batch")
+    return walk.axis[first]
+
+
+def beside_axis(default: int) -> Rule:
+    """Rule of operators that act along one axis and keep the rank."""
+
+    def rule(walk: Walk, node: gs.Node) -> int:
+        axis = only_first(walk, node)
+        acts = int(node.attrs.get("axis", default)) % len(walk.shape(walk.name(node, 0)))
+        if acts == axis:
+            raise FixedBatchError("it acts along the batch")
+        return axis
+
+    return rule
