@@ -7,6 +7,8 @@ from acgraph.pruning.rate import Rate
 from acgraph.search.problem import Knob, Point, Problem
 
 _BISECTIONS = 60
+_NOTHING = 1e-3
+"""Wished counts below this are none at all: scaling them up to one unit would dwarf the rest."""
 
 
 def project_to_budget(point: Sequence[float], problem: Problem) -> Point:
@@ -27,7 +29,8 @@ def project_to_budget(point: Sequence[float], problem: Problem) -> Point:
         SearchError: Where even the smallest point exceeds the budget.
     """
     check_budget(problem)
-    wanted, scaled = _largest_scaling(point, problem)
+    wish = [kept if kept >= _NOTHING else 0.0 for kept in point]
+    wanted, scaled = _largest_scaling(wish, problem)
     losses = [
         (want - kept) / knob.step
         for want, kept, knob in zip(wanted, scaled, problem.knobs, strict=True)
@@ -98,10 +101,8 @@ def _fits_at(point: Point, problem: Problem, index: int, steps: int) -> bool:
 def _largest_scaling(point: Sequence[float], problem: Problem) -> tuple[list[float], Point]:
     """Scaled counts before and after rounding, for the largest factor within the budget."""
     knobs = problem.knobs
-    low, high = (
-        0.0,
-        max((k.size / p for p, k in zip(point, knobs, strict=True) if p > 0), default=0.0),
-    )
+    limits = [k.size / p for p, k in zip(point, knobs, strict=True) if p > 0.0]
+    low, high = 0.0, max(limits, default=0.0)
     below, above = _scaled(point, knobs, low), _scaled(point, knobs, high)
     if problem.fits(above):
         return [high * kept for kept in point], above
