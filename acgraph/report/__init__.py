@@ -1,1 +1,40 @@
-"""The report: JSON, tables and a page."""
+"""What was done, for machines (``report.json``), terminals and people (``report.html``)."""
+
+from acgraph.report.page import render_page
+from acgraph.report.schema import (
+    Fence,
+    LatencyMs,
+    LayerChange,
+    ModelInfo,
+    Rates,
+    Report,
+    Round,
+    SearchPoint,
+    Side,
+    Target,
+    Verification,
+    rates_between,
+)
+from acgraph.report.summary import render_summary
+from acgraph.report.verdict import format_rate, verdict
+from acgraph.report.write import write_report
+
+__all__ = [
+    "Fence",
+    "LatencyMs",
+    "LayerChange",
+    "ModelInfo",
+    "Rates",
+    "Report",
+    "Round",
+    "SearchPoint",
+    "Side",
+    "Target",
+    "Verification",
+    "format_rate",
+    "rates_between",
+    "render_page",
+    "render_summary",
+    "verdict",
+    "write_report",
+]

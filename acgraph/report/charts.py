@@ -1,0 +1,158 @@
+"""Charts of the report as SVG, drawn by hand: no script, no network."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from markupsafe import Markup, escape
+
+from acgraph.report.schema import LayerChange, Report
+
+#: Width of a chart in SVG units; the page scales it.
+WIDTH = 720
+_LEFT, _RIGHT, _BAR, _STEP = 208, 190, 8, 21
+_HEIGHT, _PAD = 200, 44
+#: Layers beyond this are summed up in one bar, so that the page stays readable.
+MAX_LAYERS = 120
+
+
+@dataclass(frozen=True, slots=True)
+class _Bar:
+    label: str
+    note: str
+    before: int
+    after: int
+
+
+def layer_chart(report: Report) -> Markup:
+    """Draw one pair of bars a layer: weights before and after; length is linear in weights."""
+    bars = [_bar(layer) for layer in report.layers[:MAX_LAYERS]]
+    rest = report.layers[MAX_LAYERS:]
+    if rest:
+        before, after = (sum(_weights(layer, i) for layer in rest) for i in (0, 1))
+        bars.append(_Bar(f"{len(rest)} more layers", "", before, after))
+    if not bars:
+        return Markup("")
+    longest = max(bar.before for bar in bars) or 1
+    span = WIDTH - _LEFT - _RIGHT
+    parts = []
+    for index, bar in enumerate(bars):
+        y = index * _STEP
+        middle = y + _BAR + 3
+        parts.append(_text(0, middle, _shorten(bar.label), "start", "name", bar.label))
+        parts.append(_rect(_LEFT, y + 3, span * bar.before / longest, "was"))
+        parts.append(_rect(_LEFT, y + 3, span * bar.after / longest, "now"))
+        parts.append(_text(_LEFT + span * bar.before / longest + 8, middle, bar.note, "start"))
+    return _svg(len(bars) * _STEP + 4, parts, "Weights of each layer before and after")
+
+
+def _weights(layer: LayerChange, side: int) -> int:
+    return layer.filters[side] * layer.columns[side]
+
+
+def _bar(layer: LayerChange) -> _Bar:
+    filters, columns = (_change(pair) for pair in (layer.filters, layer.columns))
+    note = f"{filters}  ×  {columns}"
+    if layer.lowering != "dense":
+        note += f" · {layer.lowering}"
+    return _Bar(layer.name, note, _weights(layer, 0), _weights(layer, 1))
+
+
+def _change(pair: tuple[int, int]) -> str:
+    return str(pair[0]) if pair[0] == pair[1] else f"{pair[0]} → {pair[1]}"
+
+
+def _shorten(name: str, length: int = 30) -> str:
+    return name if len(name) <= length else "…" + name[1 - length :]
+
+
+def search_chart(report: Report) -> Markup:
+    """Draw every evaluated point of the search, and the best until then as a line."""
+    points = report.search
+    if len(points) < 2:
+        return Markup("")
+    scores = [point.score for point in points]
+    low, high = _range(scores)
+    at = [_place(i, len(points), s, low, high) for i, s in enumerate(scores)]
+    best = [_place(i, len(points), p.best, low, high) for i, p in enumerate(points)]
+    dots = [Markup('<circle cx="{:.1f}" cy="{:.1f}" r="2"/>').format(x, y) for x, y in at]
+    edges = [i for i in range(1, len(points)) if points[i].round != points[i - 1].round]
+    lines = [_line(best[a:b]) for a, b in pairwise([0, *edges, len(points)])]
+    rules = [_rule(_place(i - 0.5, len(points), low, low, high)[0]) for i in edges]
+    parts = [*rules, *dots, *lines, *_axis(low, high, f"{len(points)} evaluations")]
+    return _svg(_HEIGHT, parts, "Score of every evaluated point, and the best until then")
+
+
+def rounds_chart(report: Report) -> Markup:
+    """Draw accuracy by round."""
+    start = report.before.accuracy
+    values = [start, *(r.accuracy for r in report.rounds)]
+    known = [value for value in values if value is not None]
+    if len(known) < 3 or len(known) != len(values):
+        return Markup("")
+    low, high = _range(known)
+    at = [_place(i, len(known), value, low, high) for i, value in enumerate(known)]
+    marks = [Markup('<circle class="mark" cx="{:.1f}" cy="{:.1f}" r="3"/>').format(*p) for p in at]
+    labels = ["1x", *(f"{r.rate:.3g}x" for r in report.rounds)]
+    names = [
+        _text(x, _HEIGHT - _PAD + 18, label, "middle")
+        for (x, _), label in zip(at, labels, strict=True)
+    ]
+    parts = [_line(at), *marks, *names, *_axis(low, high, "", "{:.1%}")]
+    return _svg(_HEIGHT, parts, "Accuracy after each round")
+
+
+def _range(values: Sequence[float]) -> tuple[float, float]:
+    low, high = min(values), max(values)
+    margin = (high - low) * 0.08 or 0.01
+    return low - margin, high + margin
+
+
+def _place(index: float, count: int, value: float, low: float, high: float) -> tuple[float, float]:
+    x = 64 + (WIDTH - 88) * index / max(count - 1, 1)
+    y = 10 + (_HEIGHT - _PAD - 10) * (high - value) / (high - low)
+    return x, y
+
+
+def _axis(low: float, high: float, caption: str, number: str = "{:.4g}") -> list[Markup]:
+    parts = [_text(WIDTH - 24, _HEIGHT - 10, caption, "end")] if caption else []
+    for share in (0.0, 0.5, 1.0):
+        value = low + (high - low) * share
+        y = _place(0, 2, value, low, high)[1]
+        parts.append(
+            Markup('<line class="grid" x1="64" x2="{}" y1="{:.1f}" y2="{:.1f}"/>').format(
+                WIDTH - 24, y, y
+            )
+        )
+        parts.append(_text(56, y + 4, number.format(value), "end"))
+    return parts
+
+
+def _line(points: Sequence[tuple[float, float]]) -> Markup:
+    path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
+    return Markup('<polyline class="best" points="{}"/>').format(path)
+
+
+def _rule(x: float) -> Markup:
+    template = Markup('<line class="rule" x1="{0:.1f}" x2="{0:.1f}" y1="10" y2="{1}"/>')
+    return template.format(x, _HEIGHT - _PAD)
+
+
+def _rect(x: float, y: float, width: float, kind: str) -> Markup:
+    template = Markup(
+        '<rect class="{}" x="{:.1f}" y="{:.1f}" width="{:.2f}" height="{}" rx="1.5"/>'
+    )
+    return template.format(kind, x, y, max(width, 0.75), _BAR)
+
+
+def _text(
+    x: float, y: float, text: str, anchor: str, kind: str = "note", title: str = ""
+) -> Markup:
+    tip = Markup("<title>{}</title>").format(title) if title and title != text else Markup("")
+    template = Markup('<text class="{}" x="{:.1f}" y="{:.1f}" text-anchor="{}">{}{}</text>')
+    return template.format(kind, x, y, anchor, tip, text)
+
+
+def _svg(height: float, parts: Sequence[Markup], title: str) -> Markup:
+    template = Markup('<svg viewBox="0 0 {} {}" role="img" aria-label="{}">{}</svg>')
+    return template.format(WIDTH, height, escape(title), Markup("").join(parts))

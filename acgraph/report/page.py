@@ -1,0 +1,44 @@
+"""The report as one page of HTML that needs nothing else."""
+
+from importlib import resources
+
+import jinja2
+
+from acgraph.report.charts import layer_chart, rounds_chart, search_chart
+from acgraph.report.schema import Report
+from acgraph.report.summary import rows
+from acgraph.report.verdict import format_percent, format_rate, verdict_parts
+
+
+def render_page(report: Report) -> str:
+    """Make the page."""
+    parts = verdict_parts(report)
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
+    environment.filters.update(rate=format_rate, percent=format_percent, duration=format_duration)
+    template = resources.files("acgraph.report").joinpath("page.html.jinja").read_text("utf-8")
+    page: str = environment.from_string(template).render(
+        report=report,
+        verdict=parts[0],
+        beside=", ".join(parts[1:]),
+        good=report.is_met and report.verify.passed,
+        rows=list(rows(report)),
+        layer_chart=layer_chart(report),
+        rounds_chart=rounds_chart(report),
+        search_chart=search_chart(report),
+        facts=[*sorted(report.host.items()), *sorted(report.versions.items())],
+    )
+    return page + "\n"
+
+
+def format_duration(seconds: float) -> str:
+    """Print seconds as a person would say them.
+
+    >>> format_duration(95), format_duration(4000), format_duration(0.42)
+    ('1 min 35 s', '1 h 6 min', '0.4 s')
+    """
+    if seconds < 60:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    return f"{minutes // 60} h {minutes % 60} min"

@@ -1,0 +1,158 @@
+"""The report: what was done to a model, in the names that ``report.json`` promises."""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+SCHEMA = 1
+#: Latency that differs by less than this is the same latency: the noise of a quiet machine.
+LATENCY_NOISE = 0.02
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(
+        frozen=True, extra="allow", populate_by_name=True, ser_json_inf_nan="null"
+    )
+
+
+class ModelInfo(_Part):
+    """Which model it was.
+
+    Attributes:
+        path: As it was named on the command line.
+        opset: Of the default domain.
+        nodes: Before and after.
+    """
+
+    path: str
+    opset: int | None = None
+    nodes: tuple[int, int] | None = None
+
+
+class Target(_Part):
+    """What was asked for and whether it was reached; ``max_drop`` in percentage points."""
+
+    metric: Literal["params", "macs", "size", "latency"]
+    rate: float
+    met: bool
+    max_drop: float | None = None
+    drop_met: bool = True
+
+
+class LatencyMs(_Part):
+    """Milliseconds of one run: the median and the 90th percentile."""
+
+    p50: float
+    p90: float
+
+
+class Side(_Part):
+    """The cost of a model; accuracy is a share from 0 to 1; None was not measured."""
+
+    params: int
+    macs: int
+    bytes: int
+    latency_ms: LatencyMs | None = None
+    accuracy: float | None = None
+
+
+class Rates(_Part):
+    """Before / after of each cost; None where either was not measured."""
+
+    params: float
+    macs: float | None
+    bytes: float
+    latency: float | None = None
+
+
+class Verification(_Part):
+    """How far the compact model is from the masked one."""
+
+    max_abs_error: float
+    max_rel_error: float
+    passed: bool
+
+
+class LayerChange(_Part):
+    """One layer; pairs are before and after."""
+
+    name: str
+    op_type: str
+    filters: tuple[int, int]
+    columns: tuple[int, int]
+    lowering: str = "dense"
+    latency_ms: tuple[float, float] | None = None
+
+
+class Fence(_Part):
+    """A node that could not be cut through, and why."""
+
+    node: str
+    reason: str
+
+
+class Round(_Part):
+    """One shrinking round; rate and accuracy are those reached after it."""
+
+    rate: float
+    accuracy: float | None
+    epochs: float
+    seconds: float
+    evaluations: int
+
+
+class SearchPoint(_Part):
+    """One evaluated point of a search: in which round, its score, and the best until then."""
+
+    round: int
+    score: float
+    best: float
+
+
+class Report(_Part):
+    """All of it. Serialise with ``to_json``: the key of ``schema_version`` is ``schema``."""
+
+    schema_version: Literal[1] = Field(default=1, alias="schema")
+    model: ModelInfo
+    target: Target
+    before: Side
+    after: Side
+    rate: Rates
+    verify: Verification
+    layers: tuple[LayerChange, ...] = ()
+    fences: tuple[Fence, ...] = ()
+    rounds: tuple[Round, ...] = ()
+    search: tuple[SearchPoint, ...] = ()
+    seed: int = 0
+    versions: dict[str, str] = {}
+    host: dict[str, str] = {}
+    seconds: float = 0.0
+
+    def to_json(self) -> str:
+        """Serialise under the names of the contract."""
+        return self.model_dump_json(by_alias=True, indent=2) + "\n"
+
+    @property
+    def is_met(self) -> bool:
+        """True where target rate and accuracy floor were both met."""
+        return self.target.met and self.target.drop_met
+
+    @property
+    def exit_code(self) -> int:
+        """0 where all was met and the proof holds, 1 where it does not hold, 3 where missed."""
+        if not self.verify.passed:
+            return 1
+        return 0 if self.is_met else 3
+
+
+def rates_between(before: Side, after: Side) -> Rates:
+    """Divide the costs before by those after."""
+    latency = None
+    if before.latency_ms is not None and after.latency_ms is not None:
+        latency = before.latency_ms.p50 / after.latency_ms.p50
+    return Rates(
+        params=before.params / after.params,
+        macs=before.macs / after.macs if after.macs else None,
+        bytes=before.bytes / after.bytes,
+        latency=latency,
+    )

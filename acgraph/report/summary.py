@@ -1,0 +1,84 @@
+"""The rows of the before/after table, and the table for a terminal."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from acgraph.report.schema import LATENCY_NOISE, Report, Side
+from acgraph.report.verdict import (
+    drop_points,
+    format_bytes,
+    format_percent,
+    format_rate,
+    verdict,
+)
+
+#: Fences shown in the terminal; the report has them all.
+_SHOWN_FENCES = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of the table; ``is_good`` is None where there is nothing to judge."""
+
+    label: str
+    before: str
+    after: str
+    change: str
+    is_good: bool | None
+
+
+def rows(report: Report) -> Iterator[Row]:
+    """Make the rows: params, MACs, bytes, latency, accuracy; what was not measured is left out."""
+    before, after, rate = report.before, report.after, report.rate
+    yield _cost("params", f"{before.params:,}", f"{after.params:,}", rate.params)
+    yield _cost("MACs", f"{before.macs:,}", f"{after.macs:,}", rate.macs)
+    yield _cost("bytes", format_bytes(before.bytes), format_bytes(after.bytes), rate.bytes)
+    if rate.latency is not None:
+        yield _cost("latency", _ms(before), _ms(after), rate.latency, LATENCY_NOISE)
+    drop = drop_points(report)
+    if drop is not None:
+        shown = format_percent(before.accuracy), format_percent(after.accuracy)
+        yield Row("accuracy", *shown, f"{-drop:+.2f} points", report.target.drop_met)
+
+
+def _cost(label: str, before: str, after: str, rate: float | None, noise: float = 0.0) -> Row:
+    if rate is None:
+        return Row(label, before, after, "-", None)
+    return Row(label, before, after, format_rate(rate), rate > 1 + noise)
+
+
+def _ms(side: Side) -> str:
+    return "-" if side.latency_ms is None else f"{side.latency_ms.p50:.3g} ms"
+
+
+def render_summary(report: Report) -> RenderableType:
+    """Make the summary for a terminal; its first line is the verdict."""
+    good = report.is_met and report.verify.passed
+    headline = Text(verdict(report), style="bold green" if good else "bold red")
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    table.add_column("")
+    for name in ("before", "after", "rate"):
+        table.add_column(name, justify="right")
+    for row in rows(report):
+        style = {True: "green", False: "yellow", None: ""}[row.is_good]
+        table.add_row(row.label, row.before, row.after, Text(row.change, style=style))
+    check = report.verify
+    law = Text(
+        f"compact == masked: max error {check.max_abs_error:.2g} absolute, "
+        f"{check.max_rel_error:.2g} relative" + ("" if check.passed else " - FAILED"),
+        style="" if check.passed else "bold red",
+    )
+    return Group(headline, Text(), table, Text(), law, *_fence_lines(report))
+
+
+def _fence_lines(report: Report) -> Iterator[Text]:
+    if report.fences:
+        yield Text(f"{len(report.fences)} fences (kept whole):")
+    for fence in report.fences[:_SHOWN_FENCES]:
+        yield Text(f"  {fence.node}: {fence.reason}", style="dim")
+    if len(report.fences) > _SHOWN_FENCES:
+        yield Text("  ... all of them are in the report", style="dim")

@@ -1,0 +1,91 @@
+"""The verdict in words: what a reader must know first."""
+
+import math
+
+from acgraph.report.schema import LATENCY_NOISE, Report
+
+_METRICS = {"params": "params", "macs": "MACs", "size": "bytes", "latency": "latency"}
+
+
+def reached(report: Report) -> float | None:
+    """Rate reached in the metric of the target."""
+    key = "bytes" if report.target.metric == "size" else report.target.metric
+    rate: float | None = getattr(report.rate, key)
+    return rate
+
+
+def verdict(report: Report) -> str:
+    """Say in one line whether the target was met, and what it cost."""
+    return ", ".join(verdict_parts(report))
+
+
+def verdict_parts(report: Report) -> list[str]:
+    """The verdict, most important first."""
+    target = report.target
+    rate = reached(report)
+    got = "not measured" if rate is None else format_rate(rate)
+    metric = _METRICS[target.metric]
+    word = "met" if target.met else "missed"
+    parts = [f"target {word}: {got} fewer {metric}" if target.metric != "latency" else ""]
+    if target.metric == "latency":
+        parts = [f"target {word}: {got} faster" if rate is not None else f"target {word}: {got}"]
+    parts[0] += f" (asked {format_rate(target.rate)})"
+    drop = drop_points(report)
+    if drop is not None:
+        parts.append(_drop_text(drop, report))
+    if not report.verify.passed:
+        parts.insert(0, "the proof FAILED: compact and masked model differ")
+    speed = report.rate.latency
+    if target.metric != "latency" and speed is not None:
+        parts.append(speed_text(speed))
+    return parts
+
+
+def _drop_text(drop: float, report: Report) -> str:
+    change = f"accuracy {-drop:+.2f} points"
+    if report.target.max_drop is None:
+        return change
+    word = "within" if report.target.drop_met else "below"
+    return f"{change} ({word} the floor of -{report.target.max_drop:g})"
+
+
+def speed_text(rate: float) -> str:
+    """Say how much faster, without flattery."""
+    if rate <= 1 + LATENCY_NOISE:
+        return f"not faster ({format_rate(rate)})"
+    return f"{format_rate(rate)} faster"
+
+
+def drop_points(report: Report) -> float | None:
+    """Accuracy lost, in percentage points; negative where it rose."""
+    before, after = report.before.accuracy, report.after.accuracy
+    return None if before is None or after is None else 100 * (before - after)
+
+
+def format_rate(rate: float) -> str:
+    """Print a rate, rounded down so that 7.999 never passes for 8.
+
+    >>> format_rate(30.0), format_rate(7.999), format_rate(0.97)
+    ('30x', '7.99x', '0.97x')
+    """
+    digits = 2 if rate < 10 else 1
+    floored = math.floor(round(rate * 10**digits, 6)) / 10**digits
+    return f"{floored:.{digits}f}".rstrip("0").rstrip(".") + "x"
+
+
+def format_bytes(size: float) -> str:
+    """Print a number of bytes in the unit that fits.
+
+    >>> format_bytes(1_234_567)
+    '1.23 MB'
+    """
+    for unit in ("B", "kB", "MB"):
+        if size < 1000:
+            return f"{size:.0f} B" if unit == "B" else f"{size:.3g} {unit}"
+        size /= 1000
+    return f"{size:.3g} GB"
+
+
+def format_percent(share: float | None) -> str:
+    """Print a share from 0 to 1."""
+    return "-" if share is None else f"{100 * share:.2f} %"

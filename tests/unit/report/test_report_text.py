@@ -1,0 +1,91 @@
+import io
+
+import pytest
+from rich.console import Console
+
+from acgraph.report import render_summary, verdict
+from acgraph.report.page import format_duration
+from acgraph.report.verdict import format_bytes, format_rate
+
+
+def printed(report) -> list[str]:
+    console = Console(file=io.StringIO(), width=120)
+    console.print(render_summary(report))
+    return console.file.getvalue().splitlines()
+
+
+def change(report, **parts):
+    updates = {name: getattr(report, name).model_copy(update=new) for name, new in parts.items()}
+    return report.model_copy(update=updates)
+
+
+def test_first_line_is_the_verdict(report):
+    line = printed(report)[0].rstrip()
+    assert line == verdict(report)
+    assert line.startswith("target met: 8.07x fewer params (asked 8x)")
+    assert "accuracy -0.67 points (within the floor of -1)" in line
+    assert line.endswith("3.39x faster")
+
+
+def test_missed_target_and_missed_floor_are_said(report):
+    text = verdict(change(report, target={"met": False, "drop_met": False}))
+    assert text.startswith("target missed")
+    assert "below the floor" in text
+
+
+@pytest.mark.parametrize("speed", [0.8, 1.0, 1.019])
+def test_no_speed_up_is_called_not_faster(report, speed):
+    slow = change(report, rate={"latency": speed})
+    assert "not faster" in verdict(slow)
+    assert "not faster" not in verdict(report)
+
+
+def test_failed_proof_comes_first(report):
+    failed = change(report, verify={"passed": False})
+    assert verdict(failed).startswith("the proof FAILED")
+    assert any(line.endswith("FAILED") for line in printed(failed))
+
+
+def test_latency_target_speaks_of_latency(report):
+    text = verdict(change(report, target={"metric": "latency", "rate": 3.0}))
+    assert text.startswith("target met: 3.39x faster (asked 3x)")
+    assert text.count("faster") == 1
+
+
+def test_size_target_speaks_of_bytes(report):
+    text = verdict(change(report, target={"metric": "size"}))
+    assert text.startswith("target met: 7.22x fewer bytes")
+
+
+def test_table_has_each_cost_before_and_after(report):
+    lines = {line.split()[0]: line.split()[1:] for line in printed(report)[2:8] if line.strip()}
+    assert lines["params"] == ["269,722", "33,402", "8.07x"]
+    assert lines["latency"] == ["2.41", "ms", "0.71", "ms", "3.39x"]
+    assert lines["accuracy"] == ["92.58", "%", "91.91", "%", "-0.67", "points"]
+
+
+def test_what_was_not_measured_is_left_out(report):
+    unmeasured = change(
+        report,
+        before={"latency_ms": None, "accuracy": None},
+        after={"latency_ms": None, "accuracy": None},
+        rate={"latency": None},
+    )
+    text = "\n".join(printed(unmeasured))
+    assert "latency" not in text
+    assert "accuracy" not in text
+    assert "faster" not in text
+
+
+def test_fences_are_listed_with_reasons(report):
+    assert any("/fc/Gemm: its output is an output" in line for line in printed(report))
+
+
+def test_numbers_are_printed_short():
+    assert [format_rate(r) for r in (30.0, 2.5, 7.999, 1.0)] == ["30x", "2.5x", "7.99x", "1x"]
+    assert [format_bytes(b) for b in (12, 1500, 2_340_000, 3e9)] == [
+        *("12 B", "1.5 kB", "2.34 MB", "3 GB")
+    ]
+    assert [format_duration(s) for s in (0.42, 95, 59.6, 4000)] == [
+        *("0.4 s", "1 min 35 s", "60 s", "1 h 6 min")
+    ]
