@@ -54,7 +54,7 @@ class Comparison:
         """Compare one more pair; an output that one side lacks is a failure."""
         if value is None or reference is None:
             self.max_abs_error = self.max_rel_error = np.inf
-            self.reason = self.reason or "one of the two models does not make it"
+            self.reason = self.reason or "only one of the two models makes it"
             return
         absolute, relative, reason = array_errors(value, reference)
         self.max_abs_error = max(self.max_abs_error, absolute)

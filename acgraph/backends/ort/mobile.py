@@ -7,6 +7,7 @@ import logging
 import os
 import re
 import tempfile
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -138,7 +139,9 @@ def _convert(model: Path, folder: Path, source: Path) -> None:
     said = io.StringIO()
     converter = _tool("convert_onnx_models_to_ort")
     try:
-        with contextlib.redirect_stdout(said):  # standard output carries results only
+        # Standard output carries results only; the converter leaves a file for Python to close.
+        with contextlib.redirect_stdout(said), warnings.catch_warnings():
+            warnings.simplefilter("ignore", ResourceWarning)
             converter.convert_onnx_models_to_ort(
                 model,
                 output_dir=folder,
