@@ -101,9 +101,18 @@ def _gather(walk: Walk, node: gs.Node) -> int:
     if data not in walk.axis:
         return acts + walk.axis[index]
     axis = walk.axis[data]
+    if _is_strided_view(walk, data, index):
+        walk.rebatch[node.name] = walk.shape(data)
+        return 0
     if index in walk.axis or acts == axis:
         raise FixedBatchError("it picks along the batch")
     return axis if axis < acts else axis + index_rank - 1
+
+
+def _is_strided_view(walk: Walk, data: str, index: str) -> bool:
+    """Say whether a flat tensor is read at constant places for one sample, as ``as_strided`` is."""
+    flat = len(walk.shape(data)) == 1 and walk.batch == 1
+    return flat and index in walk.program.known and walk.shape(index)[:1] == (1,)
 
 
 def _slice(walk: Walk, node: gs.Node) -> int:

@@ -102,9 +102,14 @@ class GraphModule(torch.nn.Module):
         sizes = input_sizes(self._program.model, batch=batch)
         dtypes = {t.name: t.dtype for t in self._program.model.graph.inputs}
         inputs = [
-            torch.from_numpy(np.zeros(sizes[name], dtypes[name])) for name in self._program.inputs
+            torch.from_numpy(np.zeros(sizes[name], dtypes[name])).to(self._device())
+            for name in self._program.inputs
         ]
         return None if self._batch_plan(inputs).reason is None else batch
+
+    def _device(self) -> torch.device:
+        keys = list(self._keys.values())
+        return self._tensor(keys[0]).device if keys else torch.device("cpu")
 
     def _batch_plan(self, inputs: Sequence[torch.Tensor]) -> BatchPlan:
         """Find out how to leave the batch of the export, for these sizes of a sample."""
@@ -116,7 +121,7 @@ class GraphModule(torch.nn.Module):
         if found is None:
             like = [_with_batch(x, batch) for x in inputs]
             measured = self._measure(like)
-            plan = self._program.compile(Variant(training=False), measured)
+            plan = self._program.compile(Variant(training=False), measured, like[0].device)
             with torch.no_grad():
                 sizes = self._program.sizes_of(plan, self._filled(plan, like))
             found = plan_batch(self._program, sizes, measured, batch)
@@ -135,11 +140,13 @@ class GraphModule(torch.nn.Module):
         ]
         with torch.no_grad():
             alone = [
-                self._execute(self._program.compile(plain, self._measure(x)), x)
+                self._execute(self._program.compile(plain, self._measure(x), x[0].device), x)
                 for x in (like, other)
             ]
             variant = Variant(training=False, rebatch=found.rebatch)
-            both = self._execute(self._program.compile(variant, self._measure(twice, found)), twice)
+            measured = self._measure(twice, found)
+            plan = self._program.compile(variant, measured, twice[0].device)
+            both = self._execute(plan, twice)
         for name, axis, *parts, out in zip(
             self.output_names, found.axes, *alone, both, strict=True
         ):
@@ -238,13 +245,14 @@ class GraphModule(torch.nn.Module):
         momentum = self.momentum if self.training else None
         sizes = tuple(x.shape for x in inputs) if program.host else ()
         batch = inputs[0].shape[0] if program.batch is not None and inputs[0].ndim else None
-        other = batch != program.batch
-        key = (self.training, momentum, watch, sizes, other and tuple(x.shape[1:] for x in inputs))
+        other, device = batch != program.batch, inputs[0].device
+        samples = tuple(x.shape[1:] for x in inputs) if other else ()
+        key = (self.training, momentum, watch, device, sizes, other, samples)
         plan = self._plans.get(key)
         if plan is None:
             found = self._leave_batch(inputs) if other else BatchPlan()
             variant = Variant(self.training, momentum, found.rebatch, watch)
-            plan = program.compile(variant, self._measure(inputs, found))
+            plan = program.compile(variant, self._measure(inputs, found), device)
             _remember(self._plans, key, plan)
         return plan
 
@@ -269,7 +277,7 @@ class GraphModule(torch.nn.Module):
         if found is None:
             names = tuple(sorted(self._program.host))
             rebatch = batch.rebatch if batch is not None else {}
-            plan = self._program.compile(Variant(False, None, rebatch, names), {})
+            plan = self._program.compile(Variant(False, None, rebatch, names), {}, inputs[0].device)
             with torch.no_grad():
                 values = self._execute(plan, inputs)[len(self._program.outputs) :]
             found = {n: numpy_of_tensor(v) for n, v in zip(names, values, strict=True)}
@@ -301,7 +309,7 @@ def _with_batch(x: torch.Tensor, batch: int) -> torch.Tensor:
 
 def _shuffled(x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     """Return other numbers of the same kind: the elements in another order."""
-    order = torch.randperm(x.numel(), generator=generator)
+    order = torch.randperm(x.numel(), generator=generator).to(x.device)
     return x.reshape(-1)[order].reshape(x.shape)
 
 

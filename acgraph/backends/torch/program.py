@@ -19,6 +19,7 @@ from acgraph.backends.torch.weights import Role, find_weights
 from acgraph.errors import BackendError, UnsupportedOpError
 from acgraph.ir import Array, Model
 
+_CPU = torch.device("cpu")
 #: What a kernel raises when the inputs do not fit; anything else is a bug and passes through.
 KERNEL_ERRORS = (RuntimeError, ValueError, IndexError, TypeError)
 #: Their value is not a function of the inputs, or depends on the mode.
@@ -237,12 +238,15 @@ class Program:
         first = problems[0].diagnostic
         raise UnsupportedOpError(messages, location=first.location, hint=first.hint)
 
-    def compile(self, variant: Variant, measured: Mapping[str, Array]) -> Plan:
+    def compile(
+        self, variant: Variant, measured: Mapping[str, Array], device: torch.device = _CPU
+    ) -> Plan:
         """Build the steps of a variant.
 
         Args:
             variant: What to compile for.
             measured: Values of host tensors at the sizes at hand; empty to run them as steps.
+            device: Where the constants go.
         """
         known = {**self.known, **measured}
         wanted = [self.resolve(name) for name in (*self.outputs, *variant.watch)]
@@ -268,7 +272,7 @@ class Program:
         pinned |= {slot for slot, _ in weights} | {slots.index[n] for n in slots.constants} | {0}
         return Plan(
             steps=tuple(_with_frees(steps, pinned)),
-            template=slots.template(),
+            template=slots.template(device),
             inputs=inputs,
             weights=weights,
             outputs=tuple(slots.index[name] for name in wanted),
@@ -304,10 +308,10 @@ class _Slots:
                 self.constants[name] = tensor_of_array(self._known[name])
         return self.index[name]
 
-    def template(self) -> list[Any]:
+    def template(self, device: torch.device) -> list[Any]:
         values: list[Any] = [None] * (len(self.index) + 1)
         for name, tensor in self.constants.items():
-            values[self.index[name]] = tensor
+            values[self.index[name]] = tensor.to(device)
         return values
 
 

@@ -20,11 +20,11 @@ def tensor_of_array(array: "np.typing.NDArray[np.generic]") -> Tensor:
 def _shape(node: NodeView) -> Kernel:
     start, end = node.integer("start", 0), node.node.attrs.get("end")
     stop = None if end is None else int(end)
-    return lambda x: torch.tensor(x.shape[start:stop], dtype=torch.int64)
+    return lambda x: torch.tensor(x.shape[start:stop], dtype=torch.int64, device=x.device)
 
 
 def _size(node: NodeView) -> Kernel:
-    return lambda x: torch.tensor(x.numel(), dtype=torch.int64)
+    return lambda x: torch.tensor(x.numel(), dtype=torch.int64, device=x.device)
 
 
 def _constant(node: NodeView) -> Kernel:
@@ -40,12 +40,19 @@ def _constant_of_shape(node: NodeView) -> Kernel:
     raw = node.node.attrs.get("value")
     fill = torch.zeros((), dtype=torch.float32) if raw is None else tensor_of_array(raw.values)
     number, dtype = fill.reshape(-1)[0].item(), fill.dtype
-    return lambda shape=None: torch.full(tuple(shape_of(shape)), number, dtype=dtype)
+
+    def kernel(shape: Tensor | None = None) -> Tensor:
+        device = None if shape is None else shape.device
+        return torch.full(tuple(shape_of(shape)), number, dtype=dtype, device=device)
+
+    return kernel
 
 
 def _range(node: NodeView) -> Kernel:
     def kernel(start: Tensor, limit: Tensor, delta: Tensor) -> Tensor:
-        return torch.arange(start.item(), limit.item(), delta.item(), dtype=start.dtype)
+        return torch.arange(
+            start.item(), limit.item(), delta.item(), dtype=start.dtype, device=start.device
+        )
 
     return kernel
 
@@ -56,7 +63,8 @@ def _eye_like(node: NodeView) -> Kernel:
 
     def kernel(x: Tensor) -> Tensor:
         rows, columns = x.shape
-        down, across = torch.arange(rows)[:, None], torch.arange(columns)[None, :]
+        down = torch.arange(rows, device=x.device)[:, None]
+        across = torch.arange(columns, device=x.device)[None, :]
         return (across - down == offset).to(dtype or x.dtype)
 
     return kernel
@@ -65,6 +73,8 @@ def _eye_like(node: NodeView) -> Kernel:
 def _gather(node: NodeView) -> Kernel:
     axis = node.integer("axis", 0)
     known = node.peek(1)
+    if node.batch is not None:
+        return _gather_samples(node.batch[0])
     if known is not None and known.ndim == 0:
         index = int(node.number(1) or 0)
         return lambda x, _: x.select(axis, index)
@@ -76,6 +86,16 @@ def _gather(node: NodeView) -> Kernel:
         wrapped = torch.where(index < 0, index + x.shape[dim], index)
         picked = x.index_select(dim, wrapped.reshape(-1))
         return picked.reshape(*x.shape[:dim], *index.shape, *x.shape[dim + 1 :])
+
+    return kernel
+
+
+def _gather_samples(size: int) -> Kernel:
+    """Read every sample of a flat tensor at the places that were exported for one."""
+
+    def kernel(x: Tensor, index: Tensor) -> Tensor:
+        places = torch.where(index < 0, index + size, index).reshape(-1)
+        return x.reshape(-1, size).index_select(1, places).reshape(-1, *index.shape[1:])
 
     return kernel
 

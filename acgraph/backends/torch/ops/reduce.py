@@ -32,14 +32,14 @@ def _reduction(fn: _Reduce) -> Builder:
 
 def _prod(x: Tensor, axes: _Axes, keep: bool) -> Tensor:
     ordered = sorted((a % x.ndim for a in axes), reverse=True)
-    out = x
     for axis in ordered:
-        out = torch.prod(out, dim=axis, keepdim=keep)
-    return out
+        x = torch.prod(x, dim=axis, keepdim=keep)
+    return x
 
 
 def _l2(x: Tensor, axes: _Axes, keep: bool) -> Tensor:
-    return torch.linalg.vector_norm(x, 2, dim=axes, keepdim=keep)
+    norm: Tensor = torch.linalg.vector_norm(x, 2, dim=axes, keepdim=keep)
+    return norm
 
 
 def _mean(x: Tensor, axes: _Axes, keep: bool) -> Tensor:

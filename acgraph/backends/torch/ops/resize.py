@@ -215,7 +215,7 @@ def _separable(
     for axis, mask in outside:
         shape = [1] * x.ndim
         shape[axis] = len(mask)
-        x = x.masked_fill(torch.from_numpy(mask).reshape(shape), rule.extrapolation)
+        x = x.masked_fill(torch.from_numpy(mask).reshape(shape).to(x.device), rule.extrapolation)
     return x
 
 

@@ -1,0 +1,163 @@
+"""Fold BatchNormalization into the layer before it.
+
+With ``g = scale / sqrt(var + epsilon)``, over the layer's output channels::
+
+    BatchNormalization(Conv(x, W, b), scale, bias, mean, var)
+        ->  Conv(x, W * g, (b - mean) * g + bias)
+"""
+
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import numpy.typing as npt
+import onnx_graphsurgeon as gs
+
+from acgraph.ir import Array, Model, constant_node_value
+from acgraph.ir.uses import captured_names
+from acgraph.passmanager.base import Pass, PassContext, PassResult
+
+_Floats = npt.NDArray[np.float64]
+
+
+def fuse_batchnorm(model: Model, nodes: Collection[str] | None = None) -> int:
+    """Fold BatchNormalization nodes into Conv, ConvTranspose and Gemm, in place.
+
+    Folded where the BatchNormalization is the only reader of the layer, all weights of both are
+    constants, and it is in inference mode. The layer keeps its name and takes over the output of
+    the BatchNormalization, so that the names of later tensors survive. Constants that other nodes
+    read as well are left alone: the layer gets its own. The arithmetic is in float64.
+
+    Args:
+        model: The model to change.
+        nodes: Names of the BatchNormalization nodes to fold; None for all.
+
+    Returns:
+        How many were folded.
+    """
+    kept = {tensor.name for tensor in model.graph.outputs} | captured_names(model.graph)
+    folded = 0
+    for norm in list(model.graph.nodes):
+        if norm.op != "BatchNormalization" or (nodes is not None and norm.name not in nodes):
+            continue
+        layer = _foldable_layer(norm, kept)
+        if layer is None:
+            continue
+        if _fold(model, layer, norm):
+            folded += 1
+    return folded
+
+
+def _foldable_layer(norm: gs.Node, kept: Collection[str]) -> gs.Node | None:
+    """Return the layer that a BatchNormalization can be folded into, by the graph's structure."""
+    source = norm.inputs[0]
+    if norm.attrs.get("training_mode") or any(t.outputs for t in norm.outputs[1:]):
+        return None
+    alone = len(source.outputs) == 1 and source.name not in kept
+    if len(source.inputs) != 1 or not alone:
+        return None
+    layer: gs.Node = source.inputs[0]
+    is_layer = layer.op in _AXES and layer.domain in (None, "", "ai.onnx")
+    return layer if is_layer else None
+
+
+def _fold(model: Model, layer: gs.Node, norm: gs.Node) -> bool:
+    statistics = [resolved_constant(tensor) for tensor in norm.inputs[1:5]]
+    weight = resolved_constant(layer.inputs[1])
+    has_bias = len(layer.inputs) > 2 and not layer.inputs[2].is_empty()
+    bias = resolved_constant(layer.inputs[2]) if has_bias else None
+    if weight is None or (has_bias and bias is None) or any(s is None for s in statistics):
+        return False
+    scale, shift, mean, var = (np.asarray(s, dtype=np.float64) for s in statistics)
+    gain = scale / np.sqrt(var + float(norm.attrs.get("epsilon", 1e-5)))
+    offset = shift - mean * gain
+    if layer.op == "Gemm":
+        # alpha * A B + beta * C: the offset must come out right after beta.
+        beta = float(layer.attrs.get("beta", 1.0))
+        if bias is not None and beta == 0.0:
+            return False
+        new_bias = offset / beta if bias is None else bias.astype(np.float64) * gain + offset / beta
+    else:
+        new_bias = offset if bias is None else bias.astype(np.float64) * gain + offset
+    new_weight = _AXES[layer.op](layer, weight.astype(np.float64), gain)
+    _replace_input(model, layer, 1, new_weight.astype(weight.dtype))
+    _replace_input(model, layer, 2, new_bias.astype(weight.dtype), stem=f"{layer.name}.bias")
+    out = norm.outputs[0]
+    norm.outputs.clear()
+    norm.inputs.clear()
+    layer.outputs = [out]
+    model.graph.nodes.remove(norm)
+    return True
+
+
+def _scale_conv(layer: gs.Node, weight: _Floats, gain: _Floats) -> _Floats:
+    return weight * gain.reshape(-1, *(1,) * (weight.ndim - 1))
+
+
+def _scale_transposed(layer: gs.Node, weight: _Floats, gain: _Floats) -> _Floats:
+    """Scale ``[in, out / groups, ...]``: each group of inputs feeds its own group of outputs."""
+    groups = int(layer.attrs.get("group", 1))
+    parts = weight.reshape(groups, weight.shape[0] // groups, *weight.shape[1:])
+    per_group = gain.reshape(groups, 1, -1, *(1,) * (weight.ndim - 2))
+    return (parts * per_group).reshape(weight.shape)
+
+
+def _scale_gemm(layer: gs.Node, weight: _Floats, gain: _Floats) -> _Floats:
+    return weight * (gain[:, None] if layer.attrs.get("transB") else gain[None, :])
+
+
+_AXES: dict[str, Callable[[gs.Node, _Floats, _Floats], _Floats]] = {
+    "Conv": _scale_conv,
+    "ConvTranspose": _scale_transposed,
+    "Gemm": _scale_gemm,
+}
+
+
+def resolved_constant(tensor: gs.Tensor) -> Array | None:
+    """Return the value of a constant, through Identity and Constant nodes; else None."""
+    while not isinstance(tensor, gs.Constant):
+        if len(tensor.inputs) != 1:
+            return None
+        node = tensor.inputs[0]
+        if node.op == "Constant":
+            return constant_node_value(node)
+        if node.op != "Identity":
+            return None
+        tensor = node.inputs[0]
+    return np.asarray(tensor.values)
+
+
+def _replace_input(
+    model: Model, layer: gs.Node, index: int, value: Array, stem: str | None = None
+) -> None:
+    """Give a layer a new constant: under the old name where nothing else reads the old one."""
+    while len(layer.inputs) <= index:
+        layer.inputs.append(gs.Variable.empty())
+    old = layer.inputs[index]
+    value = np.ascontiguousarray(value)
+    if isinstance(old, gs.Constant) and len(old.outputs) == 1:
+        layer.inputs[index] = gs.Constant(old.name, value)
+        return
+    name = _fresh_name(model, stem or f"{layer.name}.weight")
+    layer.inputs[index] = gs.Constant(name, value)
+
+
+def _fresh_name(model: Model, stem: str) -> str:
+    taken = model.graph.tensors()
+    name, number = stem, 2
+    while name in taken:
+        name, number = f"{stem}_{number}", number + 1
+    return name
+
+
+@dataclass(frozen=True)
+class FuseBatchnorm(Pass):
+    """Fold BatchNormalization into the Conv, ConvTranspose or Gemm before it."""
+
+    name: ClassVar[str] = "fuse-batchnorm"
+
+    def run(self, model: Model, context: PassContext) -> PassResult:
+        """Fold all that can be."""
+        folded = fuse_batchnorm(model)
+        return PassResult(modified=folded > 0, statistics={"folded": folded})

@@ -1,0 +1,133 @@
+"""Put a BatchNormalization after layers of a network that was exported with it folded in.
+
+A deep network without BatchNormalization does not retrain well. Inserted with the mean and variance
+that its channels have on data, and with the scale and shift that undo them, it leaves the function
+as it was, to rounding::
+
+    Conv(x, W, b)  ->  BatchNormalization(Conv(x, W), sqrt(var + epsilon), mean, mean - b, var)
+
+The layer's bias moves into the shift and the mean: after BatchNormalization it would do nothing.
+"""
+
+from collections.abc import Collection, Mapping
+
+import numpy as np
+import numpy.typing as npt
+import onnx_graphsurgeon as gs
+
+from acgraph.errors import PreconditionError
+from acgraph.ir import Model
+from acgraph.passes.fuse_batchnorm import resolved_constant
+
+Statistics = Mapping[str, "tuple[npt.NDArray[np.floating], npt.NDArray[np.floating]]"]
+
+#: Reads a layer's output without leaving it a plain affine function of the layer.
+_NORMALISATIONS = frozenset(["BatchNormalization", "InstanceNormalization", "GroupNormalization"])
+
+
+def layers_without_batchnorm(model: Model, op_types: Collection[str] = ("Conv",)) -> dict[str, str]:
+    """Find the layers that could have a BatchNormalization after them.
+
+    Returns:
+        By the name of the layer: the name of its output, which `insert_batchnorm` wants the
+        statistics of. Layers whose output is an output of the graph are left out: they
+        are heads, of which nothing is to be normalised.
+    """
+    outputs = {tensor.name for tensor in model.graph.outputs}
+    found = {}
+    for node in model.graph.nodes:
+        if node.op not in op_types or node.domain not in (None, "", "ai.onnx"):
+            continue
+        tensor = node.outputs[0]
+        normalised = any(reader.op in _NORMALISATIONS for reader in tensor.outputs)
+        constant = resolved_constant(node.inputs[1]) is not None
+        if constant and not normalised and tensor.outputs and tensor.name not in outputs:
+            found[node.name] = tensor.name
+    return found
+
+
+def insert_batchnorm(
+    model: Model,
+    statistics: Statistics,
+    layers: Collection[str] | None = None,
+    epsilon: float = 1e-5,
+) -> list[str]:
+    """Insert BatchNormalization after layers, in place, leaving the function as it was.
+
+    Args:
+        model: The model to change.
+        statistics: ``(mean, var)`` per channel of the output of every layer, by the name of that
+            output, measured with the layer's bias; the variance is the biased one.
+        layers: Names of the layers, Conv, ConvTranspose or Gemm; None for every Conv that has no
+            normalisation right after it and whose statistics are given.
+        epsilon: The epsilon of the new nodes.
+
+    Returns:
+        Names of the new nodes, ``<layer>/bn``, in graph order.
+
+    Raises:
+        PreconditionError: a named layer is missing, or has a BatchNormalization already, or
+            no statistics.
+    """
+    candidates = layers_without_batchnorm(model, ("Conv", "ConvTranspose", "Gemm"))
+    if layers is None:
+        convs = layers_without_batchnorm(model)
+        chosen = [name for name, output in convs.items() if output in statistics]
+    else:
+        wanted = set(layers)
+        chosen = [name for name in candidates if name in wanted]
+        for name in wanted.difference(chosen):
+            raise PreconditionError(
+                "takes no BatchNormalization: no such layer, or it has one, or it is an output",
+                location=model.location(value=name),
+            )
+    nodes = {node.name: node for node in model.graph.nodes}
+    return [_insert(model, nodes[name], statistics, epsilon) for name in chosen]
+
+
+def _insert(model: Model, layer: gs.Node, statistics: Statistics, epsilon: float) -> str:
+    output = layer.outputs[0]
+    if output.name not in statistics:
+        raise PreconditionError(
+            "no statistics for its output", location=model.location(layer, value=output.name)
+        )
+    mean, var = (np.asarray(part, dtype=np.float64) for part in statistics[output.name])
+    name = f"{layer.name}/bn"
+    bias = _take_bias(layer, len(mean))
+    raw = gs.Variable(f"{name}/input", dtype=output.dtype, shape=output.shape)
+    layer.outputs = [raw]
+    dtype = layer.inputs[1].dtype or np.float32
+    values = {
+        "scale": np.sqrt(var + epsilon),
+        "bias": mean,
+        "mean": mean - bias,
+        "var": var,
+    }
+    constants = [
+        gs.Constant(f"{name}.{key}", np.ascontiguousarray(value.astype(dtype)))
+        for key, value in values.items()
+    ]
+    norm = gs.Node(
+        "BatchNormalization",
+        name=name,
+        attrs={"epsilon": float(epsilon), "momentum": 0.9},
+        inputs=[raw, *constants],
+        outputs=[output],
+    )
+    place = next(i for i, node in enumerate(model.graph.nodes) if node is layer)
+    model.graph.nodes.insert(place + 1, norm)
+    return name
+
+
+def _take_bias(layer: gs.Node, channels: int) -> npt.NDArray[np.float64]:
+    """Remove the constant bias of a layer and return it; zeros where there is none to remove."""
+    value = resolved_constant(layer.inputs[2]) if len(layer.inputs) > 2 else None
+    if value is None:
+        return np.zeros(channels)
+    bias = np.asarray(value, dtype=np.float64)
+    if layer.op == "Gemm":
+        if bias.ndim == 2 and bias.shape[0] != 1:
+            return np.zeros(channels)
+        bias = bias * float(layer.attrs.get("beta", 1.0))
+    del layer.inputs[2]
+    return np.broadcast_to(bias.reshape(-1), (channels,))
