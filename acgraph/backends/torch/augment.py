@@ -55,7 +55,7 @@ def erase(x: Images, share: float, rng: Rng) -> Images:
     side = rng.integers(low, high + 1, n)
     rows = _spans(rng, side, height)
     columns = _spans(rng, side, width)
-    chosen = rng.random(n) < share
+    chosen = np.less(rng.random(n), share)
     hole = rows[:, None, :, None] & columns[:, None, None, :] & chosen[:, None, None, None]
     return np.where(hole, np.float32(0), x)
 
@@ -63,7 +63,7 @@ def erase(x: Images, share: float, rng: Rng) -> Images:
 def _spans(rng: Rng, side: npt.NDArray[Any], size: int) -> npt.NDArray[np.bool_]:
     start = (rng.random(len(side)) * (size - side + 1)).astype(np.int64)
     position = np.arange(size)
-    span: npt.NDArray[np.bool_] = (position >= start[:, None]) & (
-        position < (start + side)[:, None]
-    )
+    is_after = position >= start[:, None]
+    is_before = position < (start + side)[:, None]
+    span: npt.NDArray[np.bool_] = np.logical_and(is_after, is_before)
     return span

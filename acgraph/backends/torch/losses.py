@@ -8,10 +8,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from acgraph.backends.training import TrainConfig
+from acgraph.ir import Model
 
 Outputs = tuple[Tensor, ...]
 #: A user's loss: outputs of the network, labels or None, outputs of the teacher or None -> scalar.
 UserLoss = Callable[[Outputs, Tensor | None, Outputs | None], Tensor]
+
+#: Operators behind a Softmax that leave its probabilities as they are.
+_SHAPERS = frozenset(["Flatten", "Identity", "Reshape", "Squeeze"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,3 +117,16 @@ def agreement(outputs: Outputs, teacher: Outputs) -> Tensor:
         if mine.is_floating_point()
     ]
     return (1 - torch.stack(errors).mean()).clamp(0, 1)
+
+
+def ends_in_softmax(model: Model) -> bool:
+    """Tell whether the first output of a model holds probabilities in place of logits."""
+    tensor = model.graph.outputs[0]
+    while tensor.inputs:
+        node = tensor.inputs[0]
+        if node.op == "Softmax":
+            return True
+        if node.op not in _SHAPERS:
+            return False
+        tensor = node.inputs[0]
+    return False

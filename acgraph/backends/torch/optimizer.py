@@ -76,7 +76,8 @@ def mask_weights(masks: Mapping[nn.Parameter, Tensor]) -> None:
 class Average:
     """Running average of all floating weights and statistics of a module.
 
-    The decay of step ``k`` is at most ``(1 + k) / (10 + k)``, so that short runs forget their start.
+    The decay of step ``k`` is at most ``(1 + k) / (10 + k)``, so that short runs forget
+    their start.
     """
 
     def __init__(self, module: nn.Module, decay: float) -> None:

@@ -1,0 +1,59 @@
+"""How good a network is on data."""
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from acgraph.backends.torch.losses import Outputs, agreement
+from acgraph.backends.torch.modes import PLAIN
+from acgraph.backends.torch.teacher import Teacher
+from acgraph.backends.training import Array
+from acgraph.data import Dataset, Labels, iterate_batches
+from acgraph.diagnostics import Location
+from acgraph.errors import BackendError
+
+#: A user's metric: outputs of the network and labels or None of a batch -> a number.
+Metric = Callable[[tuple[Array, ...], Labels | None], float]
+
+
+@torch.no_grad()
+def evaluate(
+    run: Callable[[Tensor], Outputs],
+    data: Dataset,
+    *,
+    device: torch.device,
+    batch_size: int,
+    limit: int | None = None,
+    teacher: Teacher | None = None,
+    metric: Metric | None = None,
+) -> float:
+    """Return a metric averaged over images.
+
+    That of the user, otherwise the share of right labels, otherwise the agreement with the teacher.
+
+    Raises:
+        BackendError: none of the three is to be had, or there are no images.
+    """
+    if metric is None and data.labels is None and teacher is None:
+        raise BackendError(
+            "neither labels nor a teacher to compare with",
+            location=Location(model=data.name),
+            hint="give labels, or the original model as the teacher",
+        )
+    total, count = 0.0, 0
+    for x, y in iterate_batches(data, batch_size, limit):
+        tensor = torch.from_numpy(np.ascontiguousarray(x)).to(device)
+        outputs = run(tensor)
+        if metric is not None:
+            value = metric(tuple(output.cpu().numpy() for output in outputs), y)
+        elif y is not None:
+            value = float(np.mean(outputs[0].argmax(1).cpu().numpy() == y))
+        elif teacher is not None:
+            value = float(agreement(outputs, teacher(tensor, PLAIN)))
+        total += value * len(x)
+        count += len(x)
+    if count == 0:
+        raise BackendError("there is nothing to evaluate on", location=Location(model=data.name))
+    return total / count

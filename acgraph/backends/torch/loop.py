@@ -1,0 +1,317 @@
+"""One fit: the loop over steps, and all that makes it stop, resume and repeat."""
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from acgraph.backends.torch.loader import Batch, Loader
+from acgraph.backends.torch.losses import Mix, Outputs
+from acgraph.backends.torch.modes import Mode, run_module
+from acgraph.backends.torch.optimizer import (
+    Average,
+    Pull,
+    add_pulls,
+    build_optimizer,
+    mask_gradients,
+    mask_weights,
+)
+from acgraph.backends.torch.schedule import learning_rate_at
+from acgraph.backends.training import EpochStats, FitResult, ProgressSink, Schedule, TrainConfig
+from acgraph.errors import BackendError
+
+#: Steps between copies of the weights that a failure falls back to.
+SNAPSHOT_STEPS = 50
+#: Names of the random streams of a step, beside those of the loader.
+_NETWORK, _MIXUP = 3, 4
+
+LossOf = Callable[[Outputs, Tensor | None, Outputs | None, Mix | None], Tensor]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What a fit is to do; a fit is only resumed by the same plan.
+
+    Attributes:
+        number: Which fit of its trainer this is, from 0.
+        epochs: Passes over the training images.
+        total_steps: The same in steps.
+        learning_rate: Peak.
+        schedule: Of the learning rate.
+    """
+
+    number: int
+    epochs: float
+    total_steps: int
+    learning_rate: float
+    schedule: Schedule
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Learner:
+    """What is trained, and by what.
+
+    Attributes:
+        module: The network, in the layout of ``mode``.
+        loss: Of a batch.
+        teacher: Gives the teacher's outputs for mixed, augmented images and their numbers.
+        mode: Precision and layout.
+        device: Where the network is.
+        config: How to train.
+    """
+
+    module: nn.Module
+    loss: LossOf
+    teacher: Callable[[Tensor, Batch], Outputs] | None
+    mode: Mode
+    device: torch.device
+    config: TrainConfig
+
+
+@dataclass(slots=True)
+class _Tally:
+    """Sums over the steps of the present pass."""
+
+    loss: float = 0.0
+    steps: int = 0
+    images: int = 0
+    seconds: float = 0.0
+
+    def mean_loss(self) -> float:
+        return self.loss / self.steps if self.steps else math.nan
+
+    def speed(self) -> float:
+        return self.images / self.seconds if self.seconds > 0 else 0.0
+
+
+@dataclass(slots=True)
+class Fit:
+    """A fit under way.
+
+    Attributes:
+        learner: What is trained.
+        plan: How far.
+        loader: Where batches come from.
+        removed: Entries held at zero, ``True`` where removed, by weight.
+        pulls: Proximal terms.
+        names: Names of the weights, for messages.
+        time_budget_s: Seconds of training after which the fit ends; the schedule ends with it.
+    """
+
+    learner: Learner
+    plan: Plan
+    loader: Loader
+    removed: Mapping[nn.Parameter, Tensor]
+    pulls: list[Pull]
+    names: Mapping[str, str]
+    time_budget_s: float | None = None
+    step: int = field(default=0, init=False)
+    images: int = field(default=0, init=False)
+    seconds: float = field(default=0.0, init=False)
+    optimizer: torch.optim.Optimizer = field(init=False)
+    average: Average | None = field(default=None, init=False)
+    _tally: _Tally = field(default_factory=_Tally, init=False)
+    _good: dict[str, Tensor] = field(default_factory=dict, init=False)
+
+    def __post_init__(self) -> None:
+        """Zero the removed entries and set the optimizer up."""
+        module, config = self.learner.module, self.learner.config
+        mask_weights(self.removed)
+        self.optimizer = build_optimizer(module, config, self.plan.learning_rate)
+        if config.ema:
+            self.average = Average(module, config.ema)
+
+    def run(
+        self,
+        progress: ProgressSink,
+        description: str,
+        on_epoch: Callable[[EpochStats], None] | None = None,
+    ) -> FitResult:
+        """Train to the end of the plan or of the time.
+
+        Raises:
+            BackendError: the loss or a weight is no longer finite; the last good weights are kept.
+        """
+        self._keep_good()
+        self.learner.module.train()
+        progress.start(self.plan.total_steps, description)
+        try:
+            self._run(progress, on_epoch)
+        finally:
+            progress.finish()
+        if self.average is not None:
+            self.average.copy_to(self.learner.module)
+            mask_weights(self.removed)
+        return self._result()
+
+    def _run(self, progress: ProgressSink, on_epoch: Callable[[EpochStats], None] | None) -> None:
+        total, per_pass = self.plan.total_steps, self.loader.steps_per_pass
+        start = time.perf_counter()
+        for batch in self.loader.iterate(self.step, total):
+            if self.step % per_pass == 0:
+                self._tally = _Tally()
+            rate = self._set_learning_rate()
+            loss = self._train_on(batch)
+            self.step += 1
+            now = time.perf_counter()
+            self._count(batch, loss, now - start)
+            start = now
+            progress.update(self.step, loss, self._tally.speed())
+            is_last = self.step == total or self._is_out_of_time()
+            if on_epoch is not None and (is_last or self.step % per_pass == 0):
+                on_epoch(self._stats(rate))
+                self.learner.module.train()
+                start = time.perf_counter()
+            if is_last:
+                return
+
+    def _count(self, batch: Batch, loss: float, seconds: float) -> None:
+        tally = self._tally
+        tally.loss += loss
+        tally.steps += 1
+        tally.images += len(batch.indices)
+        tally.seconds += seconds
+        self.images += len(batch.indices)
+        self.seconds += seconds
+
+    def _is_out_of_time(self) -> bool:
+        return self.time_budget_s is not None and self.seconds >= self.time_budget_s
+
+    def _set_learning_rate(self) -> float:
+        position = float(self.step)
+        if self.time_budget_s is not None:
+            # Where time will run out first, the schedule must have ended by then.
+            position = max(position, self.plan.total_steps * self.seconds / self.time_budget_s)
+        plan = self.plan
+        rate = learning_rate_at(plan.schedule, plan.learning_rate, position, plan.total_steps)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        return rate
+
+    def _train_on(self, batch: Batch) -> float:
+        module = self.learner.module
+        torch.manual_seed(self._seed(_NETWORK))
+        self.optimizer.zero_grad(set_to_none=True)
+        loss = self._loss_of(batch)
+        value = float(loss.detach())
+        if not math.isfinite(value):
+            raise self._failure(f"the loss is {value}", batch)
+        loss.backward()  # type: ignore[no-untyped-call]
+        if self.learner.config.grad_clip:
+            nn.utils.clip_grad_norm_(module.parameters(), self.learner.config.grad_clip)
+        value += add_pulls(self.pulls)
+        mask_gradients(self.removed)
+        self.optimizer.step()
+        mask_weights(self.removed)
+        self._check_weights(batch)
+        if self.average is not None:
+            self.average.update(module)
+        return value
+
+    def _loss_of(self, batch: Batch) -> Tensor:
+        learner = self.learner
+        x = torch.from_numpy(np.ascontiguousarray(batch.x)).to(learner.device)
+        y = None if batch.y is None else torch.from_numpy(batch.y).to(learner.device)
+        mix = None
+        if learner.config.mixup:
+            mix = self._draw_mix(len(x))
+            x = mix.share * x + (1 - mix.share) * x[mix.partner]
+        teacher = None if learner.teacher is None else learner.teacher(x, batch)
+        outputs = run_module(learner.module, x, learner.mode)
+        return learner.loss(outputs, y, teacher, mix)
+
+    def _draw_mix(self, count: int) -> Mix:
+        """Draw a mixture (Zhang et al., arXiv 1710.09412)."""
+        rng = np.random.default_rng(self._seed(_MIXUP))
+        alpha = self.learner.config.mixup
+        partner = torch.from_numpy(rng.permutation(count)).to(self.learner.device)
+        return Mix(share=float(rng.beta(alpha, alpha)), partner=partner)
+
+    def _seed(self, stream: int) -> int:
+        key = (self.learner.config.seed, self.plan.number, stream, self.step)
+        return int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0] >> np.uint64(1))
+
+    def _check_weights(self, batch: Batch) -> None:
+        parameters = dict(self.learner.module.named_parameters())
+        sums = torch.stack([p.detach().sum() for p in parameters.values()])
+        if not bool(sums.isfinite().all()):
+            bad = next(n for n, p in parameters.items() if not bool(p.isfinite().all()))
+            raise self._failure(f"weight '{self.names.get(bad, bad)}' is no longer finite", batch)
+        if (self.step + 1) % SNAPSHOT_STEPS == 0:
+            self._keep_good()
+
+    @torch.no_grad()
+    def _keep_good(self) -> None:
+        state = self.learner.module.state_dict()
+        if all(bool(v.isfinite().all()) for v in state.values()):
+            self._good = {name: value.clone() for name, value in state.items()}
+
+    def _failure(self, what: str, batch: Batch) -> BackendError:
+        if self._good:
+            self.learner.module.load_state_dict(self._good)
+        number, place = divmod(self.step, self.loader.steps_per_pass)
+        rows = ~np.isfinite(batch.x.reshape(len(batch.x), -1)).all(axis=1)
+        cause = f", whose image {batch.indices[rows][0]} is not finite" if rows.any() else ""
+        return BackendError(
+            f"{what} at step {self.step + 1} (batch {place + 1} of pass {number + 1}{cause})",
+            hint="repair the data" if cause else "lower the learning rate, or set grad_clip",
+        )
+
+    def _stats(self, rate: float) -> EpochStats:
+        return EpochStats(
+            epoch=self.step / self.loader.steps_per_pass,
+            epochs=self.plan.epochs,
+            loss=self._tally.mean_loss(),
+            learning_rate=rate,
+            images_per_second=self._tally.speed(),
+            seconds=self.seconds,
+        )
+
+    def _result(self) -> FitResult:
+        return FitResult(
+            epochs=self.step / self.loader.steps_per_pass,
+            seconds=self.seconds,
+            loss=self._tally.mean_loss(),
+            steps=self.step,
+            images_per_second=self.images / self.seconds if self.seconds > 0 else 0.0,
+            is_stopped=self.step < self.plan.total_steps,
+        )
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what :meth:`load_state_dict` needs to go on; weights are the trainer's."""
+        plan = self.plan
+        return {
+            "plan": [plan.number, plan.total_steps, plan.learning_rate, plan.schedule],
+            "step": self.step,
+            "images": self.images,
+            "seconds": self.seconds,
+            "tally": [self._tally.loss, self._tally.steps, self._tally.images, self._tally.seconds],
+            "optimizer": self.optimizer.state_dict(),
+            "average": None if self.average is None else self.average.state_dict(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a saved state.
+
+        Raises:
+            BackendError: it is of another plan.
+        """
+        plan = self.plan
+        mine = [plan.number, plan.total_steps, plan.learning_rate, plan.schedule]
+        if list(state["plan"]) != mine:
+            raise BackendError(
+                "the checkpoint was taken inside another fit: "
+                f"[number, steps, learning rate, schedule] {list(state['plan'])}, not {mine}",
+                hint="resume with the options that it was started with",
+            )
+        self.step, self.images, self.seconds = state["step"], state["images"], state["seconds"]
+        loss, steps, images, seconds = state["tally"]
+        self._tally = _Tally(loss=loss, steps=steps, images=images, seconds=seconds)
+        self.optimizer.load_state_dict(state["optimizer"])
+        if self.average is not None:
+            self.average.load_state_dict(state["average"])

@@ -1,0 +1,239 @@
+"""Which precision and memory layout train fastest: timed on the network at hand, remembered."""
+
+import hashlib
+import json
+import logging
+import os
+import platform
+import tempfile
+import time
+from dataclasses import asdict, dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any, Literal
+
+import platformdirs
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from acgraph.backends.torch.losses import Outputs
+from acgraph.errors import BackendError
+
+log = logging.getLogger(__name__)
+
+#: Largest relative difference of the loss from float32 that a mode may have.
+TOLERANCE = 0.02
+#: Timed steps a mode, after one that warms up; the fastest counts.
+TIMED_STEPS = 3
+#: A batch is cut until one step takes about this long.
+PROBE_SECONDS = 1.0
+#: A faster mode must win by this factor to displace a simpler one: timings are noisy.
+MARGIN = 0.95
+#: Environment variable that names the folder of remembered choices.
+CACHE_VARIABLE = "ACGRAPH_CACHE"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mode:
+    """How a network runs.
+
+    Attributes:
+        precision: Whether convolutions and products multiply in float32 or bfloat16.
+        channels_last: Whether images lie in memory with their channels innermost.
+    """
+
+    precision: Literal["fp32", "bf16"] = "fp32"
+    channels_last: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.precision}, {'channels last' if self.channels_last else 'contiguous'}"
+
+
+PLAIN = Mode()
+
+
+def apply_mode(module: nn.Module, mode: Mode) -> None:
+    """Lay the weights of a module out as a mode wants them."""
+    layout = torch.channels_last if mode.channels_last else torch.contiguous_format
+    for parameter in module.parameters():
+        if parameter.ndim == 4:
+            parameter.data = parameter.data.contiguous(memory_format=layout)
+
+
+def run_module(module: nn.Module, x: Tensor, mode: Mode) -> Outputs:
+    """Run a module in a mode; gradients and ``train()`` are the caller's."""
+    if mode.channels_last and x.ndim == 4:
+        x = x.contiguous(memory_format=torch.channels_last)
+    is_bf16 = mode.precision == "bf16"
+    with torch.autocast(x.device.type, dtype=torch.bfloat16, enabled=is_bf16):
+        outputs: Outputs = module(x)
+    return outputs
+
+
+def choose_mode(
+    module: nn.Module,
+    x: Tensor,
+    *,
+    precision: str = "auto",
+    channels_last: bool | str = "auto",
+) -> Mode:
+    """Time training steps in every allowed mode and return the fastest that is accurate.
+
+    A step is forward, loss and backward. A mode is accurate where its loss is within
+    :data:`TOLERANCE` of that of float32. Weights, statistics and gradients are left as they were.
+    The choice is remembered on disk by network, batch, host and threads.
+
+    Args:
+        module: The network, on its device.
+        x: A typical batch of training, on the same device.
+        precision: ``fp32`` or ``bf16`` where the choice is made already, or ``auto``.
+        channels_last: Likewise.
+    """
+    candidates = _candidates(precision, channels_last, x)
+    if len(candidates) == 1:
+        return candidates[0]
+    key = _signature(module, x, candidates)
+    known = _recall(key)
+    if known in candidates:
+        log.info("training mode: %s (remembered)", known)
+        return known
+    mode = _fastest(module, x, candidates)
+    _remember(key, mode)
+    return mode
+
+
+def _candidates(precision: str, channels_last: bool | str, x: Tensor) -> list[Mode]:
+    precisions: tuple[Literal["fp32", "bf16"], ...] = ("fp32", "bf16")
+    if precision == "fp32":
+        precisions = ("fp32",)
+    elif precision == "bf16":
+        precisions = ("bf16",)
+    layouts = (False, True) if channels_last == "auto" else (bool(channels_last),)
+    if x.ndim != 4:
+        layouts = (False,)
+    return [Mode(precision=p, channels_last=c) for p, c in product(precisions, layouts)]
+
+
+def _fastest(module: nn.Module, x: Tensor, candidates: list[Mode]) -> Mode:
+    state = {name: value.clone() for name, value in module.state_dict().items()}
+    was_training = module.training
+    module.train()
+    try:
+        reference, seconds = _time(module, x, PLAIN, steps=1)
+        if seconds > PROBE_SECONDS:
+            x = x[: max(2, int(len(x) * PROBE_SECONDS / seconds))]
+            reference, _ = _time(module, x, PLAIN, steps=0)
+        return _compare(module, x, candidates, reference)
+    finally:
+        apply_mode(module, PLAIN)
+        module.load_state_dict(state)
+        module.zero_grad(set_to_none=True)
+        module.train(was_training)
+
+
+def _compare(module: nn.Module, x: Tensor, candidates: list[Mode], reference: float) -> Mode:
+    best, best_seconds = candidates[0], float("inf")
+    told = []
+    for mode in candidates:
+        try:
+            loss, seconds = _time(module, x, mode, steps=TIMED_STEPS)
+        except (RuntimeError, NotImplementedError, BackendError) as error:
+            if mode.precision == "fp32":
+                raise  # not a matter of the mode
+            told.append(f"{mode}: not supported ({str(error).splitlines()[0]})")
+            continue
+        is_accurate = abs(loss - reference) <= TOLERANCE * abs(reference)
+        told.append(f"{mode}: {seconds * 1e3:.1f} ms{'' if is_accurate else ', not accurate'}")
+        if is_accurate and seconds < MARGIN * best_seconds:
+            best, best_seconds = mode, seconds
+    log.info("training mode: %s (%s)", best, "; ".join(told))
+    return best
+
+
+def _time(module: nn.Module, x: Tensor, mode: Mode, steps: int) -> tuple[float, float]:
+    """Return the loss of the first step and the seconds of the fastest of the later ones."""
+    apply_mode(module, mode)
+    loss, first = _time_step(module, x, mode)
+    later = [_time_step(module, x, mode)[1] for _ in range(steps)]
+    return loss, min(later, default=first)
+
+
+def _time_step(module: nn.Module, x: Tensor, mode: Mode) -> tuple[float, float]:
+    module.zero_grad(set_to_none=True)
+    _synchronize(x)
+    start = time.perf_counter()
+    with torch.random.fork_rng(devices=[x.device] if x.is_cuda else []):
+        torch.manual_seed(0)
+        loss = _probe_loss(run_module(module, x, mode))
+    if loss.requires_grad:
+        loss.backward()  # type: ignore[no-untyped-call]
+    value = float(loss)
+    _synchronize(x)
+    return value, time.perf_counter() - start
+
+
+def _probe_loss(outputs: Outputs) -> Tensor:
+    """Return a loss that is far from zero whatever the network has learnt.
+
+    Cross-entropy with labels that rotate through the classes, or the mean square of the outputs.
+    """
+    first = outputs[0].float()
+    if first.ndim == 2 and first.shape[1] > 1:
+        labels = torch.arange(len(first), device=first.device) % first.shape[1]
+        return F.cross_entropy(first, labels)
+    squares = [o.float().square().mean() for o in outputs if o.is_floating_point()]
+    return torch.stack(squares).sum()
+
+
+def _synchronize(x: Tensor) -> None:
+    if x.is_cuda:
+        torch.cuda.synchronize(x.device)
+
+
+def _signature(module: nn.Module, x: Tensor, candidates: list[Mode]) -> str:
+    """Return a digest of all that the choice depends on."""
+    facts = [
+        type(module).__name__,
+        [(n, list(p.shape)) for n, p in module.named_parameters()],
+        list(x.shape),
+        str(x.device),
+        [asdict(mode) for mode in candidates],
+        torch.__version__,
+        torch.get_num_threads(),
+        torch.backends.cpu.get_cpu_capability(),
+        platform.node(),
+        platform.processor(),
+    ]
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:32]
+
+
+def _cache_file(key: str) -> Path:
+    folder = os.environ.get(CACHE_VARIABLE) or platformdirs.user_cache_dir("acgraph")
+    return Path(folder) / "modes" / f"{key}.json"
+
+
+def _recall(key: str) -> Mode | None:
+    file = _cache_file(key)
+    try:
+        content: dict[str, Any] = json.loads(file.read_text())
+        return Mode(
+            precision="bf16" if content["precision"] == "bf16" else "fp32",
+            channels_last=bool(content["channels_last"]),
+        )
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        log.warning("%s: unreadable, timing again: %s", file, error)
+        return None
+
+
+def _remember(key: str, mode: Mode) -> None:
+    file = _cache_file(key)
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile("w", dir=file.parent, delete=False) as stream:
+            json.dump(asdict(mode), stream)
+        Path(stream.name).replace(file)
+    except OSError as error:
+        log.warning("%s: cannot be written, modes are timed on every run: %s", file, error)

@@ -1,0 +1,54 @@
+"""BatchNormalization's running statistics, estimated anew."""
+
+import numpy as np
+import torch
+
+from acgraph.backends.torch.graph_module import GraphModule
+from acgraph.backends.torch.loader import steps_per_pass
+from acgraph.backends.torch.modes import Mode, run_module
+from acgraph.data import Dataset
+
+
+@torch.no_grad()
+def recalibrate(
+    module: GraphModule,
+    data: Dataset,
+    *,
+    batches: int,
+    batch_size: int,
+    seed: int,
+    mode: Mode,
+    device: torch.device,
+) -> None:
+    """Set mean and variance of each BatchNormalization to their averages over batches of data.
+
+    Args:
+        module: The network; its weights stay as they are.
+        data: Examples, drawn at random without replacement.
+        batches: How many batches, at most a pass over the data.
+        batch_size: Examples in one.
+        seed: Of the draw, and of Dropout.
+        mode: Precision and layout to run in.
+        device: Where the network is.
+    """
+    statistics = dict(module.named_buffers())
+    if not statistics:
+        return
+    order = np.random.default_rng(seed).permutation(len(data))[: batches * batch_size]
+    parts = np.array_split(order, steps_per_pass(len(order), batch_size))
+    sums = {name: torch.zeros_like(value) for name, value in statistics.items()}
+    was_training, momentum = module.training, module.momentum
+    module.train()
+    module.momentum = 1.0  # each batch replaces the statistics by its own
+    try:
+        torch.manual_seed(seed)
+        for part in parts:
+            x, _ = data.batch(part)
+            run_module(module, torch.from_numpy(np.ascontiguousarray(x)).to(device), mode)
+            for name, value in module.named_buffers():
+                sums[name] += value
+        for name, value in module.named_buffers():
+            value.copy_(sums[name] / len(parts))
+    finally:
+        module.momentum = momentum
+        module.train(was_training)

@@ -1,0 +1,46 @@
+"""The network that is learnt from."""
+
+from weakref import WeakKeyDictionary
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from acgraph.backends.torch.losses import Outputs
+from acgraph.backends.torch.modes import Mode, run_module
+from acgraph.data import Dataset, Indices, iterate_batches
+
+
+class Teacher:
+    """Runs a network in ``eval()`` without gradients, and remembers what it said.
+
+    Attributes:
+        module: The network.
+    """
+
+    def __init__(self, module: nn.Module, device: torch.device, batch_size: int) -> None:
+        self.module = module
+        self._device = device
+        self._batch_size = batch_size
+        self._said: WeakKeyDictionary[Dataset, Outputs] = WeakKeyDictionary()
+
+    @torch.no_grad()
+    def __call__(self, x: Tensor, mode: Mode) -> Outputs:
+        """Return the teacher's outputs for a batch."""
+        return run_module(self.module, x, mode)
+
+    def recall(self, dataset: Dataset, indices: Indices, mode: Mode) -> Outputs:
+        """Return the teacher's outputs for examples of a dataset, which it runs through once."""
+        said = self._said.get(dataset)
+        if said is None:
+            said = self._run_through(dataset, mode)
+            self._said[dataset] = said
+        rows = torch.from_numpy(indices)
+        return tuple(output[rows].to(self._device) for output in said)
+
+    def _run_through(self, dataset: Dataset, mode: Mode) -> Outputs:
+        parts = []
+        for x, _ in iterate_batches(dataset, self._batch_size):
+            tensor = torch.from_numpy(np.ascontiguousarray(x)).to(self._device)
+            parts.append(tuple(output.cpu() for output in self(tensor, mode)))
+        return tuple(torch.cat(outputs) for outputs in zip(*parts, strict=True))

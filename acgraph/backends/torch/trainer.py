@@ -1,0 +1,390 @@
+"""Train, recalibrate and evaluate a model on the CPU or a GPU."""
+
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from acgraph.backends.torch.constraints import find_pulls, find_removed
+from acgraph.backends.torch.evaluation import Metric, evaluate
+from acgraph.backends.torch.graph_module import GraphModule, export_model
+from acgraph.backends.torch.loader import Batch, Loader, is_augmented, steps_per_pass
+from acgraph.backends.torch.loop import Fit, Learner, Plan
+from acgraph.backends.torch.losses import Loss, Mix, Outputs, UserLoss, ends_in_softmax
+from acgraph.backends.torch.modes import PLAIN, Mode, apply_mode, choose_mode, run_module
+from acgraph.backends.torch.recalibration import recalibrate
+from acgraph.backends.torch.runtime import choose_device, flush_denormals, settings
+from acgraph.backends.torch.teacher import Teacher
+from acgraph.backends.training import (
+    Array,
+    EpochStats,
+    FitResult,
+    Masks,
+    NoProgress,
+    ProgressSink,
+    Proximal,
+    Schedule,
+    TrainConfig,
+)
+from acgraph.data import Dataset, check_label_range
+from acgraph.diagnostics import Location
+from acgraph.errors import BackendError, UsageError
+from acgraph.ir import Model
+
+log = logging.getLogger(__name__)
+
+flush_denormals()
+
+
+class TorchTrainer:
+    """Trains a clone of a model; the model itself stays as it is.
+
+    The loss is cross-entropy with the labels and, where there is a teacher, divergence from it;
+    the teacher alone where there are no labels. The first output of the graph is ``[N, classes]``
+    wherever there are labels. The same seed, mode and number of threads give the same weights.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        train: Dataset | None,
+        *,
+        teacher: Model | None = None,
+        config: TrainConfig | None = None,
+        progress: ProgressSink | None = None,
+        loss: UserLoss | None = None,
+        metric: Metric | None = None,
+    ) -> None:
+        """Set a model up for training.
+
+        Args:
+            model: What to train.
+            train: Training images; None where the trainer only evaluates.
+            teacher: Usually the original model: what to learn from, and what to agree with.
+            config: How to train.
+            progress: Who shows how far a fit is.
+            loss: Replaces the loss: outputs, labels or None, outputs of the teacher or None -> a
+                scalar.
+            metric: Replaces the metric of :meth:`evaluate`: outputs, labels or None -> number of a
+                batch, averaged over images.
+
+        Raises:
+            UnsupportedOpError: the backend cannot run the model.
+            BackendError: the model and the data do not go together.
+            UsageError: options that contradict each other.
+        """
+        self.config = config or TrainConfig()
+        self.device = choose_device(self.config.device)
+        self.module = GraphModule(model).to(self.device)
+        self._model = model
+        self._train = train
+        self._progress = progress or NoProgress()
+        self._user_loss = loss
+        self._metric = metric
+        self._teacher = None if teacher is None else self._build_teacher(teacher)
+        self._loss = Loss(self.config, ends_in_softmax(model))
+        self._mode: Mode | None = None
+        self._fits = 0
+        self._fit: Fit | None = None
+        self._pending: Mapping[str, Any] | None = None
+        self._check_options()
+
+    @property
+    def mode(self) -> Mode:
+        """Precision and memory layout of training; chosen by measurement before the first fit."""
+        return self._mode or PLAIN
+
+    def fit(
+        self,
+        *,
+        epochs: float,
+        learning_rate: float | None = None,
+        schedule: Schedule | None = None,
+        masks: Masks | None = None,
+        proximal: Proximal | None = None,
+        time_budget_s: float | None = None,
+        on_epoch: Callable[[EpochStats], None] | None = None,
+        description: str = "training",
+    ) -> FitResult:
+        """Train for so many passes over the training images, with a fresh optimizer.
+
+        Args:
+            epochs: Passes, fractional ones too: ``round(epochs * ceil(images / batch))`` steps.
+            learning_rate: Peak, in place of the configured one.
+            schedule: In place of the configured one.
+            masks: What to keep, by the weight's name; everything else is zero from the start to
+                the end, exactly.
+            proximal: Pulls weights to targets; part of the reported loss.
+            time_budget_s: Stop after so many seconds of training; the schedule is shortened to end
+                by then, so that the result depends on the speed of the host.
+            on_epoch: Called after every pass; may evaluate and save :meth:`state_dict`.
+            description: What progress calls the fit.
+
+        Raises:
+            BackendError: no training data, an unknown weight, or a loss or weight that is no
+                longer finite (the last good weights are kept).
+            UsageError: a number of epochs, rate or budget that cannot be meant.
+        """
+        train = self._require_train()
+        _check_numbers(epochs, learning_rate, time_budget_s)
+        with settings(self.config.threads, self.device):
+            self._prepare(train)
+            total = round(epochs * steps_per_pass(len(train), self.config.batch_size))
+            plan = Plan(
+                number=self._fits,
+                epochs=epochs,
+                total_steps=total,
+                learning_rate=learning_rate or self.config.learning_rate,
+                schedule=schedule or self.config.schedule,
+            )
+            self._fit = Fit(
+                learner=self._learner(),
+                plan=plan,
+                loader=Loader(train, self.config, plan.number),
+                removed=find_removed(self.module, masks or {}),
+                pulls=find_pulls(self.module, proximal),
+                names=self.module.parameter_names(),
+                time_budget_s=time_budget_s,
+            )
+            try:
+                if self._pending is not None:
+                    self._fit.load_state_dict(self._pending)
+                    self._pending = None
+                result = self._fit.run(self._progress, description, on_epoch)
+            finally:
+                self._fit = None
+        self._fits += 1
+        return result
+
+    def evaluate(self, data: Dataset, limit: int | None = None) -> float:
+        """Return the share of images whose label the model finds, in float32.
+
+        Without labels: the agreement with the teacher. With a metric of the user's: that.
+
+        Args:
+            data: What to evaluate on.
+            limit: At most so many images, evenly spaced.
+
+        Raises:
+            BackendError: neither labels, teacher nor metric.
+        """
+        was_training = self.module.training
+        self.module.eval()
+        try:
+            with settings(self.config.threads, self.device):
+                return evaluate(
+                    lambda x: run_module(self.module, x, self._evaluation_mode()),
+                    data,
+                    device=self.device,
+                    batch_size=self.config.batch_size,
+                    limit=limit,
+                    teacher=self._teacher,
+                    metric=self._metric,
+                )
+        finally:
+            self.module.train(was_training)
+
+    def recalibrate(self, batches: int) -> None:
+        """Estimate the running statistics of BatchNormalization anew, weights unchanged.
+
+        Mean and variance of each become their averages over so many batches of training images,
+        not augmented. A model without BatchNormalization stays as it is.
+
+        Raises:
+            BackendError: no training data.
+            UsageError: fewer than one batch.
+        """
+        train = self._require_train()
+        if batches < 1:
+            raise UsageError(f"cannot recalibrate on {batches} batches", hint="give at least 1")
+        with settings(self.config.threads, self.device):
+            recalibrate(
+                self.module,
+                train,
+                batches=batches,
+                batch_size=self.config.batch_size,
+                seed=self.config.seed,
+                mode=self._evaluation_mode(),
+                device=self.device,
+            )
+
+    def weights(self) -> dict[str, Array]:
+        """Copy all weights and running statistics, by ONNX name."""
+        return self.module.weights()
+
+    def load_weights(self, weights: Mapping[str, Array]) -> None:
+        """Set the named weights; the others stay."""
+        self.module.load_weights(weights)
+
+    def model(self) -> Model:
+        """Return a clone of the model with the trained weights."""
+        return export_model(self.module, self._model)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return all that training needs to go on bit for bit, for ``save_checkpoint``.
+
+        Called inside ``on_epoch`` it holds the fit under way. Random numbers are functions of the
+        seed, the fit and the step, so their state is these three.
+        """
+        mode = self._mode
+        return {
+            "seed": self.config.seed,
+            "module": {k: v.detach().cpu().clone() for k, v in self.module.state_dict().items()},
+            "mode": None if mode is None else [mode.precision, mode.channels_last],
+            "fits": self._fits,
+            "fit": None if self._fit is None else self._fit.state_dict(),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a saved state.
+
+        Where it was taken inside a fit, the next :meth:`fit`, called with the same arguments,
+        continues that one.
+
+        Raises:
+            BackendError: it belongs to another model or another seed.
+        """
+        if state["seed"] != self.config.seed:
+            raise BackendError(
+                f"the checkpoint has seed {state['seed']}, not {self.config.seed}",
+                hint="resume with the seed that it was started with",
+            )
+        try:
+            self.module.load_state_dict(state["module"])
+        except RuntimeError as error:
+            raise BackendError(
+                "the checkpoint is of another model",
+                location=Location(model=self._model.source),
+                hint="resume with the model that it was started with",
+            ) from error
+        if state["mode"] is not None:
+            precision, channels_last = state["mode"]
+            self._use_mode(Mode(precision=precision, channels_last=channels_last))
+        self._fits = state["fits"]
+        self._pending = state["fit"]
+
+    def _check_options(self) -> None:
+        config, train = self.config, self._train
+        replaced = config.mixup > 0 or config.label_smoothing > 0
+        if self._user_loss is not None and replaced:
+            raise UsageError(
+                "mixup and label_smoothing do not go together with a loss of your own",
+                hint="switch them off",
+            )
+        if train is None:
+            return
+        if config.cache_teacher and (is_augmented(train, config) or config.mixup > 0):
+            raise UsageError(
+                "cache_teacher needs images that stay the same", hint="switch augment and mixup off"
+            )
+        self._check_outputs(train)
+
+    def _check_outputs(self, train: Dataset) -> None:
+        """Run one image, so that what does not go together is said before any training."""
+        if self._user_loss is not None:
+            return
+        labels = train.labels
+        if labels is None:
+            if self._teacher is None:
+                raise BackendError(
+                    "neither labels nor a teacher to learn from",
+                    location=Location(model=train.name),
+                    hint="give labels, or the original model as the teacher",
+                )
+            return
+        x, _ = train.batch(np.zeros(1, np.int64))
+        self.module.eval()
+        with settings(self.config.threads, self.device), torch.no_grad():
+            first = self.module(self._to_device(x))[0]
+        if first.ndim != 2:
+            raise BackendError(
+                f"the first output is {list(first.shape)}, not [N, classes], but data has labels",
+                location=Location(model=self._model.source),
+                hint="give data without labels to learn from the original model, or a loss",
+            )
+        check_label_range(labels, first.shape[1], Location(model=train.name))
+
+    def _require_train(self) -> Dataset:
+        if self._train is None:
+            raise BackendError("there is no training data", hint="give --data")
+        return self._train
+
+    def _prepare(self, train: Dataset) -> None:
+        if self._mode is not None:
+            apply_mode(self.module, self._mode)
+            return
+        count = min(len(train), self.config.batch_size)
+        x, _ = train.batch(np.arange(count, dtype=np.int64))
+        self._use_mode(
+            choose_mode(
+                self.module,
+                self._to_device(x),
+                precision=self.config.precision,
+                channels_last=self.config.channels_last,
+            )
+        )
+
+    def _use_mode(self, mode: Mode) -> None:
+        self._mode = mode
+        apply_mode(self.module, mode)
+        if self._teacher is not None:
+            apply_mode(self._teacher.module, mode)
+
+    def _evaluation_mode(self) -> Mode:
+        return Mode(precision="fp32", channels_last=self.mode.channels_last)
+
+    def _build_teacher(self, teacher: Model) -> Teacher:
+        module = GraphModule(teacher).to(self.device).eval().requires_grad_(False)
+        return Teacher(module, self.device, self.config.batch_size)
+
+    def _learner(self) -> Learner:
+        return Learner(
+            module=self.module,
+            loss=self._loss if self._user_loss is None else _Adapted(self._user_loss),
+            teacher=self._teach if self._uses_teacher() else None,
+            mode=self.mode,
+            device=self.device,
+            config=self.config,
+        )
+
+    def _uses_teacher(self) -> bool:
+        has_labels = self._train is not None and self._train.labels is not None
+        is_ignored = has_labels and self._user_loss is None and self.config.distill_weight == 0
+        return self._teacher is not None and not is_ignored
+
+    def _teach(self, x: Tensor, batch: Batch) -> Outputs:
+        teacher, train = self._teacher, self._train
+        if teacher is None or train is None:
+            raise BackendError("there is no teacher")
+        if self.config.cache_teacher:
+            return teacher.recall(train, batch.indices, self.mode)
+        return teacher(x, self.mode)
+
+    def _to_device(self, x: Array) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(x)).to(self.device)
+
+
+class _Adapted:
+    """A user's loss in the form of ours."""
+
+    def __init__(self, loss: UserLoss) -> None:
+        self._loss = loss
+
+    def __call__(
+        self, outputs: Outputs, y: Tensor | None, teacher: Outputs | None, mix: Mix | None = None
+    ) -> Tensor:
+        return self._loss(outputs, y, teacher)
+
+
+def _check_numbers(epochs: float, learning_rate: float | None, time_budget_s: float | None) -> None:
+    for what, value in (
+        ("learning_rate", learning_rate),
+        ("time_budget_s", time_budget_s),
+    ):
+        if value is not None and not 0 < value < np.inf:
+            raise UsageError(f"{what} is {value}", hint="give a positive number")
+    if not 0 <= epochs < np.inf:
+        raise UsageError(f"epochs is {epochs}", hint="give a number of at least 0")
