@@ -46,12 +46,20 @@ def model_from_text(text: str, source: str = "<text>") -> Model:
     try:
         proto = onnx.parser.parse_model(text)
         onnx.checker.check_model(proto)
-    except (onnx.parser.ParseError, onnx.checker.ValidationError) as error:
+    except onnx.parser.ParseError as error:
+        raise ImportModelError(_parse_message(error), location=where) from error
+    except onnx.checker.ValidationError as error:
         first = str(error).strip().splitlines()[0]
-        raise ImportModelError(
-            f"not ONNX text: {first}", location=where, hint="see onnx.ai's text syntax"
-        ) from error
+        raise ImportModelError(f"not a valid ONNX model: {first}", location=where) from error
     return model_from_proto(proto, source=source)
+
+
+def _parse_message(error: onnx.parser.ParseError) -> str:
+    raw = error.args[0]
+    lines = (raw.decode() if isinstance(raw, bytes) else str(raw)).strip().splitlines()
+    found = re.search(r"line: (\d+) column: (\d+)", lines[0])
+    place = f"line {found[1]}, column {found[2]}: " if found else ""
+    return f"{place}{lines[-1].strip()}"
 
 
 def read_text(path: str) -> Model:

@@ -1,0 +1,89 @@
+"""Print a difference for people and for machines."""
+
+import json
+from collections.abc import Iterator, Sequence
+
+from acgraph.diff.types import ConstantChange, GraphDiff, Lowered, Resized, ValueChange
+
+#: Entries of one kind that the text shows; JSON has them all.
+_SHOWN = 200
+
+
+def json_from_diff(diff: GraphDiff) -> str:
+    """Make JSON, one object."""
+    return json.dumps(diff.to_dict(), indent=2) + "\n"
+
+
+def text_from_diff(diff: GraphDiff, before: str, after: str) -> str:
+    """Make text, one change a line, grouped by kind; empty where nothing changed."""
+    if diff.is_empty:
+        return ""
+    lines = [f"--- {before}", f"+++ {after}"]
+    for section in _sections(diff):
+        lines += section[:_SHOWN]
+        if len(section) > _SHOWN:
+            lines.append(f"... and {len(section) - _SHOWN} more like these")
+    return "\n".join([*lines, *_cost(diff)]) + "\n"
+
+
+def _sections(diff: GraphDiff) -> Iterator[Sequence[str]]:
+    yield [_property(change) for change in diff.properties]
+    yield [_resized(change) for change in diff.resized]
+    yield [_lowered(change) for change in diff.lowered]
+    yield [f"- {x.name} ({x.op_type})" for x in diff.removed]
+    yield [f"+ {x.name} ({x.op_type})" for x in diff.added]
+    yield [f"renamed: {x.before} -> {x.after} ({x.op_type})" for x in diff.renamed]
+    yield [f"operator of {x.name}: {x.before} -> {x.after}" for x in diff.retyped]
+    yield [f"input {x.index} of {x.node}: {x.before} -> {x.after}" for x in diff.rewired]
+    yield [
+        f"attribute {x.attribute} of {x.node}: {_or_none(x.before)} -> {_or_none(x.after)}"
+        for x in diff.attributes
+    ]
+    yield [_constant(change) for change in diff.constants]
+
+
+def _property(change: ValueChange) -> str:
+    return f"{change.kind} {change.name}: {_or_none(change.before)} -> {_or_none(change.after)}"
+
+
+def _resized(change: Resized) -> str:
+    return f"layer {change.name}: {_sizes(change)}"
+
+
+def _lowered(change: Lowered) -> str:
+    nodes = f"{change.nodes} node" + ("" if change.nodes == 1 else "s")
+    text = f"lowered: {change.name}: {change.op_type} -> {change.form} form ({nodes})"
+    sizes = _sizes(change)
+    return f"{text}, {sizes}" if sizes else text
+
+
+def _sizes(change: Resized | Lowered) -> str:
+    return ", ".join(
+        f"{what} {pair[0]} -> {pair[1]}"
+        for what, pair in (("filters", change.filters), ("columns", change.columns))
+        if pair[0] != pair[1]
+    )
+
+
+def _constant(change: ConstantChange) -> str:
+    parts = []
+    if change.shape[0] != change.shape[1]:
+        parts.append(f"{list(change.shape[0])} -> {list(change.shape[1])}")
+    if change.dtype[0] != change.dtype[1]:
+        parts.append(f"{change.dtype[0]} -> {change.dtype[1]}")
+    if change.max_abs_diff is not None:
+        parts.append(f"values differ by up to {change.max_abs_diff:.3g}")
+    return f"constant {change.name} of {change.node}: {', '.join(parts) or 'values differ'}"
+
+
+def _or_none(text: str | None) -> str:
+    return "none" if text is None else text
+
+
+def _cost(diff: GraphDiff) -> Iterator[str]:
+    before, after = diff.cost_before, diff.cost_after
+    for name in ("params", "macs", "bytes"):
+        old, new = getattr(before, name), getattr(after, name)
+        label = {"macs": "MACs"}.get(name, name)
+        if old != new:
+            yield f"{label}: {old:,} -> {new:,}" + (f" ({old / new:.2f}x)" if new else "")
