@@ -207,8 +207,6 @@ def set_mask(
 
 def column_mask(weight: Array, keep: int, *, pattern: str = "free", multiple: int = 1) -> BoolArray:
     """Keep-flags of ``keep`` columns, ``bool [I/group, *kernel]``, under a pattern."""
-    if pattern == "free" and multiple == 1:
-        return top_mask(column_norms(weight), keep)
     # Late, because the patterns rank columns with this module.
     from acgraph.pruning.patterns import project_columns
 

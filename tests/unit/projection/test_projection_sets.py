@@ -218,3 +218,14 @@ def test_the_order_is_obeyed_and_best_is_never_worse() -> None:
         assert best.distance == pytest.approx(min(first.distance, second.distance))
         differed += first.distance != pytest.approx(second.distance)
     assert differed > 5
+
+
+def test_patterns_and_multiples_are_obeyed() -> None:
+    weight = np.random.default_rng(4).normal(size=(6, 8, 3, 3))
+    kernel = Constraint(columns=(ColumnCut(tensor="w", keep=24, pattern="kernel"),))
+    mask = kernel.project({"w": weight}).columns["w"]
+    positions = mask.any(axis=0)
+    assert positions.sum() == 3
+    assert (mask == positions).all()
+    free = Constraint(columns=(ColumnCut(tensor="w", keep=23, multiple=8),))
+    assert free.project({"w": weight}).columns["w"].sum() == 16
