@@ -4,13 +4,15 @@ from collections.abc import Collection
 
 from acgraph.lowering.base import Candidate, ConvForm, Draft
 from acgraph.lowering.crop import crop, dense
+from acgraph.lowering.flat import flat
 from acgraph.lowering.fragment import Fragment, Index, Weights, elements
 from acgraph.lowering.gather import gather
 from acgraph.lowering.layer import ConvLayer, Lowerable
 from acgraph.lowering.linear import linear
+from acgraph.lowering.split import split
 
 #: What can be proposed for a Conv; the dense layer comes first.
-FORMS: tuple[ConvForm, ...] = (dense, crop, gather)
+FORMS: tuple[ConvForm, ...] = (dense, crop, split, gather, flat)
 
 #: Bytes that a node or a constant costs in a file beside its numbers: names, types, shapes.
 NODE_BYTES = 120

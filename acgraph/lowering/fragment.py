@@ -147,11 +147,10 @@ class Builder:
         return Fragment(tuple(self.steps), self.input_shape, self.dtype, self.opset)
 
     def gather(self, x: str, index: IntArray, axis: int, name: str) -> str:
-        """Take positions of one axis."""
-        key = ("gather", x, axis, index.tobytes())
+        """Take positions of one axis; the axes of the index replace it."""
+        key = ("gather", x, axis, index.shape, index.tobytes())
         if key not in self._made:
-            shape = list(self.shape(x))
-            shape[axis] = index.size
+            shape = [*self.shape(x)[:axis], *index.shape, *self.shape(x)[axis + 1 :]]
             operands: list[Operand] = [x, Index(index.astype(np.int32))]  # half the bytes of int64
             self._made[key] = self.add("Gather", name, operands, {"axis": axis}, shape)
         return self._made[key]

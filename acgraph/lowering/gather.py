@@ -3,8 +3,9 @@
 Every kernel position with kept columns contributes its channels, moved to where that position
 reads. Two choices make four variants:
 
-- moved by ``pad`` (a Pad that adds zeros on one side and cuts on the other; stride 1 only) or by
-  ``slice`` (one Pad for all, then a strided Slice of the shifted window);
+- moved by ``pad``: a Pad that adds zeros on one side and cuts on the other. With a stride, one
+  SpaceToDepth before it turns the positions modulo the stride into channels; or by ``slice``: one
+  Pad for all, then a strided Slice of the shifted window;
 - the channels taken by one Gather for ``each`` position, whose pads many layers then share, or by
   one ``joint`` Gather for all, of which the mover cuts each position's part.
 
@@ -37,21 +38,35 @@ def gather(layer: ConvLayer) -> list[Draft]:
     """Propose all variants for a layer that uses more than one kernel position."""
     if layer.group != 1 or len(layer.positions) < 2 or layer.kept.all():
         return []
-    can_slice = layer.opset >= 10 or all(stride == 1 for stride in layer.strides)
-    can_pad = all(stride == 1 for stride in layer.strides)
+    has_stride = any(stride != 1 for stride in layer.strides)
+    movers = ["pad"] * (not has_stride or can_interleave(layer))
+    movers += ["slice"] * (not has_stride or layer.opset >= 10)
     scattered = [p for p in layer.positions if contiguous(layer.channels_at(p)) is None]
     takes = ["each", "joint"] if len(scattered) > 1 else ["each"]
-    movers = ["pad"] * can_pad + ["slice"] * can_slice
     return [_draft(layer, take, mover) for mover in movers for take in takes]
+
+
+def can_interleave(layer: ConvLayer) -> bool:
+    """Say whether SpaceToDepth can turn the stride into channels."""
+    stride = layer.strides[0]
+    return (
+        layer.rank == 2
+        and layer.is_static
+        and layer.strides == (stride, stride)
+        and all(size % stride == 0 for size in layer.spatial)
+        and layer.weight.dtype in (np.float32, np.float64)  # what ONNX Runtime implements
+    )
 
 
 def _draft(layer: ConvLayer, take: str, mover: str) -> Draft:
     builder = layer.builder()
     lattice = Lattice.around(layer.positions)
-    source = INPUT if mover == "pad" else _pad_once(builder, layer, lattice)
+    source = _interleave(builder, layer) if mover == "pad" else _pad_once(builder, layer, lattice)
     parts = list(_parts(builder, layer, source, joint=take == "joint"))
-    move = _pad if mover == "pad" else _slice
-    moved = [move(builder, layer, lattice, part) for part in parts]
+    if mover == "pad":
+        moved = [_pad(builder, layer, part) for part in parts]
+    else:
+        moved = [_slice(builder, layer, lattice, part) for part in parts]
     columns = builder.concat(moved, 1, "gather.concat")
     point_conv(builder, layer, columns, parts)
     return Draft("gather", f"{take}-{mover}", builder.finish(), builder.shape(columns)[1])
@@ -80,12 +95,30 @@ def _pad_once(builder: Builder, layer: ConvLayer, lattice: Lattice) -> str:
     return builder.pad(INPUT, begin, end, "gather.pad")
 
 
+def _interleave(builder: Builder, layer: ConvLayer) -> str:
+    """Make channel ``phase * C + c`` of every ``stride``-th position that begins at ``phase``."""
+    stride = layer.strides[0] if layer.rank else 1
+    if all(step == 1 for step in layer.strides):
+        return INPUT
+    batch, channels, *spatial = layer.input_shape
+    shape = [batch, channels * stride**2, *(size // stride for size in spatial)]
+    return builder.add("SpaceToDepth", "gather.phases", [INPUT], {"blocksize": stride}, shape)
+
+
+def _offsets(layer: ConvLayer, position: Position) -> list[int]:
+    """Where a kernel position reads for the first output, from the first input."""
+    axes = zip(position, layer.dilations, layer.begin, strict=True)
+    return [index * dilation - pad for index, dilation, pad in axes]
+
+
 def _parts(builder: Builder, layer: ConvLayer, source: str, *, joint: bool) -> Iterator[_Part]:
     chosen = {position: layer.channels_at(position) for position in layer.positions}
-    spans = {position: contiguous(channels) for position, channels in chosen.items()}
+    is_interleaved = builder.shape(source)[1] != layer.input_shape[1]
+    sought = {p: c + _first(layer, p) * is_interleaved for p, c in chosen.items()}
+    spans = {position: contiguous(channels) for position, channels in sought.items()}
     together, offset = "", 0
     if joint:
-        index = np.concatenate([chosen[p] for p in chosen if spans[p] is None])
+        index = np.concatenate([sought[p] for p in sought if spans[p] is None])
         together = builder.gather(source, index, 1, "gather.channels")
     for position, channels in chosen.items():
         span = spans[position]
@@ -95,18 +128,27 @@ def _parts(builder: Builder, layer: ConvLayer, source: str, *, joint: bool) -> I
             yield _Part(position, channels, together, (offset, offset + channels.size))
             offset += channels.size
         else:
-            taken = builder.gather(source, channels, 1, f"gather.{node_name(position)}")
+            taken = builder.gather(source, sought[position], 1, f"gather.{node_name(position)}")
             yield _Part(position, channels, taken, (0, channels.size))
 
 
-def _pad(builder: Builder, layer: ConvLayer, lattice: Lattice, part: _Part) -> str:
+def _first(layer: ConvLayer, position: Position) -> int:
+    """The first interleaved channel of the phase that a kernel position reads."""
+    phase = 0
+    for offset, stride in zip(_offsets(layer, position), layer.strides, strict=True):
+        phase = phase * stride + offset % stride
+    return phase * layer.input_shape[1]
+
+
+def _pad(builder: Builder, layer: ConvLayer, part: _Part) -> str:
     start, stop = part.span
     shape = builder.shape(part.source)
     begin, end = {1: -start}, {1: stop - shape[1]}
-    for i, index in enumerate(part.position):
-        offset = index * layer.dilations[i]
-        begin[2 + i] = layer.begin[i] - offset
-        end[2 + i] = layer.end[i] - (layer.reach[i] - offset)
+    for i, offset in enumerate(_offsets(layer, part.position)):
+        skip = offset // layer.strides[i]
+        begin[2 + i] = -skip
+        # With stride 1 the nominal size cancels out, so that other sizes work as well.
+        end[2 + i] = layer.out_spatial[i] + skip - shape[2 + i]
     if not any((*begin.values(), *end.values())):
         return part.source
     return builder.pad(part.source, begin, end, f"gather.{node_name(part.position)}.pad")

@@ -1,6 +1,7 @@
 """The layer to lower: its weight, its geometry, and which of its columns are in use."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -105,8 +106,24 @@ class ConvLayer:
 
     @cached_property
     def kept(self) -> BoolArray:
-        """Which columns are in use, ``[I/group, *kernel]``."""
-        return kept_columns(self.weight)
+        """Which columns are in use, ``[I/group, *kernel]``.
+
+        Where the sizes are fixed, those that only ever read padding are not.
+        """
+        kept = kept_columns(self.weight)
+        if not self.is_static:
+            return kept
+        alive = kept.copy()
+        for axis in range(self.rank):
+            reads = [self._reads_input(axis, index) for index in range(self.kernel[axis])]
+            alive &= np.array(reads).reshape(-1, *[1] * (self.rank - 1 - axis))
+        return alive if alive.any() else kept
+
+    def _reads_input(self, axis: int, index: int) -> bool:
+        """Say whether a kernel index reads anything but padding, for some output."""
+        first = index * self.dilations[axis] - self.begin[axis]
+        read = first + self.strides[axis] * np.arange(self.out_spatial[axis])
+        return bool(((read >= 0) & (read < self.spatial[axis])).any())
 
     @property
     def columns(self) -> int:
@@ -120,8 +137,15 @@ class ConvLayer:
 
     def channels_at(self, position: Position) -> npt.NDArray[np.int64]:
         """Input channels that are in use at a kernel position."""
-        where: tuple[slice | int, ...] = (slice(None), *position)
-        return np.flatnonzero(self.kept[where])
+        return self.channels_over([position])
+
+    def channels_over(self, positions: Sequence[Position]) -> npt.NDArray[np.int64]:
+        """Input channels that are in use at any of some kernel positions."""
+        used = np.zeros(self.kept.shape[0], np.bool_)
+        for position in positions:
+            where: tuple[slice | int, ...] = (slice(None), *position)
+            used |= self.kept[where]
+        return np.flatnonzero(used)
 
     def column_weights(self, position: Position, channels: npt.NDArray[np.int64]) -> Array:
         """The weights of some channels at a kernel position, ``[O, len(channels)]``."""

@@ -34,6 +34,16 @@ class Lattice:
             gap.append(step)
         return Lattice(tuple(first), tuple(count), tuple(gap))
 
+    def join(self, other: "Lattice") -> "Lattice":
+        """The smallest lattice that holds both."""
+        return Lattice.around([*self.corners(), *other.corners()])
+
+    def corners(self) -> list[Position]:
+        """Positions that span the lattice: the first, the last, and one gap from the first."""
+        steps = zip(self.first, self.count, self.gap, strict=True)
+        second = tuple(first + (gap if count > 1 else 0) for first, count, gap in steps)
+        return [self.first, second, self.last]
+
     @property
     def last(self) -> tuple[int, ...]:
         """The greatest index on each axis."""

@@ -137,11 +137,21 @@ def _weights(weights: Weights, pool: ConstantPool) -> gs.Constant:
     return gs.Constant(pool.fresh(stem), np.ascontiguousarray(weights.values))
 
 
-def fragment_model(fragment: Fragment, name: str = "layer") -> Model:
-    """Make a model of a fragment alone: input ``x``, output ``y``."""
+def fragment_model(fragment: Fragment, name: str = "layer", *, activation: bool = False) -> Model:
+    """Make a model of a fragment alone: input ``x``, output ``y``.
+
+    Args:
+        fragment: The nodes.
+        name: Begins the names of the nodes.
+        activation: Let a Relu follow, as in most networks: runtimes fuse it, and fuse sums of
+            convolutions only into one that something follows.
+    """
     data = gs.Variable(INPUT, fragment.dtype, list(fragment.input_shape))
     output = gs.Variable("y", fragment.dtype, list(fragment.steps[-1].shape))
-    pool = ConstantPool(taken={INPUT, "y"})
-    nodes = _nodes(fragment, name, data, output, {}, pool)
+    pool = ConstantPool(taken={INPUT, "y", "sum"})
+    made = gs.Variable("sum", fragment.dtype) if activation else output
+    nodes = _nodes(fragment, name, data, made, {}, pool)
+    if activation:
+        nodes.append(gs.Node("Relu", name=f"{name}/relu", inputs=[made], outputs=[output]))
     graph = gs.Graph(nodes, inputs=[data], outputs=[output], name=name, opset=fragment.opset)
     return Model(graph=graph, source=f"<{name}>")
