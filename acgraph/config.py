@@ -288,7 +288,8 @@ def _usage_error(error: pydantic.ValidationError) -> UsageError:
         str(part) for part in first["loc"] if isinstance(part, str) and "[" not in part
     )
     if first["type"] == "missing":
-        return UsageError(f"'{place}' is not given", hint=f"say --{place.replace('_', '-')}")
+        hint = "name an ONNX file" if place == "model" else f"say --{place.replace('_', '-')}"
+        return UsageError(f"'{place}' is not given", hint=hint)
     message = first["msg"].removeprefix("Value error, ")
     given = first["input"]
     shown = f", not {given!r}" if isinstance(given, str | int | float | bool) else ""

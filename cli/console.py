@@ -3,7 +3,6 @@
 import logging
 import sys
 from dataclasses import dataclass, field
-from typing import Protocol
 
 from rich.console import Console
 from rich.progress import (
@@ -15,18 +14,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-
-class ProgressSink(Protocol):
-    """Told how far a stage has come."""
-
-    def start(self, total_steps: int, description: str) -> None:
-        """A stage of so many steps begins."""
-
-    def update(self, step: int, loss: float, images_per_second: float) -> None:
-        """So many steps of the stage are done."""
-
-    def finish(self) -> None:
-        """The stage is over."""
+from acgraph.backends.training import ProgressSink
 
 
 @dataclass(slots=True)

@@ -1,0 +1,168 @@
+"""``acgraph compress``: make a trained network smaller by a rate that was asked for."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from acgraph.cli.runtime_options import DataOption, FormatOption, OutputFormat, ScaleOption
+
+if TYPE_CHECKING:
+    from acgraph.config import CompressConfig
+
+_TRAINING = "Training"
+_SEARCH = "Search"
+_DATA = "Data"
+
+
+def compress(
+    model: Annotated[str | None, typer.Argument(help="An ONNX file; or given by --config.")] = None,
+    target_rate: Annotated[
+        str | None, typer.Option(metavar="RATE", help="Before / after, as 30x.")
+    ] = None,
+    metric: Annotated[
+        str | None,
+        typer.Option(metavar="METRIC", help="What the rate is of: params, macs, size or latency."),
+    ] = None,
+    max_drop: Annotated[
+        float | None,
+        typer.Option(metavar="PTS", help="Accuracy that may be lost, in percentage points."),
+    ] = None,
+    data: DataOption = None,
+    eval_data: Annotated[
+        str | None,
+        typer.Option(metavar="SPEC", help="Data to judge by; without it, a part of --data."),
+    ] = None,
+    mean: Annotated[
+        str | None,
+        typer.Option(metavar="R,G,B", help="Mean of image pixels.", rich_help_panel=_DATA),
+    ] = None,
+    std: Annotated[
+        str | None,
+        typer.Option(
+            metavar="R,G,B", help="Standard deviation of image pixels.", rich_help_panel=_DATA
+        ),
+    ] = None,
+    scale: ScaleOption = None,
+    layout: Annotated[
+        str | None, typer.Option(help="NCHW or NHWC; found by itself.", rich_help_panel=_DATA)
+    ] = None,
+    image_size: Annotated[
+        int | None, typer.Option(help="Height and width of images.", rich_help_panel=_DATA)
+    ] = None,
+    epochs: Annotated[
+        float | None, typer.Option(help="Passes over the data, in all.", rich_help_panel=_TRAINING)
+    ] = None,
+    time_budget: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="As 20m; instead of epochs.", rich_help_panel=_TRAINING),
+    ] = None,
+    rounds: Annotated[
+        int | None,
+        typer.Option(help="Rounds of shrinking; about 2x each.", rich_help_panel=_TRAINING),
+    ] = None,
+    learning_rate: Annotated[
+        float | None, typer.Option(help="The highest.", rich_help_panel=_TRAINING)
+    ] = None,
+    batch_size: Annotated[
+        int | None, typer.Option(help="Images a step.", rich_help_panel=_TRAINING)
+    ] = None,
+    distill_weight: Annotated[
+        float | None,
+        typer.Option(
+            help="Share of the original model's outputs in the loss; labels have the rest.",
+            rich_help_panel=_TRAINING,
+        ),
+    ] = None,
+    search: Annotated[
+        str | None,
+        typer.Option(
+            metavar="METHOD",
+            help="annealing, dp, global, random or uniform.",
+            rich_help_panel=_SEARCH,
+        ),
+    ] = None,
+    evaluations: Annotated[
+        int | None, typer.Option(help="Points to try in a round.", rich_help_panel=_SEARCH)
+    ] = None,
+    align: Annotated[
+        int | None,
+        typer.Option(help="Keep a multiple of so many filters.", rich_help_panel=_SEARCH),
+    ] = None,
+    threads: Annotated[int | None, typer.Option(help="CPU threads.")] = None,
+    no_timing: Annotated[
+        bool, typer.Option("--no-timing", help="Time nothing: results do not depend on the host.")
+    ] = False,
+    seed: Annotated[int | None, typer.Option(help="Of every random choice.")] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="YAML with these options; the command line wins."),
+    ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Any key of the file; may be repeated."),
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="DIR", help="Where results go.")
+    ] = None,
+    resume: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Go on with an interrupted run.")
+    ] = None,
+    output_format: FormatOption = OutputFormat.TEXT,
+) -> None:
+    """Compress a trained network: search rates, train, shrink, lower, prove, measure."""
+    from acgraph.config import make_config
+
+    options: dict[str, Any] = {
+        "model": model,
+        "target_rate": target_rate,
+        "metric": metric,
+        "max_drop": max_drop,
+        "data": data,
+        "eval_data": eval_data,
+        "mean": mean,
+        "std": std,
+        "scale": scale,
+        "layout": layout,
+        "image_size": image_size,
+        "epochs": epochs,
+        "time_budget": time_budget,
+        "rounds": rounds,
+        "align": align,
+        "threads": threads,
+        "timing": False if no_timing else None,
+        "seed": seed,
+        "output": output,
+        "resume": resume,
+        "train": _given(
+            learning_rate=learning_rate, batch_size=batch_size, distill_weight=distill_weight
+        ),
+        "search": _given(method=search, evaluations=evaluations),
+    }
+    run_compress(make_config(options, file=config, settings=tuple(settings or ())), output_format)
+
+
+def _given(**options: object) -> dict[str, object] | None:
+    given = {name: value for name, value in options.items() if value is not None}
+    return given or None
+
+
+def run_compress(config: "CompressConfig", output_format: OutputFormat) -> None:
+    """Run the driver, print the result, and leave with the exit code of the report."""
+    from acgraph.cli.console import progress_sink, stderr_console, stdout_console
+    from acgraph.driver.compress import compress as drive
+    from acgraph.report import render_summary
+
+    log = stderr_console()
+
+    def say(line: str) -> None:
+        log.print(line, highlight=False, markup=False, soft_wrap=True)
+
+    report = drive(config, progress_sink(log), say)
+    if output_format is OutputFormat.JSON:
+        typer.echo(report.to_json(), nl=False)
+    else:
+        stdout_console().print(render_summary(report))
+        typer.echo(f"\nwritten to {config.output}: model.onnx, masked.onnx, report.html and more")
+    if report.exit_code:
+        raise typer.Exit(report.exit_code)

@@ -1,0 +1,44 @@
+"""``acgraph demo``: all of ``compress`` on a network and images that come with the package."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from acgraph.cli.compress import run_compress
+from acgraph.cli.runtime_options import FormatOption, OutputFormat
+
+#: Data of the embedded images, as ``--data`` takes it.
+_TRAIN, _EVALUATE = "acgraph.models.demo:train", "acgraph.models.demo:report"
+
+
+def demo(
+    target_rate: Annotated[str, typer.Option(metavar="RATE", help="Before / after, as 8x.")] = "8x",
+    time_budget: Annotated[
+        str, typer.Option(metavar="TIME", help="How long it may train, about.")
+    ] = "2m",
+    seed: Annotated[int, typer.Option(help="Of every random choice.")] = 0,
+    threads: Annotated[int | None, typer.Option(help="CPU threads.")] = None,
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="DIR", help="Where results go.")
+    ] = Path("acgraph-demo"),
+    output_format: FormatOption = OutputFormat.TEXT,
+) -> None:
+    """Compress the embedded network (Fashion-MNIST) on its embedded images."""
+    from acgraph.config import make_config
+    from acgraph.models.demo import model_path
+
+    config = make_config(
+        {
+            "model": str(model_path()),
+            "target_rate": target_rate,
+            "max_drop": 1.0,
+            "data": _TRAIN,
+            "eval_data": _EVALUATE,
+            "time_budget": time_budget,
+            "seed": seed,
+            "threads": threads,
+            "output": output,
+        }
+    )
+    run_compress(config, output_format)

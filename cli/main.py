@@ -1,0 +1,132 @@
+"""The ``acgraph`` command: global options, subcommands, exit codes.
+
+Commands import what they need when they run, so that ``acgraph --help`` is quick.
+"""
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import Annotated, Any, cast
+
+import typer
+
+from acgraph import __version__
+from acgraph.cli.compress import compress
+from acgraph.cli.demo import demo
+from acgraph.cli.diff import diff
+from acgraph.cli.inspect import inspect
+from acgraph.cli.measure import measure
+from acgraph.cli.opt import opt
+from acgraph.cli.prune import prune
+from acgraph.cli.verify import verify
+from acgraph.errors import AcgraphError
+
+INTERRUPTED = 130
+#: The base of what the parser raises; typer re-exports only its descendants.
+_ParserError: type[Exception] = next(
+    c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException"
+)
+
+app = typer.Typer(
+    name="acgraph",
+    help="Make trained ONNX networks smaller and faster, with a proof and a measurement.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for command in (compress, prune, inspect, diff, measure, verify, opt, demo):
+    app.command()(command)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"acgraph {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    verbose: Annotated[
+        int, typer.Option("--verbose", "-v", count=True, help="Say more; twice for everything.")
+    ] = 0,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Log errors only.")] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show a traceback on errors; allowed anywhere.")
+    ] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Say which.")
+    ] = False,
+) -> None:
+    """Set up the log."""
+    from acgraph.cli.console import set_up_log
+
+    set_up_log(2 if debug else -1 if quiet else verbose)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run a command line and return its exit code; nothing is raised that a user can cause."""
+    words, debug = _without_debug(arguments)
+    try:
+        command = typer.main.get_command(app)
+        code = command.main(args=words, prog_name="acgraph", standalone_mode=False)
+    except AcgraphError as error:
+        return _fail(str(error), error.exit_code, debug)
+    except _ParserError as error:
+        return _fail_usage(cast(Any, error), debug)
+    except BrokenPipeError:
+        # The reader went away, as `| head` does: not our error, and no text may follow.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except (KeyboardInterrupt, typer.Abort):
+        return _fail("interrupted", INTERRUPTED, debug)
+    except Exception as error:
+        hint = "this is a bug; run again with --debug and report it"
+        return _fail(f"{type(error).__name__}: {_first_line(error)}; {hint}", 1, debug)
+    return code if isinstance(code, int) else 0
+
+
+def _without_debug(arguments: Sequence[str]) -> tuple[list[str], bool]:
+    words = list(arguments)
+    end = words.index("--") if "--" in words else len(words)
+    debug = "--debug" in words[:end]
+    kept = [word for word in words[:end] if word != "--debug"] + words[end:]
+    return (["--debug", *kept] if debug else kept), debug
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0] if lines else "no message"
+
+
+def _fail(message: str, code: int, debug: bool) -> int:
+    if debug:
+        traceback.print_exc()
+    sys.stdout.flush()
+    sys.stderr.write(f"error: {message}\n")
+    return code
+
+
+def _fail_usage(error: Any, debug: bool) -> int:
+    context = getattr(error, "ctx", None)
+    path = context.command_path if context is not None else "acgraph"
+    message = error.format_message().strip().rstrip(".").replace("\n", " ")
+    if not message:  # no arguments: the help was printed instead
+        return int(error.exit_code)
+    return _fail(f"{message}; see {path} --help", int(error.exit_code), debug)
+
+
+def main() -> None:
+    """Run the command line of this process and leave with its exit code."""
+    code = run(sys.argv[1:])
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 1
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,104 @@
+"""``acgraph prune``: one magnitude cut, without data or training."""
+
+import json
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from acgraph.cli.runtime_options import FormatOption, OutputFormat
+from acgraph.errors import UsageError
+
+if TYPE_CHECKING:
+    from acgraph.driver.prune import PruneResult
+
+
+def prune(
+    model: Annotated[str, typer.Argument(help="An ONNX file, - for standard input.")],
+    sparsity: Annotated[
+        float, typer.Option(help="Share of the coupled sets to remove, from 0 to below 1.")
+    ] = 0.5,
+    columns: Annotated[
+        float, typer.Option(help="Share of every layer's columns to remove, from 0 to below 1.")
+    ] = 0.0,
+    allow_inexact: Annotated[
+        bool,
+        typer.Option("--allow-inexact", help="Cut across normalisation too, as training allows."),
+    ] = False,
+    output: Annotated[
+        str | None,
+        typer.Option("--output", "-o", metavar="OUT", help="Where the compact model goes."),
+    ] = None,
+    masked_out: Annotated[
+        str | None,
+        typer.Option(metavar="ZEROED", help="Where the input model with zeros goes."),
+    ] = None,
+    output_format: FormatOption = OutputFormat.TEXT,
+) -> None:
+    """Remove the filters and columns of least magnitude, and prove that nothing else changed."""
+    for name, share in (("--sparsity", sparsity), ("--columns", columns)):
+        if not 0 <= share < 1:
+            raise UsageError(f"{name} is {share:g}", hint="give a share from 0 to below 1")
+    to_stdout = [path for path in (output, masked_out) if path == "-"]
+    if len(to_stdout) > 1 or (to_stdout and output_format is OutputFormat.JSON):
+        raise UsageError("standard output can hold one result", hint="give the others a path")
+    from acgraph.driver.prune import prune as cut
+    from acgraph.ir import read_model, write_model
+
+    result = cut(read_model(model), sparsity=sparsity, columns=columns, allow_inexact=allow_inexact)
+    if output is not None:
+        write_model(result.model, output)
+    if masked_out is not None:
+        write_model(result.masked, masked_out)
+    if output_format is OutputFormat.JSON:
+        typer.echo(json.dumps(_plain(result), indent=2))
+        return
+    typer.echo(_text(result), err=bool(to_stdout))
+
+
+def _plain(result: "PruneResult") -> dict[str, Any]:
+    before, after = (
+        {"params": cost.params, "macs": cost.macs, "bytes": cost.bytes}
+        for cost in (result.before, result.after)
+    )
+    return {
+        "before": before,
+        "after": after,
+        "rate": {key: _rate(before[key], after[key]) for key in before},
+        "verify": {
+            "max_abs_error": result.verify.max_abs_error,
+            "max_rel_error": result.verify.max_rel_error,
+            "passed": result.verify.passed,
+        },
+        "lowered": [{"name": x.name, "lowering": x.form} for x in result.lowered],
+        "fences": [
+            {"node": fence.location.node or fence.location.value, "reason": fence.message}
+            for fence in result.fences
+        ],
+        "seconds": result.seconds,
+    }
+
+
+def _rate(before: int, after: int) -> float | None:
+    return before / after if after else None
+
+
+def _text(result: "PruneResult") -> str:
+    from acgraph.report import format_rate
+
+    lines = []
+    for label, key in (("params", "params"), ("MACs", "macs"), ("bytes", "bytes")):
+        before, after = getattr(result.before, key), getattr(result.after, key)
+        rate = _rate(before, after)
+        shown = "" if rate is None else f"  ({format_rate(rate)})"
+        lines.append(f"{label}: {before:,} -> {after:,}{shown}")
+    law = result.verify
+    word = "holds" if law.passed else "does not hold (cut inexactly)"
+    lines.append(f"the law {word}: relative error {law.max_rel_error:.1e}")
+    if result.lowered:
+        forms = sorted({x.form for x in result.lowered})
+        counts = [f"{sum(x.form == form for x in result.lowered)} {form}" for form in forms]
+        lines.append(f"lowered: {', '.join(counts)}")
+    if result.fences:
+        lines.append(f"{len(result.fences)} fences; acgraph inspect lists them")
+    lines.append(f"{result.seconds:.2f} s")
+    return "\n".join(lines)
