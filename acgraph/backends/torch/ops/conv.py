@@ -128,7 +128,7 @@ def _transpose_pads(
         full = strides[i] * (sizes[i] - 1) + extra[i] + (kernel[i] - 1) * dilations[i] + 1
         total = full - target
         small = total // 2
-        begin = total - small if auto == "SAME_LOWER" else small
+        begin = small if auto == "SAME_UPPER" else total - small
         begins.append(begin)
         ends.append(total - begin)
     return (*begins, *ends)
