@@ -6,8 +6,10 @@ from collections.abc import Iterator
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from acgraph.analysis.bake import bake_outputs, settle_inputs
 from acgraph.analysis.rules import RULES
-from acgraph.analysis.walk import Site, Walk
+from acgraph.analysis.site import Site
+from acgraph.analysis.walk import Walk
 from acgraph.ir import Facts, Model, infer_facts
 
 log = logging.getLogger(__name__)
@@ -17,10 +19,17 @@ _FLOATS = (1, 10, 11, 16)  # TensorProto FLOAT, FLOAT16, DOUBLE, BFLOAT16
 
 def couple(model: Model, facts: Facts | None = None) -> Walk:
     """Label every axis of every tensor of a model."""
-    walk = Walk(model, facts if facts is not None else infer_facts(model))
-    for node in model.graph.nodes:
-        if node.op != "Constant" or node.domain:
-            _visit(walk, node)
+    facts = facts if facts is not None else infer_facts(model)
+    kept: frozenset[str] = frozenset()
+    while True:
+        walk = Walk(model, facts, kept)
+        for node in model.graph.nodes:
+            if node.op != "Constant" or node.domain:
+                _visit(walk, node)
+        if not walk.late - kept:
+            break
+        # A constant was first added, then divided by: no mask may zero it, so start again.
+        kept |= walk.late
     walk.finish(model.graph.outputs)
     return walk
 
@@ -31,16 +40,19 @@ def _visit(walk: Walk, node: gs.Node) -> None:
     if captured or any(isinstance(value, gs.Graph) for value in node.attrs.values()):
         _fence_captured(walk, site, captured)
         return
-    if _is_arithmetic_on_sizes(walk, node):
-        return
     rule = RULES.get(node.op) if node.domain in (None, "", "ai.onnx") else None
+    if _is_arithmetic_on_sizes(walk, node):
+        _note_derived(walk, site)
+        return
     if rule is None:
-        site.fence_all("the operator is not understood")
+        _fence_unknown(site, "the operator is not understood")
         return
     missing = _missing_shape(walk, node)
     if missing:
         site.fence_all(f"the shape of '{missing}' is unknown")
         return
+    if not site.only_constants:
+        settle_inputs(site)
     try:
         rule.couple(site)
     except (KeyError, IndexError, ValueError, TypeError) as error:
@@ -48,7 +60,24 @@ def _visit(walk: Walk, node: gs.Node) -> None:
         log.debug("rule of %s failed", node.name, exc_info=True)
         for tensor in node.outputs:
             walk.tensors.pop(tensor.name, None)
+            walk.derived.discard(tensor.name)
         site.fence_all(f"the rule could not follow it ({type(error).__name__}: {error})")
+
+
+def _note_derived(walk: Walk, site: Site) -> None:
+    """Remember integers that are computed from constants and that are too many to be facts."""
+    if not site.only_constants or not site.node.inputs:
+        return
+    walk.derived.update(t.name for t in site.node.outputs if t.name and not walk.is_static(t.name))
+
+
+def _fence_unknown(site: Site, message: str) -> None:
+    if site.only_constants and bake_outputs(site):
+        site.fence_all(message)
+        return
+    if not site.only_constants:
+        settle_inputs(site)
+    site.fence_all(message)
 
 
 def _is_arithmetic_on_sizes(walk: Walk, node: gs.Node) -> bool:
@@ -62,6 +91,8 @@ def _is_arithmetic_on_sizes(walk: Walk, node: gs.Node) -> bool:
 
 def _is_known_scalar(walk: Walk, node: gs.Node) -> bool:
     """Say whether a node computes known floats from sizes only (a scale from a head's width)."""
+    if node.op in ("ConstantOfShape", "DequantizeLinear"):
+        return False  # the rules cut the shape of the one, and fence the other
     outputs = [t.name for t in node.outputs if t.name]
     if not all(name in walk.facts.values for name in outputs):
         return False
@@ -104,6 +135,7 @@ def _fence_captured(walk: Walk, site: Site, names: list[str]) -> None:
         found = walk.tensors.get(name)
         use = walk.uses.get(name)
         walk.captured.add(name)
+        walk.live.add(name)
         for labels in (found, use.labels if use else None):
             for axis in labels.axes if labels else []:
                 if isinstance(axis, np.ndarray):

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 import networkx as nx
@@ -13,7 +13,7 @@ from acgraph.analysis.families import Family, Member
 from acgraph.analysis.labels import Ints
 from acgraph.analysis.walk import Walk
 from acgraph.diagnostics import Diagnostic
-from acgraph.ir import Facts, Model
+from acgraph.ir import Array, Facts, Model
 
 #: Families smaller than this join their neighbours on the same axis, so that a share of them
 #: can be removed.
@@ -30,6 +30,8 @@ class DependencyGraph:
         labels: By family name: the label of each coupled set.
         axes: By tensor, constants included: the resolved labels of each axis that can be cut.
         facts: Shapes and values that the analysis used.
+        baked: Values of tensors that are computed from constants, and the axes of which a cut
+            must replace the tensor by an initializer.
     """
 
     model: Model
@@ -38,6 +40,7 @@ class DependencyGraph:
     fences: tuple[Diagnostic, ...]
     labels: dict[str, Ints]
     axes: dict[str, dict[int, Ints]]
+    baked: dict[str, tuple[Array, frozenset[int]]] = field(default_factory=dict)
 
     def family(self, name: str) -> Family:
         """Return the family with this name."""
@@ -139,6 +142,7 @@ def analyse(model: Model, facts: Facts | None = None) -> DependencyGraph:
         fences=tuple(dict.fromkeys(walk.fences)),
         labels=labels,
         axes=axes,
+        baked=walk.baked,
     )
 
 
@@ -164,7 +168,8 @@ def _families(walk: Walk, axes: dict[str, dict[int, Ints]]) -> tuple[list[Family
         for axis, labels in axes.get(name, {}).items():
             for label in np.unique(labels).tolist():
                 places[label].append((name, axis))
-    places.pop(0, None)
+    for label in (0, *walk.hidden):
+        places.pop(label, None)
     groups: dict[tuple[object, ...], list[int]] = defaultdict(list)
     for label, where in places.items():
         state = (label in walk.labels.fences, label in walk.labels.inexact)

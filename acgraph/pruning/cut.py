@@ -25,6 +25,7 @@ class NodeCut:
     kept: Mapping[str, Mapping[int, Keep]]
     pins: dict[str, gs.Constant] = field(default_factory=dict)
     before: list[gs.Node] = field(default_factory=list)
+    after: list[gs.Node] = field(default_factory=list)
     names_in: list[str] = field(default_factory=list)
     names_out: list[str] = field(default_factory=list)
 
@@ -112,9 +113,30 @@ class NodeCut:
         self.before.append(where)
         self.node.inputs[i] = patched
 
+    def scale_output(self, j: int, factor: float) -> None:
+        """Multiply output ``j`` by a number: a Mul behind the node makes the old output."""
+        result = self.node.outputs[j]
+        stem = f"{self.node.name}/scaled"
+        raw = gs.Variable(f"{stem}/raw", dtype=result.dtype)
+        dtype = _np_dtype(self.facts.dtypes[self.names_out[j]])
+        self.node.outputs[j] = raw
+        self.after.append(
+            gs.Node(
+                "Mul",
+                name=stem,
+                inputs=[raw, gs.Constant(f"{stem}/factor", np.array(factor, dtype))],
+                outputs=[result],
+            )
+        )
+
+
+def _np_dtype(elem: int) -> np.dtype[np.generic]:
+    return np.dtype({1: np.float32, 10: np.float16, 11: np.float64}[elem])
+
 
 _PORTS = {
     ("Reshape", 1): "shape", ("Expand", 1): "shape", ("Split", 1): "sizes", ("Slice", 1): "starts",
     ("Slice", 2): "ends", ("Slice", 3): "axes", ("Slice", 4): "steps", ("Gather", 1): "indices",
+    ("ConstantOfShape", 0): "shape",
     ("Pad", 1): "pads", ("Pad", 3): "axes", ("Resize", 3): "sizes",
 }  # fmt: skip

@@ -19,10 +19,12 @@ from acgraph.ir import (
     constant_node_value,
     set_constant_node_value,
 )
+from acgraph.ir.originals import update_original
 from acgraph.pruning.cut import NodeCut
 from acgraph.pruning.plan import Plan, kept_positions, zeroed_elements
 
 _Kept = Mapping[str, Mapping[int, Keep]]
+_Baked = Mapping[str, tuple[Array, frozenset[int]]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +61,8 @@ def shrink(dependency: DependencyGraph, plan: Plan) -> Shrunk:
     pins: dict[str, gs.Constant] = {}
     for node in list(model.graph.nodes):
         cut = NodeCut(model=model, node=node, facts=dependency.facts, kept=kept, pins=pins)
-        _cut_node(cut, affected)
-        nodes.extend([*cut.before, node])
+        _cut_node(cut, affected, dependency.baked)
+        nodes.extend([*cut.before, node, *cut.after])
     model.graph.nodes.clear()
     model.graph.nodes.extend(nodes)
     stored = _cut_constants(model, kept)
@@ -116,15 +118,33 @@ def _affected_sizes(model: Model, facts: Facts, kept: _Kept) -> set[str]:
     return affected
 
 
-def _cut_node(cut: NodeCut, affected: set[str]) -> None:
+def _cut_node(cut: NodeCut, affected: set[str], baked: _Baked) -> None:
     """Rewrite what a node carries of sizes."""
     node = cut.node
     for i, tensor in enumerate(list(node.inputs)):
-        _pin(cut, i, tensor, affected)
+        if not _pin_baked(cut, i, tensor.name, baked):
+            _pin(cut, i, tensor, affected)
     rule = RULES.get(node.op) if node.domain in (None, "", "ai.onnx") else None
     touched = any(name in cut.kept for name in [*cut.names_in, *cut.names_out])
     if rule is not None and rule.resize is not None and touched:
+        before = dict(node.attrs)
         rule.resize(cut)
+        if node.attrs != before:
+            update_original(cut.model, node)
+
+
+def _pin_baked(cut: NodeCut, i: int, name: str, baked: _Baked) -> bool:
+    """Replace a tensor that cannot be computed from cut constants by its cut values."""
+    if name not in baked:
+        return False
+    value, own = baked[name]
+    axes = cut.kept.get(name, {})
+    if not own & set(axes):
+        return False
+    for axis, keep in axes.items():
+        value = np.compress(keep, value, axis=axis)
+    cut.pin(i, f"{name}/cut", value)
+    return True
 
 
 def _pin(cut: NodeCut, i: int, tensor: gs.Tensor, affected: set[str]) -> None:

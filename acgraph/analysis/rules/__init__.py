@@ -3,14 +3,26 @@
 One table, ``RULES``; an operator that is not in it is fenced.
 """
 
-from acgraph.analysis.rules import elementwise, layers, movement, norm, reduce
+from acgraph.analysis.rules import (
+    elementwise,
+    fenced,
+    indexing,
+    layers,
+    movement,
+    norm,
+    recurrent,
+    reduce,
+)
 from acgraph.analysis.rules.base import Cut, Keep, OpRule
 
 RULES: dict[str, OpRule] = {
     **elementwise.RULES,
+    **fenced.RULES,
+    **indexing.RULES,
     **layers.RULES,
     **movement.RULES,
     **norm.RULES,
+    **recurrent.RULES,
     **reduce.RULES,
 }
 

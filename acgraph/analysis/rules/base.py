@@ -8,11 +8,11 @@ import numpy as np
 import numpy.typing as npt
 import onnx_graphsurgeon as gs
 
-from acgraph.analysis.walk import Site
+from acgraph.analysis.site import Site
 from acgraph.ir import Array
 
 Keep = npt.NDArray[np.bool_]
-Status = Literal["exact", "fenced", "refused"]
+Status = Literal["exact", "fenced"]
 
 
 class Cut(Protocol):
@@ -56,6 +56,10 @@ class Cut(Protocol):
         """Set entries of the vector of sizes at input ``i``, be it a constant or computed."""
         ...
 
+    def scale_output(self, j: int, factor: float) -> None:
+        """Multiply output ``j`` by a number."""
+        ...
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpRule:
@@ -64,7 +68,7 @@ class OpRule:
     Attributes:
         couple: Says how the labels of the inputs become labels of the outputs.
         resize: Rewrites the sizes that the operator carries; None where it carries none.
-        status: ``"exact"`` where cuts pass, ``"fenced"`` where they stop, for the docs.
+        status: ``"exact"`` where cuts pass, ``"fenced"`` where they always stop.
         note: One line for the docs: what exactly.
     """
 

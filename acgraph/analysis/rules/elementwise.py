@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from acgraph.analysis.labels import Axis
 from acgraph.analysis.rules.base import OpRule
-from acgraph.analysis.walk import Site
+from acgraph.analysis.site import Site
 
 #: Functions with f(0) = 0.
 ZERO_AT_ZERO = (
@@ -14,9 +14,10 @@ ZERO_AT_ZERO = (
     "ThresholdedRelu",
 )  # fmt: skip
 NOT_ZERO_AT_ZERO = (
-    "Acos", "Acosh", "BitwiseNot", "Cos", "Cosh", "Exp", "HardSigmoid", "Log", "Not", "Reciprocal",
-    "Sigmoid", "Softplus",
+    "Acos", "BitwiseNot", "Cos", "Cosh", "Exp", "HardSigmoid", "Not", "Sigmoid", "Softplus",
 )  # fmt: skip
+#: Functions that are not finite at zero: there the masked model computes no numbers.
+POLE_AT_ZERO = ("Acosh", "Log", "Reciprocal")
 
 
 def unary(site: Site) -> None:
@@ -28,6 +29,15 @@ def unary(site: Site) -> None:
 def unary_not_zero(site: Site) -> None:
     """Pass every axis of input 0 on; cut zeros become something else."""
     axes = site.axes(0)
+    site.emit(axes, [False] * len(axes))
+
+
+def unary_pole(site: Site) -> None:
+    """Pass every axis of input 0 on; where cut positions hold zeros the cut is not exact."""
+    axes = site.axes(0)
+    for axis, labels in enumerate(axes):
+        if labels is not None and site.zero(0, axis):
+            site.mark_inexact(labels, "is not finite where a cut leaves zeros", axis)
     site.emit(axes, [False] * len(axes))
 
 
@@ -104,13 +114,32 @@ def _sum(site: Site) -> None:
 
 
 def _product(site: Site) -> None:
-    constants = [i for i in range(len(site.node.inputs)) if site.is_constant(i)]
-    scales = tuple(constants) if len(constants) < len(site.node.inputs) else ()
-    broadcast(site, _any_zero, kept=scales)
+    broadcast(site, _any_zero)
 
 
 def _quotient(site: Site) -> None:
     broadcast(site, _first_zero, kept=(1,))
+    _check_pole(site)
+
+
+def _check_pole(site: Site) -> None:
+    """Mark axes along which the second operand is zero where it is cut."""
+    for axis, labels in enumerate(site.axes(1)):
+        if labels is not None and site.zero(1, axis):
+            site.mark_inexact(labels, "divides by what a cut leaves zero", axis)
+
+
+def _power(site: Site) -> None:
+    value = site.value(1)
+    if value is not None and value.size and (value > 0).all():
+        broadcast(site, _first_zero, kept=(1,))
+        return
+    broadcast(site, _never_zero, kept=(1,))
+    if value is not None and (value >= 0).all():
+        return
+    for axis, labels in enumerate(site.axes(0)):
+        if labels is not None and site.zero(0, axis):
+            site.mark_inexact(labels, "may raise what a cut leaves zero to a negative power", axis)
 
 
 def _other(site: Site) -> None:
@@ -128,6 +157,7 @@ def _prelu(site: Site) -> None:
 RULES: dict[str, OpRule] = {
     **{op: OpRule(couple=unary) for op in ZERO_AT_ZERO},
     **{op: OpRule(couple=unary_not_zero) for op in NOT_ZERO_AT_ZERO},
+    **{op: OpRule(couple=unary_pole) for op in POLE_AT_ZERO},
     "Identity": OpRule(couple=unary),
     "Cast": OpRule(couple=unary),
     "CastLike": OpRule(couple=unary),
@@ -138,7 +168,7 @@ RULES: dict[str, OpRule] = {
     "Div": OpRule(couple=_quotient),
     "PRelu": OpRule(couple=_prelu),
     "Where": OpRule(couple=_where),
-    "Pow": OpRule(couple=_quotient),
+    "Pow": OpRule(couple=_power),
     "Mod": OpRule(couple=_quotient),
     **{
         op: OpRule(couple=_other)

@@ -2,7 +2,7 @@
 
 from acgraph.analysis.labels import Axis, merge
 from acgraph.analysis.rules.base import Cut, OpRule
-from acgraph.analysis.walk import Site
+from acgraph.analysis.site import Site
 
 
 def _spatial_stops(site: Site, i: int, first: int, what: str) -> None:
@@ -20,13 +20,14 @@ def conv(site: Site) -> None:
     group = int(site.attrs.get("group", 1))
     out, per_group = site.shape(1)[:2]
     if group == 1:
-        site.unify_inputs([(0, 1), (1, 1)])
+        _contract(site, 1, 1)
         made = site.axis(1, 0)
     else:
         rows, reads = site.labels.split(
             site.axis(0, 1), [group, per_group], site.why("groups the channels", 1)
         )
         site.set_axis(1, 1, reads)
+        _check_sum(site, site.axis(1, 1), 1, 1)
         made = _grouped(site, rows, group, out // group)
         site.set_axis(1, 0, made)
         made = site.axis(1, 0)
@@ -43,14 +44,17 @@ def _grouped(site: Site, rows: Axis, group: int, each: int) -> Axis:
 
 def _finish_layer(site: Site, made: Axis, bias: int) -> None:
     if site.has(bias):
-        if made is None:
+        if made is None and site.shape(bias)[0] > 1:
             site.fence(site.axis(bias, 0), "belongs to channels that are never cut")
         else:
             site.set_axis(bias, 0, made)
         site.set_role(bias, 0, "filter")
     rank = len(site.out_shape())
     made_axis = 1 if site.node.op == "ConvTranspose" else 0
-    zero = [site.zero(0, 0), made is not None and site.zero(1, made_axis)]
+    made_zero = made is not None and site.zero(1, made_axis)
+    if made_zero and site.has(bias):
+        made_zero = site.zero(bias, 0)
+    zero = [site.zero(0, 0) and not site.has(bias), made_zero]
     site.emit([site.axis(0, 0), made] + [None] * (rank - 2), zero + [False] * (rank - 2))
 
 
@@ -63,11 +67,11 @@ def conv_transpose(site: Site) -> None:
     _spatial_stops(site, 1, 2, "is a kernel")
     group = int(site.attrs.get("group", 1))
     if group == 1:
-        site.unify_inputs([(0, 1), (1, 0)])
+        _contract(site, 1, 0)
         made = site.axis(1, 1)
     else:
         inside, each = site.shape(1)[0] // group, site.shape(1)[1]
-        reads = site.unify_inputs([(0, 1), (1, 0)])
+        reads = _contract(site, 1, 0)
         why = site.why("groups the channels", 1)
         rows, _ = site.labels.split(reads, [group, inside], why)
         made = merge([rows, site.axis(1, 1)], [group, each])
@@ -121,11 +125,16 @@ def _set_layer_roles(site: Site, a_row: int, a_col: int, b_row: int, b_col: int)
     site.set_role(1, b_col, "filter")
 
 
-def _contract(site: Site, a_axis: int, b_axis: int) -> None:
+def _contract(site: Site, a_axis: int, b_axis: int) -> Axis:
     """Unify the summed axes; the cut is exact where one side is zero there."""
     labels = site.unify_inputs([(0, a_axis), (1, b_axis)])
+    _check_sum(site, labels, a_axis, b_axis)
+    return labels
+
+
+def _check_sum(site: Site, labels: Axis, a_axis: int, b_axis: int) -> None:
     if labels is not None and not (site.zero(0, a_axis) or site.zero(1, b_axis)):
-        site.labels.mark_inexact(labels, site.why("sums over values that a cut leaves non-zero"))
+        site.mark_inexact(labels, "sums over values that a cut leaves non-zero", a_axis)
 
 
 def matmul(site: Site) -> None:
@@ -178,7 +187,7 @@ def einsum(site: Site) -> None:
         for i, k in wide:
             site.set_role(i, k, "column" if summed else "filter")
         if labels is not None and summed and not zero[letter]:
-            site.labels.mark_inexact(labels, site.why("sums over values that a cut leaves"))
+            site.mark_inexact(labels, "sums over values that a cut leaves non-zero")
     site.emit([axes[c] for c in result], [zero[c] for c in result])
 
 

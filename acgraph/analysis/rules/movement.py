@@ -7,19 +7,22 @@ import numpy as np
 from acgraph.analysis.labels import Axis, concat
 from acgraph.analysis.rules.base import Cut, OpRule
 from acgraph.analysis.rules.reshape import reshape_axes
-from acgraph.analysis.walk import Site
-
-
-def _flags(site: Site, i: int = 0) -> list[bool]:
-    return [site.zero(i, k) for k in range(len(site.shape(i)))]
+from acgraph.analysis.site import Site
 
 
 def reshape(site: Site) -> None:
     """Reshape, Flatten, Squeeze, Unsqueeze: elements stay in order."""
     why = site.why("splits or joins axes that have no common factors")
     axes, zero = reshape_axes(
-        site.labels, site.shape(0), site.out_shape(), site.axes(0), _flags(site), why
+        site.labels, site.shape(0), site.out_shape(), site.axes(0), site.zeros(0), why
     )
+    vector = site.value(1) if site.node.op == "Reshape" else None
+    for axis, labels in enumerate(axes):
+        computed = vector is not None and int(vector.reshape(-1)[axis]) == -1
+        if site.node.op == "Reshape" and labels is not None and not site.is_fixed(axis):
+            if not computed:
+                site.fence(labels, "states a size that depends on the size of the input", axis)
+                axes[axis] = None
     site.emit(axes, zero)
 
 
@@ -47,7 +50,7 @@ def transpose(site: Site) -> None:
     """Permute the axes."""
     rank = len(site.shape(0))
     perm = [int(p) for p in site.attrs.get("perm", range(rank)[::-1])]
-    axes, zero = site.axes(0), _flags(site)
+    axes, zero = site.axes(0), site.zeros(0)
     site.emit([axes[p] for p in perm], [zero[p] for p in perm])
 
 
@@ -82,7 +85,7 @@ def _along(site: Site) -> int:
 def split(site: Site) -> None:
     """Deal the labels of the split axis out to the outputs."""
     along = _along(site)
-    axes, zero = site.axes(0), _flags(site)
+    axes, zero = site.axes(0), site.zeros(0)
     start = 0
     for j, size in enumerate(_split_sizes(site)):
         own = list(axes)
@@ -141,7 +144,7 @@ def slice_(site: Site) -> None:
     """Take the labels of the slice."""
     shape = site.shape(0)
     spans = _slice_spans(site, len(shape))
-    axes, zero = site.axes(0), _flags(site)
+    axes, zero = site.axes(0), site.zeros(0)
     for axis, labels in enumerate(axes):
         if labels is None:
             continue
@@ -177,65 +180,53 @@ def resize_slice(cut: Cut) -> None:
         cut.set_input(i, np.array(vector, np.int64))
 
 
-def gather(site: Site) -> None:
-    """Take the labels at constant indices."""
-    along = _along(site)
-    axes, zero = site.axes(0), _flags(site)
-    index = site.value(1)
-    labels = axes[along]
-    rank = len(site.shape(1))
-    middle: list[Axis] = [None] * rank
-    if labels is not None:
-        if index is None:
-            site.fence(labels, "gathers at indices that are not constant", along)
-        elif rank == 1:
-            middle = [labels[index.astype(np.int64)]]
-        else:
-            taken = np.unique(index.astype(np.int64) % len(labels))
-            site.fence(labels[taken], "gathers single positions", along)
-    flags = [zero[along]] * rank
-    site.emit(axes[:along] + middle + axes[along + 1 :], zero[:along] + flags + zero[along + 1 :])
-
-
-def resize_gather(cut: Cut) -> None:
-    """Renumber the indices."""
-    along = int(cut.node.attrs.get("axis", 0)) % len(cut.shape_in(0))
-    keep = cut.keep_in(0, along)
-    index = cut.value(1)
-    if keep is None or index is None:
-        return
-    place = index.astype(np.int64) % len(keep)
-    renumbered = (np.cumsum(keep) - 1)[place]
-    out = cut.keep_out(0, along) if index.ndim == 1 else None
-    cut.set_input(1, (renumbered if out is None else renumbered[out]).astype(index.dtype))
-
-
 def expand(site: Site) -> None:
-    """Repeat axes of size 1; pass the others."""
+    """Pass the axes that keep their size; what an axis of size 1 becomes can be cut freely."""
     source, target = site.shape(0), site.out_shape()
     shift = len(target) - len(source)
-    axes: list[Axis] = [None] * shift
-    zero = [False] * shift
-    for axis, size in enumerate(source):
-        passes = target[axis + shift] == size
-        axes.append(site.axis(0, axis) if passes else None)
-        zero.append(passes and site.zero(0, axis))
+    axes: list[Axis] = []
+    zero = []
+    for axis, size in enumerate(target):
+        own = axis - shift
+        passes = own >= 0 and source[own] == size
+        axes.append(site.axis(0, own) if passes else _repeated(site, axis))
+        zero.append(passes and site.zero(0, own))
     site.emit(axes, zero)
+
+
+def _repeated(site: Site, axis: int) -> Axis:
+    """Make labels for an axis along which all positions are alike."""
+    size = site.out_shape()[axis]
+    return site.labels.fresh(size) if size > 1 and site.is_fixed(axis) else None
 
 
 def resize_expand(cut: Cut) -> None:
     """Rewrite the sizes of cut axes, unless they were left to the input."""
     vector = cut.value(1)
+    rank = len(cut.shape_out(0))
+    shift = rank - cut.shape_in(1)[0]
     sizes = {}
-    for axis in range(len(cut.shape_out(0))):
+    for axis in range(shift, rank):
         keep = cut.keep_out(0, axis)
-        entry = None
-        if vector is not None:
-            place = axis - (len(cut.shape_out(0)) - vector.size)
-            entry = int(vector.reshape(-1)[place]) if place >= 0 else 1
+        entry = None if vector is None else int(vector.reshape(-1)[axis - shift])
         if keep is not None and entry != 1:
-            sizes[axis] = int(keep.sum())
+            sizes[axis - shift] = int(keep.sum())
     cut.patch_sizes(1, sizes)
+
+
+def constant_of_shape(site: Site) -> None:
+    """Repeat one number: any position may be cut."""
+    value = site.attrs.get("value")
+    is_zero = value is None or not np.asarray(value.values).any()
+    shape = site.out_shape()
+    axes = [_repeated(site, axis) for axis in range(len(shape))]
+    site.emit(axes, [is_zero] * len(shape))
+
+
+def resize_constant_of_shape(cut: Cut) -> None:
+    """Rewrite the sizes of cut axes."""
+    keeps = {axis: cut.keep_out(0, axis) for axis in range(len(cut.shape_out(0)))}
+    cut.patch_sizes(0, {axis: int(k.sum()) for axis, k in keeps.items() if k is not None})
 
 
 def tile(site: Site) -> None:
@@ -244,7 +235,7 @@ def tile(site: Site) -> None:
     for axis, (before, after) in enumerate(zip(site.shape(0), site.out_shape(), strict=True)):
         labels = site.axis(0, axis)
         axes.append(None if labels is None else np.tile(labels, (after // max(before, 1), 1)))
-    site.emit(axes, _flags(site))
+    site.emit(axes, site.zeros(0))
 
 
 def _pads(site: Site | Cut, rank: int) -> list[int] | None:
@@ -281,7 +272,7 @@ def pad(site: Site) -> None:
     rank = len(site.shape(0))
     pads = _pads(site, rank)
     mode = site.attrs.get("mode", "constant")
-    axes, zero = site.axes(0), _flags(site)
+    axes, zero = site.axes(0), site.zeros(0)
     for axis in range(rank):
         labels = axes[axis]
         if labels is None:
@@ -349,7 +340,7 @@ def space_to_depth(site: Site) -> None:
 
 def _rearrange(site: Site, middle: tuple[int, ...], perm: tuple[int, ...]) -> None:
     why = site.why("splits or joins axes that have no common factors")
-    axes, zero = reshape_axes(site.labels, site.shape(0), middle, site.axes(0), _flags(site), why)
+    axes, zero = reshape_axes(site.labels, site.shape(0), middle, site.axes(0), site.zeros(0), why)
     axes, zero = [axes[p] for p in perm], [zero[p] for p in perm]
     shape = [middle[p] for p in perm]
     axes, zero = reshape_axes(site.labels, shape, site.out_shape(), axes, zero, why)
@@ -365,8 +356,8 @@ RULES: dict[str, OpRule] = {
     "Concat": OpRule(couple=concatenate),
     "Split": OpRule(couple=split, resize=resize_split, note="with and without sizes"),
     "Slice": OpRule(couple=slice_, resize=resize_slice, note="a step along a cut axis is fenced"),
-    "Gather": OpRule(couple=gather, resize=resize_gather, note="constant indices"),
     "Expand": OpRule(couple=expand, resize=resize_expand),
+    "ConstantOfShape": OpRule(couple=constant_of_shape, resize=resize_constant_of_shape),
     "Tile": OpRule(couple=tile),
     "Pad": OpRule(couple=pad, resize=resize_pad, note="constant mode"),
     "DepthToSpace": OpRule(couple=depth_to_space),

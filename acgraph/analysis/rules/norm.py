@@ -2,40 +2,44 @@
 
 from acgraph.analysis.labels import Axis
 from acgraph.analysis.rules.base import Cut, OpRule
-from acgraph.analysis.walk import Site
+from acgraph.analysis.site import Site
 
 
 def _averages(site: Site, axis: int) -> None:
-    labels = site.axis(0, axis)
-    if labels is not None:
-        site.labels.mark_inexact(labels, site.why("normalises over the axis", axis))
+    site.mark_inexact(site.axis(0, axis), "normalises over the axis", axis)
 
 
 def batch_norm(site: Site) -> None:
-    """Couple the channel axis with scale, shift, mean and variance."""
-    channels = site.axis(0, 1)
-    for i in range(1, 5):
-        site.set_axis(i, 0, channels)
+    """Couple the channel axis with scale, shift, mean and variance.
+
+    In training mode it averages over all axes but the channels; each channel on its own.
+    """
+    rank = len(site.shape(0))
+    channels = site.unify_inputs([(i, 1 if i == 0 else 0) for i in range(5)])
     for i in (3, 4):
         site.keep(i)
+    if site.attrs.get("training_mode", 0) or (site.opset < 14 and site.has_out(1)):
+        for axis in range(rank):
+            if axis != 1:
+                _averages(site, axis)
     axes = site.axes(0)
-    zero = [site.zero(0, k) for k in range(len(axes))]
-    zero[1] = site.is_constant(1) and site.is_constant(2)
+    # Where another axis is cut, the shift makes something of zeros.
+    zero = [False] * rank
+    zero[1] = site.zero(1, 0) and site.zero(2, 0)
     site.emit(axes, zero)
-    if len(site.node.outputs) > 1 and any(t.name for t in site.node.outputs[1:]):
-        site.fence_all("updates its statistics while it runs")
+    for j in range(1, len(site.node.outputs)):
+        if site.has_out(j):
+            site.emit([channels], [False], j)
 
 
 def instance_norm(site: Site) -> None:
     """Couple the channel axis with scale and shift; the other axes are averaged over."""
-    channels = site.axis(0, 1)
-    for i in (1, 2):
-        site.set_axis(i, 0, channels)
+    site.unify_inputs([(0, 1), (1, 0), (2, 0)])
     for axis in range(2, len(site.shape(0))):
         _averages(site, axis)
     axes = site.axes(0)
     zero = [False] * len(axes)
-    zero[1] = site.is_constant(1) and site.is_constant(2)
+    zero[1] = site.zero(1, 0) and site.zero(2, 0)
     site.emit(axes, zero)
 
 
@@ -50,8 +54,7 @@ def group_norm(site: Site) -> None:
     rows, inside = site.labels.split(
         site.axis(0, 1), [groups, channels // groups], site.why("groups the channels", 1)
     )
-    if inside is not None:
-        site.labels.mark_inexact(inside, site.why("normalises over the channels of a group", 1))
+    site.mark_inexact(inside, "normalises over the channels of a group", 1)
     for i in (1, 2):
         if site.shape(i)[0] != channels:
             site.set_axis(i, 0, rows)
@@ -59,7 +62,7 @@ def group_norm(site: Site) -> None:
         _averages(site, axis)
     axes = site.axes(0)
     zero = [False] * len(axes)
-    zero[1] = site.shape(1)[0] == channels
+    zero[1] = site.shape(1)[0] == channels and site.zero(1, 0) and site.zero(2, 0)
     site.emit(axes, zero)
 
 
@@ -84,9 +87,26 @@ def layer_norm(site: Site) -> None:
                     site.set_axis(i, own, site.axis(0, axis))
         _averages(site, axis)
     axes = site.axes(0)
-    zero = [k >= first or site.zero(0, k) for k in range(rank)]
-    zero = [flag and (k >= first or not site.has(2)) for k, flag in enumerate(zero)]
+    zero = []
+    for k in range(rank):
+        if k < first:
+            zero.append(site.zero(0, k) and not site.has(2))
+        else:
+            zero.append(all(_is_zeroed(site, i, k) for i in (1, 2) if site.has(i)))
     site.emit(axes, zero)
+
+
+def _is_zeroed(site: Site, i: int, axis: int) -> bool:
+    own = axis - (len(site.shape(0)) - len(site.shape(i)))
+    return own >= 0 and site.shape(i)[own] > 1 and site.zero(i, own)
+
+
+def mean_variance(site: Site) -> None:
+    """Couple MeanVarianceNormalization: averages over ``axes``."""
+    rank = len(site.shape(0))
+    for axis in {int(a) % rank for a in site.attrs.get("axes", (0, 2, 3))}:
+        _averages(site, axis)
+    site.emit(site.axes(0), site.zeros(0))
 
 
 def averaged(site: Site) -> None:
@@ -110,15 +130,19 @@ def local_response(site: Site) -> None:
 
 
 RULES: dict[str, OpRule] = {
-    "BatchNormalization": OpRule(couple=batch_norm),
-    "InstanceNormalization": OpRule(couple=instance_norm),
-    "GroupNormalization": OpRule(couple=group_norm, resize=resize_group_norm),
+    "BatchNormalization": OpRule(couple=batch_norm, note="scale, shift, mean, variance shrink along"),
+    "InstanceNormalization": OpRule(couple=instance_norm, note="scale and shift shrink along"),
+    "GroupNormalization": OpRule(
+        couple=group_norm, resize=resize_group_norm, note="whole groups; inside groups inexact"
+    ),
     "LayerNormalization": OpRule(
         couple=layer_norm, note="inexact along the normalised axes: --allow-inexact"
     ),
+    "RMSNormalization": OpRule(couple=layer_norm, note="inexact along the normalised axes"),
+    "MeanVarianceNormalization": OpRule(couple=mean_variance, note="inexact along its axes"),
     "Softmax": OpRule(couple=averaged, note="inexact along its axis"),
     "LogSoftmax": OpRule(couple=averaged, note="inexact along its axis"),
     "Hardmax": OpRule(couple=averaged, note="inexact along its axis"),
     "LpNormalization": OpRule(couple=averaged, note="inexact along its axis"),
-    "LRN": OpRule(couple=local_response, status="fenced", note="along the channels"),
+    "LRN": OpRule(couple=local_response, note="fenced along the channels"),
 }

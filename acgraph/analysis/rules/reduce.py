@@ -2,28 +2,28 @@
 
 from acgraph.analysis.labels import Axis
 from acgraph.analysis.rules.base import Cut, OpRule
-from acgraph.analysis.walk import Site
+from acgraph.analysis.site import Site
 
-#: Reductions that ignore zeros: dropping one changes nothing.
-_IGNORES_ZERO = frozenset(["ReduceSum", "ReduceL1", "ReduceL2", "ReduceSumSquare"])
+#: Reductions that ignore zeros, so that dropping one changes nothing; a mean of zeros and others
+#: is the mean of the others, scaled.
+_IGNORES_ZERO = frozenset(["ReduceSum", "ReduceL1", "ReduceL2", "ReduceSumSquare", "ReduceMean"])
 
 
-def _reduced_axes(site: Site) -> list[int] | None:
-    rank = len(site.shape(0))
-    axes = site.attrs.get("axes")
-    if axes is None and site.has(1):
+def _reduced_axes(site: Site | Cut, rank: int) -> list[int] | None:
+    axes = site.node.attrs.get("axes")
+    if axes is None and len(site.node.inputs) > 1 and site.node.inputs[1].name:
         value = site.value(1)
         if value is None:
             return None
         axes = value.reshape(-1).tolist()
     if not axes:
-        return [] if site.attrs.get("noop_with_empty_axes", 0) else list(range(rank))
+        return [] if site.node.attrs.get("noop_with_empty_axes", 0) else list(range(rank))
     return sorted(int(a) % rank for a in axes)
 
 
 def reduce(site: Site) -> None:
     """Pass the axes that stay; a reduction over a cut axis is exact where it ignores zeros."""
-    reduced = _reduced_axes(site)
+    reduced = _reduced_axes(site, len(site.shape(0)))
     if reduced is None:
         site.fence_all("the reduced axes are not constant")
         return
@@ -36,11 +36,22 @@ def reduce(site: Site) -> None:
             zero.append(flag and site.node.op not in ("ReduceLogSum", "ReduceLogSumExp"))
             continue
         if labels is not None and not (flag and site.node.op in _IGNORES_ZERO):
-            site.labels.mark_inexact(labels, site.why("reduces over the axis", axis))
+            site.mark_inexact(labels, "reduces over the axis", axis)
         if site.attrs.get("keepdims", 1):
             axes.append(None)
             zero.append(False)
     site.emit(axes, zero)
+
+
+def rescale_mean(cut: Cut) -> None:
+    """Divide the sum by the number of positions of the dense model, removed zeros included."""
+    factor = 1.0
+    for axis in _reduced_axes(cut, len(cut.shape_in(0))) or []:
+        keep = cut.keep_in(0, axis)
+        if keep is not None:
+            factor *= float(keep.mean())
+    if factor != 1.0:
+        cut.scale_output(0, factor)
 
 
 def arg_reduce(site: Site) -> None:
@@ -56,9 +67,7 @@ def arg_reduce(site: Site) -> None:
 def global_pool(site: Site) -> None:
     """Pass batch and channels; the spatial axes are reduced."""
     for axis in range(2, len(site.shape(0))):
-        labels = site.axis(0, axis)
-        if labels is not None:
-            site.labels.mark_inexact(labels, site.why("reduces over the axis", axis))
+        site.mark_inexact(site.axis(0, axis), "reduces over the axis", axis)
     spatial = len(site.shape(0)) - 2
     site.emit(
         site.axes(0)[:2] + [None] * spatial, [site.zero(0, 0), site.zero(0, 1)] + [False] * spatial
@@ -126,6 +135,9 @@ _REDUCTIONS = (
 RULES: dict[str, OpRule] = {
     **{op: OpRule(couple=reduce, note="over a cut axis inexact unless zeros do not count")
        for op in _REDUCTIONS},
+    "ReduceMean": OpRule(
+        couple=reduce, resize=rescale_mean, note="over a cut axis of zeros by a scaled mean"
+    ),
     "ArgMax": OpRule(couple=arg_reduce, note="fenced along its axis"),
     "ArgMin": OpRule(couple=arg_reduce, note="fenced along its axis"),
     "AveragePool": OpRule(couple=pool),
