@@ -62,13 +62,13 @@ def apply_mode(module: nn.Module, mode: Mode) -> None:
 
 
 def run_module(module: nn.Module, x: Tensor, mode: Mode) -> Outputs:
-    """Run a module in a mode; gradients and ``train()`` are the caller's."""
+    """Run a module in a mode; outputs are float32. Gradients and ``train()`` are the caller's."""
     if mode.channels_last and x.ndim == 4:
         x = x.contiguous(memory_format=torch.channels_last)
     is_bf16 = mode.precision == "bf16"
     with torch.autocast(x.device.type, dtype=torch.bfloat16, enabled=is_bf16):
         outputs: Outputs = module(x)
-    return outputs
+    return tuple(o.float() if o.dtype == torch.bfloat16 else o for o in outputs)
 
 
 def choose_mode(
@@ -168,7 +168,7 @@ def _time_step(module: nn.Module, x: Tensor, mode: Mode) -> tuple[float, float]:
         loss = _probe_loss(run_module(module, x, mode))
     if loss.requires_grad:
         loss.backward()  # type: ignore[no-untyped-call]
-    value = float(loss)
+    value = float(loss.detach())
     _synchronize(x)
     return value, time.perf_counter() - start
 

@@ -32,7 +32,9 @@ def flush_denormals() -> bool:
 
 @contextmanager
 def settings(threads: int | None, device: torch.device) -> Iterator[None]:
-    """Run with so many threads and reproducible kernels, with a generator of its own."""
+    """Run with so many threads, reproducible kernels and a generator of its own, denormals off."""
+    # Again on every entry: a session of ONNX Runtime, when it is made, resets its thread.
+    torch.set_flush_denormal(True)
     before = torch.get_num_threads()
     was_deterministic = torch.backends.cudnn.deterministic
     if threads is not None:

@@ -159,24 +159,29 @@ class TorchTrainer:
         self._fits += 1
         return result
 
-    def evaluate(self, data: Dataset, limit: int | None = None) -> float:
-        """Return the share of images whose label the model finds, in float32.
+    def evaluate(self, data: Dataset, limit: int | None = None, *, fast: bool = False) -> float:
+        """Return the share of images whose label the model finds.
 
         Without labels: the agreement with the teacher. With a metric of the user's: that.
 
         Args:
             data: What to evaluate on.
             limit: At most so many images, evenly spaced.
+            fast: Run in the mode of training, where bfloat16 may flip a few close decisions;
+                otherwise in float32.
 
         Raises:
             BackendError: neither labels, teacher nor metric.
         """
         was_training = self.module.training
-        self.module.eval()
         try:
             with settings(self.config.threads, self.device):
+                if fast and self._train is not None:
+                    self._prepare(self._train)
+                self.module.eval()
+                mode = self.mode if fast else self._evaluation_mode()
                 return evaluate(
-                    lambda x: run_module(self.module, x, self._evaluation_mode()),
+                    lambda x: run_module(self.module, x, mode),
                     data,
                     device=self.device,
                     batch_size=self.config.batch_size,

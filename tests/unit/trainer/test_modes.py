@@ -1,0 +1,176 @@
+import json
+import logging
+
+import pytest
+import torch
+from torch import nn
+
+from acgraph.backends.torch import modes
+from acgraph.backends.torch.modes import Mode, apply_mode, choose_mode, run_module
+
+FP32 = Mode()
+BF16 = Mode(precision="bf16")
+BF16_LAST = Mode(precision="bf16", channels_last=True)
+
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3)
+        self.norm = nn.BatchNorm2d(4)
+        self.dtypes = set()
+
+    def forward(self, x):
+        y = self.conv(x)
+        self.dtypes.add(y.dtype)
+        return (self.norm(y).mean((2, 3)),)
+
+
+@pytest.fixture
+def net():
+    torch.manual_seed(0)
+    return Net()
+
+
+@pytest.fixture
+def x():
+    return torch.randn(8, 3, 6, 6, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.fixture
+def timings(monkeypatch):
+    """Let each mode take a stated time and give a stated loss; count the steps."""
+    table = {}
+    calls = []
+
+    def timed(module, batch, mode):
+        calls.append((mode, len(batch)))
+        loss, seconds = table[mode]
+        if isinstance(loss, Exception):
+            raise loss
+        return loss, seconds
+
+    monkeypatch.setattr(modes, "_time_step", timed)
+    for mode in (FP32, Mode(channels_last=True), BF16, BF16_LAST):
+        table[mode] = (1.0, 0.5)
+    table["calls"] = calls
+    return table
+
+
+def test_the_fastest_is_taken(net, x, timings):
+    timings[BF16_LAST] = (1.01, 0.1)
+    assert choose_mode(net, x) == BF16_LAST
+
+
+def test_an_inaccurate_mode_is_not(net, x, timings):
+    timings[BF16_LAST] = (1.03, 0.1)
+    timings[BF16] = (0.99, 0.2)
+    assert choose_mode(net, x) == BF16
+
+
+def test_nan_is_not_accurate(net, x, timings):
+    timings[BF16] = (float("nan"), 0.1)
+    assert choose_mode(net, x) == FP32
+
+
+def test_a_hair_faster_is_not_enough(net, x, timings):
+    timings[BF16] = (1.0, 0.49)
+    assert choose_mode(net, x) == FP32
+
+
+def test_an_unsupported_mode_is_logged(net, x, timings, caplog):
+    timings[BF16] = (RuntimeError("not implemented for BFloat16\nmore"), 0.1)
+    with caplog.at_level(logging.INFO):
+        assert choose_mode(net, x) == FP32
+    assert "bf16, contiguous: not supported (not implemented for BFloat16)" in caplog.text
+
+
+def test_a_network_that_cannot_run_at_all(net, x, timings):
+    timings[FP32] = (RuntimeError("bad shape"), 0.1)
+    with pytest.raises(RuntimeError, match="bad shape"):
+        choose_mode(net, x)
+
+
+def test_a_slow_network_is_timed_on_less(net, timings):
+    timings[FP32] = (1.0, 4.0)
+    choose_mode(net, torch.zeros(32, 3, 6, 6))
+    assert timings["calls"][0] == (FP32, 32)
+    assert {count for mode, count in timings["calls"] if mode == BF16} == {8}
+
+
+@pytest.mark.parametrize(
+    ("options", "allowed"),
+    [
+        ({"precision": "fp32"}, {FP32, Mode(channels_last=True)}),
+        ({"precision": "bf16"}, {BF16, BF16_LAST}),
+        ({"channels_last": True}, {Mode(channels_last=True), BF16_LAST}),
+        ({"channels_last": False}, {FP32, BF16}),
+    ],
+)
+def test_stated_modes_are_kept(net, x, timings, options, allowed):
+    for mode in allowed:
+        timings[mode] = (1.0, 0.9)  # slower than the others, which are not allowed
+    assert choose_mode(net, x, **options) in allowed
+
+
+def test_all_stated_needs_no_timing(net, x, timings):
+    assert choose_mode(net, x, precision="bf16", channels_last=True) == BF16_LAST
+    assert not timings["calls"]
+
+
+def test_channels_last_is_for_images(net, timings):
+    choose_mode(net, torch.zeros(4, 3))
+    assert {mode for mode, _ in timings["calls"]} == {FP32, BF16}
+
+
+def test_the_choice_is_remembered_by_network(net, x, timings, tmp_path):
+    timings[BF16] = (1.0, 0.1)
+    choose_mode(net, x)
+    timings["calls"].clear()
+    assert choose_mode(Net(), x) == BF16
+    assert not timings["calls"]
+    (file,) = (tmp_path / "cache" / "modes").iterdir()
+    assert json.loads(file.read_text()) == {"precision": "bf16", "channels_last": False}
+    choose_mode(net, x[:4])
+    assert timings["calls"]
+
+
+def test_a_damaged_memory_is_made_anew(net, x, timings, tmp_path, caplog):
+    choose_mode(net, x)
+    (file,) = (tmp_path / "cache" / "modes").iterdir()
+    file.write_text("{")
+    timings["calls"].clear()
+    assert choose_mode(net, x) == FP32
+    assert timings["calls"]
+    assert "unreadable" in caplog.text
+
+
+def test_a_folder_that_cannot_be_written(net, x, timings, tmp_path, monkeypatch, caplog):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("ACGRAPH_CACHE", str(tmp_path / "file"))
+    assert choose_mode(net, x) == FP32
+    assert "cannot be written" in caplog.text
+
+
+def test_timing_leaves_the_network_as_it_was(net, x):
+    before = {k: v.clone() for k, v in net.state_dict().items()}
+    net.eval()
+    torch.manual_seed(3)
+    expected = torch.rand(1)
+    torch.manual_seed(3)
+    choose_mode(net, x)
+    assert torch.equal(torch.rand(1), expected)
+    assert not net.training
+    assert all(torch.equal(v, before[k]) for k, v in net.state_dict().items())
+    assert all(p.grad is None and p.is_contiguous() for p in net.parameters())
+    assert net.dtypes == {torch.float32, torch.bfloat16}
+
+
+def test_modes_do_what_they_say(net, x):
+    apply_mode(net, BF16_LAST)
+    assert net.conv.weight.is_contiguous(memory_format=torch.channels_last)
+    assert net.conv.weight.dtype == torch.float32
+    run_module(net, x, BF16_LAST)
+    assert net.dtypes == {torch.bfloat16}
+    apply_mode(net, FP32)
+    assert net.conv.weight.is_contiguous()

@@ -1,0 +1,100 @@
+import numpy as np
+import pytest
+
+from acgraph.backends.torch.checkpoint import load_checkpoint, save_checkpoint
+from acgraph.backends.torch.trainer import TorchTrainer
+from acgraph.errors import BackendError
+
+EVERYTHING = {
+    "augment": True,
+    "crop": 1,
+    "erase": 0.5,
+    "mixup": 0.3,
+    "ema": 0.9,
+    "momentum": 0.9,
+    "weight_decay": 0.01,
+    "schedule": "onecycle",
+    "distill_weight": 0.5,
+    "learning_rate": 0.05,
+}
+MASKS = {"conv2.w": np.arange(6).reshape(1, 6, 1, 1) % 2 == 0}
+
+
+def new(make, **options):
+    return TorchTrainer(
+        make.conv(dropout=True),
+        make.patterns(),
+        teacher=make.conv(seed=1),
+        config=make.plain(**{**EVERYTHING, **options}),
+    )
+
+
+def fit_two(trainer, **first):
+    trainer.fit(epochs=3, masks=MASKS, **first)
+    trainer.fit(epochs=1.5, learning_rate=0.01)
+    return trainer.weights()
+
+
+class _InterruptedError(Exception):
+    pass
+
+
+@pytest.mark.parametrize("options", [{}, {"optimizer": "adamw"}, {"precision": "bf16"}], ids=str)
+@pytest.mark.parametrize("stop_after", [1, 2, 3])
+def test_a_resumed_run_is_bit_exact(make, tmp_path, options, stop_after):
+    whole = fit_two(new(make, **options))
+    file = tmp_path / "state.pt"
+    stopped = new(make, **options)
+
+    def save_and_stop(stats):
+        if stats.epoch == stop_after:
+            save_checkpoint(file, stopped.state_dict())
+            raise _InterruptedError
+
+    with pytest.raises(_InterruptedError):
+        fit_two(stopped, on_epoch=save_and_stop)
+    resumed = new(make, **options)
+    resumed.load_state_dict(load_checkpoint(file))
+    stats = []
+    weights = fit_two(resumed, on_epoch=stats.append)
+    assert [s.epoch for s in stats] == list(range(stop_after + 1, 4))
+    assert weights.keys() == whole.keys()
+    for name, value in whole.items():
+        np.testing.assert_array_equal(weights[name], value, err_msg=name)
+
+
+def test_resuming_between_fits(make, tmp_path):
+    whole = new(make)
+    whole.fit(epochs=1)
+    save_checkpoint(tmp_path / "state.pt", whole.state_dict())
+    resumed = new(make)
+    resumed.load_state_dict(load_checkpoint(tmp_path / "state.pt"))
+    for trainer in (whole, resumed):
+        trainer.fit(epochs=1)
+    for name, value in whole.weights().items():
+        np.testing.assert_array_equal(resumed.weights()[name], value)
+
+
+def test_a_state_is_a_copy(make):
+    trainer = new(make)
+    states = []
+    trainer.fit(epochs=2, on_epoch=lambda _: states.append(trainer.state_dict()))
+    first, second = (state["fit"]["average"]["values"]["w_conv1_w"] for state in states)
+    assert (first != second).any()
+    assert (states[0]["module"]["w_conv1_w"] != states[1]["module"]["w_conv1_w"]).any()
+
+
+def test_states_that_do_not_belong(make):
+    trainer = new(make)
+    state = {}
+    trainer.fit(epochs=2, on_epoch=lambda s: s.epoch == 1 and state.update(trainer.state_dict()))
+    with pytest.raises(BackendError, match="seed 0, not 1"):
+        new(make, seed=1).load_state_dict(state)
+    other = TorchTrainer(make.linear(), make.blobs(), config=make.plain())
+    with pytest.raises(BackendError, match="of another model"):
+        other.load_state_dict(state)
+    resumed = new(make)
+    resumed.load_state_dict(state)
+    with pytest.raises(BackendError, match="inside another fit"):
+        resumed.fit(epochs=3)
+    assert resumed.fit(epochs=2).steps == 8
