@@ -16,17 +16,21 @@ After (form gather)::
 import logging
 from collections.abc import Collection
 from dataclasses import dataclass
+from typing import ClassVar, get_args
 
 import onnx_graphsurgeon as gs
 
 from acgraph.analysis.layers import Layer
 from acgraph.analysis.layers import layers as find_layers
+from acgraph.diagnostics import Diagnostic, Location
 from acgraph.errors import PreconditionError
 from acgraph.ir import Facts, Model, infer_facts
 from acgraph.lowering.base import DENSE, Chooser
 from acgraph.lowering.candidates import candidates
+from acgraph.lowering.cost_model import CostModelChooser, Metric
 from acgraph.lowering.find import read_layer
 from acgraph.lowering.rewrite import ConstantPool, replace_node
+from acgraph.passmanager.base import Pass, PassContext, PassResult
 
 log = logging.getLogger(__name__)
 
@@ -134,3 +138,40 @@ def _lower(
         params_before=ways[0].params,
         params_after=chosen.params,
     )
+
+
+@dataclass(frozen=True)
+class LowerColumns(Pass):
+    """Rewrite column-pruned layers so that only the kept columns are stored and computed.
+
+    Repeated until nothing changes: a part of a lowered layer may be lowered further.
+
+    Attributes:
+        metric: What to make small: latency, params or size; by estimate, without a clock.
+    """
+
+    name: ClassVar[str] = "lower-columns"
+
+    metric: Metric = "latency"
+
+    def requires(self, model: Model, context: PassContext) -> None:
+        """Refuse a metric that does not exist."""
+        if self.metric not in get_args(Metric):
+            raise PreconditionError(
+                f"no metric '{self.metric}'", hint=f"one of {', '.join(get_args(Metric))}"
+            )
+
+    def run(self, model: Model, context: PassContext) -> PassResult:
+        """Lower all that pays."""
+        chooser = CostModelChooser(metric=self.metric)
+        first = result = lower_columns(model, choose=chooser)
+        total = 0
+        while changed := sum(layer.form != DENSE for layer in result):
+            total += changed
+            result = lower_columns(model, choose=chooser)
+        remarks = tuple(
+            Diagnostic(message=layer.remark, location=Location(model=model.source, node=layer.name))
+            for layer in first
+            if layer.remark
+        )
+        return PassResult(modified=total > 0, statistics={"lowered": total}, remarks=remarks)

@@ -87,7 +87,7 @@ class CostModel:
                 return self.byte_us * written * item
 
     def _conv_us(self, step: Step, item: int) -> float:
-        filters, *rest = _weight(step).shape
+        filters, *rest = (int(size) for size in _weight(step).shape)
         columns, places = elements(rest), elements(step.shape[2:])
         padded = -(-places // PRODUCT_WIDTH) * PRODUCT_WIDTH
         cost = self.conv_us + self.mac_us * step.shape[0] * filters * columns * padded

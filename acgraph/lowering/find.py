@@ -8,6 +8,7 @@ import onnx_graphsurgeon as gs
 
 from acgraph.analysis.layers import Layer
 from acgraph.ir import Array, Facts, Model, constant_node_value
+from acgraph.ir.uses import captured_names
 from acgraph.lowering.layer import ConvLayer, LinearLayer, Lowerable
 
 
@@ -34,7 +35,7 @@ def read_layer(model: Model, facts: Facts, node: gs.Node, layer: Layer) -> Lower
         "bias": bias,
         "bias_name": "" if bias_tensor is None else bias_tensor.name,
         "input_shape": input_shape,
-        "is_tied": len(_root(node.inputs[layer.weight_input]).outputs) > 1,
+        "is_tied": _is_read_elsewhere(model, node.inputs[layer.weight_input]),
         "opset": int(model.graph.opset),
     }
     if node.op == "Conv":
@@ -117,13 +118,15 @@ def has_static_sizes(model: Model) -> bool:
     )
 
 
-def _root(tensor: gs.Tensor) -> gs.Tensor:
-    """Follow Identity and Transpose back to what they read."""
-    while tensor.inputs and tensor.inputs[0].op in ("Identity", "Transpose"):
-        if len(tensor.outputs) > 1:
-            return tensor
+def _is_read_elsewhere(model: Model, tensor: gs.Tensor) -> bool:
+    """Say whether a constant, or what it is made of, has readers beside this one."""
+    while True:
+        is_output = any(tensor is output for output in model.graph.outputs)
+        if len(tensor.outputs) > 1 or is_output or tensor.name in captured_names(model.graph):
+            return True
+        if not tensor.inputs or tensor.inputs[0].op not in ("Identity", "Transpose"):
+            return False
         tensor = tensor.inputs[0].inputs[0]
-    return tensor
 
 
 def constant_value(tensor: gs.Tensor) -> Array | None:

@@ -8,6 +8,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from acgraph.ir import Model
+from acgraph.ir.uses import captured_names
 from acgraph.lowering.fragment import INPUT, Fragment, Index, Operand, Weights
 
 #: Longest integer constant whose numbers are spelled out in its name.
@@ -82,8 +83,9 @@ def replace_node(
 def _drop_unread(model: Model, tensor: gs.Tensor) -> None:
     """Remove the nodes that only made a constant which nothing reads now."""
     graph = model.graph
-    is_output = any(tensor is output for output in graph.outputs)
-    if tensor.outputs or is_output or not tensor.inputs:
+    if tensor.outputs or not tensor.inputs:
+        return
+    if any(tensor is output for output in graph.outputs) or tensor.name in captured_names(graph):
         return
     maker = tensor.inputs[0]
     if maker.op not in ("Constant", "Identity", "Transpose"):

@@ -70,7 +70,7 @@ def _model(nodes: Any, constants: Any, sizes: Any, opset: int, dtype: Any) -> Mo
 
 
 def run(model: Model, x: np.ndarray, optimise: bool = False) -> np.ndarray:
-    """Run a model in ONNX Runtime, with or without its graph optimisations."""
+    """First output in ONNX Runtime, with or without its graph optimisations."""
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1
     options.log_severity_level = 3
@@ -78,8 +78,7 @@ def run(model: Model, x: np.ndarray, optimise: bool = False) -> np.ndarray:
     options.graph_optimization_level = levels.ORT_ENABLE_ALL if optimise else levels.ORT_DISABLE_ALL
     data = proto_from_model(model).SerializeToString()
     session = ort.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-    (y,) = session.run(None, {"x": x})
-    return np.asarray(y)
+    return np.asarray(session.run(None, {"x": x})[0])
 
 
 def pruned_weight(

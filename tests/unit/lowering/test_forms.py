@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from acgraph.ir import clone_model
-from acgraph.lowering import Candidate
+from acgraph.lowering import Candidate, CostModelChooser
 from acgraph.passes.lower_columns import lower_columns
 
 
@@ -94,3 +95,111 @@ def specs(draw: st.DrawFn) -> dict[str, Any]:
 def test_every_form_equals_the_masked_layer(lab: Any, made: dict[str, Any]) -> None:
     weight = lab.pruned_weight(made.pop("shape"), made.pop("kept"), made.pop("seed"))
     check_all_forms(lab, lab.Spec(weight=weight, **made))
+
+
+def conv_spec(lab: Any, kept: np.ndarray, filters: int = 5, **options: Any) -> Any:
+    weight = lab.pruned_weight((filters, *kept.shape), kept)
+    return lab.Spec(weight=weight, **{"spatial": (8, 8), "attrs": {"pads": [1] * 4}} | options)
+
+
+def columns(channels: int, *positions: tuple[int, int]) -> np.ndarray:
+    """All channels at some positions of a 3x3 kernel."""
+    kept = np.zeros((channels, 3, 3), np.bool_)
+    for row, column in positions:
+        kept[:, row, column] = True
+    return kept
+
+
+def scattered(channels: int = 8, share: float = 0.4) -> np.ndarray:
+    return np.random.default_rng(5).random((channels, 3, 3)) < share
+
+
+def supports() -> np.ndarray:
+    """Half of the channels use the first kernel row, half of them the last column."""
+    kept = columns(8)
+    kept[::2, 0, :] = True
+    kept[1::2, :, 2] = True
+    return kept
+
+
+STRIDED = {"attrs": {"pads": [1] * 4, "strides": [2, 2]}}
+
+EXPECTED: dict[str, tuple[np.ndarray, dict[str, Any], set[str]]] = {
+    "scattered": (
+        scattered(),
+        {},
+        {"gather:each-pad", "gather:joint-pad", "gather:each-slice", "gather:joint-slice"},
+    ),
+    "strided": (scattered(), STRIDED, {"gather:each-pad", "gather:joint-slice"}),
+    "strided, odd": (scattered(), STRIDED | {"spatial": (7, 8)}, {"gather:joint-slice"}),
+    "row": (columns(4, (0, 0), (0, 1), (0, 2)), {}, {"crop"}),
+    "corners": (columns(4, (0, 0), (2, 2)), {}, {"crop", "gather:each-pad"}),
+    "channels": (
+        columns(6, *np.ndindex(3, 3)) & (np.arange(6) % 2 == 0)[:, None, None],
+        {},
+        {"channels"},
+    ),
+    "crop and channels": (
+        columns(6, (1, 1)) & (np.arange(6) > 2)[:, None, None],
+        {},
+        {"crop", "crop:channels"},
+    ),
+    "rows of few channels": (supports(), {}, {"split:supports2"}),
+    "two positions": (columns(4, (0, 0), (2, 1)), {}, {"split:axis0", "split:axis1"}),
+    "tiny": (scattered(), {"spatial": (2, 2)}, {"gather:flat"}),
+    "old opset": (scattered(), {"opset": 9}, {"gather:each-pad", "gather:each-slice"}),
+    "new opset": (scattered(), {"opset": 21} | STRIDED, {"gather:each-pad", "gather:joint-slice"}),
+}
+
+
+@pytest.mark.parametrize("case", EXPECTED)
+def test_forms_that_a_support_gets(lab: Any, case: str) -> None:
+    kept, options, expected = EXPECTED[case]
+    labels = check_all_forms(lab, conv_spec(lab, kept, **options))
+    assert {"dense", *expected} <= labels
+
+
+@pytest.mark.parametrize("strides", [[1, 1], [2, 1]])
+@pytest.mark.parametrize("size", [(5, 6), (9, 4), (16, 16)])
+def test_dynamic_sizes(lab: Any, size: tuple[int, int], strides: list[int]) -> None:
+    attrs = {"pads": [1, 0, 2, 1], "strides": strides, "dilations": [1, 2]}
+    kept = scattered()
+    kept[:, :, 0] = False
+    labels = check_all_forms(lab, conv_spec(lab, kept, dynamic=True, attrs=attrs), size)
+    assert "gather:joint-slice" in labels
+    assert ("gather:joint-pad" in labels) == (strides == [1, 1])
+    assert "gather:flat" not in labels
+
+
+def test_columns_that_only_read_padding_are_dropped(lab: Any) -> None:
+    spec = conv_spec(lab, columns(4, *np.ndindex(3, 3)), spatial=(1, 1))
+    assert "crop" in check_all_forms(lab, spec)
+    model = lab.conv_model(spec)
+    (result,) = lower_columns(model, choose=CostModelChooser())
+    assert (result.form, result.columns_before, result.columns_after) == ("crop", 36, 4)
+
+
+def test_grouped_layers_are_cropped_or_dense(lab: Any) -> None:
+    kept = columns(2, (0, 1), (1, 1), (2, 1))
+    attrs = {"pads": [1] * 4, "group": 3}
+    spec = conv_spec(lab, kept, filters=6, attrs=attrs)
+    assert check_all_forms(lab, spec) == {"dense", "crop"}
+    depthwise = conv_spec(lab, columns(1, (1, 1), (1, 2)), filters=6, attrs=attrs | {"group": 6})
+    assert check_all_forms(lab, depthwise) == {"dense", "crop"}
+
+
+def test_dense_layers_have_no_other_form(lab: Any) -> None:
+    spec = conv_spec(lab, columns(4, *np.ndindex(3, 3)))
+    pick = Pick(0)
+    model = lab.conv_model(spec)
+    (result,) = lower_columns(model, choose=pick)
+    assert pick.labels == []  # nothing to choose
+    assert result.form == "dense"
+
+
+def test_same_padding_of_unknown_size_stays_dense(lab: Any) -> None:
+    attrs = {"auto_pad": "SAME_UPPER", "strides": [2, 2]}
+    model = lab.conv_model(conv_spec(lab, scattered(), dynamic=True, attrs=attrs))
+    (result,) = lower_columns(model, choose=CostModelChooser(metric="params"))
+    assert result.form == "dense"
+    assert "SAME_UPPER" in result.remark
