@@ -18,6 +18,7 @@ from acgraph.backends.torch.program import (
     numpy_of_tensor,
     run_steps,
 )
+from acgraph.backends.torch.recognise import recognise_activations
 from acgraph.backends.torch.weights import Role
 from acgraph.diagnostics import Diagnostic, Location
 from acgraph.errors import BackendError, DataError
@@ -54,6 +55,7 @@ class GraphModule(torch.nn.Module):
         super().__init__()
         own = clone_model(model)
         untie_constants(own)
+        recognise_activations(own)
         self._program = Program(own)
         self._keys: dict[str, str] = {}
         self.momentum: float | None = None

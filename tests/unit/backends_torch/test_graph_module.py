@@ -336,7 +336,7 @@ class TestRoles:
         assert {n for n, r in found.items() if r is Role.WEIGHT} == {"s", "b"}
 
 
-ZOO = ["resnet18.legacy", "shufflenet_v2_x1_0.dynamo", "swin_t.legacy", "eca_nfnet_l0.dynamo"]
+ZOO = ["shufflenet_v2_x1_0.dynamo", "convnextv2_atto.legacy", "efficientvit_m0.legacy"]
 SHARED = Path(os.environ.get("ACGRAPH_SHARED", "../shared")).resolve()
 
 

@@ -95,9 +95,10 @@ class _Rule:
         weight = self._filter((columns.astype(np.float32) - x[:, None]) * np.float32(scale))
         if self.exclude_outside:
             weight = np.where((columns < 0) | (columns >= size), 0, weight)
-        out = np.zeros((len(x), size), np.float32)
-        np.add.at(out, (slice(None), np.clip(columns, 0, size - 1)), weight)
-        return out / out.sum(axis=1, keepdims=True)
+        # What lies outside counts as the element at the edge.
+        edges = np.clip(columns, 0, size - 1)[:, None] == np.arange(size)[None, :]
+        out = weight @ edges.astype(np.float32)
+        return np.asarray(out / out.sum(axis=1, keepdims=True), dtype=np.float32)
 
     def _filter(self, distance: _Floats) -> _Floats:
         d, a = np.abs(distance), np.float32(self.cubic)
