@@ -1,0 +1,94 @@
+"""Open the data of a run: training images, images that choose, images that are reported."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from acgraph.config import CompressConfig
+from acgraph.data import Dataset, Subset, load_dataset
+from acgraph.errors import UsageError
+from acgraph.ir import Model, infer_facts
+
+#: Share of the training data held back where no evaluation data is given.
+HELD_BACK = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class RunData:
+    """Disjoint data.
+
+    Attributes:
+        train: What the weights see.
+        select: What every choice sees: the search, purification.
+        report: What nothing sees but the report.
+    """
+
+    train: Dataset
+    select: Dataset
+    report: Dataset
+
+
+def open_data(config: CompressConfig, model: Model) -> RunData:
+    """Open the data that a configuration names.
+
+    Evaluation data is cut in two: every other example chooses, the rest is reported.
+
+    Raises:
+        UsageError: there is no training data.
+        DataError: it does not fit the model.
+    """
+    if config.data is None:
+        raise UsageError(
+            "compress trains, and no data is given",
+            hint="give --data; acgraph prune needs none",
+        )
+    train = _load(config, model, config.data)
+    if config.eval_data is not None:
+        held = _load(config, model, config.eval_data)
+    else:
+        order = np.random.default_rng(config.seed).permutation(len(train))
+        count = max(2, int(HELD_BACK * len(train)))
+        held = Subset(train, np.sort(order[:count]))
+        train = Subset(train, np.sort(order[count:]))
+    if len(held) < 2 or len(train) < 1:
+        raise UsageError("too little data", hint="give at least 2 examples to evaluate on")
+    return RunData(
+        train=train,
+        select=Subset(held, np.arange(0, len(held), 2)),
+        report=Subset(held, np.arange(1, len(held), 2)),
+    )
+
+
+def _load(config: CompressConfig, model: Model, spec: str) -> Dataset:
+    options: dict[str, Any] = {}
+    if config.image_size is not None:
+        options["size"] = config.image_size
+    return load_dataset(
+        spec,
+        inputs=input_specs(model),
+        mean=config.mean,
+        std=config.std,
+        scale=config.scale,
+        layout=config.layout,
+        classes=class_count(model),
+        **options,
+    )
+
+
+def input_specs(model: Model) -> list[tuple[str, list[int | str | None], Any]]:
+    """Describe the inputs of a model: name, shape with None for unknown sizes, dtype."""
+    return [
+        (
+            tensor.name,
+            [size if isinstance(size, int | str) else None for size in tensor.shape or ()],
+            np.dtype(tensor.dtype),
+        )
+        for tensor in model.graph.inputs
+    ]
+
+
+def class_count(model: Model) -> int | None:
+    """Return how many classes the first output tells apart, None where it is no classifier."""
+    shape = infer_facts(model).shapes.get(model.graph.outputs[0].name, ())
+    return shape[1] if len(shape) == 2 else None

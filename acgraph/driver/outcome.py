@@ -1,0 +1,147 @@
+"""Measure what came out, prove it, and say it in the report's words."""
+
+import importlib.metadata
+import platform
+from collections.abc import Sequence
+from pathlib import Path
+
+from acgraph import __version__
+from acgraph.analysis.cost import model_cost
+from acgraph.analysis.dependency import DependencyGraph
+from acgraph.analysis.layers import Layer, layers
+from acgraph.backends.ort.accuracy import accuracy, agreement
+from acgraph.backends.ort.latency import Latency, measure_latency
+from acgraph.backends.ort.law import LawResult
+from acgraph.backends.ort.session import Session, SessionSettings
+from acgraph.config import CompressConfig
+from acgraph.data import Dataset
+from acgraph.ir import Model, infer_facts
+from acgraph.passes.lower_columns import LoweredLayer
+from acgraph.report import (
+    Fence,
+    LatencyMs,
+    LayerChange,
+    ModelInfo,
+    Report,
+    Round,
+    SearchPoint,
+    Side,
+    Target,
+    Verification,
+    rates_between,
+)
+from acgraph.report.verdict import reached
+
+_PACKAGES = ("onnx", "onnxruntime", "onnx-graphsurgeon", "torch", "numpy")
+
+
+def measure_sides(
+    config: CompressConfig, before: Path, after: Path, originals: tuple[Model, Model], data: Dataset
+) -> tuple[Side, Side]:
+    """Measure two written files: costs, latency side by side, accuracy on the report split."""
+    settings = SessionSettings(threads=config.threads or 1)
+    timed: Sequence[Latency | None] = (None, None)
+    if config.timing:
+        timed = measure_latency([str(before), str(after)], settings)
+    sides = []
+    reference = Session(str(before), settings)
+    for path, model, latency in zip((before, after), originals, timed, strict=True):
+        cost = model_cost(model)
+        session = Session(str(path), settings)
+        score = (
+            accuracy(session, data)
+            if data.labels is not None
+            else agreement(session, reference, data)
+        )
+        sides.append(
+            Side(
+                params=cost.params,
+                macs=cost.macs,
+                bytes=path.stat().st_size,
+                latency_ms=None
+                if latency is None
+                else LatencyMs(p50=latency.p50_ms, p90=latency.p90_ms),
+                accuracy=score,
+            )
+        )
+    return sides[0], sides[1]
+
+
+def layer_changes(
+    before: Model, shrunk: Model, lowered: Sequence[LoweredLayer]
+) -> tuple[LayerChange, ...]:
+    """Compare every layer of the original with what became of it."""
+    forms = {layer.name: layer for layer in lowered}
+    left = {layer.name: layer for layer in layers(shrunk, infer_facts(shrunk))}
+    return tuple(_change(layer, left.get(layer.name), forms) for layer in layers(before))
+
+
+def _change(layer: Layer, left: Layer | None, forms: dict[str, LoweredLayer]) -> LayerChange:
+    form = forms.get(layer.name)
+    columns = form.columns_after if form is not None else (left.columns if left else 0)
+    return LayerChange(
+        name=layer.name,
+        op_type=layer.op_type,
+        filters=(layer.filters, left.filters if left is not None else 0),
+        columns=(layer.columns, columns),
+        lowering=form.form if form is not None else "dense",
+    )
+
+
+def make_report(
+    config: CompressConfig,
+    sides: tuple[Side, Side],
+    law: LawResult,
+    dependency: DependencyGraph,
+    *,
+    changes: tuple[LayerChange, ...],
+    rounds: Sequence[Round],
+    history: Sequence[SearchPoint],
+    nodes: tuple[int, int],
+    seconds: float,
+) -> Report:
+    """Put the report together and decide whether the targets were met."""
+    before, after = sides
+    draft = Report(
+        model=ModelInfo(path=config.model, opset=dependency.model.graph.opset, nodes=nodes),
+        target=Target(
+            metric=config.metric, rate=config.target_rate.value, met=False, max_drop=config.max_drop
+        ),
+        before=before,
+        after=after,
+        rate=rates_between(before, after),
+        verify=Verification(
+            max_abs_error=law.max_abs_error, max_rel_error=law.max_rel_error, passed=law.passed
+        ),
+        layers=changes,
+        fences=tuple(
+            Fence(node=f.location.node or f.location.value, reason=f.message)
+            for f in dependency.all_fences()
+        ),
+        rounds=tuple(rounds),
+        search=tuple(history),
+        seed=config.seed,
+        versions=versions(),
+        host=host(),
+        seconds=seconds,
+    )
+    rate = reached(draft)
+    met = rate is not None and rate >= config.target_rate.value
+    drop_met = config.max_drop is None or (
+        before.accuracy is not None
+        and after.accuracy is not None
+        and 100 * (before.accuracy - after.accuracy) <= config.max_drop + 1e-9
+    )
+    target = draft.target.model_copy(update={"met": met, "drop_met": drop_met})
+    return draft.model_copy(update={"target": target})
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of what computed the result."""
+    found = {name: importlib.metadata.version(name) for name in _PACKAGES}
+    return {"acgraph": __version__, "python": platform.python_version(), **found}
+
+
+def host() -> dict[str, str]:
+    """Describe the machine, without naming it."""
+    return {"system": platform.system(), "machine": platform.machine()}

@@ -1,0 +1,72 @@
+"""Judge a point of the search without training: cut by magnitude, recalibrate, evaluate."""
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from acgraph.data import Dataset
+from acgraph.driver.space import Space
+from acgraph.pruning.plan import zeroed_elements
+from acgraph.search import Point
+
+Arrays = Mapping[str, npt.NDArray[Any]]
+
+
+class Evaluator(Protocol):
+    """What the proxy needs of a trainer."""
+
+    def weights(self) -> Mapping[str, npt.NDArray[Any]]:
+        """Copy all weights and running statistics."""
+        ...
+
+    def load_weights(self, weights: Mapping[str, npt.NDArray[Any]]) -> None:
+        """Set the named weights."""
+        ...
+
+    def recalibrate(self, batches: int) -> None:
+        """Estimate BatchNormalization's statistics anew."""
+        ...
+
+    def evaluate(self, data: Dataset, limit: int | None = None) -> float:
+        """Return the metric on data."""
+        ...
+
+
+class Proxy:
+    """Scores points: the metric of the masked network, its BatchNormalization recalibrated."""
+
+    def __init__(
+        self, trainer: Evaluator, space: Space, data: Dataset, *, limit: int, batches: int
+    ) -> None:
+        """Prepare.
+
+        Args:
+            trainer: Holds the network; its weights are back in place after every call.
+            space: What the points mean.
+            data: The selection split.
+            limit: Images to evaluate on.
+            batches: Training batches to recalibrate on; without it the score is close to chance.
+        """
+        self._trainer = trainer
+        self._space = space
+        self._data = data
+        self._limit = limit
+        self._batches = batches
+        self._weights = dict(trainer.weights())
+
+    def __call__(self, point: Point) -> float:
+        """Score a point."""
+        plan = self._space.plan(point, self._weights)
+        families = {f.name: f for f in self._space.families}
+        zeroed = zeroed_elements(families, plan, self._space.dependency.facts.shapes)
+        self._trainer.load_weights(
+            {name: np.where(mask, 0, self._weights[name]).astype(self._weights[name].dtype)
+             for name, mask in zeroed.items() if name in self._weights}
+        )  # fmt: skip
+        try:
+            self._trainer.recalibrate(self._batches)
+            return self._trainer.evaluate(self._data, self._limit)
+        finally:
+            self._trainer.load_weights(self._weights)

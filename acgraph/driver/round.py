@@ -1,0 +1,222 @@
+"""One round: search rates, ADMM, hard mask, masked retraining, physical shrink."""
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+from acgraph.admm.config import AdmmConfig
+from acgraph.admm.residuals import Residual
+from acgraph.admm.solver import layer_scales, run_admm
+from acgraph.analysis.dependency import analyse
+from acgraph.backends.torch.trainer import TorchTrainer
+from acgraph.backends.training import Masks, ProgressSink, Proximal
+from acgraph.config import CompressConfig
+from acgraph.driver.inputs import RunData
+from acgraph.driver.proxy import Proxy
+from acgraph.driver.space import CostMetric, Space
+from acgraph.driver.stages import Stages
+from acgraph.ir import Array, Model
+from acgraph.pruning.plan import Bools, Plan, zeroed_elements
+from acgraph.pruning.shrink import Shrunk, shrink
+from acgraph.search import Evaluation, Point, Problem, project_to_budget, search
+
+log = logging.getLogger(__name__)
+
+#: Peak learning rates of ADMM and of retraining, relative to that of the final fine-tuning.
+ADMM_RATE = 0.2
+RETRAIN_RATE = 0.5
+#: Images and training batches that one evaluation of the search uses.
+PROXY_IMAGES = 1000
+PROXY_BATCHES = 4
+#: Evaluations of a search, where the user states none.
+EVALUATIONS = 32
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoundResult:
+    """What a round did.
+
+    Attributes:
+        shrunk: The shrunk graph with the retrained weights, its removed columns zero.
+        accuracy: On the selection split.
+        epochs: Passes over the training data.
+        seconds: In all.
+        evaluations: How many points the search evaluated.
+        history: Those evaluations.
+        residuals: Of ADMM.
+    """
+
+    shrunk: Shrunk
+    accuracy: float
+    epochs: float
+    seconds: float
+    evaluations: int
+    history: tuple[Evaluation, ...]
+    residuals: tuple[Residual, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoundTask:
+    """What a round is given.
+
+    Attributes:
+        model: The graph as the last round left it.
+        teacher: The original model.
+        budget: The most params or MACs after the round.
+        actual_cost: Cost of a shrunk model as it would be written, for the last round: the plan is
+            tightened until this is within the budget. None in rounds that need not be exact.
+    """
+
+    model: Model
+    teacher: Model
+    data: RunData
+    config: CompressConfig
+    stages: Stages
+    number: int
+    budget: float
+    actual_cost: Callable[[Model], float] | None
+    progress: ProgressSink | None
+
+
+def run_round(task: RoundTask) -> RoundResult:
+    """Run one round."""
+    start = time.perf_counter()
+    config = task.config
+    space = Space(
+        dependency=analyse(task.model),
+        weights=task.model.constants(),
+        align=config.align,
+    )
+    trainer = TorchTrainer(
+        task.model,
+        task.data.train,
+        teacher=task.teacher,
+        config=replace(config.train, seed=config.train.seed + task.number),
+        progress=task.progress,
+    )
+    proxy = Proxy(trainer, space, task.data.select, limit=PROXY_IMAGES, batches=PROXY_BATCHES)
+    metric: CostMetric = "params" if config.metric in ("params", "size") else "macs"
+    problem = Problem(
+        knobs=space.knobs,
+        cost=lambda point: space.cost(point, metric),
+        budget=task.budget,
+        evaluate=proxy,
+    )
+    found = search(
+        problem,
+        config.search.method,
+        evaluations=config.search.evaluations or EVALUATIONS,
+        seed=config.seed + task.number,
+        importances=space.importances(),
+        config=config.search.anneal,
+        time_budget_s=_search_seconds(task),
+    )
+    log.info("round %d: proxy %.4f, %d evaluations", task.number, found.score, found.evaluations)
+    dead = _dead_columns(space)
+    admm_epochs, residuals = _admm(task, space, trainer, found.point, dead)
+    plan = _final_plan(task, space, problem, found.point, trainer.weights())
+    masks = training_masks(space, plan, trainer.weights())
+    spend = task.stages.retrain
+    result = trainer.fit(
+        epochs=spend.epochs,
+        time_budget_s=spend.seconds,
+        learning_rate=RETRAIN_RATE * config.train.learning_rate,
+        masks=masks,
+        description=f"round {task.number}: retrain",
+    )
+    shrunk = shrink(analyse(trainer.model()), plan)
+    accuracy = trainer.evaluate(task.data.select)
+    return RoundResult(
+        shrunk=shrunk,
+        accuracy=accuracy,
+        epochs=admm_epochs + result.epochs,
+        seconds=time.perf_counter() - start,
+        evaluations=found.evaluations,
+        history=found.history,
+        residuals=tuple(residuals),
+    )
+
+
+def _search_seconds(task: RoundTask) -> float | None:
+    total = task.config.time_budget
+    return None if total is None else 0.15 * total / len(task.stages.rates)
+
+
+def _dead_columns(space: Space) -> dict[str, Bools]:
+    """Masks that keep columns removed by earlier rounds at zero."""
+    return {name: alive[None] for name, alive in space.alive.items() if not alive.all()}
+
+
+def training_masks(space: Space, plan: Plan, weights: Mapping[str, Array]) -> Masks:
+    """Return the keep-flags of every trained weight that a plan, or an earlier round, cuts."""
+    families = {f.name: f for f in space.dependency.families}
+    zeroed = zeroed_elements(families, plan, space.dependency.facts.shapes)
+    masks = {name: ~mask for name, mask in zeroed.items() if name in weights}
+    for name, alive in _dead_columns(space).items():
+        masks[name] = masks[name] & alive if name in masks else alive
+    return masks
+
+
+def _admm(
+    task: RoundTask, space: Space, trainer: TorchTrainer, point: Point, dead: Masks
+) -> tuple[float, list[Residual]]:
+    """Train towards the constraint of a point; return epochs spent and residuals."""
+    names = space.constrained(point)
+    spend = task.stages.admm
+    if not names or spend.epochs == 0:
+        return 0.0, []
+    config: AdmmConfig = task.config.admm
+    each = spend.part(config.updates)
+    constraint = space.constraint(point)
+    weights = trainer.weights()
+    start = {name: weights[name] for name in names}
+    scales = layer_scales(start)
+    spent = [0.0]
+
+    def minimise(targets: Mapping[str, Array], rho: Mapping[str, float]) -> dict[str, Array]:
+        fitted = trainer.fit(
+            epochs=each.epochs,
+            time_budget_s=each.seconds,
+            learning_rate=ADMM_RATE * task.config.train.learning_rate,
+            schedule="constant",
+            masks=dead,
+            proximal=Proximal(targets=targets, rho=rho),
+            description=f"round {task.number}: ADMM",
+        )
+        spent[0] += fitted.epochs
+        current = trainer.weights()
+        return {name: current[name] for name in names}
+
+    def project(current: Mapping[str, Array]) -> dict[str, Array]:
+        return constraint.project(current, scales).weights
+
+    result = run_admm(start, project, minimise, config, scales=scales)
+    return spent[0], result.residuals
+
+
+def _final_plan(
+    task: RoundTask,
+    space: Space,
+    problem: Problem,
+    point: Point,
+    weights: Mapping[str, Array],
+) -> Plan:
+    """Make the hard mask; tighten it until the model as written is within the budget."""
+    budget = task.budget
+    for _ in range(6):
+        plan = space.masked_plan(point, weights)
+        if task.actual_cost is None:
+            return plan
+        shrunk = shrink(space.dependency, plan)
+        actual = task.actual_cost(shrunk.model)
+        if actual <= task.budget:
+            return plan
+        budget *= min(0.995, task.budget / actual)
+        tighter = replace(problem, budget=budget)
+        point = project_to_budget([float(kept) for kept in point], tighter)
+        log.info("round %d: %.0f is over the budget; tightened", task.number, actual)
+    return space.masked_plan(point, weights)
+
+
+__all__ = ["RoundResult", "RoundTask", "run_round", "training_masks"]

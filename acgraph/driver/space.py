@@ -1,0 +1,315 @@
+"""The space that a round searches: kept filters per family, kept columns per layer.
+
+A point (kept counts) becomes a plan for the hard mask, a constraint for ADMM, and a cost for the
+budget. Costs are those of the model as it will be written: BatchNormalization folded, index
+tensors of gathered columns included.
+"""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from math import prod
+from typing import Literal
+
+import numpy as np
+
+from acgraph.analysis.dependency import DependencyGraph
+from acgraph.analysis.families import Family
+from acgraph.analysis.labels import Ints
+from acgraph.analysis.layers import Layer, layers
+from acgraph.ir import Array
+from acgraph.pruning.importance import FloatArray, column_norms, set_importance
+from acgraph.pruning.plan import Bools, Plan
+from acgraph.pruning.projection import ColumnCut, Constraint, SetCut, set_mask, top_mask
+from acgraph.pruning.select import choose_families
+from acgraph.search import Knob, Point
+
+CostMetric = Literal["params", "macs"]
+
+#: A family keeps at least this share, a layer at least this share of its columns: below, rounds
+#: disconnect what later rounds could still use.
+MIN_SHARE = 0.1
+#: Layers with fewer weights than this share of all keep their columns: nothing to gain.
+SMALL_LAYER = 0.005
+#: Elements of the small vectors that Pad and Slice need for each gathered kernel position.
+INDEX_PER_POSITION = 4
+
+
+@dataclass(frozen=True, slots=True)
+class _Block:
+    """Positions of one axis that the same families share: ``count * prod(kept / size)`` stay."""
+
+    count: int
+    families: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Term:
+    """One constant in the cost: the product of its axes; for a layer, of filters and columns."""
+
+    tensor: str
+    axes: tuple[tuple[_Block, ...], ...]
+    layer: Layer | None
+    output_positions: int
+
+
+@dataclass(frozen=True)
+class Space:
+    """What can be chosen in one graph.
+
+    Attributes:
+        dependency: Of the graph as it is now.
+        weights: Its constants; columns that are zero in them are gone already.
+        columns: Whether columns are searched, too.
+        align: Keep a multiple of so many filters.
+        allow_inexact: Families that training may cut though the cut is not exact.
+    """
+
+    dependency: DependencyGraph
+    weights: Mapping[str, Array]
+    columns: bool = True
+    align: int = 1
+    allow_inexact: bool = True
+
+    @cached_property
+    def families(self) -> list[Family]:
+        """The families with a knob."""
+        free = self.dependency.prunable(allow_inexact=self.allow_inexact)
+        return [f for f in choose_families(free) if any(m.role == "filter" for m in f.members)]
+
+    @cached_property
+    def layers(self) -> list[Layer]:
+        """Every layer of the graph."""
+        return layers(self.dependency.model, self.dependency.facts)
+
+    @cached_property
+    def column_layers(self) -> list[Layer]:
+        """The layers with a knob for their columns: convolutions whose kernel is not a point."""
+        if not self.columns:
+            return []
+        total = sum(layer.size for layer in self.layers)
+        return [
+            layer
+            for layer in self.layers
+            if layer.op_type == "Conv"
+            and layer.group == 1
+            and prod(layer.kernel) > 1
+            and not layer.through
+            and layer.size >= SMALL_LAYER * total
+            and self.weights[layer.weight].any()
+        ]
+
+    @cached_property
+    def alive(self) -> dict[str, Bools]:
+        """By weight: ``bool [in_ch, *kernel]``, the columns that are not zero yet."""
+        return {
+            layer.weight: np.abs(self.weights[layer.weight]).max(axis=0) > 0
+            for layer in self.column_layers
+        }
+
+    @cached_property
+    def knobs(self) -> tuple[Knob, ...]:
+        """One knob per family, then one per layer with columns."""
+        found = []
+        for family in self.families:
+            behind = sum(self.weights[m.tensor].size for m in family.members if m.role != "other")
+            least = max(1, int(np.ceil(MIN_SHARE * family.size)))
+            step = self.align if family.size % self.align == 0 else 1
+            found.append(
+                Knob(name=f"filters {family.name}", kind="filters", size=family.size,
+                     min_keep=least, weight=float(behind), step=step)
+            )  # fmt: skip
+        return (*found, *map(self._column_knob, self.column_layers))
+
+    def _column_knob(self, layer: Layer) -> Knob:
+        size = int(self.alive[layer.weight].sum())
+        least = max(1, int(np.ceil(MIN_SHARE * size)))
+        return Knob(
+            name=f"columns {layer.name}",
+            kind="columns",
+            size=size,
+            min_keep=least,
+            weight=float(layer.size),
+        )
+
+    def importances(self) -> list[FloatArray]:
+        """Return the magnitudes of what each knob counts, comparable between knobs."""
+        found = [set_importance(family, self.weights) for family in self.families]
+        for layer in self.column_layers:
+            norms = column_norms(self.weights[layer.weight])[self.alive[layer.weight]]
+            found.append(norms / max(float(norms.mean()), 1e-12))
+        return found
+
+    def shares(self, point: Point) -> tuple[dict[str, float], dict[str, float]]:
+        """Return kept shares, by family name and by weight name."""
+        values = [kept / knob.size for kept, knob in zip(point, self.knobs, strict=True)]
+        cut = len(self.families)
+        return (
+            {f.name: v for f, v in zip(self.families, values[:cut], strict=True)},
+            {x.weight: v for x, v in zip(self.column_layers, values[cut:], strict=True)},
+        )
+
+    def cost(self, point: Point, metric: CostMetric) -> float:
+        """Return params or MACs of the model that a point leads to."""
+        of_family, of_columns = self.shares(point)
+        return sum(self._term_cost(t, of_family, of_columns, metric) for t in self._terms)
+
+    def _term_cost(
+        self,
+        term: _Term,
+        of_family: Mapping[str, float],
+        of_columns: Mapping[str, float],
+        metric: CostMetric,
+    ) -> float:
+        sizes = [_kept(blocks, of_family) for blocks in term.axes]
+        layer = term.layer
+        if layer is None:
+            return prod(sizes) if metric == "params" else 0.0
+        total = prod(sizes)
+        extra = 0.0
+        if term.tensor in self.alive:
+            size = self.alive[term.tensor].size
+            share = of_columns[term.tensor] * float(self.alive[term.tensor].sum()) / size
+            total *= share
+            if share < 1:
+                extra = prod(sizes[1:]) * share + INDEX_PER_POSITION * prod(layer.kernel)
+        return total + extra if metric == "params" else total * term.output_positions
+
+    @cached_property
+    def _terms(self) -> list[_Term]:
+        by_weight = {layer.weight: layer for layer in self.layers}
+        skipped, biases = self._folded_norms()
+        terms = []
+        for name, value in self.weights.items():
+            if name in skipped:
+                continue
+            axes = tuple(self._blocks(name, axis) for axis in range(value.ndim))
+            layer = by_weight.get(name)
+            positions = 1
+            if layer is not None and layer.output_shape is not None:
+                positions = prod(layer.output_shape) // max(layer.filters, 1)
+            terms.append(_Term(name, axes, layer, positions))
+        terms.extend(_Term(norm, (self._blocks(norm, 0),), None, 1) for norm in biases)
+        return terms
+
+    def _folded_norms(self) -> tuple[set[str], list[str]]:
+        """Find the constants that folding removes, and one vector for each bias that it adds."""
+        skipped: set[str] = set()
+        added = []
+        for node in self.dependency.model.graph.nodes:
+            if node.op != "BatchNormalization":
+                continue
+            producer = node.inputs[0].inputs[0] if node.inputs[0].inputs else None
+            if producer is None or producer.op not in ("Conv", "ConvTranspose", "Gemm"):
+                continue
+            if len(node.inputs[0].outputs) > 1:
+                continue
+            skipped.update(t.name for t in node.inputs[1:5])
+            if len(producer.inputs) < 3:
+                added.append(node.inputs[1].name)
+        return skipped, added
+
+    def _blocks(self, tensor: str, axis: int) -> tuple[_Block, ...]:
+        size = self.dependency.facts.shapes[tensor][axis]
+        names: list[list[str]] = [[] for _ in range(size)]
+        for family, sets in self._members.get((tensor, axis), ()):
+            for position in np.flatnonzero(sets >= 0).tolist():
+                names[position].append(family)
+        counts = Counter(tuple(found) for found in names)
+        return tuple(_Block(count, families) for families, count in counts.items())
+
+    @cached_property
+    def _members(self) -> dict[tuple[str, int], list[tuple[str, Ints]]]:
+        found: dict[tuple[str, int], list[tuple[str, Ints]]] = {}
+        for family in self.families:
+            for member in family.members:
+                place = (member.tensor, member.axis)
+                found.setdefault(place, []).append((family.name, member.sets))
+        return found
+
+    def plan(self, point: Point, weights: Mapping[str, Array]) -> Plan:
+        """Return what a point removes, judged by the magnitudes of these weights."""
+        sets = {}
+        for family, kept in zip(self.families, point, strict=False):
+            if kept < family.size:
+                scores = set_importance(family, weights)
+                sets[family.name] = ~top_mask(scores, kept)
+        return Plan(sets=sets, columns=self._plan_columns(point, sets, weights))
+
+    def masked_plan(self, point: Point, weights: Mapping[str, Array]) -> Plan:
+        """Return what a point removes, judged as the projection of ADMM does."""
+        sets = {}
+        for family, kept in zip(self.families, point, strict=False):
+            if kept < family.size:
+                sets[family.name] = ~set_mask(family, weights, kept)
+        return Plan(sets=sets, columns=self._plan_columns(point, sets, weights))
+
+    def _plan_columns(
+        self, point: Point, sets: Mapping[str, Bools], weights: Mapping[str, Array]
+    ) -> dict[str, Bools]:
+        columns = {}
+        _, shares = self.shares(point)
+        for layer in self.column_layers:
+            rows, channels = self._left(layer, sets)
+            alive = self.alive[layer.weight].copy()
+            alive[~channels] = False
+            count = int(alive.sum())
+            kept = max(1, round(shares[layer.weight] * count))
+            if kept >= count:
+                continue
+            norms = column_norms(weights[layer.weight][rows])
+            norms[~alive] = -1.0
+            columns[layer.weight] = alive & ~top_mask(norms, kept)
+        return columns
+
+    def _left(self, layer: Layer, sets: Mapping[str, Bools]) -> tuple[Bools, Bools]:
+        """Return which filters and which input channels of a layer stay."""
+        found = []
+        for axis in (layer.filter_axis, layer.channel_axis):
+            left = np.ones(layer.weight_shape[axis], bool)
+            for family, own in self._members.get((layer.weight, axis), ()):
+                if family in sets:
+                    left &= ~((own >= 0) & sets[family][own])
+            found.append(left)
+        return found[0], found[1]
+
+    def constraint(self, point: Point) -> Constraint:
+        """Return the set that ADMM projects onto."""
+        _, shares = self.shares(point)
+        of_family, _ = self.shares(point)
+        cuts = tuple(
+            SetCut(family=family, keep=kept)
+            for family, kept in zip(self.families, point, strict=False)
+            if kept < family.size
+        )
+        columns = []
+        for layer in self.column_layers:
+            channels = sum(
+                block.count * prod(of_family[f] for f in block.families)
+                for block in self._blocks(layer.weight, layer.channel_axis)
+            )
+            alive = int(self.alive[layer.weight].sum()) * channels / layer.weight_shape[1]
+            kept = max(1, round(shares[layer.weight] * alive))
+            if kept < self.alive[layer.weight].size:
+                columns.append(ColumnCut(tensor=layer.weight, keep=kept))
+        return Constraint(sets=cuts, columns=tuple(columns), order="filters-first")
+
+    def constrained(self, point: Point) -> list[str]:
+        """Name the weights that a point restricts: those with Z and U in ADMM."""
+        _, shares = self.shares(point)
+        names = {weight for weight, share in shares.items() if share < 1}
+        for family, kept in zip(self.families, point, strict=False):
+            if kept < family.size:
+                names.update(
+                    m.tensor
+                    for m in family.members
+                    if m.role != "other" and self.weights[m.tensor].ndim > 1
+                )
+        return sorted(names)
+
+
+def _kept(blocks: tuple[_Block, ...], shares: Mapping[str, float]) -> float:
+    return sum(
+        block.count * prod(shares.get(family, 1.0) for family in block.families) for block in blocks
+    )

@@ -1,0 +1,61 @@
+"""Where the constants of a shrunk graph lay in the dense one, over several rounds."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from acgraph.analysis.dependency import DependencyGraph
+from acgraph.analysis.labels import Ints
+from acgraph.ir import Array, Model, clone_model
+from acgraph.pruning.shrink import Shrunk, replace_constants
+
+Positions = dict[str, dict[int, Ints]]
+
+
+def compose(first: Positions, second: Shrunk) -> Positions:
+    """Follow positions through one more shrink.
+
+    Args:
+        first: By constant and axis: positions of the dense constant that stayed so far; an axis
+            that lost nothing is absent.
+        second: The next shrink.
+    """
+    composed = {name: dict(axes) for name, axes in first.items()}
+    for name, axes in second.kept.items():
+        for axis, kept in axes.items():
+            before = composed.setdefault(name, {}).get(axis)
+            composed[name][axis] = kept if before is None else before[kept]
+    return composed
+
+
+def expand(
+    dense: Model,
+    dependency: DependencyGraph,
+    trained: Mapping[str, Array],
+    positions: Positions,
+) -> Model:
+    """Put trained weights back where they lay in the dense model, and zeros where they went.
+
+    Constants that need not be zero in a masked model (variances, divisors) keep their old values
+    where they were cut.
+
+    Args:
+        dense: The original model.
+        dependency: Its dependency graph.
+        trained: Constants of the shrunk model, by name; names that the dense model lacks are
+            ignored.
+        positions: Where they lay.
+    """
+    others = {m.tensor for f in dependency.families for m in f.members if m.role == "other"}
+    values = {}
+    for name, before in dense.constants().items():
+        if name not in trained:
+            continue
+        axes = positions.get(name, {})
+        full = before.copy() if name in others else np.zeros_like(before)
+        index = np.ix_(*(axes.get(k, np.arange(size)) for k, size in enumerate(before.shape)))
+        full[index] = trained[name].astype(before.dtype)
+        values[name] = full
+    model = clone_model(dense)
+    replace_constants(model, values)
+    return model
