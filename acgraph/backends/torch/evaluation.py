@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 
 from acgraph.backends.torch.losses import Outputs, agreement
-from acgraph.backends.torch.modes import PLAIN
 from acgraph.backends.torch.teacher import Teacher
 from acgraph.backends.training import Array
 from acgraph.data import Dataset, Labels, iterate_batches
@@ -43,7 +42,7 @@ def evaluate(
             hint="give labels, or the original model as the teacher",
         )
     total, count = 0.0, 0
-    for x, y in iterate_batches(data, batch_size, limit):
+    for number, (x, y) in enumerate(iterate_batches(data, batch_size, limit)):
         tensor = torch.from_numpy(np.ascontiguousarray(x)).to(device)
         outputs = run(tensor)
         if metric is not None:
@@ -51,7 +50,7 @@ def evaluate(
         elif y is not None:
             value = float(np.mean(outputs[0].argmax(1).cpu().numpy() == y))
         elif teacher is not None:
-            value = float(agreement(outputs, teacher(tensor, PLAIN)))
+            value = float(agreement(outputs, teacher.answer(data, limit, number, tensor)))
         total += value * len(x)
         count += len(x)
     if count == 0:

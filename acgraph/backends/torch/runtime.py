@@ -33,7 +33,7 @@ def flush_denormals() -> bool:
 @contextmanager
 def settings(threads: int | None, device: torch.device) -> Iterator[None]:
     """Run with so many threads, reproducible kernels and a generator of its own, denormals off."""
-    # Again on every entry: a session of ONNX Runtime, when it is made, resets its thread.
+    # Again on every entry: making a session of ONNX Runtime can reset its thread (seen in 1.32).
     torch.set_flush_denormal(True)
     before = torch.get_num_threads()
     was_deterministic = torch.backends.cudnn.deterministic

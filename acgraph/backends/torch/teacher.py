@@ -7,8 +7,11 @@ import torch
 from torch import Tensor, nn
 
 from acgraph.backends.torch.losses import Outputs
-from acgraph.backends.torch.modes import Mode, run_module
+from acgraph.backends.torch.modes import PLAIN, Mode, run_module
 from acgraph.data import Dataset, Indices, iterate_batches
+
+#: What a teacher remembers of evaluations in all; beyond this it is asked again.
+MAX_BYTES = 1 << 28
 
 
 class Teacher:
@@ -23,6 +26,9 @@ class Teacher:
         self._device = device
         self._batch_size = batch_size
         self._said: WeakKeyDictionary[Dataset, Outputs] = WeakKeyDictionary()
+        self._answers: WeakKeyDictionary[Dataset, dict[tuple[int | None, int], Outputs]]
+        self._answers = WeakKeyDictionary()
+        self._bytes = 0
 
     @torch.no_grad()
     def __call__(self, x: Tensor, mode: Mode) -> Outputs:
@@ -37,6 +43,22 @@ class Teacher:
             self._said[dataset] = said
         rows = torch.from_numpy(indices)
         return tuple(output[rows].to(self._device) for output in said)
+
+    def answer(self, dataset: Dataset, limit: int | None, number: int, x: Tensor) -> Outputs:
+        """Return the teacher's outputs in float32 for batch ``number`` of an evaluation.
+
+        A search evaluates on the same images again and again, and its candidates are smaller than
+        the teacher: the second time the answer is remembered.
+        """
+        known = self._answers.setdefault(dataset, {})
+        if (limit, number) in known:
+            return tuple(output.to(self._device) for output in known[limit, number])
+        outputs = self(x, PLAIN)
+        size = sum(output.numel() * output.element_size() for output in outputs)
+        if self._bytes + size <= MAX_BYTES:
+            self._bytes += size
+            known[limit, number] = tuple(output.cpu() for output in outputs)
+        return outputs
 
     def _run_through(self, dataset: Dataset, mode: Mode) -> Outputs:
         parts = []

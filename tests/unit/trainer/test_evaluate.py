@@ -125,3 +125,24 @@ def test_recalibration_without_batchnorm(make):
     before = trainer.weights()
     trainer.recalibrate(1)
     assert all((trainer.weights()[k] == v).all() for k, v in before.items())
+
+
+def test_the_teacher_is_asked_once_about_the_same_images(make, monkeypatch):
+    data, other = (make.patterns(40, seed=seed, labelled=False) for seed in (0, 1))
+    trainer = TorchTrainer(make.conv(seed=3), None, teacher=make.conv(seed=4), config=make.plain())
+    runs = []
+    module = trainer._teacher.module
+    forward = module.forward
+    monkeypatch.setattr(module, "forward", lambda x: runs.append(len(x)) or forward(x))
+    first = trainer.evaluate(data)
+    assert trainer.evaluate(data) == first
+    assert runs == [16, 16, 8]
+    limited = trainer.evaluate(data, limit=10)
+    assert trainer.evaluate(other) != limited
+    assert runs == [16, 16, 8, 10, 16, 16, 8]
+    from acgraph.backends.torch import teacher
+
+    monkeypatch.setattr(teacher, "MAX_BYTES", 0)
+    third = make.patterns(16, seed=2, labelled=False)
+    assert trainer.evaluate(third) == trainer.evaluate(third)
+    assert runs[7:] == [16, 16]

@@ -339,7 +339,7 @@ def test_the_global_generator_and_threads_are_left_alone(make):
 
 def test_denormals_are_zero_whatever_else_runs_in_the_process(make):
     trainer = TorchTrainer(make.linear(), make.blobs(), config=make.plain())
-    torch.set_flush_denormal(False)  # as a new session of ONNX Runtime does
+    torch.set_flush_denormal(False)  # as a new session of ONNX Runtime can
     left = []
     trainer.fit(epochs=1, on_epoch=lambda _: left.append((torch.full((4,), 1e-39) * 0.5).any()))
     assert left == [False]
