@@ -10,14 +10,9 @@ import onnx_graphsurgeon as gs
 import torch
 
 from acgraph.backends.torch.batch import BatchPlan, plan_batch
-from acgraph.backends.torch.ops.indexing import tensor_of_array
-from acgraph.backends.torch.program import (
-    Plan,
-    Program,
-    Variant,
-    numpy_of_tensor,
-    run_steps,
-)
+from acgraph.backends.torch.ops.indexing import array_of_tensor, tensor_of_array
+from acgraph.backends.torch.plan import Plan, Variant, run_steps
+from acgraph.backends.torch.program import Program
 from acgraph.backends.torch.recognise import recognise_activations
 from acgraph.backends.torch.weights import Role
 from acgraph.diagnostics import Diagnostic, Location
@@ -181,7 +176,7 @@ class GraphModule(torch.nn.Module):
 
     def weights(self) -> dict[str, Array]:
         """Copy all trainable constants and running statistics, by ONNX name."""
-        return {name: numpy_of_tensor(self._tensor(key)) for name, key in self._keys.items()}
+        return {name: array_of_tensor(self._tensor(key)) for name, key in self._keys.items()}
 
     def load_weights(self, weights: Mapping[str, Array]) -> None:
         """Set the named constants; those that are not named stay.
@@ -282,7 +277,7 @@ class GraphModule(torch.nn.Module):
             plan = self._program.compile(Variant(False, None, rebatch, names), {}, inputs[0].device)
             with torch.no_grad():
                 values = self._execute(plan, inputs)[len(self._program.outputs) :]
-            found = {n: numpy_of_tensor(v) for n, v in zip(names, values, strict=True)}
+            found = {n: array_of_tensor(v) for n, v in zip(names, values, strict=True)}
             _remember(self._measured, sizes, found)
         return found
 
@@ -297,7 +292,7 @@ class GraphModule(torch.nn.Module):
 
     def _execute(self, plan: Plan, inputs: Sequence[torch.Tensor]) -> tuple[torch.Tensor, ...]:
         values = self._filled(plan, inputs)
-        run_steps(self._program, plan.steps, values)
+        run_steps(self._program.model, plan.steps, values)
         return tuple(values[slot] for slot in plan.outputs)
 
 

@@ -5,23 +5,29 @@ once, when the program is made. *Host* values (shape arithmetic) depend on the s
 they are computed once for each combination of sizes. Everything else runs in every step.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import onnx_graphsurgeon as gs
 import torch
 
-from acgraph.backends.torch.ops import BUILDERS, Kernel, NodeView
+from acgraph.backends.torch.ops import BUILDERS, NodeView
 from acgraph.backends.torch.ops.indexing import tensor_of_array
+from acgraph.backends.torch.plan import (
+    KERNEL_ERRORS,
+    Plan,
+    Slots,
+    Step,
+    Variant,
+    kernel_failure,
+    run_steps,
+    with_frees,
+)
 from acgraph.backends.torch.weights import Role, find_weights
-from acgraph.errors import BackendError, UnsupportedOpError
+from acgraph.errors import UnsupportedOpError
 from acgraph.ir import Array, Model
 
 _CPU = torch.device("cpu")
-#: What a kernel raises when the inputs do not fit; anything else is a bug and passes through.
-KERNEL_ERRORS = (RuntimeError, ValueError, IndexError, TypeError)
 #: Their value is not a function of the inputs, or depends on the mode.
 _IMPURE = frozenset(
     [
@@ -34,45 +40,6 @@ _IMPURE = frozenset(
         "RandomUniformLike",
     ]
 )
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Step:
-    """One node, ready to run: where its inputs are, where its outputs go, what dies after it."""
-
-    kernel: Kernel
-    inputs: tuple[int, ...]
-    outputs: tuple[int, ...]
-    frees: tuple[int, ...]
-    node: gs.Node
-
-
-@dataclass(frozen=True, slots=True)
-class Variant:
-    """What a plan is compiled for.
-
-    Attributes:
-        training: Whether Dropout and BatchNormalization are in training mode.
-        momentum: Replaces the momentum of every BatchNormalization where not None.
-        rebatch: Reshape, Expand, Concat and Resize nodes whose constants follow the batch.
-        watch: Tensors to return after the graph's outputs.
-    """
-
-    training: bool
-    momentum: float | None = None
-    rebatch: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
-    watch: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Plan:
-    """Steps for one variant. Slot 0 stands for an absent input."""
-
-    steps: tuple[Step, ...]
-    template: list[Any]
-    inputs: tuple[int, ...]
-    weights: tuple[tuple[int, str], ...]
-    outputs: tuple[int, ...]
 
 
 class Program:
@@ -100,6 +67,7 @@ class Program:
             name: value for name, value in self.constants.items() if name not in self.roles
         }
         self.host: set[str] = set()
+        self._tensors: dict[str, torch.Tensor] = {}
         self._classify()
         self._check_variants()
 
@@ -110,7 +78,9 @@ class Program:
             if slot:
                 sizes[name] = tuple(values[slot].shape)
         for step in plan.steps:
-            run_steps(self, (Step(step.kernel, step.inputs, step.outputs, (), step.node),), values)
+            run_steps(
+                self.model, (Step(step.kernel, step.inputs, step.outputs, (), step.node),), values
+            )
             for tensor, slot in zip(step.node.outputs, step.outputs, strict=True):
                 if slot and values[slot] is not None:
                     sizes[tensor.name] = tuple(values[slot].shape)
@@ -187,18 +157,13 @@ class Program:
             with torch.no_grad():
                 result = kernel(*arguments)
         except KERNEL_ERRORS as error:
-            raise self.failure(node, error) from error
+            raise kernel_failure(self.model, node, error) from error
         results = (result,) if len(node.outputs) == 1 else result
         return {
             tensor.name: value.contiguous().numpy()
             for tensor, value in zip(node.outputs, results, strict=False)
             if tensor.name and value is not None
         }
-
-    def failure(self, node: gs.Node, error: Exception) -> BackendError:
-        """Make the error for a node whose kernel failed."""
-        lines = str(error).strip().splitlines() or [type(error).__name__]
-        return BackendError(f"PyTorch: {lines[0]}", location=self.model.location(node))
 
     def _view(self, node: gs.Node, variant: Variant, known: Mapping[str, Array]) -> NodeView:
         names = [self.resolve(t.name) if not t.is_empty() else "" for t in node.inputs]
@@ -251,7 +216,7 @@ class Program:
         known = {**self.known, **measured}
         wanted = [self.resolve(name) for name in (*self.outputs, *variant.watch)]
         nodes = self.needed(wanted, known)
-        slots = _Slots(known)
+        slots = Slots(known, self._tensor_of)
         steps: list[Step] = []
         for node in nodes:
             view = self._view(node, variant, known)
@@ -271,12 +236,20 @@ class Program:
         pinned = {slots.index[name] for name in wanted}
         pinned |= {slot for slot, _ in weights} | {slots.index[n] for n in slots.constants} | {0}
         return Plan(
-            steps=tuple(_with_frees(steps, pinned)),
+            steps=tuple(with_frees(steps, pinned)),
             template=slots.template(device),
             inputs=inputs,
             weights=weights,
             outputs=tuple(slots.index[name] for name in wanted),
         )
+
+    def _tensor_of(self, name: str, value: Array) -> torch.Tensor:
+        """Make a tensor of a value; one for all plans where the value is the same in all."""
+        if name not in self.known:
+            return tensor_of_array(value)
+        if name not in self._tensors:
+            self._tensors[name] = tensor_of_array(value)
+        return self._tensors[name]
 
     def needed(self, wanted: Sequence[str], known: Collection[str]) -> list[gs.Node]:
         """Return the nodes that the wanted tensors depend on, in order."""
@@ -291,40 +264,6 @@ class Program:
             names = (self.resolve(t.name) for t in node.inputs if not t.is_empty())
             live.update(name for name in names if name not in known)
         return kept[::-1]
-
-
-class _Slots:
-    """Numbers for tensors, and the constants that fill some of them from the start."""
-
-    def __init__(self, known: Mapping[str, Array]) -> None:
-        self.index: dict[str, int] = {}
-        self.constants: dict[str, torch.Tensor] = {}
-        self._known = known
-
-    def of(self, name: str) -> int:
-        if name not in self.index:
-            self.index[name] = len(self.index) + 1
-            if name in self._known:
-                self.constants[name] = tensor_of_array(self._known[name])
-        return self.index[name]
-
-    def template(self, device: torch.device) -> list[Any]:
-        values: list[Any] = [None] * (len(self.index) + 1)
-        for name, tensor in self.constants.items():
-            values[self.index[name]] = tensor.to(device)
-        return values
-
-
-def _with_frees(steps: Sequence[Step], pinned: Collection[int]) -> Iterator[Step]:
-    """Add to every step the slots that nothing reads after it."""
-    seen: set[int] = set(pinned)
-    done = []
-    for step in reversed(steps):
-        touched = (*step.inputs, *step.outputs)
-        frees = tuple(dict.fromkeys(slot for slot in touched if slot not in seen))
-        seen.update(frees)
-        done.append(Step(step.kernel, step.inputs, step.outputs, frees, step.node))
-    return reversed(done)
 
 
 def _declared_batch(model: Model) -> int | None:
@@ -366,33 +305,3 @@ def _sorted(nodes: Sequence[gs.Node]) -> list[gs.Node]:
             else:
                 stack.extend(reversed(waiting))
     return [by_id[key] for key in done]
-
-
-def numpy_of_tensor(tensor: torch.Tensor) -> Array:
-    """Copy a tensor into an array of the same type."""
-    array: Array = np.array(tensor.detach().cpu().numpy(), copy=True)
-    return array
-
-
-def run_steps(program: Program, steps: Iterable[Step], values: list[Any]) -> None:
-    """Run steps on the slots, in place.
-
-    Raises:
-        BackendError: the kernel of a node failed.
-    """
-    step = None
-    try:
-        for step in steps:
-            result = step.kernel(*[values[slot] for slot in step.inputs])
-            if len(step.outputs) == 1:
-                values[step.outputs[0]] = result
-            else:
-                for slot, value in zip(step.outputs, result, strict=False):
-                    values[slot] = value
-                values[0] = None
-            for slot in step.frees:
-                values[slot] = None
-    except KERNEL_ERRORS as error:
-        if step is None:
-            raise
-        raise program.failure(step.node, error) from error

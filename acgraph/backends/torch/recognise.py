@@ -75,7 +75,7 @@ def _gelu(erf: gs.Node, outputs: Collection[str]) -> _Found | None:
     source = _scaled_source(scaled)
     plus = _only_reader(erf, outputs)
     reader = _only_reader(scaled, outputs)
-    if source is None or plus is None or id(reader) != id(erf):
+    if source is None or plus is None or reader is None or reader.name != erf.name:
         return None
     if plus.op != "Add" or not _is_number(_other(plus, erf.outputs[0]), 1.0):
         return None

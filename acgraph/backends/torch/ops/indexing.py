@@ -17,6 +17,12 @@ def tensor_of_array(array: "np.typing.NDArray[np.generic]") -> Tensor:
     return torch.from_numpy(np.array(array, copy=True, order="C"))
 
 
+def array_of_tensor(tensor: Tensor) -> "np.typing.NDArray[np.generic]":
+    """Copy a tensor into an array of the same type."""
+    array: np.typing.NDArray[np.generic] = np.array(tensor.detach().cpu().numpy(), copy=True)
+    return array
+
+
 def _shape(node: NodeView) -> Kernel:
     start, end = node.integer("start", 0), node.node.attrs.get("end")
     stop = None if end is None else int(end)
