@@ -82,6 +82,13 @@ def test_a_ratio_is_of_pairs_and_not_of_medians() -> None:
     assert compare_latency(after, before).median == 0.5
 
 
+def test_interrupted_runs_do_not_move_a_ratio() -> None:
+    """Three runs of four are interrupted in one model, every other in the other."""
+    before = _latency([2.0 if index % 4 == 0 else 6.0 for index in range(200)])
+    after = _latency([1.0 if index % 2 == 0 else 5.0 for index in range(200)])
+    assert compare_latency(before, after) == Ratio(median=2.0, low=2.0, high=2.0)
+
+
 def test_equal_models_are_not_faster() -> None:
     noisy = [1.0, 1.2, 0.9, 1.1, 1.05, 0.95, 1.0, 1.3]
     ratio = compare_latency(_latency(noisy), _latency(noisy[::-1]))
