@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from onnx import helper
+from onnx import helper, numpy_helper
 
 from acgraph.backends.torch.graph_module import GraphModule, export_model
 from acgraph.backends.torch.weights import Role, find_weights
@@ -359,3 +359,47 @@ def test_zoo(name, monkeypatch, ort, rng):
     assert all(p.grad is not None and p.grad.isfinite().all() for p in module.parameters())
     exported = proto_from_model(export_model(module, model))
     assert exported == proto_from_model(clone_model(model))
+
+
+class TestConstantNodes:
+    @pytest.fixture
+    def model(self, build, normal):
+        """Weights that come from Constant nodes, one of them merged."""
+        weight = numpy_helper.from_array(normal(3, 3, 1, 1), "v")
+        bias = numpy_helper.from_array(np.zeros(3, np.float32), "v")
+        nodes = [
+            helper.make_node("Constant", [], ["w"], name="cw", value=weight),
+            helper.make_node("Constant", [], ["b"], name="cb", value=bias),
+            helper.make_node("Constant", [], ["k"], name="ck", value_float=2.0),
+            helper.make_node("Conv", ["x", "w", "b"], ["a"], name="one"),
+            helper.make_node("Mul", ["a", "k"], ["m"], name="mul"),
+            helper.make_node("Conv", ["m", "w2", "b"], ["y"], name="two"),
+        ]
+        return build(nodes, {"x": normal(2, 3, 2, 2)}, {"w2": normal(3, 3, 1, 1)}, ["y"])
+
+    def test_hold_weights(self, model, ort, normal):
+        module = GraphModule(model).eval()
+        assert set(module.weights()) == {"w", "b", "w2", "b/two"}
+        x = normal(2, 3, 2, 2)
+        changed(module)
+        module.load_weights({"b/two": np.full(3, 7, np.float32)})
+        exported = export_model(module, model)
+        with torch.no_grad():
+            found = module(torch.from_numpy(x))[0].numpy()
+        np.testing.assert_allclose(ort(exported, {"x": x})[0], found, rtol=1e-4, atol=1e-4)
+        assert [n.name for n in exported.graph.nodes] == [n.name for n in model.graph.nodes]
+
+    def test_are_left_alone_without_training(self, model):
+        exported = export_model(GraphModule(model), model)
+        assert proto_from_model(exported) == proto_from_model(model)
+
+
+def test_dropout_of_opset_11_has_its_ratio_as_attribute(build, normal):
+    nodes = [helper.make_node("Dropout", ["x"], ["y"], name="drop", ratio=0.25)]
+    model = build(nodes, {"x": normal(100, 100)}, {}, ["y"], opset=11)
+    module = GraphModule(model).train()
+    torch.manual_seed(0)
+    (out,) = module(torch.ones(100, 100))
+    assert 0.22 < float((out == 0).float().mean()) < 0.28
+    assert float(out.max()) == pytest.approx(1 / 0.75)
+    torch.testing.assert_close(module.eval()(torch.ones(100, 100))[0], torch.ones(100, 100))
