@@ -84,6 +84,8 @@ def run(arguments: Sequence[str]) -> int:
     except Exception as error:
         hint = "this is a bug; run again with --debug and report it"
         return _fail(f"{type(error).__name__}: {_first_line(error)}; {hint}", 1, debug)
+    if code == INTERRUPTED:  # newer parsers answer an interrupt by themselves
+        return _fail("interrupted", INTERRUPTED, debug)
     return code if isinstance(code, int) else 0
 
 

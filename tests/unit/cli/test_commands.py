@@ -1,0 +1,229 @@
+"""What the commands print and write, through the same door as a user."""
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+
+from acgraph.cli.main import run
+from acgraph.ir import count_params, write_model
+from acgraph.models.resnet import resnet_cifar
+from acgraph.passes import REGISTRY
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory) -> str:
+    path = tmp_path_factory.mktemp("models") / "m.onnx"
+    write_model(resnet_cifar(8, widths=(8, 8, 16), image=8), path)
+    return str(path)
+
+
+@pytest.fixture
+def acgraph(capfd):
+    def call(*words: object, code: int = 0) -> tuple[str, str]:
+        found = run([str(word) for word in words])
+        out, err = capfd.readouterr()
+        assert found == code, err
+        return out, err
+
+    return call
+
+
+def outputs(path: Path | str) -> np.ndarray:
+    session = ort.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    shape = [s if isinstance(s, int) else 2 for s in session.get_inputs()[0].shape]
+    x = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+    return session.run(None, {session.get_inputs()[0].name: x})[0]
+
+
+def test_inspect_counts_what_the_file_holds(acgraph, model):
+    data = json.loads(acgraph("inspect", model, "--format", "json")[0])
+    proto = onnx.load(model)
+    assert data["cost"]["params"] == count_params(proto)
+    convs = [node.name for node in proto.graph.node if node.op_type in ("Conv", "Gemm")]
+    assert [layer["name"] for layer in data["layers"]] == convs
+    assert data["layers"][0]["filters"] == 8
+    assert data["layers"][0]["columns"] == 27
+    assert data["families"]
+    assert any("graph output" in fence["reason"] for fence in data["fences"])
+
+
+def test_inspect_prints_the_same_as_text(acgraph, model):
+    data = json.loads(acgraph("inspect", model, "--format", "json")[0])
+    text = acgraph("inspect", model)[0]
+    assert f"{data['cost']['params']:,} params" in text
+    for layer in data["layers"]:
+        assert layer["name"] in text
+    for fence in data["fences"]:
+        assert fence["reason"] in text
+
+
+def test_inspect_explains_a_node(acgraph, model):
+    layer = json.loads(acgraph("inspect", model, "--format", "json")[0])["layers"][0]["name"]
+    text = acgraph("inspect", model, "--why", layer)[0]
+    assert "coupled sets" in text
+    lines = json.loads(acgraph("inspect", model, "--why", layer, "--format", "json")[0])
+    assert lines == {"node": layer, "why": text.splitlines()}
+    assert "did you mean" in acgraph("inspect", model, "--why", layer[:-1], code=2)[1]
+
+
+def test_prune_writes_a_model_that_obeys_the_law(acgraph, model, tmp_path):
+    small, masked = tmp_path / "small.onnx", tmp_path / "masked.onnx"
+    text = acgraph("prune", model, "--sparsity", "0.5", "-o", small, "--masked-out", masked)[0]
+    assert "the law holds" in text
+    np.testing.assert_allclose(outputs(small), outputs(masked), rtol=1e-4, atol=1e-5)
+    assert count_params(onnx.load(small)) < 0.5 * count_params(onnx.load(model))
+    names = [n.name for n in onnx.load(masked).graph.node]
+    assert names == [n.name for n in onnx.load(model).graph.node]
+
+
+def test_prune_json_has_the_names_of_the_contract(acgraph, model, tmp_path):
+    small = tmp_path / "s.onnx"
+    data = json.loads(acgraph("prune", model, "-o", small, "--format", "json")[0])
+    assert set(data) >= {"before", "after", "rate", "fences", "seconds"}
+    assert data["before"]["params"] == count_params(onnx.load(model))
+    assert data["after"]["params"] == count_params(onnx.load(small))
+    assert data["rate"]["params"] == pytest.approx(
+        data["before"]["params"] / data["after"]["params"]
+    )
+    assert data["fences"]
+    assert set(data["fences"][0]) == {"node", "reason"}
+
+
+def test_prune_options_are_heeded(acgraph, model):
+    def params(*words):
+        return json.loads(acgraph("prune", model, *words, "--format", "json")[0])["after"]["params"]
+
+    whole = params("--sparsity", "0")
+    half, most = params("--sparsity", "0.5"), params("--sparsity", "0.75")
+    columns = params("--sparsity", "0", "--columns", "0.75")
+    assert whole > half > most
+    assert columns < whole
+
+
+def test_prune_says_which_layers_were_lowered(acgraph, model):
+    words = ("prune", model, "--sparsity", "0", "--columns", "0.9", "--format", "json")
+    lowered = json.loads(acgraph(*words)[0])["lowered"]
+    assert {"name", "lowering"} == set(lowered[0])
+
+
+def test_only_one_result_goes_to_stdout(acgraph, model):
+    words = ("prune", model, "-o", "-", "--masked-out", "-")
+    assert "one result" in acgraph(*words, code=2)[1]
+    assert "one result" in acgraph("prune", model, "-o", "-", "--format", "json", code=2)[1]
+
+
+def test_diff_exits_with_1_when_models_differ(acgraph, model, tmp_path):
+    small = tmp_path / "small.onnx"
+    acgraph("prune", model, "-o", small)
+    assert acgraph("diff", model, model) == ("", "")
+    text = acgraph("diff", model, small, code=1)[0]
+    assert re.search(r"^layer .*: filters 8 -> 4", text, re.MULTILINE)
+    data = json.loads(acgraph("diff", model, small, "--format", "json", code=1)[0])
+    assert data["is_empty"] is False
+    assert json.loads(acgraph("diff", model, model, "--format", "json")[0])["is_empty"] is True
+
+
+def test_diff_writes_to_a_file(acgraph, model, tmp_path):
+    small, target = tmp_path / "small.onnx", tmp_path / "diff.txt"
+    acgraph("prune", model, "-o", small)
+    expected = acgraph("diff", model, small, code=1)[0]
+    assert acgraph("diff", model, small, "-o", target, code=1)[0] == ""
+    assert target.read_text() == expected
+
+
+def test_diff_offers_only_formats_that_work(acgraph, model):
+    assert "not one of" in acgraph("diff", model, model, "--format", "html", code=2)[1]
+
+
+def test_opt_lists_every_pass(acgraph):
+    lines = acgraph("opt", "--list-passes")[0].splitlines()
+    assert [line.split()[0] for line in lines] == sorted(REGISTRY)
+    assert all(len(line.split()) > 3 for line in lines)
+
+
+def test_opt_prints_statistics_and_times_only_when_asked(acgraph, model):
+    words = ("opt", model, "-p", "infer-shapes,eliminate-dead-nodes")
+    assert acgraph(*words)[1] == ""
+    assert "infer-shapes: shapes written" in acgraph(*words, "--pass-statistics")[1]
+    timed = acgraph(*words, "--time-passes")[1].splitlines()
+    assert len(timed) == 3
+    assert re.fullmatch(r" *\d+\.\d{4} s  100\.0 %  total", timed[-1])
+
+
+TEXT = """<ir_version: 8, opset_import: ["" : 17]>
+g (float[1,4] x) => (float[1,4] y) { [relu] r = Relu (x)  [neg] y = Neg (r) }
+"""
+
+
+@pytest.mark.parametrize(
+    ("when", "times"), [("all", 2), ("change", 1), ("infer-shapes", 2), ("failure", 0)]
+)
+def test_opt_prints_the_model_after_a_pass(acgraph, tmp_path, when, times):
+    path = tmp_path / "m.onnxtxt"
+    path.write_text(TEXT)
+    words = ("opt", path, "-p", "infer-shapes,infer-shapes", "--print-ir-after")
+    err = acgraph(*words, when)[1]
+    assert err.count("// ----- after infer-shapes -----") == times
+    assert err.count("Relu(%x) @relu") == times
+
+
+def test_opt_prints_only_after_passes_of_the_pipeline(acgraph, model):
+    words = ("opt", model, "-p", "infer-shapes", "--print-ir-after", "nosuch")
+    assert "no pass 'nosuch' in this pipeline" in acgraph(*words, code=2)[1]
+
+
+class CrashError(Exception):
+    pass
+
+
+def break_pass(monkeypatch) -> None:
+    def crash(self, model, context):
+        raise CrashError("bang")
+
+    monkeypatch.setattr("acgraph.passes.infer_shapes.InferShapes.run", crash)
+
+
+def test_opt_leaves_a_reproducer(acgraph, model, tmp_path, monkeypatch):
+    break_pass(monkeypatch)
+    words = ("opt", model, "-p", "eliminate-dead-nodes,infer-shapes", "--dump-dir", tmp_path / "d")
+    err = acgraph(*words, code=1)[1]
+    assert "pass 'infer-shapes' after eliminate-dead-nodes failed: CrashError: bang" in err
+    command = re.search(r"to reproduce: acgraph (opt .*) --debug", err)[1]
+    again = command.replace("'", "").split()
+    assert "pass 'infer-shapes' failed: CrashError: bang" in acgraph(*again, code=1)[1]
+    assert (tmp_path / "d" / "pipeline.txt").read_text() == "infer-shapes\n"
+
+
+def test_opt_checks_after_each_pass_unless_told_not_to(acgraph, model, monkeypatch, tmp_path):
+    from acgraph.passmanager import PassResult
+
+    def damage(self, model, context):
+        model.graph.nodes[1].name = model.graph.nodes[0].name
+        return PassResult(modified=True)
+
+    monkeypatch.setattr("acgraph.passes.infer_shapes.InferShapes.run", damage)
+    words = ("opt", model, "-p", "infer-shapes", "-o", tmp_path / "o.onnx")
+    assert "nodes have this name" in acgraph(*words, code=1)[1]
+    assert not (tmp_path / "o.onnx").exists()
+    acgraph(*words, "--no-verify-each")
+    assert (tmp_path / "o.onnx").exists()
+
+
+def test_opt_gives_the_seed_to_the_passes(acgraph, model, monkeypatch):
+    from acgraph.passmanager import PassResult
+
+    seen = []
+
+    def note(self, model, context):
+        seen.append(context.seed)
+        return PassResult(modified=False)
+
+    monkeypatch.setattr("acgraph.passes.infer_shapes.InferShapes.run", note)
+    acgraph("opt", model, "-p", "infer-shapes", "--seed", "7")
+    acgraph("opt", model, "-p", "infer-shapes")
+    assert seen == [7, 0]
