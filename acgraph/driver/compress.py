@@ -26,7 +26,7 @@ from acgraph.driver.purify import purify
 from acgraph.driver.round import RoundTask, run_round, training_masks
 from acgraph.driver.space import Space
 from acgraph.driver.stages import Stages, plan_stages
-from acgraph.driver.trace import Positions, compose, expand
+from acgraph.driver.trace import Positions, adopt_biases, compose, expand
 from acgraph.errors import OutputError, VerifyError
 from acgraph.ir import Model, clone_model, read_model, write_bytes, write_model
 from acgraph.lowering.base import Chooser
@@ -134,7 +134,8 @@ def _start(
     model, inserted, copies = ready_to_train(original, data.train)
     return Run(
         config=config, original=original, data=data, stages=stages,
-        chooser=make_chooser(config), progress=progress, say=say,
+        chooser=make_chooser(config.metric, timing=config.timing, threads=config.threads),
+        progress=progress, say=say,
         model=model, inserted=inserted, copies=copies,
     )  # fmt: skip
 
@@ -227,7 +228,8 @@ def _export(run: Run, trained: Model, start: float) -> Report:
     plain = clone_model(trained)
     fuse_batchnorm(plain, run.inserted)
     dependency: DependencyGraph = _original_dependency(run)
-    masked = expand(dependency.model, dependency, plain.constants(), run.positions)
+    positions = adopt_biases(plain, dependency.model, run.positions)
+    masked = expand(dependency.model, dependency, plain.constants(), positions)
     for model in (small, masked):
         retie_vectors(model, run.copies)
     law = check_law(small, masked)
@@ -246,7 +248,7 @@ def _export(run: Run, trained: Model, start: float) -> Report:
     )  # fmt: skip
     kept = {
         name: {str(axis): found.tolist() for axis, found in axes.items()}
-        for name, axes in run.positions.items()
+        for name, axes in positions.items()
     }
     write_bytes(json.dumps({"kept": kept}, indent=1).encode(), folder / "plan.json")
     write_report(report, folder)

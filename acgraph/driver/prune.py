@@ -10,6 +10,7 @@ from acgraph.analysis.dependency import analyse
 from acgraph.analysis.layers import Layer, layers
 from acgraph.backends.ort.law import LawResult, check_law
 from acgraph.diagnostics import Diagnostic
+from acgraph.driver.chooser import make_chooser
 from acgraph.driver.lower import compact
 from acgraph.driver.trace import expand
 from acgraph.errors import VerifyError
@@ -69,7 +70,7 @@ def prune(
         sparsity: Share of the coupled sets of every family that goes, in [0, 1).
         columns: Share of the columns of every convolution that goes, in [0, 1).
         allow_inexact: Cut across normalisations, too; the law then need not hold.
-        chooser: Picks the form of each layer with removed columns; the cost model by default.
+        chooser: Picks the form of each layer with removed columns; times them by default.
 
     Raises:
         VerifyError: the compact model does not compute what the masked one does.
@@ -86,7 +87,7 @@ def prune(
     if columns > 0:
         zero_columns(small, columns)
         masked = expand(masked, dependency, small.constants(), shrunk.kept)
-        small, lowered = compact(small, chooser or _default_chooser())
+        small, lowered = compact(small, chooser or make_chooser("latency", timing=True))
     retie_vectors(small, copies)
     retie_vectors(masked, copies)
     law = check_law(small, masked)
@@ -108,12 +109,6 @@ def prune(
         seconds=time.perf_counter() - start,
         cut_seconds=cut_seconds,
     )
-
-
-def _default_chooser() -> Chooser:
-    from acgraph.lowering.cost_model import CostModelChooser
-
-    return CostModelChooser()
 
 
 def zero_columns(model: Model, share: float) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 import numpy as np
+import onnx_graphsurgeon as gs
 
 from acgraph.analysis.dependency import DependencyGraph
 from acgraph.analysis.labels import Ints
@@ -10,6 +11,9 @@ from acgraph.ir import Array, Model, clone_model
 from acgraph.pruning.shrink import Shrunk, replace_constants
 
 Positions = dict[str, dict[int, Ints]]
+
+#: Layers with a bias as input 2, and the axis of the weight that holds the filters.
+_BIASED = {"Conv": 0, "ConvTranspose": 1}
 
 
 def compose(first: Positions, second: Shrunk) -> Positions:
@@ -26,6 +30,30 @@ def compose(first: Positions, second: Shrunk) -> Positions:
             before = composed.setdefault(name, {}).get(axis)
             composed[name][axis] = kept if before is None else before[kept]
     return composed
+
+
+def adopt_biases(model: Model, dense: Model, positions: Positions) -> Positions:
+    """Give biases that folding made the names of the biases that they replace, in place.
+
+    A BatchNormalization that was put in for training took the bias of its convolution; folded
+    back it left a new one, which lies where the filters of the convolution lay.
+
+    Returns:
+        The positions, those of the adopted biases included.
+    """
+    originals = {node.name: node for node in dense.graph.nodes}
+    found = dict(positions)
+    for node in model.graph.nodes:
+        original = originals.get(node.name)
+        if original is None or len(original.inputs) < 3 or node.op not in _BIASED:
+            continue
+        name = original.inputs[2].name
+        if node.inputs[2].name != name:
+            node.inputs[2] = gs.Constant(name, node.inputs[2].values)
+            filters = positions.get(node.inputs[1].name, {}).get(_BIASED[node.op])
+            if filters is not None:
+                found[name] = {0: filters}
+    return found
 
 
 def expand(

@@ -237,7 +237,7 @@ class _Walk:
             found = onnx.shape_inference.infer_node_outputs(
                 schema, proto, types, data, opset_imports=self._imports, ir_version=self._ir_version
             )
-        except (onnx.shape_inference.InferenceError, RuntimeError, ValueError):
+        except (onnx.shape_inference.InferenceError, KeyError, RuntimeError, ValueError):
             return  # the outputs are counted in ``unknown``, and whoever needs them fences them
         for name, kind in found.items():
             self._record(name, kind)

@@ -1,0 +1,127 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from acgraph.analysis.cost import model_cost
+from acgraph.analysis.dependency import analyse
+from acgraph.driver.lower import SmallestChooser, compact
+from acgraph.driver.purify import dead_sets
+from acgraph.driver.space import Space
+from acgraph.driver.stages import plan_stages
+from acgraph.driver.trace import compose, expand
+from acgraph.ir import Model, read_model
+from acgraph.models.demo import model_path
+from acgraph.pruning.plan import Plan
+from acgraph.pruning.rate import Rate
+from acgraph.pruning.shrink import shrink
+
+
+@pytest.fixture(scope="module")
+def model() -> Model:
+    return read_model(model_path())
+
+
+@pytest.fixture(scope="module")
+def space(model: Model) -> Space:
+    return Space(dependency=analyse(model), weights=model.constants())
+
+
+def test_whole_point_costs_what_the_file_does(model: Model, space: Space) -> None:
+    whole = tuple(knob.size for knob in space.knobs)
+    cost = model_cost(model)
+    assert space.cost(whole, "params") == pytest.approx(cost.params, rel=0.01)
+    assert space.cost(whole, "macs") == pytest.approx(cost.macs, rel=1e-6)
+
+
+@pytest.mark.parametrize("share", [0.75, 0.5, 0.3])
+def test_cost_predicts_the_written_model(space: Space, share: float) -> None:
+    point = tuple(knob.snap(share * knob.size) for knob in space.knobs)
+    plan = space.plan(point, space.weights)
+    small, _ = compact(shrink(space.dependency, plan).model, SmallestChooser())
+    cost = model_cost(small)
+    assert space.cost(point, "params") == pytest.approx(cost.params, rel=0.12)
+    assert space.cost(point, "macs") == pytest.approx(cost.macs, rel=0.12)
+
+
+def test_filters_alone_are_predicted_exactly(model: Model) -> None:
+    space = Space(dependency=analyse(model), weights=model.constants(), columns=False)
+    point = tuple(knob.snap(0.5 * knob.size) for knob in space.knobs)
+    small = shrink(space.dependency, space.plan(point, space.weights)).model
+    cost = model_cost(small)
+    assert space.cost(point, "params") == pytest.approx(cost.params, rel=0.01)
+    assert space.cost(point, "macs") == pytest.approx(cost.macs, rel=1e-6)
+
+
+def test_align_keeps_multiples(model: Model) -> None:
+    space = Space(dependency=analyse(model), weights=model.constants(), align=8)
+    steps = [knob.step for knob in space.knobs if knob.kind == "filters" and knob.size % 8 == 0]
+    assert steps
+    assert set(steps) == {8}
+
+
+def test_columns_removed_once_stay_removed(space: Space) -> None:
+    point = tuple(
+        knob.snap(0.5 * knob.size) if knob.kind == "columns" else knob.size for knob in space.knobs
+    )
+    first = shrink(space.dependency, space.plan(point, space.weights)).model
+    again = Space(dependency=analyse(first), weights=first.constants())
+    for name, alive in again.alive.items():
+        assert alive.sum() == pytest.approx(0.5 * space.alive[name].sum(), abs=1)
+    plan = again.plan(tuple(knob.size for knob in again.knobs), again.weights)
+    assert not plan.columns
+
+
+def test_projection_of_admm_keeps_what_the_mask_keeps(space: Space) -> None:
+    point = tuple(knob.snap(0.5 * knob.size) for knob in space.knobs)
+    projected = space.constraint(point).project(dict(space.weights))
+    plan = space.masked_plan(point, space.weights)
+    for family, gone in plan.sets.items():
+        assert np.array_equal(~projected.sets[family], gone)
+
+
+def test_expand_puts_trained_weights_where_they_lay(model: Model, space: Space) -> None:
+    point = tuple(knob.snap(0.5 * knob.size) for knob in space.knobs)
+    shrunk = shrink(space.dependency, space.plan(point, space.weights))
+    positions = compose({}, shrunk)
+    dense = expand(model, space.dependency, shrunk.model.constants(), positions)
+    again = shrink(space.dependency, space.plan(point, space.weights)).model.constants()
+    for name, value in dense.constants().items():
+        full = model.constants()[name]
+        assert value.shape == full.shape
+        kept = np.isclose(value, full)
+        assert (kept | (value == 0)).all()
+        assert np.count_nonzero(value) == np.count_nonzero(again[name])
+
+
+def test_dead_sets_finds_unread_and_unmade(space: Space) -> None:
+    family = next(f for f in space.families if any(m.role == "column" for m in f.members))
+    weights = {name: value.copy() for name, value in space.weights.items()}
+    for member in family.members:
+        value = np.moveaxis(weights[member.tensor], member.axis, 0)
+        if member.role == "column":
+            value[member.sets == 1] = 0
+        if member.role == "filter":
+            value[member.sets == 2] = 0
+    found = dead_sets([family], weights)
+    assert np.flatnonzero(found[family.name]).tolist() == [1, 2]
+    assert not dead_sets([replace(family)], space.weights)
+
+
+def test_stages_spend_the_budget_once() -> None:
+    stages = plan_stages(Rate(8.0), None, 10.0, None)
+    assert stages.rates == pytest.approx((2.0, 4.0, 8.0))
+    each = stages.admm.epochs + stages.retrain.epochs
+    assert 3 * each + stages.finish.epochs == pytest.approx(10.0)
+    timed = plan_stages(Rate(8.0), 2, None, 100.0)
+    assert len(timed.rates) == 2
+    seconds = [timed.admm.seconds, timed.retrain.seconds, timed.finish.seconds]
+    assert all(second is not None for second in seconds)
+    assert 2 * (seconds[0] + seconds[1]) + seconds[2] < 100.0  # type: ignore[operator]
+
+
+def test_empty_plan_changes_nothing(space: Space) -> None:
+    same = shrink(space.dependency, Plan()).model
+    assert {n: v.shape for n, v in same.constants().items()} == {
+        n: v.shape for n, v in space.weights.items()
+    }
