@@ -11,6 +11,8 @@ from acgraph.ir import Model
 from acgraph.ir.uses import captured_names
 from acgraph.lowering.fragment import INPUT, Fragment, Index, Operand, Weights
 
+#: Begins the names of shared integer constants.
+POOL = "lowering/"
 #: Longest integer constant whose numbers are spelled out in its name.
 SPELLED_OUT = 8
 
@@ -24,13 +26,18 @@ class ConstantPool:
 
     @staticmethod
     def of(graph: gs.Graph) -> "ConstantPool":
-        """Begin with the names of a graph's tensors."""
-        return ConstantPool(set(graph.tensors()))
+        """Begin with the names of a graph's tensors, and with what lowering put there before."""
+        tensors = graph.tensors()
+        pool = ConstantPool(set(tensors))
+        for name, tensor in tensors.items():
+            if name.startswith(POOL) and isinstance(tensor, gs.Constant):
+                pool.held[Index(tensor.values).key] = tensor
+        return pool
 
     def index(self, index: Index) -> gs.Constant:
         """Return the shared constant."""
         if index.key not in self.held:
-            name = self.fresh(f"lowering/{_index_name(index)}")
+            name = self.fresh(f"{POOL}{_index_name(index)}")
             self.held[index.key] = gs.Constant(name, index.values)
         return self.held[index.key]
 

@@ -5,6 +5,7 @@ regular: where channels fall into groups that use different parts of the kernel 
 ``supports``), or where every kernel row (or column, or slice) uses few channels (``axis``).
 """
 
+import functools
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -14,7 +15,7 @@ from acgraph.lowering.layer import ConvLayer
 from acgraph.lowering.regions import Lattice, Region, region_conv
 
 #: More groups of channels than this are not clustered: there is no pattern to find.
-MAX_GROUPS = 64
+MAX_GROUPS = 24
 #: A sum of convolutions is proposed where it stores at most this share of what one would.
 MIN_GAIN = 0.9
 
@@ -80,18 +81,19 @@ def _cluster(groups: list[Region], count: int) -> list[Region]:
     groups = list(groups)
     while len(groups) > count:
         pairs = [(i, j) for j in range(len(groups)) for i in range(j)]
-        merged = {pair: _merge(groups[pair[0]], groups[pair[1]]) for pair in pairs}
-        i, j = min(
-            pairs,
-            key=lambda pair: (
-                merged[pair].columns - groups[pair[0]].columns - groups[pair[1]].columns
-            ),
-        )
-        rest = [group for number, group in enumerate(groups) if number not in (i, j)]
-        groups = [*rest, merged[i, j]]
+        i, j = min(pairs, key=lambda pair: _increase(groups[pair[0]], groups[pair[1]]))
+        channels = np.sort(np.concatenate([groups[i].channels, groups[j].channels]))
+        merged = Region(channels, _join(groups[i].lattice, groups[j].lattice))
+        groups = [*(g for number, g in enumerate(groups) if number not in (i, j)), merged]
     return groups
 
 
-def _merge(a: Region, b: Region) -> Region:
-    channels = np.sort(np.concatenate([a.channels, b.channels]))
-    return Region(channels, a.lattice.join(b.lattice))
+def _increase(a: Region, b: Region) -> int:
+    """How many more columns two groups store as one."""
+    channels = int(a.channels.size + b.channels.size)
+    return channels * _join(a.lattice, b.lattice).volume - a.columns - b.columns
+
+
+@functools.lru_cache(maxsize=1 << 14)
+def _join(a: Lattice, b: Lattice) -> Lattice:
+    return a.join(b)

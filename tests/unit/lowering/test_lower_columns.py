@@ -80,7 +80,7 @@ def check_equal(lab: Any, dense: Model, lowered: Model) -> None:
 
 
 def test_names_say_layer_form_and_kernel_position(lab: Any) -> None:
-    dense = network(lab)
+    dense = network(lab, share=0.5)
     lowered = clone_model(dense)
     results = lower_columns(lowered, choose=Prefer("gather:each-pad"), layers=["b"])
     assert [(result.name, result.form) for result in results] == [("b", "gather")]
@@ -118,6 +118,14 @@ def test_pads_are_shared_between_positions_and_layers(lab: Any) -> None:
     indices = {"a": first.columns_after, "b": second.columns_after}
     assert first.params_after == weights["a.weight/columns"] + indices["a"] + saved
     assert second.params_after == weights["b.weight/columns"] + indices["b"]
+
+
+def test_constants_are_shared_with_an_earlier_run(lab: Any) -> None:
+    at_once, in_turn = network(lab, share=0.5), network(lab, share=0.5)
+    lower_columns(at_once, choose=Prefer("gather:each-pad"))
+    for name in ("a", "b"):
+        lower_columns(in_turn, choose=Prefer("gather:each-pad"), layers=[name])
+    assert in_turn.constants().keys() == at_once.constants().keys()
 
 
 @pytest.mark.parametrize("label", ["gather:each-pad", "gather:joint-slice", "split:axis0"])
