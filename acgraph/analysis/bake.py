@@ -29,9 +29,6 @@ def settle_inputs(site: Site) -> None:
     walk = site.walk
     for tensor in site.node.inputs:
         name = tensor.name
-        if not name:
-            continue
-        walk.live.add(name)
         if name not in walk.derived or name not in walk.tensors or name in walk.settled:
             continue
         walk.settled.add(name)

@@ -14,6 +14,7 @@ from acgraph.ir import (
     infer_facts,
     model_from_proto,
     proto_from_model,
+    proto_size,
     read_proto,
 )
 
@@ -69,7 +70,7 @@ def model_cost(
     """
     proto = proto_from_model(model)
     macs, unknown = _macs(model, facts if facts is not None else infer_facts(model, dims))
-    return Cost(params=count_params(proto), macs=macs, bytes=proto.ByteSize(), unknown=unknown)
+    return Cost(params=count_params(proto), macs=macs, bytes=proto_size(proto), unknown=unknown)
 
 
 def file_cost(path: str | os.PathLike[str], *, dims: Mapping[str, int] | None = None) -> Cost:
@@ -83,7 +84,7 @@ def file_cost(path: str | os.PathLike[str], *, dims: Mapping[str, int] | None = 
     macs, unknown = _macs(model, infer_facts(model, dims))
     # Weights kept in files beside the model are part of it: they were read into the proto.
     on_disk = 0 if os.fspath(path) == "-" else Path(path).stat().st_size
-    size = max(proto.ByteSize(), on_disk)
+    size = max(proto_size(proto), on_disk)
     return Cost(params=count_params(proto), macs=macs, bytes=size, unknown=unknown)
 
 

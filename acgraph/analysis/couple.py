@@ -36,6 +36,8 @@ def couple(model: Model, facts: Facts | None = None) -> Walk:
 
 def _visit(walk: Walk, node: gs.Node) -> None:
     site = Site(walk, node)
+    if not site.only_constants:
+        walk.live.update(t.name for t in node.inputs if t.name)
     captured = list(captured_names(node))
     if captured or any(isinstance(value, gs.Graph) for value in node.attrs.values()):
         _fence_captured(walk, site, captured)

@@ -1,23 +1,19 @@
 """The dependency graph: coupled sets in families, fences with reasons, chains of couplings."""
 
-from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import pairwise
 
 import networkx as nx
 import numpy as np
 
 from acgraph.analysis.couple import couple
-from acgraph.analysis.families import Family, Member
+from acgraph.analysis.families import Family
+from acgraph.analysis.grouping import group_families
 from acgraph.analysis.labels import Ints
 from acgraph.analysis.walk import Walk
 from acgraph.diagnostics import Diagnostic
 from acgraph.ir import Array, Facts, Model
-
-#: Families smaller than this join their neighbours on the same axis, so that a share of them
-#: can be removed.
-SMALL_FAMILY = 4
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -32,6 +28,7 @@ class DependencyGraph:
         facts: Shapes and values that the analysis used.
         baked: Values of tensors that are computed from constants, and the axes of which a cut
             must replace the tensor by an initializer.
+        auxiliary: Constants that only other constants are computed from.
     """
 
     model: Model
@@ -41,6 +38,7 @@ class DependencyGraph:
     labels: dict[str, Ints]
     axes: dict[str, dict[int, Ints]]
     baked: dict[str, tuple[Array, frozenset[int]]] = field(default_factory=dict)
+    auxiliary: frozenset[str] = frozenset()
 
     def family(self, name: str) -> Family:
         """Return the family with this name."""
@@ -134,7 +132,7 @@ def analyse(model: Model, facts: Facts | None = None) -> DependencyGraph:
     """Find the coupled sets of a model, to the position."""
     walk = couple(model, facts)
     axes = _resolved_axes(walk)
-    families, labels = _families(walk, axes)
+    families, labels = group_families(walk, axes)
     return DependencyGraph(
         model=model,
         facts=walk.facts,
@@ -143,7 +141,13 @@ def analyse(model: Model, facts: Facts | None = None) -> DependencyGraph:
         labels=labels,
         axes=axes,
         baked=walk.baked,
+        auxiliary=_auxiliary(walk),
     )
+
+
+def _auxiliary(walk: Walk) -> frozenset[str]:
+    outputs = {t.name for t in walk.model.graph.outputs}
+    return frozenset(walk.model.constants()) - walk.live - walk.captured - outputs
 
 
 def _resolved_axes(walk: Walk) -> dict[str, dict[int, Ints]]:
@@ -159,114 +163,6 @@ def _resolved_axes(walk: Walk) -> dict[str, dict[int, Ints]]:
         if own:
             found[name] = own
     return found
-
-
-def _families(walk: Walk, axes: dict[str, dict[int, Ints]]) -> tuple[list[Family], dict[str, Ints]]:
-    places: dict[int, list[tuple[str, int]]] = defaultdict(list)
-    stored = [use.name for use in walk.uses.values() if use.stored]
-    for name in stored:
-        for axis, labels in axes.get(name, {}).items():
-            for label in np.unique(labels).tolist():
-                places[label].append((name, axis))
-    for label in (0, *walk.hidden):
-        places.pop(label, None)
-    groups: dict[tuple[object, ...], list[int]] = defaultdict(list)
-    for label, where in places.items():
-        state = (label in walk.labels.fences, label in walk.labels.inexact)
-        groups[(state, tuple(where))].append(label)
-    merged = _join_small(walk, list(groups.items()))
-    producers = _producers(walk)
-    families = []
-    labels_of: dict[str, Ints] = {}
-    for group in sorted(merged, key=min):
-        family = _family(walk, group, places, axes, producers, set(labels_of))
-        families.append(family)
-        labels_of[family.name] = np.array(group, np.int64)
-    return _with_rivals(families, labels_of, axes, stored), labels_of
-
-
-def _join_small(walk: Walk, groups: list[tuple[tuple[object, ...], list[int]]]) -> list[list[int]]:
-    """Join small groups in the same state that share their first filter axis."""
-    large, small = [], defaultdict(list)
-    for (state, where), labels in groups:
-        assert isinstance(where, tuple)
-        first = next((p for p in where if walk.uses[p[0]].roles[p[1]] == "filter"), None)
-        if len(labels) >= SMALL_FAMILY or first is None:
-            large.append(sorted(labels))
-        else:
-            small[(state, first)].extend(labels)
-    return large + [sorted(labels) for labels in small.values()]
-
-
-def _producers(walk: Walk) -> dict[str, str]:
-    """Name, for each constant, the first node that reads it."""
-    found: dict[str, str] = {}
-    for node in walk.model.graph.nodes:
-        for tensor in node.inputs:
-            found.setdefault(tensor.name, node.name)
-    return found
-
-
-def _family(
-    walk: Walk,
-    labels: list[int],
-    places: dict[int, list[tuple[str, int]]],
-    axes: dict[str, dict[int, Ints]],
-    producers: dict[str, str],
-    taken: set[str],
-) -> Family:
-    where = list(dict.fromkeys(place for label in labels for place in places[label]))
-    own = np.array(labels, np.int64)
-    members = []
-    for name, axis in where:
-        use = walk.uses[name]
-        for j in range(axes[name][axis].shape[1]):
-            sets = _numbers(axes[name][axis][:, j], own)
-            if (sets >= 0).any():
-                role = "other" if use.keep else use.roles[axis]
-                members.append(Member(tensor=name, axis=axis, sets=sets, role=role))
-    makers = [m for m in members if m.role == "filter"] or members
-    widest = max(makers, key=lambda m: len(walk.facts.shapes[m.tensor]))
-    stem = producers.get(widest.tensor, widest.tensor)
-    name, number = stem, 2
-    while name in taken:
-        name, number = f"{stem}#{number}", number + 1
-    return Family(
-        name=name,
-        size=len(labels),
-        members=tuple(members),
-        fences=_reasons(walk.labels.fences, labels),
-        inexact=_reasons(walk.labels.inexact, labels),
-    )
-
-
-def _numbers(column: Ints, own: Ints) -> Ints:
-    """Replace labels by their place in ``own`` (sorted), others by -1."""
-    place = np.searchsorted(own, column).clip(max=len(own) - 1)
-    return np.where(own[place] == column, place, -1)
-
-
-def _reasons(notes: dict[int, list[Diagnostic]], labels: list[int]) -> tuple[Diagnostic, ...]:
-    return tuple(dict.fromkeys(reason for label in labels for reason in notes.get(label, ())))
-
-
-def _with_rivals(
-    families: list[Family],
-    labels_of: dict[str, Ints],
-    axes: dict[str, dict[int, Ints]],
-    stored: list[str],
-) -> list[Family]:
-    home = {int(x): name for name, labels in labels_of.items() for x in labels}
-    rivals: dict[str, set[str]] = defaultdict(set)
-    for name in stored:
-        for labels in axes.get(name, {}).values():
-            if labels.shape[1] < 2:
-                continue
-            for row in {tuple(row) for row in labels.tolist()}:
-                names = {home[label] for label in row if label}
-                for one in names:
-                    rivals[one] |= names - {one}
-    return [replace(f, rivals=tuple(sorted(rivals[f.name]))) for f in families]
 
 
 __all__ = ["DependencyGraph", "analyse"]

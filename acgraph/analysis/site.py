@@ -6,7 +6,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from acgraph.analysis.labels import Axis
-from acgraph.analysis.walk import FREE, Role, TensorLabels, Walk, Free
+from acgraph.analysis.walk import FREE, Free, Role, TensorLabels, Walk
 from acgraph.diagnostics import Diagnostic
 from acgraph.ir import Array
 

@@ -68,6 +68,9 @@ class Walk:
         derived: Tensors that are computed from constants only.
         baked: Values of derived tensors on some axes of which a cut must replace them (see
             `acgraph.analysis.bake`), and those axes.
+        settled: Derived tensors that something other than a constant was computed with.
+        live: Tensors that something other than a constant is computed from.
+        hidden: Frozen labels that no activation meets: no family is made of them.
         frozen: Labels on which a derived tensor depends as a whole, with the reason.
         kept: Constants that no mask may zero; found by an earlier walk.
         opaque: Tensors whose values must not be taken for constants (dequantised weights).

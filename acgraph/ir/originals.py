@@ -20,8 +20,7 @@ def update_original(model: Model, node: gs.Node) -> None:
     del new.attribute[:]
     fresh = {attribute.name: attribute for attribute in node_to_proto(node).attribute}
     whole = {attribute.name: attribute for attribute in old.attribute if _is_whole(attribute)}
-    for name in {**fresh, **whole}:
-        new.attribute.append(whole.get(name, fresh.get(name)))
+    new.attribute.extend({**fresh, **whole}.values())
     model.originals[node.name] = new
 
 

@@ -16,7 +16,8 @@ class NodeCut:
     """One node of the model being shrunk; implements `acgraph.analysis.rules.Cut`.
 
     ``names_in`` and ``names_out`` are the tensors' names before any input was replaced; ``pins``
-    are the constants that took the place of computed values, shared by all nodes.
+    are the constants that took the place of computed values, shared by all nodes; ``taken`` are
+    the names in use.
     """
 
     model: Model
@@ -24,6 +25,7 @@ class NodeCut:
     facts: Facts
     kept: Mapping[str, Mapping[int, Keep]]
     pins: dict[str, gs.Constant] = field(default_factory=dict)
+    taken: set[str] = field(default_factory=set)
     before: list[gs.Node] = field(default_factory=list)
     after: list[gs.Node] = field(default_factory=list)
     names_in: list[str] = field(default_factory=list)
@@ -66,7 +68,17 @@ class NodeCut:
         while len(self.node.inputs) <= i:
             self.node.inputs.append(gs.Variable.empty())
         name = f"{self.node.name}/{_PORTS.get((self.node.op, i), f'input{i}')}"
+        old = self.node.inputs[i]
+        if old.name != name or len(old.outputs) > 1:
+            name = self._fresh(name)
         self.node.inputs[i] = gs.Constant(name, np.ascontiguousarray(value))
+
+    def _fresh(self, stem: str) -> str:
+        name, number = stem, 2
+        while name in self.taken:
+            name, number = f"{stem}#{number}", number + 1
+        self.taken.add(name)
+        return name
 
     def pin(self, i: int, name: str, value: Array) -> None:
         """Replace input ``i`` by a constant with this name, one for all nodes."""
@@ -98,7 +110,7 @@ class NodeCut:
         mask, forced = np.zeros(length, bool), np.zeros(length, np.int64)
         for place, size in sizes.items():
             mask[place], forced[place] = True, size
-        stem = f"{self.node.name}/sizes"
+        stem = self._fresh(f"{self.node.name}/sizes")
         patched = gs.Variable(stem, dtype=np.int64)
         where = gs.Node(
             "Where",
@@ -116,7 +128,7 @@ class NodeCut:
     def scale_output(self, j: int, factor: float) -> None:
         """Multiply output ``j`` by a number: a Mul behind the node makes the old output."""
         result = self.node.outputs[j]
-        stem = f"{self.node.name}/scaled"
+        stem = self._fresh(f"{self.node.name}/scaled")
         raw = gs.Variable(f"{stem}/raw", dtype=result.dtype)
         dtype = _np_dtype(self.facts.dtypes[self.names_out[j]])
         self.node.outputs[j] = raw

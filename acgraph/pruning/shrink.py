@@ -22,6 +22,7 @@ from acgraph.ir import (
 from acgraph.ir.originals import update_original
 from acgraph.pruning.cut import NodeCut
 from acgraph.pruning.plan import Plan, kept_positions, zeroed_elements
+from acgraph.pruning.tie import merge_equal
 
 _Kept = Mapping[str, Mapping[int, Keep]]
 _Baked = Mapping[str, tuple[Array, frozenset[int]]]
@@ -59,14 +60,16 @@ def shrink(dependency: DependencyGraph, plan: Plan) -> Shrunk:
     affected = _affected_sizes(model, dependency.facts, kept)
     nodes: list[gs.Node] = []
     pins: dict[str, gs.Constant] = {}
+    taken = {node.name for node in model.graph.nodes} | set(model.graph.tensors())
     for node in list(model.graph.nodes):
-        cut = NodeCut(model=model, node=node, facts=dependency.facts, kept=kept, pins=pins)
+        cut = NodeCut(model, node, dependency.facts, kept, pins, taken)
         _cut_node(cut, affected, dependency.baked)
         nodes.extend([*cut.before, node, *cut.after])
     model.graph.nodes.clear()
     model.graph.nodes.extend(nodes)
     stored = _cut_constants(model, kept)
     _forget_shapes(model)
+    merge_equal(model, dependency.auxiliary - set(stored))
     model.graph.cleanup(remove_unused_node_outputs=False)
     positions = {
         name: {axis: np.flatnonzero(keep) for axis, keep in kept[name].items()} for name in stored

@@ -1,14 +1,17 @@
-"""Vectors that an exporter merged because they were equal: apart for the cut, together after it.
+"""Equal constants: apart where a cut may part them, together where nothing can.
 
-Equal at export is not tied by design: two biases that are both zero may be cut differently.
+An exporter merges vectors because they are equal. Equal at export is not tied by design: two
+biases that are both zero may be cut differently. Other exporters repeat the same table of indices
+in every block.
 """
 
 from collections import defaultdict
+from collections.abc import Collection
 
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from acgraph.ir import Model
+from acgraph.ir import Array, Model
 
 _FLOATS = (np.float16, np.float32, np.float64)
 
@@ -60,3 +63,23 @@ def retie_vectors(model: Model, copies: dict[str, str]) -> None:
             values = tensor.values
             key = (origin, tuple(values.shape), values.tobytes())
             node.inputs[i] = first.setdefault(key, tensor)
+
+
+def merge_equal(model: Model, names: Collection[str]) -> None:
+    """Let the named constants share one tensor where they are equal, in place.
+
+    Nodes that made the others stay, unused.
+    """
+    values = {name: value for name, value in model.constants().items() if name in names}
+    first: dict[tuple[str, tuple[int, ...], bytes], gs.Tensor] = {}
+    for node in model.graph.nodes:
+        for tensor in node.outputs:
+            if tensor.name in values:
+                first.setdefault(_key(values[tensor.name]), tensor)
+        for i, tensor in enumerate(node.inputs):
+            if tensor.name in values:
+                node.inputs[i] = first.setdefault(_key(values[tensor.name]), tensor)
+
+
+def _key(value: Array) -> tuple[str, tuple[int, ...], bytes]:
+    return value.dtype.str, value.shape, value.tobytes()

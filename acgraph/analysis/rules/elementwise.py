@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 
+import numpy as np
+
 from acgraph.analysis.labels import Axis
 from acgraph.analysis.rules.base import OpRule
 from acgraph.analysis.site import Site
@@ -131,11 +133,12 @@ def _check_pole(site: Site) -> None:
 
 def _power(site: Site) -> None:
     value = site.value(1)
-    if value is not None and value.size and (value > 0).all():
+    least = float("-inf") if value is None or not value.size else float(np.min(value))
+    if least > 0:
         broadcast(site, _first_zero, kept=(1,))
         return
     broadcast(site, _never_zero, kept=(1,))
-    if value is not None and (value >= 0).all():
+    if least == 0:
         return
     for axis, labels in enumerate(site.axes(0)):
         if labels is not None and site.zero(0, axis):

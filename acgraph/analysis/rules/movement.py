@@ -18,11 +18,10 @@ def reshape(site: Site) -> None:
     )
     vector = site.value(1) if site.node.op == "Reshape" else None
     for axis, labels in enumerate(axes):
-        computed = vector is not None and int(vector.reshape(-1)[axis]) == -1
-        if site.node.op == "Reshape" and labels is not None and not site.is_fixed(axis):
-            if not computed:
-                site.fence(labels, "states a size that depends on the size of the input", axis)
-                axes[axis] = None
+        stated = vector is None or int(vector.reshape(-1)[axis]) != -1
+        if site.node.op == "Reshape" and labels is not None and stated and not site.is_fixed(axis):
+            site.fence(labels, "states a size that depends on the size of the input", axis)
+            axes[axis] = None
     site.emit(axes, zero)
 
 

@@ -130,7 +130,9 @@ def local_response(site: Site) -> None:
 
 
 RULES: dict[str, OpRule] = {
-    "BatchNormalization": OpRule(couple=batch_norm, note="scale, shift, mean, variance shrink along"),
+    "BatchNormalization": OpRule(
+        couple=batch_norm, note="scale, shift, mean, variance shrink along"
+    ),
     "InstanceNormalization": OpRule(couple=instance_norm, note="scale and shift shrink along"),
     "GroupNormalization": OpRule(
         couple=group_norm, resize=resize_group_norm, note="whole groups; inside groups inexact"
