@@ -28,10 +28,11 @@ def test_accuracy_is_that_of_onnxruntime(make):
 
 
 def test_agreement_without_labels(make):
-    student, teacher = make.conv(seed=3), make.conv(seed=4)
+    student, teacher = make.conv(seed=2), make.conv(seed=4)
     data = make.patterns(100, labelled=False)
     x, _ = data.batch(np.arange(100))
     same = session_outputs(student, x).argmax(1) == session_outputs(teacher, x).argmax(1)
+    assert 0.05 < same.mean() < 0.95
     trainer = TorchTrainer(student, None, teacher=teacher, config=make.plain(batch_size=7))
     assert trainer.evaluate(data) == pytest.approx(same.mean())
     with pytest.raises(BackendError, match="neither labels nor a teacher"):
@@ -129,7 +130,7 @@ def test_recalibration_without_batchnorm(make):
 
 def test_the_teacher_is_asked_once_about_the_same_images(make, monkeypatch):
     data, other = (make.patterns(40, seed=seed, labelled=False) for seed in (0, 1))
-    trainer = TorchTrainer(make.conv(seed=3), None, teacher=make.conv(seed=4), config=make.plain())
+    trainer = TorchTrainer(make.conv(seed=2), None, teacher=make.conv(seed=4), config=make.plain())
     runs = []
     module = trainer._teacher.module
     forward = module.forward
@@ -138,7 +139,8 @@ def test_the_teacher_is_asked_once_about_the_same_images(make, monkeypatch):
     assert trainer.evaluate(data) == first
     assert runs == [16, 16, 8]
     limited = trainer.evaluate(data, limit=10)
-    assert trainer.evaluate(other) != limited
+    assert trainer.evaluate(other) != first
+    assert 0 < limited < 1
     assert runs == [16, 16, 8, 10, 16, 16, 8]
     from acgraph.backends.torch import teacher
 
