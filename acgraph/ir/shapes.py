@@ -25,7 +25,7 @@ from acgraph.ir.model import Array, Model, constant_node_value
 MAX_VALUE_ELEMENTS = 1 << 16
 #: Values up to this are shown to onnx's shape inference (sizes, pads, scales).
 MAX_DATA_ELEMENTS = 1 << 10
-#: Operators of input 0's shape that onnx infers nothing of: it knows them as functions only.
+#: Operators of input 0's shape that onnx infers no shape of: it knows them as functions only.
 _SAME_SHAPE = frozenset(["GroupNormalization", "MeanVarianceNormalization"])
 #: What unknown sizes become: the batch, then any other axis, by rank of the input.
 DEFAULT_BATCH = 1
@@ -240,8 +240,8 @@ class _Walk:
                 schema, proto, types, data, opset_imports=self._imports, ir_version=self._ir_version
             )
         except (onnx.shape_inference.InferenceError, KeyError, RuntimeError, ValueError):
-            return  # the outputs are counted in ``unknown``, and whoever needs them fences them
-        if not found and node.op in _SAME_SHAPE and node.inputs[0].name in self._types:
+            found = {}  # the outputs are counted in ``unknown``; whoever needs them fences them
+        if node.op in _SAME_SHAPE and node.inputs[0].name in self._types:
             found = {node.outputs[0].name: self._types[node.inputs[0].name]}
         for name, kind in found.items():
             self._record(name, kind)

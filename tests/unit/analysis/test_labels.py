@@ -55,7 +55,8 @@ def test_split_and_merge_come_back() -> None:
     labels = Labels()
     axis = labels.fresh(12)
     rows, columns = labels.split(axis, [3, 4], WHY)
-    assert rows is not None and columns is not None
+    assert rows is not None
+    assert columns is not None
     assert rows.shape == (3, 1)
     assert columns.shape == (4, 1)
     back = merge([rows, columns], [3, 4])
@@ -142,7 +143,8 @@ def test_fences_follow_a_label_into_its_class_and_into_its_grid() -> None:
     assert labels.fences[int(labels.resolve(a)[0, 0])] == [WHY]
     labels.mark_inexact(axis[:1], WHY)
     rows, columns = labels.split(axis, [2, 2], WHY)
-    assert rows is not None and columns is not None
+    assert rows is not None
+    assert columns is not None
     assert set(labels.inexact) == {int(rows[0, 0]), int(columns[0, 0])}
 
 
