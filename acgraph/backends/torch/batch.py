@@ -29,7 +29,8 @@ class BatchPlan:
     Attributes:
         rebatch: For every node to change: the new target of Reshape (-1 for the batch) and Expand
             (1 keeps the input's size), the batch axis of Concat and Resize, the elements of one
-            sample of Gather.
+            sample of Gather, the axis along which a constant state of LSTM, GRU and RNN
+            is the same.
         axes: The batch axis of every graph output; None where it has none.
         reason: Why the batch is fixed; None where it is not.
     """

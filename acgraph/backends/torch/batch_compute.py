@@ -146,8 +146,12 @@ def _recurrent(walk: Walk, node: gs.Node) -> tuple[int | None, ...]:
             continue
         if state in walk.axis and walk.axis[state] != 1 - layout:
             raise FixedBatchError("the batch of its state is not where it takes it")
-        if state not in walk.axis and walk.shape(state)[1 - layout] != 1:
+        if state in walk.axis or walk.shape(state)[1 - layout] == 1:
+            continue
+        value = walk.values.get(state)
+        if value is None or (value != value.take([0], axis=1 - layout)).any():
             raise FixedBatchError("it joins the batch with a constant of that size")
+        walk.rebatch[node.name] = (1 - layout,)  # the same for every sample: take the first's
     first = 0 if layout else 2
     return (first, *([1 - layout] * (len(node.outputs) - 1)))
 

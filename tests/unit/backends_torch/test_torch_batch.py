@@ -110,6 +110,28 @@ def recurrent():
     return nodes, (1, 5, 4), constants
 
 
+def recurrent_over_rows():
+    """The rows of an image as a batch of sequences, from a state that is stored for all of them."""
+    nodes = [
+        N("Reshape", ["x", "s1"], ["a"], name="rows"),
+        N("Transpose", ["a"], ["b"], name="t", perm=[1, 0, 2]),
+        N("GRU", ["b", "w", "r", "", "", "h"], ["c"], name="gru", hidden_size=3),
+        N("Squeeze", ["c", "one"], ["d"], name="squeeze"),
+        N("Transpose", ["d"], ["e"], name="t2", perm=[1, 0, 2]),
+        N("Reshape", ["e", "s2"], ["y"], name="image"),
+    ]
+    rng = np.random.default_rng(0)
+    constants = {
+        "s1": ints(2, 5, 4),
+        "w": rng.standard_normal((1, 9, 4)).astype(np.float32),
+        "r": rng.standard_normal((1, 9, 3)).astype(np.float32),
+        "h": np.full((1, 2, 3), 0.5, np.float32),
+        "one": ints(1),
+        "s2": ints(1, 2, 5, 3),
+    }
+    return nodes, (1, 2, 5, 4), constants
+
+
 FREE = [
     window_attention,
     class_token,
@@ -117,6 +139,7 @@ FREE = [
     own_shape_arithmetic,
     strided_view,
     recurrent,
+    recurrent_over_rows,
 ]
 
 

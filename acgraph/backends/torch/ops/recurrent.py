@@ -63,10 +63,15 @@ def _weights(op: str, w: Tensor, r: Tensor, b: Tensor | None) -> list[Tensor]:
     return flat
 
 
-def _state(given: Tensor | None, x: Tensor, directions: int, hidden: int) -> Tensor:
+def _state(
+    given: Tensor | None, x: Tensor, directions: int, hidden: int, *, uniform: bool
+) -> Tensor:
+    """Return the state at the start; a uniform one is that of the first sample for all."""
     batch = x.shape[1]
     if given is None:
         return x.new_zeros(directions, batch, hidden)
+    if uniform:
+        given = given[:, :1]
     return given.expand(directions, batch, hidden).contiguous()
 
 
@@ -77,6 +82,7 @@ def _recurrent(node: NodeView) -> Kernel:
     direction = node.text("direction", "forward")
     batch_first = bool(node.integer("layout", 0))
     backward, two = direction == "reverse", direction == "bidirectional"
+    uniform = node.batch is not None
     after = op != "GRU" or bool(node.integer("linear_before_reset", 0))
     if not after:
         return _gru_before(node, hidden, direction)
@@ -97,10 +103,12 @@ def _recurrent(node: NodeView) -> Kernel:
         x = x.flip(0) if backward else x
         directions = w.shape[0]
         flat = _weights(op, w, r, b)
-        start = _state(h, x, directions, hidden)
+        start = _state(h, x, directions, hidden, uniform=uniform)
         tail = (flat, b is not None, 1, 0.0, False, two, False)
         if op == "LSTM":
-            y, *last = torch.lstm(x, (start, _state(c, x, directions, hidden)), *tail)
+            y, *last = torch.lstm(
+                x, (start, _state(c, x, directions, hidden, uniform=uniform)), *tail
+            )
         elif op == "GRU":
             y, *last = torch.gru(x, start, *tail)
         elif activation == "relu":
@@ -130,7 +138,7 @@ def _trim(run: Kernel, node: NodeView) -> Kernel:
 
 def _gru_before(node: NodeView, hidden: int, direction: str) -> Kernel:
     """Run a GRU whose reset gate acts before the recurrent product, which PyTorch's cannot."""
-    batch_first = bool(node.integer("layout", 0))
+    batch_first, uniform = bool(node.integer("layout", 0)), node.batch is not None
 
     def run(
         x: Tensor,
@@ -144,7 +152,7 @@ def _gru_before(node: NodeView, hidden: int, direction: str) -> Kernel:
             x, h = x.transpose(0, 1), None if h is None else h.transpose(0, 1)
         directions = w.shape[0]
         bias = x.new_zeros(directions, 6 * hidden) if b is None else b
-        state = _state(h, x, directions, hidden)
+        state = _state(h, x, directions, hidden, uniform=uniform)
         runs = []
         for d in range(directions):
             flip = direction == "reverse" or d == 1
