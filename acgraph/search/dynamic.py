@@ -50,16 +50,23 @@ class _Front:
 
 
 def grid(knob: Knob, levels: int) -> tuple[int, ...]:
-    """About ``levels`` allowed counts of a knob, in geometric steps, both ends included."""
+    """At most ``levels`` allowed counts of a knob (2 at least), both ends included.
+
+    Half are in equal steps, for mild cuts, and half in equal factors, for hard ones.
+    """
     count = -(-(knob.size - knob.floor) // knob.step) + 1
     if count <= levels:
         return tuple(dict.fromkeys(knob.raised(knob.floor, i) for i in range(count)))
-    least = max(knob.floor, 0.5)
-    inner = np.geomspace(least, knob.size, max(levels, 2))
+    least = max(knob.floor, knob.size / 256.0)
+    half = (levels - 2) // 2
+    inner = [
+        *np.linspace(least, knob.size, half + 2)[1:-1],
+        *np.geomspace(least, knob.size, levels - half)[1:-1],
+    ]
     return tuple(sorted({knob.floor, knob.size, *(knob.snap(float(kept)) for kept in inner)}))
 
 
-def tables(problem: Problem, sensitivity: Sensitivity, levels: int = 16) -> list[Table]:
+def tables(problem: Problem, sensitivity: Sensitivity, levels: int = 24) -> list[Table]:
     """Loss and cost tables of all knobs.
 
     Costs are taken around the point of one share for all that meets the budget: where filters of

@@ -83,8 +83,9 @@ def test_clipped_counts_leave_their_share_to_the_others() -> None:
 
 def test_what_rounding_lost_most_comes_back_first() -> None:
     knobs = tuple(Knob(name=n, kind="filters", size=10) for n in "abc")
-    problem = Problem(knobs=knobs, cost=sum, budget=10.0, evaluate=sum)
-    assert project_to_budget((4.1, 3.9, 2.0), problem) == (4, 4, 2)
+    problem = Problem(knobs=knobs, cost=lambda p: p[0] + 3 * p[1] + p[2], budget=16.0, evaluate=sum)
+    # Rounded to (4, 3, 2) of cost 15; b is too dear to rise, and c lost more than a.
+    assert project_to_budget((4.1, 3.99, 2.8), problem) == (4, 3, 3)
 
 
 def test_a_loose_budget_cuts_nothing(toys: SimpleNamespace) -> None:

@@ -89,6 +89,21 @@ def test_dp_goes_on_to_weigh_the_tables(toys: SimpleNamespace) -> None:
     assert np.mean(gains) > 0.005
 
 
+def test_dp_corrects_a_table_that_is_far_off() -> None:
+    knobs = tuple(Knob(name=n, kind="filters", size=20) for n in "ab")
+
+    def evaluate(point: Point) -> float:
+        return -sum((1.0 - kept / 20.0) ** 2 for kept in point)
+
+    def inflated(index: int, kept: int) -> float:
+        return (100.0 if index == 0 else 1.0) * (1.0 - kept / 20.0) ** 2
+
+    problem = Problem(knobs=knobs, cost=sum, budget=20.0, evaluate=evaluate)
+    assert search(problem, "dp", evaluations=1, sensitivity=inflated).point == (19, 1)
+    result = search(problem, "dp", evaluations=19, sensitivity=inflated)
+    assert result.point == (10, 10)
+
+
 def test_dp_beats_uniform_on_a_network_like_cost(toys: SimpleNamespace) -> None:
     for seed in range(4):
         problem = toys.rugged(seed, (16, 16, 32, 32, 64, 64), 6.0)
@@ -134,7 +149,7 @@ def test_grids_hold_allowed_counts_and_both_ends(levels: int) -> None:
     assert counts[-1] == knob.size
     assert all(knob.snap(kept) == kept for kept in counts)
     assert list(counts) == sorted(set(counts))
-    assert len(counts) <= max(levels, 2) + 1
+    assert levels - 4 <= len(counts) <= levels or len(counts) == 19
 
 
 def test_global_keeps_what_lies_above_one_threshold() -> None:
@@ -144,6 +159,15 @@ def test_global_keeps_what_lies_above_one_threshold() -> None:
     assert search(problem, "global", importances=importances).point == (2, 2)
     importances[1] = importances[1] / 10.0
     assert search(problem, "global", importances=importances).point == (3, 1)
+
+
+def test_global_gives_what_is_left_to_the_most_important() -> None:
+    knobs = tuple(Knob(name=n, kind="filters", size=3) for n in "abc")
+    problem = Problem(
+        knobs=knobs, cost=lambda p: p[0] + 5 * p[1] + p[2], budget=8.0, evaluate=lambda p: 0.0
+    )
+    importances = [np.array(v) for v in ([1.0, 0.3, 0.1], [0.9, 0.5, 0.1], [0.8, 0.4, 0.1])]
+    assert search(problem, "global", importances=importances).point == (1, 1, 2)
 
 
 def test_global_is_the_largest_within_the_budget(toys: SimpleNamespace) -> None:
@@ -226,6 +250,19 @@ def test_annealing_is_never_worse_than_where_it_may_start(toys: SimpleNamespace)
         for other in ("uniform", "global"):
             assert score >= run(problem, other).score
         assert score >= run(problem, "dp", sensitivity=toys.alone(problem), evaluations=1).score
+
+
+def test_annealing_starts_from_the_best_of_what_it_is_given() -> None:
+    knobs = tuple(Knob(name=n, kind="filters", size=40) for n in "ab")
+    problem = Problem(knobs=knobs, cost=sum, budget=40.0, evaluate=lambda p: float(p[0]))
+    important = [np.linspace(1.0, 2.0, 40), np.linspace(0.01, 0.02, 40)]
+
+    def sensitivity(index: int, kept: int) -> float:
+        return (40.0 - kept) * (index == 0)
+
+    assert search(problem, evaluations=2, importances=important).point == (39, 1)
+    assert search(problem, evaluations=2, sensitivity=sensitivity).point == (39, 1)
+    assert search(problem, evaluations=1).point == (20, 20)
 
 
 def test_a_time_budget_ends_the_search(toys: SimpleNamespace) -> None:
