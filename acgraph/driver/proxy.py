@@ -29,8 +29,8 @@ class Evaluator(Protocol):
         """Estimate BatchNormalization's statistics anew."""
         ...
 
-    def evaluate(self, data: Dataset, limit: int | None = None) -> float:
-        """Return the metric on data."""
+    def evaluate(self, data: Dataset, limit: int | None = None, *, fast: bool = False) -> float:
+        """Return the metric on data; ``fast`` in the precision of training."""
         ...
 
 
@@ -67,6 +67,6 @@ class Proxy:
         )  # fmt: skip
         try:
             self._trainer.recalibrate(self._batches)
-            return self._trainer.evaluate(self._data, self._limit)
+            return self._trainer.evaluate(self._data, self._limit, fast=True)
         finally:
             self._trainer.load_weights(self._weights)

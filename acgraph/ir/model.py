@@ -23,6 +23,8 @@ class Model:
         metadata: The model's ``metadata_props``.
         originals: Nodes as they were read, for those that onnx-graphsurgeon does not carry
             whole (subgraphs, empty list attributes, node metadata); written back untouched.
+        captured: Initializers that subgraphs read from outside, by name; onnx-graphsurgeon copies
+            them into each branch and forgets the one outside.
         remarks: What import had to change, for the report.
     """
 
@@ -30,6 +32,7 @@ class Model:
     source: str = "<memory>"
     metadata: dict[str, str] = field(default_factory=dict)
     originals: dict[str, onnx.NodeProto] = field(default_factory=dict)
+    captured: dict[str, onnx.TensorProto] = field(default_factory=dict)
     remarks: list[str] = field(default_factory=list)
 
     def location(self, node: gs.Node | None = None, **where: object) -> Location:

@@ -1,10 +1,9 @@
 """Read and write ONNX files: checked, named, atomic."""
 
-import contextlib
 import os
 import sys
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -62,6 +61,12 @@ def read_proto(path: str | os.PathLike[str]) -> onnx.ModelProto:
     return proto
 
 
+def proto_size(proto: onnx.ModelProto) -> int:
+    """Return the bytes of a proto; of its weights alone where protobuf cannot count that far."""
+    weights = sum(len(tensor.raw_data) for tensor in proto.graph.initializer)
+    return weights if weights >= EXTERNAL_BYTES else int(proto.ByteSize())
+
+
 def _first_line(error: Exception) -> str:
     lines = str(error).strip().splitlines()
     return lines[0].rstrip(".") if lines else type(error).__name__
@@ -74,7 +79,7 @@ def _check(proto: onnx.ModelProto, where: Location) -> None:
         )
     if not proto.graph.node:
         raise ImportModelError("the graph has no nodes", location=where, hint="export it again")
-    if proto.ByteSize() >= EXTERNAL_BYTES:
+    if proto_size(proto) >= EXTERNAL_BYTES:
         return  # the checker wants a file for models of this size; ONNX Runtime checks them
     try:
         onnx.checker.check_model(proto)
@@ -117,9 +122,24 @@ def model_from_proto(proto: onnx.ModelProto, source: str = "<memory>") -> Model:
             kept_node.CopyFrom(raw)
             originals[node.name] = kept_node
     metadata = {prop.key: prop.value for prop in proto.metadata_props}
+    inner = {name for raw in proto.graph.node for name in _names_in_subgraphs(raw)}
     return Model(
-        graph=graph, source=source, metadata=metadata, originals=originals, remarks=remarks
+        graph=graph,
+        source=source,
+        metadata=metadata,
+        originals=originals,
+        captured={t.name: t for t in proto.graph.initializer if t.name in inner},
+        remarks=remarks,
     )
+
+
+def _names_in_subgraphs(node: onnx.NodeProto) -> Iterator[str]:
+    for attribute in node.attribute:
+        for graph in [attribute.g, *attribute.graphs]:
+            yield from (output.name for output in graph.output)
+            for inner in graph.node:
+                yield from inner.input
+                yield from _names_in_subgraphs(inner)
 
 
 def _fresh(stem: str, taken: set[str]) -> str:
@@ -157,6 +177,10 @@ def proto_from_model(model: Model) -> onnx.ModelProto:
             node.doc_string = original.doc_string
             del node.metadata_props[:]
             node.metadata_props.extend(original.metadata_props)
+    present = {tensor.name for tensor in proto.graph.initializer}
+    proto.graph.initializer.extend(
+        tensor for name, tensor in model.captured.items() if name not in present
+    )
     del proto.metadata_props[:]
     for key, value in model.metadata.items():
         proto.metadata_props.add(key=key, value=value)
@@ -172,6 +196,7 @@ def clone_model(model: Model) -> Model:
         source=model.source,
         metadata=dict(model.metadata),
         originals=dict(model.originals),
+        captured=dict(model.captured),
         remarks=list(model.remarks),
     )
 
@@ -188,13 +213,16 @@ def write_model(model: Model, path: str | os.PathLike[str]) -> int:
 
 
 def write_proto(proto: onnx.ModelProto, path: str | os.PathLike[str]) -> int:
-    """Write a proto whole or not at all, to standard output for ``-``; return the bytes."""
+    """Write a proto whole or not at all, to standard output for ``-``; return the bytes.
+
+    A proto above 2 GiB is used up: its weights are in the file beside the model afterwards.
+    """
     name = os.fspath(path)
     if name == "-":
         data = proto.SerializeToString(deterministic=True)
         sys.stdout.buffer.write(data)
         return len(data)
-    if proto.ByteSize() >= EXTERNAL_BYTES:
+    if proto_size(proto) >= EXTERNAL_BYTES:
         return _write_external(proto, Path(name))
     data = proto.SerializeToString(deterministic=True)
     write_bytes(data, name)
@@ -202,18 +230,25 @@ def write_proto(proto: onnx.ModelProto, path: str | os.PathLike[str]) -> int:
 
 
 def _write_external(proto: onnx.ModelProto, target: Path) -> int:
+    """Write a model and its weights beside it: first to a folder of their own, then renamed."""
     data_name = target.name + ".data"
-    with contextlib.suppress(FileNotFoundError):
-        (target.parent / data_name).unlink()
     try:
-        onnx.save_model(
-            proto, str(target), save_as_external_data=True, location=data_name, size_threshold=1024
-        )
+        with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as folder:
+            whole = Path(folder) / target.name
+            onnx.save_model(
+                proto, str(whole), save_as_external_data=True, location=data_name,
+                size_threshold=1024,
+            )  # fmt: skip
+            size = whole.stat().st_size + (whole.parent / data_name).stat().st_size
+            (whole.parent / data_name).replace(target.parent / data_name)
+            whole.replace(target)
     except OSError as error:
         raise OutputError(
-            f"cannot be written: {error.strerror}", location=Location(model=str(target))
+            f"cannot be written: {error.strerror or error}",
+            location=Location(model=str(target)),
+            hint="choose another place with -o",
         ) from error
-    return target.stat().st_size + (target.parent / data_name).stat().st_size
+    return size
 
 
 def write_bytes(data: bytes, path: str | os.PathLike[str]) -> None:
