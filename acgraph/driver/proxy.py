@@ -25,8 +25,8 @@ class Evaluator(Protocol):
         """Set the named weights."""
         ...
 
-    def recalibrate(self, batches: int) -> None:
-        """Estimate BatchNormalization's statistics anew."""
+    def recalibrate(self, batches: int, *, fast: bool = False) -> None:
+        """Estimate BatchNormalization's statistics anew; ``fast`` in the precision of training."""
         ...
 
     def evaluate(self, data: Dataset, limit: int | None = None, *, fast: bool = False) -> float:
@@ -66,7 +66,7 @@ class Proxy:
              for name, mask in zeroed.items() if name in self._weights}
         )  # fmt: skip
         try:
-            self._trainer.recalibrate(self._batches)
+            self._trainer.recalibrate(self._batches, fast=True)
             return self._trainer.evaluate(self._data, self._limit, fast=True)
         finally:
             self._trainer.load_weights(self._weights)

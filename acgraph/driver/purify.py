@@ -66,6 +66,7 @@ def purify(model: Model, data: RunData, trainer: TorchTrainer, align: int) -> Pu
     constants = model.constants()
     space = Space(dependency=dependency, weights=constants, align=align)
     dead = dead_sets([f for f in space.families if f.is_exact], constants)
+    trainer.choose_mode()
     proxy = Proxy(trainer, space, data.select, limit=len(data.select), batches=4)
     sizes = [knob.size for knob in space.knobs]
 

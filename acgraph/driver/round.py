@@ -95,6 +95,7 @@ def run_round(task: RoundTask) -> RoundResult:
         config=replace(config.train, seed=config.train.seed + task.number),
         progress=task.progress,
     )
+    log.info("round %d: training in %s", task.number, trainer.choose_mode())
     proxy = Proxy(trainer, space, task.data.select, limit=PROXY_IMAGES, batches=PROXY_BATCHES)
     metric: CostMetric = "params" if config.metric in ("params", "size") else "macs"
     problem = Problem(

@@ -189,8 +189,10 @@ def proto_from_model(model: Model) -> onnx.ModelProto:
 
 def clone_model(model: Model) -> Model:
     """Copy a model; constants are shared until they are replaced (never written in place)."""
-    tensors = model.graph.tensors()
-    graph = model.graph.copy({}) if not tensors else model.graph.copy()
+    graph = model.graph.copy()
+    # onnx-graphsurgeon forgets these two
+    graph.producer_name = model.graph.producer_name
+    graph.producer_version = model.graph.producer_version
     return Model(
         graph=graph,
         source=model.source,

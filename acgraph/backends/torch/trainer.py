@@ -192,11 +192,26 @@ class TorchTrainer:
         finally:
             self.module.train(was_training)
 
-    def recalibrate(self, batches: int) -> None:
+    def choose_mode(self) -> Mode:
+        """Choose precision and memory layout by measurement now, rather than at the first fit.
+
+        Raises:
+            BackendError: no training data.
+        """
+        train = self._require_train()
+        with settings(self.config.threads, self.device):
+            self._prepare(train)
+        return self.mode
+
+    def recalibrate(self, batches: int, *, fast: bool = False) -> None:
         """Estimate the running statistics of BatchNormalization anew, weights unchanged.
 
         Mean and variance of each become their averages over so many batches of training images,
         not augmented. A model without BatchNormalization stays as it is.
+
+        Args:
+            batches: How many.
+            fast: Run in the mode of training, where float32 is the rule: for searches.
 
         Raises:
             BackendError: no training data.
@@ -212,7 +227,7 @@ class TorchTrainer:
                 batches=batches,
                 batch_size=self.config.batch_size,
                 seed=self.config.seed,
-                mode=self._evaluation_mode(),
+                mode=self.mode if fast else self._evaluation_mode(),
                 device=self.device,
             )
 

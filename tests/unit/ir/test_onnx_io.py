@@ -80,9 +80,11 @@ def test_unnamed_and_equal_names_become_unique(linear: onnx.ModelProto) -> None:
 
 def test_metadata_and_node_metadata_survive(linear: onnx.ModelProto) -> None:
     linear.metadata_props.add(key="author", value="someone")
+    linear.producer_name = "exporter"
     linear.graph.node[0].metadata_props.add(key="place", value="head")
     again = proto_from_model(clone_model(model_from_proto(linear)))
     assert [(p.key, p.value) for p in again.metadata_props] == [("author", "someone")]
+    assert again.producer_name == "exporter"
     assert [(p.key, p.value) for p in again.graph.node[0].metadata_props] == [("place", "head")]
 
 
