@@ -22,6 +22,7 @@ from acgraph.ir import (
 from acgraph.ir.originals import update_original
 from acgraph.pruning.cut import NodeCut
 from acgraph.pruning.plan import Plan, kept_positions, zeroed_elements
+from acgraph.pruning.precompute import precompute
 from acgraph.pruning.tie import merge_equal
 
 _Kept = Mapping[str, Mapping[int, Keep]]
@@ -70,6 +71,8 @@ def shrink(dependency: DependencyGraph, plan: Plan) -> Shrunk:
     stored = _cut_constants(model, kept)
     _forget_shapes(model)
     merge_equal(model, dependency.auxiliary - set(stored))
+    if kept:
+        precompute(model)
     model.graph.cleanup(remove_unused_node_outputs=False)
     positions = {
         name: {axis: np.flatnonzero(keep) for axis, keep in kept[name].items()} for name in stored

@@ -73,7 +73,7 @@ REFUSALS: dict[str, tuple[str, int, Build]] = {
         "scatters by index along the axis",
         17,
         lambda net, x: net.op(
-            "ScatterND", x, net.const(np.zeros((1, 2), np.int64)), net.const(np.zeros((1, 8, 8), "f4"))
+            "ScatterND", x, net.const(np.zeros((1, 2), np.int64)), net.w(1, 8, 8)
         ),
     ),
     "no common factors": (
@@ -96,8 +96,11 @@ REFUSALS: dict[str, tuple[str, int, Build]] = {
     "triangle": (
         "cuts a triangle along the axis",
         17,
-        lambda net, x: net.op("Transpose", net.op("Trilu", net.op("Transpose", x, perm=[0, 2, 3, 1])),
-                              perm=[0, 3, 1, 2]),
+        lambda net, x: net.op(
+            "Transpose",
+            net.op("Trilu", net.op("Transpose", x, perm=[0, 2, 3, 1])),
+            perm=[0, 3, 1, 2],
+        ),
     ),
 }  # fmt: skip
 

@@ -1,0 +1,124 @@
+"""Store what is computed from constants where that takes less than the constants do."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+import onnx_graphsurgeon as gs
+
+from acgraph.ir import Array, Model
+from acgraph.ir.fold import evaluate_node
+
+#: Constants below this are not worth a look.
+WORTH_ELEMENTS = 1 << 10
+_NO_LIMIT = 1 << 62
+#: Their constants are integers and what they compute is not, so that fewer elements are more bytes.
+_QUANTISED = frozenset(["DequantizeLinear", "QuantizeLinear", "DynamicQuantizeLinear"])
+
+
+@dataclass(slots=True)
+class _Chain:
+    """What is computed from one set of constants: the constants, and the results that are read."""
+
+    sources: set[str] = field(default_factory=set)
+    results: set[str] = field(default_factory=set)
+
+
+def precompute(model: Model) -> None:
+    """Replace, in place, results computed from constants that are larger than the results.
+
+    Tables of indices that every block of an exported model builds anew, for example. The nodes
+    that computed them stay, unused.
+    """
+    values = model.constants()
+    behind = _sources(model, values)
+    read = _read_by_others(model, behind)
+    chains = list(_chains(behind, read, values))
+    results: dict[str, gs.Constant] = {}
+    for chain in chains:
+        freed = sum(values[name].size for name in chain.sources - read)
+        if freed < WORTH_ELEMENTS:
+            continue
+        found = _evaluate(model, values, chain.results)
+        if found is not None and sum(value.size for value in found.values()) < freed:
+            results.update(
+                {name: gs.Constant(f"{name}/value", value) for name, value in found.items()}
+            )
+    if not results:
+        return
+    for node in model.graph.nodes:
+        if all(t.name in behind for t in node.outputs if t.name):
+            continue
+        for i, tensor in enumerate(node.inputs):
+            if tensor.name in results:
+                node.inputs[i] = results[tensor.name]
+
+
+def _sources(model: Model, values: dict[str, Array]) -> dict[str, frozenset[str]]:
+    """By tensor that is computed from constants only: the constants behind it."""
+    found: dict[str, frozenset[str]] = {}
+    for node in model.graph.nodes:
+        names = [t.name for t in node.inputs if t.name]
+        if not names or node.op in _QUANTISED or node.domain not in (None, "", "ai.onnx"):
+            continue
+        if any(isinstance(value, gs.Graph) for value in node.attrs.values()):
+            continue
+        if all(name in values or name in found for name in names):
+            behind = frozenset().union(*(found.get(name, {name}) for name in names))
+            found.update({t.name: behind for t in node.outputs if t.name})
+    return found
+
+
+def _read_by_others(model: Model, behind: dict[str, frozenset[str]]) -> set[str]:
+    """Tensors that a node reads together with something that is not constant, or outputs."""
+    read = {t.name for t in model.graph.outputs}
+    for node in model.graph.nodes:
+        if node.inputs and not all(t.name in behind for t in node.outputs if t.name):
+            read.update(t.name for t in node.inputs)
+    return read
+
+
+def _chains(
+    behind: dict[str, frozenset[str]], read: set[str], values: dict[str, Array]
+) -> Iterator[_Chain]:
+    """Group results that share a constant of some size."""
+    home: dict[str, _Chain] = {}
+    for name in behind:
+        if name not in read:
+            continue
+        large = {x for x in behind[name] if values[x].size > 1}
+        merged = _Chain(set(large), {name})
+        for chain in {id(home[x]): home[x] for x in large if x in home}.values():
+            merged.sources |= chain.sources
+            merged.results |= chain.results
+        home.update(dict.fromkeys(merged.sources, merged))
+    yield from {id(chain): chain for chain in home.values()}.values()
+
+
+def _evaluate(model: Model, values: dict[str, Array], results: set[str]) -> dict[str, Array] | None:
+    """Evaluate tensors; None where one of them cannot be."""
+    outputs = {t.name for t in model.graph.outputs}
+    if results & outputs:
+        return None
+    made = _needed(model, results)
+    known = dict(values)
+    for node in model.graph.nodes:
+        if id(node) not in made:
+            continue
+        arrays = [known[t.name] if t.name else None for t in node.inputs]
+        found = evaluate_node(node, arrays, int(model.graph.opset), _NO_LIMIT)
+        if found is None:
+            return None
+        known.update({t.name: x for t, x in zip(node.outputs, found, strict=False) if t.name})
+    finite = all(np.isfinite(known[name]).all() for name in results)
+    return {name: known[name] for name in results} if finite else None
+
+
+def _needed(model: Model, results: set[str]) -> set[int]:
+    wanted = set(results)
+    nodes: set[int] = set()
+    for node in reversed(model.graph.nodes):
+        if node.op != "Constant" and any(t.name in wanted for t in node.outputs):
+            nodes.add(id(node))
+            wanted.update(t.name for t in node.inputs)
+    return nodes
