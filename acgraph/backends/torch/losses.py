@@ -130,3 +130,15 @@ def ends_in_softmax(model: Model) -> bool:
             return False
         tensor = node.inputs[0]
     return False
+
+
+class AdaptedLoss:
+    """A user's loss in the form of ours."""
+
+    def __init__(self, loss: UserLoss) -> None:
+        self._loss = loss
+
+    def __call__(
+        self, outputs: Outputs, y: Tensor | None, teacher: Outputs | None, mix: Mix | None = None
+    ) -> Tensor:
+        return self._loss(outputs, y, teacher)

@@ -13,7 +13,7 @@ from acgraph.backends.torch.evaluation import Metric, evaluate
 from acgraph.backends.torch.graph_module import GraphModule, export_model
 from acgraph.backends.torch.loader import Batch, Loader, is_augmented, steps_per_pass
 from acgraph.backends.torch.loop import Fit, Learner, Plan
-from acgraph.backends.torch.losses import Loss, Mix, Outputs, UserLoss, ends_in_softmax
+from acgraph.backends.torch.losses import AdaptedLoss, Loss, Outputs, UserLoss, ends_in_softmax
 from acgraph.backends.torch.modes import PLAIN, Mode, apply_mode, choose_mode, run_module
 from acgraph.backends.torch.recalibration import recalibrate
 from acgraph.backends.torch.runtime import choose_device, flush_denormals, settings
@@ -363,7 +363,7 @@ class TorchTrainer:
     def _learner(self) -> Learner:
         return Learner(
             module=self.module,
-            loss=self._loss if self._user_loss is None else _Adapted(self._user_loss),
+            loss=self._loss if self._user_loss is None else AdaptedLoss(self._user_loss),
             teacher=self._teach if self._uses_teacher() else None,
             mode=self.mode,
             device=self.device,
@@ -385,18 +385,6 @@ class TorchTrainer:
 
     def _to_device(self, x: Array) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(x)).to(self.device)
-
-
-class _Adapted:
-    """A user's loss in the form of ours."""
-
-    def __init__(self, loss: UserLoss) -> None:
-        self._loss = loss
-
-    def __call__(
-        self, outputs: Outputs, y: Tensor | None, teacher: Outputs | None, mix: Mix | None = None
-    ) -> Tensor:
-        return self._loss(outputs, y, teacher)
 
 
 def _check_numbers(epochs: float, learning_rate: float | None, time_budget_s: float | None) -> None:
