@@ -32,17 +32,16 @@ def settle_inputs(site: Site) -> None:
         if name not in walk.derived or name not in walk.tensors or name in walk.settled:
             continue
         walk.settled.add(name)
-        if walk.frozen:
+        if walk.labels.frozen:
             _break_frozen(walk, name)
 
 
 def _break_frozen(walk: Walk, name: str) -> None:
-    frozen = np.array(sorted(walk.frozen_labels() - {0}), np.int64)
     found = walk.tensors[name]
     broken = [
         position
         for position, axis in enumerate(found.axes)
-        if isinstance(axis, np.ndarray) and np.isin(walk.labels.resolve(axis), frozen).any()
+        if isinstance(axis, np.ndarray) and walk.labels.is_frozen(axis)
     ]
     if not broken:
         return
@@ -75,7 +74,7 @@ def bake_outputs(site: Site) -> bool:
 
 def derived_value(walk: Walk, name: str) -> Array | None:
     """Evaluate a tensor that depends on constants only; None where it cannot be or has grown."""
-    tensors = walk.model.graph.tensors()
+    tensors = walk.graph_tensors
     known: dict[str, Array] = {}
     read: dict[str, int] = {}
     pending = [name]

@@ -34,6 +34,7 @@ class Labels:
         self._parts: dict[int, tuple[int, ...]] = {}
         self.fences: dict[int, list[Diagnostic]] = {}
         self.inexact: dict[int, list[Diagnostic]] = {}
+        self.frozen: dict[int, list[Diagnostic]] = {}
 
     def fresh(self, size: int) -> Ints:
         """Make new labels, one a position: ``[size, 1]``."""
@@ -65,20 +66,28 @@ class Labels:
         return _drop_repeats(roots)
 
     def _expand(self, roots: Ints) -> Ints:
-        rows = [
-            [part for label in row for part in self._parts.get(int(label), (int(label),))]
-            for row in roots
-        ]
-        width = max(map(len, rows))
-        return self.find(np.array([row + [0] * (width - len(row)) for row in rows], np.int64))
+        distinct, inverse = np.unique(roots, return_inverse=True)
+        parts = [self._parts.get(label, (label,)) for label in distinct.tolist()]
+        width = max(map(len, parts))
+        table = np.array([row + (0,) * (width - len(row)) for row in parts], np.int64)
+        return self.find(table)[inverse.reshape(-1)].reshape(len(roots), -1)
+
+    def _root(self, label: int) -> int:
+        parent = self._parent
+        root = label
+        while (above := int(parent[root])) != root:
+            root = above
+        while label != root:
+            label, parent[label] = int(parent[label]), root
+        return root
 
     def _union(self, first: int, second: int) -> None:
-        a, b = int(self.find(np.array([first]))[0]), int(self.find(np.array([second]))[0])
+        a, b = self._root(first), self._root(second)
         if a == b:
             return
         low, high = min(a, b), max(a, b)
         self._parent[high] = low
-        for notes in (self.fences, self.inexact):
+        for notes in (self.fences, self.inexact, self.frozen):
             moved = notes.pop(high, None)
             if moved is not None:
                 _extend(notes.setdefault(low, []), moved)
@@ -89,7 +98,7 @@ class Labels:
             chosen = tuple(part for part in dict.fromkeys(row) if part)
             self._parts[label] = chosen
             self._defined[label] = True
-            for notes in (self.fences, self.inexact):
+            for notes in (self.fences, self.inexact, self.frozen):
                 moved = notes.pop(label, None)
                 for part in chosen if moved else ():
                     _extend(notes.setdefault(part, []), moved or [])
@@ -101,6 +110,19 @@ class Labels:
     def mark_inexact(self, axis: Axis, why: Diagnostic) -> None:
         """Note that removing a position of an axis changes the function of the zeroed model."""
         self._note(self.inexact, axis, why)
+
+    def freeze(self, axis: Axis, why: Diagnostic) -> None:
+        """Note that a tensor computed from constants depends on all positions of an axis."""
+        self._note(self.frozen, axis, why)
+
+    def fence_frozen(self) -> None:
+        """Forbid the removal of what is still frozen."""
+        for label, reasons in self.frozen.items():
+            _extend(self.fences.setdefault(label, []), reasons)
+
+    def is_frozen(self, axis: Ints) -> bool:
+        """Say whether a position of an axis is frozen."""
+        return any(label in self.frozen for label in np.unique(self.resolve(axis)).tolist())
 
     def _note(self, notes: dict[int, list[Diagnostic]], axis: Axis, why: Diagnostic) -> None:
         if axis is None:

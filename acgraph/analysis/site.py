@@ -203,7 +203,7 @@ class Site:
             return
         why = self.why(message, position)
         if self.only_constants:
-            self.walk.frozen.append((axis, why))
+            self.labels.freeze(axis, why)
         else:
             self.labels.fence(axis, why)
 
@@ -213,7 +213,7 @@ class Site:
             return
         why = self.why(message, position)
         if self.only_constants:
-            self.walk.frozen.append((axis, why))
+            self.labels.freeze(axis, why)
         else:
             self.labels.mark_inexact(axis, why)
 

@@ -4,7 +4,7 @@ The rules (``acgraph.analysis.rules``) see one node at a time through a
 `acgraph.analysis.site.Site` and say how its axes relate.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -71,7 +71,6 @@ class Walk:
         settled: Derived tensors that something other than a constant was computed with.
         live: Tensors that something other than a constant is computed from.
         hidden: Frozen labels that no activation meets: no family is made of them.
-        frozen: Labels on which a derived tensor depends as a whole, with the reason.
         kept: Constants that no mask may zero; found by an earlier walk.
         opaque: Tensors whose values must not be taken for constants (dequantised weights).
         late: Constants that turned out to belong to ``kept`` after a rule had trusted them.
@@ -89,14 +88,15 @@ class Walk:
     derived: set[str] = field(default_factory=set)
     baked: dict[str, tuple[Array, frozenset[int]]] = field(default_factory=dict)
     settled: set[str] = field(default_factory=set)
-    frozen: list[tuple[Ints, Diagnostic]] = field(default_factory=list)
     live: set[str] = field(default_factory=set)
     hidden: set[int] = field(default_factory=set)
     captured: set[str] = field(default_factory=set)
     opaque: set[str] = field(default_factory=set)
     late: set[str] = field(default_factory=set)
+    graph_tensors: dict[str, gs.Tensor] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        self.graph_tensors = self.model.graph.tensors()
         for node in self.model.graph.nodes:
             if node.op == "Constant" and not node.domain:
                 value = constant_node_value(node)
@@ -151,19 +151,13 @@ class Walk:
             self._fence_tensor(tensor.name, "a graph output keeps its shape")
         for name in sorted(self.captured):
             self._fence_tensor(name, "is read inside a subgraph")
-        for axis, why in self.frozen:
-            self.labels.fence(axis, why)
-        self.hidden = self.frozen_labels() - self._roots(self.live)
+        self.hidden = set(self.labels.frozen)
+        if self.hidden:
+            self.labels.fence_frozen()
+            for axis in (axis for name in self.live for axis in self.labels_of(name)):
+                self.hidden.difference_update(np.unique(self.labels.resolve(axis)).tolist())
         for use in self.uses.values():
             use.labels.axes = [None if isinstance(a, Free) else a for a in use.labels.axes]
-
-    def frozen_labels(self) -> set[int]:
-        """Return the labels that no cut may touch because a derived tensor depends on them all."""
-        return {x for axis, _ in self.frozen for x in self.labels.resolve(axis).ravel().tolist()}
-
-    def _roots(self, names: Iterable[str]) -> set[int]:
-        axes = (axis for name in names for axis in self.labels_of(name))
-        return {x for axis in axes for x in self.labels.resolve(axis).ravel().tolist()}
 
     def _fence_tensor(self, name: str, message: str) -> None:
         use = self.uses.get(name)
