@@ -161,7 +161,7 @@ def summary(cases: Sequence[Case]) -> list[str]:
                 medians = [_median(case.speed_up for case in group) for group in found]
                 lines.append(_row(f"{name}, {pattern}, measured choice", medians))
     slowest = min(case.speed_up for case in cases)
-    lines += ["", f"Slowest choice of all {len(cases)} cases: {slowest:.2f}x of dense."]
+    lines += ["", f"Smallest speed-up of a choice in {len(cases)} cases: {slowest:.2f}x."]
     return lines
 
 

@@ -113,12 +113,13 @@ def _box(norms: FloatArray, keep: int, multiple: int) -> BoolArray:
         volume = math.prod(len(axis) for axis in box)
         if volume > 1 and volume * smallest > keep:
             continue
-        totals = powers[np.ix_(range(channels), *map(list, box))].reshape(channels, -1).sum(axis=1)
+        axes = [np.array(axis) for axis in box]
+        totals = powers[np.ix_(np.arange(channels), *axes)].reshape(channels, -1).sum(axis=1)
         chosen = top_mask(np.sqrt(totals), _round(keep // volume, channels, multiple))
         total = float(totals[chosen].sum())
         if total > best:
             best, mask = total, np.zeros(norms.shape, np.bool_)
-            mask[np.ix_(np.flatnonzero(chosen), *map(list, box))] = True
+            mask[np.ix_(np.flatnonzero(chosen), *axes)] = True
     return mask
 
 
