@@ -1,6 +1,6 @@
 """Measure every lowering of pruned layers against the dense layer, and rewrite docs/lowering.md.
 
-    flock /tmp/bench.lock python benchmarks/lowering.py [--nchwc] [--quick] [--doc docs/lowering.md]
+    python benchmarks/lowering.py [--nchwc] [--quick] [--doc docs/lowering.md]
 
 For every layer shape and share of kept columns: random columns, the regular patterns, and whole
 channels pruned to as many weights. One thread; all candidates of a case are timed by turns
