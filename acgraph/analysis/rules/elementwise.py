@@ -112,14 +112,17 @@ def broadcast(site: Site, zero: _ZeroRule, kept: tuple[int, ...] = ()) -> None:
 
 
 def _sum(site: Site) -> None:
+    """Unify the axes that meet; zeros where all operands are cut to zero."""
     broadcast(site, _all_zero)
 
 
 def _product(site: Site) -> None:
+    """Unify the axes that meet; zeros where any operand is cut to zero."""
     broadcast(site, _any_zero)
 
 
 def _quotient(site: Site) -> None:
+    """Unify the axes that meet; a constant divisor shrinks and is never zeroed."""
     broadcast(site, _first_zero, kept=(1,))
     _check_pole(site)
 
@@ -132,6 +135,7 @@ def _check_pole(site: Site) -> None:
 
 
 def _power(site: Site) -> None:
+    """Unify the axes that meet; exact unless zeros are raised to what may be negative."""
     value = site.value(1)
     least = float("-inf") if value is None or not value.size else float(np.min(value))
     if least > 0:
@@ -146,14 +150,17 @@ def _power(site: Site) -> None:
 
 
 def _other(site: Site) -> None:
+    """Unify the axes that meet; constants shrink and are never zeroed."""
     broadcast(site, _never_zero, kept=tuple(range(len(site.node.inputs))))
 
 
 def _where(site: Site) -> None:
+    """Unify the axes of the condition and of both branches."""
     broadcast(site, lambda s, _, axis, rank: _all_zero(s, [1, 2], axis, rank), kept=(0,))
 
 
 def _prelu(site: Site) -> None:
+    """Unify the axes with those of the slopes, which are never zeroed."""
     broadcast(site, _first_zero, kept=(1,))
 
 

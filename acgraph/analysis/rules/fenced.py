@@ -26,6 +26,7 @@ _REASONS = {
 
 def _fence(message: str) -> Callable[[Site], None]:
     def couple(site: Site) -> None:
+        """Stop every cut."""
         site.fence_all(message, listed=message == _QUANTISED)
         # A dequantised weight is no constant: its integers must stay what they are.
         site.walk.opaque.update(t.name for t in site.node.outputs if t.name)
