@@ -64,6 +64,9 @@ def _visit(walk: Walk, node: gs.Node) -> None:
             walk.tensors.pop(tensor.name, None)
             walk.derived.discard(tensor.name)
         site.fence_all(f"the rule could not follow it ({type(error).__name__}: {error})")
+    lost = [t.name for t in node.outputs if t.name and t.name not in walk.tensors]
+    if lost and not site.is_fenced:
+        site.fence_all(f"its output '{lost[0]}' is not followed")
 
 
 def _note_derived(walk: Walk, site: Site) -> None:

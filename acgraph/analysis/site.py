@@ -12,6 +12,10 @@ from acgraph.ir import Array
 
 #: Views through which a constant keeps its own axes, or loses none of its elements.
 _VIEWS = frozenset(["Identity", "Cast", "Transpose", "Reshape", "Squeeze", "Unsqueeze", "Flatten"])
+#: Operators for which it matters where on an axis a position lies, not only which it is.
+_POSITIONAL = frozenset(
+    ["Concat", "Gather", "GatherND", "Pad", "Resize", "Slice", "Split", "Tile", "Upsample"]
+)
 
 
 class Site:
@@ -24,6 +28,7 @@ class Site:
         self.attrs = node.attrs
         #: True where every input is a constant or computed from constants.
         self.only_constants = all(walk.is_constant(t) for t in node.inputs if t.name)
+        self.is_fenced = False
 
     @property
     def opset(self) -> int:
@@ -48,8 +53,15 @@ class Site:
 
     def is_fixed(self, axis: int, j: int = 0) -> bool:
         """Say whether an axis of output ``j`` has the same size for all input sizes."""
-        fixed = self.walk.facts.fixed_axes.get(self.node.outputs[j].name, ())
+        return self._is_fixed(self.node.outputs[j].name, axis)
+
+    def _is_fixed(self, name: str, axis: int) -> bool:
+        fixed = self.walk.facts.fixed_axes.get(name, ())
         return axis >= len(fixed) or fixed[axis]
+
+    def _is_countable(self, name: str, axis: int) -> bool:
+        """Say whether this node may tell the positions of an axis apart by their number."""
+        return self.node.op not in _POSITIONAL or self._is_fixed(name, axis)
 
     def value(self, i: int) -> Array | None:
         """Return the value of input ``i`` where it is known for all input sizes."""
@@ -76,6 +88,9 @@ class Site:
             size = self.shape(i)[axis]
             current = self.labels.fresh(size) if size > 1 else None
             found.axes[axis] = current
+        if current is not None and not self._is_countable(self.node.inputs[i].name, axis):
+            self.fence(current, "the size of the axis depends on the input", axis)
+            return None
         return current
 
     def axes(self, i: int) -> list[Axis]:
@@ -174,6 +189,11 @@ class Site:
             if axis is not None and size == 1:
                 self.fence(axis, "the axis has size 1", position)
                 axis = None
+            elif (
+                axis is not None and not self.is_fixed(position, j) and self.node.op in _POSITIONAL
+            ):
+                self.fence(axis, "the size of the axis depends on the input", position)
+                axis = None
             settled.append(axis)
         self.walk.tensors[tensor.name] = TensorLabels(settled, list(zero))
         if self.only_constants:
@@ -231,6 +251,7 @@ class Site:
         The node is listed as a fence where it stops a cut that would be possible without it, or
         where ``listed`` asks for it.
         """
+        self.is_fenced = True
         stopped = False
         for i in range(len(self.node.inputs)):
             if not self.has(i) or self.node.inputs[i].name not in self.walk.facts.shapes:

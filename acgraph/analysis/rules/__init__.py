@@ -12,6 +12,7 @@ from acgraph.analysis.rules import (
     norm,
     recurrent,
     reduce,
+    windows,
 )
 from acgraph.analysis.rules.base import Cut, Keep, OpRule
 
@@ -24,6 +25,7 @@ RULES: dict[str, OpRule] = {
     **norm.RULES,
     **recurrent.RULES,
     **reduce.RULES,
+    **windows.RULES,
 }
 
 __all__ = ["RULES", "Cut", "Keep", "OpRule"]

@@ -253,3 +253,23 @@ def test_a_size_from_the_input_is_not_written_over(make_net: Any, check_law: Any
     found = check_law(proto, sizes=({"h": 8, "w": 8}, {"h": 12, "w": 6}))
     assert not found.plan.sets
     assert any("depends on the size" in str(f) for f in found.dependency.all_fences())
+
+
+def test_an_output_that_no_rule_follows_keeps_its_shape(make_net: Any, check_law: Any) -> None:
+    net = make_net()
+    x = net.op("MatMul", net.w(8, 3), net.input(3, 6))
+    y, mean = net.op("LayerNormalization", x, net.positive(6), net.w(6), outputs=2, axis=-1)
+    found = check_law(net.proto(net.op("MatMul", net.w(2, 8), y), mean))
+    assert not found.plan.sets
+    assert any("is not followed" in str(f) for f in found.dependency.fences)
+
+
+def test_positions_on_an_axis_of_any_length_are_not_counted(make_net: Any, check_law: Any) -> None:
+    """``[n, 8 h w]``: the last four positions are of the last channel at one size only."""
+    net = make_net()
+    x = net.op("Flatten", net.conv(net.input(1, 3, "h", "w"), 3, 8))
+    x = net.op("Slice", x, net.ints(-4), net.ints(1 << 40), net.ints(1))
+    proto = net.proto(net.op("MatMul", x, net.w(4, 2)))
+    found = check_law(proto, sizes=({"h": 2, "w": 2}, {"h": 4, "w": 6}))
+    assert not found.plan.sets
+    assert any("depends on the input" in str(f) for f in found.dependency.all_fences())
