@@ -16,7 +16,6 @@ import json
 import multiprocessing
 import os
 import platform
-import resource
 import statistics
 import sys
 import time
@@ -50,14 +49,14 @@ def prune_graph(name: str, proto: onnx.ModelProto) -> Row:
     model = model_from_proto(proto, name)
     copies = untie_vectors(model)
     constants = model.constants()
-    before_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before_kib = reset_peak()
     start = time.process_time()
     dependency = analyse(model)
     analysed = time.process_time()
     plan = magnitude_plan(dependency, constants, SPARSITY)
     shrunk = shrink(dependency, plan).model
     cut = time.process_time()
-    peak_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    peak_kib = resident("VmHWM")
     masked = masked_model(dependency, plan)
     for result in (shrunk, masked):
         retie_vectors(result, copies)
@@ -80,6 +79,18 @@ def prune_graph(name: str, proto: onnx.ModelProto) -> Row:
         "peak_mib": round((peak_kib - before_kib) / 1024, 1),
         "file_mib": round(size / 2**20, 1),
     }
+
+
+def resident(what: str) -> int:
+    """Return KiB in memory, now (``VmRSS``) or at the peak (``VmHWM``)."""
+    status = Path("/proc/self/status").read_text()
+    return int(next(x for x in status.splitlines() if x.startswith(what)).split()[1])
+
+
+def reset_peak() -> int:
+    """Let the peak of memory start again; return what is in memory now, in KiB."""
+    Path("/proc/self/clear_refs").write_text("5")
+    return resident("VmRSS")
 
 
 def compare(small: onnx.ModelProto, zeroed: onnx.ModelProto) -> tuple[float, bool]:

@@ -70,8 +70,9 @@ class Net:
     def gemm(self, x: str, i: int, o: int, **attrs: Any) -> str:
         return str(self.op("Gemm", x, self.w(o, i), self.w(o), transB=1, **attrs))
 
-    def proto(self, *outputs: str) -> onnx.ModelProto:
+    def proto(self, *outputs: str, integers: Sequence[str] = ()) -> onnx.ModelProto:
         results = [helper.make_tensor_value_info(y, 1, None) for y in outputs]
+        results += [helper.make_tensor_value_info(y, 7, None) for y in integers]
         graph = helper.make_graph(self.nodes, "g", self.inputs, results, self.weights)
         opsets = [helper.make_opsetid("", self.opset)]
         domains = {node.domain for node in self.nodes if node.domain}
@@ -82,7 +83,8 @@ class Net:
         if not known and not domains:
             made = run_ort(model, random_feeds(model, {}))
             for y, array in zip(model.graph.output, made, strict=True):
-                y.CopyFrom(helper.make_tensor_value_info(y.name, 1, array.shape))
+                kind = helper.np_dtype_to_tensor_dtype(array.dtype)
+                y.CopyFrom(helper.make_tensor_value_info(y.name, kind, array.shape))
         return model
 
 

@@ -9,6 +9,7 @@ import onnx_graphsurgeon as gs
 from acgraph.analysis.bake import bake_outputs, settle_inputs
 from acgraph.analysis.rules import RULES
 from acgraph.analysis.site import Site
+from acgraph.analysis.sizes import check_outputs, check_sizes, note_sizes
 from acgraph.analysis.walk import Walk
 from acgraph.ir import Facts, Model, infer_facts
 
@@ -30,6 +31,7 @@ def couple(model: Model, facts: Facts | None = None) -> Walk:
             break
         # A constant was first added, then divided by: no mask may zero it, so start again.
         kept |= walk.late
+    check_outputs(walk)
     walk.finish(model.graph.outputs)
     return walk
 
@@ -40,17 +42,20 @@ def _visit(walk: Walk, node: gs.Node) -> None:
         walk.live.update(t.name for t in node.inputs if t.name)
     captured = list(captured_names(node))
     if captured or any(isinstance(value, gs.Graph) for value in node.attrs.values()):
+        check_sizes(walk, node, captured)
         _fence_captured(walk, site, captured)
         return
     rule = RULES.get(node.op) if node.domain in (None, "", "ai.onnx") else None
     if _is_arithmetic_on_sizes(walk, node):
         _note_derived(walk, site)
+        note_sizes(walk, node)
         return
+    check_sizes(walk, node, [])
     if rule is None:
         _fence_unknown(site, "the operator is not understood")
         return
     missing = _missing_shape(walk, node)
-    if missing:
+    if missing and rule.status != "fenced":
         site.fence_all(f"the shape of '{missing}' is unknown")
         return
     if not site.only_constants:

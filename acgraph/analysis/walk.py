@@ -73,6 +73,7 @@ class Walk:
         hidden: Frozen labels that no activation meets: no family is made of them.
         kept: Constants that no mask may zero; found by an earlier walk.
         opaque: Tensors whose values must not be taken for constants (dequantised weights).
+        probes: Numbers that a cut would change: what they would be, and from which tensors' sizes.
         late: Constants that turned out to belong to ``kept`` after a rule had trusted them.
     """
 
@@ -92,6 +93,7 @@ class Walk:
     hidden: set[int] = field(default_factory=set)
     captured: set[str] = field(default_factory=set)
     opaque: set[str] = field(default_factory=set)
+    probes: dict[str, tuple[Array, frozenset[str]]] = field(default_factory=dict)
     late: set[str] = field(default_factory=set)
     graph_tensors: dict[str, gs.Tensor] = field(default_factory=dict)
 

@@ -93,6 +93,24 @@ REFUSALS: dict[str, tuple[str, int, Build]] = {
         17,
         lambda net, x: net.op("Conv", x, net.input(8, 8, 1, 1, name="k")),
     ),
+    "fused attention": (
+        "not taken apart",
+        23,
+        lambda net, x: net.op("Attention", x, x, x),
+    ),
+    "positions of what is not zero": (
+        "where the results lie depends on the data",
+        17,
+        lambda net, x: net.op(
+            "Add", x, net.op("Cast", net.op("ReduceMax", net.op("NonZero", x), keepdims=0), to=1)
+        ),
+    ),
+    "identity of the same shape": (
+        "the operator is not understood",
+        17,
+        lambda net, x: net.op("Add", x, net.op("EyeLike", net.op("Squeeze", net.op(
+            "Slice", x, net.ints(0), net.ints(1), net.ints(2)), net.ints(0, 2)))),
+    ),
     "triangle": (
         "cuts a triangle along the axis",
         17,
@@ -143,9 +161,11 @@ def test_a_refusal_names_node_and_reason(name: str, make_net: Any) -> None:
     assert any(reason in text and "node '" in text for text in texts), texts
 
 
-@pytest.mark.parametrize(
-    "name", sorted(set(REFUSALS) - {"custom operator", "weights from the data"})
-)
+#: ONNX Runtime has no such operator, or the weights are an input.
+_WITHOUT_RUN = {"custom operator", "weights from the data", "fused attention"}
+
+
+@pytest.mark.parametrize("name", sorted(set(REFUSALS) - _WITHOUT_RUN))
 def test_one_odd_node_does_not_stop_the_rest(name: str, make_net: Any, check_law: Any) -> None:
     _, opset, build = REFUSALS[name]
     net = make_net(opset)
@@ -273,3 +293,32 @@ def test_positions_on_an_axis_of_any_length_are_not_counted(make_net: Any, check
     found = check_law(proto, sizes=({"h": 2, "w": 2}, {"h": 4, "w": 6}))
     assert not found.plan.sets
     assert any("depends on the input" in str(f) for f in found.dependency.all_fences())
+
+
+def _measured(net: Any, use: str) -> Any:
+    x = net.conv(net.input("n", 3, 4, 4), 3, 8)
+    if use == "element count":  # a mean written as sum over number of elements
+        size = net.op("Cast", net.op("Size", x), to=1)
+        total = net.op("ReduceSum", x, keepdims=0)
+        return net.proto(net.conv(x, 8, 2), net.op("Div", total, size))
+    shape = net.op("Shape", x)
+    if use == "returned":
+        return net.proto(net.conv(x, 8, 2), integers=[shape])
+    if use == "height":  # of no concern: nothing cuts the height
+        h = net.op("Cast", net.op("Gather", shape, net.const(np.int64(2))), to=1)
+        return net.proto(net.op("Mul", net.conv(x, 8, 2), h))
+    c = net.op("Cast", net.op("Gather", shape, net.const(np.int64(1))), to=1)  # pinned
+    return net.proto(net.conv(net.op("Div", x, net.op("Sqrt", c)), 8, 2))
+
+
+@pytest.mark.parametrize(
+    ("use", "cuts"),
+    [("element count", False), ("returned", False), ("height", True), ("channel count", True)],
+)
+def test_numbers_from_sizes_stay_what_they_are(
+    use: str, cuts: bool, make_net: Any, check_law: Any
+) -> None:
+    found = check_law(_measured(make_net(), use), sizes=({"n": 1}, {"n": 3}))
+    assert bool(found.plan.sets) == cuts
+    said = any("size that a cut would change" in str(f) for f in found.dependency.all_fences())
+    assert said != cuts

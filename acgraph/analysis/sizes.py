@@ -1,0 +1,95 @@
+"""Numbers that are computed from sizes: which of them would a cut change?
+
+Sizes that go into shapes are rewritten by a cut, and values that are the same for all inputs are
+pinned to what they are. The rest is computed while the model runs. Here every such number is
+computed once more, as if the axes that can be cut had other sizes; where it then differs and goes
+anywhere else than into a shape, these axes are fenced.
+"""
+
+import numpy as np
+import onnx_graphsurgeon as gs
+
+from acgraph.analysis.walk import Walk
+from acgraph.diagnostics import Diagnostic
+from acgraph.ir.fold import evaluate_node
+
+#: By how much a size that can be cut is changed: by a number that no model has a use for.
+_SHIFT = 1009
+_FLOATS = (1, 10, 11, 16)  # TensorProto FLOAT, FLOAT16, DOUBLE, BFLOAT16
+#: Inputs that a cut rewrites.
+_REWRITTEN = frozenset(
+    [("Reshape", 1), ("Expand", 1), ("ConstantOfShape", 0), ("Resize", 3), ("Upsample", 1)]
+)
+
+
+def note_sizes(walk: Walk, node: gs.Node) -> None:
+    """Follow a node that computes with sizes."""
+    if node.op in ("Shape", "Size"):
+        _note_measure(walk, node)
+        return
+    names = [t.name for t in node.inputs]
+    sources = frozenset().union(*(walk.probes[n][1] for n in names if n in walk.probes))
+    if not sources:
+        return
+    arrays = []
+    for name in names:
+        known = walk.probes[name][0] if name in walk.probes else walk.facts.values.get(name)
+        if name and known is None:
+            return  # not a number that can be known at all: whoever reads it is checked
+        arrays.append(known if name else None)
+    values = evaluate_node(node, arrays, int(walk.model.graph.opset), 1 << 16)
+    for tensor, value in zip(node.outputs, values or [], strict=False):
+        if not tensor.name or np.array_equal(
+            value, walk.facts.values.get(tensor.name, np.empty(0))
+        ):
+            continue
+        walk.probes[tensor.name] = (value, sources)
+        is_float = walk.facts.dtypes.get(tensor.name) in _FLOATS
+        if is_float and tensor.name in walk.facts.dynamic:
+            _fence_sources(walk, tensor.name, node)
+
+
+def _note_measure(walk: Walk, node: gs.Node) -> None:
+    name = node.inputs[0].name
+    found = walk.tensors.get(name)
+    shape = walk.facts.shapes.get(name)
+    if found is None or shape is None:
+        return
+    shifted = [
+        size + _SHIFT if isinstance(axis, np.ndarray) else size
+        for size, axis in zip(shape, found.axes, strict=True)
+    ]
+    start, end = int(node.attrs.get("start", 0)), node.attrs.get("end")
+    picked = tuple(shifted[start:end])
+    if node.op == "Size":
+        picked, shape, start, end = (int(np.prod(shifted)),), (int(np.prod(shape)),), 0, None
+    if picked != tuple(shape[start:end]):
+        value = np.array(picked, np.int64)
+        scalar = value.reshape(()) if node.op == "Size" else value
+        walk.probes[node.outputs[0].name] = (scalar, frozenset([name]))
+
+
+def check_sizes(walk: Walk, node: gs.Node, captured: list[str]) -> None:
+    """Fence what a node computes with, where it is neither pinned nor rewritten by a cut."""
+    for i, tensor in enumerate(node.inputs):
+        name = tensor.name
+        if name in walk.probes and not walk.is_static(name) and (node.op, i) not in _REWRITTEN:
+            _fence_sources(walk, name, node)
+    for name in captured:
+        if name in walk.probes:
+            _fence_sources(walk, name, node)
+
+
+def check_outputs(walk: Walk) -> None:
+    """Fence the sizes that the model returns."""
+    for tensor in walk.model.graph.outputs:
+        if tensor.name in walk.probes:
+            _fence_sources(walk, tensor.name, None)
+
+
+def _fence_sources(walk: Walk, name: str, node: gs.Node | None) -> None:
+    where = walk.model.location(node, value="" if node is not None else name)
+    why = Diagnostic(location=where, message="computes with a size that a cut would change")
+    for source in sorted(walk.probes[name][1]):
+        for axis in walk.labels_of(source):
+            walk.labels.fence(axis, why)
