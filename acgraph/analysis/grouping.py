@@ -115,7 +115,7 @@ def _split_unsafe(
             home[free] = number
         unsafe: set[int] = set()
         for labels in distinct:
-            unsafe.update(_partial(home[labels], labels, sizes))
+            unsafe.update(_doubtful(home[labels], labels, sizes))
         unsafe = {number for number in unsafe if len(joined[number]) > 1}
         if not unsafe:
             return [[x for group in parts for x in group] for parts in joined]
@@ -123,16 +123,16 @@ def _split_unsafe(
         joined = kept + [[group] for number in sorted(unsafe) for group in joined[number]]
 
 
-def _partial(families: Ints, labels: Ints, sizes: Ints) -> Iterable[int]:
-    """List the families that may have to answer for an axis, and do not lie on it as a whole."""
+def _doubtful(families: Ints, labels: Ints, sizes: Ints) -> Iterable[int]:
+    """List the families that may have to answer for an axis, and perhaps do not keep any of it."""
     if (families < 0).all(axis=1).any():
         return []  # a position that is never cut
     found = np.unique(families[families >= 0])
+    if labels.shape[1] > 1:
+        return map(int, found)  # a grid: what one family keeps must meet what the other keeps
     counts = {int(k): len(np.unique(labels[families == k])) for k in found}
     partial = [k for k, count in counts.items() if count < sizes[k]]
-    if labels.shape[1] == 1 and len(partial) < len(counts):
-        return []  # one family is there as a whole, and keeps one
-    return partial
+    return partial if len(partial) == len(counts) else []  # else one keeps a position
 
 
 def _producers(walk: Walk) -> dict[str, str]:

@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from acgraph.pruning.plan import Plan
+
 Build = Callable[[Any], Any]
 CASES: dict[str, tuple[float, int, Build]] = {}
 
@@ -460,3 +462,16 @@ def test_a_second_cut_of_the_output_works(name: str, make_net: Any, check_law: A
     _, opset, build = CASES[name]
     first = check_law(build(make_net(opset)), 0.3)
     check_law(first.after, 0.4)
+
+
+def test_what_one_family_keeps_meets_what_another_keeps(make_net: Any, check_law: Any) -> None:
+    """Padded channels and the places of a depthwise multiplier cross: they are two families."""
+    net = make_net()
+    x = net.op("Pad", net.conv(net.input(1, 3, 8, 8), 3, 8), net.ints(0, 1, 0, 0, 0, 1, 0, 0))
+    proto = _head(net, net.conv(x, 10, 20, group=10), 20)
+
+    def all_but_one(dependency: Any) -> Plan:
+        sets = {f.name: np.arange(f.size) > 0 for f in dependency.prunable()}
+        return Plan(sets=sets)
+
+    assert len(check_law(proto, plan=all_but_one).plan.sets) == 3
