@@ -43,7 +43,7 @@ class Family:
         fences: Why the family may not be cut; empty when it may.
         inexact: Why a cut would change the function of the zeroed model; empty when exact.
         rivals: Names of families that cross this one (heads and the features inside a head);
-            a plan usually cuts one of them.
+            of two rivals a plan cuts one: both may leave nothing.
     """
 
     name: str

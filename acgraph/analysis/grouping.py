@@ -1,7 +1,7 @@
 """From labels to families: coupled sets that lie on the same axes are one family.
 
-Every family keeps at least one of its coupled sets. Families are made so that this alone leaves no
-axis of any tensor empty, whatever a plan removes:
+Every family keeps at least one of its coupled sets, and of two rivals a plan cuts one. Families are
+made so that this alone leaves no axis of any tensor empty, whatever a plan removes:
 
 - labels are grouped by the set of distinct axes (of all tensors) that they lie on, so that every
   axis that a group touches holds all of the group;
