@@ -9,14 +9,16 @@ from acgraph.cli.compress import run_compress
 from acgraph.cli.runtime_options import FormatOption, OutputFormat
 
 #: Data of the embedded images, as ``--data`` takes it.
-_TRAIN, _EVALUATE = "acgraph.models.demo:train", "acgraph.models.demo:report"
+_TRAIN, _EVALUATE = "acgraph.models.demo:train", "acgraph.models.demo:test"
+#: Few images and few steps want a high rate and no shifts: the objects are centred.
+_TRAINING = {"learning_rate": 0.1, "crop": 0}
 
 
 def demo(
     target_rate: Annotated[str, typer.Option(metavar="RATE", help="Before / after, as 8x.")] = "8x",
     time_budget: Annotated[
         str, typer.Option(metavar="TIME", help="How long it may train, about.")
-    ] = "2m",
+    ] = "150s",
     seed: Annotated[int, typer.Option(help="Of every random choice.")] = 0,
     threads: Annotated[int | None, typer.Option(help="CPU threads.")] = None,
     output: Annotated[
@@ -32,10 +34,11 @@ def demo(
         {
             "model": str(model_path()),
             "target_rate": target_rate,
-            "max_drop": 1.0,
+            "max_drop": 1.5,
             "data": _TRAIN,
             "eval_data": _EVALUATE,
             "time_budget": time_budget,
+            "train": _TRAINING,
             "seed": seed,
             "threads": threads,
             "output": output,

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -19,7 +20,7 @@ from acgraph.diagnostics import Location
 from acgraph.driver.checkpoints import load, save
 from acgraph.driver.chooser import make_chooser
 from acgraph.driver.inputs import RunData, open_data
-from acgraph.driver.lower import compact
+from acgraph.driver.lower import SmallestChooser, compact
 from acgraph.driver.network import ready_to_train
 from acgraph.driver.outcome import layer_changes, make_report, measure_sides
 from acgraph.driver.purify import purify
@@ -30,6 +31,7 @@ from acgraph.driver.trace import Positions, adopt_biases, compose, expand
 from acgraph.errors import OutputError, VerifyError
 from acgraph.ir import Model, clone_model, read_model, write_bytes, write_model
 from acgraph.lowering.base import Chooser
+from acgraph.lowering.cost_model import CostModelChooser
 from acgraph.passes.fuse_batchnorm import fuse_batchnorm
 from acgraph.passes.untie_constants import untie_constants
 from acgraph.pruning.plan import Plan
@@ -37,6 +39,11 @@ from acgraph.pruning.tie import retie_vectors
 from acgraph.report import Report, Round, SearchPoint, write_report
 
 log = logging.getLogger(__name__)
+
+#: Steps that are timed to turn a time budget into epochs.
+TIMED_STEPS = 8
+#: Fine-tuning gets at least so many seconds, even where the rounds took all the time.
+LEAST_SECONDS = 5.0
 
 
 @dataclass(slots=True)
@@ -53,6 +60,7 @@ class Run:
     model: Model
     inserted: list[str]
     copies: dict[str, str]
+    start: float = field(default_factory=time.perf_counter)
     positions: Positions = field(default_factory=dict)
     rounds: list[Round] = field(default_factory=list)
     history: list[SearchPoint] = field(default_factory=list)
@@ -84,6 +92,7 @@ def compress(
     saved = load(config.resume / "checkpoints", config) if config.resume is not None else None
     _claim(config.output)
     run = _start(config, original, data, progress, say or log.info)
+    run.start = start
     done = 0
     if saved is not None:
         done = saved.done
@@ -98,7 +107,7 @@ def compress(
         _purify(run)
         _save(run, len(run.stages.rates) + 1)
     trained = _fine_tune(run)
-    return _export(run, trained, start)
+    return _export(run, trained)
 
 
 def _save(run: Run, done: int) -> None:
@@ -127,11 +136,19 @@ def _start(
     progress: ProgressSink | None,
     say: Callable[[str], None],
 ) -> Run:
-    stages = plan_stages(config.target_rate, config.rounds, config.epochs, config.time_budget)
     base = TorchTrainer(original, None, teacher=original, config=config.train)
     say(f"baseline: {100 * base.evaluate(data.select):.2f} % on {len(data.select)} images")
-    say(f"plan: {stages.describe()}")
     model, inserted, copies = ready_to_train(original, data.train)
+    stages = plan_stages(
+        config.target_rate,
+        rounds=config.rounds,
+        epochs=config.epochs,
+        time_budget_s=config.time_budget,
+        seconds_per_pass=None
+        if config.time_budget is None
+        else _seconds_per_pass(config, model, original, data),
+    )
+    say(f"plan: {stages.describe()}")
     return Run(
         config=config, original=original, data=data, stages=stages,
         chooser=make_chooser(config.metric, timing=config.timing, threads=config.threads),
@@ -140,11 +157,33 @@ def _start(
     )  # fmt: skip
 
 
+def _seconds_per_pass(config: CompressConfig, model: Model, teacher: Model, data: RunData) -> float:
+    """Train a copy for a few steps against the clock."""
+    trainer = TorchTrainer(model, data.train, teacher=teacher, config=config.train)
+    trainer.choose_mode()
+    passes = TIMED_STEPS / math.ceil(len(data.train) / config.train.batch_size)
+    speed = trainer.fit(epochs=passes, description="timing").images_per_second
+    return len(data.train) / speed
+
+
 def _cost(run: Run, model: Model) -> float:
-    """Cost of a shrunk model as it would be written, in the metric of the target."""
-    small, _ = compact(model, run.chooser)
+    """Cost of a shrunk model as it would be written, in the metric of the target.
+
+    Nothing is timed here. Where the target is one of params or bytes, the export makes layers
+    small in spite of their speed if it must, so the smallest form counts.
+    """
+    metric = run.config.metric
+    chooser = SmallestChooser() if metric in ("params", "size") else CostModelChooser()
+    small, _ = compact(model, chooser)
     cost = model_cost(small)
-    return {"params": cost.params, "size": cost.bytes}.get(run.config.metric, cost.macs)
+    return {"params": cost.params, "size": cost.bytes}.get(metric, cost.macs)
+
+
+def _most_params(run: Run) -> int | None:
+    """The params that the target allows, where it is one of params."""
+    if run.config.metric != "params":
+        return None
+    return int(_budget(run, run.config.target_rate.value))
 
 
 def _budget(run: Run, rate: float) -> float:
@@ -210,10 +249,12 @@ def _fine_tune(run: Run) -> Model:
     if config.resume is not None and checkpoint.is_file():
         trainer.load_state_dict(load_checkpoint(checkpoint))
     space = Space(dependency=analyse(run.model), weights=run.model.constants())
-    spend = run.stages.finish
+    left = None
+    if run.stages.finish_by_s is not None:
+        left = max(run.stages.finish_by_s - (time.perf_counter() - run.start), LEAST_SECONDS)
     trainer.fit(
-        epochs=spend.epochs,
-        time_budget_s=spend.seconds,
+        epochs=run.stages.finish,
+        time_budget_s=left,
         masks=training_masks(space, Plan(), trainer.weights()),
         on_epoch=lambda _: save_checkpoint(checkpoint, trainer.state_dict()),
         description="fine-tune",
@@ -221,10 +262,9 @@ def _fine_tune(run: Run) -> Model:
     return trainer.model()
 
 
-def _export(run: Run, trained: Model, start: float) -> Report:
+def _export(run: Run, trained: Model) -> Report:
     config, folder = run.config, run.config.output
-    most = int(_budget(run, config.target_rate.value)) if config.metric == "params" else None
-    small, lowered = compact(trained, run.chooser, most_params=most)
+    small, lowered = compact(trained, run.chooser, most_params=_most_params(run))
     plain = clone_model(trained)
     fuse_batchnorm(plain, run.inserted)
     dependency: DependencyGraph = _original_dependency(run)
@@ -244,7 +284,7 @@ def _export(run: Run, trained: Model, start: float) -> Report:
         changes=layer_changes(run.original, trained, lowered),
         rounds=run.rounds, history=run.history,
         nodes=(len(run.original.graph.nodes), len(small.graph.nodes)),
-        seconds=time.perf_counter() - start,
+        seconds=time.perf_counter() - run.start,
     )  # fmt: skip
     kept = {
         name: {str(axis): found.tolist() for axis, found in axes.items()}

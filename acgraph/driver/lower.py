@@ -37,20 +37,32 @@ def compact(
     lowered_model, lowered = _lower(ready, chooser)
     if most_params is None or _params(lowered_model) <= most_params:
         return lowered_model, lowered
+    return _force(lowered_model, lowered, most_params)
+
+
+def _force(
+    model: Model, lowered: list[LoweredLayer], most_params: int
+) -> tuple[Model, list[LoweredLayer]]:
+    """Make layers small that stayed dense for speed, until the params fit; most saving first."""
     dense = [x.name for x in lowered if x.form == "dense" and not x.remark]
-    forced_model = clone_model(lowered_model)
-    forced = {
-        x.name: x for x in lower_columns(forced_model, choose=SmallestChooser(), layers=dense)
-    }
-    if _params(forced_model) >= _params(lowered_model):
-        return lowered_model, lowered
-    changed = [x.name for x in forced.values() if x.form != "dense"]
-    log.warning(
-        "the params target needs %d layers lowered that are faster dense: %s",
-        len(changed),
-        ", ".join(changed),
-    )
-    return _clean(forced_model), [forced.get(x.name, x) for x in lowered]
+    trial = lower_columns(clone_model(model), choose=SmallestChooser(), layers=dense)
+    saving = {x.name: x.params_before - x.params_after for x in trial if x.form != "dense"}
+    forced: dict[str, LoweredLayer] = {}
+    current = model
+    for name in sorted(saving, key=lambda name: -saving[name]):
+        step = clone_model(current)
+        found = lower_columns(step, choose=SmallestChooser(), layers=[name])
+        current = _clean(step)
+        forced |= {x.name: x for x in found}
+        if _params(current) <= most_params:
+            break
+    if forced:
+        log.warning(
+            "the params target needs columns removed from %d layers that are faster dense: %s",
+            len(forced),
+            ", ".join(forced),
+        )
+    return current, [forced.get(x.name, x) for x in lowered]
 
 
 def _lower(ready: Model, chooser: Chooser) -> tuple[Model, list[LoweredLayer]]:

@@ -295,17 +295,15 @@ class Space:
                 columns.append(ColumnCut(tensor=layer.weight, keep=kept))
         return Constraint(sets=cuts, columns=tuple(columns), order="filters-first")
 
-    def constrained(self, point: Point) -> list[str]:
-        """Name the weights that a point restricts: those with Z and U in ADMM."""
-        _, shares = self.shares(point)
-        names = {weight for weight, share in shares.items() if share < 1}
-        for family, kept in zip(self.families, point, strict=False):
-            if kept < family.size:
-                names.update(
-                    m.tensor
-                    for m in family.members
-                    if m.role != "other" and self.weights[m.tensor].ndim > 1
-                )
+    def constrained(self, constraint: Constraint) -> list[str]:
+        """Name the weights that a constraint restricts: those with Z and U in ADMM."""
+        names = {cut.tensor for cut in constraint.columns}
+        for cut in constraint.sets:
+            names.update(
+                m.tensor
+                for m in cut.family.members
+                if m.role != "other" and self.weights[m.tensor].ndim > 1
+            )
         return sorted(names)
 
 

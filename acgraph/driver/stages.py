@@ -5,64 +5,62 @@ from dataclasses import dataclass
 
 from acgraph.pruning.rate import Rate
 
-#: Shares of the budget for ADMM, for masked retraining (both over all rounds), and for the final
+#: Shares of the training for ADMM, for masked retraining (both over all rounds), and for the final
 #: fine-tuning, which pays most: it alone anneals the learning rate to zero on the final structure.
-ADMM_SHARE = 0.15
+ADMM_SHARE = 0.1
 RETRAIN_SHARE = 0.15
-FINISH_SHARE = 0.7
-#: Share of a time budget that searches, evaluations and the export may take.
-OVERHEAD_SHARE = 0.25
+FINISH_SHARE = 0.75
+#: Shares of a time budget for the searches of all rounds, and for purification and export.
+SEARCH_SHARE = 0.15
+EXPORT_SHARE = 0.12
 DEFAULT_EPOCHS = 8.0
 #: A round removes about this much: the rate of one round.
 ROUND_RATE = 2.0
+#: The most epochs that the clock may leave for fine-tuning, in passes of the dense network: a
+#: shrunk one runs more of them in the same time.
+FASTER = 8.0
 
 
-@dataclass(frozen=True, slots=True)
-class Spend:
-    """What one fit may use: epochs, or seconds where time is the budget."""
-
-    epochs: float
-    seconds: float | None = None
-
-    def part(self, count: int) -> "Spend":
-        """One of ``count`` equal parts."""
-        seconds = None if self.seconds is None else self.seconds / count
-        return Spend(self.epochs / count, seconds)
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Stages:
     """The plan of a run.
 
     Attributes:
         rates: Rate to reach by the end of each round.
-        admm: For all ADMM updates of one round.
-        retrain: For the masked retraining of one round.
-        finish: For the fine-tuning at the end.
+        admm: Epochs of all ADMM updates of one round.
+        retrain: Epochs of the masked retraining of one round.
+        finish: Epochs of the fine-tuning at the end; with a time budget the most that it may use.
+        search_s: Seconds that one search may take; None where time is no matter.
+        finish_by_s: Seconds after the start of the run at which fine-tuning must end, or None.
     """
 
     rates: tuple[float, ...]
-    admm: Spend
-    retrain: Spend
-    finish: Spend
+    admm: float
+    retrain: float
+    finish: float
+    search_s: float | None = None
+    finish_by_s: float | None = None
 
     def describe(self) -> str:
         """Say in one line what will be done."""
         rounds = ", ".join(f"{rate:.3g}x" for rate in self.rates)
+        count = len(self.rates)
+        finish = f"{self.finish:.3g} epochs"
+        if self.finish_by_s is not None:
+            finish = f"until {self.finish_by_s:.0f} s"
         return (
-            f"{len(self.rates)} rounds ({rounds}), each ADMM {_amount(self.admm)} and retraining "
-            f"{_amount(self.retrain)}; fine-tuning {_amount(self.finish)}"
+            f"{count} round{'s' if count > 1 else ''} ({rounds}), each ADMM {self.admm:.3g} and "
+            f"retraining {self.retrain:.3g} epochs; fine-tuning {finish}"
         )
 
 
-def _amount(spend: Spend) -> str:
-    if spend.seconds is not None:
-        return f"{spend.seconds:.0f} s"
-    return f"{spend.epochs:.3g} epochs"
-
-
 def plan_stages(
-    target: Rate, rounds: int | None, epochs: float | None, time_budget_s: float | None
+    target: Rate,
+    *,
+    rounds: int | None = None,
+    epochs: float | None = None,
+    time_budget_s: float | None = None,
+    seconds_per_pass: float | None = None,
 ) -> Stages:
     """Split a budget over rounds of about 2x each and a final fine-tuning.
 
@@ -70,28 +68,28 @@ def plan_stages(
         target: The rate to reach.
         rounds: How many rounds; None makes them of about 2x.
         epochs: Passes over the data in all; 8 where neither budget is given.
-        time_budget_s: Seconds in all.
+        time_budget_s: Seconds in all; the rounds then get the epochs that fit, and fine-tuning
+            the time that is left.
+        seconds_per_pass: How long the dense network trains on all images once; needed with a time
+            budget.
     """
     rate = target.value
     count = rounds or max(1, math.ceil(math.log(rate, ROUND_RATE) - 1e-9))
     rates = tuple(rate ** ((k + 1) / count) for k in range(count))
-    if time_budget_s is not None:
-        train = (1 - OVERHEAD_SHARE) * time_budget_s
-        # So many epochs that the clock stops the fit, not the count.
-        total = Spend(1000.0, train)
-        parts = [
-            Spend(total.epochs, share * train)
-            for share in (ADMM_SHARE, RETRAIN_SHARE, FINISH_SHARE)
-        ]
-    else:
-        given = DEFAULT_EPOCHS if epochs is None else epochs
-        parts = [Spend(share * given) for share in (ADMM_SHARE, RETRAIN_SHARE, FINISH_SHARE)]
-    admm, retrain, finish = parts
-    if time_budget_s is not None:
+    if time_budget_s is None or seconds_per_pass is None:
+        total = DEFAULT_EPOCHS if epochs is None else epochs
         return Stages(
-            rates,
-            Spend(admm.epochs, (admm.seconds or 0) / count),
-            Spend(retrain.epochs, (retrain.seconds or 0) / count),
-            finish,
+            rates=rates,
+            admm=ADMM_SHARE * total / count,
+            retrain=RETRAIN_SHARE * total / count,
+            finish=FINISH_SHARE * total,
         )
-    return Stages(rates, admm.part(count), retrain.part(count), finish)
+    total = (1 - SEARCH_SHARE - EXPORT_SHARE) * time_budget_s / seconds_per_pass
+    return Stages(
+        rates=rates,
+        admm=ADMM_SHARE * total / count,
+        retrain=RETRAIN_SHARE * total / count,
+        finish=FASTER * total,
+        search_s=SEARCH_SHARE * time_budget_s / count,
+        finish_by_s=(1 - EXPORT_SHARE / 2) * time_budget_s,
+    )

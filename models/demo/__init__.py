@@ -1,7 +1,7 @@
 """The network and the images of ``acgraph demo``: both real, both in the package.
 
 The network is made by ``acgraph.models.train_demo``, the images by ``acgraph.models.embed_demo``.
-Each of ``train``, ``select`` and ``report`` is data as ``--data`` takes it
+Each of ``train``, ``test``, ``select`` and ``report`` is data as ``--data`` takes it
 (``--data acgraph.models.demo:train``): one batch ``(x, y)`` of all its examples, ``x`` float32
 ``[n, 1, 28, 28]`` exactly as the network takes it, ``y`` int64 ``[n]``.
 """
@@ -70,6 +70,11 @@ def report() -> list[Batch]:
     """Return the other 3,000 test images, for the result: nothing was chosen by them."""
     images, labels = _load("test")
     return [_as_batch(images[SELECT_COUNT:], labels[SELECT_COUNT:])]
+
+
+def test() -> list[Batch]:
+    """Return all 5,000 test images; ``compress`` chooses by every other one, reports the rest."""
+    return [_as_batch(*_load("test"))]
 
 
 def normalise(images: ByteArray) -> npt.NDArray[np.float32]:

@@ -141,4 +141,5 @@ class AdaptedLoss:
     def __call__(
         self, outputs: Outputs, y: Tensor | None, teacher: Outputs | None, mix: Mix | None = None
     ) -> Tensor:
+        """Return the loss of a batch; it is never mixed."""
         return self._loss(outputs, y, teacher)

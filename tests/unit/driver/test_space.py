@@ -5,8 +5,10 @@ import pytest
 
 from acgraph.analysis.cost import model_cost
 from acgraph.analysis.dependency import analyse
+from acgraph.config import make_config
 from acgraph.driver.lower import SmallestChooser, compact
 from acgraph.driver.purify import dead_sets
+from acgraph.driver.round import effective_admm
 from acgraph.driver.space import Space
 from acgraph.driver.stages import plan_stages
 from acgraph.driver.trace import compose, expand
@@ -80,6 +82,21 @@ def test_projection_of_admm_keeps_what_the_mask_keeps(space: Space) -> None:
         assert np.array_equal(~projected.sets[family], gone)
 
 
+def test_constraint_names_all_weights_that_it_projects(space: Space) -> None:
+    half = tuple(
+        knob.snap(0.5 * knob.size) if knob.kind == "columns" else knob.size for knob in space.knobs
+    )
+    first = shrink(space.dependency, space.plan(half, space.weights)).model
+    again = Space(dependency=analyse(first), weights=first.constants())
+    # Columns of the first round are gone: the whole point of the second still restricts them.
+    constraint = again.constraint(tuple(knob.size for knob in again.knobs))
+    names = again.constrained(constraint)
+    assert set(names) == set(again.alive)
+    projected = constraint.project({name: again.weights[name] for name in names}).weights
+    for name in names:
+        assert np.array_equal(projected[name], again.weights[name])
+
+
 def test_expand_puts_trained_weights_where_they_lay(model: Model, space: Space) -> None:
     point = tuple(knob.snap(0.5 * knob.size) for knob in space.knobs)
     shrunk = shrink(space.dependency, space.plan(point, space.weights))
@@ -109,15 +126,33 @@ def test_dead_sets_finds_unread_and_unmade(space: Space) -> None:
 
 
 def test_stages_spend_the_budget_once() -> None:
-    stages = plan_stages(Rate(8.0), None, 10.0, None)
+    stages = plan_stages(Rate(8.0), epochs=10.0)
     assert stages.rates == pytest.approx((2.0, 4.0, 8.0))
-    each = stages.admm.epochs + stages.retrain.epochs
-    assert 3 * each + stages.finish.epochs == pytest.approx(10.0)
-    timed = plan_stages(Rate(8.0), 2, None, 100.0)
-    assert len(timed.rates) == 2
-    seconds = [timed.admm.seconds, timed.retrain.seconds, timed.finish.seconds]
-    assert all(second is not None for second in seconds)
-    assert 2 * (seconds[0] + seconds[1]) + seconds[2] < 100.0  # type: ignore[operator]
+    assert 3 * (stages.admm + stages.retrain) + stages.finish == pytest.approx(10.0)
+    assert stages.finish_by_s is None
+
+
+def test_stages_turn_time_into_epochs() -> None:
+    slow = plan_stages(Rate(8.0), rounds=2, time_budget_s=100.0, seconds_per_pass=10.0)
+    fast = plan_stages(Rate(8.0), rounds=2, time_budget_s=100.0, seconds_per_pass=5.0)
+    assert len(slow.rates) == 2
+    assert fast.admm == pytest.approx(2 * slow.admm)
+    assert fast.retrain == pytest.approx(2 * slow.retrain)
+    assert slow.finish_by_s is not None
+    assert slow.search_s is not None
+    rounds = 2 * (10.0 * (slow.admm + slow.retrain) + slow.search_s)
+    assert rounds < slow.finish_by_s < 100.0
+
+
+def test_rho_grows_as_updates_shrink() -> None:
+    config = make_config({"model": "m.onnx", "target_rate": "2x"})
+    long = effective_admm(config, 200.0, 0.01, 50_000, 1.0)
+    short = effective_admm(config, 2.0, 0.01, 50_000, 1.0)
+    assert long.rho == pytest.approx(config.admm.rho, rel=0.01)
+    assert short.rho == pytest.approx(100 * config.admm.rho, rel=0.01)
+    tiny = effective_admm(config, 3 / 391, 0.01, 50_000, 1.0)
+    assert tiny.updates == 3
+    assert effective_admm(config, 2.0, 0.01, 50_000, 1e6).rho < short.rho
 
 
 def test_empty_plan_changes_nothing(space: Space) -> None:
