@@ -1,0 +1,149 @@
+"""Run a benchmark and write its numbers where the docs quote them.
+
+    python benchmarks/results.py demo                   # README.md
+    python benchmarks/results.py resnet20 --rate 4x     # docs/benchmarks.md; needs CIFAR-10
+
+``resnet20`` wants the CIFAR-10 network and images of ACGRAPH_SHARED (or ../shared): it trains on
+50,000 images, chooses by 2,500 of the 5,000 test images and reports the other 2,500, last epoch.
+The report of every run is kept in docs/results/.
+"""
+
+import argparse
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[1]
+SHARED = Path(os.environ.get("ACGRAPH_SHARED", ROOT / ".." / "shared"))
+CIFAR = ("--mean", "0.485,0.456,0.406", "--std", "0.229,0.224,0.225")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("name", choices=("demo", "resnet20", "resnet56", "resnet20_folded"))
+    parser.add_argument("--rate", default="4x")
+    parser.add_argument("--metric", default="params")
+    parser.add_argument("--epochs", default="8")
+    parser.add_argument("--seed", default="0")
+    parser.add_argument("--from", dest="run", type=Path, help="the -o of a run that is done")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        command, key = _command(arguments, Path(folder))
+        out = arguments.run or Path(folder) / "out"
+        if arguments.run is None:
+            code = subprocess.run([*command, "-o", str(out)], check=False).returncode
+            if code not in (0, 3):
+                sys.exit(code)
+        report = json.loads((out / "report.json").read_text())
+    report["model"]["path"] = Path(report["model"]["path"]).name
+    results = ROOT / "docs" / "results"
+    results.mkdir(parents=True, exist_ok=True)
+    (results / f"{key}.json").write_text(json.dumps(report, indent=1) + "\n")
+    _rewrite(ROOT / "README.md", "demo", _table(_load("demo")))
+    page = ROOT / "docs" / "benchmarks.md"
+    if not page.exists():
+        page.write_text(_HEAD)
+    _rewrite(page, "cifar10", _rows())
+
+
+_HEAD = """# Benchmarks
+
+Written by `python benchmarks/results.py NAME`; the reports are in `docs/results/`. Accuracy is
+that of the last epoch on images that chose nothing.
+
+<!-- results:cifar10 -->
+<!-- /results:cifar10 -->
+"""
+
+
+def _command(arguments: argparse.Namespace, folder: Path) -> tuple[list[str], str]:
+    program = [sys.executable, "-m", "acgraph.cli.main"]
+    if arguments.name == "demo":
+        return [*program, "demo"], "demo"
+    data = folder / "cifar10.npz"
+    loader = SHARED / "data" / "cifar10" / "load.py"
+    subprocess.run([sys.executable, str(loader), str(data)], check=True)
+    name, _, folded = arguments.name.partition("_")
+    model = SHARED / "models" / f"cifar10_{name}_{folded or 'bn'}.onnx"
+    command = [
+        *program, "compress", str(model), "--target-rate", arguments.rate,
+        "--metric", arguments.metric, "--epochs", arguments.epochs, "--seed", arguments.seed,
+        "--data", f"{data}#x_train,y_train", "--eval-data", f"{data}#x_test,y_test", *CIFAR,
+    ]  # fmt: skip
+    a = arguments
+    return command, f"{a.name}_{a.metric}_{a.rate}_{a.epochs}ep_s{a.seed}"
+
+
+def _load(key: str) -> dict[str, Any] | None:
+    path = ROOT / "docs" / "results" / f"{key}.json"
+    return json.loads(path.read_text()) if path.exists() else None
+
+
+def _table(report: dict[str, Any] | None) -> str:
+    if report is None:
+        return ""
+    before, after, rate = report["before"], report["after"], report["rate"]
+    drop = 100 * (before["accuracy"] - after["accuracy"])
+    host = f"{report['host'].get('machine', '')}, ONNX Runtime {report['versions']['onnxruntime']}"
+    rows = [
+        ("params", f"{before['params']:,}", f"{after['params']:,}", f"{rate['params']:.2f}x"),
+        ("MACs", f"{before['macs']:,}", f"{after['macs']:,}", f"{rate['macs']:.2f}x"),
+        ("bytes", f"{before['bytes']:,}", f"{after['bytes']:,}", f"{rate['bytes']:.2f}x"),
+        ("latency, ms, one thread", f"{before['latency_ms']['p50']:.3f}",
+         f"{after['latency_ms']['p50']:.3f}", f"{rate['latency']:.2f}x"),
+        ("accuracy, %", f"{100 * before['accuracy']:.2f}", f"{100 * after['accuracy']:.2f}",
+         f"{-drop:+.2f} points"),
+    ]  # fmt: skip
+    lines = ["| | before | after | |", "|---|---|---|---|"]
+    lines += [f"| {' | '.join(row)} |" for row in rows]
+    error = report["verify"]["max_rel_error"]
+    lines.append("")
+    lines.append(
+        f"Compact against masked network: relative error {error:.0e}. {report['seconds']:.0f} s in "
+        f"all ({host}). Written by `python benchmarks/results.py demo`."
+    )
+    return "\n".join(lines)
+
+
+def _rows() -> str:
+    lines = [
+        "| network | target | seed | epochs | params | MACs | latency | accuracy before | after "
+        "| error of the law | seconds |",
+        "|---|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for path in sorted((ROOT / "docs" / "results").glob("resnet*.json")):
+        report = json.loads(path.read_text())
+        name, metric, rate, epochs, seed = _parts(path.stem)
+        rates = report["rate"]
+        lines.append(
+            f"| {name} | {metric} {rate} | {seed} | {epochs} | {rates['params']:.2f}x | "
+            f"{rates['macs']:.2f}x | {rates['latency']:.2f}x | "
+            f"{100 * report['before']['accuracy']:.2f} | {100 * report['after']['accuracy']:.2f} | "
+            f"{report['verify']['max_rel_error']:.0e} | {report['seconds']:.0f} |"
+        )
+    return "\n".join(lines)
+
+
+def _parts(stem: str) -> tuple[str, ...]:
+    match = re.fullmatch(r"(.+)_(params|macs|size|latency)_([^_]+)_([^_]+)ep_s(\d+)", stem)
+    if match is None:
+        sys.exit(f"docs/results/{stem}.json: not a name that this script gives")
+    return match.groups()
+
+
+def _rewrite(page: Path, name: str, text: str) -> None:
+    """Put text between the two markers of a page."""
+    pattern = re.compile(rf"(<!-- results:{name} -->\n).*?(<!-- /results:{name} -->)", re.DOTALL)
+    old = page.read_text()
+    if not pattern.search(old):
+        sys.exit(f"{page}: has no place for results:{name}")
+    page.write_text(pattern.sub(lambda m: f"{m[1]}{text}\n{m[2]}", old))
+
+
+if __name__ == "__main__":
+    main()
