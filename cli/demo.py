@@ -18,7 +18,7 @@ def demo(
     target_rate: Annotated[str, typer.Option(metavar="RATE", help="Before / after, as 8x.")] = "8x",
     time_budget: Annotated[
         str, typer.Option(metavar="TIME", help="How long it may train, about.")
-    ] = "150s",
+    ] = "180s",
     seed: Annotated[int, typer.Option(help="Of every random choice.")] = 0,
     threads: Annotated[int | None, typer.Option(help="CPU threads.")] = None,
     output: Annotated[
@@ -39,6 +39,7 @@ def demo(
             "eval_data": _EVALUATE,
             "time_budget": time_budget,
             "train": _TRAINING,
+            "search": {"evaluations": 20},
             "seed": seed,
             "threads": threads,
             "output": output,
