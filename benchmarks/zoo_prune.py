@@ -32,9 +32,10 @@ from torch_resnet50 import resnet50_in_torch
 
 from acgraph.analysis.dependency import analyse
 from acgraph.ir import count_params, model_from_proto, proto_from_model
+from acgraph.passes.untie_constants import untie_constants
 from acgraph.pruning.select import magnitude_plan
 from acgraph.pruning.shrink import masked_model, shrink
-from acgraph.pruning.tie import retie_vectors, untie_vectors
+from acgraph.pruning.tie import retie_vectors
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = Path(os.environ.get("ACGRAPH_SHARED", ROOT.parent / "shared"))
@@ -47,7 +48,7 @@ def prune_graph(name: str, proto: onnx.ModelProto) -> Row:
     """Cut one graph and measure it."""
     size = proto.ByteSize()
     model = model_from_proto(proto, name)
-    copies = untie_vectors(model)
+    copies = untie_constants(model)
     constants = model.constants()
     before_kib = reset_peak()
     start = time.process_time()

@@ -8,6 +8,10 @@ REGISTRY: Mapping[str, str] = MappingProxyType(
     {
         "eliminate-dead-nodes": "acgraph.passes.eliminate_dead_nodes:EliminateDeadNodes",
         "fold-constants": "acgraph.passes.fold_constants:FoldConstants",
+        "fuse-batchnorm": "acgraph.passes.fuse_batchnorm:FuseBatchnorm",
         "infer-shapes": "acgraph.passes.infer_shapes:InferShapes",
+        "lower-columns": "acgraph.passes.lower_columns:LowerColumns",
+        "shrink-channels": "acgraph.passes.shrink_channels:ShrinkChannels",
+        "untie-constants": "acgraph.passes.untie_constants:UntieConstants",
     }
 )

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx_graphsurgeon as gs
 
+from acgraph.diagnostics import Diagnostic
 from acgraph.ir import Array, Model, constant_node_value
 from acgraph.ir.uses import captured_names
 from acgraph.passmanager.base import Pass, PassContext, PassResult
@@ -36,39 +37,59 @@ def fuse_batchnorm(model: Model, nodes: Collection[str] | None = None) -> int:
     Returns:
         How many were folded.
     """
-    kept = {tensor.name for tensor in model.graph.outputs} | captured_names(model.graph)
-    folded = 0
-    for norm in list(model.graph.nodes):
-        if norm.op != "BatchNormalization" or (nodes is not None and norm.name not in nodes):
-            continue
-        layer = _foldable_layer(norm, kept)
-        if layer is None:
-            continue
-        if _fold(model, layer, norm):
-            folded += 1
+    folded, _ = _fold_all(model, nodes)
     return folded
 
 
-def _foldable_layer(norm: gs.Node, kept: Collection[str]) -> gs.Node | None:
-    """Return the layer that a BatchNormalization can be folded into, by the graph's structure."""
+def _fold_all(
+    model: Model, nodes: Collection[str] | None = None
+) -> tuple[int, tuple[Diagnostic, ...]]:
+    """Fold what can be folded; return how many, and why the others stay."""
+    kept = {tensor.name for tensor in model.graph.outputs} | captured_names(model.graph)
+    folded, remarks = 0, []
+    for norm in list(model.graph.nodes):
+        if norm.op != "BatchNormalization" or not _is_standard(norm):
+            continue
+        if nodes is not None and norm.name not in nodes:
+            continue
+        reason = _obstacle(norm, kept) or _fold(model, norm.inputs[0].inputs[0], norm, kept)
+        if reason:
+            message = f"not folded: {reason}"
+            remarks.append(Diagnostic(message=message, location=model.location(norm)))
+        else:
+            folded += 1
+    return folded, tuple(remarks)
+
+
+def _is_standard(node: gs.Node) -> bool:
+    return node.domain in (None, "", "ai.onnx")
+
+
+def _obstacle(norm: gs.Node, kept: Collection[str]) -> str:
+    """Say what in the structure of the graph forbids to fold; empty where nothing does."""
     source = norm.inputs[0]
     if norm.attrs.get("training_mode") or any(t.outputs for t in norm.outputs[1:]):
-        return None
-    alone = len(source.outputs) == 1 and source.name not in kept
-    if len(source.inputs) != 1 or not alone:
-        return None
-    layer: gs.Node = source.inputs[0]
-    is_layer = layer.op in _AXES and layer.domain in (None, "", "ai.onnx")
-    return layer if is_layer else None
+        return "it is in training mode"
+    if len(source.inputs) != 1:
+        return "no node makes its input"
+    layer = source.inputs[0]
+    if layer.op not in _AXES or not _is_standard(layer):
+        return f"its input comes from '{layer.name}' ({layer.op})"
+    if len(source.outputs) != 1 or source.name in kept:
+        return f"others read the result of '{layer.name}' as well"
+    return ""
 
 
-def _fold(model: Model, layer: gs.Node, norm: gs.Node) -> bool:
+def _fold(model: Model, layer: gs.Node, norm: gs.Node, kept: Collection[str]) -> str:
+    """Fold; or change nothing, and return why."""
     statistics = [resolved_constant(tensor) for tensor in norm.inputs[1:5]]
     weight = resolved_constant(layer.inputs[1])
     has_bias = len(layer.inputs) > 2 and not layer.inputs[2].is_empty()
     bias = resolved_constant(layer.inputs[2]) if has_bias else None
-    if weight is None or (has_bias and bias is None) or any(s is None for s in statistics):
-        return False
+    if any(s is None for s in statistics):
+        return "its weights are computed"
+    if weight is None or (has_bias and bias is None):
+        return f"the weights of '{layer.name}' are computed"
     scale, shift, mean, var = (np.asarray(s, dtype=np.float64) for s in statistics)
     gain = scale / np.sqrt(var + float(norm.attrs.get("epsilon", 1e-5)))
     offset = shift - mean * gain
@@ -76,19 +97,21 @@ def _fold(model: Model, layer: gs.Node, norm: gs.Node) -> bool:
         # alpha * A B + beta * C: the offset must come out right after beta.
         beta = float(layer.attrs.get("beta", 1.0))
         if bias is not None and beta == 0.0:
-            return False
+            return f"'{layer.name}' has beta 0"
         new_bias = offset / beta if bias is None else bias.astype(np.float64) * gain + offset / beta
     else:
         new_bias = offset if bias is None else bias.astype(np.float64) * gain + offset
     new_weight = _AXES[layer.op](layer, weight.astype(np.float64), gain)
-    _replace_input(model, layer, 1, new_weight.astype(weight.dtype))
-    _replace_input(model, layer, 2, new_bias.astype(weight.dtype), stem=f"{layer.name}.bias")
+    _replace_input(model, layer, 1, new_weight.astype(weight.dtype), kept)
+    _replace_input(model, layer, 2, new_bias.astype(weight.dtype), kept, stem=f"{layer.name}.bias")
     out = norm.outputs[0]
     norm.outputs.clear()
     norm.inputs.clear()
     layer.outputs = [out]
     model.graph.nodes.remove(norm)
-    return True
+    for node in (layer, norm):  # written anew: as they were read they are out of date
+        model.originals.pop(node.name, None)
+    return ""
 
 
 def _scale_conv(layer: gs.Node, weight: _Floats, gain: _Floats) -> _Floats:
@@ -129,14 +152,19 @@ def resolved_constant(tensor: gs.Tensor) -> Array | None:
 
 
 def _replace_input(
-    model: Model, layer: gs.Node, index: int, value: Array, stem: str | None = None
+    model: Model,
+    layer: gs.Node,
+    index: int,
+    value: Array,
+    kept: Collection[str],
+    stem: str | None = None,
 ) -> None:
     """Give a layer a new constant: under the old name where nothing else reads the old one."""
     while len(layer.inputs) <= index:
         layer.inputs.append(gs.Variable.empty())
     old = layer.inputs[index]
     value = np.ascontiguousarray(value)
-    if isinstance(old, gs.Constant) and len(old.outputs) == 1:
+    if isinstance(old, gs.Constant) and len(old.outputs) == 1 and old.name not in kept:
         layer.inputs[index] = gs.Constant(old.name, value)
         return
     name = _fresh_name(model, stem or f"{layer.name}.weight")
@@ -159,5 +187,5 @@ class FuseBatchnorm(Pass):
 
     def run(self, model: Model, context: PassContext) -> PassResult:
         """Fold all that can be."""
-        folded = fuse_batchnorm(model)
-        return PassResult(modified=folded > 0, statistics={"folded": folded})
+        folded, remarks = _fold_all(model)
+        return PassResult(modified=folded > 0, statistics={"folded": folded}, remarks=remarks)

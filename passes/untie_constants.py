@@ -12,11 +12,14 @@ twice, a head run on several levels), and the bias of layers that also share the
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from acgraph.diagnostics import Diagnostic
 from acgraph.ir import Model, constant_node_value
+from acgraph.passmanager.base import Pass, PassContext, PassResult
 
 _LAYER_BIAS = {"Conv": 2, "ConvTranspose": 2, "Gemm": 2, "LSTM": 3, "GRU": 3, "RNN": 3}
 _VECTORS = {
@@ -130,3 +133,30 @@ def _fresh_name(stem: str, taken: set[str]) -> str:
         name = f"{stem}_{number}"
         number += 1
     return name
+
+
+@dataclass(frozen=True)
+class UntieConstants(Pass):
+    """Give every use of a merged constant its own copy."""
+
+    name: ClassVar[str] = "untie-constants"
+
+    def run(self, model: Model, context: PassContext) -> PassResult:
+        """Untie all but what shares by design."""
+        made = untie_constants(model)
+        remarks = tuple(
+            Diagnostic(
+                message=f"stays tied: {len(uses)} nodes share it by design",
+                location=model.location(uses[0].node, value=tensor.name),
+            )
+            for tensor, uses in _merged(model)
+            if _is_matrix(tensor)
+        )
+        return PassResult(
+            modified=bool(made), statistics={"copies made": len(made)}, remarks=remarks
+        )
+
+
+def _is_matrix(tensor: gs.Tensor) -> bool:
+    values = tensor if isinstance(tensor, gs.Constant) else _values(tensor)
+    return values is not None and sum(size > 1 for size in values.shape) > 1

@@ -13,10 +13,11 @@ from onnx import helper, numpy_helper
 
 from acgraph.analysis.dependency import DependencyGraph, analyse
 from acgraph.ir import Model, count_params, model_from_proto, proto_from_model
+from acgraph.passes.untie_constants import untie_constants
 from acgraph.pruning.plan import Plan
 from acgraph.pruning.select import magnitude_plan
 from acgraph.pruning.shrink import masked_model, shrink
-from acgraph.pruning.tie import retie_vectors, untie_vectors
+from acgraph.pruning.tie import retie_vectors
 
 ort.set_default_logger_severity(4)
 
@@ -146,7 +147,7 @@ def cut(
     """Prune, and check the law, the checker, and that no output changed its shape."""
     model = source if isinstance(source, Model) else model_from_proto(source)
     before = proto_from_model(model)
-    copies = untie_vectors(model)
+    copies = untie_constants(model)
     dependency = analyse(model)
     if callable(plan):
         plan = plan(dependency)

@@ -27,6 +27,8 @@ class DependencyGraph:
         baked: Values of tensors that are computed from constants, and the axes of which a cut
             must replace the tensor by an initializer.
         auxiliary: Constants that only other constants are computed from.
+        zeros: By activation: of every axis, whether positions that are cut along it hold zeros
+            in the model whose filters are zeroed.
     """
 
     model: Model
@@ -37,6 +39,7 @@ class DependencyGraph:
     axes: dict[str, dict[int, Ints]]
     baked: dict[str, tuple[Array, frozenset[int]]] = field(default_factory=dict)
     auxiliary: frozenset[str] = frozenset()
+    zeros: dict[str, tuple[bool, ...]] = field(default_factory=dict)
 
     def family(self, name: str) -> Family:
         """Return the family with this name."""
@@ -78,6 +81,11 @@ def analyse(model: Model, facts: Facts | None = None) -> DependencyGraph:
         axes=axes,
         baked=walk.baked,
         auxiliary=_auxiliary(walk),
+        zeros={
+            name: tuple(tensor.zero)
+            for name, tensor in walk.tensors.items()
+            if name not in walk.derived
+        },
     )
 
 

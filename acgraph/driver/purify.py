@@ -1,19 +1,18 @@
 """Purification: remove what retraining left useless."""
 
 import logging
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from acgraph.analysis.dependency import analyse
-from acgraph.analysis.families import Family
 from acgraph.backends.torch.trainer import TorchTrainer
 from acgraph.driver.inputs import RunData
 from acgraph.driver.proxy import Proxy
 from acgraph.driver.space import Space
-from acgraph.ir import Array, Model
-from acgraph.pruning.plan import Bools, Plan
+from acgraph.ir import Model
+from acgraph.pruning.dead import dead_sets
+from acgraph.pruning.plan import Plan
 from acgraph.pruning.shrink import Shrunk, shrink
 from acgraph.search import Point, purify_search
 
@@ -34,38 +33,12 @@ class Purified:
     evaluations: int
 
 
-def dead_sets(families: list[Family], weights: Mapping[str, Array]) -> dict[str, Bools]:
-    """Mark coupled sets that are never made, or never read: ``bool [size]`` by family name.
-
-    A set whose filters, shifts included, are all zero gives only zeros; one whose columns are all
-    zero is read by nobody. Either way it can go exactly.
-    """
-    found = {}
-    for family in families:
-        dead = np.zeros(family.size, bool)
-        for role in ("filter", "column"):
-            members = [m for m in family.members if m.role == role and m.tensor in weights]
-            if not members:
-                continue
-            useless = np.ones(family.size, bool)
-            for member in members:
-                value = np.moveaxis(weights[member.tensor], member.axis, 0)
-                live = np.abs(value.reshape(len(value), -1)).max(axis=1, initial=0) > 0
-                useless[member.sets[live & (member.sets >= 0)]] = False
-            dead |= useless
-        if dead.all():
-            dead[0] = False  # an axis keeps a position
-        if dead.any():
-            found[family.name] = dead
-    return found
-
-
 def purify(model: Model, data: RunData, trainer: TorchTrainer, align: int) -> Purified:
     """Remove dead sets, then what the selection split does not miss."""
     dependency = analyse(model)
     constants = model.constants()
     space = Space(dependency=dependency, weights=constants, align=align)
-    dead = dead_sets([f for f in space.families if f.is_exact], constants)
+    dead = dead_sets(dependency, space.families, constants)
     trainer.choose_mode()
     proxy = Proxy(trainer, space, data.select, limit=len(data.select), batches=4)
     sizes = [knob.size for knob in space.knobs]

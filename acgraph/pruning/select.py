@@ -17,6 +17,7 @@ def magnitude_plan(
     sparsity: float,
     *,
     allow_inexact: bool = False,
+    min_keep: int = 1,
 ) -> Plan:
     """Remove the same share of every family, the coupled sets of least group magnitude first.
 
@@ -25,12 +26,13 @@ def magnitude_plan(
         constants: The model's constants by name.
         sparsity: Share of the coupled sets of each family that goes, in [0, 1).
         allow_inexact: Cut families whose cut changes the function of the zeroed model, too.
+        min_keep: How many coupled sets of a family stay at the least, at least 1.
     """
     chosen = choose_families(dependency.prunable(allow_inexact=allow_inexact))
     sets = {}
     for family in chosen:
-        count = min(int(sparsity * family.size + 1e-9), family.size - 1)
-        if count:
+        count = min(int(sparsity * family.size + 1e-9), family.size - min_keep)
+        if count > 0:
             sets[family.name] = least_important(family, constants, count)
     return Plan(sets=sets)
 

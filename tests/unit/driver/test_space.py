@@ -1,5 +1,3 @@
-from dataclasses import replace
-
 import numpy as np
 import pytest
 
@@ -7,13 +5,13 @@ from acgraph.analysis.cost import model_cost
 from acgraph.analysis.dependency import analyse
 from acgraph.config import make_config
 from acgraph.driver.lower import SmallestChooser, compact
-from acgraph.driver.purify import dead_sets
 from acgraph.driver.round import effective_admm
 from acgraph.driver.space import Space
 from acgraph.driver.stages import plan_stages
 from acgraph.driver.trace import compose, expand
 from acgraph.ir import Model, read_model
 from acgraph.models.demo import model_path
+from acgraph.pruning.dead import dead_sets
 from acgraph.pruning.plan import Plan
 from acgraph.pruning.rate import Rate
 from acgraph.pruning.shrink import shrink
@@ -120,9 +118,9 @@ def test_dead_sets_finds_unread_and_unmade(space: Space) -> None:
             value[member.sets == 1] = 0
         if member.role == "filter":
             value[member.sets == 2] = 0
-    found = dead_sets([family], weights)
+    found = dead_sets(space.dependency, [family], weights)
     assert np.flatnonzero(found[family.name]).tolist() == [1, 2]
-    assert not dead_sets([replace(family)], space.weights)
+    assert not dead_sets(space.dependency, [family], space.weights)
 
 
 def test_stages_spend_the_budget_once() -> None:

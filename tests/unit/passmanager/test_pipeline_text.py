@@ -101,7 +101,7 @@ NAMES = st.text(st.characters(codec="ascii", exclude_characters=',"{}\\', min_co
 SAMPLES = st.builds(
     Sample,
     min_keep=st.integers(),
-    share=st.floats(allow_nan=False),
+    share=st.floats(allow_nan=False, allow_subnormal=False),
     exact=st.booleans(),
     mode=st.sampled_from(["fast", "small"]),
     sizes=st.lists(st.integers(), min_size=1).map(tuple),
