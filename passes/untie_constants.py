@@ -111,6 +111,8 @@ def _group_uses(tensor: gs.Tensor, uses: list[_Use]) -> list[list[_Use]]:
 def _key(tensor: gs.Tensor, use: _Use) -> tuple[str, str] | None:
     """Name the group of a use; None for those that stay with the original."""
     node, index = use.node, use.index
+    if node.domain not in (None, "", "ai.onnx"):
+        return None
     if node.op == "Identity":
         return ("alias", node.name)
     if _LAYER_BIAS.get(node.op) == index:
