@@ -276,12 +276,11 @@ def _export(run: Run, trained: Model) -> Report:
     write_model(masked, folder / "masked.onnx")
     write_model(small, folder / "model.onnx")
     write_ort(folder / "model.onnx", folder / "model.ort")
-    sides = measure_sides(
-        config, Path(config.model), folder / "model.onnx", (run.original, small), run.data.report
-    )
+    files = (_original_file(run), folder / "model.onnx")
+    sides = measure_sides(config, *files, (run.original, small), run.data.report)
     report = make_report(
         config, sides, law, dependency,
-        changes=layer_changes(run.original, trained, lowered),
+        changes=layer_changes(run.original, trained, lowered, files if config.timing else None),
         rounds=run.rounds, history=run.history,
         nodes=(len(run.original.graph.nodes), len(small.graph.nodes)),
         seconds=time.perf_counter() - run.start,
@@ -299,6 +298,15 @@ def _export(run: Run, trained: Model) -> Report:
             hint="compare it with masked.onnx; do not deploy it",
         )
     return report
+
+
+def _original_file(run: Run) -> Path:
+    """Return the file to measure against; one from standard input is kept with the checkpoints."""
+    if run.config.model != "-":
+        return Path(run.config.model)
+    kept = run.config.output / "checkpoints" / "original.onnx"
+    write_model(run.original, kept)
+    return kept
 
 
 def _original_dependency(run: Run) -> DependencyGraph:

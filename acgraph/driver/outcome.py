@@ -12,6 +12,7 @@ from acgraph.analysis.layers import Layer, layers
 from acgraph.backends.ort.accuracy import accuracy, agreement
 from acgraph.backends.ort.latency import Latency, measure_latency
 from acgraph.backends.ort.law import LawResult
+from acgraph.backends.ort.profile import profile_operators
 from acgraph.backends.ort.session import Session, SessionSettings
 from acgraph.config import CompressConfig
 from acgraph.data import Dataset
@@ -32,6 +33,8 @@ from acgraph.report import (
 )
 from acgraph.report.verdict import reached
 
+#: The report knows four forms; one that gathers whole channels is a gather.
+_CONTRACT_FORMS = {"channels": "gather"}
 _PACKAGES = ("onnx", "onnxruntime", "onnx-graphsurgeon", "torch", "numpy")
 
 
@@ -68,23 +71,53 @@ def measure_sides(
 
 
 def layer_changes(
-    before: Model, shrunk: Model, lowered: Sequence[LoweredLayer]
+    before: Model,
+    shrunk: Model,
+    lowered: Sequence[LoweredLayer],
+    files: tuple[Path, Path] | None = None,
 ) -> tuple[LayerChange, ...]:
-    """Compare every layer of the original with what became of it."""
+    """Compare every layer of the original with what became of it.
+
+    Args:
+        before: The original.
+        shrunk: The shrunk model, not lowered yet.
+        lowered: What lowering did to its layers.
+        files: The original and the compact file, where layers are to be timed: under ONNX
+            Runtime's profiler, one thread, all nodes of a lowered layer together.
+    """
     forms = {layer.name: layer for layer in lowered}
     left = {layer.name: layer for layer in layers(shrunk, infer_facts(shrunk))}
-    return tuple(_change(layer, left.get(layer.name), forms) for layer in layers(before))
+    found = layers(before)
+    times = [_layer_times(path, [layer.name for layer in found]) for path in files or ()]
+    return tuple(_change(layer, left.get(layer.name), forms, times) for layer in found)
 
 
-def _change(layer: Layer, left: Layer | None, forms: dict[str, LoweredLayer]) -> LayerChange:
+def _layer_times(path: Path, names: Sequence[str]) -> dict[str, float]:
+    """Sum the profile of a model by the layers that its nodes are named after, milliseconds."""
+    times = dict.fromkeys(names, 0.0)
+    for entry in profile_operators(str(path)):
+        owner = [name for name in names if entry.name == name or entry.name.startswith(f"{name}/")]
+        if owner:
+            times[max(owner, key=len)] += entry.p50_ms
+    return times
+
+
+def _change(
+    layer: Layer,
+    left: Layer | None,
+    forms: dict[str, LoweredLayer],
+    times: Sequence[dict[str, float]],
+) -> LayerChange:
     form = forms.get(layer.name)
     columns = form.columns_after if form is not None else (left.columns if left else 0)
+    pair = [found[layer.name] for found in times]
     return LayerChange(
         name=layer.name,
         op_type=layer.op_type,
         filters=(layer.filters, left.filters if left is not None else 0),
         columns=(layer.columns, columns),
-        lowering=form.form if form is not None else "dense",
+        lowering=_CONTRACT_FORMS.get(form.form, form.form) if form is not None else "dense",
+        latency_ms=(pair[0], pair[1]) if len(pair) == 2 else None,
     )
 
 

@@ -10,7 +10,9 @@ from onnx import numpy_helper
 
 from acgraph.config import CompressConfig
 from acgraph.driver.compress import compress
+from acgraph.driver.outcome import layer_changes
 from acgraph.errors import AcgraphError, SearchError, UsageError
+from acgraph.ir import read_model
 from acgraph.models.demo import model_path
 from acgraph.report import Report
 
@@ -108,6 +110,18 @@ def test_report_file_has_the_names_of_the_contract(
     assert 0 < spent < 3
     layer = report["layers"][0]
     assert {"name", "op_type", "filters", "columns", "lowering", "latency_ms"} <= set(layer)
+
+
+def test_layers_are_timed_by_name(finished: tuple[Report, Path, list[str]]) -> None:
+    _, folder, _ = finished
+    original, small = read_model(model_path()), read_model(folder / "model.onnx")
+    files = (model_path(), folder / "model.onnx")
+    changes = layer_changes(original, small, [], files)
+    assert len(changes) == 11
+    largest = max(changes, key=lambda change: change.filters[0] * change.columns[0])
+    assert largest.latency_ms is not None
+    assert all(milliseconds > 0 for milliseconds in largest.latency_ms)
+    assert layer_changes(original, small, [])[0].latency_ms is None
 
 
 def test_every_stage_is_announced(finished: tuple[Report, Path, list[str]]) -> None:
