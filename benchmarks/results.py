@@ -10,6 +10,7 @@ The report of every run is kept in docs/results/.
 
 import argparse
 import json
+import math
 import os
 import re
 import subprocess
@@ -45,6 +46,7 @@ def main() -> None:
     results.mkdir(parents=True, exist_ok=True)
     (results / f"{key}.json").write_text(json.dumps(report, indent=1) + "\n")
     _rewrite(ROOT / "README.md", "demo", _table(_load("demo")))
+    _rewrite(ROOT / "README.md", "tables", _tables())
     page = ROOT / "docs" / "benchmarks.md"
     if not page.exists():
         page.write_text(_HEAD)
@@ -91,11 +93,11 @@ def _table(report: dict[str, Any] | None) -> str:
     drop = 100 * (before["accuracy"] - after["accuracy"])
     host = f"{report['host'].get('machine', '')}, ONNX Runtime {report['versions']['onnxruntime']}"
     rows = [
-        ("params", f"{before['params']:,}", f"{after['params']:,}", f"{rate['params']:.2f}x"),
-        ("MACs", f"{before['macs']:,}", f"{after['macs']:,}", f"{rate['macs']:.2f}x"),
-        ("bytes", f"{before['bytes']:,}", f"{after['bytes']:,}", f"{rate['bytes']:.2f}x"),
+        ("params", f"{before['params']:,}", f"{after['params']:,}", f"{_rate(rate['params'])}"),
+        ("MACs", f"{before['macs']:,}", f"{after['macs']:,}", f"{_rate(rate['macs'])}"),
+        ("bytes", f"{before['bytes']:,}", f"{after['bytes']:,}", f"{_rate(rate['bytes'])}"),
         ("latency, ms, one thread", f"{before['latency_ms']['p50']:.3f}",
-         f"{after['latency_ms']['p50']:.3f}", f"{rate['latency']:.2f}x"),
+         f"{after['latency_ms']['p50']:.3f}", f"{_rate(rate['latency'])}"),
         ("accuracy, %", f"{100 * before['accuracy']:.2f}", f"{100 * after['accuracy']:.2f}",
          f"{-drop:+.2f} points"),
     ]  # fmt: skip
@@ -110,6 +112,22 @@ def _table(report: dict[str, Any] | None) -> str:
     return "\n".join(lines)
 
 
+def _tables() -> str:
+    zoo = _load("zoo_prune")
+    lines = ["CIFAR-10, 2,500 test images that chose nothing, last epoch:", "", _rows()]
+    if zoo is not None:
+        rows = [row for row in zoo["graphs"] if row.get("rate")]
+        smaller = sum(row["rate"] >= 1.5 for row in rows)
+        lawful = sum(row["error"] <= 1e-4 for row in rows)
+        lines += [
+            "",
+            f"`prune --sparsity 0.5` on {len(zoo['graphs'])} exported graphs of 50 architectures: "
+            f"the law holds for {lawful}, {smaller} are at least 1.5x smaller "
+            "([docs/zoo.md](docs/zoo.md)).",
+        ]
+    return "\n".join(lines)
+
+
 def _rows() -> str:
     lines = [
         "| network | target | seed | epochs | params | MACs | latency | accuracy before | after "
@@ -121,12 +139,17 @@ def _rows() -> str:
         name, metric, rate, epochs, seed = _parts(path.stem)
         rates = report["rate"]
         lines.append(
-            f"| {name} | {metric} {rate} | {seed} | {epochs} | {rates['params']:.2f}x | "
-            f"{rates['macs']:.2f}x | {rates['latency']:.2f}x | "
+            f"| {name} | {metric} {rate} | {seed} | {epochs} | {_rate(rates['params'])} | "
+            f"{_rate(rates['macs'])} | {_rate(rates['latency'])} | "
             f"{100 * report['before']['accuracy']:.2f} | {100 * report['after']['accuracy']:.2f} | "
             f"{report['verify']['max_rel_error']:.0e} | {report['seconds']:.0f} |"
         )
     return "\n".join(lines)
+
+
+def _rate(value: float) -> str:
+    """Print a rate, rounded down: 7.999 is not 8x."""
+    return f"{math.floor(100 * value) / 100:.2f}x"
 
 
 def _parts(stem: str) -> tuple[str, ...]:
