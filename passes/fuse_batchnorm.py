@@ -109,8 +109,7 @@ def _fold(model: Model, layer: gs.Node, norm: gs.Node, kept: Collection[str]) ->
     norm.inputs.clear()
     layer.outputs = [out]
     model.graph.nodes.remove(norm)
-    for node in (layer, norm):  # written anew: as they were read they are out of date
-        model.originals.pop(node.name, None)
+    model.originals.pop(norm.name, None)
     return ""
 
 
