@@ -1,8 +1,9 @@
 """Lower column-pruned layers, and write what is measured: the last steps before export."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
+from acgraph.analysis.layers import layers
 from acgraph.ir import Model, clone_model, count_params, proto_from_model
 from acgraph.lowering.base import Candidate, Chooser
 from acgraph.passes.eliminate_dead_nodes import EliminateDeadNodes
@@ -34,41 +35,47 @@ def compact(
     """
     ready = clone_model(model)
     fuse_batchnorm(ready)
-    lowered_model, lowered = _lower(ready, chooser)
-    if most_params is None or _params(lowered_model) <= most_params:
-        return lowered_model, lowered
-    return _force(lowered_model, lowered, most_params)
+    small, lowered = _lower(ready, chooser)
+    if most_params is None or _params(small) <= most_params:
+        return small, lowered
+    return _force(ready, chooser, lowered, most_params)
 
 
 def _force(
-    model: Model, lowered: list[LoweredLayer], most_params: int
+    ready: Model, chooser: Chooser, lowered: list[LoweredLayer], most_params: int
 ) -> tuple[Model, list[LoweredLayer]]:
-    """Make layers small that stayed dense for speed, until the params fit; most saving first."""
-    dense = [x.name for x in lowered if x.form == "dense" and not x.remark]
-    trial = lower_columns(clone_model(model), choose=SmallestChooser(), layers=dense)
-    saving = {x.name: x.params_before - x.params_after for x in trial if x.form != "dense"}
-    forced: dict[str, LoweredLayer] = {}
-    current = model
-    for name in sorted(saving, key=lambda name: -saving[name]):
-        step = clone_model(current)
-        found = lower_columns(step, choose=SmallestChooser(), layers=[name])
-        current = _clean(step)
-        forced |= {x.name: x for x in found}
-        if _params(current) <= most_params:
-            break
+    """Give as few layers as it takes their smallest form, those that save most first."""
+    least = {x.name: x for x in lower_columns(clone_model(ready), choose=SmallestChooser())}
+    saving = {x.name: x.params_after - least[x.name].params_after for x in lowered}
+    order = sorted((name for name, saved in saving.items() if saved > 0), key=lambda n: -saving[n])
+    low, high = min(1, len(order)), len(order)
+    while low < high:
+        middle = (low + high) // 2
+        if _params(_lower(ready, chooser, order[:middle])[0]) <= most_params:
+            high = middle
+        else:
+            low = middle + 1
+    forced = order[:low]
     if forced:
         log.warning(
-            "the params target needs columns removed from %d layers that are faster dense: %s",
+            "the params target needs the smallest form of %d layers, which is not their fastest: "
+            "%s",
             len(forced),
             ", ".join(forced),
         )
-    return current, [forced.get(x.name, x) for x in lowered]
+    return _lower(ready, chooser, forced)
 
 
-def _lower(ready: Model, chooser: Chooser) -> tuple[Model, list[LoweredLayer]]:
+def _lower(
+    ready: Model, chooser: Chooser, forced: Collection[str] = ()
+) -> tuple[Model, list[LoweredLayer]]:
+    """Lower a copy: the forced layers to their smallest form, the others as the chooser says."""
     model = clone_model(ready)
-    lowered = lower_columns(model, choose=chooser)
-    return _clean(model), lowered
+    names = [layer.name for layer in layers(model)]
+    found = lower_columns(model, choose=SmallestChooser(), layers=[n for n in names if n in forced])
+    found += lower_columns(model, choose=chooser, layers=[n for n in names if n not in forced])
+    by_name = {layer.name: layer for layer in found}
+    return _clean(model), [by_name[name] for name in names]
 
 
 def _clean(model: Model) -> Model:

@@ -1,3 +1,5 @@
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 
@@ -10,6 +12,8 @@ from acgraph.driver.space import Space
 from acgraph.driver.stages import plan_stages
 from acgraph.driver.trace import compose, expand
 from acgraph.ir import Model, read_model
+from acgraph.lowering.base import Candidate, Chooser
+from acgraph.lowering.cost_model import CostModelChooser
 from acgraph.models.demo import model_path
 from acgraph.pruning.dead import dead_sets
 from acgraph.pruning.plan import Plan
@@ -42,6 +46,30 @@ def test_cost_predicts_the_written_model(space: Space, share: float) -> None:
     cost = model_cost(small)
     assert space.cost(point, "params") == pytest.approx(cost.params, rel=0.12)
     assert space.cost(point, "macs") == pytest.approx(cost.macs, rel=0.12)
+
+
+class _Wasteful:
+    """Takes the largest form that is not dense: another chooser's idea of fast."""
+
+    def choose(self, candidates: Sequence[Candidate]) -> Candidate:
+        lowered = [c for c in candidates if c.form != "dense"]
+        return max(lowered or candidates, key=lambda c: c.params)
+
+
+@pytest.mark.parametrize("chooser", [_Wasteful(), CostModelChooser()])
+def test_params_target_is_kept_whatever_the_chooser_likes(space: Space, chooser: Chooser) -> None:
+    point = tuple(
+        knob.snap(0.4 * knob.size) if knob.kind == "columns" else knob.size for knob in space.knobs
+    )
+    shrunk = shrink(space.dependency, space.plan(point, space.weights)).model
+    smallest = model_cost(compact(shrunk, SmallestChooser())[0]).params
+    free = model_cost(compact(shrunk, chooser)[0]).params
+    assert smallest < free
+    middle = (smallest + free) // 2
+    for most in (smallest, middle):
+        small, lowered = compact(shrunk, chooser, most_params=most)
+        assert model_cost(small).params <= most
+        assert len({layer.name for layer in lowered}) == len(space.layers)
 
 
 def test_filters_alone_are_predicted_exactly(model: Model) -> None:
