@@ -40,8 +40,10 @@ from acgraph.report import Report, Round, SearchPoint, write_report
 
 log = logging.getLogger(__name__)
 
-#: Steps that are timed to turn a time budget into epochs.
+#: Steps that are timed to turn a time budget into epochs, and how often: torch is slow at first,
+#: so the fastest counts.
 TIMED_STEPS = 8
+TIMED_FITS = 4
 #: Fine-tuning gets at least so many seconds, even where the rounds took all the time.
 LEAST_SECONDS = 5.0
 
@@ -158,12 +160,15 @@ def _start(
 
 
 def _seconds_per_pass(config: CompressConfig, model: Model, teacher: Model, data: RunData) -> float:
-    """Train a copy for a few steps against the clock."""
+    """Train a copy for a few steps against the clock, after a few that warm torch up."""
     trainer = TorchTrainer(model, data.train, teacher=teacher, config=config.train)
     trainer.choose_mode()
     passes = TIMED_STEPS / math.ceil(len(data.train) / config.train.batch_size)
-    speed = trainer.fit(epochs=passes, description="timing").images_per_second
-    return len(data.train) / speed
+    speeds = [
+        trainer.fit(epochs=passes, description="timing").images_per_second
+        for _ in range(TIMED_FITS)
+    ]
+    return len(data.train) / max(speeds)
 
 
 def _cost(run: Run, model: Model) -> float:

@@ -16,9 +16,8 @@ EXPORT_SHARE = 0.12
 DEFAULT_EPOCHS = 8.0
 #: A round removes about this much: the rate of one round.
 ROUND_RATE = 2.0
-#: The most epochs that the clock may leave for fine-tuning, in passes of the dense network: a
-#: shrunk one runs more of them in the same time.
-FASTER = 8.0
+#: Epochs of a fine-tuning that the clock ends: more than it will run.
+MANY_EPOCHS = 1000.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,7 +88,7 @@ def plan_stages(
         rates=rates,
         admm=ADMM_SHARE * total / count,
         retrain=RETRAIN_SHARE * total / count,
-        finish=FASTER * total,
+        finish=MANY_EPOCHS,
         search_s=SEARCH_SHARE * time_budget_s / count,
         finish_by_s=(1 - EXPORT_SHARE / 2) * time_budget_s,
     )

@@ -165,6 +165,7 @@ def test_stages_turn_time_into_epochs() -> None:
     assert fast.admm == pytest.approx(2 * slow.admm)
     assert fast.retrain == pytest.approx(2 * slow.retrain)
     assert slow.finish_by_s is not None
+    assert 10.0 * slow.finish > 100.0
     assert slow.search_s is not None
     rounds = 2 * (10.0 * (slow.admm + slow.retrain) + slow.search_s)
     assert rounds < slow.finish_by_s < 100.0
