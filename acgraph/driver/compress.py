@@ -19,6 +19,7 @@ from acgraph.config import CompressConfig
 from acgraph.diagnostics import Location
 from acgraph.driver.checkpoints import load, save
 from acgraph.driver.chooser import make_chooser
+from acgraph.driver.folder import claim
 from acgraph.driver.inputs import RunData, open_data
 from acgraph.driver.lower import SmallestChooser, compact
 from acgraph.driver.network import ready_to_train
@@ -28,7 +29,7 @@ from acgraph.driver.round import RoundTask, run_round, training_masks
 from acgraph.driver.space import Space
 from acgraph.driver.stages import Stages, plan_stages
 from acgraph.driver.trace import Positions, adopt_biases, compose, expand
-from acgraph.errors import OutputError, VerifyError
+from acgraph.errors import VerifyError
 from acgraph.ir import Model, clone_model, read_model, write_bytes, write_model
 from acgraph.lowering.base import Chooser
 from acgraph.lowering.cost_model import CostModelChooser
@@ -92,7 +93,7 @@ def compress(
     original = read_model(config.model)
     data = open_data(config, original)
     saved = load(config.resume / "checkpoints", config) if config.resume is not None else None
-    _claim(config.output)
+    claim(config)
     run = _start(config, original, data, progress, say or log.info)
     run.start = start
     done = 0
@@ -115,20 +116,6 @@ def compress(
 def _save(run: Run, done: int) -> None:
     folder = run.config.output / "checkpoints"
     save(folder, run.config, done, run.model, run.positions, run.rounds, run.history)
-
-
-def _claim(folder: Path) -> None:
-    try:
-        (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
-        probe = folder / ".acgraph"
-        probe.write_bytes(b"")
-        probe.unlink()
-    except OSError as error:
-        raise OutputError(
-            f"cannot be written to: {error.strerror}",
-            location=Location(model=str(folder)),
-            hint="choose another place with -o",
-        ) from error
 
 
 def _start(

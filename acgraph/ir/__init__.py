@@ -1,5 +1,6 @@
 """Read, check, edit, print and write ONNX models. The only package that imports ``onnx``."""
 
+from acgraph.ir.external import external_files
 from acgraph.ir.model import Array, Model, constant_node_value, set_constant_node_value
 from acgraph.ir.onnx_io import (
     clone_model,
@@ -22,6 +23,7 @@ __all__ = [
     "clone_model",
     "constant_node_value",
     "count_params",
+    "external_files",
     "infer_facts",
     "input_sizes",
     "model_from_proto",

@@ -11,7 +11,7 @@ from onnx import numpy_helper
 from acgraph.config import CompressConfig
 from acgraph.driver.compress import compress
 from acgraph.driver.outcome import layer_changes
-from acgraph.errors import AcgraphError, SearchError, UsageError
+from acgraph.errors import SearchError, UsageError
 from acgraph.ir import read_model
 from acgraph.models.demo import model_path
 from acgraph.report import Report
@@ -181,12 +181,3 @@ def test_resume_refuses_other_options(configure: Configure) -> None:
     other = configure(target_rate="2x").model_copy(update={"resume": config.output})
     with pytest.raises(UsageError, match="target_rate"):
         compress(other)
-
-
-def test_folder_that_cannot_be_written_is_refused_before_training(
-    configure: Configure, tmp_path: Path
-) -> None:
-    blocker = tmp_path / "file"
-    blocker.write_text("")
-    with pytest.raises(AcgraphError, match="cannot be written"):
-        compress(configure(output=blocker / "out"))

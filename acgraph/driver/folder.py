@@ -1,0 +1,75 @@
+"""The folder of the results: what is written there, and what must not be."""
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from acgraph.config import CompressConfig
+from acgraph.diagnostics import Location
+from acgraph.errors import OutputError, UsageError
+from acgraph.ir import external_files
+
+#: Every file that a run may write beside the checkpoints; the weights of models above 2 GiB and
+#: the operator list of the .ort file included.
+RESULTS = (
+    "model.onnx",
+    "model.onnx.data",
+    "model.ort",
+    "model.required_operators_and_types.config",
+    "masked.onnx",
+    "masked.onnx.data",
+    "report.json",
+    "report.html",
+    "plan.json",
+)
+CHECKPOINTS = "checkpoints"
+
+
+def claim(config: CompressConfig) -> None:
+    """Make the folder of the results, sure that nothing the run reads is overwritten.
+
+    Raises:
+        UsageError: a file of the input is one that would be written, or lies among the
+            checkpoints; or the results would lie inside a folder of data.
+        OutputError: the folder cannot be made or written to.
+    """
+    folder = config.output
+    for given in _inputs(config):
+        _check_apart(given, folder)
+    try:
+        (folder / CHECKPOINTS).mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise OutputError(
+            f"cannot be written to: {error.strerror}",
+            location=Location(model=str(folder)),
+            hint="choose another place with -o",
+        ) from error
+
+
+def _inputs(config: CompressConfig) -> Iterator[Path]:
+    """Name the files and folders that a run reads; standard input and Python callables are none."""
+    if config.model != "-":
+        yield Path(config.model)
+        yield from external_files(config.model)
+    for spec in (config.data, config.eval_data):
+        path = Path((spec or "").partition("#")[0])
+        if spec and path.exists():
+            yield path
+
+
+def _check_apart(given: Path, folder: Path) -> None:
+    where = Location(model=str(given))
+    hint = "choose another place with -o"
+    if given.is_dir():
+        if folder.resolve().is_relative_to(given.resolve()):
+            raise UsageError(f"the results in {folder} would lie in it", location=where, hint=hint)
+        return
+    written = [folder / name for name in RESULTS]
+    if any(file.exists() and file.samefile(given) for file in written):
+        raise UsageError(
+            f"would be overwritten by the results in {folder}", location=where, hint=hint
+        )
+    if given.resolve().is_relative_to((folder / CHECKPOINTS).resolve()):
+        raise UsageError(f"lies among the checkpoints of {folder}", location=where, hint=hint)
