@@ -1,6 +1,7 @@
 """What ``--data`` means: numbered examples, checked against the network that they are for."""
 
-from acgraph.data.checks import InputSpec, check_label_range
+from acgraph.data.agreement import Agreement
+from acgraph.data.checks import InputSpec, check_has_classes, check_label_range
 from acgraph.data.dataset import (
     Array,
     ArrayDataset,
@@ -17,6 +18,7 @@ from acgraph.data.load import load_dataset
 from acgraph.data.pixels import Pixels
 
 __all__ = [
+    "Agreement",
     "Array",
     "ArrayDataset",
     "Dataset",
@@ -26,6 +28,7 @@ __all__ = [
     "Labels",
     "Pixels",
     "Subset",
+    "check_has_classes",
     "check_label_range",
     "iterate_batches",
     "load_dataset",

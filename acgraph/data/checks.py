@@ -120,3 +120,19 @@ def check_label_range(
             location=where,
             hint="number the classes from 0 in the order of the model's outputs",
         )
+
+
+def check_has_classes(shape: Sequence[int] | None, where: Location) -> None:
+    """Check that the first output of a network, batch first, has classes that labels can name.
+
+    Raises:
+        DataError: the output is no ``[N, classes]`` of at least two classes, or is not known.
+    """
+    if shape is not None and len(shape) == 2 and shape[1] > 1:
+        return
+    found = "of unknown shape" if shape is None else format_shape(shape) if shape else "one number"
+    raise DataError(
+        f"labels need a [N, classes] output, the model's first output is {found}",
+        location=where,
+        hint="give data without labels: the original model is then what is learnt from",
+    )

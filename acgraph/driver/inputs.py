@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 
 from acgraph.config import CompressConfig
-from acgraph.data import Dataset, Subset, load_dataset
+from acgraph.data import Dataset, Subset, check_has_classes, load_dataset
+from acgraph.diagnostics import Location
 from acgraph.errors import UsageError
 from acgraph.ir import Model, infer_facts
 
@@ -64,7 +65,7 @@ def _load(config: CompressConfig, model: Model, spec: str) -> Dataset:
     options: dict[str, Any] = {}
     if config.image_size is not None:
         options["size"] = config.image_size
-    return load_dataset(
+    dataset = load_dataset(
         spec,
         inputs=input_specs(model),
         mean=config.mean,
@@ -74,6 +75,9 @@ def _load(config: CompressConfig, model: Model, spec: str) -> Dataset:
         classes=class_count(model),
         **options,
     )
+    if dataset.labels is not None:
+        check_has_classes(first_output_shape(model), Location(model=spec))
+    return dataset
 
 
 def input_specs(model: Model) -> list[tuple[str, list[int | str | None], Any]]:
@@ -90,5 +94,12 @@ def input_specs(model: Model) -> list[tuple[str, list[int | str | None], Any]]:
 
 def class_count(model: Model) -> int | None:
     """Return how many classes the first output tells apart, None where it is no classifier."""
-    shape = infer_facts(model).shapes.get(model.graph.outputs[0].name, ())
-    return shape[1] if len(shape) == 2 else None
+    shape = first_output_shape(model)
+    if shape is None or len(shape) != 2 or shape[1] < 2:
+        return None
+    return shape[1]
+
+
+def first_output_shape(model: Model) -> tuple[int, ...] | None:
+    """Return the shape of the first output, batch first; None where it cannot be found."""
+    return infer_facts(model).shapes.get(model.graph.outputs[0].name)

@@ -1,12 +1,12 @@
 """Accuracy of a classifier on labelled data, and agreement of two models on any data."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 
 import numpy as np
 
 from acgraph.backends.ort.inputs import fixed_batch
 from acgraph.backends.ort.session import Session
-from acgraph.data import Dataset, iterate_batches
+from acgraph.data import Agreement, Dataset, iterate_batches
 from acgraph.diagnostics import Location
 from acgraph.errors import DataError
 from acgraph.ir import Array
@@ -43,23 +43,20 @@ def accuracy(session: Session, dataset: Dataset, *, limit: int | None = None) ->
 def agreement(
     session: Session, reference: Session, dataset: Dataset, *, limit: int | None = None
 ) -> float:
-    """Return the part of the predicted classes on which two models agree, from 0 to 1.
+    """Return how far a model agrees with another, from 0 to 1; labels are not needed.
 
-    Labels are not needed; see ``accuracy``.
+    The rule is that of ``acgraph.data.Agreement``, as in training.
+
+    Raises:
+        DataError: there are no examples, or the two make outputs of different shapes.
     """
     _check_not_empty(dataset)
-    same = total = 0
+    result = Agreement()
     for images, _ in iterate_batches(dataset, _BATCH, limit):
-        ours = _classes(_first_output(session, images))
-        theirs = _classes(_first_output(reference, images))
-        if ours.shape != theirs.shape:
-            raise DataError(
-                f"outputs of shape {list(ours.shape)} and {list(theirs.shape)} cannot be compared",
-                location=Location(model=session.source),
-            )
-        same += int(np.count_nonzero(ours == theirs))
-        total += ours.size
-    return same / total
+        pairs = zip(_outputs(session, images), _outputs(reference, images), strict=True)
+        for ours, theirs in pairs:
+            result.add(ours, theirs)
+    return result.value
 
 
 def _check_not_empty(dataset: Dataset) -> None:
@@ -70,7 +67,35 @@ def _check_not_empty(dataset: Dataset) -> None:
 
 
 def _first_output(session: Session, images: Array) -> Array:
-    """Run the examples in batches of the size that the file wants; ``[n, ...]``."""
+    """Run the examples; ``[n, ...]``."""
+    parts = []
+    for count, outputs in _runs(session, images):
+        first, size = outputs[0], fixed_batch(session) or count
+        if first.ndim == 0 or len(first) != size:
+            raise DataError(
+                f"{size} examples give an output of shape {list(first.shape)}",
+                location=Location(model=session.source, value=session.outputs[0].name),
+                hint="the first output must have one row for each example",
+            )
+        parts.append(first[:count])
+    return np.concatenate(parts)
+
+
+def _outputs(session: Session, images: Array) -> Iterator[list[Array]]:
+    """Run the examples; yield the outputs of every run, without rows that only fill a batch."""
+    for count, outputs in _runs(session, images):
+        size = fixed_batch(session)
+        yield [
+            output[:count] if output.ndim and len(output) == size else output for output in outputs
+        ]
+
+
+def _runs(session: Session, images: Array) -> Iterator[tuple[int, list[Array]]]:
+    """Run the examples in batches of the size that the file wants.
+
+    Yields:
+        How many examples it were, and the outputs; a last batch is filled up with its last example.
+    """
     if len(session.inputs) != 1:
         raise DataError(
             f"the model has {len(session.inputs)} inputs, the data one array",
@@ -81,25 +106,11 @@ def _first_output(session: Session, images: Array) -> Array:
     if info.dtype is not None and images.dtype != info.dtype:
         images = images.astype(info.dtype)
     size = fixed_batch(session) or len(images)
-    parts = [_run_padded(session, info.name, part, size) for part in _split(images, size)]
-    return np.concatenate(parts)
-
-
-def _split(images: Array, size: int) -> Sequence[Array]:
-    return [images[start : start + size] for start in range(0, len(images), size)]
-
-
-def _run_padded(session: Session, name: str, part: Array, size: int) -> Array:
-    missing = size - len(part)
-    fed = np.concatenate([part, np.repeat(part[-1:], missing, axis=0)]) if missing else part
-    output = next(iter(session.run({name: fed}).values()))
-    if output.ndim == 0 or len(output) != size:
-        raise DataError(
-            f"{size} examples give an output of shape {list(output.shape)}",
-            location=Location(model=session.source, value=session.outputs[0].name),
-            hint="the first output must have one row for each example",
-        )
-    return output[: len(part)]
+    for start in range(0, len(images), size):
+        part = images[start : start + size]
+        missing = size - len(part)
+        fed = np.concatenate([part, np.repeat(part[-1:], missing, axis=0)]) if missing else part
+        yield len(part), list(session.run({info.name: fed}).values())
 
 
 def _classes(output: Array) -> Array:

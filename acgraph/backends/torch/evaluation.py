@@ -6,10 +6,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from acgraph.backends.torch.losses import Outputs, agreement
+from acgraph.backends.torch.losses import Outputs
 from acgraph.backends.torch.teacher import Teacher
 from acgraph.backends.training import Array
-from acgraph.data import Dataset, Labels, iterate_batches
+from acgraph.data import Agreement, Dataset, Labels, iterate_batches
 from acgraph.diagnostics import Location
 from acgraph.errors import BackendError
 
@@ -42,17 +42,21 @@ def evaluate(
             hint="give labels, or the original model as the teacher",
         )
     total, count = 0.0, 0
+    agreed = Agreement()
     for number, (x, y) in enumerate(iterate_batches(data, batch_size, limit)):
         tensor = torch.from_numpy(np.ascontiguousarray(x)).to(device)
         outputs = run(tensor)
-        if metric is not None:
-            value = metric(tuple(output.cpu().numpy() for output in outputs), y)
-        elif y is not None:
-            value = float(np.mean(outputs[0].argmax(1).cpu().numpy() == y))
-        elif teacher is not None:
-            value = float(agreement(outputs, teacher.answer(data, limit, number, tensor)))
-        total += value * len(x)
         count += len(x)
+        if metric is not None:
+            total += metric(_arrays(outputs), y) * len(x)
+        elif y is not None:
+            total += int(np.count_nonzero(outputs[0].argmax(1).cpu().numpy() == y))
+        elif teacher is not None:
+            agreed.add(_arrays(outputs), _arrays(teacher.answer(data, limit, number, tensor)))
     if count == 0:
         raise BackendError("there is nothing to evaluate on", location=Location(model=data.name))
-    return total / count
+    return agreed.value if metric is None and data.labels is None else total / count
+
+
+def _arrays(outputs: Outputs) -> tuple[Array, ...]:
+    return tuple(output.cpu().numpy() for output in outputs)

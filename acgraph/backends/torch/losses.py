@@ -103,22 +103,6 @@ def relative_error(mine: Tensor, other: Tensor) -> Tensor:
     return (mine.float() - other).square().mean() / spread
 
 
-def agreement(outputs: Outputs, teacher: Outputs) -> Tensor:
-    """Say per batch how far a network agrees with its teacher, in [0, 1].
-
-    Share of examples with the same class where the first output is ``[N, classes]``, otherwise
-    the share of the teacher's variance that all floating outputs explain.
-    """
-    if outputs[0].ndim == 2 and outputs[0].shape[1] > 1:
-        return (outputs[0].argmax(1) == teacher[0].argmax(1)).float().mean()
-    errors = [
-        relative_error(mine, other)
-        for mine, other in zip(outputs, teacher, strict=True)
-        if mine.is_floating_point()
-    ]
-    return (1 - torch.stack(errors).mean()).clamp(0, 1)
-
-
 def ends_in_softmax(model: Model) -> bool:
     """Tell whether the first output of a model holds probabilities in place of logits."""
     tensor = model.graph.outputs[0]

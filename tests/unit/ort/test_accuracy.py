@@ -3,12 +3,16 @@
 from collections.abc import Callable
 
 import numpy as np
+import onnx
 import pytest
 
 from acgraph.backends.ort.accuracy import accuracy, agreement
 from acgraph.backends.ort.session import Session
+from acgraph.backends.torch.trainer import TorchTrainer
+from acgraph.backends.training import TrainConfig
 from acgraph.data import ArrayDataset
 from acgraph.errors import DataError
+from acgraph.ir import model_from_proto
 
 Parse = Callable[[str], bytes]
 
@@ -69,6 +73,64 @@ def test_agreement_needs_no_labels(parse: Parse) -> None:
     assert agreement(last, _identity(parse, "N"), data) == pytest.approx(4 / 5)
     with pytest.raises(DataError, match="no labels"):
         accuracy(last, data)
+
+
+#: What no class can be read from: the declared output, and the tail of the graph that makes it.
+REGRESSORS = {
+    "one column": ("float[N,1] y", "ReduceSum <keepdims = 1> (b, one)"),
+    "no column": ("float[N] y", "ReduceSum <keepdims = 0> (b, one)"),
+    "an image": ("float[N,1,1,3] y", "Reshape(b, s)"),
+}
+no_classes = pytest.mark.parametrize("form", REGRESSORS.values(), ids=REGRESSORS.keys())
+
+
+def _regressor(parse: Parse, form: tuple[str, str], offset: float) -> bytes:
+    """Make a linear function of the input with an offset to one column."""
+    constants = (
+        f"float[3] k = {{0, 0, {offset}}}, int64[1] one = {{1}}, int64[4] s = {{0, 1, 1, 3}}"
+    )
+    return parse(f"g (float[N,3] x) => ({form[0]}) <{constants}> {{ b = Add(x, k) y = {form[1]} }}")
+
+
+@no_classes
+def test_agreement_without_classes_is_the_variance_explained(
+    parse: Parse, form: tuple[str, str]
+) -> None:
+    reference = Session(_regressor(parse, form, 0.0))
+    ours = Session(_regressor(parse, form, 1.5))
+    data = _data(y=None)
+    assert agreement(reference, reference, data) == 1.0
+    assert agreement(Session(_regressor(parse, form, 1e6)), reference, data) == 0.0
+    made = reference.run({"x": LOGITS})["y"].astype(np.float64)
+    error = np.square(ours.run({"x": LOGITS})["y"] - made).mean() / made.var()
+    assert 0 < error < 1
+    assert agreement(ours, reference, data) == pytest.approx(1 - error)
+
+
+@no_classes
+def test_agreement_in_training_follows_the_same_rule(parse: Parse, form: tuple[str, str]) -> None:
+    ours, reference = (_regressor(parse, form, offset) for offset in (1.5, 0.0))
+    data = _data(np.tile(LOGITS, (30, 1)), None)
+    models = [model_from_proto(onnx.load_from_string(text)) for text in (ours, reference)]
+    trainer = TorchTrainer(models[0], None, teacher=models[1], config=TrainConfig(batch_size=7))
+    expected = agreement(Session(ours), Session(reference), data)
+    assert 0 < expected < 1
+    assert trainer.evaluate(data) == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("batch", ["N", 2])
+def test_agreement_looks_at_every_output_where_there_are_no_classes(
+    parse: Parse, batch: int | str
+) -> None:
+    text = (
+        "g (float[{0},3] x) => (float[{0},1] y, float[{0},3] z) "
+        "<float[3] k = {{0, 0, {1}}}, int64[1] one = {{1}}> "
+        "{{ y = ReduceSum <keepdims = 1> (x, one) z = Add(x, k) }}"
+    )
+    reference, ours = (Session(parse(text.format(batch, k))) for k in (0.0, 1.5))
+    data = _data(y=None)
+    error = np.square(1.5) / 3 / LOGITS.astype(np.float64).var()
+    assert agreement(ours, reference, data) == pytest.approx(1 - error / 2)
 
 
 def test_what_holds_no_classes_is_refused(parse: Parse) -> None:

@@ -1,10 +1,8 @@
-import math
-
 import pytest
 import torch
 import torch.nn.functional as F
 
-from acgraph.backends.torch.losses import Loss, Mix, agreement, ends_in_softmax
+from acgraph.backends.torch.losses import Loss, Mix, ends_in_softmax
 from acgraph.backends.training import TrainConfig
 
 GENERATOR = torch.Generator().manual_seed(0)
@@ -72,18 +70,3 @@ def test_outputs_of_any_shape_are_imitated():
 def test_neither_labels_nor_teacher():
     with pytest.raises(ValueError, match="neither"):
         loss_of(y=None)
-
-
-def test_agreement_of_classes():
-    other = TEACHER.clone()
-    other[0] = -other[0]
-    assert agreement((TEACHER,), (TEACHER,)).item() == 1
-    assert agreement((other,), (TEACHER,)).item() == pytest.approx(0.8)
-
-
-def test_agreement_of_other_outputs():
-    maps = torch.randn(2, 3, 4, 4, generator=GENERATOR)
-    assert agreement((maps,), (maps,)).item() == 1
-    assert agreement((torch.zeros_like(maps),), (maps,)).item() < 0.1
-    noisy = maps + 0.5 * maps.std() * torch.randn(maps.shape, generator=GENERATOR)
-    assert math.isclose(agreement((noisy,), (maps,)).item(), 0.75, abs_tol=0.1)

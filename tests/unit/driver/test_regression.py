@@ -1,0 +1,81 @@
+"""Networks whose output is no class scores: compressed against the original, without labels."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+
+from acgraph.config import CompressConfig
+from acgraph.driver.compress import compress
+from acgraph.driver.inputs import open_data
+from acgraph.errors import DataError
+from acgraph.ir import read_model
+
+Configure = Callable[..., CompressConfig]
+RNG = np.random.default_rng(3)
+
+
+def _regressor(path: Path, output: str) -> Path:
+    """Write Conv, Relu, pool, Gemm: one number an image, ``[N, 1]`` or ``[N]``."""
+    tail = "y = Identity(g)" if output.endswith("1]") else "y = Squeeze(g, one)"
+    text = f"""<ir_version: 8, opset_import: ["" : 17]>
+    net (float[N,1,8,8] x) => (float{output} y) <int64[1] one = {{1}}> {{
+        c = Conv <pads = [1, 1, 1, 1]> (x, w, b)
+        r = Relu(c)
+        p = GlobalAveragePool(r)
+        f = Flatten(p)
+        g = Gemm(f, v, d)
+        {tail}
+    }}"""
+    model = onnx.parser.parse_model(text)
+    for name, shape in (("w", (12, 1, 3, 3)), ("b", (12,)), ("v", (12, 1)), ("d", (1,))):
+        values = RNG.standard_normal(shape).astype(np.float32)
+        model.graph.initializer.append(onnx.numpy_helper.from_array(values, name))
+    onnx.checker.check_model(model, full_check=True)
+    onnx.save(model, path)
+    return path
+
+
+def _data(path: Path, labels: np.ndarray | None = None) -> str:
+    arrays = {"x": RNG.standard_normal((96, 1, 8, 8)).astype(np.float32)}
+    np.savez(path, **arrays if labels is None else {**arrays, "y": labels})
+    return str(path)
+
+
+@pytest.mark.parametrize("output", ["[N,1]", "[N]"])
+def test_agreement_reported_is_the_variance_that_the_file_explains(
+    configure: Configure, tmp_path: Path, output: str
+) -> None:
+    model = _regressor(tmp_path / "net.onnx", output)
+    spec = _data(tmp_path / "x.npz")
+    config = configure(
+        model=str(model), data=spec, eval_data=spec, target_rate="2x", max_drop=0.01, epochs=0.5
+    )
+    report = compress(config)
+    x = np.load(spec)["x"][1::2]
+    before, after = (
+        ort.InferenceSession(str(path)).run(None, {"x": x})[0]
+        for path in (model, config.output / "model.onnx")
+    )
+    explained = 1 - np.square(after - before).mean() / before.var()
+    assert report.before.accuracy == 1.0
+    assert report.after.accuracy == pytest.approx(max(0.0, explained), abs=1e-4)
+    assert explained < 0.9999
+    assert not report.target.drop_met
+    assert report.exit_code == 3
+
+
+@pytest.mark.parametrize("output", ["[N,1]", "[N]"])
+def test_labels_for_a_network_without_classes_are_refused(
+    configure: Configure, tmp_path: Path, output: str
+) -> None:
+    model = _regressor(tmp_path / "net.onnx", output)
+    spec = _data(tmp_path / "x.npz", np.arange(96) % 10)
+    config = configure(model=str(model), data=spec, eval_data=spec)
+    with pytest.raises(DataError, match=r"labels need a \[N, classes\] output") as caught:
+        open_data(config, read_model(model))
+    assert "without labels" in str(caught.value)
+    open_data(configure(model=str(model), data=f"{spec}#x", eval_data=None), read_model(model))
