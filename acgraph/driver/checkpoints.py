@@ -1,8 +1,8 @@
 """Save a run after every stage, and take it up again."""
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +15,17 @@ from acgraph.errors import UsageError
 from acgraph.ir import Model, read_model, write_bytes, write_model
 from acgraph.report import Round, SearchPoint
 
+#: Changes when an older state can no longer be read.
+FORMAT = 2
+FINE_TUNE = "fine-tune.pt"
 _STATE = "state.json"
+#: All that a run writes here; writing is to a temporary neighbour with a dot before its name.
+_FILES = (_STATE, "stage*.onnx*", FINE_TUNE)
 #: Options that may differ when a run goes on.
 _FREE = frozenset(["output", "resume", "model", "threads"])
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Saved:
     """A run after ``done`` stages: its rounds, and purification as one more.
 
@@ -35,56 +40,61 @@ class Saved:
     done: int
     model: Model
     positions: Positions
-    rounds: list[Round]
-    history: list[SearchPoint]
+    rounds: list[Round] = field(default_factory=list)
+    history: list[SearchPoint] = field(default_factory=list)
 
 
-def save(
-    folder: Path,
-    config: CompressConfig,
-    done: int,
-    model: Model,
-    positions: Positions,
-    rounds: Sequence[Round],
-    history: Sequence[SearchPoint],
-) -> None:
-    """Write what the next stage needs; the state file last, so that it is never ahead."""
-    write_model(model, folder / f"stage{done}.onnx")
+def clear(folder: Path) -> None:
+    """Remove the checkpoints of an earlier run into the same folder."""
+    for pattern in _FILES:
+        for name in (pattern, f".{pattern}.*"):
+            for old in folder.glob(name):
+                old.unlink()
+
+
+def save(folder: Path, config: CompressConfig, inputs: Mapping[str, str], run: Saved) -> None:
+    """Write what the next stage needs; the state file last, so that it is never ahead.
+
+    Args:
+        folder: Of the checkpoints.
+        config: The options of the run.
+        inputs: Hashes of what the run reads, by what it is.
+        run: What to save.
+    """
+    (folder / FINE_TUNE).unlink(missing_ok=True)
+    write_model(run.model, folder / f"stage{run.done}.onnx")
     state = {
+        "format": FORMAT,
         "config": _comparable(config),
-        "done": done,
+        "inputs": dict(inputs),
+        "done": run.done,
         "positions": {
             name: {str(axis): kept.tolist() for axis, kept in axes.items()}
-            for name, axes in positions.items()
+            for name, axes in run.positions.items()
         },
-        "rounds": [entry.model_dump() for entry in rounds],
-        "history": [entry.model_dump() for entry in history],
+        "rounds": [entry.model_dump() for entry in run.rounds],
+        "history": [entry.model_dump() for entry in run.history],
     }
     write_bytes(json.dumps(state).encode(), folder / _STATE)
-    for old in range(done):
-        (folder / f"stage{old}.onnx").unlink(missing_ok=True)
+    for old in range(run.done):
+        for file in folder.glob(f"stage{old}.onnx*"):
+            file.unlink()
 
 
-def load(folder: Path, config: CompressConfig) -> Saved | None:
+def load(folder: Path, config: CompressConfig, inputs: Mapping[str, str]) -> Saved | None:
     """Read the last stage; None where none was finished.
 
     Raises:
-        UsageError: the folder holds no run, or one with other options.
+        UsageError: the folder holds no run, or one with other options or of other inputs.
     """
     where = Location(model=str(folder))
     if not folder.is_dir():
         raise UsageError("no run to go on with", location=where, hint="give the -o of that run")
     if not (folder / _STATE).is_file():
         return None
-    state: dict[str, Any] = json.loads((folder / _STATE).read_text(encoding="utf-8"))
-    ours = _comparable(config)
-    for name, value in state["config"].items():
-        if ours.get(name) != value:
-            raise UsageError(
-                f"the run was started with {name} {value}, not {ours.get(name)}",
-                location=where,
-                hint="give the same options, or start anew",
-            )
+    state = _read_state(folder / _STATE)
+    _check_options(state["config"], config, where)
+    _check_inputs(state["inputs"], inputs, where)
     positions = {
         name: {int(axis): np.array(kept, np.int64) for axis, kept in axes.items()}
         for name, axes in state["positions"].items()
@@ -96,6 +106,43 @@ def load(folder: Path, config: CompressConfig) -> Saved | None:
         rounds=[Round.model_validate(entry) for entry in state["rounds"]],
         history=[SearchPoint.model_validate(entry) for entry in state["history"]],
     )
+
+
+def _read_state(file: Path) -> dict[str, Any]:
+    try:
+        state = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise UsageError(
+            "is damaged", location=Location(model=str(file)), hint="start anew, without --resume"
+        ) from error
+    if not isinstance(state, dict) or state.get("format") != FORMAT:
+        raise UsageError(
+            "is of another version of acgraph",
+            location=Location(model=str(file)),
+            hint="start anew, without --resume",
+        )
+    return state
+
+
+def _check_options(before: Mapping[str, Any], config: CompressConfig, where: Location) -> None:
+    ours = _comparable(config)
+    for name, value in before.items():
+        if ours.get(name) != value:
+            raise UsageError(
+                f"the run was started with {name} {value}, not {ours.get(name)}",
+                location=where,
+                hint="give the same options, or start anew",
+            )
+
+
+def _check_inputs(before: Mapping[str, str], inputs: Mapping[str, str], where: Location) -> None:
+    for what, digest in inputs.items():
+        if before.get(what) != digest:
+            raise UsageError(
+                f"the run was started with {what} of other content",
+                location=where,
+                hint="give the same, or start anew",
+            )
 
 
 def _comparable(config: CompressConfig) -> dict[str, Any]:

@@ -17,9 +17,10 @@ from acgraph.backends.torch.trainer import TorchTrainer
 from acgraph.backends.training import ProgressSink
 from acgraph.config import CompressConfig
 from acgraph.diagnostics import Location
-from acgraph.driver.checkpoints import load, save
+from acgraph.driver.checkpoints import FINE_TUNE, Saved, clear, load, save
 from acgraph.driver.chooser import make_chooser
-from acgraph.driver.folder import claim
+from acgraph.driver.fingerprints import input_fingerprints
+from acgraph.driver.folder import CHECKPOINTS, claim
 from acgraph.driver.inputs import RunData, open_data
 from acgraph.driver.lower import SmallestChooser, compact
 from acgraph.driver.network import ready_to_train
@@ -63,6 +64,7 @@ class Run:
     model: Model
     inserted: list[str]
     copies: dict[str, str]
+    inputs: dict[str, str] = field(default_factory=dict)
     start: float = field(default_factory=time.perf_counter)
     positions: Positions = field(default_factory=dict)
     rounds: list[Round] = field(default_factory=list)
@@ -92,10 +94,15 @@ def compress(
         config = config.model_copy(update={"output": config.resume})
     original = read_model(config.model)
     data = open_data(config, original)
-    saved = load(config.resume / "checkpoints", config) if config.resume is not None else None
+    inputs = input_fingerprints(original, data)
+    saved = None
+    if config.resume is not None:
+        saved = load(config.resume / CHECKPOINTS, config, inputs)
     claim(config)
+    if saved is None:
+        clear(config.output / CHECKPOINTS)
     run = _start(config, original, data, progress, say or log.info)
-    run.start = start
+    run.start, run.inputs = start, inputs
     done = 0
     if saved is not None:
         done = saved.done
@@ -114,8 +121,11 @@ def compress(
 
 
 def _save(run: Run, done: int) -> None:
-    folder = run.config.output / "checkpoints"
-    save(folder, run.config, done, run.model, run.positions, run.rounds, run.history)
+    saved = Saved(
+        done=done, model=run.model, positions=run.positions,
+        rounds=run.rounds, history=run.history,
+    )  # fmt: skip
+    save(run.config.output / CHECKPOINTS, run.config, run.inputs, saved)
 
 
 def _start(
@@ -237,7 +247,7 @@ def _fine_tune(run: Run) -> Model:
     trainer = TorchTrainer(
         run.model, run.data.train, teacher=run.original, config=config.train, progress=run.progress
     )
-    checkpoint = config.output / "checkpoints" / "fine-tune.pt"
+    checkpoint = config.output / CHECKPOINTS / FINE_TUNE
     if config.resume is not None and checkpoint.is_file():
         trainer.load_state_dict(load_checkpoint(checkpoint))
     space = Space(dependency=analyse(run.model), weights=run.model.constants())
@@ -296,7 +306,7 @@ def _original_file(run: Run) -> Path:
     """Return the file to measure against; one from standard input is kept with the checkpoints."""
     if run.config.model != "-":
         return Path(run.config.model)
-    kept = run.config.output / "checkpoints" / "original.onnx"
+    kept = run.config.output / CHECKPOINTS / "original.onnx"
     write_model(run.original, kept)
     return kept
 

@@ -150,34 +150,3 @@ def test_impossible_rate_is_one_line_and_writes_no_model(configure: Configure) -
 def test_without_data_is_a_usage_error(configure: Configure) -> None:
     with pytest.raises(UsageError, match="no data"):
         compress(configure(data=None))
-
-
-def test_resume_goes_on_after_the_last_stage(
-    configure: Configure, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    import acgraph.driver.compress as module
-
-    config = configure()
-
-    def stop(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(module, "_fine_tune", stop)
-        with pytest.raises(KeyboardInterrupt):
-            compress(config)
-    lines: list[str] = []
-    resumed = config.model_copy(update={"resume": config.output})
-    report = compress(resumed, say=lines.append)
-    assert any("going on after stage 2" in line for line in lines)
-    assert not any(line.startswith("round 1") for line in lines)
-    assert report.verify.passed
-    assert len(report.rounds) == 1
-
-
-def test_resume_refuses_other_options(configure: Configure) -> None:
-    config = configure()
-    compress(config)
-    other = configure(target_rate="2x").model_copy(update={"resume": config.output})
-    with pytest.raises(UsageError, match="target_rate"):
-        compress(other)
