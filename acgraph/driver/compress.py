@@ -279,7 +279,7 @@ def _export(run: Run, trained: Model) -> Report:
     write_model(small, folder / "model.onnx")
     write_ort(folder / "model.onnx", folder / "model.ort")
     files = (_original_file(run), folder / "model.onnx")
-    sides = measure_sides(config, *files, (run.original, small), run.data.report)
+    sides = measure_sides(config, *files, run.data.report)
     report = make_report(
         config, sides, law, dependency,
         changes=layer_changes(run.original, trained, lowered, files if config.timing else None),

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from acgraph import __version__
-from acgraph.analysis.cost import model_cost
+from acgraph.analysis.cost import file_cost
 from acgraph.analysis.dependency import DependencyGraph
 from acgraph.analysis.layers import Layer, layers
 from acgraph.backends.ort.accuracy import accuracy, agreement
@@ -39,7 +39,7 @@ _PACKAGES = ("onnx", "onnxruntime", "onnx-graphsurgeon", "torch", "numpy")
 
 
 def measure_sides(
-    config: CompressConfig, before: Path, after: Path, originals: tuple[Model, Model], data: Dataset
+    config: CompressConfig, before: Path, after: Path, data: Dataset
 ) -> tuple[Side, Side]:
     """Measure two written files: costs, latency side by side, accuracy on the report split."""
     settings = SessionSettings(threads=config.threads or 1)
@@ -48,8 +48,9 @@ def measure_sides(
         timed = measure_latency([str(before), str(after)], settings)
     sides = []
     reference = Session(str(before), settings)
-    for path, model, latency in zip((before, after), originals, timed, strict=True):
-        cost = model_cost(model)
+    for path, latency in zip((before, after), timed, strict=True):
+        # Of the file: weights that lie beside it count, and constants that nobody reads.
+        cost = file_cost(path)
         session = Session(str(path), settings)
         score = (
             accuracy(session, data)
@@ -60,7 +61,7 @@ def measure_sides(
             Side(
                 params=cost.params,
                 macs=cost.macs,
-                bytes=path.stat().st_size,
+                bytes=cost.bytes,
                 latency_ms=None
                 if latency is None
                 else LatencyMs(p50=latency.p50_ms, p90=latency.p90_ms),
