@@ -38,7 +38,7 @@ from acgraph.passes.fuse_batchnorm import fuse_batchnorm
 from acgraph.passes.untie_constants import untie_constants
 from acgraph.pruning.plan import Plan
 from acgraph.pruning.tie import retie_vectors
-from acgraph.report import Report, Round, SearchPoint, write_report
+from acgraph.report import Report, Round, SearchPoint, format_rate, write_report
 
 log = logging.getLogger(__name__)
 
@@ -136,7 +136,11 @@ def _start(
     say: Callable[[str], None],
 ) -> Run:
     base = TorchTrainer(original, None, teacher=original, config=config.train)
-    say(f"baseline: {100 * base.evaluate(data.select):.2f} % on {len(data.select)} images")
+    if data.measure == "accuracy":
+        found = 100 * base.evaluate(data.select)
+        say(f"baseline: accuracy {found:.2f} % on {len(data.select)} images")
+    else:
+        say(f"baseline: no labels, agreement with the original on {len(data.select)} images counts")
     model, inserted, copies = ready_to_train(original, data.train)
     stages = plan_stages(
         config.target_rate,
@@ -225,7 +229,8 @@ def _round(run: Run, number: int, rate: float) -> None:
         best = max(best, entry.score)
         run.history.append(SearchPoint(round=number, score=entry.score, best=best))
     run.say(
-        f"round {number}: {run.rounds[-1].rate:.2f}x, {100 * result.accuracy:.2f} %, "
+        f"round {number}: {format_rate(run.rounds[-1].rate)}, "
+        f"{run.data.measure} {100 * result.accuracy:.2f} %, "
         f"{result.epochs:.2g} epochs, {result.evaluations} evaluations, {result.seconds:.0f} s"
     )
 
@@ -281,7 +286,7 @@ def _export(run: Run, trained: Model) -> Report:
     files = (_original_file(run), folder / "model.onnx")
     sides = measure_sides(config, *files, run.data.report)
     report = make_report(
-        config, sides, law, dependency,
+        config, sides, law, dependency, measure=run.data.measure,
         changes=layer_changes(run.original, trained, lowered, files if config.timing else None),
         rounds=run.rounds, history=run.history,
         nodes=(len(run.original.graph.nodes), len(small.graph.nodes)),

@@ -10,6 +10,7 @@ from acgraph.data import Dataset, Subset, check_has_classes, load_dataset
 from acgraph.diagnostics import Location
 from acgraph.errors import UsageError
 from acgraph.ir import Model, infer_facts
+from acgraph.report import Measure
 
 #: Share of the training data held back where no evaluation data is given.
 HELD_BACK = 0.2
@@ -28,6 +29,11 @@ class RunData:
     train: Dataset
     select: Dataset
     report: Dataset
+
+    @property
+    def measure(self) -> Measure:
+        """What models are judged by: right labels where there are any to judge by."""
+        return "agreement" if self.report.labels is None else "accuracy"
 
 
 def open_data(config: CompressConfig, model: Model) -> RunData:

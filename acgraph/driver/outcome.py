@@ -22,6 +22,7 @@ from acgraph.report import (
     Fence,
     LatencyMs,
     LayerChange,
+    Measure,
     ModelInfo,
     Report,
     Round,
@@ -128,6 +129,7 @@ def make_report(
     law: LawResult,
     dependency: DependencyGraph,
     *,
+    measure: Measure,
     changes: tuple[LayerChange, ...],
     rounds: Sequence[Round],
     history: Sequence[SearchPoint],
@@ -138,6 +140,7 @@ def make_report(
     before, after = sides
     draft = Report(
         model=ModelInfo(path=config.model, opset=dependency.model.graph.opset, nodes=nodes),
+        measure=measure,
         target=Target(
             metric=config.metric, rate=config.target_rate.value, met=False, max_drop=config.max_drop
         ),

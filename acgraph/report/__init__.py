@@ -5,6 +5,7 @@ from acgraph.report.schema import (
     Fence,
     LatencyMs,
     LayerChange,
+    Measure,
     ModelInfo,
     Rates,
     Report,
@@ -16,13 +17,14 @@ from acgraph.report.schema import (
     rates_between,
 )
 from acgraph.report.summary import render_summary
-from acgraph.report.verdict import format_rate, verdict
+from acgraph.report.verdict import format_rate, measure_text, verdict
 from acgraph.report.write import write_report
 
 __all__ = [
     "Fence",
     "LatencyMs",
     "LayerChange",
+    "Measure",
     "ModelInfo",
     "Rates",
     "Report",
@@ -32,6 +34,7 @@ __all__ = [
     "Target",
     "Verification",
     "format_rate",
+    "measure_text",
     "rates_between",
     "render_page",
     "render_summary",

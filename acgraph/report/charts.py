@@ -84,7 +84,7 @@ def search_chart(report: Report) -> Markup:
 
 
 def rounds_chart(report: Report) -> Markup:
-    """Draw accuracy by round."""
+    """Draw accuracy, or agreement, by round."""
     start = report.before.accuracy
     values = [start, *(r.accuracy for r in report.rounds)]
     known = [value for value in values if value is not None]
@@ -99,7 +99,7 @@ def rounds_chart(report: Report) -> Markup:
         for (x, _), label in zip(at, labels, strict=True)
     ]
     parts = [_line(at), *marks, *names, *_axis(low, high, "", "{:.1%}")]
-    return _svg(_HEIGHT, parts, "Accuracy after each round")
+    return _svg(_HEIGHT, parts, f"{report.measure.capitalize()} after each round")
 
 
 def _range(values: Sequence[float]) -> tuple[float, float]:

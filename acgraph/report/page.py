@@ -7,7 +7,7 @@ import jinja2
 from acgraph.report.charts import layer_chart, rounds_chart, search_chart
 from acgraph.report.schema import Report
 from acgraph.report.summary import rows
-from acgraph.report.verdict import format_percent, format_rate, verdict_parts
+from acgraph.report.verdict import format_percent, format_rate, measure_text, verdict_parts
 
 
 def render_page(report: Report) -> str:
@@ -19,6 +19,7 @@ def render_page(report: Report) -> str:
     page: str = environment.from_string(template).render(
         report=report,
         verdict=parts[0],
+        measure=measure_text(report),
         beside=", ".join(parts[1:]),
         good=report.is_met and report.verify.passed,
         rows=list(rows(report)),

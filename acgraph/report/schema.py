@@ -9,6 +9,10 @@ SCHEMA = 1
 LATENCY_NOISE = 0.02
 
 
+#: What models are judged by, see ``Report.measure``.
+Measure = Literal["accuracy", "agreement"]
+
+
 class _Part(BaseModel):
     model_config = ConfigDict(
         frozen=True, extra="allow", populate_by_name=True, ser_json_inf_nan="null"
@@ -47,7 +51,10 @@ class LatencyMs(_Part):
 
 
 class Side(_Part):
-    """The cost of a model; accuracy is a share from 0 to 1; None was not measured."""
+    """The cost of a model; None was not measured.
+
+    ``accuracy`` is a share from 0 to 1 of what ``Report.measure`` says.
+    """
 
     params: int
     macs: int
@@ -92,7 +99,10 @@ class Fence(_Part):
 
 
 class Round(_Part):
-    """One shrinking round; rate and accuracy are those reached after it."""
+    """One shrinking round; rate and accuracy are those reached after it.
+
+    The accuracy is on the selection split, that of the sides on the report split.
+    """
 
     rate: float
     accuracy: float | None
@@ -110,10 +120,15 @@ class SearchPoint(_Part):
 
 
 class Report(_Part):
-    """All of it. Serialise with ``to_json``: the key of ``schema_version`` is ``schema``."""
+    """All of it. Serialise with ``to_json``: the key of ``schema_version`` is ``schema``.
+
+    ``measure`` says what every ``accuracy`` in it is: the share of right labels, or, where the
+    data has none, the agreement with the original model.
+    """
 
     schema_version: Literal[1] = Field(default=1, alias="schema")
     model: ModelInfo
+    measure: Measure = "accuracy"
     target: Target
     before: Side
     after: Side

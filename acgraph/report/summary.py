@@ -13,6 +13,7 @@ from acgraph.report.verdict import (
     format_bytes,
     format_percent,
     format_rate,
+    measure_text,
     verdict,
 )
 
@@ -42,7 +43,7 @@ def rows(report: Report) -> Iterator[Row]:
     drop = drop_points(report)
     if drop is not None:
         shown = format_percent(before.accuracy), format_percent(after.accuracy)
-        yield Row("accuracy", *shown, f"{-drop:+.2f} points", report.target.drop_met)
+        yield Row(measure_text(report), *shown, f"{-drop:+.2f} points", report.target.drop_met)
 
 
 def _cost(label: str, before: str, after: str, rate: float | None, noise: float = 0.0) -> Row:

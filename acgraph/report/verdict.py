@@ -42,11 +42,16 @@ def verdict_parts(report: Report) -> list[str]:
 
 
 def _drop_text(drop: float, report: Report) -> str:
-    change = f"accuracy {-drop:+.2f} points"
+    change = f"{measure_text(report)} {-drop:+.2f} points"
     if report.target.max_drop is None:
         return change
     word = "within" if report.target.drop_met else "below"
     return f"{change} ({word} the floor of -{report.target.max_drop:g})"
+
+
+def measure_text(report: Report) -> str:
+    """Name what the model is judged by, as a reader must not take one for the other."""
+    return "accuracy" if report.measure == "accuracy" else "agreement with the original"
 
 
 def speed_text(rate: float) -> str:
@@ -57,7 +62,7 @@ def speed_text(rate: float) -> str:
 
 
 def drop_points(report: Report) -> float | None:
-    """Accuracy lost, in percentage points; negative where it rose."""
+    """Accuracy or agreement lost, in percentage points; negative where it rose."""
     before, after = report.before.accuracy, report.after.accuracy
     return None if before is None or after is None else 100 * (before - after)
 

@@ -103,6 +103,7 @@ def test_report_file_has_the_names_of_the_contract(
     _, folder, _ = finished
     report = json.loads((folder / "report.json").read_text())
     assert report["schema"] == 1
+    assert report["measure"] == "accuracy"
     assert {"params", "macs", "bytes", "latency_ms", "accuracy"} <= set(report["after"])
     assert {"rate", "accuracy", "epochs", "seconds", "evaluations"} <= set(report["rounds"][0])
     assert len(report["rounds"]) == 2
@@ -127,7 +128,7 @@ def test_layers_are_timed_by_name(finished: tuple[Report, Path, list[str]]) -> N
 def test_every_stage_is_announced(finished: tuple[Report, Path, list[str]]) -> None:
     _, _, lines = finished
     text = "\n".join(lines)
-    for word in ("baseline", "plan: 2 rounds", "round 1:", "round 2:", "purification"):
+    for word in ("baseline: accuracy ", "plan: 2 rounds", "round 1:", "round 2:", "purification"):
         assert word in text
 
 

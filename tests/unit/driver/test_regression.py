@@ -54,7 +54,12 @@ def test_agreement_reported_is_the_variance_that_the_file_explains(
     config = configure(
         model=str(model), data=spec, eval_data=spec, target_rate="2x", max_drop=0.01, epochs=0.5
     )
-    report = compress(config)
+    lines: list[str] = []
+    report = compress(config, say=lines.append)
+    assert report.measure == "agreement"
+    assert any(line.startswith("baseline: no labels, agreement") for line in lines)
+    assert any(line.startswith("round 1") and " agreement " in line for line in lines)
+    assert not any("accuracy" in line for line in lines)
     x = np.load(spec)["x"][1::2]
     before, after = (
         ort.InferenceSession(str(path)).run(None, {"x": x})[0]

@@ -11,7 +11,7 @@ def test_json_has_exactly_the_names_of_the_contract(report):
     assert data["schema"] == 1
     assert set(data) >= {
         *("schema", "model", "target", "before", "after", "rate", "verify", "layers", "fences"),
-        *("rounds", "seed", "versions", "seconds"),
+        *("rounds", "seed", "versions", "seconds", "measure"),
     }
     assert set(data["target"]) == {"metric", "rate", "met", "max_drop", "drop_met"}
     sides = {"params", "macs", "bytes", "latency_ms", "accuracy"}

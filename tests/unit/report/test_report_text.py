@@ -3,7 +3,7 @@ import io
 import pytest
 from rich.console import Console
 
-from acgraph.report import render_summary, verdict
+from acgraph.report import render_page, render_summary, verdict
 from acgraph.report.page import format_duration
 from acgraph.report.verdict import format_bytes, format_rate
 
@@ -31,6 +31,21 @@ def test_missed_target_and_missed_floor_are_said(report):
     text = verdict(change(report, target={"met": False, "drop_met": False}))
     assert text.startswith("target missed")
     assert "below the floor" in text
+
+
+def test_agreement_is_never_called_accuracy(report):
+    unlabelled = report.model_copy(update={"measure": "agreement"})
+    text = "\n".join(printed(unlabelled))
+    assert "agreement with the original -0.67 points (within the floor of -1)" in text
+    row = next(line for line in printed(unlabelled)[1:] if "92.58 %" in line)
+    assert row.startswith("agreement with the original")
+    page = render_page(unlabelled)
+    assert "agreement with the original" in page
+    assert "no labels" in page
+    assert "Agreement after each round" in page
+    assert "ccuracy" not in text + page
+    assert "no labels" not in render_page(report)
+    assert "agreement" not in "\n".join(printed(report)) + render_page(report)
 
 
 @pytest.mark.parametrize("speed", [0.8, 1.0, 1.019])
