@@ -1,16 +1,22 @@
-"""Measure every lowering of pruned layers against the dense layer, and rewrite docs/lowering.md.
+"""Measure lowered layers against the dense layer, and rewrite the table of docs/lowering.md.
 
-    python benchmarks/lowering.py [--nchwc] [--quick] [--doc docs/lowering.md]
+    python benchmarks/lowering.py [--patterns random box] [--cache FILE] [--doc docs/lowering.md]
 
-For every layer shape and share of kept columns: random columns, the regular patterns, and whole
-channels pruned to as many weights. One thread; all candidates of a case are timed by turns
-and the tenth percentiles are compared, because what else the machine does only ever adds time.
-The choice is made by one measurement and reported by another, so that luck does not choose.
-Without ``--doc`` the tables are only printed.
+For every layer shape, pattern of columns and kept share: the form that the chooser of ``compress``
+takes, the one that the cost model takes, and whole channels pruned to as many weights, beside the
+dense layer. One thread, without NCHWc and with it. The chooser measures on its own, so that luck
+does not choose; then the models take turns, and their medians are compared.
+
+Cases that ``--cache`` holds are not measured again, so that a run can be interrupted or done in
+parts. Without ``--doc`` the tables are only printed.
 """
 
 import argparse
+import dataclasses
+import json
+import os
 import platform
+import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,11 +24,9 @@ from pathlib import Path
 import numpy as np
 import onnxruntime as ort
 
-from acgraph.backends.ort.layer_timing import layer_timer
+from acgraph.backends.ort.layer_timing import sample_layers, timing_chooser
 from acgraph.backends.ort.session import SessionSettings
-from acgraph.lowering import DENSE, Candidate, ConvLayer, CostModelChooser, candidates
-from acgraph.lowering.chooser import MARGIN
-from acgraph.lowering.cost_model import best
+from acgraph.lowering import Candidate, Chooser, ConvLayer, CostModelChooser, candidates
 from acgraph.lowering.rewrite import fragment_model
 from acgraph.pruning.patterns import project_columns
 
@@ -40,45 +44,40 @@ SHAPES = [
 ]
 SMALL = SHAPES[:3]
 SHARES = (0.5, 0.25, 0.1)
-REGULAR = ("balanced", "contiguous", "kernel", "box")
-PATTERNS = ("random", *REGULAR)
-#: What each group of shapes is asked to reach at 50, 25 and 10 %.
-TARGETS = {"large": (1.6, 2.9, 6.0), "small": (1.2, 1.9, 3.0)}
+PATTERNS = ("random", "balanced", "contiguous", "kernel", "box")
+SETTINGS = {"phone": SessionSettings(), "nchwc": SessionSettings(nchwc=True)}
+#: Measuring time for each model, in seconds.
+BUDGET_S = 0.2
+#: What is asked of medians over shapes at 50, 25 and 10 %, without NCHWc.
+ASKED = {"six large, random": (1.6, 2.9, 6.0), "three small, regular": (1.2, 1.9, 3.0)}
 BEGIN, END = "<!-- benchmark: begin -->", "<!-- benchmark: end -->"
 
 
-@dataclass(frozen=True)
-class Case:
-    """One pruned layer and what was measured of it, in microseconds."""
+Key = tuple[str, tuple[int, int, int], str, float]
 
+
+@dataclass(frozen=True, kw_only=True)
+class Case:
+    """One pruned layer in one setting; medians in microseconds."""
+
+    setting: str
     shape: tuple[int, int, int]
     pattern: str
     share: float
-    labels: list[str]
-    latencies_us: list[float]
     chosen: str
     estimated: str
+    dense_us: float
+    chosen_us: float
+    estimated_us: float
     channels_us: float
+    load: float
 
     @property
-    def dense_us(self) -> float:
-        return self.latencies_us[0]
+    def key(self) -> Key:
+        return self.setting, self.shape, self.pattern, self.share
 
-    @property
-    def speed_up(self) -> float:
-        """Of the measured choice, which may be the dense layer itself."""
-        return self._speed_up(self.chosen)
-
-    @property
-    def estimated_speed_up(self) -> float:
-        return self._speed_up(self.estimated)
-
-    def _speed_up(self, label: str) -> float:
-        return self.dense_us / self.latencies_us[self.labels.index(label)]
-
-    @property
-    def channels_speed_up(self) -> float:
-        return self.dense_us / self.channels_us
+    def speed_up(self, of: str) -> float:
+        return self.dense_us / float(getattr(self, f"{of}_us"))
 
 
 def conv_layer(weight: np.ndarray, size: int) -> ConvLayer:
@@ -117,105 +116,126 @@ def fewer_channels(shape: tuple[int, int, int], share: float) -> Candidate:
     return candidates(conv_layer(weight, size))[0]
 
 
-def measure(settings: SessionSettings, budget_s: float, patterns: Sequence[str]) -> Iterator[Case]:
-    time = layer_timer(settings, budget_s=budget_s)
-    for shape in SHAPES:
-        for pattern in patterns:
-            for share in SHARES:
-                ways = candidates(pruned(shape, pattern, share))
-                timed = [*ways, fewer_channels(shape, share)]
-                models = [fragment_model(way.fragment, activation=True) for way in timed]
-                chosen = best(ways, time(models[:-1]), "latency", MARGIN)
-                *latencies_ms, channels_ms = time(models)
-                yield Case(
-                    shape=shape,
-                    pattern=pattern,
-                    share=share,
-                    labels=[way.label for way in ways],
-                    latencies_us=[latency * 1e3 for latency in latencies_ms],
-                    chosen=chosen.label,
-                    estimated=CostModelChooser().choose(ways).label,
-                    channels_us=channels_ms * 1e3,
-                )
+def measure(
+    setting: str, shape: tuple[int, int, int], pattern: str, share: float, chooser: Chooser
+) -> Case:
+    ways = candidates(pruned(shape, pattern, share))
+    chosen, estimated = chooser.choose(ways), CostModelChooser().choose(ways)
+    timed = [ways[0], fewer_channels(shape, share)]
+    timed += [way for way in {chosen, estimated} if way is not ways[0]]
+    models = [fragment_model(way.fragment, activation=True) for way in timed]
+    samples = sample_layers(models, SETTINGS[setting], budget_s=BUDGET_S)
+    medians = {way: float(np.median(s)) * 1e3 for way, s in zip(timed, samples, strict=True)}
+    return Case(
+        setting=setting,
+        shape=shape,
+        pattern=pattern,
+        share=share,
+        chosen=chosen.label,
+        estimated=estimated.label,
+        dense_us=medians[ways[0]],
+        chosen_us=medians[chosen],
+        estimated_us=medians[estimated],
+        channels_us=medians[timed[1]],
+        load=os.getloadavg()[0],
+    )
+
+
+def measure_all(patterns: Sequence[str], cache: Path | None) -> dict[Key, Case]:
+    """Measure what the cache does not hold; return everything."""
+    cases = {case.key: case for case in read_cache(cache)}
+    with tempfile.TemporaryDirectory() as folder:
+        for setting, settings in SETTINGS.items():
+            chooser = timing_chooser(settings=settings, cache_dir=Path(folder))
+            for shape, pattern, share in wanted(patterns):
+                if (setting, shape, pattern, share) in cases:
+                    continue
+                case = measure(setting, shape, pattern, share, chooser)
+                cases[case.key] = case
+                if cache is not None:
+                    with cache.open("a") as file:
+                        file.write(json.dumps(dataclasses.asdict(case)) + "\n")
+    return cases
+
+
+def wanted(patterns: Sequence[str]) -> Iterator[tuple[tuple[int, int, int], str, float]]:
+    return ((x, p, s) for x in SHAPES for p in PATTERNS if p in patterns for s in SHARES)
+
+
+def read_cache(cache: Path | None) -> list[Case]:
+    if cache is None or not cache.exists():
+        return []
+    rows = [json.loads(line) for line in cache.read_text().splitlines()]
+    return [Case(**row | {"shape": tuple(row["shape"])}) for row in rows]
 
 
 def summary(cases: Sequence[Case]) -> list[str]:
-    """Medians over the large shapes, random; the best regular pattern on each small shape."""
-    lines = ["| layers, columns | 50 % | 25 % | 10 % |", "|---|---|---|---|"]
-    large = [_median(c.speed_up for c in _at(cases, "random", s, small=False)) for s in SHARES]
-    guess = [
-        _median(c.estimated_speed_up for c in _at(cases, "random", s, small=False)) for s in SHARES
+    """Medians over the shapes of a group; the regular patterns together are the best of each."""
+    lines = [
+        "| layers, columns | 50 % | 25 % | 10 % | NCHWc: 50 % | 25 % | 10 % |",
+        "|---|---|---|---|---|---|---|",
     ]
-    whole = [
-        _median(c.channels_speed_up for c in _at(cases, "random", s, small=False)) for s in SHARES
-    ]
-    small = [_median(c.speed_up for c in _at(cases, "random", s, small=True)) for s in SHARES]
-    lines.append(_row("six large, random, measured choice", large))
-    lines.append(_row("six large, random, choice by estimate", guess))
-    lines.append(_row("six large, whole channels, as many weights", whole))
-    lines.append(_row("three small, random, measured choice", small))
-    for pattern in REGULAR:
-        for name, is_small in (("six large", False), ("three small", True)):
-            found = [_at(cases, pattern, share, small=is_small) for share in SHARES]
-            if all(found):
-                medians = [_median(case.speed_up for case in group) for group in found]
-                lines.append(_row(f"{name}, {pattern}, measured choice", medians))
-    slowest = min(case.speed_up for case in cases)
-    lines += ["", f"Smallest speed-up of a choice in {len(cases)} cases: {slowest:.2f}x."]
+    for name, asked in ASKED.items():
+        lines.append(_row(f"asked of {name}", [*asked]))
+    for group in ("six large", "three small"):
+        inside = [case for case in cases if (case.shape in SMALL) == (group == "three small")]
+        random = [case for case in inside if case.pattern == "random"]
+        lines.append(_medians(f"{group}, whole channels, as many weights", random, "channels"))
+        lines.append(_medians(f"{group}, random, by estimate", random, "estimated"))
+        for pattern in PATTERNS:
+            of = [case for case in inside if case.pattern == pattern]
+            if of:
+                lines.append(_medians(f"{group}, {pattern}", of, "chosen"))
     return lines
 
 
-def _at(cases: Sequence[Case], pattern: str, share: float, *, small: bool) -> list[Case]:
-    return [
-        case
-        for case in cases
-        if case.pattern == pattern and case.share == share and (case.shape in SMALL) == small
-    ]
-
-
-def _median(values: Iterator[float]) -> float:
-    return float(np.median(list(values)))
+def _medians(name: str, cases: Sequence[Case], of: str) -> str:
+    medians = []
+    for setting in SETTINGS:
+        for share in SHARES:
+            found = [c.speed_up(of) for c in cases if (c.setting, c.share) == (setting, share)]
+            medians.append(float(np.median(found)) if found else float("nan"))
+    return _row(name, medians)
 
 
 def _row(name: str, values: Sequence[float]) -> str:
-    return f"| {name} | " + " | ".join(f"{value:.2f}x" for value in values) + " |"
+    shown = [f"{value:.2f}x" for value in values] + [""] * (2 * len(SHARES) - len(values))
+    return f"| {name} | " + " | ".join(shown) + " |"
 
 
-def table(cases: Sequence[Case]) -> list[str]:
+def table(cases: dict[Key, Case], patterns: Sequence[str]) -> list[str]:
+    columns = "dense us | chosen | speed-up | by estimate | whole channels"
     lines = [
-        "| in, out, size | columns | kept | dense us | chosen | speed-up | all forms "
-        "| by estimate | whole channels |",
-        "|---|---|---|---|---|---|---|---|---|",
+        f"| in, out, size | columns | kept | {columns} | NCHWc: {columns} |",
+        "|" + "---|" * 13,
     ]
-    for case in cases:
-        others = ", ".join(
-            f"{label} {case.dense_us / latency:.2f}"
-            for label, latency in zip(case.labels, case.latencies_us, strict=True)
-            if label != DENSE
-        )
-        channels, filters, size = case.shape
-        lines.append(
-            f"| {channels}, {filters}, {size}x{size} | {case.pattern} | {case.share:.0%} "
-            f"| {case.dense_us:.0f} | {case.chosen} | {case.speed_up:.2f}x | {others} "
-            f"| {case.estimated_speed_up:.2f}x | {case.channels_speed_up:.2f}x |"
-        )
+    for shape, pattern, share in wanted(patterns):
+        row = [f"{shape[0]}, {shape[1]}, {shape[2]}x{shape[2]}", pattern, f"{share:.0%}"]
+        for setting in SETTINGS:
+            case = cases[setting, shape, pattern, share]
+            ups = [f"{case.speed_up(of):.2f}x" for of in ("chosen", "estimated", "channels")]
+            row += [f"{case.dense_us:.0f}", case.chosen, *ups]
+        lines.append("| " + " | ".join(row) + " |")
     return lines
 
 
-def report(cases: Sequence[Case], nchwc: Sequence[Case]) -> str:
-    lines = [
-        f"ONNX Runtime {ort.__version__}, {platform.machine()}, one thread, tenth percentile "
-        "of interleaved runs. Speed-up over the dense layer.",
-        "",
-        "### Without NCHWc, as on a phone",
-        "",
-        *summary(cases),
-        "",
-        *table(cases),
-    ]
-    if nchwc:
-        lines += ["", "### With NCHWc, the default on x86", "", *summary(nchwc), "", *table(nchwc)]
-    return "\n".join(lines)
+def report(cases: dict[Key, Case], patterns: Sequence[str]) -> str:
+    shown = [case for case in cases.values() if case.pattern in patterns]
+    loads = [case.load for case in shown]
+    slowest = min(case.speed_up("chosen") for case in shown)
+    return "\n".join(
+        [
+            f"ONNX Runtime {ort.__version__}, {platform.machine()}, {os.cpu_count()} cores, one "
+            "thread, medians of interleaved runs, speed-up over the dense layer; load of the "
+            f"machine {np.median(loads):.1f} (median), {max(loads):.1f} (most).",
+            "",
+            *summary(shown),
+            "",
+            f"Smallest speed-up of a choice in {len(shown)} cases: {slowest:.2f}x.",
+            "",
+            *table(cases, patterns),
+        ]
+    )
 
 
 def rewrite(path: Path, text: str) -> None:
@@ -227,16 +247,12 @@ def rewrite(path: Path, text: str) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--nchwc", action="store_true", help="measure random columns with it too")
-    parser.add_argument("--quick", action="store_true", help="a fifth of the time for each form")
+    parser.add_argument("--patterns", nargs="+", choices=PATTERNS, default=PATTERNS)
+    parser.add_argument("--cache", type=Path, help="JSON lines of measured cases")
     parser.add_argument("--doc", type=Path, help="rewrite the tables in this file")
     options = parser.parse_args()
-    budget_s = 0.01 if options.quick else 0.05
-    cases = list(measure(SessionSettings(), budget_s, PATTERNS))
-    nchwc = []
-    if options.nchwc:
-        nchwc = list(measure(SessionSettings(nchwc=True), budget_s, ("random", "box")))
-    text = report(cases, nchwc)
+    cases = measure_all(options.patterns, options.cache)
+    text = report(cases, options.patterns)
     print(text)
     if options.doc is not None:
         rewrite(options.doc, text)

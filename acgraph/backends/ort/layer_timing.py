@@ -27,12 +27,7 @@ MIN_SAMPLE_S = 0.1e-3
 def layer_timer(
     settings: SessionSettings | None = None, *, budget_s: float = CANDIDATE_BUDGET_S
 ) -> Timer:
-    """Return what times models of one layer against each other, by turns.
-
-    Before each sample the model runs once without the clock. In a network the layer's input was
-    just written and its buffers are those of the layers before, so that a run after itself is
-    nearer to that than a run after all the other candidates, which finds the caches full of
-    theirs: that makes the forms with more intermediates look up to 1.3 times slower than they are.
+    """Return what times models of one layer against each other, as ``sample_layers`` does.
 
     Args:
         settings: How to run them; by default one thread and no NCHWc, as on a phone.
@@ -40,12 +35,32 @@ def layer_timer(
     """
 
     def times_ms(models: list[Model]) -> list[float]:
-        sessions = [Session(model, settings) for model in models]
-        calls = [_call(session) for session in sessions]
-        samples = _samples(calls, budget_s)
-        return [float(np.percentile(each, PERCENTILE)) * 1e3 for each in samples]
+        samples = sample_layers(models, settings, budget_s=budget_s)
+        return [float(np.percentile(each, PERCENTILE)) for each in samples]
 
     return times_ms
+
+
+def sample_layers(
+    models: list[Model],
+    settings: SessionSettings | None = None,
+    *,
+    budget_s: float = CANDIDATE_BUDGET_S,
+) -> list[list[float]]:
+    """Time models of one layer by turns; return milliseconds of one run, sample by sample.
+
+    Before each sample the model runs once without the clock. In a network the layer's input was
+    just written and its buffers are those of the layers before, so that a run after itself is
+    nearer to that than a run after all the other candidates, which finds the caches full of
+    theirs: that makes the forms with more intermediates look up to 1.3 times slower than they are.
+
+    Args:
+        models: Each of one layer, with one input.
+        settings: How to run them; by default one thread and no NCHWc, as on a phone.
+        budget_s: Time for each model, in seconds.
+    """
+    calls = [_call(Session(model, settings)) for model in models]
+    return [[1e3 * seconds for seconds in each] for each in _samples(calls, budget_s)]
 
 
 def _call(session: Session) -> Callable[[], object]:
