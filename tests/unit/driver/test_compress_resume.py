@@ -40,7 +40,7 @@ def test_resume_goes_on_after_the_last_stage(
     configure: Configure, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = configure()
-    interrupt(config, monkeypatch, "_fine_tune")
+    interrupt(config, monkeypatch, "fine_tune")
     lines: list[str] = []
     report = compress(again(config), say=lines.append)
     assert any("going on after stage 2" in line for line in lines)
@@ -88,7 +88,7 @@ def test_resume_refuses_another_model(
     model = tmp_path / "net.onnx"
     shutil.copy(model_path(), model)
     config = configure(model=str(model), epochs=0)
-    interrupt(config, monkeypatch, "_fine_tune")
+    interrupt(config, monkeypatch, "fine_tune")
     proto = onnx.load(str(model))
     weight = proto.graph.initializer[0]
     changed = numpy_helper.to_array(weight).copy()
@@ -117,7 +117,7 @@ def test_resume_refuses_other_data(
     data = tmp_path / "some.npz"
     shutil.copy(images, data)
     config = configure(data=f"{data}#x_train,y_train", eval_data=f"{data}#x_test,y_test", epochs=0)
-    interrupt(config, monkeypatch, "_fine_tune")
+    interrupt(config, monkeypatch, "fine_tune")
     with np.load(images) as archive:
         arrays = dict(archive)
     arrays[array][place] = 9 - arrays[array][place]

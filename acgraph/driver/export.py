@@ -1,0 +1,79 @@
+"""Write the results: the compact and the masked model, proven and measured, and the report."""
+
+import json
+import time
+from pathlib import Path
+
+from acgraph.analysis.dependency import DependencyGraph, analyse
+from acgraph.backends.ort.law import check_law
+from acgraph.backends.ort.mobile import write_ort
+from acgraph.diagnostics import Location
+from acgraph.driver.folder import CHECKPOINTS
+from acgraph.driver.lower import compact
+from acgraph.driver.outcome import layer_changes, make_report, measure_sides
+from acgraph.driver.run import Run, most_params
+from acgraph.driver.trace import adopt_biases, expand
+from acgraph.errors import VerifyError
+from acgraph.ir import Model, clone_model, write_bytes, write_model
+from acgraph.passes.fuse_batchnorm import fuse_batchnorm
+from acgraph.passes.untie_constants import untie_constants
+from acgraph.pruning.tie import retie_vectors
+from acgraph.report import Report, write_report
+
+
+def export(run: Run, trained: Model) -> Report:
+    """Lower a trained graph, write everything to the folder of the results, and report.
+
+    Raises:
+        VerifyError: the compact model does not compute what the masked one does; all is written.
+    """
+    config, folder = run.config, run.config.output
+    small, lowered = compact(trained, run.chooser, most_params=most_params(run))
+    plain = clone_model(trained)
+    fuse_batchnorm(plain, run.inserted)
+    dependency: DependencyGraph = _original_dependency(run)
+    positions = adopt_biases(plain, dependency.model, run.positions)
+    masked = expand(dependency.model, dependency, plain.constants(), positions)
+    for model in (small, masked):
+        retie_vectors(model, run.copies)
+    law = check_law(small, masked)
+    write_model(masked, folder / "masked.onnx")
+    write_model(small, folder / "model.onnx")
+    write_ort(folder / "model.onnx", folder / "model.ort")
+    files = (_original_file(run), folder / "model.onnx")
+    sides = measure_sides(config, *files, run.data.report)
+    report = make_report(
+        config, sides, law, dependency, measure=run.data.measure,
+        changes=layer_changes(run.original, trained, lowered, files if config.timing else None),
+        rounds=run.rounds, history=run.history,
+        nodes=(len(run.original.graph.nodes), len(small.graph.nodes)),
+        seconds=time.perf_counter() - run.start,
+    )  # fmt: skip
+    kept = {
+        name: {str(axis): found.tolist() for axis, found in axes.items()}
+        for name, axes in positions.items()
+    }
+    write_bytes(json.dumps({"kept": kept}, indent=1).encode(), folder / "plan.json")
+    write_report(report, folder)
+    if not law.passed:
+        raise VerifyError(
+            f"the law does not hold: relative error {law.max_rel_error:.1e}",
+            location=Location(model=str(folder / "model.onnx")),
+            hint="compare it with masked.onnx; do not deploy it",
+        )
+    return report
+
+
+def _original_file(run: Run) -> Path:
+    """Return the file to measure against; one from standard input is kept with the checkpoints."""
+    if run.config.model != "-":
+        return Path(run.config.model)
+    kept = run.config.output / CHECKPOINTS / "original.onnx"
+    write_model(run.original, kept)
+    return kept
+
+
+def _original_dependency(run: Run) -> DependencyGraph:
+    untied = clone_model(run.original)
+    untie_constants(untied)
+    return analyse(untied)

@@ -1,0 +1,83 @@
+"""The state of a run: what the next stage needs."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from acgraph.analysis.cost import model_cost
+from acgraph.backends.training import ProgressSink
+from acgraph.config import CompressConfig
+from acgraph.driver.inputs import RunData
+from acgraph.driver.lower import SmallestChooser, compact
+from acgraph.driver.stages import Stages
+from acgraph.driver.trace import Positions
+from acgraph.ir import Model
+from acgraph.lowering.base import Chooser
+from acgraph.lowering.cost_model import CostModelChooser
+from acgraph.report import Round, SearchPoint
+
+
+@dataclass(slots=True)
+class Run:
+    """A run under way.
+
+    Attributes:
+        config: What was asked for.
+        original: The model as it was read.
+        data: Disjoint images.
+        stages: How the budget of epochs or time is spent.
+        chooser: Which compact form a layer takes.
+        progress: Who shows how far training is.
+        say: Who prints a line about each stage.
+        model: The graph as the last stage left it.
+        inserted: BatchNormalization nodes that were put in for training.
+        copies: Copies of merged constants, with the names that they had.
+        inputs: Hashes of what the run reads.
+        start: When it started, on the clock of ``time.perf_counter``.
+        positions: Where the constants of the graph lay in the original.
+        rounds: What each round reached.
+        history: What the searches evaluated.
+    """
+
+    config: CompressConfig
+    original: Model
+    data: RunData
+    stages: Stages
+    chooser: Chooser
+    progress: ProgressSink | None
+    say: Callable[[str], None]
+    model: Model
+    inserted: list[str]
+    copies: dict[str, str]
+    inputs: dict[str, str] = field(default_factory=dict)
+    start: float = field(default_factory=time.perf_counter)
+    positions: Positions = field(default_factory=dict)
+    rounds: list[Round] = field(default_factory=list)
+    history: list[SearchPoint] = field(default_factory=list)
+
+
+def written_cost(run: Run, model: Model) -> float:
+    """Cost of a shrunk model as it would be written, in the metric of the target.
+
+    Nothing is timed here. Where the target is one of params or bytes, the export makes layers
+    small in spite of their speed if it must, so the smallest form counts.
+    """
+    metric = run.config.metric
+    chooser = SmallestChooser() if metric in ("params", "size") else CostModelChooser()
+    small, _ = compact(model, chooser)
+    cost = model_cost(small)
+    return {"params": cost.params, "size": cost.bytes}.get(metric, cost.macs)
+
+
+def most_params(run: Run) -> int | None:
+    """The params that the target allows, where it is one of params."""
+    if run.config.metric != "params":
+        return None
+    return int(budget_of(run, run.config.target_rate.value))
+
+
+def budget_of(run: Run, rate: float) -> float:
+    """The most that the target metric may be where a rate is reached."""
+    cost = model_cost(run.original)
+    before = {"params": cost.params, "size": cost.bytes}.get(run.config.metric, cost.macs)
+    return before / rate
