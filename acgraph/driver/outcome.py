@@ -1,6 +1,7 @@
 """Measure what came out, prove it, and say it in the report's words."""
 
 import importlib.metadata
+import math
 import platform
 from collections.abc import Sequence
 from pathlib import Path
@@ -147,9 +148,7 @@ def make_report(
         before=before,
         after=after,
         rate=rates_between(before, after),
-        verify=Verification(
-            max_abs_error=law.max_abs_error, max_rel_error=law.max_rel_error, passed=law.passed
-        ),
+        verify=verification(law),
         layers=changes,
         fences=tuple(
             Fence(node=f.location.node or f.location.value, reason=f.message)
@@ -171,6 +170,28 @@ def make_report(
     )
     target = draft.target.model_copy(update={"met": met, "drop_met": drop_met})
     return draft.model_copy(update={"target": target})
+
+
+def verification(law: LawResult) -> Verification:
+    """Say what the law found, with everything that makes it less than a plain pass."""
+    notes = [f"output '{entry.name}': {entry.reason}" for entry in law.per_output if entry.reason]
+    if not law.vacuous:
+        notes += [
+            f"output '{entry.name}' does not depend on the inputs"
+            for entry in law.per_output
+            if entry.vacuous
+        ]
+    return Verification(
+        max_abs_error=_finite(law.max_abs_error),
+        max_rel_error=_finite(law.max_rel_error),
+        passed=law.passed,
+        vacuous=law.vacuous,
+        notes=(*notes, *law.notes),
+    )
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
 
 
 def versions() -> dict[str, str]:

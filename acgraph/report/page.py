@@ -7,21 +7,29 @@ import jinja2
 from acgraph.report.charts import layer_chart, rounds_chart, search_chart
 from acgraph.report.schema import Report
 from acgraph.report.summary import rows
-from acgraph.report.verdict import format_percent, format_rate, measure_text, verdict_parts
+from acgraph.report.verdict import (
+    format_error,
+    format_percent,
+    format_rate,
+    measure_text,
+    verdict_parts,
+)
 
 
 def render_page(report: Report) -> str:
     """Make the page."""
     parts = verdict_parts(report)
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
-    environment.filters.update(rate=format_rate, percent=format_percent, duration=format_duration)
+    environment.filters.update(
+        rate=format_rate, percent=format_percent, duration=format_duration, error=format_error
+    )
     template = resources.files("acgraph.report").joinpath("page.html.jinja").read_text("utf-8")
     page: str = environment.from_string(template).render(
         report=report,
         verdict=parts[0],
         measure=measure_text(report),
         beside=", ".join(parts[1:]),
-        good=report.is_met and report.verify.passed,
+        good=report.is_met and report.verify.is_proof,
         rows=list(rows(report)),
         layer_chart=layer_chart(report),
         rounds_chart=rounds_chart(report),

@@ -73,11 +73,26 @@ class Rates(_Part):
 
 
 class Verification(_Part):
-    """How far the compact model is from the masked one."""
+    """How far the compact model is from the masked one.
 
-    max_abs_error: float
-    max_rel_error: float
+    Attributes:
+        max_abs_error: Over all outputs; None where no number says it, with the reason in ``notes``.
+        max_rel_error: Likewise.
+        passed: Whether every output is within the tolerance.
+        vacuous: Whether no output depends on the inputs, so that passing says nothing.
+        notes: What could not be compared, and outputs that say nothing.
+    """
+
+    max_abs_error: float | None
+    max_rel_error: float | None
     passed: bool
+    vacuous: bool = False
+    notes: tuple[str, ...] = ()
+
+    @property
+    def is_proof(self) -> bool:
+        """True where the comparison could have failed and did not."""
+        return self.passed and not self.vacuous
 
 
 class LayerChange(_Part):

@@ -11,6 +11,7 @@ from acgraph.report.schema import LATENCY_NOISE, Report, Side
 from acgraph.report.verdict import (
     drop_points,
     format_bytes,
+    format_error,
     format_percent,
     format_rate,
     measure_text,
@@ -19,6 +20,13 @@ from acgraph.report.verdict import (
 
 #: Fences shown in the terminal; the report has them all.
 _SHOWN_FENCES = 5
+#: What is added to the errors, by whether the law passed and whether it is vacuous.
+_PROOF = {
+    (True, False): "",
+    (True, True): " - but no output depends on the inputs",
+    (False, False): " - FAILED",
+    (False, True): " - FAILED",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +66,7 @@ def _ms(side: Side) -> str:
 
 def render_summary(report: Report) -> RenderableType:
     """Make the summary for a terminal; its first line is the verdict."""
-    good = report.is_met and report.verify.passed
+    good = report.is_met and report.verify.is_proof
     headline = Text(verdict(report), style="bold green" if good else "bold red")
     table = Table(box=None, pad_edge=False, header_style="dim")
     table.add_column("")
@@ -69,11 +77,12 @@ def render_summary(report: Report) -> RenderableType:
         table.add_row(row.label, row.before, row.after, Text(row.change, style=style))
     check = report.verify
     law = Text(
-        f"compact == masked: max error {check.max_abs_error:.2g} absolute, "
-        f"{check.max_rel_error:.2g} relative" + ("" if check.passed else " - FAILED"),
-        style="" if check.passed else "bold red",
+        f"compact == masked: max error {format_error(check.max_abs_error)} absolute, "
+        f"{format_error(check.max_rel_error)} relative" + _PROOF[check.passed, check.vacuous],
+        style="" if check.is_proof else "bold red",
     )
-    return Group(headline, Text(), table, Text(), law, *_fence_lines(report))
+    notes = [Text(f"  {note}", style="dim") for note in check.notes]
+    return Group(headline, Text(), table, Text(), law, *notes, *_fence_lines(report))
 
 
 def _fence_lines(report: Report) -> Iterator[Text]:

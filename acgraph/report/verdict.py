@@ -2,7 +2,7 @@
 
 import math
 
-from acgraph.report.schema import LATENCY_NOISE, Report
+from acgraph.report.schema import LATENCY_NOISE, Report, Verification
 
 _METRICS = {"params": "params", "macs": "MACs", "size": "bytes", "latency": "latency"}
 
@@ -33,12 +33,27 @@ def verdict_parts(report: Report) -> list[str]:
     drop = drop_points(report)
     if drop is not None:
         parts.append(_drop_text(drop, report))
-    if not report.verify.passed:
-        parts.insert(0, "the proof FAILED: compact and masked model differ")
     speed = report.rate.latency
     if target.metric != "latency" and speed is not None:
         parts.append(speed_text(speed))
-    return parts
+    return _with_proof(parts, report.verify)
+
+
+def _with_proof(parts: list[str], check: Verification) -> list[str]:
+    """Add what a reader must not take for granted: a proof that failed, or is not whole."""
+    if not check.passed:
+        return ["the proof FAILED: compact and masked model differ", *parts]
+    if check.vacuous:
+        return ["NOTHING is proven: no output depends on the inputs", *parts]
+    if not check.notes:
+        return parts
+    more = f" and {len(check.notes) - 1} more" if len(check.notes) > 1 else ""
+    return [*parts, f"the proof is not whole ({check.notes[0]}{more})"]
+
+
+def format_error(error: float | None) -> str:
+    """Print an error of the proof; ``unbounded`` where no number says it."""
+    return "unbounded" if error is None else f"{error:.2g}"
 
 
 def _drop_text(drop: float, report: Report) -> str:

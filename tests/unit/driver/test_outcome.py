@@ -5,11 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnx.parser
 import pytest
 
+from acgraph.backends.ort.law import check_law
 from acgraph.config import CompressConfig
 from acgraph.data import ArrayDataset
-from acgraph.driver.outcome import measure_sides
+from acgraph.driver.outcome import measure_sides, verification
 from acgraph.models.demo import model_path
 
 Configure = Callable[..., CompressConfig]
@@ -29,3 +31,44 @@ def test_weights_beside_the_file_are_part_of_its_bytes(
     assert before.bytes == pytest.approx(both, rel=0.05)
     assert before.bytes == pytest.approx(after.bytes, rel=0.05)
     assert before.params == after.params
+
+
+def _law(ours: str, theirs: str, outputs: str = "float[N,2] y") -> tuple[bytes, bytes]:
+    """Make two models of one input from the text of their bodies."""
+    head = '<ir_version: 8, opset_import: ["" : 17]> g (float[N,2] x) => '
+    constants = "<float[1] zero = {0}, float[2] k = {1, 2}>"
+    texts = [f"{head}({outputs}) {constants} {{ {body} }}" for body in (ours, theirs)]
+    made = [onnx.parser.parse_model(text).SerializeToString() for text in texts]
+    return made[0], made[1]
+
+
+def test_constant_outputs_prove_nothing() -> None:
+    found = verification(check_law(*_law("y = Mul(x, zero)", "y = Mul(x, zero)")))
+    assert found.passed
+    assert found.vacuous
+    assert not found.is_proof
+
+
+def test_one_constant_output_among_others_is_noted() -> None:
+    body = "y = Mul(x, zero) z = Add(x, k)"
+    found = verification(check_law(*_law(body, body, "float[N,2] y, float[N,2] z")))
+    assert found.is_proof
+    assert found.notes == ("output 'y' does not depend on the inputs",)
+
+
+def test_nan_is_a_failure_with_its_reason_and_no_number() -> None:
+    body = "n = Neg(x) y = Sqrt(n)"
+    found = verification(check_law(*_law(body, body)))
+    assert not found.passed
+    assert found.max_abs_error is None
+    assert found.notes == ("output 'y': NaN in the output",)
+
+
+def test_a_batch_that_the_masked_model_cannot_run_is_noted() -> None:
+    body = "s = Reshape(x, shape) y = Add(s, k)"
+    head = '<ir_version: 8, opset_import: ["" : 17]> g (float[N,2] x) => (float[1,2] y) '
+    text = f"{head}<float[2] k = {{1, 2}}, int64[2] shape = {{1, 2}}> {{ {body} }}"
+    model = onnx.parser.parse_model(text).SerializeToString()
+    found = verification(check_law(model, model))
+    assert found.is_proof
+    assert found.notes == ("batch 2 not tried: the masked model cannot run it",)

@@ -61,6 +61,34 @@ def test_failed_proof_comes_first(report):
     assert any(line.endswith("FAILED") for line in printed(failed))
 
 
+def test_a_proof_that_could_not_fail_is_no_proof(report):
+    vacuous = change(report, verify={"vacuous": True})
+    assert verdict(vacuous).startswith("NOTHING is proven: no output depends on the inputs")
+    assert any(
+        line.rstrip().endswith("no output depends on the inputs") for line in printed(vacuous)[2:]
+    )
+    page = render_page(vacuous)
+    assert "That proves nothing" in page
+    assert '<h1 class="bad">' in page
+    assert '<h1 class="good">' in render_page(report)
+
+
+def test_notes_on_the_proof_are_told_everywhere(report):
+    notes = ("batch 2 not tried: the masked model cannot run it", "output 'b' does not depend")
+    noted = change(report, verify={"notes": notes})
+    assert verdict(noted).endswith(f"the proof is not whole ({notes[0]} and 1 more)")
+    assert "proof" not in verdict(report)
+    for note in notes:
+        assert any(note in line for line in printed(noted)[1:])
+        assert note[1:].replace("'", "&#39;") in render_page(noted)
+
+
+def test_an_error_that_no_number_says_is_unbounded(report):
+    unbounded = change(report, verify={"max_abs_error": None, "passed": False})
+    assert any("max error unbounded absolute" in line for line in printed(unbounded))
+    assert "unbounded absolute" in render_page(unbounded)
+
+
 def test_latency_target_speaks_of_latency(report):
     text = verdict(change(report, target={"metric": "latency", "rate": 3.0}))
     assert text.startswith("target met: 3.39x faster (asked 3x)")
