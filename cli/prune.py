@@ -63,7 +63,8 @@ def _plain(result: "PruneResult") -> dict[str, Any]:
     return {
         "before": before,
         "after": after,
-        "rate": {key: _rate(before[key], after[key]) for key in before},
+        "rate": {key: _rate(result, key) for key in before},
+        "macs_unknown": _unknown(result),
         "verify": {
             "max_abs_error": result.verify.max_abs_error,
             "max_rel_error": result.verify.max_rel_error,
@@ -78,8 +79,15 @@ def _plain(result: "PruneResult") -> dict[str, Any]:
     }
 
 
-def _rate(before: int, after: int) -> float | None:
-    return before / after if after else None
+def _unknown(result: "PruneResult") -> list[str]:
+    """Name the nodes of either model whose MACs are unknown, so that no rate of MACs is."""
+    return list(dict.fromkeys([*result.before.unknown, *result.after.unknown]))
+
+
+def _rate(result: "PruneResult", key: str) -> float | None:
+    before, after = getattr(result.before, key), getattr(result.after, key)
+    is_known = after and not (key == "macs" and _unknown(result))
+    return before / after if is_known else None
 
 
 def _text(result: "PruneResult") -> str:
@@ -88,9 +96,14 @@ def _text(result: "PruneResult") -> str:
     lines = []
     for label, key in (("params", "params"), ("MACs", "macs"), ("bytes", "bytes")):
         before, after = getattr(result.before, key), getattr(result.after, key)
-        rate = _rate(before, after)
+        rate = _rate(result, key)
         shown = "" if rate is None else f"  ({format_rate(rate)})"
         lines.append(f"{label}: {before:,} -> {after:,}{shown}")
+    if unknown := _unknown(result):
+        lines.append(
+            f"MACs are a lower bound, those of {len(unknown)} nodes are unknown: "
+            f"{', '.join(unknown[:5])}"
+        )
     law = result.verify
     word = "holds" if law.passed else "does not hold (cut inexactly)"
     lines.append(f"the law {word}: relative error {law.max_rel_error:.1e}")

@@ -85,5 +85,10 @@ def _cost(diff: GraphDiff) -> Iterator[str]:
     for name in ("params", "macs", "bytes"):
         old, new = getattr(before, name), getattr(after, name)
         label = {"macs": "MACs"}.get(name, name)
+        is_bound = name == "macs" and bool(before.unknown or after.unknown)
+        rate = f" ({old / new:.2f}x)" if new and not is_bound else ""
         if old != new:
-            yield f"{label}: {old:,} -> {new:,}" + (f" ({old / new:.2f}x)" if new else "")
+            yield f"{label}: {old:,} -> {new:,}" + (" (lower bounds)" if is_bound else rate)
+    names = list(dict.fromkeys([*before.unknown, *after.unknown]))
+    if names:
+        yield f"MACs unknown of {len(names)} nodes: {', '.join(names[:5])}"

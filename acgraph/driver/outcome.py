@@ -68,6 +68,7 @@ def measure_sides(
                 if latency is None
                 else LatencyMs(p50=latency.p50_ms, p90=latency.p90_ms),
                 accuracy=score,
+                macs_unknown=cost.unknown,
             )
         )
     return sides[0], sides[1]

@@ -12,6 +12,7 @@ from acgraph.report.verdict import (
     format_percent,
     format_rate,
     measure_text,
+    unknown_macs,
     verdict_parts,
 )
 
@@ -31,6 +32,7 @@ def render_page(report: Report) -> str:
         beside=", ".join(parts[1:]),
         good=report.is_met and report.verify.is_proof,
         rows=list(rows(report)),
+        unknown=unknown_macs(report),
         layer_chart=layer_chart(report),
         rounds_chart=rounds_chart(report),
         search_chart=search_chart(report),

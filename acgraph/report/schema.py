@@ -53,7 +53,8 @@ class LatencyMs(_Part):
 class Side(_Part):
     """The cost of a model; None was not measured.
 
-    ``accuracy`` is a share from 0 to 1 of what ``Report.measure`` says.
+    ``accuracy`` is a share from 0 to 1 of what ``Report.measure`` says. Where there are nodes in
+    ``macs_unknown``, ``macs`` is a lower bound: it is of the others.
     """
 
     params: int
@@ -61,10 +62,11 @@ class Side(_Part):
     bytes: int
     latency_ms: LatencyMs | None = None
     accuracy: float | None = None
+    macs_unknown: tuple[str, ...] = ()
 
 
 class Rates(_Part):
-    """Before / after of each cost; None where either was not measured."""
+    """Before / after of each cost; None where either was not measured or is a mere bound."""
 
     params: float
     macs: float | None
@@ -180,9 +182,10 @@ def rates_between(before: Side, after: Side) -> Rates:
     latency = None
     if before.latency_ms is not None and after.latency_ms is not None:
         latency = before.latency_ms.p50 / after.latency_ms.p50
+    is_known = not before.macs_unknown and not after.macs_unknown
     return Rates(
         params=before.params / after.params,
-        macs=before.macs / after.macs if after.macs else None,
+        macs=before.macs / after.macs if is_known and after.macs else None,
         bytes=before.bytes / after.bytes,
         latency=latency,
     )

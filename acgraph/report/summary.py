@@ -15,6 +15,7 @@ from acgraph.report.verdict import (
     format_percent,
     format_rate,
     measure_text,
+    unknown_macs,
     verdict,
 )
 
@@ -44,7 +45,7 @@ def rows(report: Report) -> Iterator[Row]:
     """Make the rows: params, MACs, bytes, latency, accuracy; what was not measured is left out."""
     before, after, rate = report.before, report.after, report.rate
     yield _cost("params", f"{before.params:,}", f"{after.params:,}", rate.params)
-    yield _cost("MACs", f"{before.macs:,}", f"{after.macs:,}", rate.macs)
+    yield _cost("MACs", _macs(before), _macs(after), rate.macs)
     yield _cost("bytes", format_bytes(before.bytes), format_bytes(after.bytes), rate.bytes)
     if rate.latency is not None:
         yield _cost("latency", _ms(before), _ms(after), rate.latency, LATENCY_NOISE)
@@ -56,8 +57,12 @@ def rows(report: Report) -> Iterator[Row]:
 
 def _cost(label: str, before: str, after: str, rate: float | None, noise: float = 0.0) -> Row:
     if rate is None:
-        return Row(label, before, after, "-", None)
+        return Row(label, before, after, "unknown", None)
     return Row(label, before, after, format_rate(rate), rate > 1 + noise)
+
+
+def _macs(side: Side) -> str:
+    return f"at least {side.macs:,}" if side.macs_unknown else f"{side.macs:,}"
 
 
 def _ms(side: Side) -> str:
@@ -82,7 +87,8 @@ def render_summary(report: Report) -> RenderableType:
         style="" if check.is_proof else "bold red",
     )
     notes = [Text(f"  {note}", style="dim") for note in check.notes]
-    return Group(headline, Text(), table, Text(), law, *notes, *_fence_lines(report))
+    unknown = [Text(line, style="yellow") for line in [unknown_macs(report)] if line]
+    return Group(headline, Text(), table, *unknown, Text(), law, *notes, *_fence_lines(report))
 
 
 def _fence_lines(report: Report) -> Iterator[Text]:

@@ -5,6 +5,8 @@ import math
 from acgraph.report.schema import LATENCY_NOISE, Report, Verification
 
 _METRICS = {"params": "params", "macs": "MACs", "size": "bytes", "latency": "latency"}
+#: Nodes that are named where a line must stay short; the report has them all.
+_SHOWN_NODES = 5
 
 
 def reached(report: Report) -> float | None:
@@ -23,13 +25,11 @@ def verdict_parts(report: Report) -> list[str]:
     """The verdict, most important first."""
     target = report.target
     rate = reached(report)
-    got = "not measured" if rate is None else format_rate(rate)
     metric = _METRICS[target.metric]
+    more = "faster" if target.metric == "latency" else f"fewer {metric}"
+    got = f"{format_rate(rate)} {more}" if rate is not None else f"the rate of {metric} is unknown"
     word = "met" if target.met else "missed"
-    parts = [f"target {word}: {got} fewer {metric}" if target.metric != "latency" else ""]
-    if target.metric == "latency":
-        parts = [f"target {word}: {got} faster" if rate is not None else f"target {word}: {got}"]
-    parts[0] += f" (asked {format_rate(target.rate)})"
+    parts = [f"target {word}: {got} (asked {format_rate(target.rate)})"]
     drop = drop_points(report)
     if drop is not None:
         parts.append(_drop_text(drop, report))
@@ -49,6 +49,15 @@ def _with_proof(parts: list[str], check: Verification) -> list[str]:
         return parts
     more = f" and {len(check.notes) - 1} more" if len(check.notes) > 1 else ""
     return [*parts, f"the proof is not whole ({check.notes[0]}{more})"]
+
+
+def unknown_macs(report: Report) -> str:
+    """Name the nodes whose MACs could not be found; empty where there are none."""
+    names = list(dict.fromkeys([*report.before.macs_unknown, *report.after.macs_unknown]))
+    if not names:
+        return ""
+    more = f" and {len(names) - _SHOWN_NODES} more" if len(names) > _SHOWN_NODES else ""
+    return f"the MACs of {', '.join(names[:_SHOWN_NODES])}{more} are unknown"
 
 
 def format_error(error: float | None) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnx.parser
 import onnxruntime as ort
 import pytest
 
@@ -103,6 +104,35 @@ def test_prune_options_are_heeded(acgraph, model):
     columns = params("--sparsity", "0", "--columns", "0.75")
     assert whole > half > most
     assert columns < whole
+
+
+@pytest.fixture
+def branching(tmp_path) -> str:
+    """A model whose MACs are unknown: a product in a branch."""
+    branch = "=> (float[1,2,4,4] o) { o = Conv(x, v) }"
+    text = (
+        '<ir_version: 8, opset_import: ["" : 17]> g (float[1,2,4,4] x) => (float[1,3,4,4] y) '
+        "<float[4,2,1,1] w = {1,2,3,4,5,6,7,8}, float[2,2,1,1] v = {1,2,3,4}, bool c = {1}, "
+        "float[3,4,1,1] u = {1,2,3,4,5,6,7,8,9,1,2,3}> { [choice] a = If (c) "
+        f"<then_branch = a () {branch}, else_branch = b () {branch}> "
+        "[first] b = Conv(a, w) [second] y = Conv(b, u) }"
+    )
+    onnx.save(onnx.parser.parse_model(text), tmp_path / "branching.onnx")
+    return str(tmp_path / "branching.onnx")
+
+
+def test_prune_and_diff_give_no_rate_of_unknown_macs(acgraph, branching, tmp_path):
+    small = tmp_path / "small.onnx"
+    data = json.loads(acgraph("prune", branching, "-o", small, "--format", "json")[0])
+    assert data["rate"]["macs"] is None
+    assert data["macs_unknown"] == ["choice"]
+    assert data["rate"]["params"] > 1
+    text = acgraph("prune", branching)[0]
+    assert re.search(r"^MACs: [\d,]+ -> [\d,]+$", text, re.MULTILINE)
+    assert "choice" in text
+    text = acgraph("diff", branching, small, code=1)[0]
+    assert re.search(r"^MACs: [\d,]+ -> [\d,]+ \(lower bounds\)$", text, re.MULTILINE)
+    assert "MACs unknown of 1 nodes: choice" in text
 
 
 def test_prune_says_which_layers_were_lowered(acgraph, model):

@@ -9,10 +9,11 @@ import onnx.parser
 import pytest
 
 from acgraph.backends.ort.law import check_law
-from acgraph.config import CompressConfig
+from acgraph.config import CompressConfig, make_config
 from acgraph.data import ArrayDataset
 from acgraph.driver.outcome import measure_sides, verification
 from acgraph.models.demo import model_path
+from acgraph.report import rates_between
 
 Configure = Callable[..., CompressConfig]
 IMAGES = np.random.default_rng(1).standard_normal((4, 1, 28, 28)).astype(np.float32)
@@ -72,3 +73,24 @@ def test_a_batch_that_the_masked_model_cannot_run_is_noted() -> None:
     found = verification(check_law(model, model))
     assert found.is_proof
     assert found.notes == ("batch 2 not tried: the masked model cannot run it",)
+
+
+def test_nodes_of_unknown_macs_are_named_for_each_side(tmp_path: Path) -> None:
+    branch = "=> (float[N,2] o) { o = MatMul(x, w) }"
+    text = (
+        '<ir_version: 8, opset_import: ["" : 17]> g (float[N,2] x) => (float[N,2] y) '
+        "<float[2,2] w = {1, 2, 3, 4}, bool c = {1}> { [choice] a = If (c) "
+        f"<then_branch = a () {branch}, else_branch = b () {branch}> y = MatMul(a, w) }}"
+    )
+    known = text.replace(text[text.index("[choice]") : text.index(" y = Mat")], "a = Relu(x)")
+    paths = [tmp_path / "if.onnx", tmp_path / "plain.onnx"]
+    for path, made in zip(paths, (text, known), strict=True):
+        onnx.save(onnx.parser.parse_model(made), path)
+    config = make_config({"model": str(paths[0]), "target_rate": "2x", "timing": False})
+    data = ArrayDataset(np.ones((3, 2), np.float32))
+    before, after = measure_sides(config, *paths, data)
+    # What reads the branch has no known shape either.
+    assert before.macs_unknown == ("choice", "MatMul_1")
+    assert after.macs_unknown == ()
+    assert (before.macs, after.macs) == (0, 4)
+    assert rates_between(before, after).macs is None

@@ -14,7 +14,7 @@ def test_json_has_exactly_the_names_of_the_contract(report):
         *("rounds", "seed", "versions", "seconds", "measure"),
     }
     assert set(data["target"]) == {"metric", "rate", "met", "max_drop", "drop_met"}
-    sides = {"params", "macs", "bytes", "latency_ms", "accuracy"}
+    sides = {"params", "macs", "bytes", "latency_ms", "accuracy", "macs_unknown"}
     assert set(data["before"]) == set(data["after"]) == sides
     assert set(data["before"]["latency_ms"]) == {"p50", "p90"}
     assert set(data["rate"]) == {"params", "macs", "bytes", "latency"}

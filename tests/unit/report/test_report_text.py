@@ -3,7 +3,7 @@ import io
 import pytest
 from rich.console import Console
 
-from acgraph.report import render_page, render_summary, verdict
+from acgraph.report import rates_between, render_page, render_summary, verdict
 from acgraph.report.page import format_duration
 from acgraph.report.verdict import format_bytes, format_rate
 
@@ -59,6 +59,26 @@ def test_failed_proof_comes_first(report):
     failed = change(report, verify={"passed": False})
     assert verdict(failed).startswith("the proof FAILED")
     assert any(line.endswith("FAILED") for line in printed(failed))
+
+
+def test_a_rate_of_unknown_macs_is_no_number(report):
+    names = tuple(f"/if_{i}" for i in range(7))
+    before, after = (
+        s.model_copy(update={"macs_unknown": names}) for s in (report.before, report.after)
+    )
+    assert rates_between(before, report.after).macs is None
+    assert rates_between(report.before, after).macs is None
+    bounded = change(
+        report, before={"macs_unknown": names}, target={"metric": "macs", "met": False},
+        rate={"macs": None},
+    )  # fmt: skip
+    assert verdict(bounded).startswith("target missed: the rate of MACs is unknown (asked 8x)")
+    row = next(line for line in printed(bounded)[1:] if line.startswith("MACs"))
+    assert row.split() == ["MACs", "at", "least", "40,551,040", "6,120,300", "unknown"]
+    said = "the MACs of /if_0, /if_1, /if_2, /if_3, /if_4 and 2 more are unknown"
+    assert said in printed(bounded)
+    assert said[1:] in render_page(bounded)
+    assert "unknown" not in "\n".join(printed(report)) + render_page(report)
 
 
 def test_a_proof_that_could_not_fail_is_no_proof(report):
