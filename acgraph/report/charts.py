@@ -7,6 +7,7 @@ from itertools import pairwise
 from markupsafe import Markup, escape
 
 from acgraph.report.schema import LayerChange, Report
+from acgraph.report.verdict import format_rate
 
 #: Width of a chart in SVG units; the page scales it.
 WIDTH = 720
@@ -84,21 +85,32 @@ def search_chart(report: Report) -> Markup:
 
 
 def rounds_chart(report: Report) -> Markup:
-    """Draw accuracy, or agreement, by round."""
-    start = report.before.accuracy
-    values = [start, *(r.accuracy for r in report.rounds)]
-    known = [value for value in values if value is not None]
-    if len(known) < 3 or len(known) != len(values):
+    """Draw accuracy, or agreement, by round.
+
+    That of the rounds is on the selection split and joined by a line; that of the original and of
+    the result is on the report split: hollow marks, joined to nothing.
+    """
+    chosen = [entry.accuracy for entry in report.rounds if entry.accuracy is not None]
+    if len(chosen) < 2 or len(chosen) != len(report.rounds):
         return Markup("")
-    low, high = _range(known)
-    at = [_place(i, len(known), value, low, high) for i, value in enumerate(known)]
-    marks = [Markup('<circle class="mark" cx="{:.1f}" cy="{:.1f}" r="3"/>').format(*p) for p in at]
-    labels = ["1x", *(f"{r.rate:.3g}x" for r in report.rounds)]
-    names = [
-        _text(x, _HEIGHT - _PAD + 18, label, "middle")
-        for (x, _), label in zip(at, labels, strict=True)
+    ends = [(0, "original", report.before.accuracy)]
+    ends.append((len(chosen) + 1, "result", report.after.accuracy))
+    told = [(index, label, value) for index, label, value in ends if value is not None]
+    low, high = _range([*chosen, *(value for _, _, value in told)])
+    count = len(chosen) + 2
+
+    def mark(kind: str, index: int, label: str, value: float) -> Markup:
+        x, y = _place(index, count, value, low, high)
+        template = Markup('<circle class="{}" cx="{:.1f}" cy="{:.1f}" r="{}"/>{}')
+        name = _text(x, _HEIGHT - _PAD + 18, label, "middle")
+        return template.format(kind, x, y, 3 if kind == "mark" else 4, name)
+
+    rounds = [
+        mark("mark", index, format_rate(entry.rate), value)
+        for index, (entry, value) in enumerate(zip(report.rounds, chosen, strict=True), start=1)
     ]
-    parts = [_line(at), *marks, *names, *_axis(low, high, "", "{:.1%}")]
+    line = _line([_place(i, count, value, low, high) for i, value in enumerate(chosen, start=1)])
+    parts = [line, *rounds, *(mark("end", *end) for end in told), *_axis(low, high, "", "{:.1%}")]
     return _svg(_HEIGHT, parts, f"{report.measure.capitalize()} after each round")
 
 

@@ -11,7 +11,6 @@ from acgraph.report.verdict import (
     format_error,
     format_percent,
     format_rate,
-    measure_text,
     unknown_macs,
     verdict_parts,
 )
@@ -28,7 +27,6 @@ def render_page(report: Report) -> str:
     page: str = environment.from_string(template).render(
         report=report,
         verdict=parts[0],
-        measure=measure_text(report),
         beside=", ".join(parts[1:]),
         good=report.is_met and report.verify.is_proof,
         rows=list(rows(report)),

@@ -153,6 +153,7 @@ class Report(_Part):
     verify: Verification
     layers: tuple[LayerChange, ...] = ()
     fences: tuple[Fence, ...] = ()
+    warnings: tuple[str, ...] = ()
     rounds: tuple[Round, ...] = ()
     search: tuple[SearchPoint, ...] = ()
     seed: int = 0

@@ -88,7 +88,9 @@ def render_summary(report: Report) -> RenderableType:
     )
     notes = [Text(f"  {note}", style="dim") for note in check.notes]
     unknown = [Text(line, style="yellow") for line in [unknown_macs(report)] if line]
-    return Group(headline, Text(), table, *unknown, Text(), law, *notes, *_fence_lines(report))
+    warnings = [Text(f"warning: {line}", style="yellow") for line in report.warnings]
+    below = (*notes, *warnings, *_fence_lines(report))
+    return Group(headline, Text(), table, *unknown, Text(), law, *below)
 
 
 def _fence_lines(report: Report) -> Iterator[Text]:

@@ -1,10 +1,12 @@
 import json
+import re
 from html.parser import HTMLParser
 
 import pytest
 
 from acgraph.errors import OutputError
 from acgraph.report import Report, render_page, verdict, write_report
+from acgraph.report.charts import rounds_chart
 
 _VOID = {"meta", "circle", "line", "rect", "polyline", "br"}
 _OPTIONAL = {"html", "tr", "td", "th", "p"}
@@ -62,6 +64,29 @@ def test_bars_are_as_long_as_the_weights(report):
     weights = [layer.filters[i] * layer.columns[i] for layer in report.layers for i in (0, 1)]
     for rect, weight in zip(rects, weights, strict=True):
         assert float(rect["width"]) == pytest.approx(longest * weight / max(weights), abs=0.01)
+
+
+def test_points_of_different_splits_are_not_joined(report):
+    page = render_page(report)
+    chart = rounds_chart(report)
+    (line,) = re.findall(r'points="([^"]+)"', chart)
+    marks = re.findall(r'class="mark" cx="([\d.]+)" cy="([\d.]+)"', chart)
+    ends = re.findall(r'class="end" cx="([\d.]+)" cy="([\d.]+)"', chart)
+    assert line.split() == [f"{x},{y}" for x, y in marks]
+    assert len(marks) == len(report.rounds)
+    assert len(ends) == 2
+    assert not set(ends) & set(marks)
+    assert [re.findall(r">([\w.]+)</text>", chart)[i] for i in range(5)] == [
+        *("2x", "4x", "8.08x", "original", "result")
+    ]
+    for split in ("selection split", "report split"):
+        assert split in page
+    lower = report.model_copy(update={"after": report.after.model_copy(update={"accuracy": 0.5})})
+    heights = [
+        float(y)
+        for _, y in re.findall(r'class="end" cx="([\d.]+)" cy="([\d.]+)"', rounds_chart(lower))
+    ]
+    assert heights[1] > heights[0]
 
 
 def test_names_cannot_inject_markup(report):

@@ -152,3 +152,9 @@ def test_numbers_are_printed_short():
     assert [format_duration(s) for s in (0.42, 95, 59.6, 4000)] == [
         *("0.4 s", "1 min 35 s", "60 s", "1 h 6 min")
     ]
+
+
+def test_warnings_are_shown(report):
+    warned = report.model_copy(update={"warnings": ("a rate of 1000x is <b>out of reach</b>",)})
+    assert "warning: a rate of 1000x is <b>out of reach</b>" in "\n".join(printed(warned))
+    assert "A rate of 1000x is &lt;b&gt;out of reach" in render_page(warned)
