@@ -16,7 +16,7 @@ from acgraph.ir import Model, read_model, write_bytes, write_model
 from acgraph.report import Round, SearchPoint
 
 #: Changes when an older state can no longer be read.
-FORMAT = 2
+FORMAT = 3
 FINE_TUNE = "fine-tune.pt"
 _STATE = "state.json"
 #: All that a run writes here; writing is to a temporary neighbour with a dot before its name.
@@ -35,6 +35,7 @@ class Saved:
         positions: Where its constants lay in the original.
         rounds: What each round reached.
         history: What the searches evaluated.
+        warnings: What the report must tell.
     """
 
     done: int
@@ -42,6 +43,7 @@ class Saved:
     positions: Positions
     rounds: list[Round] = field(default_factory=list)
     history: list[SearchPoint] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
 
 
 def clear(folder: Path) -> None:
@@ -74,6 +76,7 @@ def save(folder: Path, config: CompressConfig, inputs: Mapping[str, str], run: S
         },
         "rounds": [entry.model_dump() for entry in run.rounds],
         "history": [entry.model_dump() for entry in run.history],
+        "warnings": run.warnings,
     }
     write_bytes(json.dumps(state).encode(), folder / _STATE)
     for old in range(run.done):
@@ -105,6 +108,7 @@ def load(folder: Path, config: CompressConfig, inputs: Mapping[str, str]) -> Sav
         positions=positions,
         rounds=[Round.model_validate(entry) for entry in state["rounds"]],
         history=[SearchPoint.model_validate(entry) for entry in state["history"]],
+        warnings=list(state["warnings"]),
     )
 
 

@@ -5,6 +5,7 @@ import math
 import time
 from collections.abc import Callable
 
+from acgraph.analysis.dependency import analyse
 from acgraph.backends.torch.trainer import TorchTrainer
 from acgraph.backends.training import ProgressSink
 from acgraph.config import CompressConfig
@@ -17,8 +18,8 @@ from acgraph.driver.folder import CHECKPOINTS, claim
 from acgraph.driver.inputs import RunData, open_data
 from acgraph.driver.network import ready_to_train
 from acgraph.driver.purify import purify
-from acgraph.driver.round import RoundTask, run_round
-from acgraph.driver.run import Run, budget_of, written_cost
+from acgraph.driver.round import RoundResult, RoundTask, run_round
+from acgraph.driver.run import Run, budget_of, can_cut, written_cost
 from acgraph.driver.stages import plan_stages
 from acgraph.driver.trace import compose
 from acgraph.ir import Model, read_model
@@ -30,6 +31,8 @@ log = logging.getLogger(__name__)
 #: so the fastest counts.
 TIMED_STEPS = 8
 TIMED_FITS = 4
+#: Fences named on the terminal where they let nothing be cut; the report has them all.
+SHOWN_FENCES = 10
 
 
 def compress(
@@ -69,10 +72,10 @@ def compress(
         done = saved.done
         run.model, run.positions = saved.model, saved.positions
         run.rounds, run.history = saved.rounds, saved.history
+        run.warnings = saved.warnings
         run.say(f"going on after stage {done}")
     for number, rate in enumerate(run.stages.rates, start=1):
-        if number > done:
-            _round(run, number, rate)
+        if number > done and _round(run, number, rate):
             _save(run, number)
     if done <= len(run.stages.rates):
         _purify(run)
@@ -84,7 +87,7 @@ def compress(
 def _save(run: Run, done: int) -> None:
     saved = Saved(
         done=done, model=run.model, positions=run.positions,
-        rounds=run.rounds, history=run.history,
+        rounds=run.rounds, history=run.history, warnings=run.warnings,
     )  # fmt: skip
     save(run.config.output / CHECKPOINTS, run.config, run.inputs, saved)
 
@@ -133,8 +136,12 @@ def _seconds_per_pass(config: CompressConfig, model: Model, teacher: Model, data
     return len(data.train) / max(speeds)
 
 
-def _round(run: Run, number: int, rate: float) -> None:
-    last = number == len(run.stages.rates)
+def _round(run: Run, number: int, rate: float) -> bool:
+    """Run a round; False where there was nothing to do, or nothing left to cut."""
+    budget, last = budget_of(run, rate), number == len(run.stages.rates)
+    if written_cost(run, run.model) <= budget:
+        run.say(f"round {number}: at {format_rate(rate)} already")
+        return False
     result = run_round(
         RoundTask(
             model=run.model,
@@ -143,11 +150,20 @@ def _round(run: Run, number: int, rate: float) -> None:
             config=run.config,
             stages=run.stages,
             number=number,
-            budget=budget_of(run, rate),
+            budget=budget,
             actual_cost=(lambda model: written_cost(run, model)) if last else None,
             progress=run.progress,
         )
     )
+    if result is not None:
+        _take(run, number, result)
+    if last and (result is None or result.is_exhausted):
+        _say_out_of_reach(run, rate)
+    return result is not None
+
+
+def _take(run: Run, number: int, result: RoundResult) -> None:
+    """Make what a round left the state of the run."""
     run.positions = compose(run.positions, result.shrunk)
     run.model = result.shrunk.model
     run.rounds.append(
@@ -170,7 +186,28 @@ def _round(run: Run, number: int, rate: float) -> None:
     )
 
 
+def _say_out_of_reach(run: Run, rate: float) -> None:
+    """Warn, where the last cut that is allowed is above the budget, how far it comes."""
+    reached = budget_of(run, 1.0) / written_cost(run, run.model)
+    if reached >= rate:
+        return
+    rounds = f"{len(run.rounds)} round{'s' if len(run.rounds) > 1 else ''}"
+    if run.rounds:
+        run.warn(
+            f"a rate of {format_rate(rate)} is out of reach: all that may be cut in {rounds} "
+            f"leaves {format_rate(reached)}"
+        )
+    elif not can_cut(run.model):
+        run.warn("nothing can be cut, see the fences")
+        for fence in analyse(run.original).all_fences()[:SHOWN_FENCES]:
+            run.say(f"fence: {fence}")
+    else:
+        run.warn("nothing can be cut: every layer is as small as it may be")
+
+
 def _purify(run: Run) -> None:
+    if not can_cut(run.model):
+        return
     trainer = TorchTrainer(run.model, run.data.train, teacher=run.original, config=run.config.train)
     purified = purify(run.model, run.data, trainer, run.config.align)
     run.positions = compose(run.positions, purified.shrunk)

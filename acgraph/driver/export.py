@@ -45,7 +45,7 @@ def export(run: Run, trained: Model) -> Report:
     report = make_report(
         config, sides, law, dependency, measure=run.data.measure,
         changes=layer_changes(run.original, trained, lowered, files if config.timing else None),
-        rounds=run.rounds, history=run.history,
+        rounds=run.rounds, history=run.history, warnings=run.warnings,
         nodes=(len(run.original.graph.nodes), len(small.graph.nodes)),
         seconds=time.perf_counter() - run.start,
     )  # fmt: skip

@@ -18,15 +18,20 @@ LEAST_SECONDS = 5.0
 
 
 def fine_tune(run: Run) -> Model:
-    """Fine-tune with distillation; a checkpoint after every pass."""
+    """Fine-tune with distillation; a checkpoint after every pass.
+
+    A network of which nothing may be cut stays as it is.
+    """
     config = run.config
+    space = Space(dependency=analyse(run.model), weights=run.model.constants())
+    if not space.knobs:
+        return run.model
     trainer = TorchTrainer(
         run.model, run.data.train, teacher=run.original, config=config.train, progress=run.progress
     )
     checkpoint = config.output / CHECKPOINTS / FINE_TUNE
     if config.resume is not None and checkpoint.is_file():
         trainer.load_state_dict(load_checkpoint(checkpoint))
-    space = Space(dependency=analyse(run.model), weights=run.model.constants())
     left = None
     if run.stages.finish_by_s is not None:
         left = max(run.stages.finish_by_s - (time.perf_counter() - run.start), LEAST_SECONDS)

@@ -135,6 +135,7 @@ def make_report(
     changes: tuple[LayerChange, ...],
     rounds: Sequence[Round],
     history: Sequence[SearchPoint],
+    warnings: Sequence[str],
     nodes: tuple[int, int],
     seconds: float,
 ) -> Report:
@@ -157,6 +158,7 @@ def make_report(
         ),
         rounds=tuple(rounds),
         search=tuple(history),
+        warnings=tuple(warnings),
         seed=config.seed,
         versions=versions(),
         host=host(),

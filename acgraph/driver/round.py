@@ -50,6 +50,7 @@ class RoundResult:
         evaluations: How many points the search evaluated.
         history: Those evaluations.
         residuals: Of ADMM.
+        is_exhausted: Whether all that may be cut in one round was cut.
     """
 
     shrunk: Shrunk
@@ -59,6 +60,7 @@ class RoundResult:
     evaluations: int
     history: tuple[Evaluation, ...]
     residuals: tuple[Residual, ...]
+    is_exhausted: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,8 +86,8 @@ class RoundTask:
     progress: ProgressSink | None
 
 
-def run_round(task: RoundTask) -> RoundResult:
-    """Run one round."""
+def run_round(task: RoundTask) -> RoundResult | None:
+    """Run one round as far as its budget, or as far as cuts are allowed; None where none is."""
     start = time.perf_counter()
     config = task.config
     space = Space(
@@ -93,6 +95,8 @@ def run_round(task: RoundTask) -> RoundResult:
         weights=task.model.constants(),
         align=config.align,
     )
+    if all(knob.floor == knob.size for knob in space.knobs):
+        return None
     trainer = TorchTrainer(
         task.model,
         task.data.train,
@@ -109,6 +113,7 @@ def run_round(task: RoundTask) -> RoundResult:
         budget=task.budget,
         evaluate=proxy,
     )
+    problem = replace(problem, budget=max(task.budget, problem.cost(problem.smallest)))
     found = search(
         problem,
         config.search.method,
@@ -121,7 +126,7 @@ def run_round(task: RoundTask) -> RoundResult:
     log.info("round %d: proxy %.4f, %d evaluations", task.number, found.score, found.evaluations)
     dead = _dead_columns(space)
     admm_epochs, residuals = _admm(task, space, trainer, found.point, dead)
-    plan = _final_plan(task, space, problem, found.point, trainer.weights())
+    point, plan = _final_plan(task, space, problem, found.point, trainer.weights())
     masks = training_masks(space, plan, trainer.weights())
     result = trainer.fit(
         epochs=task.stages.retrain,
@@ -139,6 +144,7 @@ def run_round(task: RoundTask) -> RoundResult:
         evaluations=found.evaluations,
         history=found.history,
         residuals=tuple(residuals),
+        is_exhausted=point == problem.smallest,
     )
 
 
@@ -220,22 +226,22 @@ def _final_plan(
     problem: Problem,
     point: Point,
     weights: Mapping[str, Array],
-) -> Plan:
-    """Make the hard mask; tighten it until the model as written is within the budget."""
-    budget = task.budget
+) -> tuple[Point, Plan]:
+    """Make the hard mask; tighten the point until the model as written is within the budget."""
+    budget, least = task.budget, problem.cost(problem.smallest)
     for _ in range(6):
         plan = space.masked_plan(point, weights)
-        if task.actual_cost is None:
-            return plan
+        if task.actual_cost is None or point == problem.smallest:
+            return point, plan
         shrunk = shrink(space.dependency, plan)
         actual = task.actual_cost(shrunk.model)
         if actual <= task.budget:
-            return plan
-        budget *= min(0.995, task.budget / actual)
+            return point, plan
+        budget = max(least, budget * min(0.995, task.budget / actual))
         tighter = replace(problem, budget=budget)
         point = project_to_budget([float(kept) for kept in point], tighter)
         log.info("round %d: %.0f is over the budget; tightened", task.number, actual)
-    return space.masked_plan(point, weights)
+    return point, space.masked_plan(point, weights)
 
 
 __all__ = ["RoundResult", "RoundTask", "run_round", "training_masks"]

@@ -1,20 +1,25 @@
 """The state of a run: what the next stage needs."""
 
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from acgraph.analysis.cost import model_cost
+from acgraph.analysis.dependency import analyse
 from acgraph.backends.training import ProgressSink
 from acgraph.config import CompressConfig
 from acgraph.driver.inputs import RunData
 from acgraph.driver.lower import SmallestChooser, compact
+from acgraph.driver.space import Space
 from acgraph.driver.stages import Stages
 from acgraph.driver.trace import Positions
 from acgraph.ir import Model
 from acgraph.lowering.base import Chooser
 from acgraph.lowering.cost_model import CostModelChooser
 from acgraph.report import Round, SearchPoint
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
@@ -37,6 +42,7 @@ class Run:
         positions: Where the constants of the graph lay in the original.
         rounds: What each round reached.
         history: What the searches evaluated.
+        warnings: What the reader of the report must know.
     """
 
     config: CompressConfig
@@ -54,6 +60,17 @@ class Run:
     positions: Positions = field(default_factory=dict)
     rounds: list[Round] = field(default_factory=list)
     history: list[SearchPoint] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+    def warn(self, text: str) -> None:
+        """Log a warning and keep it for the report."""
+        log.warning("%s", text)
+        self.warnings.append(text)
+
+
+def can_cut(model: Model) -> bool:
+    """Whether anything of a graph may be cut at all."""
+    return bool(Space(dependency=analyse(model), weights=model.constants()).knobs)
 
 
 def written_cost(run: Run, model: Model) -> float:

@@ -1,4 +1,5 @@
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from onnx import numpy_helper
 from acgraph.config import CompressConfig
 from acgraph.driver.compress import compress
 from acgraph.driver.outcome import layer_changes
-from acgraph.errors import SearchError, UsageError
+from acgraph.errors import UsageError
 from acgraph.ir import read_model
 from acgraph.models.demo import model_path
 from acgraph.report import Report
@@ -140,12 +141,66 @@ def test_missed_floor_exits_3_and_still_writes(configure: Configure) -> None:
     assert (config.output / "model.onnx").is_file()
 
 
-def test_impossible_rate_is_one_line_and_writes_no_model(configure: Configure) -> None:
-    config = configure(target_rate="100000x")
-    with pytest.raises(SearchError) as caught:
-        compress(config)
-    assert "\n" not in str(caught.value)
-    assert not (config.output / "model.onnx").exists()
+def test_a_rate_out_of_reach_is_missed_with_everything_written(configure: Configure) -> None:
+    config = configure(target_rate="1000x", epochs=0.2)
+    report = compress(config)
+    assert report.exit_code == 3
+    assert report.target.drop_met
+    assert len(report.rounds) == 1
+    (warning,) = report.warnings
+    reached = re.fullmatch(
+        r"a rate of 1000x is out of reach: all that may be cut in 1 round leaves ([\d.]+)x", warning
+    )
+    assert reached is not None
+    assert 20 < float(reached[1]) <= report.rate.params < 1000
+    for name in ("model.onnx", "model.ort", "masked.onnx", "report.json", "report.html"):
+        assert (config.output / name).is_file()
+
+
+def test_the_last_rounds_go_as_far_as_they_can(configure: Configure) -> None:
+    report = compress(configure(target_rate="100000x", rounds=4, epochs=0))
+    assert report.exit_code == 3
+    assert len(report.rounds) >= 3
+    assert report.rate.params > 200
+    assert "out of reach" in report.warnings[0]
+
+
+def test_a_round_within_its_budget_is_skipped(configure: Configure) -> None:
+    lines: list[str] = []
+    report = compress(configure(target_rate="1x", epochs=0), say=lines.append)
+    assert "round 1: at 1x already" in lines
+    assert (report.rounds, report.warnings, report.exit_code) == ((), (), 0)
+
+
+def test_a_network_of_fences_is_written_and_says_so(configure: Configure, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    weight = numpy_helper.from_array(rng.normal(0, 0.1, (784, 10)).astype(np.float32), "w")
+    nodes = [
+        onnx.helper.make_node("Flatten", ["x"], ["flat"], name="flatten"),
+        onnx.helper.make_node("MatMul", ["flat", "w"], ["y"], name="classify"),
+    ]
+    graph = onnx.helper.make_graph(
+        nodes, "g",
+        [onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, ["N", 1, 28, 28])],
+        [onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, ["N", 10])],
+        [weight],
+    )  # fmt: skip
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)])
+    onnx.save(model, str(tmp_path / "linear.onnx"))
+    lines: list[str] = []
+    config = configure(model=str(tmp_path / "linear.onnx"), target_rate="2x", rounds=None)
+    report = compress(config, say=lines.append)
+    assert report.exit_code == 3
+    assert report.warnings == ("nothing can be cut, see the fences",)
+    assert {fence.node for fence in report.fences} & {"flatten", "classify", "x", "y"}
+    assert all(fence.reason for fence in report.fences)
+    shown = [line for line in lines if line.startswith("fence: ")]
+    assert len(shown) == len(report.fences)
+    assert report.fences[0].reason in shown[0]
+    x = rng.standard_normal((2, 1, 28, 28)).astype(np.float32)
+    np.testing.assert_allclose(
+        _run(config.output / "model.onnx", x), _run(tmp_path / "linear.onnx", x), rtol=1e-5
+    )
 
 
 def test_without_data_is_a_usage_error(configure: Configure) -> None:

@@ -126,7 +126,7 @@ def test_resume_refuses_other_data(
         compress(again(config))
 
 
-@pytest.mark.parametrize(("text", "what"), [('{"format": 2,', "damaged"), ("{}", "version")])
+@pytest.mark.parametrize(("text", "what"), [('{"format": 3,', "damaged"), ("{}", "version")])
 def test_resume_refuses_a_state_that_it_cannot_read(
     configure: Configure, text: str, what: str
 ) -> None:
