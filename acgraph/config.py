@@ -77,7 +77,10 @@ def _numbers(value: Any) -> Any:
     return [value] if isinstance(value, int | float) else value
 
 
-RateField = Annotated[Rate, BeforeValidator(_rate), PlainSerializer(str)]
+# Exact, unlike what is printed: a resumed run is compared with what was asked for.
+RateField = Annotated[
+    Rate, BeforeValidator(_rate), PlainSerializer(lambda rate: f"{rate.value:.15g}x")
+]
 Seconds = Annotated[float, BeforeValidator(_duration)]
 Numbers = Annotated[tuple[float, ...], BeforeValidator(_numbers), Field(min_length=1)]
 Finite = Annotated[float, AfterValidator(_finite)]

@@ -13,6 +13,7 @@ from rich.table import Table
 
 from acgraph.backends.ort.latency import compare_latency
 from acgraph.backends.ort.measurement import Measurement, MeasureOptions
+from acgraph.pruning.rate import format_rate
 
 Result = dict[str, Any]
 _SHOWN_OPERATORS = 20
@@ -135,9 +136,10 @@ def _headline(result: Result) -> str:
     if "against" not in result:
         return f"{result['model']}: {_ms(result['latency_ms']['p50'])}"
     rate = result["rate"]
-    interval = f"({rate['latency_low']:.2f}x to {rate['latency_high']:.2f}x)"
+    interval = f"({format_rate(rate['latency_low'])} to {format_rate(rate['latency_high'])})"
     said = "faster" if result["faster"] else "not faster"
-    return f"{said}: {rate['latency']:.2f}x {interval}, against {result['against']['model']}"
+    shown = format_rate(rate["latency"])
+    return f"{said}: {shown} {interval}, against {result['against']['model']}"
 
 
 def _table(result: Result) -> Table:
@@ -165,7 +167,7 @@ def _table(result: Result) -> Table:
         rows.append(("accuracy", [f"{e['accuracy']:.2%}" for e in entries], None))
     for label, cells, key in rows:
         value = rate.get(key) if key else None
-        shown = f"{value:.2f}x" if value is not None else ""
+        shown = format_rate(value) if value is not None else ""
         table.add_row(label, *cells, *([shown] if rate else []))
     return table
 

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator, Sequence
 
 from acgraph.diff.types import ConstantChange, GraphDiff, Lowered, Resized, ValueChange
+from acgraph.pruning.rate import format_rate
 
 #: Entries of one kind that the text shows; JSON has them all.
 _SHOWN = 200
@@ -86,7 +87,7 @@ def _cost(diff: GraphDiff) -> Iterator[str]:
         old, new = getattr(before, name), getattr(after, name)
         label = {"macs": "MACs"}.get(name, name)
         is_bound = name == "macs" and bool(before.unknown or after.unknown)
-        rate = f" ({old / new:.2f}x)" if new and not is_bound else ""
+        rate = f" ({format_rate(old / new)})" if new and not is_bound else ""
         if old != new:
             yield f"{label}: {old:,} -> {new:,}" + (" (lower bounds)" if is_bound else rate)
     names = list(dict.fromkeys([*before.unknown, *after.unknown]))

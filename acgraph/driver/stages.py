@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 
-from acgraph.pruning.rate import Rate
+from acgraph.pruning.rate import Rate, format_rate
 
 #: Shares of the training for ADMM, for masked retraining (both over all rounds), and for the final
 #: fine-tuning, which pays most: it alone anneals the learning rate to zero on the final structure.
@@ -42,7 +42,7 @@ class Stages:
 
     def describe(self) -> str:
         """Say in one line what will be done."""
-        rounds = ", ".join(f"{rate:.3g}x" for rate in self.rates)
+        rounds = ", ".join(format_rate(rate) for rate in self.rates)
         count = len(self.rates)
         finish = f"{self.finish:.3g} epochs"
         if self.finish_by_s is not None:

@@ -89,4 +89,18 @@ class Rate:
         return 1.0 / self.value
 
     def __str__(self) -> str:
-        return f"{self.value:.2f}".rstrip("0").rstrip(".") + "x"
+        return format_rate(self.value)
+
+
+def format_rate(rate: float) -> str:
+    """Print a rate, rounded down so that 7.999 never passes for 8, nor 0.999 for 1.
+
+    >>> format_rate(30.0), format_rate(7.999), format_rate(0.999), format_rate(0.00123)
+    ('30x', '7.99x', '0.99x', '0.0012x')
+    """
+    digits = 1 if rate >= 10 else 2
+    if 0 < rate < 0.1:
+        digits = 1 - math.floor(math.log10(rate))
+    # What binary fractions lack of a decimal one is no part of the rate.
+    floored = math.floor(round(rate * 10**digits, 6)) / 10**digits
+    return f"{floored:.{digits}f}".rstrip("0").rstrip(".") + "x"

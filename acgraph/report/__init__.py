@@ -1,5 +1,6 @@
 """What was done, for machines (``report.json``), terminals and people (``report.html``)."""
 
+from acgraph.pruning.rate import format_rate
 from acgraph.report.page import render_page
 from acgraph.report.schema import (
     Fence,
@@ -17,7 +18,7 @@ from acgraph.report.schema import (
     rates_between,
 )
 from acgraph.report.summary import render_summary
-from acgraph.report.verdict import format_rate, measure_text, verdict
+from acgraph.report.verdict import measure_text, verdict
 from acgraph.report.write import write_report
 
 __all__ = [

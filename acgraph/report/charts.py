@@ -6,8 +6,8 @@ from itertools import pairwise
 
 from markupsafe import Markup, escape
 
+from acgraph.pruning.rate import format_rate
 from acgraph.report.schema import LayerChange, Report
-from acgraph.report.verdict import format_rate
 
 #: Width of a chart in SVG units; the page scales it.
 WIDTH = 720

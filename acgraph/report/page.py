@@ -4,13 +4,13 @@ from importlib import resources
 
 import jinja2
 
+from acgraph.pruning.rate import format_rate
 from acgraph.report.charts import layer_chart, rounds_chart, search_chart
 from acgraph.report.schema import Report
 from acgraph.report.summary import rows
 from acgraph.report.verdict import (
     format_error,
     format_percent,
-    format_rate,
     unknown_macs,
     verdict_parts,
 )

@@ -7,13 +7,13 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from acgraph.pruning.rate import format_rate
 from acgraph.report.schema import LATENCY_NOISE, Report, Side
 from acgraph.report.verdict import (
     drop_points,
     format_bytes,
     format_error,
     format_percent,
-    format_rate,
     measure_text,
     unknown_macs,
     verdict,

@@ -1,7 +1,6 @@
 """The verdict in words: what a reader must know first."""
 
-import math
-
+from acgraph.pruning.rate import format_rate
 from acgraph.report.schema import LATENCY_NOISE, Report, Verification
 
 _METRICS = {"params": "params", "macs": "MACs", "size": "bytes", "latency": "latency"}
@@ -89,17 +88,6 @@ def drop_points(report: Report) -> float | None:
     """Accuracy or agreement lost, in percentage points; negative where it rose."""
     before, after = report.before.accuracy, report.after.accuracy
     return None if before is None or after is None else 100 * (before - after)
-
-
-def format_rate(rate: float) -> str:
-    """Print a rate, rounded down so that 7.999 never passes for 8.
-
-    >>> format_rate(30.0), format_rate(7.999), format_rate(0.97)
-    ('30x', '7.99x', '0.97x')
-    """
-    digits = 2 if rate < 10 else 1
-    floored = math.floor(round(rate * 10**digits, 6)) / 10**digits
-    return f"{floored:.{digits}f}".rstrip("0").rstrip(".") + "x"
 
 
 def format_bytes(size: float) -> str:

@@ -1,4 +1,5 @@
 import dataclasses
+import json
 
 import pytest
 
@@ -40,6 +41,12 @@ def test_the_command_line_wins_over_settings_over_the_file(tmp_path):
 def test_seed_and_threads_reach_training():
     config = make_config({**BASE, "seed": 5, "threads": 2})
     assert (config.train.seed, config.train.threads) == (5, 2)
+
+
+@pytest.mark.parametrize(("asked", "kept"), [("8x", "8x"), ("2.3456x", "2.3456x")])
+def test_the_rate_that_was_asked_for_is_kept_whole(asked, kept):
+    config = make_config(BASE | {"target_rate": asked})
+    assert json.loads(config.model_dump_json())["target_rate"] == kept
 
 
 @pytest.mark.parametrize(

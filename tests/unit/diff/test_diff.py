@@ -123,7 +123,7 @@ def test_resized_layers_say_filters_and_columns(model):
     assert "layer conv2: filters 3 -> 2, columns 3 -> 2" in text
     assert "constant w of conv1: [3, 2, 1, 1] -> [2, 2, 1, 1]" in text
     assert "output y: float32[1, 3, 4, 4] -> float32[1, 2, 4, 4]" in text
-    assert any(line.startswith("params: 18 -> 10 (1.80x)") for line in text)
+    assert any(line.startswith("params: 18 -> 10 (1.8x)") for line in text)
 
 
 def test_values_are_compared_by_their_largest_change(model):

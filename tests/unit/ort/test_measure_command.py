@@ -108,7 +108,12 @@ def test_rates_are_of_against_over_model(net_path: Path, wide_path: Path) -> Non
 
 @pytest.mark.parametrize(
     ("factor", "first"),
-    [(2.0, "faster: 2.00x"), (1.0, "not faster: 1.00x"), (0.5, "not faster: 0.50x")],
+    [
+        (2.0, "faster: 2x (2x to 2x)"),
+        (1.0, "not faster: 1x (1x to 1x)"),
+        (0.996, "not faster: 0.99x (0.99x to 0.99x)"),
+        (0.5, "not faster: 0.5x"),
+    ],
 )
 def test_the_first_line_says_whether_it_is_faster(
     net_path: Path, wide_path: Path, monkeypatch: pytest.MonkeyPatch, factor: float, first: str
@@ -119,6 +124,8 @@ def test_the_first_line_says_whether_it_is_faster(
     monkeypatch.setattr(measurement, "measure_latency", fake)
     lines = _run("measure", net_path, "--against", wide_path).stdout.splitlines()
     assert lines[0].startswith(first)
+    shown = first.split(": ")[1].split()[0]
+    assert next(line for line in lines if line.startswith("latency, median")).split()[-1] == shown
     assert str(wide_path) in lines[0]
 
 

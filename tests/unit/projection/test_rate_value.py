@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from acgraph.errors import UsageError
-from acgraph.pruning.rate import Rate
+from acgraph.pruning.rate import Rate, format_rate
 
 
 @pytest.mark.parametrize(
@@ -54,11 +54,37 @@ def test_construction_is_checked_too(value: float) -> None:
         (1.0, "1x"),
         (100.0, "100x"),
         (8.3333, "8.33x"),
+        (8.3399, "8.33x"),
+        (7.9999, "7.99x"),
         (1e6, "1000000x"),
     ],
 )
 def test_prints_as_people_say_it(value: float, text: str) -> None:
     assert str(Rate(value)) == text
+
+
+@pytest.mark.parametrize(
+    ("rate", "text"),
+    [
+        (0.94, "0.94x"),
+        (0.999, "0.99x"),
+        (0.9999999, "0.99x"),
+        (1.999, "1.99x"),
+        (30.09, "30x"),
+        (0.0123, "0.012x"),
+        (0.00999, "0.0099x"),
+        (2.3, "2.3x"),
+        (0.29, "0.29x"),
+    ],
+)
+def test_rounding_never_flatters(rate: float, text: str) -> None:
+    assert format_rate(rate) == text
+
+
+@given(st.floats(min_value=1e-6, max_value=1e6))
+def test_what_is_printed_is_at_most_the_rate_and_near_it(rate: float) -> None:
+    shown = float(format_rate(rate).removesuffix("x"))
+    assert 0.89 * rate <= shown <= rate * (1 + 1e-6)
 
 
 @given(st.floats(min_value=0.0, max_value=0.999))

@@ -89,6 +89,11 @@ def test_points_of_different_splits_are_not_joined(report):
     assert heights[1] > heights[0]
 
 
+def test_the_chart_never_shows_growth_as_none(report):
+    rounds = tuple(r.model_copy(update={"rate": 0.996}) for r in report.rounds)
+    assert ">0.99x<" in rounds_chart(report.model_copy(update={"rounds": rounds}))
+
+
 def test_names_cannot_inject_markup(report):
     layer = report.layers[0].model_copy(update={"name": "<script>x</script>"})
     page = render_page(report.model_copy(update={"layers": (layer,)}))
