@@ -14,6 +14,7 @@ from acgraph.report.verdict import (
     format_bytes,
     format_error,
     format_percent,
+    format_points,
     measure_text,
     unknown_macs,
     verdict,
@@ -52,7 +53,7 @@ def rows(report: Report) -> Iterator[Row]:
     drop = drop_points(report)
     if drop is not None:
         shown = format_percent(before.accuracy), format_percent(after.accuracy)
-        yield Row(measure_text(report), *shown, f"{-drop:+.2f} points", report.target.drop_met)
+        yield Row(measure_text(report), *shown, format_points(-drop), report.target.drop_met)
 
 
 def _cost(label: str, before: str, after: str, rate: float | None, noise: float = 0.0) -> Row:

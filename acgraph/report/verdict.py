@@ -4,6 +4,8 @@ from acgraph.pruning.rate import format_rate
 from acgraph.report.schema import LATENCY_NOISE, Report, Verification
 
 _METRICS = {"params": "params", "macs": "MACs", "size": "bytes", "latency": "latency"}
+#: Changes below this are the rounding of two shares to binary fractions.
+_NO_POINTS = 1e-9
 #: Nodes that are named where a line must stay short; the report has them all.
 _SHOWN_NODES = 5
 
@@ -65,11 +67,12 @@ def format_error(error: float | None) -> str:
 
 
 def _drop_text(drop: float, report: Report) -> str:
-    change = f"{measure_text(report)} {-drop:+.2f} points"
+    change = f"{measure_text(report)} {format_points(-drop)}"
     if report.target.max_drop is None:
         return change
     word = "within" if report.target.drop_met else "below"
-    return f"{change} ({word} the floor of -{report.target.max_drop:g})"
+    floor = f"-{report.target.max_drop:g}" if report.target.max_drop else "0"
+    return f"{change} ({word} the floor of {floor})"
 
 
 def measure_text(report: Report) -> str:
@@ -101,6 +104,17 @@ def format_bytes(size: float) -> str:
             return f"{size:.0f} B" if unit == "B" else f"{size:.3g} {unit}"
         size /= 1000
     return f"{size:.3g} GB"
+
+
+def format_points(change: float) -> str:
+    """Print a change in percentage points; one that is too small for two digits gets more.
+
+    >>> format_points(-0.67), format_points(0.0), format_points(-0.0004)
+    ('-0.67 points', '0 points', '-0.0004 points')
+    """
+    if abs(change) < _NO_POINTS:
+        return "0 points"
+    return f"{change:+.2f} points" if abs(change) >= 0.005 else f"{change:+.1g} points"
 
 
 def format_percent(share: float | None) -> str:

@@ -27,6 +27,24 @@ def test_first_line_is_the_verdict(report):
     assert line.endswith("3.39x faster")
 
 
+@pytest.mark.parametrize(
+    ("after", "shown"),
+    [
+        (0.9258, "0 points"),
+        (0.9258 - 1e-15, "0 points"),
+        (0.92579, "-0.001 points"),
+        (0.92581, "+0.001 points"),
+        (0.9257, "-0.01 points"),
+    ],
+)
+def test_no_drop_is_no_negative_zero(report, after, shown):
+    same = change(report, after={"accuracy": after}, target={"max_drop": 0.0})
+    assert f"accuracy {shown} (within the floor of 0)" in verdict(same)
+    assert f" {shown}" in "\n".join(printed(same)[1:])
+    assert f">{shown}<" in render_page(same)
+    assert "-0.00 " not in verdict(same) + "\n".join(printed(same)) + render_page(same)
+
+
 def test_missed_target_and_missed_floor_are_said(report):
     text = verdict(change(report, target={"met": False, "drop_met": False}))
     assert text.startswith("target missed")
