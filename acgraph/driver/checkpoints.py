@@ -1,7 +1,7 @@
 """Save a run after every stage, and take it up again."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,8 +21,11 @@ FINE_TUNE = "fine-tune.pt"
 _STATE = "state.json"
 #: All that a run writes here; writing is to a temporary neighbour with a dot before its name.
 _FILES = (_STATE, "stage*.onnx*", FINE_TUNE)
-#: Options that may differ when a run goes on.
-_FREE = frozenset(["output", "resume", "model", "threads"])
+#: Options that may differ when a run goes on: where things are, what computes, and the verdict.
+#: The model is compared by its content.
+_FREE = frozenset(
+    ["output", "resume", "model", "threads", "train.threads", "train.device", "max_drop"]
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +70,7 @@ def save(folder: Path, config: CompressConfig, inputs: Mapping[str, str], run: S
     write_model(run.model, folder / f"stage{run.done}.onnx")
     state = {
         "format": FORMAT,
-        "config": _comparable(config),
+        "config": json.loads(config.model_dump_json()),
         "inputs": dict(inputs),
         "done": run.done,
         "positions": {
@@ -129,14 +132,27 @@ def _read_state(file: Path) -> dict[str, Any]:
 
 
 def _check_options(before: Mapping[str, Any], config: CompressConfig, where: Location) -> None:
-    ours = _comparable(config)
-    for name, value in before.items():
-        if ours.get(name) != value:
+    ours = dict(_leaves(json.loads(config.model_dump_json())))
+    for name, value in _leaves(before):
+        if name not in _FREE and ours.get(name) != value:
             raise UsageError(
-                f"the run was started with {name} {value}, not {ours.get(name)}",
+                f"the run was started with {name} {_shown(value)}, not {_shown(ours.get(name))}",
                 location=where,
                 hint="give the same options, or start anew",
             )
+
+
+def _leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """List the options of all sections as ``train.learning_rate``."""
+    for name, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _leaves(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
+
+
+def _shown(value: object) -> str:
+    return "unset" if value is None else str(value)
 
 
 def _check_inputs(before: Mapping[str, str], inputs: Mapping[str, str], where: Location) -> None:
@@ -147,8 +163,3 @@ def _check_inputs(before: Mapping[str, str], inputs: Mapping[str, str], where: L
                 location=where,
                 hint="give the same, or start anew",
             )
-
-
-def _comparable(config: CompressConfig) -> dict[str, Any]:
-    values: dict[str, Any] = json.loads(config.model_dump_json())
-    return {name: value for name, value in values.items() if name not in _FREE}

@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -11,7 +12,7 @@ from onnx import numpy_helper
 
 import acgraph.driver.compress as module
 from acgraph.config import CompressConfig
-from acgraph.driver.checkpoints import Saved, save
+from acgraph.driver.checkpoints import Saved, load, save
 from acgraph.driver.compress import compress
 from acgraph.errors import UsageError
 from acgraph.ir import read_model
@@ -49,12 +50,33 @@ def test_resume_goes_on_after_the_last_stage(
     assert len(report.rounds) == 1
 
 
-def test_resume_refuses_other_options(configure: Configure) -> None:
-    config = configure(epochs=0)
-    compress(config)
-    other = configure(target_rate="2x", epochs=0).model_copy(update={"resume": config.output})
-    with pytest.raises(UsageError, match="target_rate"):
-        compress(other)
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"target_rate": "2x"}, "target_rate 3x, not 2x"),
+        ({"seed": 5}, "seed 0, not 5"),
+        ({"rounds": None}, "rounds 1, not unset"),
+        ({"admm": {"rho": 0.25}}, r"admm.rho [\d.]+, not 0.25"),
+        ({"train": {"learning_rate": 0.25}}, "train.learning_rate 0.05, not 0.25"),
+    ],
+)
+def test_resume_refuses_other_options(
+    configure: Configure, tmp_path: Path, change: dict[str, Any], message: str
+) -> None:
+    config = configure()
+    run = Saved(done=1, model=read_model(model_path()), positions={})
+    save(tmp_path, config, {}, run)
+    assert load(tmp_path, config, {}) is not None
+    with pytest.raises(UsageError, match=f"started with {message};") as caught:
+        load(tmp_path, configure(**change), {})
+    assert "\n" not in str(caught.value)
+
+
+def test_resume_allows_another_host(configure: Configure, tmp_path: Path) -> None:
+    save(tmp_path, configure(), {}, Saved(done=1, model=read_model(model_path()), positions={}))
+    elsewhere = {"threads": 2, "output": tmp_path / "other", "max_drop": 3.0}
+    for change in ({"train": {"device": "cpu"}}, elsewhere):
+        assert load(tmp_path, configure(**change), {}) is not None
 
 
 def test_a_new_run_forgets_the_one_before(
