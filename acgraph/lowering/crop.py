@@ -14,7 +14,7 @@ def dense(layer: ConvLayer) -> list[Draft]:
         np.arange(layer.kept.shape[0]),
         Lattice((0,) * layer.rank, layer.kernel, (1,) * layer.rank),
     )
-    region_conv(builder, layer, everything, prefix=DENSE, name="conv")
+    region_conv(builder, layer, everything, prefix=DENSE)
     return [Draft(DENSE, "", builder.finish(), layer.columns)]
 
 
@@ -39,5 +39,5 @@ def crop(layer: ConvLayer) -> list[Draft]:
 
 def _one(layer: ConvLayer, form: str, variant: str, region: Region) -> Draft:
     builder = layer.builder()
-    region_conv(builder, layer, region, prefix=form, name="conv")
+    region_conv(builder, layer, region, prefix=form)
     return Draft(form, variant, builder.finish(), region.columns)

@@ -37,7 +37,7 @@ def flat(layer: ConvLayer) -> list[Draft]:
     )
     values = values.reshape(*values.shape, *[1] * layer.rank)
     weight = Weights(np.ascontiguousarray(values), layer.weight_name, "columns")
-    builder.conv(x, weight, layer.bias_weights(), "conv")
+    builder.conv(x, weight, layer.bias_weights(), "gather.conv")
     return [Draft("gather", "flat", builder.finish(), values.shape[1])]
 
 

@@ -79,7 +79,7 @@ def point_conv(builder: Builder, layer: ConvLayer, columns: str, parts: list[_Pa
     )
     values = values.reshape(*values.shape, *[1] * layer.rank)
     weight = Weights(np.ascontiguousarray(values), layer.weight_name, "columns")
-    builder.conv(columns, weight, layer.bias_weights(), "conv")
+    builder.conv(columns, weight, layer.bias_weights(), "gather.conv")
 
 
 def node_name(position: Position) -> str:

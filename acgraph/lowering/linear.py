@@ -35,5 +35,5 @@ def _draft(layer: LinearLayer, form: str, kept: np.typing.NDArray[np.int64]) -> 
     operands: list[Operand] = [x, weight] if layer.weight_input == 1 else [weight, x]
     if layer.bias is not None:
         operands.append(Weights(layer.bias, layer.bias_name))
-    builder.add(layer.op, layer.op.lower(), operands, layer.attrs, layer.output_shape)
+    builder.add(layer.op, f"{form}.{layer.op.lower()}", operands, layer.attrs, layer.output_shape)
     return Draft(form, variant, builder.finish(), int(kept.size))

@@ -108,7 +108,6 @@ def region_conv(
     region: Region,
     *,
     prefix: str,
-    name: str,
     with_bias: bool = True,
 ) -> str:
     """Append the convolution over one region of the layer's weight.
@@ -117,8 +116,7 @@ def region_conv(
         builder: Where to append.
         layer: The dense layer; grouped layers take regions over all channels only.
         region: Which part of the weight.
-        prefix: Begins the names of the nodes that select the input.
-        name: Name of the Conv.
+        prefix: Begins the names of the nodes: the form, and which part of it.
         with_bias: Whether this convolution adds the bias.
     """
     lattice = region.lattice
@@ -127,7 +125,8 @@ def region_conv(
     values = layer.weight[(slice(None), slice(None), *lattice.index)]
     if region.channels.size < layer.kept.shape[0]:
         values = values[:, region.channels]
-    suffix = "" if values.shape == layer.weight.shape else name.replace("/", ".")
+    name = f"{prefix}.conv"
+    suffix = "" if values.shape == layer.weight.shape else name
     steps = zip(layer.dilations, lattice.gap, strict=True)
     return builder.conv(
         x,

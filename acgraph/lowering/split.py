@@ -39,9 +39,7 @@ def _sum(layer: ConvLayer, variant: str, regions: Sequence[Region], columns: int
     for number, region in enumerate(regions):
         prefix = f"split.{number}"
         is_first = number == 0
-        part = region_conv(
-            builder, layer, region, prefix=prefix, name=f"{prefix}.conv", with_bias=is_first
-        )
+        part = region_conv(builder, layer, region, prefix=prefix, with_bias=is_first)
         shape = builder.shape(part)
         total = part if is_first else builder.add("Add", f"{prefix}.add", [part, total], {}, shape)
     return Draft("split", variant, builder.finish(), columns)

@@ -50,7 +50,7 @@ def test_linear_equals_the_masked_layer(lab: Any, case: str, kept: list[int]) ->
     assert result.columns_before == 256
     assert result.columns_after == max(1, len(kept))
     assert result.params_after < result.params_before
-    assert [n.name for n in lowered.graph.nodes][-1] == f"layer/{op.lower()}"
+    assert [n.name for n in lowered.graph.nodes][-1] == f"layer/gather.{op.lower()}"
     assert lab.relative_error(lab.run(lowered, x), lab.run(dense, x)) < 1e-4
 
 
