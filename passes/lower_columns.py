@@ -11,6 +11,8 @@ After (form gather)::
     ...
     c = Concat <axis = 1> (b, ...)
     y = Conv <kernel_shape = [1, 1]> (c, w/columns)
+
+The nodes are called ``LAYER/FORM.PART``: ``conv1/gather.k02.pad``, ``conv1/gather.conv``.
 """
 
 import logging
@@ -48,7 +50,7 @@ class LoweredLayer:
         params_before: Elements of its constants before; 0 for a weight that others read too.
         params_after: Elements that it adds to the model now, index tensors included; those that
             an earlier layer brought count there.
-        remark: Why the layer could not be lowered; empty where it could.
+        remark: Why the layer could not be lowered, or not all of it; empty where it could.
     """
 
     name: str
@@ -137,6 +139,7 @@ def _lower(
         columns_after=chosen.columns,
         params_before=ways[0].params,
         params_after=chosen.params,
+        remark=read.limit if chosen.columns > read.used else "",
     )
 
 

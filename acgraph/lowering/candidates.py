@@ -7,9 +7,10 @@ from acgraph.lowering.crop import crop, dense
 from acgraph.lowering.flat import flat
 from acgraph.lowering.fragment import Fragment, Index, Weights, elements
 from acgraph.lowering.gather import gather
-from acgraph.lowering.layer import ConvLayer, Lowerable
+from acgraph.lowering.layer import ConvLayer, LinearLayer, Lowerable
 from acgraph.lowering.linear import linear
 from acgraph.lowering.split import split
+from acgraph.lowering.transposed import transposed
 
 #: What can be proposed for a Conv; the dense layer comes first.
 FORMS: tuple[ConvForm, ...] = (dense, crop, split, gather, flat)
@@ -28,8 +29,10 @@ def candidates(layer: Lowerable, held: Collection[object] = ()) -> list[Candidat
     """
     if isinstance(layer, ConvLayer):
         drafts = [draft for form in FORMS for draft in form(layer)]
-    else:
+    elif isinstance(layer, LinearLayer):
         drafts = linear(layer)
+    else:
+        drafts = transposed(layer)
     return [_count(draft, layer, held) for draft in drafts]
 
 

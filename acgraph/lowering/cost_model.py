@@ -65,6 +65,8 @@ class CostModel:
         match step.op:
             case "Conv":
                 return self._conv_us(step, item)
+            case "ConvTranspose":
+                return self._conv_transpose_us(fragment, step, item)
             case "Gemm" | "MatMul":
                 weight = _weight(step)
                 macs = weight.size * written / max(1, _filters(step))
@@ -96,6 +98,15 @@ class CostModel:
             return cost
         patches = step.shape[0] * int(step.attrs["group"]) * columns * places
         return cost + self.unfold_us * patches * item
+
+    def _conv_transpose_us(self, fragment: Fragment, step: Step, item: int) -> float:
+        """A product that spreads every input position over the kernel, and the sum of the parts."""
+        batch, _, *spatial = fragment.shape_of(str(step.operands[0]))
+        channels, *spread = (int(size) for size in _weight(step).shape)
+        products = batch * elements(spread) * elements(spatial)
+        parts = products * int(step.attrs.get("group", 1))
+        macs = products * channels
+        return self.conv_us + self.mac_us * macs + self.unfold_us * parts * item
 
 
 def _weight(step: Step) -> Array:

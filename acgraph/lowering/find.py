@@ -9,7 +9,7 @@ import onnx_graphsurgeon as gs
 from acgraph.analysis.layers import Layer
 from acgraph.ir import Array, Facts, Model, constant_node_value
 from acgraph.ir.uses import captured_names
-from acgraph.lowering.layer import ConvLayer, LinearLayer, Lowerable
+from acgraph.lowering.layer import ConvLayer, LinearLayer, Lowerable, TransposedLayer
 
 
 def read_layer(model: Model, facts: Facts, node: gs.Node, layer: Layer) -> Lowerable | str:
@@ -42,7 +42,7 @@ def read_layer(model: Model, facts: Facts, node: gs.Node, layer: Layer) -> Lower
         return _conv(model, node, common)
     if node.op in ("Gemm", "MatMul"):
         return _linear(node, layer, output_shape, common)
-    return f"{node.op} is not lowered"
+    return _transposed(node, output_shape, common)
 
 
 def _conv(model: Model, node: gs.Node, common: dict[str, Any]) -> ConvLayer | str:
@@ -50,8 +50,7 @@ def _conv(model: Model, node: gs.Node, common: dict[str, Any]) -> ConvLayer | st
     strides = tuple(node.attrs.get("strides") or [1] * rank)
     dilations = tuple(node.attrs.get("dilations") or [1] * rank)
     is_static = has_static_sizes(model)
-    auto = node.attrs.get("auto_pad", "NOTSET")
-    auto = auto.decode() if isinstance(auto, bytes) else auto
+    auto = _auto_pad(node)
     kernel = common["weight"].shape[2:]
     if auto == "NOTSET":
         pads = tuple(node.attrs.get("pads") or [0] * 2 * rank)
@@ -65,6 +64,30 @@ def _conv(model: Model, node: gs.Node, common: dict[str, Any]) -> ConvLayer | st
     return ConvLayer(
         strides=strides, dilations=dilations, pads=pads, group=group, is_static=is_static, **common
     )
+
+
+def _transposed(
+    node: gs.Node, output_shape: tuple[int, ...], common: dict[str, Any]
+) -> TransposedLayer:
+    rank = common["weight"].ndim - 2
+    pads: tuple[int, ...] | None = tuple(node.attrs.get("pads") or [0] * 2 * rank)
+    if node.attrs.get("output_shape") or _auto_pad(node) not in ("NOTSET", "VALID"):
+        pads = None
+    return TransposedLayer(
+        attrs=dict(node.attrs),
+        strides=tuple(node.attrs.get("strides") or [1] * rank),
+        dilations=tuple(node.attrs.get("dilations") or [1] * rank),
+        pads=pads,
+        output_padding=tuple(node.attrs.get("output_padding") or [0] * rank),
+        group=int(node.attrs.get("group", 1)),
+        output_shape=output_shape,
+        **common,
+    )
+
+
+def _auto_pad(node: gs.Node) -> str:
+    auto = node.attrs.get("auto_pad", "NOTSET")
+    return auto.decode() if isinstance(auto, bytes) else str(auto)
 
 
 def _same_pads(

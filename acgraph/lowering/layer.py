@@ -131,6 +131,18 @@ class ConvLayer:
         return self.kept.size
 
     @property
+    def used(self) -> int:
+        """Columns in use."""
+        return int(self.kept.sum())
+
+    @property
+    def limit(self) -> str:
+        """Why not every unused column goes, where some stay; empty where they all can."""
+        if self.group == 1:
+            return ""
+        return "a grouped convolution can lose kernel borders only"
+
+    @property
     def channels_kept(self) -> npt.NDArray[np.int64]:
         """Input channels of which at least one column is in use."""
         return np.flatnonzero(self.kept.reshape(self.kept.shape[0], -1).any(axis=1))
@@ -211,6 +223,16 @@ class LinearLayer:
         return kept if kept.size else np.zeros(1, np.int64)
 
     @property
+    def used(self) -> int:
+        """Columns in use."""
+        return int(self.features_kept.size)
+
+    @property
+    def limit(self) -> str:
+        """Nothing keeps an unused feature."""
+        return ""
+
+    @property
     def columns(self) -> int:
         """Columns of the dense layer."""
         return int(self.weight.shape[self.feature_axis])
@@ -221,4 +243,85 @@ class LinearLayer:
         return math.prod(self.output_shape) * self.columns
 
 
-Lowerable = ConvLayer | LinearLayer
+@dataclass(frozen=True, kw_only=True, eq=False)
+class TransposedLayer:
+    """A ConvTranspose with a constant weight.
+
+    Attributes:
+        name: Name of the node.
+        weight: ``[I, O/group, *kernel]``.
+        weight_name: Name of the constant.
+        bias: ``[O]``, or None.
+        bias_name: Name of the bias.
+        attrs: Attributes of the node.
+        strides: Per spatial axis.
+        dilations: Per spatial axis.
+        pads: All begins, then all ends; None where the size of the output decides.
+        output_padding: Per spatial axis.
+        group: Groups of the convolution.
+        input_shape: Nominal sizes ``[N, I, *spatial]``.
+        output_shape: Nominal sizes of the output.
+        is_tied: True where another node reads the weight too.
+        opset: Version of the default domain.
+    """
+
+    name: str
+    weight: Array
+    weight_name: str
+    bias: Array | None
+    bias_name: str
+    attrs: dict[str, Any]
+    strides: tuple[int, ...]
+    dilations: tuple[int, ...]
+    pads: tuple[int, ...] | None
+    output_padding: tuple[int, ...]
+    group: int
+    input_shape: tuple[int, ...]
+    output_shape: tuple[int, ...]
+    is_tied: bool
+    opset: int
+
+    @property
+    def kernel(self) -> tuple[int, ...]:
+        """Kernel sizes."""
+        return tuple(self.weight.shape[2:])
+
+    @property
+    def rank(self) -> int:
+        """Number of spatial axes."""
+        return self.weight.ndim - 2
+
+    @cached_property
+    def kept(self) -> BoolArray:
+        """Which columns are in use, ``[I, *kernel]``; the first one where all are zero."""
+        return kept_columns(np.moveaxis(self.weight, 1, 0))
+
+    @property
+    def columns(self) -> int:
+        """Columns of the dense layer."""
+        return self.kept.size // self.group
+
+    @property
+    def used(self) -> int:
+        """Columns in use, in the group that uses most."""
+        grouped = self.kept.reshape(self.group, -1)
+        return int(grouped.sum(axis=1).max())
+
+    @property
+    def channels_kept(self) -> npt.NDArray[np.int64]:
+        """Input channels of which at least one column is in use."""
+        return np.flatnonzero(self.kept.reshape(self.kept.shape[0], -1).any(axis=1))
+
+    @cached_property
+    def positions(self) -> tuple[Position, ...]:
+        """Kernel positions with at least one column in use, in row-major order."""
+        used = np.argwhere(self.kept.any(axis=0)) if self.rank else np.zeros((1, 0), int)
+        return tuple(tuple(int(k) for k in row) for row in used)
+
+    @property
+    def limit(self) -> str:
+        """Why not every unused column goes, where some stay."""
+        return "a ConvTranspose can lose whole input channels and kernel borders only"
+
+
+Lowerable = ConvLayer | LinearLayer | TransposedLayer

@@ -86,7 +86,7 @@ def test_names_say_layer_form_and_kernel_position(lab: Any) -> None:
     assert [(result.name, result.form) for result in results] == [("b", "gather")]
     names = [node.name for node in lowered.graph.nodes]
     assert names[:3] == ["a", "relu", "b/gather.k00"]
-    assert names[-3:] == ["b/gather.concat", "b/conv", "c"]
+    assert names[-3:] == ["b/gather.concat", "b/gather.conv", "c"]
     assert {"b/gather.k02", "b/gather.k02.pad", "b/gather.k11"} <= set(names)
     assert "b/gather.k11.pad" not in names  # the centre is read where it lies
     assert len(set(names)) == len(names)
@@ -164,11 +164,20 @@ def test_only_layers_can_be_named(lab: Any) -> None:
         lower_columns(network(lab), choose=CostModelChooser(), layers=["a", "relu"])
 
 
-def test_layers_that_cannot_be_lowered_say_why(lab: Any) -> None:
-    weight = np.zeros((4, 3, 3, 3), np.float32)
-    model = lab.node_model("ConvTranspose", weight, [1, 4, 8, 8])
+def test_what_cannot_go_of_a_grouped_layer_is_said(lab: Any) -> None:
+    weight = np.random.default_rng(0).standard_normal((6, 2, 3, 3)).astype(np.float32)
+    weight[:, :, 0, 1] = 0
+    model = lab.node_model("Conv", weight, [1, 6, 8, 8], group=3)
     (result,) = lower_columns(model, choose=CostModelChooser())
-    assert result.remark == "ConvTranspose is not lowered"
+    assert result.form == "dense"
+    assert result.remark == "a grouped convolution can lose kernel borders only"
+
+
+def test_layers_that_cannot_be_lowered_say_why(lab: Any) -> None:
+    weight = np.zeros((8, 4), np.int32)
+    model = lab.node_model("MatMul", weight, [2, 8])
+    (result,) = lower_columns(model, choose=CostModelChooser())
+    assert result.remark == "its weight is int32"
     assert result.params_before == result.params_after == weight.size
 
 
