@@ -1,28 +1,26 @@
 """``prune``: one magnitude cut, without data and training."""
 
 import time
-from dataclasses import dataclass
-
-import numpy as np
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from acgraph.analysis.cost import Cost, model_cost
 from acgraph.analysis.dependency import analyse
-from acgraph.analysis.layers import Layer, layers
 from acgraph.backends.ort.law import LawResult, check_law
 from acgraph.diagnostics import Diagnostic
 from acgraph.driver.chooser import make_chooser
+from acgraph.driver.columns import LayerCut, zero_columns
 from acgraph.driver.lower import compact
 from acgraph.driver.trace import expand
 from acgraph.errors import VerifyError
-from acgraph.ir import Array, Model, clone_model, infer_facts
+from acgraph.ir import Model, clone_model
 from acgraph.lowering.base import Chooser
+from acgraph.lowering.patterns import check_pattern
 from acgraph.passes.lower_columns import LoweredLayer
 from acgraph.passes.untie_constants import untie_constants
-from acgraph.pruning.importance import column_norms
 from acgraph.pruning.plan import Plan
-from acgraph.pruning.projection import top_mask
 from acgraph.pruning.select import magnitude_plan
-from acgraph.pruning.shrink import masked_model, replace_constants, shrink
+from acgraph.pruning.shrink import masked_model, shrink
 from acgraph.pruning.tie import retie_vectors
 
 
@@ -36,7 +34,8 @@ class PruneResult:
         before: Cost of the input.
         after: Cost of the compact model.
         fences: What could not be cut, with reasons.
-        lowered: What became of each layer with removed columns.
+        lowered: What became of each layer where columns were cut; ``remark`` says why one was not.
+        cuts: The pattern of each layer's columns, where columns were cut.
         plan: What was removed.
         verify: The law: compact against masked.
         seconds: All of it, the law included.
@@ -49,6 +48,7 @@ class PruneResult:
     after: Cost
     fences: list[Diagnostic]
     lowered: list[LoweredLayer]
+    cuts: list[LayerCut]
     plan: Plan
     verify: LawResult
     seconds: float
@@ -60,6 +60,8 @@ def prune(
     *,
     sparsity: float = 0.5,
     columns: float = 0.0,
+    column_pattern: str = "free",
+    column_multiple: int = 1,
     allow_inexact: bool = False,
     chooser: Chooser | None = None,
 ) -> PruneResult:
@@ -68,14 +70,19 @@ def prune(
     Args:
         model: What to cut; it stays as it is.
         sparsity: Share of the coupled sets of every family that goes, in [0, 1).
-        columns: Share of the columns of every convolution that goes, in [0, 1).
+        columns: Share of the columns of every layer that goes, in [0, 1).
+        column_pattern: Which columns may stay together, one of
+            ``acgraph.lowering.patterns.PATTERN_CHOICES``.
+        column_multiple: Keep a multiple of so many channels, see ``project_columns``.
         allow_inexact: Cut across normalisations, too; the law then need not hold.
         chooser: Picks the form of each layer with removed columns; times them by default.
 
     Raises:
+        UsageError: there is no such pattern.
         VerifyError: the compact model does not compute what the masked one does.
     """
     start = time.perf_counter()
+    check_pattern(column_pattern)
     prepared = clone_model(model)
     copies = untie_constants(prepared)
     dependency = analyse(prepared)
@@ -84,10 +91,12 @@ def prune(
     cut_seconds = time.perf_counter() - start
     small, masked = shrunk.model, masked_model(dependency, plan)
     lowered: list[LoweredLayer] = []
+    cuts: list[LayerCut] = []
     if columns > 0:
-        zero_columns(small, columns)
+        cuts = zero_columns(small, columns, pattern=column_pattern, multiple=column_multiple)
         masked = expand(masked, dependency, small.constants(), shrunk.kept)
         small, lowered = compact(small, chooser or make_chooser("latency", timing=True))
+        lowered = _with_remarks(lowered, cuts)
     retie_vectors(small, copies)
     retie_vectors(masked, copies)
     law = check_law(small, masked)
@@ -104,6 +113,7 @@ def prune(
         after=model_cost(small),
         fences=dependency.all_fences(),
         lowered=lowered,
+        cuts=cuts,
         plan=plan,
         verify=law,
         seconds=time.perf_counter() - start,
@@ -111,17 +121,6 @@ def prune(
     )
 
 
-def zero_columns(model: Model, share: float) -> None:
-    """Zero this share of the columns of every convolution, those of least norm, in place."""
-    constants = model.constants()
-    changed: dict[str, Array] = {}
-    for layer in layers(model, infer_facts(model)):
-        if _has_columns(layer):
-            weight = constants[layer.weight]
-            keep = top_mask(column_norms(weight), max(1, round((1 - share) * layer.columns)))
-            changed[layer.weight] = np.where(keep[None], weight, 0).astype(weight.dtype)
-    replace_constants(model, changed)
-
-
-def _has_columns(layer: Layer) -> bool:
-    return layer.op_type == "Conv" and layer.group == 1 and not layer.through and layer.columns > 1
+def _with_remarks(lowered: list[LoweredLayer], cuts: Sequence[LayerCut]) -> list[LoweredLayer]:
+    remarks = {cut.name: cut.remark for cut in cuts}
+    return [replace(layer, remark=remarks.get(layer.name) or layer.remark) for layer in lowered]

@@ -206,11 +206,20 @@ def set_mask(
 
 
 def column_mask(weight: Array, keep: int, *, pattern: str = "free", multiple: int = 1) -> BoolArray:
-    """Keep-flags of ``keep`` columns, ``bool [I/group, *kernel]``, under a pattern."""
+    """Keep-flags of at most ``keep`` columns, ``bool [I/group, *kernel]``, under a pattern.
+
+    Channels that are zero already are as good as gone: they neither count nor break a range.
+    """
     # Late, because the patterns rank columns with this module.
     from acgraph.pruning.patterns import project_columns
 
-    return project_columns(weight, keep, pattern, multiple)
+    alive = np.asarray((weight != 0).reshape(*weight.shape[:2], -1).any(axis=(0, 2)))
+    if pattern == "free" or alive.all() or not alive.any():
+        return project_columns(weight, keep, pattern, multiple)
+    mask = np.zeros(weight.shape[1:], np.bool_)
+    left = weight[:, alive]
+    mask[alive] = project_columns(left, min(keep, mask[alive].size), pattern, multiple)
+    return mask
 
 
 def input_channel_mask(weight: Array, keep: int) -> BoolArray:

@@ -9,6 +9,7 @@ import onnx
 import onnx.parser
 import onnxruntime as ort
 import pytest
+from onnx import numpy_helper
 
 from acgraph.cli.main import run
 from acgraph.ir import count_params, write_model
@@ -138,7 +139,45 @@ def test_prune_and_diff_give_no_rate_of_unknown_macs(acgraph, branching, tmp_pat
 def test_prune_says_which_layers_were_lowered(acgraph, model):
     words = ("prune", model, "--sparsity", "0", "--columns", "0.9", "--format", "json")
     lowered = json.loads(acgraph(*words)[0])["lowered"]
-    assert {"name", "lowering"} == set(lowered[0])
+    assert {"name", "lowering", "columns", "pattern", "remark"} == set(lowered[0])
+    assert [x["columns"][0] for x in lowered[:2]] == [27, 72]
+    assert all(x["columns"][1] <= x["columns"][0] for x in lowered)
+
+
+def test_prune_heeds_the_pattern_of_columns(acgraph, model):
+    def lowered(*options):
+        words = ("prune", model, "--sparsity", "0", "--columns", "0.5", *options)
+        return json.loads(acgraph(*words, "--format", "json")[0])["lowered"]
+
+    assert {x["pattern"] for x in lowered()} == {"free"}
+    kernel = lowered("--column-pattern", "kernel")
+    assert {x["pattern"] for x in kernel} == {"free", "kernel"}  # the head has no kernel
+
+
+def test_prune_heeds_the_multiple_of_columns(acgraph, model, tmp_path):
+    def kept(multiple):
+        words = (
+            "prune",
+            model,
+            "--sparsity",
+            "0",
+            "--columns",
+            "0.5",
+            "--masked-out",
+            tmp_path / "z",
+        )
+        acgraph(*words, "--column-pattern", "balanced", "--column-multiple", multiple)
+        weights = [numpy_helper.to_array(w) for w in onnx.load(tmp_path / "z").graph.initializer]
+        return [(w != 0).any(axis=0).sum() for w in weights if w.shape[1:] == (8, 3, 3)]
+
+    assert set(kept(1)) == {4 * 9}
+    assert set(kept(8)) == {8 * 9}
+
+
+def test_prune_knows_its_patterns(acgraph, model):
+    err = acgraph("prune", model, "--columns", "0.5", "--column-pattern", "kernal", code=2)[1]
+    assert "kernal" in err
+    assert "balanced" in err
 
 
 def test_only_one_result_goes_to_stdout(acgraph, model):

@@ -35,7 +35,8 @@ def is_allowed(mask: Mask, pattern: str, multiple: int) -> bool:
         return per_position <= counts and all((np.diff(r) == 1).all() for r in ranges)
     used = flat.any(axis=1)
     rows = {tuple(row) for row in flat[used]}
-    axes = [np.unique(axis) for axis in np.nonzero(mask[used].any(axis=0))]
+    support = mask[used].any(axis=0)
+    axes = [np.unique(axis) for axis in np.nonzero(support)] if support.ndim else []
     box = int(np.prod([len(axis) for axis in axes]))
     return (
         len(rows) == 1

@@ -1,0 +1,102 @@
+"""Cut the same share of every layer's columns by magnitude, under a pattern."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from acgraph.analysis.layers import Layer, layers
+from acgraph.ir import Array, Model, infer_facts
+from acgraph.lowering.find import read_layer
+from acgraph.lowering.layer import ConvLayer, Lowerable
+from acgraph.lowering.patterns import AUTO, best_pattern
+from acgraph.pruning.layer_columns import (
+    Shape,
+    choose_columns,
+    cut_columns,
+    layer_matrix,
+    possible_shape,
+)
+from acgraph.pruning.shrink import replace_constants
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerCut:
+    """What was done to the columns of one layer.
+
+    Attributes:
+        name: The layer.
+        pattern: Of its kept columns; empty where it was not cut.
+        remark: Why it was not cut; empty where it was.
+    """
+
+    name: str
+    pattern: str = ""
+    remark: str = ""
+
+
+def zero_columns(
+    model: Model, share: float, *, pattern: str = "free", multiple: int = 1
+) -> list[LayerCut]:
+    """Zero this share of the columns of every layer, those of least norm, in place.
+
+    Args:
+        model: The model.
+        share: From 0 to below 1; a pattern may remove more, because counts are rounded down.
+        pattern: One of ``acgraph.lowering.patterns.PATTERN_CHOICES``. Layers that have no form
+            for it get the nearest one that they have, see ``possible_shape``.
+        multiple: The pattern's granularity.
+
+    Returns:
+        What became of every layer, in graph order.
+    """
+    facts = infer_facts(model)
+    constants = model.constants()
+    nodes = {node.name: node for node in model.graph.nodes}
+    found = layers(model, facts)
+    changed: dict[str, Array] = {}
+    shapes: dict[str, Shape] = {}
+    cuts = []
+    for layer in found:
+        read = read_layer(model, facts, nodes[layer.name], layer)
+        remark = read if isinstance(read, str) else _remark(model, layer, found)
+        if isinstance(read, str) or remark:
+            cuts.append(LayerCut(name=layer.name, remark=remark))
+            continue
+        if layer.weight not in changed:  # a tied weight is cut once, for all layers that read it
+            weight = constants[layer.weight]
+            keep = max(1, round((1 - share) * layer.columns))
+            wanted = _pattern(read, keep, pattern, multiple)
+            shapes[layer.weight] = possible_shape(layer, Shape(pattern=wanted, multiple=multiple))
+            kept = choose_columns(layer_matrix(layer, weight), keep, shapes[layer.weight])
+            changed[layer.weight] = cut_columns(layer, weight, kept)
+        cuts.append(LayerCut(name=layer.name, pattern=shapes[layer.weight].pattern))
+    replace_constants(model, changed)
+    return cuts
+
+
+def _pattern(layer: Lowerable, keep: int, pattern: str, multiple: int) -> str:
+    if pattern != AUTO:
+        return pattern
+    if not isinstance(layer, ConvLayer) or layer.group > 1:
+        return "free"
+    return best_pattern(layer, keep, multiple=multiple)
+
+
+def _remark(model: Model, layer: Layer, found: Sequence[Layer]) -> str:
+    """Why the columns of a layer that lowering can read are not cut all the same, or nothing."""
+    if layer.columns == 1:
+        return "it has one column"
+    if layer.op_type == "ConvTranspose" and layer.group > 1:
+        return "the groups of a ConvTranspose cannot lose single input channels"
+    weight = model.graph.tensors()[layer.weight]
+    if layer.through and layer.op_type in ("Conv", "ConvTranspose"):
+        return f"its weight passes through {', '.join(layer.through)}"
+    owners = [x for x in found if x.weight == layer.weight]
+    known = {name for x in owners for name in (x.name, *x.through)}
+    others = [node.name for node in weight.outputs if node.name not in known]
+    if others:
+        return f"its weight is read by {', '.join(others)}, which is no layer"
+    if not np.isfinite(model.constants()[layer.weight]).all():
+        return "its weight is not finite"
+    return ""

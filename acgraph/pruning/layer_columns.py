@@ -1,0 +1,81 @@
+"""The columns of any layer: its weight as ``[filters, channels, *kernel]``, and cuts of them."""
+
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from acgraph.analysis.layers import Layer
+from acgraph.pruning.projection import BoolArray, column_mask, input_channel_mask
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shape:
+    """Which choices of a layer's columns lowering can store compactly.
+
+    Attributes:
+        pattern: One of ``acgraph.pruning.patterns.PATTERNS``, or ``channels``: whole ones.
+        multiple: The pattern's granularity.
+    """
+
+    pattern: str
+    multiple: int = 1
+
+
+def possible_shape(layer: Layer, shape: Shape) -> Shape:
+    """The shape nearest to the wanted one that lowering has a form for.
+
+    - A grouped convolution is cropped: all its channels stay at a lattice of kernel positions.
+    - A ConvTranspose loses whole input channels.
+    - Where the kernel is a point there are only channels to choose.
+
+    >>> conv = Layer(name="n", op_type="Conv", weight="w", weight_shape=(8, 1, 3, 3),
+    ...     weight_input=1, filter_axis=0, channel_axis=1, filters=8, columns=9, group=8,
+    ...     kernel=(3, 3))
+    >>> possible_shape(conv, Shape(pattern="free"))
+    Shape(pattern='box', multiple=1)
+    """
+    if layer.op_type == "ConvTranspose":
+        return Shape(pattern="channels")
+    channels = layer.columns // prod(layer.kernel)
+    if layer.op_type == "Conv" and layer.group > 1:
+        return Shape(pattern="box", multiple=channels)
+    if prod(layer.kernel) == 1 and shape.pattern != "contiguous":
+        return Shape(pattern="free", multiple=shape.multiple)
+    return shape
+
+
+def layer_matrix(layer: Layer, weight: Array) -> Array:
+    """View a layer's constant as ``[filters, channels, *kernel]``; groups share their columns."""
+    if layer.op_type == "Conv":
+        return weight
+    if layer.op_type == "ConvTranspose":
+        return np.moveaxis(weight, 1, 0)
+    moved = np.moveaxis(weight, layer.channel_axis, -1)
+    return moved.reshape(-1, layer.columns)
+
+
+def choose_columns(matrix: Array, keep: int, shape: Shape) -> BoolArray:
+    """Keep-flags ``[channels, *kernel]`` of the columns of largest norm that a shape allows."""
+    if shape.pattern != "channels":
+        return column_mask(matrix, keep, pattern=shape.pattern, multiple=shape.multiple)
+    positions = prod(matrix.shape[2:])
+    channels = input_channel_mask(matrix, max(1, keep // positions))
+    return np.broadcast_to(channels.reshape(-1, *[1] * (matrix.ndim - 2)), matrix.shape[1:]).copy()
+
+
+def cut_columns(layer: Layer, weight: Array, kept: BoolArray) -> Array:
+    """A copy of a layer's constant with the columns zeroed whose flag is off."""
+    if layer.op_type == "Conv":
+        flags = kept[None]
+    elif layer.op_type == "ConvTranspose":
+        flags = kept[:, None]
+    else:
+        turned = [1] * weight.ndim
+        turned[layer.channel_axis] = -1
+        flags = kept.reshape(turned)
+    return np.where(flags, weight, weight.dtype.type(0))

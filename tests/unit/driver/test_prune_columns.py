@@ -1,0 +1,164 @@
+"""``prune`` cuts columns of every kind of layer, under a pattern, or says why it does not."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+from onnx import helper, numpy_helper
+
+from acgraph.driver.lower import SmallestChooser
+from acgraph.driver.prune import PruneResult, prune
+from acgraph.errors import UsageError
+from acgraph.ir import Model, model_from_proto, read_model
+from acgraph.lowering import CostModelChooser
+from acgraph.models.demo import model_path
+
+
+@pytest.fixture(scope="module")
+def demo() -> Model:
+    return read_model(model_path())
+
+
+def cut(model: Model, **options: Any) -> PruneResult:
+    options = {"sparsity": 0.0, "columns": 0.75, "chooser": CostModelChooser()} | options
+    return prune(model, **options)
+
+
+def masks(result: PruneResult) -> dict[str, np.ndarray]:
+    """Keep-flags ``[channels, *kernel]`` of every convolution of the masked model."""
+    constants = result.masked.constants()
+    weights = [constants[n.inputs[1].name] for n in result.masked.graph.nodes if n.op == "Conv"]
+    return {str(i): (weight != 0).any(axis=0) for i, weight in enumerate(weights)}
+
+
+def test_every_pattern_cuts_otherwise(demo: Model) -> None:
+    found = {}
+    for pattern in ("free", "balanced", "kernel", "contiguous", "box"):
+        result = cut(demo, column_pattern=pattern)
+        assert result.verify.passed
+        found[pattern] = b"".join(mask.tobytes() for mask in masks(result).values())
+        assert {c.pattern for c in result.cuts if not c.remark} >= {pattern}
+    assert len(set(found.values())) == len(found)
+
+
+def test_kernel_keeps_all_channels_at_the_same_positions(demo: Model) -> None:
+    for mask in masks(cut(demo, column_pattern="kernel")).values():
+        if mask[0].size > 1 and mask.shape[0] > 1:
+            assert (mask == mask[:1]).all()
+
+
+def test_auto_says_which_pattern_each_layer_got(demo: Model) -> None:
+    result = cut(demo, column_pattern="auto")
+    patterns = {c.name: c.pattern for c in result.cuts if not c.remark}
+    assert set(patterns.values()) <= {"free", "balanced", "kernel", "contiguous", "box"}
+    assert set(patterns.values()) != {"free"}  # the demo's layers are small
+    for name in patterns:
+        assert name in {layer.name for layer in result.lowered}
+
+
+def test_multiple_rounds_the_channels_at_every_position(demo: Model) -> None:
+    plain, rounded = (
+        masks(cut(demo, column_pattern="balanced", column_multiple=n)) for n in (1, 3)
+    )
+    assert any((plain[k] != rounded[k]).any() for k in plain)
+    for mask in rounded.values():
+        counts = mask.reshape(len(mask), -1).sum(axis=0)
+        assert all(count % 3 == 0 or count == len(mask) for count in counts)
+
+
+def test_no_other_pattern_is_taken(demo: Model) -> None:
+    with pytest.raises(UsageError, match="no pattern of columns is named 'round'"):
+        cut(demo, column_pattern="round")
+
+
+RNG = np.random.default_rng(0)
+
+
+def weight(*shape: int) -> np.ndarray:
+    return RNG.standard_normal(shape).astype(np.float32)
+
+
+def chain(steps: Sequence[Any], constants: dict[str, np.ndarray], shape: Sequence[int]) -> Model:
+    graph = helper.make_graph(
+        list(steps),
+        "g",
+        [helper.make_tensor_value_info("x", 1, list(shape))],
+        [helper.make_tensor_value_info("y", 1, None)],
+        [numpy_helper.from_array(value, name) for name, value in constants.items()],
+    )
+    imports = [helper.make_opsetid("", 17)]
+    return model_from_proto(helper.make_model(graph, opset_imports=imports, ir_version=8))
+
+
+def one(op: str, w: np.ndarray, shape: Sequence[int], **attrs: Any) -> Model:
+    return chain([helper.make_node(op, ["x", "w"], ["y"], name="layer", **attrs)], {"w": w}, shape)
+
+
+LAYERS: dict[str, tuple[Model, int, int]] = {
+    "1d": (one("Conv", weight(6, 8, 5), [1, 8, 40], pads=[2, 2]), 40, 10),
+    "3d": (one("Conv", weight(4, 6, 3, 3, 3), [1, 6, 6, 6, 6], pads=[1] * 6), 162, 40),
+    "grouped": (one("Conv", weight(8, 4, 3, 3), [1, 8, 9, 9], group=2), 36, 8),
+    "depthwise": (one("Conv", weight(8, 1, 3, 3), [1, 8, 9, 9], group=8), 9, 2),
+    "1x1": (one("Conv", weight(8, 64, 1, 1), [1, 64, 9, 9]), 64, 16),
+    "gemm": (one("Gemm", weight(16, 64), [1, 64], transB=1), 64, 16),
+    "matmul": (one("MatMul", weight(64, 16), [2, 5, 64]), 64, 16),
+    "batched": (one("MatMul", weight(3, 64, 16), [3, 5, 64]), 64, 16),
+    "transposed": (
+        one("ConvTranspose", weight(16, 4, 3, 3), [1, 16, 6, 6], strides=[2, 2]),
+        144,
+        36,
+    ),
+}
+
+
+@pytest.mark.parametrize("case", LAYERS)
+def test_columns_of_every_kind_of_layer_go(case: str) -> None:
+    model, before, after = LAYERS[case]
+    result = cut(model, chooser=SmallestChooser())
+    (layer,) = result.lowered
+    assert result.verify.passed
+    assert layer.remark == ""
+    assert layer.form != "dense"
+    assert (layer.columns_before, layer.columns_after) == (before, after)
+    assert result.after.params < result.before.params
+
+
+def embedded(*, tied: bool) -> Model:
+    """An embedding, and a head that multiplies with the same table."""
+    table, head = weight(64, 32), weight(64, 32)
+    name = "table" if tied else "head"
+    steps = [
+        helper.make_node("Cast", ["x"], ["i"], name="cast", to=7),
+        helper.make_node("Gather", ["table", "i"], ["e"], name="embed"),
+        helper.make_node("Transpose", [name], ["t"], name="turn", perm=[1, 0]),
+        helper.make_node("MatMul", ["e", "t"], ["y"], name="layer"),
+    ]
+    constants = {"table": table} | ({} if tied else {"head": head})
+    return chain(steps, constants, [2, 3])
+
+
+def remark(result: PruneResult) -> str:
+    return next(layer.remark for layer in result.lowered if layer.name == "layer")
+
+
+def test_a_table_that_other_nodes_read_is_not_cut() -> None:
+    result = cut(embedded(tied=True))
+    assert remark(result) == "its weight is read by embed, which is no layer"
+    assert np.all(result.masked.constants()["table"] != 0)
+    assert remark(cut(embedded(tied=False))) == ""
+
+
+def test_layers_that_are_not_cut_say_why() -> None:
+    grouped = one("ConvTranspose", weight(4, 2, 3, 3), [1, 4, 6, 6], group=2)
+    assert "group" in remark(cut(grouped))
+    assert remark(cut(one("Conv", weight(4, 1, 1, 1), [1, 1, 6, 6]))) == "it has one column"
+    turned = chain(
+        [
+            helper.make_node("Identity", ["w"], ["v"], name="alias"),
+            helper.make_node("Conv", ["x", "v"], ["y"], name="layer"),
+        ],
+        {"w": weight(4, 4, 3, 3)},
+        [1, 4, 6, 6],
+    )
+    assert remark(cut(turned)) == "its weight passes through alias"
