@@ -8,11 +8,11 @@ from acgraph.analysis.dependency import DependencyGraph, analyse
 from acgraph.backends.ort.law import check_law
 from acgraph.backends.ort.mobile import write_ort
 from acgraph.diagnostics import Location
-from acgraph.driver.folder import CHECKPOINTS
+from acgraph.driver.folder import CHECKPOINTS, replaced_together
 from acgraph.driver.lower import compact
 from acgraph.driver.outcome import layer_changes, make_report, measure_sides
 from acgraph.driver.run import Run, most_params
-from acgraph.driver.trace import adopt_biases, expand
+from acgraph.driver.trace import Positions, adopt_biases, expand
 from acgraph.errors import VerifyError
 from acgraph.ir import Model, clone_model, write_bytes, write_model
 from acgraph.passes.fuse_batchnorm import fuse_batchnorm
@@ -37,24 +37,21 @@ def export(run: Run, trained: Model) -> Report:
     for model in (small, masked):
         retie_vectors(model, run.copies)
     law = check_law(small, masked)
-    write_model(masked, folder / "masked.onnx")
-    write_model(small, folder / "model.onnx")
-    write_ort(folder / "model.onnx", folder / "model.ort")
-    files = (_original_file(run), folder / "model.onnx")
-    sides = measure_sides(config, *files, run.data.report)
-    report = make_report(
-        config, sides, law, dependency, measure=run.data.measure,
-        changes=layer_changes(run.original, trained, lowered, files if config.timing else None),
-        rounds=run.rounds, history=run.history, warnings=run.warnings,
-        nodes=(len(run.original.graph.nodes), len(small.graph.nodes)),
-        seconds=time.perf_counter() - run.start,
-    )  # fmt: skip
-    kept = {
-        name: {str(axis): found.tolist() for axis, found in axes.items()}
-        for name, axes in positions.items()
-    }
-    write_bytes(json.dumps({"kept": kept}, indent=1).encode(), folder / "plan.json")
-    write_report(report, folder)
+    with replaced_together(folder) as staged:
+        write_model(masked, staged / "masked.onnx")
+        write_model(small, staged / "model.onnx")
+        write_ort(staged / "model.onnx", staged / "model.ort")
+        files = (_original_file(run), staged / "model.onnx")
+        report = make_report(
+            config, measure_sides(config, *files, run.data.report), law, dependency,
+            measure=run.data.measure,
+            changes=layer_changes(run.original, trained, lowered, files if config.timing else None),
+            rounds=run.rounds, history=run.history, warnings=run.warnings,
+            nodes=(len(run.original.graph.nodes), len(small.graph.nodes)),
+            seconds=time.perf_counter() - run.start,
+        )  # fmt: skip
+        write_bytes(_plan(positions).encode(), staged / "plan.json")
+        write_report(report, staged)
     if not law.passed:
         raise VerifyError(
             f"the law does not hold: relative error {law.max_rel_error:.1e}",
@@ -62,6 +59,15 @@ def export(run: Run, trained: Model) -> Report:
             hint="compare it with masked.onnx; do not deploy it",
         )
     return report
+
+
+def _plan(positions: Positions) -> str:
+    """Say as JSON which positions of every constant of the original were kept."""
+    kept = {
+        name: {str(axis): found.tolist() for axis, found in axes.items()}
+        for name, axes in positions.items()
+    }
+    return json.dumps({"kept": kept}, indent=1)
 
 
 def _original_file(run: Run) -> Path:

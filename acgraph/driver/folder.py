@@ -1,5 +1,7 @@
 """The folder of the results: what is written there, and what must not be."""
 
+import contextlib
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +12,7 @@ from acgraph.errors import OutputError, UsageError
 from acgraph.ir import external_files
 
 #: Every file that a run may write beside the checkpoints; the weights of models above 2 GiB and
-#: the operator list of the .ort file included.
+#: the operator list of the .ort file included. The report, which speaks of the others, is last.
 RESULTS = (
     "model.onnx",
     "model.onnx.data",
@@ -18,11 +20,12 @@ RESULTS = (
     "model.required_operators_and_types.config",
     "masked.onnx",
     "masked.onnx.data",
-    "report.json",
-    "report.html",
     "plan.json",
+    "report.html",
+    "report.json",
 )
 CHECKPOINTS = "checkpoints"
+_STAGED = ".results"
 
 
 def claim(config: CompressConfig) -> None:
@@ -36,13 +39,46 @@ def claim(config: CompressConfig) -> None:
     folder = config.output
     for given in _inputs(config):
         _check_apart(given, folder)
-    try:
+    with _written(folder):
         (folder / CHECKPOINTS).mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass
+
+
+@contextlib.contextmanager
+def replaced_together(folder: Path) -> Iterator[Path]:
+    """Give a folder to write results to, whose files replace all those in ``folder`` at the end.
+
+    A run that dies while it writes leaves the old results as they were. One that dies in the few
+    renames at the end leaves no report, the first file to go and the last to come: what is there
+    is never described by a report of something else.
+
+    Raises:
+        OutputError: the files cannot be replaced.
+    """
+    staged = folder / _STAGED
+    shutil.rmtree(staged, ignore_errors=True)
+    try:
+        with _written(folder):
+            staged.mkdir()
+        yield staged
+        made = sorted(staged.iterdir(), key=lambda file: RESULTS.index(file.name))
+        with _written(folder):
+            for name in reversed(RESULTS):
+                (folder / name).unlink(missing_ok=True)
+            for file in made:
+                file.replace(folder / file.name)
+    finally:
+        shutil.rmtree(staged, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _written(folder: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise OutputError(
-            f"cannot be written to: {error.strerror}",
+            f"cannot be written to: {error.strerror or error}",
             location=Location(model=str(folder)),
             hint="choose another place with -o",
         ) from error
