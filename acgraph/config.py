@@ -14,7 +14,7 @@ import dataclasses
 import difflib
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -165,11 +165,24 @@ class CompressConfig(BaseModel):
             raise UsageError(
                 "the target is a latency, but timing is off", hint="leave out --no-timing"
             )
+        if self.resume is not None and "output" in self.model_fields_set:
+            _check_place(self.output, self.resume)
         return self
 
 
+def _check_place(output: Path, resume: Path) -> None:
+    if output.resolve() != resume.resolve():
+        raise UsageError(
+            f"a run in {resume} cannot go on in {output}", hint="leave out -o, or start anew"
+        )
+
+
 def make_config(
-    options: Mapping[str, Any], *, file: Path | None = None, settings: tuple[str, ...] = ()
+    options: Mapping[str, Any],
+    *,
+    file: Path | None = None,
+    settings: tuple[str, ...] = (),
+    stored: Callable[[Path], Mapping[str, Any]] | None = None,
 ) -> CompressConfig:
     """Merge a file, single settings, and options, the later over the earlier.
 
@@ -177,6 +190,8 @@ def make_config(
         options: By field name; those that are None are as if they were not given.
         file: A YAML file.
         settings: Texts as ``train.learning_rate=0.02``.
+        stored: Returns the options that a run in a folder was started with; the others go over
+            them where ``resume`` names a folder.
 
     Raises:
         UsageError: An unknown key (with the nearest known one), or a value that cannot be meant.
@@ -186,6 +201,8 @@ def make_config(
         _merge(values, _parse_setting(setting))
     _merge(values, {k: v for k, v in options.items() if v is not None})
     _check_keys(values, CompressConfig, "")
+    if values.get("resume") is not None:
+        values = _resumed(values, Path(values["resume"]), stored)
     train = dict(values.get("train") or {})
     for key in _SHARED:
         if key in values:
@@ -195,6 +212,20 @@ def make_config(
         return CompressConfig.model_validate(values)
     except pydantic.ValidationError as error:
         raise _usage_error(error) from error
+
+
+def _resumed(
+    values: dict[str, Any], folder: Path, stored: Callable[[Path], Mapping[str, Any]] | None
+) -> dict[str, Any]:
+    """Put options over those that a run was started with; its results stay where they are."""
+    if values.get("output") is not None:
+        _check_place(Path(values["output"]), folder)
+    base = dict(stored(folder)) if stored is not None else {}
+    for given, other in (("epochs", "time_budget"), ("time_budget", "epochs")):
+        if values.get(given) is not None:
+            base.pop(other, None)
+    _merge(base, values)
+    return base | {"output": folder}
 
 
 def read_config(file: Path) -> dict[str, Any]:

@@ -14,6 +14,7 @@
     +-- SearchError                       no plan can meet what was asked
     +-- BackendError                      training or running failed
     +-- OutputError                       a result cannot be written
+    +-- InterruptedRunError      exit 130 stopped by the user, and can go on
 """
 
 from typing import ClassVar
@@ -75,3 +76,9 @@ class BackendError(AcgraphError):
 
 class OutputError(AcgraphError):
     """A result cannot be written."""
+
+
+class InterruptedRunError(AcgraphError):
+    """The user stopped a run that can go on."""
+
+    exit_code = 130

@@ -1,5 +1,6 @@
 """``acgraph compress``: make a trained network smaller by a rate that was asked for."""
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -106,12 +107,16 @@ def compress(
         Path | None, typer.Option("--output", "-o", metavar="DIR", help="Where results go.")
     ] = None,
     resume: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Go on with an interrupted run.")
+        Path | None,
+        typer.Option(
+            metavar="DIR", help="Go on with an interrupted run, with the options that it has."
+        ),
     ] = None,
     output_format: FormatOption = OutputFormat.TEXT,
 ) -> None:
     """Compress a trained network: search rates, train, shrink, lower, prove, measure."""
     from acgraph.config import make_config
+    from acgraph.driver.checkpoints import stored_options
 
     options: dict[str, Any] = {
         "model": model,
@@ -139,7 +144,8 @@ def compress(
         ),
         "search": _given(method=search, evaluations=evaluations),
     }
-    run_compress(make_config(options, file=config, settings=tuple(settings or ())), output_format)
+    run = make_config(options, file=config, settings=tuple(settings or ()), stored=stored_options)
+    run_compress(run, output_format)
 
 
 def _given(**options: object) -> dict[str, object] | None:
@@ -150,7 +156,9 @@ def _given(**options: object) -> dict[str, object] | None:
 def run_compress(config: "CompressConfig", output_format: OutputFormat) -> None:
     """Run the driver, print the result, and leave with the exit code of the report."""
     from acgraph.cli.console import progress_sink, stderr_console, stdout_console
+    from acgraph.driver.checkpoints import can_resume
     from acgraph.driver.compress import compress as drive
+    from acgraph.errors import InterruptedRunError
     from acgraph.report import render_summary
 
     log = stderr_console()
@@ -158,7 +166,15 @@ def run_compress(config: "CompressConfig", output_format: OutputFormat) -> None:
     def say(line: str) -> None:
         log.print(line, highlight=False, markup=False, soft_wrap=True)
 
-    report = drive(config, progress_sink(log), say)
+    try:
+        report = drive(config, progress_sink(log), say)
+    except KeyboardInterrupt as stop:
+        if not can_resume(config):
+            raise
+        folder = shlex.quote(str(config.output))
+        raise InterruptedRunError(
+            "interrupted", hint=f"go on with: acgraph compress --resume {folder}"
+        ) from stop
     if output_format is OutputFormat.JSON:
         typer.echo(report.to_json(), nl=False)
     else:

@@ -10,6 +10,7 @@ import numpy as np
 
 from acgraph.config import CompressConfig
 from acgraph.diagnostics import Location
+from acgraph.driver.folder import CHECKPOINTS
 from acgraph.driver.trace import Positions
 from acgraph.errors import UsageError
 from acgraph.ir import Model, read_model, write_bytes, write_model
@@ -18,9 +19,11 @@ from acgraph.report import Round, SearchPoint
 #: Changes when an older state can no longer be read.
 FORMAT = 3
 FINE_TUNE = "fine-tune.pt"
+#: A model that was read from standard input.
+ORIGINAL = "original.onnx"
 _STATE = "state.json"
 #: All that a run writes here; writing is to a temporary neighbour with a dot before its name.
-_FILES = (_STATE, "stage*.onnx*", FINE_TUNE)
+_FILES = (_STATE, "stage*.onnx*", FINE_TUNE, f"{ORIGINAL}*")
 #: Options that may differ when a run goes on: where things are, what computes, and the verdict.
 #: The model is compared by its content.
 _FREE = frozenset(
@@ -49,29 +52,37 @@ class Saved:
     warnings: list[str] = field(default_factory=list)
 
 
-def clear(folder: Path) -> None:
-    """Remove the checkpoints of an earlier run into the same folder."""
+def start(config: CompressConfig, inputs: Mapping[str, str], original: Model) -> None:
+    """Forget an earlier run into the same folder, and remember what the new one was given.
+
+    A model from standard input is kept: it cannot be read again.
+    """
+    folder = config.output / CHECKPOINTS
+    _clear(folder)
+    if config.model == "-":
+        write_model(original, folder / ORIGINAL)
+    _write_state(folder, config, inputs, {"done": 0})
+
+
+def _clear(folder: Path) -> None:
     for pattern in _FILES:
         for name in (pattern, f".{pattern}.*"):
             for old in folder.glob(name):
                 old.unlink()
 
 
-def save(folder: Path, config: CompressConfig, inputs: Mapping[str, str], run: Saved) -> None:
+def save(config: CompressConfig, inputs: Mapping[str, str], run: Saved) -> None:
     """Write what the next stage needs; the state file last, so that it is never ahead.
 
     Args:
-        folder: Of the checkpoints.
         config: The options of the run.
         inputs: Hashes of what the run reads, by what it is.
         run: What to save.
     """
+    folder = config.output / CHECKPOINTS
     (folder / FINE_TUNE).unlink(missing_ok=True)
     write_model(run.model, folder / f"stage{run.done}.onnx")
     state = {
-        "format": FORMAT,
-        "config": json.loads(config.model_dump_json()),
-        "inputs": dict(inputs),
         "done": run.done,
         "positions": {
             name: {str(axis): kept.tolist() for axis, kept in axes.items()}
@@ -81,26 +92,67 @@ def save(folder: Path, config: CompressConfig, inputs: Mapping[str, str], run: S
         "history": [entry.model_dump() for entry in run.history],
         "warnings": run.warnings,
     }
-    write_bytes(json.dumps(state).encode(), folder / _STATE)
+    _write_state(folder, config, inputs, state)
     for old in range(run.done):
         for file in folder.glob(f"stage{old}.onnx*"):
             file.unlink()
 
 
-def load(folder: Path, config: CompressConfig, inputs: Mapping[str, str]) -> Saved | None:
-    """Read the last stage; None where none was finished.
+def _write_state(
+    folder: Path, config: CompressConfig, inputs: Mapping[str, str], state: Mapping[str, Any]
+) -> None:
+    whole = {
+        "format": FORMAT,
+        "config": json.loads(config.model_dump_json()),
+        "inputs": dict(inputs),
+        **state,
+    }
+    write_bytes(json.dumps(whole).encode(), folder / _STATE)
+
+
+def stored_options(output: Path) -> dict[str, Any]:
+    """Read the options that a run was started with, as ``make_config`` takes them.
+
+    Args:
+        output: The folder of its results.
+
+    Raises:
+        UsageError: the folder holds no run that can be read.
+    """
+    options: dict[str, Any] = _read_state(output)["config"]
+    for name in ("output", "resume"):
+        options.pop(name)
+    for name in ("seed", "threads"):
+        options["train"].pop(name)
+    return options
+
+
+def can_resume(config: CompressConfig) -> bool:
+    """Whether the folder of the results has the checkpoints of a run with these very options."""
+    if not (config.output / CHECKPOINTS / _STATE).is_file():
+        return False
+    ours = config.model_copy(update={"resume": None}).model_dump_json()
+    stored = {**_read_state(config.output)["config"], "resume": None}
+    return bool(stored == json.loads(ours))
+
+
+def load(config: CompressConfig, inputs: Mapping[str, str]) -> Saved | None:
+    """Read the last stage of the run in ``config.output``; None where none was finished.
+
+    Args:
+        config: The options now.
+        inputs: Hashes of what is read now.
 
     Raises:
         UsageError: the folder holds no run, or one with other options or of other inputs.
     """
-    where = Location(model=str(folder))
-    if not folder.is_dir():
-        raise UsageError("no run to go on with", location=where, hint="give the -o of that run")
-    if not (folder / _STATE).is_file():
-        return None
-    state = _read_state(folder / _STATE)
+    folder = config.output / CHECKPOINTS
+    where = Location(model=str(config.output))
+    state = _read_state(config.output)
     _check_options(state["config"], config, where)
     _check_inputs(state["inputs"], inputs, where)
+    if state["done"] == 0:
+        return None
     positions = {
         name: {int(axis): np.array(kept, np.int64) for axis, kept in axes.items()}
         for name, axes in state["positions"].items()
@@ -115,7 +167,14 @@ def load(folder: Path, config: CompressConfig, inputs: Mapping[str, str]) -> Sav
     )
 
 
-def _read_state(file: Path) -> dict[str, Any]:
+def _read_state(output: Path) -> dict[str, Any]:
+    file = output / CHECKPOINTS / _STATE
+    if not file.is_file():
+        raise UsageError(
+            "no run to go on with",
+            location=Location(model=str(output)),
+            hint="give the -o of that run",
+        )
     try:
         state = json.loads(file.read_text(encoding="utf-8"))
     except ValueError as error:

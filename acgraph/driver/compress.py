@@ -9,7 +9,7 @@ from acgraph.analysis.dependency import analyse
 from acgraph.backends.torch.trainer import TorchTrainer
 from acgraph.backends.training import ProgressSink
 from acgraph.config import CompressConfig
-from acgraph.driver.checkpoints import Saved, clear, load, save
+from acgraph.driver.checkpoints import ORIGINAL, Saved, load, save, start
 from acgraph.driver.chooser import make_chooser
 from acgraph.driver.export import export
 from acgraph.driver.fingerprints import input_fingerprints
@@ -53,20 +53,18 @@ def compress(
     Raises:
         AcgraphError: in the input or the run.
     """
-    start = time.perf_counter()
+    begin = time.perf_counter()
     if config.resume is not None:
         config = config.model_copy(update={"output": config.resume})
-    original = read_model(config.model)
+    original = _read_original(config)
     data = open_data(config, original)
     inputs = input_fingerprints(original, data)
-    saved = None
-    if config.resume is not None:
-        saved = load(config.resume / CHECKPOINTS, config, inputs)
+    saved = load(config, inputs) if config.resume is not None else None
     claim(config)
     if saved is None:
-        clear(config.output / CHECKPOINTS)
+        start(config, inputs, original)
     run = _start(config, original, data, progress, say or log.info)
-    run.start, run.inputs = start, inputs
+    run.start, run.inputs = begin, inputs
     done = 0
     if saved is not None:
         done = saved.done
@@ -84,12 +82,19 @@ def compress(
     return export(run, trained)
 
 
+def _read_original(config: CompressConfig) -> Model:
+    """Read the model; one that came from standard input was kept with the checkpoints."""
+    if config.model == "-" and config.resume is not None:
+        return read_model(config.output / CHECKPOINTS / ORIGINAL)
+    return read_model(config.model)
+
+
 def _save(run: Run, done: int) -> None:
     saved = Saved(
         done=done, model=run.model, positions=run.positions,
         rounds=run.rounds, history=run.history, warnings=run.warnings,
     )  # fmt: skip
-    save(run.config.output / CHECKPOINTS, run.config, run.inputs, saved)
+    save(run.config, run.inputs, saved)
 
 
 def _start(

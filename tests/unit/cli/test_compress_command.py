@@ -3,9 +3,13 @@
 import json
 from pathlib import Path
 
+import onnx_graphsurgeon as gs
 import pytest
 
 from acgraph.cli.main import run
+from acgraph.config import make_config
+from acgraph.driver import checkpoints
+from acgraph.ir import Model
 from acgraph.pruning.rate import Rate
 
 
@@ -52,7 +56,6 @@ OPTIONS = [
     (["--seed", "7"], "seed", 7),
     (["--seed", "7"], "train.seed", 7),
     (["-o", "there"], "output", Path("there")),
-    (["--resume", "old"], "resume", Path("old")),
     (["--set", "admm.updates=3"], "admm.updates", 3),
 ]
 
@@ -66,6 +69,16 @@ def test_every_option_reaches_the_driver(driver, words, path, value):
         without, found = getattr(without, name), getattr(found, name)
     assert found == value
     assert without != value
+
+
+def test_resume_takes_the_options_of_the_run(driver, tmp_path):
+    (tmp_path / "checkpoints").mkdir()
+    first = make_config({"model": "m.onnx", "target_rate": "8x", "output": tmp_path, "seed": 3})
+    checkpoints.start(first, {}, Model(gs.Graph()))
+    assert run(["compress", "--resume", str(tmp_path), "--threads", "2"]) == 0
+    (second,) = driver.given
+    assert (second.resume, second.output) == (tmp_path, tmp_path)
+    assert (second.seed, second.threads, second.target_rate) == (3, 2, Rate(8.0))
 
 
 def test_model_and_rate_may_come_from_a_file(driver, tmp_path):

@@ -1,5 +1,6 @@
 """A run that was interrupted goes on, as itself and as nothing else."""
 
+import io
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -11,8 +12,8 @@ import pytest
 from onnx import numpy_helper
 
 import acgraph.driver.compress as module
-from acgraph.config import CompressConfig
-from acgraph.driver.checkpoints import Saved, load, save
+from acgraph.config import CompressConfig, make_config
+from acgraph.driver.checkpoints import Saved, can_resume, load, save, stored_options
 from acgraph.driver.compress import compress
 from acgraph.errors import UsageError
 from acgraph.ir import read_model
@@ -35,6 +36,12 @@ def interrupt(config: CompressConfig, patch: pytest.MonkeyPatch, stage: str) -> 
 
 def again(config: CompressConfig, **options: object) -> CompressConfig:
     return config.model_copy(update={"resume": config.output, **options})
+
+
+def saved(config: CompressConfig, done: int = 1) -> None:
+    """Leave what a run does after so many stages."""
+    (config.output / "checkpoints").mkdir(parents=True, exist_ok=True)
+    save(config, {}, Saved(done=done, model=read_model(model_path()), positions={}))
 
 
 def test_resume_goes_on_after_the_last_stage(
@@ -61,22 +68,20 @@ def test_resume_goes_on_after_the_last_stage(
     ],
 )
 def test_resume_refuses_other_options(
-    configure: Configure, tmp_path: Path, change: dict[str, Any], message: str
+    configure: Configure, change: dict[str, Any], message: str
 ) -> None:
     config = configure()
-    run = Saved(done=1, model=read_model(model_path()), positions={})
-    save(tmp_path, config, {}, run)
-    assert load(tmp_path, config, {}) is not None
+    saved(config)
+    assert load(config, {}) is not None
     with pytest.raises(UsageError, match=f"started with {message};") as caught:
-        load(tmp_path, configure(**change), {})
+        load(configure(**change), {})
     assert "\n" not in str(caught.value)
 
 
-def test_resume_allows_another_host(configure: Configure, tmp_path: Path) -> None:
-    save(tmp_path, configure(), {}, Saved(done=1, model=read_model(model_path()), positions={}))
-    elsewhere = {"threads": 2, "output": tmp_path / "other", "max_drop": 3.0}
-    for change in ({"train": {"device": "cpu"}}, elsewhere):
-        assert load(tmp_path, configure(**change), {}) is not None
+def test_resume_allows_another_host(configure: Configure) -> None:
+    saved(configure())
+    for change in ({"train": {"device": "cpu"}}, {"threads": 2, "max_drop": 3.0}):
+        assert load(configure(**change), {}) is not None
 
 
 def test_a_new_run_forgets_the_one_before(
@@ -161,8 +166,61 @@ def test_resume_refuses_a_state_that_it_cannot_read(
 
 
 def test_fine_tuning_of_an_earlier_stage_is_forgotten(configure: Configure, tmp_path: Path) -> None:
-    (tmp_path / "fine-tune.pt").write_bytes(b"of another graph")
-    (tmp_path / "stage1.onnx.data").write_bytes(b"")
-    run = Saved(done=2, model=read_model(model_path()), positions={})
-    save(tmp_path, configure(), {}, run)
-    assert {p.name for p in tmp_path.iterdir()} == {"stage2.onnx", "state.json"}
+    folder = tmp_path / "out" / "checkpoints"
+    folder.mkdir(parents=True)
+    (folder / "fine-tune.pt").write_bytes(b"of another graph")
+    (folder / "stage1.onnx.data").write_bytes(b"")
+    saved(configure(), done=2)
+    assert {p.name for p in folder.iterdir()} == {"stage2.onnx", "state.json"}
+
+
+def test_a_run_stopped_in_its_first_round_starts_again(
+    configure: Configure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = configure(epochs=0)
+    interrupt(config, monkeypatch, "_round")
+    lines: list[str] = []
+    assert compress(again(config), say=lines.append).verify.passed
+    assert any(line.startswith("round 1") for line in lines)
+    assert not any("going on" in line for line in lines)
+
+
+def test_a_folder_without_a_run_is_refused(configure: Configure, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no run to go on with; give the -o"):
+        compress(again(configure(), output=tmp_path, resume=tmp_path))
+
+
+def test_a_model_from_standard_input_is_kept(
+    configure: Configure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = configure(model="-", epochs=0)
+    with monkeypatch.context() as patch:
+        patch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(model_path().read_bytes())))
+        interrupt(config, monkeypatch, "fine_tune")
+    lines: list[str] = []
+    report = compress(again(config), say=lines.append)
+    assert any("going on after stage 2" in line for line in lines)
+    assert report.model.path == "-"
+
+
+def test_stored_options_make_the_same_configuration(configure: Configure) -> None:
+    first = configure(
+        "train.grad_clip=.inf", "search.method=dp", target_rate="7.1234567x", mean="0.5,0.4",
+        max_drop=1.5, seed=3, epochs=None, time_budget="1h30m",
+    )  # fmt: skip
+    saved(first)
+    second = make_config({"resume": first.output}, stored=stored_options)
+    assert second == first.model_copy(update={"resume": first.output})
+    assert can_resume(first)
+    assert can_resume(second)
+    assert not can_resume(configure(seed=4))
+
+
+def test_options_go_over_those_stored(configure: Configure) -> None:
+    saved(configure())
+    options = {"resume": configure().output, "threads": 7, "time_budget": "5m"}
+    config = make_config(options, stored=stored_options)
+    assert (config.threads, config.train.threads) == (7, 7)
+    assert (config.epochs, config.time_budget) == (None, 300.0)
+    with pytest.raises(UsageError, match=r"started with epochs 1\.0, not unset"):
+        load(config, {})
