@@ -68,12 +68,14 @@ def prune(
     if masked_out is not None:
         write_model(result.masked, masked_out)
     if output_format is OutputFormat.JSON:
-        typer.echo(json.dumps(_plain(result), indent=2))
+        typer.echo(json.dumps(_plain(result), indent=2, allow_nan=False))
         return
     typer.echo(_text(result), err=bool(to_stdout))
 
 
 def _plain(result: "PruneResult") -> dict[str, Any]:
+    from acgraph.driver.outcome import verification
+
     before, after = (
         {"params": cost.params, "macs": cost.macs, "bytes": cost.bytes}
         for cost in (result.before, result.after)
@@ -84,11 +86,8 @@ def _plain(result: "PruneResult") -> dict[str, Any]:
         "after": after,
         "rate": {key: _rate(result, key) for key in before},
         "macs_unknown": _unknown(result),
-        "verify": {
-            "max_abs_error": result.verify.max_abs_error,
-            "max_rel_error": result.verify.max_rel_error,
-            "passed": result.verify.passed,
-        },
+        "verify": verification(result.verify).model_dump(mode="json"),
+        "inexact": result.inexact,
         "lowered": [
             {
                 "name": x.name,
@@ -119,7 +118,9 @@ def _rate(result: "PruneResult", key: str) -> float | None:
 
 
 def _text(result: "PruneResult") -> str:
+    from acgraph.driver.outcome import verification
     from acgraph.report import format_rate
+    from acgraph.report.verdict import format_error
 
     lines = []
     for label, key in (("params", "params"), ("MACs", "macs"), ("bytes", "bytes")):
@@ -132,9 +133,12 @@ def _text(result: "PruneResult") -> str:
             f"MACs are a lower bound, those of {len(unknown)} nodes are unknown: "
             f"{', '.join(unknown[:5])}"
         )
-    law = result.verify
-    word = "holds" if law.passed else "does not hold (cut inexactly)"
-    lines.append(f"the law {word}: relative error {law.max_rel_error:.1e}")
+    law = verification(result.verify)
+    word = "holds" if law.passed else f"does not hold (cut inexactly: {', '.join(result.inexact)})"
+    if law.passed and law.vacuous:
+        word = "holds, but proves nothing: no output depends on the inputs"
+    lines.append(f"the law {word}: relative error {format_error(law.max_rel_error)}")
+    lines += [f"  {note}" for note in law.notes]
     if result.lowered:
         forms = sorted({x.form for x in result.lowered})
         counts = [f"{sum(x.form == form for x in result.lowered)} {form}" for form in forms]

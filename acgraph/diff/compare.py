@@ -118,24 +118,27 @@ def _constant(node: str, ours: gs.Constant, theirs: gs.Constant) -> ConstantChan
     is_same = before.shape == after.shape and before.dtype == after.dtype
     if is_same and before.tobytes() == after.tobytes():
         return None
+    distance, not_finite = _distance(before, after)
     return ConstantChange(
         name=ours.name,
         node=node,
         shape=(before.shape, after.shape),
         dtype=(str(before.dtype), str(after.dtype)),
-        max_abs_diff=_distance(before, after) if before.shape == after.shape else None,
+        max_abs_diff=distance,
+        not_finite=not_finite,
     )
 
 
-def _distance(before: Array, after: Array) -> float | None:
-    if before.dtype.kind not in "biuf" or after.dtype.kind not in "biuf":
-        return None
-    if not before.size:
-        return 0.0
+def _distance(before: Array, after: Array) -> tuple[float | None, int]:
+    """Return the largest finite change of a value, and how many changes are not finite."""
+    if before.shape != after.shape or {before.dtype.kind, after.dtype.kind} - set("biuf"):
+        return None, 0
+    ours, theirs = before.astype(np.float64), after.astype(np.float64)
     with np.errstate(invalid="ignore"):
-        gap = np.abs(before.astype(np.float64) - after.astype(np.float64))
-    same = (before == after) | (np.isnan(before) & np.isnan(after))
-    return float(np.where(same, 0.0, gap).max())
+        gap = np.abs(ours - theirs)
+    gap[(ours == theirs) | (np.isnan(ours) & np.isnan(theirs))] = 0.0
+    finite = np.isfinite(gap)
+    return float(gap[finite].max(initial=0.0)), int(np.count_nonzero(~finite))
 
 
 def _properties(first: Model, second: Model) -> Iterator[ValueChange]:

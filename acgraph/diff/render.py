@@ -12,7 +12,7 @@ _SHOWN = 200
 
 def json_from_diff(diff: GraphDiff) -> str:
     """Make JSON, one object."""
-    return json.dumps(diff.to_dict(), indent=2) + "\n"
+    return json.dumps(diff.to_dict(), indent=2, allow_nan=False) + "\n"
 
 
 def text_from_diff(diff: GraphDiff, before: str, after: str) -> str:
@@ -74,6 +74,8 @@ def _constant(change: ConstantChange) -> str:
         parts.append(f"{change.dtype[0]} -> {change.dtype[1]}")
     if change.max_abs_diff is not None:
         parts.append(f"values differ by up to {change.max_abs_diff:.3g}")
+    if change.not_finite:
+        parts.append(f"{change.not_finite} from or to NaN or infinity")
     return f"constant {change.name} of {change.node}: {', '.join(parts) or 'values differ'}"
 
 

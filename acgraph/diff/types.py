@@ -76,7 +76,8 @@ class ConstantChange:
         node: The first node that reads it.
         shape: Before and after.
         dtype: Before and after.
-        max_abs_diff: The largest change of a value; None where shapes differ.
+        max_abs_diff: The largest finite change of a value; None where shapes differ.
+        not_finite: How many values changed from or to NaN or infinity.
     """
 
     name: str
@@ -84,6 +85,7 @@ class ConstantChange:
     shape: tuple[tuple[int, ...], tuple[int, ...]]
     dtype: tuple[str, str]
     max_abs_diff: float | None
+    not_finite: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,5 +1,6 @@
 """``prune``: one magnitude cut, without data and training."""
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -37,6 +38,7 @@ class PruneResult:
         lowered: What became of each layer where columns were cut; ``remark`` says why one was not.
         cuts: The pattern of each layer's columns, where columns were cut.
         plan: What was removed.
+        inexact: The families of it whose cut changes what the zeroed model computes.
         verify: The law: compact against masked.
         seconds: All of it, the law included.
         cut_seconds: Grouping and shrinking alone.
@@ -50,6 +52,7 @@ class PruneResult:
     lowered: list[LoweredLayer]
     cuts: list[LayerCut]
     plan: Plan
+    inexact: list[str]
     verify: LawResult
     seconds: float
     cut_seconds: float
@@ -74,7 +77,8 @@ def prune(
         column_pattern: Which columns may stay together, one of
             ``acgraph.lowering.patterns.PATTERN_CHOICES``.
         column_multiple: Keep a multiple of so many channels, see ``project_columns``.
-        allow_inexact: Cut across normalisations, too; the law then need not hold.
+        allow_inexact: Cut across normalisations, too; where the plan does, the two models may
+            differ in their numbers.
         chooser: Picks the form of each layer with removed columns; times them by default.
 
     Raises:
@@ -100,9 +104,13 @@ def prune(
     retie_vectors(small, copies)
     retie_vectors(masked, copies)
     law = check_law(small, masked)
-    if not law.passed and not allow_inexact:
+    inexact = [f.name for f in dependency.families if f.name in plan.sets and not f.is_exact]
+    if not law.passed and not (inexact and math.isfinite(law.max_rel_error)):
+        reasons = [
+            f"output '{entry.name}': {entry.reason}" for entry in law.per_output if entry.reason
+        ]
         raise VerifyError(
-            f"the law does not hold: relative error {law.max_rel_error:.1e}",
+            f"the law does not hold: {reasons[0]}",
             location=model.location(),
             hint="nothing was written; please report the model's operators",
         )
@@ -115,6 +123,7 @@ def prune(
         lowered=lowered,
         cuts=cuts,
         plan=plan,
+        inexact=inexact,
         verify=law,
         seconds=time.perf_counter() - start,
         cut_seconds=cut_seconds,

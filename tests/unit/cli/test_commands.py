@@ -136,6 +136,69 @@ def test_prune_and_diff_give_no_rate_of_unknown_macs(acgraph, branching, tmp_pat
     assert "MACs unknown of 1 nodes: choice" in text
 
 
+def _net(path: Path, middle: str) -> str:
+    """Write Conv, something, Conv."""
+    text = (
+        '<ir_version: 8, opset_import: ["" : 17]> g (float[1,2,4,4] x) => (float[1,3,4,4] y) '
+        f"{{ [first] a = Conv(x, w) {middle} [second] y = Conv(b, u) }}"
+    )
+    proto = onnx.parser.parse_model(text)
+    rng = np.random.default_rng(2)
+    shapes = {"w": (6, 2, 1, 1), "u": (3, 6, 1, 1), "s": (6, 4, 4), "t": (6, 4, 4)}
+    for name, shape in shapes.items():
+        values = rng.standard_normal(shape).astype(np.float32)
+        proto.graph.initializer.append(onnx.numpy_helper.from_array(values, name))
+    onnx.save(proto, path)
+    return str(path)
+
+
+def strict(text: str) -> dict:
+    """Read JSON as the standard has it, which knows no NaN and no infinity."""
+
+    def refuse(word: str) -> None:
+        raise AssertionError(word)
+
+    return json.loads(text, parse_constant=refuse)
+
+
+def test_prune_tolerates_numbers_that_differ_where_it_cut_inexactly(acgraph, tmp_path):
+    net = _net(tmp_path / "n.onnx", "b = LayerNormalization <axis = 1> (a, s, t)")
+    exact = strict(acgraph("prune", net, "--format", "json")[0])
+    assert exact["inexact"] == []
+    assert exact["verify"]["passed"]
+    words = ("prune", net, "--allow-inexact", "-o", tmp_path / "small.onnx")
+    inexact = strict(acgraph(*words, "--format", "json")[0])
+    assert len(inexact["inexact"]) == 1
+    assert inexact["after"]["params"] < exact["after"]["params"]
+    assert not inexact["verify"]["passed"]
+    assert inexact["verify"]["max_rel_error"] > 1e-3
+    assert f"does not hold (cut inexactly: {inexact['inexact'][0]})" in acgraph(*words)[0]
+
+
+@pytest.mark.parametrize("words", [(), ("--allow-inexact",)])
+def test_prune_allows_no_failure_of_an_exact_cut(acgraph, tmp_path, words):
+    net, small = _net(tmp_path / "n.onnx", "p = Sqrt(a) b = Relu(p)"), tmp_path / "small.onnx"
+    for form in ("text", "json"):
+        out, err = acgraph("prune", net, *words, "-o", small, "--format", form, code=1)
+        assert out == ""
+        assert "the law does not hold: output 'y': NaN in the output" in err
+    assert not small.exists()
+
+
+def test_prune_allows_no_nan_of_an_inexact_cut(acgraph, tmp_path):
+    middle = "p = Sqrt(a) b = LayerNormalization <axis = 1> (p, s, t)"
+    net = _net(tmp_path / "n.onnx", middle)
+    assert "NaN" in acgraph("prune", net, "--allow-inexact", "--format", "json", code=1)[1]
+
+
+def test_prune_says_where_the_law_proves_nothing(acgraph, tmp_path):
+    middle = "z = Sub(a, a) b = Relu(z)"
+    net = _net(tmp_path / "n.onnx", middle)
+    data = strict(acgraph("prune", net, "--format", "json")[0])
+    assert data["verify"]["vacuous"]
+    assert "proves nothing: no output depends on the inputs" in acgraph("prune", net)[0]
+
+
 def test_prune_says_which_layers_were_lowered(acgraph, model):
     words = ("prune", model, "--sparsity", "0", "--columns", "0.9", "--format", "json")
     lowered = json.loads(acgraph(*words)[0])["lowered"]

@@ -1,5 +1,6 @@
 import json
 
+import numpy as np
 import onnx_graphsurgeon as gs
 import pytest
 
@@ -131,6 +132,25 @@ def test_values_are_compared_by_their_largest_change(model):
     (change,) = diff.constants
     assert (change.name, change.node, change.max_abs_diff) == ("b", "conv1", 2.5)
     assert not diff.resized
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_values_that_are_not_finite_are_counted_and_stay_out_of_json(model, value):
+    other = clone_model(model)
+    weight = next(t for t in other.graph.tensors().values() if t.name == "b")
+    weight.values = np.array([0, value, 2.5], np.float32)
+    diff = diff_models(model, other)
+    (change,) = diff.constants
+    assert (change.max_abs_diff, change.not_finite) == (0.5, 1)
+
+    def refuse(word):
+        raise AssertionError(word)
+
+    data = json.loads(json_from_diff(diff), parse_constant=refuse)
+    assert data["constants"][0]["not_finite"] == 1
+    said = "constant b of conv1: values differ by up to 0.5, 1 from or to NaN or infinity"
+    assert said in lines(model, other)
+    assert diff_models(other, clone_model(other)).is_empty
 
 
 def test_types_of_constants_are_compared():
