@@ -122,6 +122,8 @@ class CompressConfig(BaseModel):
         rounds: Shrinking rounds; None makes rounds of about 2x.
         seed: Of every random choice.
         threads: CPU threads of training and of measuring; None leaves them as they are.
+        criterion: What stays: what costs the layers' outputs least, the rest of each layer mended
+            by least squares (``reconstruction``), or what is largest (``magnitude``).
         align: Keep a multiple of so many filters.
         timing: Choose lowerings by timing and measure latency; without it neither is done.
         output: Folder of the results.
@@ -149,6 +151,7 @@ class CompressConfig(BaseModel):
     rounds: Annotated[int, Field(ge=1)] | None = None
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     threads: Annotated[int, Field(ge=1)] | None = None
+    criterion: Literal["reconstruction", "magnitude"] = "reconstruction"
     align: Annotated[int, Field(ge=1)] = 1
     timing: bool = True
     output: Path = Path("out")

@@ -86,6 +86,13 @@ def compress(
     evaluations: Annotated[
         int | None, typer.Option(help="Points to try in a round.", rich_help_panel=_SEARCH)
     ] = None,
+    criterion: Annotated[
+        str | None,
+        typer.Option(
+            help="What stays: reconstruction (what outputs would miss) or magnitude.",
+            rich_help_panel=_SEARCH,
+        ),
+    ] = None,
     align: Annotated[
         int | None,
         typer.Option(help="Keep a multiple of so many filters.", rich_help_panel=_SEARCH),
@@ -133,6 +140,7 @@ def compress(
         "epochs": epochs,
         "time_budget": time_budget,
         "rounds": rounds,
+        "criterion": criterion,
         "align": align,
         "threads": threads,
         "timing": False if no_timing else None,

@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from acgraph.data import Dataset
 from acgraph.driver.space import Space
-from acgraph.pruning.plan import zeroed_elements
+from acgraph.pruning.plan import Bools, zeroed_elements
 from acgraph.search import Point
 
 Arrays = Mapping[str, npt.NDArray[Any]]
@@ -32,6 +32,17 @@ class Evaluator(Protocol):
     def evaluate(self, data: Dataset, limit: int | None = None, *, fast: bool = False) -> float:
         """Return the metric on data; ``fast`` in the precision of training."""
         ...
+
+
+def masked_weights(space: Space, weights: Arrays, zeroed: Mapping[str, Bools]) -> dict[str, Any]:
+    """Return the weights that a cut changes: zeroed, and mended where the space can."""
+    if space.mender is not None:
+        return space.mender.mend(weights, zeroed)
+    return {
+        name: np.where(mask, 0, weights[name]).astype(weights[name].dtype)
+        for name, mask in zeroed.items()
+        if name in weights
+    }
 
 
 class Proxy:
@@ -61,10 +72,7 @@ class Proxy:
         plan = self._space.plan(point, self._weights)
         families = {f.name: f for f in self._space.families}
         zeroed = zeroed_elements(families, plan, self._space.dependency.facts.shapes)
-        self._trainer.load_weights(
-            {name: np.where(mask, 0, self._weights[name]).astype(self._weights[name].dtype)
-             for name, mask in zeroed.items() if name in self._weights}
-        )  # fmt: skip
+        self._trainer.load_weights(masked_weights(self._space, self._weights, zeroed))
         try:
             self._trainer.recalibrate(self._batches, fast=True)
             return self._trainer.evaluate(self._data, self._limit, fast=True)

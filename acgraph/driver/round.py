@@ -14,7 +14,8 @@ from acgraph.backends.torch.trainer import TorchTrainer
 from acgraph.backends.training import Masks, ProgressSink, Proximal
 from acgraph.config import CompressConfig
 from acgraph.driver.inputs import RunData
-from acgraph.driver.proxy import Proxy
+from acgraph.driver.mending import measure_layers
+from acgraph.driver.proxy import Proxy, masked_weights
 from acgraph.driver.space import CostMetric, Space
 from acgraph.driver.stages import Stages
 from acgraph.ir import Array, Model
@@ -105,6 +106,10 @@ def run_round(task: RoundTask) -> RoundResult | None:
         progress=task.progress,
     )
     log.info("round %d: training in %s", task.number, trainer.choose_mode())
+    if config.criterion == "reconstruction":
+        seed = config.seed + task.number
+        mender = measure_layers(space.dependency, trainer.module, task.data.train, seed=seed)
+        space = replace(space, mender=mender)
     proxy = Proxy(trainer, space, task.data.select, limit=PROXY_IMAGES, batches=PROXY_BATCHES)
     metric: CostMetric = "params" if config.metric in ("params", "size") else "macs"
     problem = Problem(
@@ -120,6 +125,7 @@ def run_round(task: RoundTask) -> RoundResult | None:
         evaluations=config.search.evaluations or EVALUATIONS,
         seed=config.seed + task.number,
         importances=space.importances(),
+        sensitivity=space.sensitivity if space.mender is not None else None,
         config=config.search.anneal,
         time_budget_s=task.stages.search_s,
     )
@@ -127,7 +133,11 @@ def run_round(task: RoundTask) -> RoundResult | None:
     dead = _dead_columns(space)
     admm_epochs, residuals = _admm(task, space, trainer, found.point, dead)
     point, plan = _final_plan(task, space, problem, found.point, trainer.weights())
-    masks = training_masks(space, plan, trainer.weights())
+    weights = trainer.weights()
+    masks = training_masks(space, plan, weights)
+    trainer.load_weights(
+        masked_weights(space, weights, {name: ~mask for name, mask in masks.items()})
+    )
     result = trainer.fit(
         epochs=task.stages.retrain,
         learning_rate=RETRAIN_RATE * config.train.learning_rate,

@@ -18,10 +18,12 @@ from acgraph.analysis.dependency import DependencyGraph
 from acgraph.analysis.families import Family
 from acgraph.analysis.labels import Ints
 from acgraph.analysis.layers import Layer, layers
+from acgraph.driver.mending import Mender
 from acgraph.ir import Array
 from acgraph.pruning.importance import FloatArray, column_norms, set_importance
 from acgraph.pruning.plan import Bools, Plan
 from acgraph.pruning.projection import ColumnCut, Constraint, SetCut, set_mask, top_mask
+from acgraph.pruning.reconstruct import Elimination
 from acgraph.pruning.select import choose_families
 from acgraph.search import Knob, Point
 
@@ -32,6 +34,8 @@ CostMetric = Literal["params", "macs"]
 MIN_SHARE = 0.1
 #: Layers with fewer weights than this share of all keep their columns: nothing to gain.
 SMALL_LAYER = 0.005
+#: Loss of cutting all of what no measured layer reads: dearer than anything measured.
+_UNKNOWN = 100.0
 #: Elements of the small vectors that Pad and Slice need for each gathered kernel position.
 INDEX_PER_POSITION = 4
 
@@ -64,6 +68,7 @@ class Space:
         columns: Whether columns are searched, too.
         align: Keep a multiple of so many filters.
         allow_inexact: Families that training may cut though the cut is not exact.
+        mender: Ranks filters and columns by what their readers lose; magnitude where None.
     """
 
     dependency: DependencyGraph
@@ -71,6 +76,7 @@ class Space:
     columns: bool = True
     align: int = 1
     allow_inexact: bool = True
+    mender: Mender | None = None
 
     @cached_property
     def families(self) -> list[Family]:
@@ -134,12 +140,51 @@ class Space:
         )
 
     def importances(self) -> list[FloatArray]:
-        """Return the magnitudes of what each knob counts, comparable between knobs."""
+        """Return how much each unit of each knob matters, comparable between knobs.
+
+        Where readers are measured: the share of their output that is lost with the unit, by the
+        params that go with it; else its magnitude.
+        """
+        if self.mender is not None:
+            return [self._losses(index) for index in range(len(self.knobs))]
         found = [set_importance(family, self.weights) for family in self.families]
         for layer in self.column_layers:
             norms = column_norms(self.weights[layer.weight])[self.alive[layer.weight]]
             found.append(norms / max(float(norms.mean()), 1e-12))
         return found
+
+    def _elimination(self, index: int) -> Elimination | None:
+        """Return how the units of a knob go, where its readers are measured."""
+        if self.mender is None:
+            return None
+        if index < len(self.families):
+            return self.mender.sets(self.families[index], self.weights)
+        layer = self.column_layers[index - len(self.families)]
+        return self.mender.columns(layer.weight, self.weights)
+
+    def _losses(self, index: int) -> FloatArray:
+        """What the output of the readers loses with each unit alive, by the params of a unit."""
+        knob = self.knobs[index]
+        found = self._elimination(index)
+        if found is None:  # nothing is known: as dear as what is dearest
+            return np.full(knob.size, np.inf)
+        steps = np.diff(found.loss, prepend=0.0)[-knob.size :]
+        return np.maximum.accumulate(steps) * (knob.size / max(knob.weight, 1.0))
+
+    def sensitivity(self, index: int, kept: int) -> float:
+        """Share of the readers' output that is lost with a knob cut to so many units, alone.
+
+        Raises:
+            ValueError: no layer is measured.
+        """
+        if self.mender is None:
+            raise ValueError("no layer is measured")
+        found = self._elimination(index)
+        return (
+            float(found.loss_of(kept))
+            if found is not None
+            else _UNKNOWN * (1.0 - kept / self.knobs[index].size)
+        )
 
     def shares(self, point: Point) -> tuple[dict[str, float], dict[str, float]]:
         """Return kept shares, by family name and by weight name."""
@@ -233,7 +278,9 @@ class Space:
         sets = {}
         for family, kept in zip(self.families, point, strict=False):
             if kept < family.size:
-                scores = set_importance(family, weights)
+                scores = self._ranks(family)
+                if scores is None:
+                    scores = set_importance(family, weights)
                 sets[family.name] = ~top_mask(scores, kept)
         return Plan(sets=sets, columns=self._plan_columns(point, sets, weights))
 
@@ -242,7 +289,11 @@ class Space:
         sets = {}
         for family, kept in zip(self.families, point, strict=False):
             if kept < family.size:
-                sets[family.name] = ~set_mask(family, weights, kept)
+                scores = self._ranks(family)
+                kept_sets = (
+                    set_mask(family, weights, kept) if scores is None else top_mask(scores, kept)
+                )
+                sets[family.name] = ~kept_sets
         return Plan(sets=sets, columns=self._plan_columns(point, sets, weights))
 
     def _plan_columns(
@@ -258,10 +309,20 @@ class Space:
             kept = max(1, round(shares[layer.weight] * count))
             if kept >= count:
                 continue
-            norms = column_norms(weights[layer.weight][rows])
+            norms = self._column_ranks(layer)
+            if norms is None:
+                norms = column_norms(weights[layer.weight][rows])
             norms[~alive] = -1.0
             columns[layer.weight] = alive & ~top_mask(norms, kept)
         return columns
+
+    def _ranks(self, family: Family) -> FloatArray | None:
+        found = None if self.mender is None else self.mender.sets(family, self.weights)
+        return None if found is None else found.scores
+
+    def _column_ranks(self, layer: Layer) -> FloatArray | None:
+        found = None if self.mender is None else self.mender.columns(layer.weight, self.weights)
+        return None if found is None else found.scores.reshape(layer.weight_shape[1:])
 
     def _left(self, layer: Layer, sets: Mapping[str, Bools]) -> tuple[Bools, Bools]:
         """Return which filters and which input channels of a layer stay."""

@@ -50,6 +50,7 @@ OPTIONS = [
     (["--distill-weight", "0.1"], "train.distill_weight", 0.1),
     (["--search", "dp"], "search.method", "dp"),
     (["--evaluations", "9"], "search.evaluations", 9),
+    (["--criterion", "magnitude"], "criterion", "magnitude"),
     (["--align", "8"], "align", 8),
     (["--threads", "2"], "threads", 2),
     (["--no-timing"], "timing", False),

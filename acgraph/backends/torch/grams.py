@@ -1,0 +1,138 @@
+"""Second moments of what each layer reads, measured over data."""
+
+import logging
+import math
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import onnx_graphsurgeon as gs
+import torch
+import torch.nn.functional as F
+
+from acgraph.analysis.layers import Layer
+from acgraph.backends.torch.graph_module import GraphModule
+from acgraph.backends.torch.ops.conv import same_pads, torch_pads
+from acgraph.errors import DataError
+from acgraph.ir import Array, Model
+from acgraph.pruning.reconstruct import Gram
+
+log = logging.getLogger(__name__)
+
+#: Positions of an image that count, drawn at random, a new draw for each batch.
+POSITIONS = 64
+
+
+def input_grams(
+    module: GraphModule,
+    model: Model,
+    layers: Sequence[Layer],
+    batches: Iterable[Array],
+    *,
+    seed: int = 0,
+    positions: int = POSITIONS,
+) -> dict[str, Gram]:
+    """Measure the moments of the columns that layers multiply with, in ``eval()``.
+
+    Args:
+        module: The graph to run.
+        model: What the module was made of.
+        layers: Its layers, of one group each, whose weight is their right factor.
+        batches: Inputs of the graph.
+        seed: Of the draw of positions.
+        positions: Output positions of each example that count, at most.
+
+    Returns:
+        By the name of the weight. A weight that several layers share has the mean of all.
+
+    Raises:
+        DataError: there are no batches.
+    """
+    nodes = {node.name: node for node in model.graph.nodes}
+    inputs = {layer.name: nodes[layer.name].inputs[1 - layer.weight_input].name for layer in layers}
+    sums: dict[str, tuple[torch.Tensor, torch.Tensor, int]] = {}
+    generator = torch.Generator().manual_seed(seed)
+    device = next(iter(module.parameters())).device
+    was_training = module.training
+    module.eval()
+    try:
+        with torch.no_grad():
+            for batch in batches:
+                x = torch.from_numpy(np.ascontiguousarray(batch)).to(device)
+                _, watched = module.run_and_watch(sorted(set(inputs.values())), x)
+                for layer in layers:
+                    columns = _columns(
+                        watched[inputs[layer.name]], nodes[layer.name], layer, generator, positions
+                    )
+                    _add(sums, layer.weight, columns)
+    finally:
+        module.train(was_training)
+    if layers and not sums:
+        raise DataError("no data to measure layers on", hint="give at least one batch")
+    return {
+        name: Gram(second=(second / count).cpu().numpy(), mean=(mean / count).cpu().numpy())
+        for name, (second, mean, count) in sums.items()
+    }
+
+
+def _add(
+    sums: dict[str, tuple[torch.Tensor, torch.Tensor, int]], name: str, columns: torch.Tensor
+) -> None:
+    second = (columns.T @ columns).to(torch.float64)
+    mean = columns.sum(dim=0, dtype=torch.float64)
+    count = len(columns)
+    if name in sums:
+        before = sums[name]
+        second, mean, count = second + before[0], mean + before[1], count + before[2]
+    sums[name] = (second, mean, count)
+
+
+def _columns(
+    x: torch.Tensor, node: gs.Node, layer: Layer, generator: torch.Generator, positions: int
+) -> torch.Tensor:
+    """Return the rows that a layer multiplies with its matrix: ``[samples, columns]``."""
+    x = x.to(torch.float32)
+    if layer.op_type == "Conv":
+        return _patches(x, node, layer, generator, positions)
+    if node.op == "Gemm" and node.attrs.get("transA", 0):
+        x = x.T
+    rows = x.reshape(-1, x.shape[-1])
+    most = positions * max(1, x.shape[0])
+    if len(rows) <= most:
+        return rows
+    return rows[torch.randperm(len(rows), generator=generator)[:most].to(rows.device)]
+
+
+def _patches(
+    x: torch.Tensor, node: gs.Node, layer: Layer, generator: torch.Generator, positions: int
+) -> torch.Tensor:
+    rank = len(layer.kernel)
+    strides = tuple(node.attrs.get("strides") or (1,) * rank)
+    dilations = tuple(node.attrs.get("dilations") or (1,) * rank)
+    pads = _pads(node, layer.kernel, strides, dilations, x.shape[2:])
+    x = F.pad(x, torch_pads(pads))
+    reach = [(k - 1) * d + 1 for k, d in zip(layer.kernel, dilations, strict=True)]
+    sizes = [(n - r) // s + 1 for n, r, s in zip(x.shape[2:], reach, strides, strict=True)]
+    total = math.prod(sizes)
+    chosen = torch.randperm(total, generator=generator)[:positions]
+    taps = torch.cartesian_prod(*(torch.arange(k) for k in layer.kernel)).reshape(-1, rank)
+    places = torch.stack(torch.unravel_index(chosen, sizes), dim=1)
+    index = [
+        (places[:, axis, None] * strides[axis] + taps[None, :, axis] * dilations[axis]).to(x.device)
+        for axis in range(rank)
+    ]
+    found = x[(slice(None), slice(None), *index)]  # [examples, channels, positions, taps]
+    return found.permute(0, 2, 1, 3).reshape(-1, x.shape[1] * len(taps))
+
+
+def _pads(
+    node: gs.Node,
+    kernel: Sequence[int],
+    strides: Sequence[int],
+    dilations: Sequence[int],
+    sizes: Sequence[int],
+) -> tuple[int, ...]:
+    auto = node.attrs.get("auto_pad", "NOTSET")
+    if auto in ("SAME_UPPER", "SAME_LOWER"):
+        return same_pads(sizes, kernel, strides, dilations, upper=auto == "SAME_UPPER")
+    given = node.attrs.get("pads") if auto == "NOTSET" else None
+    return tuple(given or (0, 0) * len(kernel))
