@@ -45,7 +45,7 @@ def export(run: Run, trained: Model) -> Report:
         report = make_report(
             config, measure_sides(config, *files, run.data.report), law, dependency,
             measure=run.data.measure,
-            changes=layer_changes(run.original, trained, lowered, files if config.timing else None),
+            changes=layer_changes(run.original, trained, lowered, small if config.timing else None),
             rounds=run.rounds, history=run.history, warnings=run.warnings,
             nodes=(len(run.original.graph.nodes), len(small.graph.nodes)),
             seconds=time.perf_counter() - run.start,

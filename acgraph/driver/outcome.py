@@ -13,10 +13,10 @@ from acgraph.analysis.layers import Layer, layers
 from acgraph.backends.ort.accuracy import accuracy, agreement
 from acgraph.backends.ort.latency import Latency, measure_latency
 from acgraph.backends.ort.law import LawResult
-from acgraph.backends.ort.profile import profile_operators
 from acgraph.backends.ort.session import Session, SessionSettings
 from acgraph.config import CompressConfig
 from acgraph.data import Dataset
+from acgraph.driver.layer_times import layer_times
 from acgraph.ir import Model, infer_facts
 from acgraph.passes.lower_columns import LoweredLayer
 from acgraph.report import (
@@ -78,7 +78,7 @@ def layer_changes(
     before: Model,
     shrunk: Model,
     lowered: Sequence[LoweredLayer],
-    files: tuple[Path, Path] | None = None,
+    compact: Model | None = None,
 ) -> tuple[LayerChange, ...]:
     """Compare every layer of the original with what became of it.
 
@@ -86,24 +86,18 @@ def layer_changes(
         before: The original.
         shrunk: The shrunk model, not lowered yet.
         lowered: What lowering did to its layers.
-        files: The original and the compact file, where layers are to be timed: under ONNX
-            Runtime's profiler, one thread, all nodes of a lowered layer together.
+        compact: The lowered model, where layers are to be timed: under ONNX Runtime's profiler,
+            one thread, all nodes of a lowered layer together. A layer that the profiler does not
+            tell from others has no time.
     """
     forms = {layer.name: layer for layer in lowered}
     left = {layer.name: layer for layer in layers(shrunk, infer_facts(shrunk))}
     found = layers(before)
-    times = [_layer_times(path, [layer.name for layer in found]) for path in files or ()]
+    times: list[dict[str, float]] = []
+    if compact is not None:
+        names = [layer.name for layer in found]
+        times = [layer_times(model, names, known=shrunk) for model in (before, compact)]
     return tuple(_change(layer, left.get(layer.name), forms, times) for layer in found)
-
-
-def _layer_times(path: Path, names: Sequence[str]) -> dict[str, float]:
-    """Sum the profile of a model by the layers that its nodes are named after, milliseconds."""
-    times = dict.fromkeys(names, 0.0)
-    for entry in profile_operators(str(path)):
-        owner = [name for name in names if entry.name == name or entry.name.startswith(f"{name}/")]
-        if owner:
-            times[max(owner, key=len)] += entry.p50_ms
-    return times
 
 
 def _change(
@@ -114,7 +108,7 @@ def _change(
 ) -> LayerChange:
     form = forms.get(layer.name)
     columns = form.columns_after if form is not None else (left.columns if left else 0)
-    pair = [found[layer.name] for found in times]
+    pair = [found[layer.name] for found in times if layer.name in found]
     return LayerChange(
         name=layer.name,
         op_type=layer.op_type,

@@ -1,0 +1,55 @@
+"""Whose time is whose: from the operators that ONNX Runtime runs to the layers of a model."""
+
+from collections.abc import Collection, Iterable
+
+from acgraph.backends.ort.profile import OperatorTime, profile_operators
+from acgraph.ir import Model
+
+#: What ONNX Runtime puts around the name of a node that it fuses with its successor.
+_FUSED_BEFORE, _FUSED_AFTER = "fused ", "/MatMulAddFusion"
+
+
+def layer_times(model: Model, layers: Collection[str], *, known: Model) -> dict[str, float]:
+    """Profile a model and sum its operators by layer, in milliseconds.
+
+    Args:
+        model: What is run.
+        layers: Names of layers.
+        known: The model before it was lowered: its nodes are parts of no layer, whatever their
+            names begin with.
+
+    Returns:
+        Time by layer: 0 for one that the model does not have. A layer that it has and that the
+        profile does not name, as when it was fused into another, is left out.
+    """
+    nodes = {node.name for node in model.graph.nodes}
+    owners = lowered_parts(nodes - {node.name for node in known.graph.nodes}, layers)
+    owners.update({name: name for name in layers if name in nodes})
+    times = dict.fromkeys(set(layers) - set(owners.values()), 0.0)
+    for name, milliseconds in _by_node(profile_operators(model)):
+        if name in owners:
+            owner = owners[name]
+            times[owner] = times.get(owner, 0.0) + milliseconds
+    return times
+
+
+def lowered_parts(nodes: Iterable[str], layers: Collection[str]) -> dict[str, str]:
+    """Find the layer of every node that lowering made, ``LAYER/STEP``, or ``LAYER/STEP/STEP``.
+
+    >>> lowered_parts(["a/b/conv", "ab/conv", "a/crop/conv"], ["a", "a/b"])
+    {'a/b/conv': 'a/b', 'a/crop/conv': 'a'}
+    """
+    found = {}
+    for node in nodes:
+        owner = node
+        while "/" in owner:
+            owner = owner.rpartition("/")[0]
+            if owner in layers:
+                found[node] = owner
+                break
+    return found
+
+
+def _by_node(profile: Iterable[OperatorTime]) -> Iterable[tuple[str, float]]:
+    for entry in profile:
+        yield entry.name.removeprefix(_FUSED_BEFORE).removesuffix(_FUSED_AFTER), entry.p50_ms
