@@ -4,9 +4,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from acgraph.ir import clone_model
-from acgraph.lowering import CostModelChooser
+from acgraph.lowering import Candidate, CostModelChooser
 from acgraph.passes.lower_columns import lower_columns
 
 
@@ -52,6 +54,68 @@ def test_linear_equals_the_masked_layer(lab: Any, case: str, kept: list[int]) ->
     assert result.params_after < result.params_before
     assert [n.name for n in lowered.graph.nodes][-1] == f"layer/gather.{op.lower()}"
     assert lab.relative_error(lab.run(lowered, x), lab.run(dense, x)) < 1e-4
+
+
+class Last:
+    """Takes the last candidate: the lowered one, where there is one."""
+
+    def choose(self, candidates: list[Candidate]) -> Candidate:
+        return candidates[-1]
+
+
+@st.composite
+def random_layers(draw: st.DrawFn) -> dict[str, Any]:
+    """A Gemm or MatMul of any sizes and orientation, some of its features unused."""
+    features, filters, rows = (draw(st.integers(1, 9)) for _ in range(3))
+    flags = draw(st.lists(st.booleans(), min_size=features, max_size=features))
+    kept = np.flatnonzero(flags).tolist()
+    is_left = draw(st.booleans())
+    options: dict[str, Any] = {"left": is_left}
+    lead = draw(st.lists(st.integers(1, 3), max_size=2))
+    batch = lead if draw(st.booleans()) else []
+    data_lead, weight_lead = lead, batch
+    op = draw(st.sampled_from(["Gemm", "MatMul"]))
+    turned = {"weight": False, "data": False}
+    if op == "Gemm":
+        data_lead = weight_lead = []
+        turned = {"weight": draw(st.booleans()), "data": draw(st.booleans())}
+        first, second = ("weight", "data") if is_left else ("data", "weight")
+        options |= {"transA": int(turned[first]), "transB": int(turned[second])}
+        options |= {"alpha": draw(st.sampled_from([1.0, 0.5])), "beta": 2.0}
+        if draw(st.booleans()):
+            columns = rows if is_left else filters
+            options["bias"] = np.linspace(-1, 1, columns).astype(np.float32)
+    weight = [filters, features] if is_left else [features, filters]
+    data = [features, rows] if is_left else [rows, features]
+    axis = 1 if is_left else 0
+    if turned["weight"]:
+        weight, axis = weight[::-1], 1 - axis
+    if turned["data"]:
+        data = data[::-1]
+    shape = (*weight_lead, *weight)
+    return {
+        "op": op,
+        "weight": masked(shape, len(weight_lead) + axis, kept),
+        "sizes": [*data_lead, *data],
+        "kept": kept,
+        "options": options,
+    }
+
+
+@settings(
+    max_examples=120, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
+@given(made=random_layers())
+def test_any_linear_layer_equals_the_masked_one(lab: Any, made: dict[str, Any]) -> None:
+    dense = lab.node_model(made["op"], made["weight"], made["sizes"], **made["options"])
+    x = np.random.default_rng(1).standard_normal(made["sizes"]).astype(np.float32)
+    lowered = clone_model(dense)
+    (result,) = lower_columns(lowered, choose=Last())
+    assert result.columns_after == max(1, len(made["kept"]))
+    assert result.form == ("dense" if result.columns_after == result.columns_before else "gather")
+    for optimise in (False, True):
+        got, wanted = lab.run(lowered, x, optimise), lab.run(dense, x)
+        assert lab.relative_error(got, wanted) < 1e-4
 
 
 def test_a_layer_with_all_features_in_use_is_left_alone(lab: Any) -> None:
