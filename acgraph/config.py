@@ -32,6 +32,11 @@ from acgraph.search.methods import Method
 
 Metric = Literal["params", "macs", "size", "latency"]
 
+#: Shares of the training, all rounds together; the rest is the final fine-tuning, which pays most:
+#: it alone anneals the learning rate to zero on the final structure.
+ADMM_SHARE = 0.1
+RETRAIN_SHARE = 0.15
+
 _DURATION = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s?)?")
 #: Options of training that are stated once, for the whole run.
 _SHARED = ("seed", "threads")
@@ -120,6 +125,9 @@ class CompressConfig(BaseModel):
         epochs: Passes over the data, in all; excludes ``time_budget``.
         time_budget: Seconds, in all; written as 20m.
         rounds: Shrinking rounds; None makes rounds of about 2x.
+        admm_share: Share of the training that is ADMM, all rounds together; 0 is without.
+        retrain_share: Share of the training that is masked retraining, all rounds together;
+            fine-tuning gets what both leave.
         seed: Of every random choice.
         threads: CPU threads of training and of measuring; None leaves them as they are.
         criterion: What stays: what costs the layers' outputs least, the rest of each layer mended
@@ -149,6 +157,8 @@ class CompressConfig(BaseModel):
     epochs: Annotated[Finite, Field(ge=0)] | None = None
     time_budget: Seconds | None = None
     rounds: Annotated[int, Field(ge=1)] | None = None
+    admm_share: Annotated[Finite, Field(ge=0, le=1)] = ADMM_SHARE
+    retrain_share: Annotated[Finite, Field(ge=0, le=1)] = RETRAIN_SHARE
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     threads: Annotated[int, Field(ge=1)] | None = None
     criterion: Literal["reconstruction", "magnitude"] = "reconstruction"
@@ -164,6 +174,11 @@ class CompressConfig(BaseModel):
     def _fit_together(self) -> Self:
         if self.epochs is not None and self.time_budget is not None:
             raise UsageError("both epochs and a time budget are given", hint="give one of them")
+        if self.admm_share + self.retrain_share > 1:
+            raise UsageError(
+                "admm_share and retrain_share are more than 1 together",
+                hint="what both leave is fine-tuning",
+            )
         if self.metric == "latency" and not self.timing:
             raise UsageError(
                 "the target is a latency, but timing is off", hint="leave out --no-timing"

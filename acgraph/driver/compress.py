@@ -9,7 +9,15 @@ from acgraph.analysis.dependency import analyse
 from acgraph.backends.torch.trainer import TorchTrainer
 from acgraph.backends.training import ProgressSink
 from acgraph.config import CompressConfig
-from acgraph.driver.checkpoints import ORIGINAL, Saved, load, save, start
+from acgraph.driver.checkpoints import (
+    ORIGINAL,
+    Saved,
+    load,
+    record_seconds,
+    save,
+    start,
+    stored_seconds,
+)
 from acgraph.driver.chooser import make_chooser
 from acgraph.driver.export import export
 from acgraph.driver.fingerprints import input_fingerprints
@@ -59,27 +67,39 @@ def compress(
     original = _read_original(config)
     data = open_data(config, original)
     inputs = input_fingerprints(original, data)
-    saved = load(config, inputs) if config.resume is not None else None
+    saved, earlier_s = None, 0.0
+    if config.resume is not None:
+        saved, earlier_s = load(config, inputs), stored_seconds(config)
     claim(config)
     if saved is None:
         start(config, inputs, original)
-    run = _start(config, original, data, progress, say or log.info)
-    run.start, run.inputs = begin, inputs
-    done = 0
-    if saved is not None:
-        done = saved.done
-        run.model, run.positions = saved.model, saved.positions
-        run.rounds, run.history = saved.rounds, saved.history
-        run.warnings = saved.warnings
-        run.say(f"going on after stage {done}")
+    try:
+        known = None if saved is None else saved.seconds_per_pass
+        run = _start(config, original, data, progress, say or log.info, known)
+        run.start, run.earlier_s, run.inputs = begin, earlier_s, inputs
+        if saved is not None:
+            _go_on(run, saved)
+        _shrink(run, 0 if saved is None else saved.done)
+        return export(run, fine_tune(run))
+    finally:
+        record_seconds(config, earlier_s + time.perf_counter() - begin)
+
+
+def _go_on(run: Run, saved: Saved) -> None:
+    run.model, run.positions = saved.model, saved.positions
+    run.rounds, run.history = saved.rounds, saved.history
+    run.warnings = saved.warnings
+    run.say(f"going on after stage {saved.done}")
+
+
+def _shrink(run: Run, done: int) -> None:
+    """Run the rounds and the purification that are not done yet."""
     for number, rate in enumerate(run.stages.rates, start=1):
         if number > done and _round(run, number, rate):
             _save(run, number)
     if done <= len(run.stages.rates):
         _purify(run)
         _save(run, len(run.stages.rates) + 1)
-    trained = fine_tune(run)
-    return export(run, trained)
 
 
 def _read_original(config: CompressConfig) -> Model:
@@ -93,6 +113,7 @@ def _save(run: Run, done: int) -> None:
     saved = Saved(
         done=done, model=run.model, positions=run.positions,
         rounds=run.rounds, history=run.history, warnings=run.warnings,
+        elapsed_s=run.elapsed_s, seconds_per_pass=run.seconds_per_pass,
     )  # fmt: skip
     save(run.config, run.inputs, saved)
 
@@ -103,7 +124,9 @@ def _start(
     data: RunData,
     progress: ProgressSink | None,
     say: Callable[[str], None],
+    seconds_per_pass: float | None,
 ) -> Run:
+    """Judge the original, make it trainable, and plan; what is known of its speed is not timed."""
     base = TorchTrainer(original, None, teacher=original, config=config.train)
     if data.measure == "accuracy":
         found = 100 * base.evaluate(data.select)
@@ -111,21 +134,23 @@ def _start(
     else:
         say(f"baseline: no labels, agreement with the original on {len(data.select)} images counts")
     model, inserted, copies = ready_to_train(original, data.train)
+    if config.time_budget is not None and seconds_per_pass is None:
+        seconds_per_pass = _seconds_per_pass(config, model, original, data)
     stages = plan_stages(
         config.target_rate,
         rounds=config.rounds,
         epochs=config.epochs,
         time_budget_s=config.time_budget,
-        seconds_per_pass=None
-        if config.time_budget is None
-        else _seconds_per_pass(config, model, original, data),
+        seconds_per_pass=seconds_per_pass,
+        admm_share=config.admm_share,
+        retrain_share=config.retrain_share,
     )
     say(f"plan: {stages.describe()}")
     return Run(
         config=config, original=original, data=data, stages=stages,
         chooser=make_chooser(config.metric, timing=config.timing, threads=config.threads),
         progress=progress, say=say,
-        model=model, inserted=inserted, copies=copies,
+        model=model, inserted=inserted, copies=copies, seconds_per_pass=seconds_per_pass,
     )  # fmt: skip
 
 

@@ -6,6 +6,8 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from acgraph.admm.config import AdmmConfig
 from acgraph.admm.residuals import Residual
 from acgraph.admm.solver import layer_scales, run_admm
@@ -14,7 +16,7 @@ from acgraph.backends.torch.trainer import TorchTrainer
 from acgraph.backends.training import Masks, ProgressSink, Proximal
 from acgraph.config import CompressConfig
 from acgraph.driver.inputs import RunData
-from acgraph.driver.mending import measure_layers
+from acgraph.driver.mending import Mender, measure_layers
 from acgraph.driver.proxy import Proxy, masked_weights
 from acgraph.driver.space import CostMetric, Space
 from acgraph.driver.stages import Stages
@@ -107,9 +109,7 @@ def run_round(task: RoundTask) -> RoundResult | None:
     )
     log.info("round %d: training in %s", task.number, trainer.choose_mode())
     if config.criterion == "reconstruction":
-        seed = config.seed + task.number
-        mender = measure_layers(space.dependency, trainer.module, task.data.train, seed=seed)
-        space = replace(space, mender=mender)
+        space = replace(space, mender=_measure(task, space, trainer))
     proxy = Proxy(trainer, space, task.data.select, limit=PROXY_IMAGES, batches=PROXY_BATCHES)
     metric: CostMetric = "params" if config.metric in ("params", "size") else "macs"
     problem = Problem(
@@ -130,14 +130,8 @@ def run_round(task: RoundTask) -> RoundResult | None:
         time_budget_s=task.stages.search_s,
     )
     log.info("round %d: proxy %.4f, %d evaluations", task.number, found.score, found.evaluations)
-    dead = _dead_columns(space)
-    admm_epochs, residuals = _admm(task, space, trainer, found.point, dead)
-    point, plan = _final_plan(task, space, problem, found.point, trainer.weights())
-    weights = trainer.weights()
-    masks = training_masks(space, plan, weights)
-    trainer.load_weights(
-        masked_weights(space, weights, {name: ~mask for name, mask in masks.items()})
-    )
+    point, plan, admm_epochs, residuals = _cut(task, space, trainer, problem, found.point)
+    masks = training_masks(space, plan, trainer.weights())
     result = trainer.fit(
         epochs=task.stages.retrain,
         learning_rate=RETRAIN_RATE * config.train.learning_rate,
@@ -173,12 +167,58 @@ def training_masks(space: Space, plan: Plan, weights: Mapping[str, Array]) -> Ma
     return masks
 
 
+def _cut(
+    task: RoundTask, space: Space, trainer: TorchTrainer, problem: Problem, point: Point
+) -> tuple[Point, Plan, float, list[Residual]]:
+    """Train towards a point by ADMM, then mask hard and mend; the trainer holds the result.
+
+    By magnitude ADMM decides what stays: its set is everything with so many filters and columns.
+    Where readers are measured the measurement decides first, and its set is that one cut.
+
+    Returns:
+        The point within the budget, its plan, epochs spent, residuals.
+    """
+    if space.mender is None:
+        constraint = space.constraint(point)
+        names = space.constrained(constraint)
+        epochs, residuals = _admm(
+            task, space, trainer, names, lambda w, scales: constraint.project(w, scales).weights
+        )
+        point, plan = _final_plan(task, space, problem, point, trainer.weights())
+    else:
+        point, plan = _final_plan(task, space, problem, point, trainer.weights())
+        masks = training_masks(space, plan, trainer.weights())
+        names = sorted(name for name in masks if space.weights[name].ndim > 1)
+        epochs, residuals = _admm(
+            task,
+            space,
+            trainer,
+            names,
+            lambda w, _: {k: np.where(masks[k], v, 0) for k, v in w.items()},
+        )
+        if epochs > 0:
+            space = replace(space, mender=_measure(task, space, trainer))
+    weights = trainer.weights()
+    masks = training_masks(space, plan, weights)
+    zeroed = {name: ~mask for name, mask in masks.items()}
+    trainer.load_weights(masked_weights(space, weights, zeroed))
+    return point, plan, epochs, residuals
+
+
+def _measure(task: RoundTask, space: Space, trainer: TorchTrainer) -> Mender:
+    seed = task.config.seed + task.number
+    return measure_layers(space.dependency, trainer.module, task.data.train, seed=seed)
+
+
 def _admm(
-    task: RoundTask, space: Space, trainer: TorchTrainer, point: Point, dead: Masks
+    task: RoundTask,
+    space: Space,
+    trainer: TorchTrainer,
+    names: list[str],
+    onto: Callable[[Mapping[str, Array], Mapping[str, float]], dict[str, Array]],
 ) -> tuple[float, list[Residual]]:
-    """Train towards the constraint of a point; return epochs spent and residuals."""
-    constraint = space.constraint(point)
-    names = space.constrained(constraint)
+    """Train towards a set that ``onto`` projects onto; return epochs spent and residuals."""
+    dead = _dead_columns(space)
     epochs = task.stages.admm
     if not names or epochs == 0:
         return 0.0, []
@@ -204,7 +244,7 @@ def _admm(
         return {name: current[name] for name in names}
 
     def project(current: Mapping[str, Array]) -> dict[str, Array]:
-        return constraint.project(current, scales).weights
+        return onto(current, scales)
 
     result = run_admm(start, project, minimise, config, scales=scales)
     return spent[0], result.residuals

@@ -3,13 +3,9 @@
 import math
 from dataclasses import dataclass
 
+from acgraph.config import ADMM_SHARE, RETRAIN_SHARE
 from acgraph.pruning.rate import Rate, format_rate
 
-#: Shares of the training for ADMM, for masked retraining (both over all rounds), and for the final
-#: fine-tuning, which pays most: it alone anneals the learning rate to zero on the final structure.
-ADMM_SHARE = 0.1
-RETRAIN_SHARE = 0.15
-FINISH_SHARE = 0.75
 #: Shares of a time budget for the searches of all rounds, and for purification and export.
 SEARCH_SHARE = 0.15
 EXPORT_SHARE = 0.12
@@ -60,6 +56,8 @@ def plan_stages(
     epochs: float | None = None,
     time_budget_s: float | None = None,
     seconds_per_pass: float | None = None,
+    admm_share: float = ADMM_SHARE,
+    retrain_share: float = RETRAIN_SHARE,
 ) -> Stages:
     """Split a budget over rounds of about 2x each and a final fine-tuning.
 
@@ -71,6 +69,9 @@ def plan_stages(
             the time that is left.
         seconds_per_pass: How long the dense network trains on all images once; needed with a time
             budget.
+        admm_share: Share of the training that is ADMM, over all rounds.
+        retrain_share: Share of the training that is masked retraining, over all rounds. What both
+            leave is fine-tuning.
     """
     rate = target.value
     count = rounds or max(1, math.ceil(math.log(rate, ROUND_RATE) - 1e-9))
@@ -79,15 +80,15 @@ def plan_stages(
         total = DEFAULT_EPOCHS if epochs is None else epochs
         return Stages(
             rates=rates,
-            admm=ADMM_SHARE * total / count,
-            retrain=RETRAIN_SHARE * total / count,
-            finish=FINISH_SHARE * total,
+            admm=admm_share * total / count,
+            retrain=retrain_share * total / count,
+            finish=(1 - admm_share - retrain_share) * total,
         )
     total = (1 - SEARCH_SHARE - EXPORT_SHARE) * time_budget_s / seconds_per_pass
     return Stages(
         rates=rates,
-        admm=ADMM_SHARE * total / count,
-        retrain=RETRAIN_SHARE * total / count,
+        admm=admm_share * total / count,
+        retrain=retrain_share * total / count,
         finish=MANY_EPOCHS,
         search_s=SEARCH_SHARE * time_budget_s / count,
         finish_by_s=(1 - EXPORT_SHARE / 2) * time_budget_s,

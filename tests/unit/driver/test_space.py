@@ -158,6 +158,16 @@ def test_stages_spend_the_budget_once() -> None:
     assert stages.finish_by_s is None
 
 
+def test_shares_say_what_admm_and_retraining_get() -> None:
+    stages = plan_stages(Rate(4.0), epochs=10.0, admm_share=0.4, retrain_share=0.2)
+    assert (stages.admm, stages.retrain, stages.finish) == pytest.approx((2.0, 1.0, 4.0))
+    timed = {"time_budget_s": 100.0, "seconds_per_pass": 1.0}
+    more = plan_stages(Rate(4.0), admm_share=0.4, retrain_share=0.2, **timed)
+    less = plan_stages(Rate(4.0), admm_share=0.2, retrain_share=0.1, **timed)
+    assert more.admm == pytest.approx(2 * less.admm)
+    assert more.retrain == pytest.approx(2 * less.retrain)
+
+
 def test_stages_turn_time_into_epochs() -> None:
     slow = plan_stages(Rate(8.0), rounds=2, time_budget_s=100.0, seconds_per_pass=10.0)
     fast = plan_stages(Rate(8.0), rounds=2, time_budget_s=100.0, seconds_per_pass=5.0)

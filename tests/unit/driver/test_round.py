@@ -1,0 +1,58 @@
+"""What a round does before any training: choose, mask, mend."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from acgraph.config import CompressConfig
+from acgraph.driver.inputs import open_data
+from acgraph.driver.round import RoundResult, RoundTask, run_round
+from acgraph.driver.stages import plan_stages
+from acgraph.ir import count_params, proto_from_model, read_model
+
+
+@pytest.fixture
+def run_one(configure: Callable[..., CompressConfig]) -> Callable[..., RoundResult]:
+    def run(*settings: str, admm: float = 0.0) -> RoundResult:
+        config = configure("search.method=uniform", *settings)
+        model = read_model(config.model)
+        stages = replace(plan_stages(config.target_rate), admm=admm, retrain=0.0)
+        task = RoundTask(
+            model=model,
+            teacher=model,
+            data=open_data(config, model),
+            config=config,
+            stages=stages,
+            number=1,
+            budget=count_params(proto_from_model(model)) / 2.0,
+            actual_cost=None,
+            progress=None,
+        )
+        result = run_round(task)
+        assert result is not None
+        return result
+
+    return run
+
+
+def test_mending_keeps_what_magnitude_loses(run_one: Callable[..., RoundResult]) -> None:
+    mended = run_one()
+    by_magnitude = run_one("criterion=magnitude")
+    assert mended.epochs == by_magnitude.epochs == 0.0
+    assert mended.accuracy > by_magnitude.accuracy + 0.1
+
+
+def test_admm_trains_towards_the_measured_choice(run_one: Callable[..., RoundResult]) -> None:
+    plain = run_one().shrunk.model.constants()
+    result = run_one(admm=1.0)
+    assert result.epochs == pytest.approx(1.0)
+    assert [r.update for r in result.residuals] == [1, 2]
+    trained = result.shrunk.model.constants()
+    assert trained.keys() == plain.keys()
+    for name, value in plain.items():
+        if value.ndim == 4:
+            columns = np.abs(value).max(axis=0) > 0
+            assert np.array_equal(np.abs(trained[name]).max(axis=0) > 0, columns), name
+            assert not np.array_equal(trained[name], value)
