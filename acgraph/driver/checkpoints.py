@@ -17,7 +17,7 @@ from acgraph.ir import Model, read_model, write_bytes, write_model
 from acgraph.report import Round, SearchPoint
 
 #: Changes when an older state can no longer be read.
-FORMAT = 3
+FORMAT = 4
 FINE_TUNE = "fine-tune.pt"
 #: A model that was read from standard input.
 ORIGINAL = "original.onnx"
@@ -42,6 +42,8 @@ class Saved:
         rounds: What each round reached.
         history: What the searches evaluated.
         warnings: What the report must tell.
+        elapsed_s: Seconds that the run has taken so far.
+        seconds_per_pass: How long the dense network trains on all images once, where time counts.
     """
 
     done: int
@@ -50,6 +52,8 @@ class Saved:
     rounds: list[Round] = field(default_factory=list)
     history: list[SearchPoint] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    elapsed_s: float = 0.0
+    seconds_per_pass: float | None = None
 
 
 def start(config: CompressConfig, inputs: Mapping[str, str], original: Model) -> None:
@@ -61,7 +65,19 @@ def start(config: CompressConfig, inputs: Mapping[str, str], original: Model) ->
     _clear(folder)
     if config.model == "-":
         write_model(original, folder / ORIGINAL)
-    _write_state(folder, config, inputs, {"done": 0})
+    _write_state(folder, config, inputs, {"done": 0, "elapsed_s": 0.0})
+
+
+def stored_seconds(config: CompressConfig) -> float:
+    """Return how long the run in ``config.output`` has taken so far."""
+    return float(_read_state(config.output)["elapsed_s"])
+
+
+def record_seconds(config: CompressConfig, elapsed_s: float) -> None:
+    """Remember how long a run has taken so far, between its stages too."""
+    file = config.output / CHECKPOINTS / _STATE
+    state = _read_state(config.output)
+    write_bytes(json.dumps({**state, "elapsed_s": elapsed_s}).encode(), file)
 
 
 def _clear(folder: Path) -> None:
@@ -91,6 +107,8 @@ def save(config: CompressConfig, inputs: Mapping[str, str], run: Saved) -> None:
         "rounds": [entry.model_dump() for entry in run.rounds],
         "history": [entry.model_dump() for entry in run.history],
         "warnings": run.warnings,
+        "elapsed_s": run.elapsed_s,
+        "seconds_per_pass": run.seconds_per_pass,
     }
     _write_state(folder, config, inputs, state)
     for old in range(run.done):
@@ -164,6 +182,8 @@ def load(config: CompressConfig, inputs: Mapping[str, str]) -> Saved | None:
         rounds=[Round.model_validate(entry) for entry in state["rounds"]],
         history=[SearchPoint.model_validate(entry) for entry in state["history"]],
         warnings=list(state["warnings"]),
+        elapsed_s=float(state["elapsed_s"]),
+        seconds_per_pass=state["seconds_per_pass"],
     )
 
 

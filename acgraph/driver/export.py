@@ -1,7 +1,6 @@
 """Write the results: the compact and the masked model, proven and measured, and the report."""
 
 import json
-import time
 from pathlib import Path
 
 from acgraph.analysis.dependency import DependencyGraph, analyse
@@ -48,7 +47,7 @@ def export(run: Run, trained: Model) -> Report:
             changes=layer_changes(run.original, trained, lowered, small if config.timing else None),
             rounds=run.rounds, history=run.history, warnings=run.warnings,
             nodes=(len(run.original.graph.nodes), len(small.graph.nodes)),
-            seconds=time.perf_counter() - run.start,
+            seconds=run.elapsed_s,
         )  # fmt: skip
         write_bytes(_plan(positions).encode(), staged / "plan.json")
         write_report(report, staged)

@@ -1,11 +1,10 @@
 """Fine-tuning: the last training, on the final structure."""
 
-import time
-
 from acgraph.analysis.dependency import analyse
 from acgraph.backends.torch.checkpoint import load_checkpoint, save_checkpoint
 from acgraph.backends.torch.trainer import TorchTrainer
-from acgraph.driver.checkpoints import FINE_TUNE
+from acgraph.backends.training import EpochStats
+from acgraph.driver.checkpoints import FINE_TUNE, record_seconds
 from acgraph.driver.folder import CHECKPOINTS
 from acgraph.driver.round import training_masks
 from acgraph.driver.run import Run
@@ -30,16 +29,28 @@ def fine_tune(run: Run) -> Model:
         run.model, run.data.train, teacher=run.original, config=config.train, progress=run.progress
     )
     checkpoint = config.output / CHECKPOINTS / FINE_TUNE
+    trained_s = 0.0
     if config.resume is not None and checkpoint.is_file():
-        trainer.load_state_dict(load_checkpoint(checkpoint))
-    left = None
-    if run.stages.finish_by_s is not None:
-        left = max(run.stages.finish_by_s - (time.perf_counter() - run.start), LEAST_SECONDS)
+        state = load_checkpoint(checkpoint)
+        trainer.load_state_dict(state)
+        trained_s = state["fit"]["seconds"]
+
+    def keep(_: EpochStats) -> None:
+        save_checkpoint(checkpoint, trainer.state_dict())
+        record_seconds(config, run.elapsed_s)
+
     trainer.fit(
         epochs=run.stages.finish,
-        time_budget_s=left,
+        time_budget_s=_time_budget(run, trained_s),
         masks=training_masks(space, Plan(), trainer.weights()),
-        on_epoch=lambda _: save_checkpoint(checkpoint, trainer.state_dict()),
+        on_epoch=keep,
         description="fine-tune",
     )
     return trainer.model()
+
+
+def _time_budget(run: Run, trained_s: float) -> float | None:
+    """Seconds of training in all, those before an interruption included; None for no limit."""
+    if run.stages.finish_by_s is None:
+        return None
+    return max(trained_s + run.stages.finish_by_s - run.elapsed_s, LEAST_SECONDS)

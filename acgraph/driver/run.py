@@ -38,7 +38,9 @@ class Run:
         inserted: BatchNormalization nodes that were put in for training.
         copies: Copies of merged constants, with the names that they had.
         inputs: Hashes of what the run reads.
-        start: When it started, on the clock of ``time.perf_counter``.
+        start: When this part of it started, on the clock of ``time.perf_counter``.
+        earlier_s: Seconds that its earlier parts took, where it was interrupted.
+        seconds_per_pass: How long the dense network trains on all images once, where time counts.
         positions: Where the constants of the graph lay in the original.
         rounds: What each round reached.
         history: What the searches evaluated.
@@ -57,10 +59,17 @@ class Run:
     copies: dict[str, str]
     inputs: dict[str, str] = field(default_factory=dict)
     start: float = field(default_factory=time.perf_counter)
+    earlier_s: float = 0.0
+    seconds_per_pass: float | None = None
     positions: Positions = field(default_factory=dict)
     rounds: list[Round] = field(default_factory=list)
     history: list[SearchPoint] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+
+    @property
+    def elapsed_s(self) -> float:
+        """Seconds that the run has taken so far, all parts together."""
+        return self.earlier_s + time.perf_counter() - self.start
 
     def warn(self, text: str) -> None:
         """Log a warning and keep it for the report."""

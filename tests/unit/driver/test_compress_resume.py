@@ -1,9 +1,11 @@
 """A run that was interrupted goes on, as itself and as nothing else."""
 
 import io
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,7 +14,10 @@ import pytest
 from onnx import numpy_helper
 
 import acgraph.driver.compress as module
+from acgraph.backends.torch.trainer import TorchTrainer
+from acgraph.backends.training import FitResult
 from acgraph.config import CompressConfig, make_config
+from acgraph.driver import finish
 from acgraph.driver.checkpoints import Saved, can_resume, load, save, stored_options
 from acgraph.driver.compress import compress
 from acgraph.errors import UsageError
@@ -153,7 +158,7 @@ def test_resume_refuses_other_data(
         compress(again(config))
 
 
-@pytest.mark.parametrize(("text", "what"), [('{"format": 3,', "damaged"), ("{}", "version")])
+@pytest.mark.parametrize(("text", "what"), [('{"format": 4,', "damaged"), ("{}", "version")])
 def test_resume_refuses_a_state_that_it_cannot_read(
     configure: Configure, text: str, what: str
 ) -> None:
@@ -224,3 +229,50 @@ def test_options_go_over_those_stored(configure: Configure) -> None:
     assert (config.epochs, config.time_budget) == (None, 300.0)
     with pytest.raises(UsageError, match=r"started with epochs 1\.0, not unset"):
         load(config, {})
+
+
+def _add_seconds(config: CompressConfig, seconds: float) -> None:
+    file = config.output / "checkpoints" / "state.json"
+    state = json.loads(file.read_text())
+    assert state["elapsed_s"] > 0
+    file.write_text(json.dumps({**state, "elapsed_s": state["elapsed_s"] + seconds}))
+
+
+@pytest.mark.parametrize("stage", ["_round", "fine_tune"])
+def test_the_report_counts_the_time_before_an_interruption(
+    configure: Configure, monkeypatch: pytest.MonkeyPatch, stage: str
+) -> None:
+    config = configure(epochs=0)
+    interrupt(config, monkeypatch, stage)
+    _add_seconds(config, 1000)
+    assert 1000 < compress(again(config)).seconds < 1100
+
+
+def test_a_time_budget_counts_the_time_before_an_interruption(
+    configure: Configure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = configure(epochs=None, time_budget="100s", target_rate="1x")
+    interrupt(config, monkeypatch, "fine_tune")
+    _add_seconds(config, 85)
+    fits = []
+
+    def fit(self: TorchTrainer, **options: Any) -> FitResult:
+        fits.append(options["time_budget_s"])
+        return FitResult(epochs=0, seconds=0, loss=0, steps=0, images_per_second=0)
+
+    def timed_again(*_: object) -> float:
+        raise AssertionError("the speed of training is known")
+
+    monkeypatch.setattr(TorchTrainer, "fit", fit)
+    monkeypatch.setattr(module, "_seconds_per_pass", timed_again)
+    compress(again(config))
+    (left,) = fits
+    assert finish.LEAST_SECONDS <= left < 9
+
+
+def test_training_before_an_interruption_counts_in_the_time_of_fine_tuning() -> None:
+    run: Any = SimpleNamespace(stages=SimpleNamespace(finish_by_s=94.0), elapsed_s=60.0)
+    assert finish._time_budget(run, 0.0) == 34.0
+    assert finish._time_budget(run, 20.0) == 54.0
+    run.elapsed_s = 200.0
+    assert finish._time_budget(run, 20.0) == finish.LEAST_SECONDS
