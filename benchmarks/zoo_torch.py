@@ -89,7 +89,7 @@ def batch_of_two(module: GraphModule, inputs: list[torch.Tensor]) -> str:
         try:
             both = module(*(torch.cat(pair) for pair in zip(inputs, others, strict=True)))
         except AcgraphError as error:
-            return f"fixed ({str(error)[:110]})"
+            return f"fixed: {error.diagnostic.message}"
     error = max(
         float((torch.cat(pair) - b).abs().max() / b.abs().max())
         for *pair, b in zip(*alone, both, strict=True)
@@ -221,14 +221,16 @@ def line(row: Row) -> str:
     return (
         f"| {row.name} | {row.load_s:.2f} | {row.export_s:.2f} | {row.run_s:.2f} | "
         f"{row.error:.0e}{exact} | {row.weights} | {row.gradients} | "
-        f"{'yes' if row.export else 'NO'} | {row.batch2.split(' ')[0]} |"
+        f"{'yes' if row.export else 'NO'} | {row.batch2.partition(':')[0]} |"
     )
 
 
 def table(rows: list[Row], failures: list[str]) -> str:
     both = [row.load_s + row.export_s for row in rows]
     off = [row for row in rows if row.error > TOLERANCE]
-    fixed = [f"- {row.name}: {row.batch2}" for row in rows if row.batch2 != "ok"]
+    fixed = [
+        f"- {row.name}: {row.batch2.removeprefix('fixed: ')}" for row in rows if row.batch2 != "ok"
+    ]
     return "\n".join(
         [
             f"{len(rows)} graphs run, {len(failures)} do not. Loading and exporting take "
