@@ -16,7 +16,7 @@ from acgraph.backends.torch.loop import Fit, Learner, Plan
 from acgraph.backends.torch.losses import AdaptedLoss, Loss, Outputs, UserLoss, ends_in_softmax
 from acgraph.backends.torch.modes import PLAIN, Mode, apply_mode, choose_mode, run_module
 from acgraph.backends.torch.recalibration import recalibrate
-from acgraph.backends.torch.runtime import choose_device, flush_denormals, settings
+from acgraph.backends.torch.runtime import choose_device, settings
 from acgraph.backends.torch.teacher import Teacher
 from acgraph.backends.training import (
     Array,
@@ -35,8 +35,6 @@ from acgraph.errors import BackendError, UsageError
 from acgraph.ir import Model
 
 log = logging.getLogger(__name__)
-
-flush_denormals()
 
 
 class TorchTrainer:

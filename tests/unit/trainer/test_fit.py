@@ -337,12 +337,37 @@ def test_the_global_generator_and_threads_are_left_alone(make):
     assert torch.get_num_threads() == threads
 
 
-def test_denormals_are_zero_whatever_else_runs_in_the_process(make):
-    trainer = TorchTrainer(make.linear(), make.blobs(), config=make.plain())
-    torch.set_flush_denormal(False)  # as a new session of ONNX Runtime can
-    left = []
-    trainer.fit(epochs=1, on_epoch=lambda _: left.append((torch.full((4,), 1e-39) * 0.5).any()))
-    assert left == [False]
+def kept_denormals():
+    """How many of many denormal numbers the threads of PyTorch keep in a multiplication."""
+    x = torch.from_numpy(np.full(1 << 18, 1 << 16, np.int32).view(np.float32))
+    return int((x * 0.5).view(torch.int32).count_nonzero())
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_denormals_are_zero_while_training_and_only_then(make, threads):
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        torch.set_flush_denormal(False)
+        assert kept_denormals() == 1 << 18  # the threads of the pool have started
+        trainer = TorchTrainer(make.linear(), make.blobs(), config=make.plain())
+        left = []
+        trainer.fit(epochs=1, on_epoch=lambda _: left.append(kept_denormals()))
+        trainer.evaluate(make.blobs())
+        assert left == [0]
+        assert kept_denormals() == 1 << 18
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_whoever_flushes_denormals_goes_on_doing_so(make):
+    torch.set_flush_denormal(True)
+    try:
+        trainer = TorchTrainer(make.linear(), make.blobs(), config=make.plain())
+        trainer.fit(epochs=1)
+        assert kept_denormals() == 0
+    finally:
+        torch.set_flush_denormal(False)
 
 
 def test_nan_in_an_image_names_it(make):
