@@ -163,11 +163,11 @@ def _given(**options: object) -> dict[str, object] | None:
 
 def run_compress(config: "CompressConfig", output_format: OutputFormat) -> None:
     """Run the driver, print the result, and leave with the exit code of the report."""
-    from acgraph.cli.console import progress_sink, stderr_console, stdout_console
+    from acgraph.cli.console import is_quiet, progress_sink, stderr_console, stdout_console
     from acgraph.driver.checkpoints import can_resume
     from acgraph.driver.compress import compress as drive
     from acgraph.errors import InterruptedRunError
-    from acgraph.report import render_summary
+    from acgraph.report import render_summary, verdict
 
     log = stderr_console()
 
@@ -175,7 +175,8 @@ def run_compress(config: "CompressConfig", output_format: OutputFormat) -> None:
         log.print(line, highlight=False, markup=False, soft_wrap=True)
 
     try:
-        report = drive(config, progress_sink(log), say)
+        quiet = is_quiet()
+        report = drive(config, None if quiet else progress_sink(log), None if quiet else say)
     except KeyboardInterrupt as stop:
         if not can_resume(config):
             raise
@@ -185,6 +186,8 @@ def run_compress(config: "CompressConfig", output_format: OutputFormat) -> None:
         ) from stop
     if output_format is OutputFormat.JSON:
         typer.echo(report.to_json(), nl=False)
+    elif quiet:
+        typer.echo(verdict(report))
     else:
         stdout_console().print(render_summary(report))
         typer.echo(f"\nwritten to {config.output}: model.onnx, masked.onnx, report.html and more")

@@ -94,6 +94,11 @@ def progress_sink(console: Console) -> ProgressSink:
     return ProgressBar(console) if console.is_terminal else StageLines(console)
 
 
+def is_quiet() -> bool:
+    """Whether ``set_up_log`` was told to show errors only."""
+    return not logging.getLogger("acgraph").isEnabledFor(logging.WARNING)
+
+
 def set_up_log(verbosity: int) -> None:
     """Send the log of the package to stderr.
 

@@ -51,7 +51,7 @@ def options(
     verbose: Annotated[
         int, typer.Option("--verbose", "-v", count=True, help="Say more; twice for everything.")
     ] = 0,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Log errors only.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Result and errors only.")] = False,
     debug: Annotated[
         bool, typer.Option("--debug", help="Show a traceback on errors; allowed anywhere.")
     ] = False,

@@ -20,10 +20,12 @@ def driver(monkeypatch, report):
 
     def compress(config, progress, say):
         given.append(config)
-        say("baseline: 92.58 %")
-        progress.start(10, "round 1")
-        progress.update(10, 0.5, 1000.0)
-        progress.finish()
+        if say is not None:
+            say("baseline: 92.58 %")
+        if progress is not None:
+            progress.start(10, "round 1")
+            progress.update(10, 0.5, 1000.0)
+            progress.finish()
         return compress.report
 
     compress.report = report
@@ -102,6 +104,24 @@ def test_text_goes_to_stdout_and_progress_to_stderr(driver, capfd):
         "baseline: 92.58 %",
         "round 1: 10 steps, loss 0.5000, 1,000 images/s",
     ]
+
+
+def test_quiet_says_the_result_and_nothing_else(driver, capfd):
+    assert run(["-q", "compress", "m.onnx", "--target-rate", "8x"]) == 0
+    out, err = capfd.readouterr()
+    assert err == ""
+    assert out.startswith("target met: 8.07x fewer params (asked 8x)")
+    assert len(out.splitlines()) == 1
+    assert run(["-q", "compress", "m.onnx", "--target-rate", "8x", "--format", "json"]) == 0
+    out, err = capfd.readouterr()
+    assert err == ""
+    assert json.loads(out)["schema"] == 1
+
+
+def test_quiet_ends_with_its_command(driver, capfd):
+    assert run(["-q", "demo"]) == 0
+    assert run(["demo"]) == 0
+    assert "baseline" in capfd.readouterr().err
 
 
 def test_json_is_the_report_and_nothing_else(driver, capfd):
