@@ -8,15 +8,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from acgraph.backends.torch.checks import check_numbers, check_options, check_outputs
 from acgraph.backends.torch.constraints import find_pulls, find_removed
 from acgraph.backends.torch.evaluation import Metric, evaluate
 from acgraph.backends.torch.graph_module import GraphModule, export_model
-from acgraph.backends.torch.loader import Batch, Loader, is_augmented, steps_per_pass
+from acgraph.backends.torch.loader import Batch, Loader, steps_per_pass
 from acgraph.backends.torch.loop import Fit, Learner, Plan
 from acgraph.backends.torch.losses import AdaptedLoss, Loss, Outputs, UserLoss, ends_in_softmax
 from acgraph.backends.torch.modes import PLAIN, Mode, apply_mode, choose_mode, run_module
 from acgraph.backends.torch.recalibration import recalibrate
 from acgraph.backends.torch.runtime import choose_device, settings
+from acgraph.backends.torch.state import pack, unpack
 from acgraph.backends.torch.teacher import Teacher
 from acgraph.backends.training import (
     Array,
@@ -29,8 +31,7 @@ from acgraph.backends.training import (
     Schedule,
     TrainConfig,
 )
-from acgraph.data import Dataset, check_label_range
-from acgraph.diagnostics import Location
+from acgraph.data import Dataset
 from acgraph.errors import BackendError, UsageError
 from acgraph.ir import Model
 
@@ -88,7 +89,7 @@ class TorchTrainer:
         self._fits = 0
         self._fit: Fit | None = None
         self._pending: Mapping[str, Any] | None = None
-        self._check_options()
+        self._check(train)
 
     @property
     def mode(self) -> Mode:
@@ -127,7 +128,7 @@ class TorchTrainer:
             UsageError: a number of epochs, rate or budget that cannot be meant.
         """
         train = self._require_train()
-        _check_numbers(epochs, learning_rate, time_budget_s)
+        check_numbers(epochs, learning_rate, time_budget_s)
         with settings(self.config.threads, self.device):
             self._prepare(train)
             total = round(epochs * steps_per_pass(len(train), self.config.batch_size))
@@ -247,14 +248,7 @@ class TorchTrainer:
         Called inside ``on_epoch`` it holds the fit under way. Random numbers are functions of the
         seed, the fit and the step, so their state is these three.
         """
-        mode = self._mode
-        return {
-            "seed": self.config.seed,
-            "module": {k: v.detach().cpu().clone() for k, v in self.module.state_dict().items()},
-            "mode": None if mode is None else [mode.precision, mode.channels_last],
-            "fits": self._fits,
-            "fit": None if self._fit is None else self._fit.state_dict(),
-        }
+        return pack(self.module, self.config.seed, self._mode, self._fits, self._fit)
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from a saved state.
@@ -265,65 +259,23 @@ class TorchTrainer:
         Raises:
             BackendError: it belongs to another model or another seed.
         """
-        if state["seed"] != self.config.seed:
-            raise BackendError(
-                f"the checkpoint has seed {state['seed']}, not {self.config.seed}",
-                hint="resume with the seed that it was started with",
-            )
-        try:
-            self.module.load_state_dict(state["module"])
-        except RuntimeError as error:
-            raise BackendError(
-                "the checkpoint is of another model",
-                location=Location(model=self._model.source),
-                hint="resume with the model that it was started with",
-            ) from error
-        if state["mode"] is not None:
-            precision, channels_last = state["mode"]
-            self._use_mode(Mode(precision=precision, channels_last=channels_last))
-        self._fits = state["fits"]
-        self._pending = state["fit"]
+        found = unpack(state, self.module, self.config.seed, self._model.source)
+        if found.mode is not None:
+            self._use_mode(found.mode)
+        self._fits, self._pending = found.fits, found.fit
 
-    def _check_options(self) -> None:
-        config, train = self.config, self._train
-        replaced = config.mixup > 0 or config.label_smoothing > 0
-        if self._user_loss is not None and replaced:
-            raise UsageError(
-                "mixup and label_smoothing do not go together with a loss of your own",
-                hint="switch them off",
-            )
-        if train is None:
-            return
-        if config.cache_teacher and (is_augmented(train, config) or config.mixup > 0):
-            raise UsageError(
-                "cache_teacher needs images that stay the same", hint="switch augment and mixup off"
-            )
-        self._check_outputs(train)
+    def _check(self, train: Dataset | None) -> None:
+        check_options(self.config, train, has_own_loss=self._user_loss is not None)
+        if train is not None and self._user_loss is None:
+            source, has_teacher = self._model.source, self._teacher is not None
+            check_outputs(train, self._first_output, source, has_teacher=has_teacher)
 
-    def _check_outputs(self, train: Dataset) -> None:
-        """Run one image, so that what does not go together is said before any training."""
-        if self._user_loss is not None:
-            return
-        labels = train.labels
-        if labels is None:
-            if self._teacher is None:
-                raise BackendError(
-                    "neither labels nor a teacher to learn from",
-                    location=Location(model=train.name),
-                    hint="give labels, or the original model as the teacher",
-                )
-            return
-        x, _ = train.batch(np.zeros(1, np.int64))
+    @torch.no_grad()
+    def _first_output(self, x: Array) -> Tensor:
         self.module.eval()
-        with settings(self.config.threads, self.device), torch.no_grad():
-            first = self.module(self._to_device(x))[0]
-        if first.ndim != 2:
-            raise BackendError(
-                f"the first output is {list(first.shape)}, not [N, classes], but data has labels",
-                location=Location(model=self._model.source),
-                hint="give data without labels to learn from the original model, or a loss",
-            )
-        check_label_range(labels, first.shape[1], Location(model=train.name))
+        with settings(self.config.threads, self.device):
+            outputs: Outputs = self.module(self._to_device(x))
+        return outputs[0]
 
     def _require_train(self) -> Dataset:
         if self._train is None:
@@ -383,14 +335,3 @@ class TorchTrainer:
 
     def _to_device(self, x: Array) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(x)).to(self.device)
-
-
-def _check_numbers(epochs: float, learning_rate: float | None, time_budget_s: float | None) -> None:
-    for what, value in (
-        ("learning_rate", learning_rate),
-        ("time_budget_s", time_budget_s),
-    ):
-        if value is not None and not 0 < value < np.inf:
-            raise UsageError(f"{what} is {value}", hint="give a positive number")
-    if not 0 <= epochs < np.inf:
-        raise UsageError(f"epochs is {epochs}", hint="give a number of at least 0")

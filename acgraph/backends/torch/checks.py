@@ -1,0 +1,78 @@
+"""What is wrong with what a trainer was given, said before any training."""
+
+from collections.abc import Callable
+
+import numpy as np
+from torch import Tensor
+
+from acgraph.backends.torch.loader import is_augmented
+from acgraph.backends.training import Array, TrainConfig
+from acgraph.data import Dataset, check_label_range
+from acgraph.diagnostics import Location
+from acgraph.errors import BackendError, UsageError
+
+
+def check_options(config: TrainConfig, train: Dataset | None, *, has_own_loss: bool) -> None:
+    """Check that options do not contradict each other.
+
+    Raises:
+        UsageError: they do.
+    """
+    if has_own_loss and (config.mixup > 0 or config.label_smoothing > 0):
+        raise UsageError(
+            "mixup and label_smoothing do not go together with a loss of your own",
+            hint="switch them off",
+        )
+    if train is None or not config.cache_teacher:
+        return
+    if is_augmented(train, config) or config.mixup > 0:
+        raise UsageError(
+            "cache_teacher needs images that stay the same", hint="switch augment and mixup off"
+        )
+
+
+def check_outputs(
+    train: Dataset, run: Callable[[Array], Tensor], source: str, *, has_teacher: bool
+) -> None:
+    """Run one image and check that labels, or their absence, fit the first output.
+
+    Args:
+        train: Training images.
+        run: Gives the first output for a batch.
+        source: Name of the model, for messages.
+        has_teacher: Whether there is something to learn from without labels.
+
+    Raises:
+        BackendError: nothing to learn from, or labels of what is no classifier.
+        DataError: a label that the network has no output for.
+    """
+    labels = train.labels
+    if labels is None:
+        if has_teacher:
+            return
+        raise BackendError(
+            "neither labels nor a teacher to learn from",
+            location=Location(model=train.name),
+            hint="give labels, or the original model as the teacher",
+        )
+    first = run(train.batch(np.zeros(1, np.int64))[0])
+    if first.ndim != 2:
+        raise BackendError(
+            f"the first output is {list(first.shape)}, not [N, classes], but data has labels",
+            location=Location(model=source),
+            hint="give data without labels to learn from the original model, or a loss",
+        )
+    check_label_range(labels, first.shape[1], Location(model=train.name))
+
+
+def check_numbers(epochs: float, learning_rate: float | None, time_budget_s: float | None) -> None:
+    """Check the numbers of a fit.
+
+    Raises:
+        UsageError: one that cannot be meant.
+    """
+    for what, value in (("learning_rate", learning_rate), ("time_budget_s", time_budget_s)):
+        if value is not None and not 0 < value < np.inf:
+            raise UsageError(f"{what} is {value}", hint="give a positive number")
+    if not 0 <= epochs < np.inf:
+        raise UsageError(f"epochs is {epochs}", hint="give a number of at least 0")
