@@ -1,11 +1,17 @@
 """``acgraph diff``: what changed from one model to another."""
 
+from collections.abc import Callable
 from enum import StrEnum
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from acgraph.errors import UsageError
+
+if TYPE_CHECKING:
+    from acgraph.diff import GraphDiff
+    from acgraph.ir import Model
 
 
 class DiffFormat(StrEnum):
@@ -13,6 +19,8 @@ class DiffFormat(StrEnum):
 
     TEXT = "text"
     JSON = "json"
+    HTML = "html"
+    MODEL_EXPLORER = "model-explorer"
 
 
 def diff(
@@ -22,23 +30,59 @@ def diff(
         str | None, typer.Option("--output", "-o", help="Write it here, not to stdout.")
     ] = None,
     output_format: Annotated[
-        DiffFormat, typer.Option("--format", help="How to print it.")
+        DiffFormat,
+        typer.Option(
+            "--format",
+            help="How to print it: text, json, one html page, or node data for Model Explorer.",
+        ),
     ] = DiffFormat.TEXT,
+    html: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the page here as well.")
+    ] = None,
+    model_explorer: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write node data for Model Explorer here as well."),
+    ] = None,
 ) -> None:
     """Compare two models; exit with 1 when they differ."""
     if before == after == "-":
         raise UsageError("standard input holds one model", hint="give the other by its path")
-    from acgraph.diff import diff_models, json_from_diff, text_from_diff
+    from acgraph.diff import diff_models
     from acgraph.ir import read_model, write_bytes
 
-    found = diff_models(read_model(before), read_model(after))
-    if output_format is DiffFormat.JSON:
-        text = json_from_diff(found)
-    else:
-        text = text_from_diff(found, before, after)
+    models = read_model(before), read_model(after)
+    found = diff_models(*models)
+    render = _renderer(found, models, (before, after))
+    for path, kind in ((html, DiffFormat.HTML), (model_explorer, DiffFormat.MODEL_EXPLORER)):
+        if path is not None:
+            write_bytes(render(kind).encode(), path)
+    text = render(output_format)
     if output is None or output == "-":
         typer.echo(text, nl=False)
     else:
         write_bytes(text.encode(), output)
     if not found.is_empty:
         raise typer.Exit(1)
+
+
+def _renderer(
+    found: "GraphDiff", models: "tuple[Model, Model]", names: tuple[str, str]
+) -> Callable[[DiffFormat], str]:
+    """Return what prints the difference in a format."""
+
+    def render(kind: DiffFormat) -> str:
+        from acgraph.diff import json_from_diff, model_explorer_from_diff, text_from_diff
+
+        match kind:
+            case DiffFormat.JSON:
+                return json_from_diff(found)
+            case DiffFormat.HTML:
+                from acgraph.report import render_diff_page
+
+                return render_diff_page(found, *models, before=names[0], after=names[1])
+            case DiffFormat.MODEL_EXPLORER:
+                return model_explorer_from_diff(found, *models)
+            case DiffFormat.TEXT:
+                return text_from_diff(found, *names)
+
+    return render

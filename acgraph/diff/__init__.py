@@ -1,8 +1,22 @@
 """Compare two models."""
 
 from acgraph.diff.compare import diff_models
+from acgraph.diff.layer_table import LayerPair, LayerSide, count_operators, pair_layers
 from acgraph.diff.match import match_nodes
-from acgraph.diff.render import json_from_diff, text_from_diff
+from acgraph.diff.model_explorer import model_explorer_from_diff
+from acgraph.diff.render import change_lines, json_from_diff, text_from_diff
 from acgraph.diff.types import GraphDiff
 
-__all__ = ["GraphDiff", "diff_models", "json_from_diff", "match_nodes", "text_from_diff"]
+__all__ = [
+    "GraphDiff",
+    "LayerPair",
+    "LayerSide",
+    "change_lines",
+    "count_operators",
+    "diff_models",
+    "json_from_diff",
+    "match_nodes",
+    "model_explorer_from_diff",
+    "pair_layers",
+    "text_from_diff",
+]

@@ -27,6 +27,12 @@ def text_from_diff(diff: GraphDiff, before: str, after: str) -> str:
     return "\n".join([*lines, *_cost(diff)]) + "\n"
 
 
+def change_lines(diff: GraphDiff) -> Iterator[str]:
+    """Say every change in one line, grouped by kind; the cost is not among them."""
+    for section in _sections(diff):
+        yield from section
+
+
 def _sections(diff: GraphDiff) -> Iterator[Sequence[str]]:
     yield [_property(change) for change in diff.properties]
     yield [_resized(change) for change in diff.resized]

@@ -1,6 +1,7 @@
 """What was done, for machines (``report.json``), terminals and people (``report.html``)."""
 
 from acgraph.pruning.rate import format_rate
+from acgraph.report.diff_page import render_diff_page
 from acgraph.report.page import render_page
 from acgraph.report.schema import (
     Fence,
@@ -37,6 +38,7 @@ __all__ = [
     "format_rate",
     "measure_text",
     "rates_between",
+    "render_diff_page",
     "render_page",
     "render_summary",
     "verdict",

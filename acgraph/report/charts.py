@@ -25,16 +25,16 @@ class _Bar:
     after: int
 
 
-def layer_chart(report: Report) -> Markup:
+def layer_chart(layers: Sequence[LayerChange]) -> Markup:
     """Draw one pair of bars a layer: weights before and after; length is linear in weights."""
-    bars = [_bar(layer) for layer in report.layers[:MAX_LAYERS]]
-    rest = report.layers[MAX_LAYERS:]
+    bars = [_bar(layer) for layer in layers[:MAX_LAYERS]]
+    rest = layers[MAX_LAYERS:]
     if rest:
         before, after = (sum(_weights(layer, i) for layer in rest) for i in (0, 1))
         bars.append(_Bar(f"{len(rest)} more layers", "", before, after))
     if not bars:
         return Markup("")
-    longest = max(bar.before for bar in bars) or 1
+    longest = max(max(bar.before, bar.after) for bar in bars) or 1
     span = WIDTH - _LEFT - _RIGHT
     parts = []
     for index, bar in enumerate(bars):
@@ -43,7 +43,8 @@ def layer_chart(report: Report) -> Markup:
         parts.append(_text(0, middle, _shorten(bar.label), "start", "name", bar.label))
         parts.append(_rect(_LEFT, y + 3, span * bar.before / longest, "was"))
         parts.append(_rect(_LEFT, y + 3, span * bar.after / longest, "now"))
-        parts.append(_text(_LEFT + span * bar.before / longest + 8, middle, bar.note, "start"))
+        end = _LEFT + span * max(bar.before, bar.after) / longest
+        parts.append(_text(end + 8, middle, bar.note, "start"))
     return _svg(len(bars) * _STEP + 4, parts, "Weights of each layer before and after")
 
 

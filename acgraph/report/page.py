@@ -19,24 +19,34 @@ from acgraph.report.verdict import (
 def render_page(report: Report) -> str:
     """Make the page."""
     parts = verdict_parts(report)
-    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined)
-    environment.filters.update(
-        rate=format_rate, percent=format_percent, duration=format_duration, error=format_error
-    )
-    template = resources.files("acgraph.report").joinpath("page.html.jinja").read_text("utf-8")
-    page: str = environment.from_string(template).render(
+    return render_template(
+        "page.html.jinja",
         report=report,
         verdict=parts[0],
         beside=", ".join(parts[1:]),
         good=report.is_met and report.verify.is_proof,
         rows=list(rows(report)),
         unknown=unknown_macs(report),
-        layer_chart=layer_chart(report),
+        layer_chart=layer_chart(report.layers),
         rounds_chart=rounds_chart(report),
         search_chart=search_chart(report),
         facts=[*sorted(report.host.items()), *sorted(report.versions.items())],
     )
-    return page + "\n"
+
+
+def render_template(name: str, **values: object) -> str:
+    """Fill one of the templates beside this module; every value is escaped."""
+    environment = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, loader=jinja2.FunctionLoader(_source)
+    )
+    environment.filters.update(
+        rate=format_rate, percent=format_percent, duration=format_duration, error=format_error
+    )
+    return environment.get_template(name).render(**values) + "\n"
+
+
+def _source(name: str) -> str:
+    return resources.files("acgraph.report").joinpath(name).read_text("utf-8")
 
 
 def format_duration(seconds: float) -> str:

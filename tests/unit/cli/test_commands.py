@@ -199,6 +199,26 @@ def test_prune_says_where_the_law_proves_nothing(acgraph, tmp_path):
     assert "proves nothing: no output depends on the inputs" in acgraph("prune", net)[0]
 
 
+def test_diff_writes_a_page_and_node_data(acgraph, model, tmp_path):
+    small, page, data = (tmp_path / name for name in ("s.onnx", "d.html", "d.json"))
+    acgraph("prune", model, "-o", small)
+    text = acgraph("diff", model, small, "--html", page, "--model-explorer", data, code=1)[0]
+    assert text.startswith("--- ")
+    assert page.read_text() == acgraph("diff", model, small, "--format", "html", code=1)[0]
+    shown = acgraph("diff", model, small, "--format", "model-explorer", code=1)[0]
+    assert data.read_text() == shown
+    names = {n.name for path in (model, small) for n in onnx.load(path).graph.node}
+    (results,) = (entry["results"] for entry in strict(shown).values())
+    assert set(results) <= names
+    assert results
+    out = tmp_path / "same.html"
+    acgraph("diff", model, model, "--format", "html", "-o", out)
+    assert "The models are the same" in out.read_text()
+    assert (
+        "d.html" in acgraph("diff", model, small, "--html", tmp_path / "no" / "d.html", code=1)[1]
+    )
+
+
 def test_prune_says_which_layers_were_lowered(acgraph, model):
     words = ("prune", model, "--sparsity", "0", "--columns", "0.9", "--format", "json")
     lowered = json.loads(acgraph(*words)[0])["lowered"]
@@ -269,7 +289,7 @@ def test_diff_writes_to_a_file(acgraph, model, tmp_path):
 
 
 def test_diff_offers_only_formats_that_work(acgraph, model):
-    assert "not one of" in acgraph("diff", model, model, "--format", "html", code=2)[1]
+    assert "not one of" in acgraph("diff", model, model, "--format", "pdf", code=2)[1]
 
 
 def test_opt_lists_every_pass(acgraph):

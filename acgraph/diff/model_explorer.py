@@ -1,0 +1,92 @@
+"""A difference as node data of Google's Model Explorer, to lay over the graphs of both models.
+
+The format is that of ``model_explorer/node_data_builder.py`` of ai-edge-model-explorer: graph id
+-> ``results``: node id -> ``value`` and ``bgColor``. The ids are those that its ONNX adapter gives:
+the names of the graph and of the nodes.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+
+from acgraph.diff.types import GraphDiff, Lowered, Resized
+from acgraph.ir import Model
+
+#: Background of a node by what happened to it; readable under black text.
+COLOURS = {
+    "removed": "#f4b6a8",
+    "added": "#b9dcf2",
+    "lowered": "#d9c8f0",
+    "resized": "#bfe3cf",
+    "changed": "#f6e3a1",
+}
+_Results = dict[str, dict[str, str]]
+
+
+def model_explorer_from_diff(diff: GraphDiff, first: Model, second: Model) -> str:
+    """Make the JSON; load it in Model Explorer beside both models.
+
+    Where the two graphs have one name, as a graph and what was made of it do, their nodes share
+    the entry of that name; a node of both models is told of once.
+    """
+    before = _before(diff)
+    after = _after(diff, before, {node.name for node in first.graph.nodes}, second)
+    data: dict[str, dict[str, _Results]] = {}
+    for model, results in ((first, before), (second, after)):
+        found = data.setdefault(model.graph.name, {"results": {}})["results"]
+        found.update({name: entry for name, entry in results.items() if name not in found})
+    return json.dumps(data, indent=2, allow_nan=False) + "\n"
+
+
+def _entry(kind: str, text: str) -> dict[str, str]:
+    return {"value": text, "bgColor": COLOURS[kind]}
+
+
+def _before(diff: GraphDiff) -> _Results:
+    """Describe the nodes of the first model."""
+    changed: dict[str, list[str]] = {}
+    for node, text in _small_changes(diff):
+        changed.setdefault(node, []).append(text)
+    results = {name: _entry("changed", ", ".join(texts)) for name, texts in changed.items()}
+    results |= {x.name: _entry("resized", _sizes(x)) for x in diff.resized}
+    results |= {x.name: _entry("lowered", _lowered(x)) for x in diff.lowered}
+    return results | {x.name: _entry("removed", "removed") for x in diff.removed}
+
+
+def _small_changes(diff: GraphDiff) -> Iterable[tuple[str, str]]:
+    for renamed in diff.renamed:
+        yield renamed.before, f"now named {renamed.after}"
+    for retyped in diff.retyped:
+        yield retyped.name, f"{retyped.before} is now {retyped.after}"
+    for rewired in diff.rewired:
+        yield rewired.node, f"input {rewired.index}: {rewired.before} is now {rewired.after}"
+    for attribute in diff.attributes:
+        yield attribute.node, f"attribute {attribute.attribute} changed"
+    for constant in diff.constants:
+        yield constant.node, f"constant {constant.name} changed"
+
+
+def _after(diff: GraphDiff, before: _Results, ours: set[str], second: Model) -> _Results:
+    """Describe the nodes of the second model, by their names there."""
+    names: Mapping[str, str] = {change.before: change.after for change in diff.renamed}
+    gone = {x.name for x in diff.removed} | {x.name for x in diff.lowered}
+    results = {names.get(k, k): entry for k, entry in before.items() if k not in gone}
+    lowered = {change.name: change for change in diff.lowered}
+    for node in second.graph.nodes:
+        if node.name in ours:
+            continue
+        owner = node.name
+        while "/" in owner and owner not in lowered:
+            owner = owner.rpartition("/")[0]
+        if owner in lowered:
+            results.setdefault(node.name, _entry("lowered", f"part of {_lowered(lowered[owner])}"))
+    return results | {x.name: _entry("added", "added") for x in diff.added}
+
+
+def _lowered(change: Lowered) -> str:
+    text = f"{change.name}, lowered to {change.form}"
+    return f"{text}: {_sizes(change)}" if _sizes(change) else text
+
+
+def _sizes(change: Resized | Lowered) -> str:
+    pairs = (("filters", change.filters), ("columns", change.columns))
+    return ", ".join(f"{what} {old} -> {new}" for what, (old, new) in pairs if old != new)

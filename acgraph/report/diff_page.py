@@ -1,0 +1,89 @@
+"""The difference of two models as one page of HTML that needs nothing else."""
+
+from collections.abc import Iterator
+
+from acgraph.diff import GraphDiff, change_lines, count_operators, pair_layers
+from acgraph.diff.layer_table import LayerPair
+from acgraph.ir import Model
+from acgraph.pruning.rate import format_rate
+from acgraph.report.charts import layer_chart
+from acgraph.report.page import render_template
+from acgraph.report.schema import LayerChange
+from acgraph.report.summary import Row
+from acgraph.report.verdict import format_bytes
+
+#: Changes that the page lists one by one; JSON has them all.
+MAX_LINES = 500
+
+
+def render_diff_page(
+    diff: GraphDiff, first: Model, second: Model, *, before: str, after: str
+) -> str:
+    """Make the page.
+
+    Args:
+        diff: What changed from the first model to the second.
+        first: The first model.
+        second: The second.
+        before: What to call the first.
+        after: What to call the second.
+    """
+    pairs = pair_layers(diff, first, second)
+    lines = list(change_lines(diff))
+    changes = [_layer_change(pair) for pair in pairs if pair.changes]
+    return render_template(
+        "diff.html.jinja",
+        before=before,
+        after=after,
+        headline=_headline(diff, pairs),
+        rows=list(_cost_rows(diff)),
+        unknown=list(dict.fromkeys([*diff.cost_before.unknown, *diff.cost_after.unknown])),
+        pairs=pairs,
+        layer_chart=layer_chart(changes),
+        operators=count_operators(first, second),
+        lines=lines[:MAX_LINES],
+        more=max(0, len(lines) - MAX_LINES),
+    )
+
+
+def _headline(diff: GraphDiff, pairs: tuple[LayerPair, ...]) -> str:
+    if diff.is_empty:
+        return "The models are the same"
+    changed = sum(bool(pair.changes) for pair in pairs)
+    head = f"{changed} of {len(pairs)} layers changed"
+    old, new = diff.cost_before.params, diff.cost_after.params
+    if not new or old == new:
+        return f"{head}, as many params"
+    return f"{head}, {format_rate(old / new)} fewer params" if old > new else f"{head}, more params"
+
+
+def _cost_rows(diff: GraphDiff) -> Iterator[Row]:
+    old, new = diff.cost_before, diff.cost_after
+    is_bound = bool(old.unknown or new.unknown)
+    bound = ["at least " if cost.unknown else "" for cost in (old, new)]
+    yield _row("params", f"{old.params:,}", f"{new.params:,}", old.params, new.params)
+    macs = [f"{text}{cost.macs:,}" for text, cost in zip(bound, (old, new), strict=True)]
+    if is_bound:
+        yield Row("MACs", macs[0], macs[1], "unknown", None)
+    else:
+        yield _row("MACs", macs[0], macs[1], old.macs, new.macs)
+    yield _row("bytes", format_bytes(old.bytes), format_bytes(new.bytes), old.bytes, new.bytes)
+
+
+def _row(label: str, before: str, after: str, old: int, new: int) -> Row:
+    if old == new:
+        return Row(label, before, after, "same", None)
+    return Row(label, before, after, format_rate(old / new) if new else "-", new < old)
+
+
+def _layer_change(pair: LayerPair) -> LayerChange:
+    before, after = (
+        (0, 0, "") if side is None else (side.filters, side.columns, side.op_type)
+        for side in (pair.before, pair.after)
+    )
+    return LayerChange(
+        name=pair.name,
+        op_type=before[2] or after[2],
+        filters=(before[0], after[0]),
+        columns=(before[1], after[1]),
+    )
