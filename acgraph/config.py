@@ -1,13 +1,14 @@
 """What ``compress`` was asked to do: a file of options under the options of the command line.
 
-A configuration file is YAML with the names of the fields below; ``train``, ``admm`` and
-``search`` are sections::
+A configuration file is YAML with the names of the fields below; ``train``, ``admm``,
+``search`` and ``columns`` are sections::
 
     target_rate: 8x
     max_drop: 1.0
     data: train.npz
     train: {learning_rate: 0.02, batch_size: 64}
     search: {method: dp, evaluations: 40}
+    columns: {pattern: auto}
 """
 
 import dataclasses
@@ -26,6 +27,7 @@ from acgraph.admm.config import AdmmConfig
 from acgraph.backends.training import TrainConfig
 from acgraph.diagnostics import Location
 from acgraph.errors import UsageError
+from acgraph.lowering.patterns import check_pattern
 from acgraph.pruning.rate import Rate
 from acgraph.search.annealing import AnnealConfig
 from acgraph.search.methods import Method
@@ -107,6 +109,23 @@ class SearchConfig(BaseModel):
     anneal: AnnealConfig = AnnealConfig()
 
 
+class ColumnConfig(BaseModel):
+    """Whether and how columns are pruned.
+
+    Attributes:
+        enabled: Without it only filters are.
+        pattern: Which columns of a layer may stay together: one of
+            ``acgraph.lowering.patterns.PATTERN_CHOICES``; ``auto`` chooses for each layer.
+        multiple: Keep a multiple of so many channels at each kernel position: a vector width.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    enabled: bool = True
+    pattern: Annotated[str, AfterValidator(check_pattern)] = "free"
+    multiple: Annotated[int, Field(ge=1)] = 1
+
+
 class CompressConfig(BaseModel):
     """Everything that ``compress`` can be told.
 
@@ -132,6 +151,8 @@ class CompressConfig(BaseModel):
         threads: CPU threads of training and of measuring; None leaves them as they are.
         criterion: What stays: what costs the layers' outputs least, the rest of each layer mended
             by least squares (``reconstruction``), or what is largest (``magnitude``).
+        filters: Whether filters are pruned; without it only columns are.
+        columns: Whether and how columns are pruned.
         align: Keep a multiple of so many filters.
         timing: Choose lowerings by timing and measure latency; without it neither is done.
         output: Folder of the results.
@@ -162,6 +183,8 @@ class CompressConfig(BaseModel):
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     threads: Annotated[int, Field(ge=1)] | None = None
     criterion: Literal["reconstruction", "magnitude"] = "reconstruction"
+    filters: bool = True
+    columns: ColumnConfig = ColumnConfig()
     align: Annotated[int, Field(ge=1)] = 1
     timing: bool = True
     output: Path = Path("out")
@@ -178,6 +201,10 @@ class CompressConfig(BaseModel):
             raise UsageError(
                 "admm_share and retrain_share are more than 1 together",
                 hint="what both leave is fine-tuning",
+            )
+        if not self.filters and not self.columns.enabled:
+            raise UsageError(
+                "neither filters nor columns may be pruned", hint="leave one of them on"
             )
         if self.metric == "latency" and not self.timing:
             raise UsageError(
@@ -330,7 +357,7 @@ def _paths(kind: type, prefix: str) -> Iterator[tuple[str, str]]:
 
 
 _SECTIONS: dict[Any, type] = {
-    kind: kind for kind in (TrainConfig, AdmmConfig, SearchConfig, AnnealConfig)
+    kind: kind for kind in (TrainConfig, AdmmConfig, SearchConfig, AnnealConfig, ColumnConfig)
 }
 
 

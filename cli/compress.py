@@ -97,6 +97,24 @@ def compress(
         int | None,
         typer.Option(help="Keep a multiple of so many filters.", rich_help_panel=_SEARCH),
     ] = None,
+    columns_only: Annotated[
+        bool, typer.Option("--columns-only", help="Prune no filters.", rich_help_panel=_SEARCH)
+    ] = False,
+    no_columns: Annotated[
+        bool, typer.Option("--no-columns", help="Prune no columns.", rich_help_panel=_SEARCH)
+    ] = False,
+    column_pattern: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PATTERN",
+            help="Which columns stay together: free, balanced, kernel, contiguous, box or auto.",
+            rich_help_panel=_SEARCH,
+        ),
+    ] = None,
+    column_multiple: Annotated[
+        int | None,
+        typer.Option(help="Keep a multiple of so many channels.", rich_help_panel=_SEARCH),
+    ] = None,
     threads: Annotated[int | None, typer.Option(help="CPU threads.")] = None,
     no_timing: Annotated[
         bool, typer.Option("--no-timing", help="Time nothing: results do not depend on the host.")
@@ -141,6 +159,10 @@ def compress(
         "time_budget": time_budget,
         "rounds": rounds,
         "criterion": criterion,
+        "filters": False if columns_only else None,
+        "columns": _given(
+            enabled=False if no_columns else None, pattern=column_pattern, multiple=column_multiple
+        ),
         "align": align,
         "threads": threads,
         "timing": False if no_timing else None,

@@ -1,15 +1,17 @@
 """Cut the same share of every layer's columns by magnitude, under a pattern."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
+import onnx_graphsurgeon as gs
 
 from acgraph.analysis.layers import Layer, layers
-from acgraph.ir import Array, Model, infer_facts
+from acgraph.ir import Array, Facts, Model, infer_facts
 from acgraph.lowering.find import read_layer
 from acgraph.lowering.layer import ConvLayer, Lowerable
 from acgraph.lowering.patterns import AUTO, best_pattern
+from acgraph.pruning.importance import FloatArray
 from acgraph.pruning.layer_columns import (
     Shape,
     choose_columns,
@@ -18,6 +20,42 @@ from acgraph.pruning.layer_columns import (
     possible_shape,
 )
 from acgraph.pruning.shrink import replace_constants
+
+
+@dataclass(frozen=True, slots=True)
+class LayerReader:
+    """Reads the layers of a model as lowering sees them."""
+
+    model: Model
+    facts: Facts
+    nodes: Mapping[str, gs.Node]
+
+    @staticmethod
+    def of(model: Model, facts: Facts) -> "LayerReader":
+        """Begin with a model and what is known of its tensors."""
+        return LayerReader(model, facts, {node.name: node for node in model.graph.nodes})
+
+    def read(self, layer: Layer) -> Lowerable | str:
+        """Return the layer, or why it stays dense."""
+        return read_layer(self.model, self.facts, self.nodes[layer.name], layer)
+
+    def best_pattern(
+        self, layer: Layer, keep: int, *, multiple: int = 1, scales: FloatArray | None = None
+    ) -> str:
+        """The pattern that pays best, see ``acgraph.lowering.patterns.best_pattern``.
+
+        Args:
+            layer: Those that are not a plain convolution are ``free``.
+            keep: At most so many columns stay.
+            multiple: The patterns' granularity.
+            scales: Times these the norms of the columns are compared, ``[in_ch, *kernel]``.
+        """
+        read = self.read(layer)
+        if not isinstance(read, ConvLayer) or read.group > 1:
+            return "free"
+        if scales is not None:
+            read = replace(read, weight=read.weight * scales.astype(read.weight.dtype))
+        return best_pattern(read, keep, multiple=multiple)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,13 +90,13 @@ def zero_columns(
     """
     facts = infer_facts(model)
     constants = model.constants()
-    nodes = {node.name: node for node in model.graph.nodes}
+    reader = LayerReader.of(model, facts)
     found = layers(model, facts)
     changed: dict[str, Array] = {}
     shapes: dict[str, Shape] = {}
     cuts = []
     for layer in found:
-        read = read_layer(model, facts, nodes[layer.name], layer)
+        read = reader.read(layer)
         remark = read if isinstance(read, str) else _remark(model, layer, found)
         if isinstance(read, str) or remark:
             cuts.append(LayerCut(name=layer.name, remark=remark))
@@ -66,21 +104,15 @@ def zero_columns(
         if layer.weight not in changed:  # a tied weight is cut once, for all layers that read it
             weight = constants[layer.weight]
             keep = max(1, round((1 - share) * layer.columns))
-            wanted = _pattern(read, keep, pattern, multiple)
+            wanted = pattern
+            if pattern == AUTO:
+                wanted = reader.best_pattern(layer, keep, multiple=multiple)
             shapes[layer.weight] = possible_shape(layer, Shape(pattern=wanted, multiple=multiple))
             kept = choose_columns(layer_matrix(layer, weight), keep, shapes[layer.weight])
             changed[layer.weight] = cut_columns(layer, weight, kept)
         cuts.append(LayerCut(name=layer.name, pattern=shapes[layer.weight].pattern))
     replace_constants(model, changed)
     return cuts
-
-
-def _pattern(layer: Lowerable, keep: int, pattern: str, multiple: int) -> str:
-    if pattern != AUTO:
-        return pattern
-    if not isinstance(layer, ConvLayer) or layer.group > 1:
-        return "free"
-    return best_pattern(layer, keep, multiple=multiple)
 
 
 def _remark(model: Model, layer: Layer, found: Sequence[Layer]) -> str:

@@ -227,7 +227,7 @@ def _say_out_of_reach(run: Run, rate: float) -> None:
             f"a rate of {format_rate(rate)} is out of reach: all that may be cut in {rounds} "
             f"leaves {format_rate(reached)}"
         )
-    elif not can_cut(run.model):
+    elif not can_cut(run.model, run.config):
         run.warn("nothing can be cut, see the fences")
         for fence in analyse(run.original).all_fences()[:SHOWN_FENCES]:
             run.say(f"fence: {fence}")
@@ -236,10 +236,10 @@ def _say_out_of_reach(run: Run, rate: float) -> None:
 
 
 def _purify(run: Run) -> None:
-    if not can_cut(run.model):
+    if not can_cut(run.model, run.config):
         return
     trainer = TorchTrainer(run.model, run.data.train, teacher=run.original, config=run.config.train)
-    purified = purify(run.model, run.data, trainer, run.config.align)
+    purified = purify(run.model, run.data, trainer, run.config, run.stages.purify_s)
     run.positions = compose(run.positions, purified.shrunk)
     run.model = purified.shrunk.model
     run.say(

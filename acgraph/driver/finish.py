@@ -1,6 +1,5 @@
 """Fine-tuning: the last training, on the final structure."""
 
-from acgraph.analysis.dependency import analyse
 from acgraph.backends.torch.checkpoint import load_checkpoint, save_checkpoint
 from acgraph.backends.torch.trainer import TorchTrainer
 from acgraph.backends.training import EpochStats
@@ -8,7 +7,7 @@ from acgraph.driver.checkpoints import FINE_TUNE, record_seconds
 from acgraph.driver.folder import CHECKPOINTS
 from acgraph.driver.round import training_masks
 from acgraph.driver.run import Run
-from acgraph.driver.space import Space
+from acgraph.driver.space import open_space
 from acgraph.ir import Model
 from acgraph.pruning.plan import Plan
 
@@ -22,7 +21,7 @@ def fine_tune(run: Run) -> Model:
     A network of which nothing may be cut stays as it is.
     """
     config = run.config
-    space = Space(dependency=analyse(run.model), weights=run.model.constants())
+    space = open_space(run.model, config)
     if not space.knobs:
         return run.model
     trainer = TorchTrainer(

@@ -14,6 +14,7 @@ from acgraph.backends.torch.grams import input_grams
 from acgraph.backends.torch.graph_module import GraphModule
 from acgraph.data import Dataset
 from acgraph.ir import Array, Model
+from acgraph.pruning.importance import FloatArray
 from acgraph.pruning.plan import Bools
 from acgraph.pruning.reconstruct import Elimination, Gram, Reader, eliminate, refit
 
@@ -60,6 +61,15 @@ class Mender:
                 found = eliminate([reader], len(moments))
             self._columns[weight] = found
         return self._columns[weight]
+
+    def input_scales(self, weight: str) -> FloatArray | None:
+        """Root mean square of what each column of a layer reads; None where not measured.
+
+        Times the norm of the column: what the layer's output loses with the column alone.
+        """
+        if weight not in self.layers:
+            return None
+        return np.asarray(np.sqrt(np.diag(self._moments(weight))))
 
     def mend(self, weights: Mapping[str, Array], zeroed: Mapping[str, Bools]) -> dict[str, Array]:
         """Zero what a plan zeroes, and value the rest of each cut layer anew.

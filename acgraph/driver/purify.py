@@ -5,11 +5,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from acgraph.analysis.dependency import analyse
 from acgraph.backends.torch.trainer import TorchTrainer
+from acgraph.config import CompressConfig
 from acgraph.driver.inputs import RunData
 from acgraph.driver.proxy import Proxy
-from acgraph.driver.space import Space
+from acgraph.driver.space import open_space
 from acgraph.ir import Model
 from acgraph.pruning.dead import dead_sets
 from acgraph.pruning.plan import Plan
@@ -19,6 +19,8 @@ from acgraph.search import Point, purify_search
 log = logging.getLogger(__name__)
 
 EVALUATIONS = 16
+#: Images that one evaluation uses.
+IMAGES = 1000
 #: The most of one family, or of the columns of one layer, that purification may take.
 MOST_SHARE = 0.25
 
@@ -33,14 +35,19 @@ class Purified:
     evaluations: int
 
 
-def purify(model: Model, data: RunData, trainer: TorchTrainer, align: int) -> Purified:
-    """Remove dead sets, then what the selection split does not miss."""
-    dependency = analyse(model)
-    constants = model.constants()
-    space = Space(dependency=dependency, weights=constants, align=align)
+def purify(
+    model: Model,
+    data: RunData,
+    trainer: TorchTrainer,
+    config: CompressConfig,
+    time_budget_s: float | None = None,
+) -> Purified:
+    """Remove dead sets, then what the selection split does not miss, as far as time allows."""
+    space = open_space(model, config)
+    dependency, constants = space.dependency, model.constants()
     dead = dead_sets(dependency, space.families, constants)
     trainer.choose_mode()
-    proxy = Proxy(trainer, space, data.select, limit=len(data.select), batches=4)
+    proxy = Proxy(trainer, space, data.select, limit=IMAGES, batches=4)
     sizes = [knob.size for knob in space.knobs]
 
     def point(counts: tuple[int, ...]) -> Point:
@@ -54,6 +61,7 @@ def purify(model: Model, data: RunData, trainer: TorchTrainer, align: int) -> Pu
         limits=[int(MOST_SHARE * size) for size in sizes],
         gains=[knob.weight / knob.size for knob in space.knobs],
         evaluations=EVALUATIONS,
+        time_budget_s=time_budget_s,
     )
     plan = space.plan(point(result.removed), constants)
     sets = dict(plan.sets)

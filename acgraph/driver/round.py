@@ -18,7 +18,8 @@ from acgraph.config import CompressConfig
 from acgraph.driver.inputs import RunData
 from acgraph.driver.mending import Mender, measure_layers
 from acgraph.driver.proxy import Proxy, masked_weights
-from acgraph.driver.space import CostMetric, Space
+from acgraph.driver.space import Space, open_space
+from acgraph.driver.space_cost import CostMetric
 from acgraph.driver.stages import Stages
 from acgraph.ir import Array, Model
 from acgraph.pruning.plan import Bools, Plan, zeroed_elements
@@ -93,11 +94,7 @@ def run_round(task: RoundTask) -> RoundResult | None:
     """Run one round as far as its budget, or as far as cuts are allowed; None where none is."""
     start = time.perf_counter()
     config = task.config
-    space = Space(
-        dependency=analyse(task.model),
-        weights=task.model.constants(),
-        align=config.align,
-    )
+    space = open_space(task.model, config)
     if all(knob.floor == knob.size for knob in space.knobs):
         return None
     trainer = TorchTrainer(

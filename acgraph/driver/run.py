@@ -6,12 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from acgraph.analysis.cost import model_cost
-from acgraph.analysis.dependency import analyse
 from acgraph.backends.training import ProgressSink
 from acgraph.config import CompressConfig
 from acgraph.driver.inputs import RunData
 from acgraph.driver.lower import SmallestChooser, compact
-from acgraph.driver.space import Space
+from acgraph.driver.space import open_space
 from acgraph.driver.stages import Stages
 from acgraph.driver.trace import Positions
 from acgraph.ir import Model
@@ -77,9 +76,9 @@ class Run:
         self.warnings.append(text)
 
 
-def can_cut(model: Model) -> bool:
+def can_cut(model: Model, config: CompressConfig) -> bool:
     """Whether anything of a graph may be cut at all."""
-    return bool(Space(dependency=analyse(model), weights=model.constants()).knobs)
+    return bool(open_space(model, config).knobs)
 
 
 def written_cost(run: Run, model: Model) -> float:

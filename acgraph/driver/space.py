@@ -10,24 +10,33 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
-from typing import Literal
 
 import numpy as np
 
-from acgraph.analysis.dependency import DependencyGraph
+from acgraph.analysis.dependency import DependencyGraph, analyse
 from acgraph.analysis.families import Family
 from acgraph.analysis.labels import Ints
 from acgraph.analysis.layers import Layer, layers
+from acgraph.config import CompressConfig
+from acgraph.driver.columns import LayerReader
 from acgraph.driver.mending import Mender
-from acgraph.ir import Array
+from acgraph.driver.space_cost import Block, CostMetric, Term, folded_norms
+from acgraph.ir import Array, Model
+from acgraph.lowering.patterns import AUTO
 from acgraph.pruning.importance import FloatArray, column_norms, set_importance
+from acgraph.pruning.patterns import pattern_step
 from acgraph.pruning.plan import Bools, Plan
-from acgraph.pruning.projection import ColumnCut, Constraint, SetCut, set_mask, top_mask
+from acgraph.pruning.projection import (
+    ColumnCut,
+    Constraint,
+    SetCut,
+    norm_mask,
+    set_mask,
+    top_mask,
+)
 from acgraph.pruning.reconstruct import Elimination
 from acgraph.pruning.select import choose_families
 from acgraph.search import Knob, Point
-
-CostMetric = Literal["params", "macs"]
 
 #: A family keeps at least this share, a layer at least this share of its columns: below, rounds
 #: disconnect what later rounds could still use.
@@ -36,26 +45,6 @@ MIN_SHARE = 0.1
 SMALL_LAYER = 0.005
 #: Loss of cutting all of what no measured layer reads: dearer than anything measured.
 _UNKNOWN = 100.0
-#: Elements of the small vectors that Pad and Slice need for each gathered kernel position.
-INDEX_PER_POSITION = 4
-
-
-@dataclass(frozen=True, slots=True)
-class _Block:
-    """Positions of one axis that the same families share: ``count * prod(kept / size)`` stay."""
-
-    count: int
-    families: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class _Term:
-    """One constant in the cost: the product of its axes; for a layer, of filters and columns."""
-
-    tensor: str
-    axes: tuple[tuple[_Block, ...], ...]
-    layer: Layer | None
-    output_positions: int
 
 
 @dataclass(frozen=True)
@@ -65,7 +54,10 @@ class Space:
     Attributes:
         dependency: Of the graph as it is now.
         weights: Its constants; columns that are zero in them are gone already.
-        columns: Whether columns are searched, too.
+        filters: Whether filters are searched.
+        columns: Whether columns are.
+        pattern: Which columns of a layer may stay together, see ``acgraph.lowering.patterns``.
+        multiple: The pattern's granularity.
         align: Keep a multiple of so many filters.
         allow_inexact: Families that training may cut though the cut is not exact.
         mender: Ranks filters and columns by what their readers lose; magnitude where None.
@@ -73,7 +65,10 @@ class Space:
 
     dependency: DependencyGraph
     weights: Mapping[str, Array]
+    filters: bool = True
     columns: bool = True
+    pattern: str = "free"
+    multiple: int = 1
     align: int = 1
     allow_inexact: bool = True
     mender: Mender | None = None
@@ -81,6 +76,8 @@ class Space:
     @cached_property
     def families(self) -> list[Family]:
         """The families with a knob."""
+        if not self.filters:
+            return []
         free = self.dependency.prunable(allow_inexact=self.allow_inexact)
         return [f for f in choose_families(free) if any(m.role == "filter" for m in f.members)]
 
@@ -129,7 +126,8 @@ class Space:
         return (*found, *map(self._column_knob, self.column_layers))
 
     def _column_knob(self, layer: Layer) -> Knob:
-        size = int(self.alive[layer.weight].sum())
+        alive = self.alive[layer.weight]
+        size = int(alive.sum())
         least = max(1, int(np.ceil(MIN_SHARE * size)))
         return Knob(
             name=f"columns {layer.name}",
@@ -137,7 +135,30 @@ class Space:
             size=size,
             min_keep=least,
             weight=float(layer.size),
+            step=pattern_step(alive, self.patterns[layer.weight], self.multiple),
         )
+
+    @cached_property
+    def patterns(self) -> dict[str, str]:
+        """By weight: the pattern of its columns; ``auto`` decides by a cut to half of them."""
+        if self.pattern != AUTO:
+            return dict.fromkeys(self.alive, self.pattern)
+        reader = LayerReader.of(self.dependency.model, self.dependency.facts)
+        return {
+            layer.weight: reader.best_pattern(
+                layer,
+                max(1, int(self.alive[layer.weight].sum()) // 2),
+                multiple=self.multiple,
+                scales=self._input_scales(layer),
+            )
+            for layer in self.column_layers
+        }
+
+    def _input_scales(self, layer: Layer) -> FloatArray:
+        """How large what a column reads is, where it is measured; else 1 for all."""
+        found = None if self.mender is None else self.mender.input_scales(layer.weight)
+        shape = layer.weight_shape[1:]
+        return np.ones(shape) if found is None else found.reshape(shape)
 
     def importances(self) -> list[FloatArray]:
         """Return how much each unit of each knob matters, comparable between knobs.
@@ -198,33 +219,14 @@ class Space:
     def cost(self, point: Point, metric: CostMetric) -> float:
         """Return params or MACs of the model that a point leads to."""
         of_family, of_columns = self.shares(point)
-        return sum(self._term_cost(t, of_family, of_columns, metric) for t in self._terms)
-
-    def _term_cost(
-        self,
-        term: _Term,
-        of_family: Mapping[str, float],
-        of_columns: Mapping[str, float],
-        metric: CostMetric,
-    ) -> float:
-        sizes = [_kept(blocks, of_family) for blocks in term.axes]
-        layer = term.layer
-        if layer is None:
-            return prod(sizes) if metric == "params" else 0.0
-        total = prod(sizes)
-        extra = 0.0
-        if term.tensor in self.alive:
-            size = self.alive[term.tensor].size
-            share = of_columns[term.tensor] * float(self.alive[term.tensor].sum()) / size
-            total *= share
-            if share < 1:
-                extra = prod(sizes[1:]) * share + INDEX_PER_POSITION * prod(layer.kernel)
-        return total + extra if metric == "params" else total * term.output_positions
+        for name, alive in self.alive.items():
+            of_columns[name] *= float(alive.sum()) / alive.size
+        return sum(term.cost(of_family, of_columns, metric) for term in self._terms)
 
     @cached_property
-    def _terms(self) -> list[_Term]:
+    def _terms(self) -> list[Term]:
         by_weight = {layer.weight: layer for layer in self.layers}
-        skipped, biases = self._folded_norms()
+        skipped, biases = folded_norms(self.dependency.model)
         terms = []
         for name, value in self.weights.items():
             if name in skipped:
@@ -234,35 +236,18 @@ class Space:
             positions = 1
             if layer is not None and layer.output_shape is not None:
                 positions = prod(layer.output_shape) // max(layer.filters, 1)
-            terms.append(_Term(name, axes, layer, positions))
-        terms.extend(_Term(norm, (self._blocks(norm, 0),), None, 1) for norm in biases)
+            terms.append(Term(name, axes, layer, positions))
+        terms.extend(Term(norm, (self._blocks(norm, 0),), None, 1) for norm in biases)
         return terms
 
-    def _folded_norms(self) -> tuple[set[str], list[str]]:
-        """Find the constants that folding removes, and one vector for each bias that it adds."""
-        skipped: set[str] = set()
-        added = []
-        for node in self.dependency.model.graph.nodes:
-            if node.op != "BatchNormalization":
-                continue
-            producer = node.inputs[0].inputs[0] if node.inputs[0].inputs else None
-            if producer is None or producer.op not in ("Conv", "ConvTranspose", "Gemm"):
-                continue
-            if len(node.inputs[0].outputs) > 1:
-                continue
-            skipped.update(t.name for t in node.inputs[1:5])
-            if len(producer.inputs) < 3:
-                added.append(node.inputs[1].name)
-        return skipped, added
-
-    def _blocks(self, tensor: str, axis: int) -> tuple[_Block, ...]:
+    def _blocks(self, tensor: str, axis: int) -> tuple[Block, ...]:
         size = self.dependency.facts.shapes[tensor][axis]
         names: list[list[str]] = [[] for _ in range(size)]
         for family, sets in self._members.get((tensor, axis), ()):
             for position in np.flatnonzero(sets >= 0).tolist():
                 names[position].append(family)
         counts = Counter(tuple(found) for found in names)
-        return tuple(_Block(count, families) for families, count in counts.items())
+        return tuple(Block(count, families) for families, count in counts.items())
 
     @cached_property
     def _members(self) -> dict[tuple[str, int], list[tuple[str, Ints]]]:
@@ -309,11 +294,12 @@ class Space:
             kept = max(1, round(shares[layer.weight] * count))
             if kept >= count:
                 continue
-            norms = self._column_ranks(layer)
+            pattern = self.patterns[layer.weight]
+            norms = self._column_ranks(layer) if pattern == "free" else None
             if norms is None:
-                norms = column_norms(weights[layer.weight][rows])
-            norms[~alive] = -1.0
-            columns[layer.weight] = alive & ~top_mask(norms, kept)
+                norms = column_norms(weights[layer.weight][rows]) * self._input_scales(layer)
+            found = norm_mask(np.where(alive, norms, 0.0), kept, pattern, self.multiple)
+            columns[layer.weight] = alive & ~found
         return columns
 
     def _ranks(self, family: Family) -> FloatArray | None:
@@ -353,7 +339,14 @@ class Space:
             alive = int(self.alive[layer.weight].sum()) * channels / layer.weight_shape[1]
             kept = max(1, round(shares[layer.weight] * alive))
             if kept < self.alive[layer.weight].size:
-                columns.append(ColumnCut(tensor=layer.weight, keep=kept))
+                columns.append(
+                    ColumnCut(
+                        tensor=layer.weight,
+                        keep=kept,
+                        pattern=self.patterns[layer.weight],
+                        multiple=self.multiple,
+                    )
+                )
         return Constraint(sets=cuts, columns=tuple(columns), order="filters-first")
 
     def constrained(self, constraint: Constraint) -> list[str]:
@@ -368,7 +361,14 @@ class Space:
         return sorted(names)
 
 
-def _kept(blocks: tuple[_Block, ...], shares: Mapping[str, float]) -> float:
-    return sum(
-        block.count * prod(shares.get(family, 1.0) for family in block.families) for block in blocks
+def open_space(model: Model, config: CompressConfig) -> Space:
+    """Return what a configuration lets be chosen in a graph."""
+    return Space(
+        dependency=analyse(model),
+        weights=model.constants(),
+        filters=config.filters,
+        columns=config.columns.enabled,
+        pattern=config.columns.pattern,
+        multiple=config.columns.multiple,
+        align=config.align,
     )

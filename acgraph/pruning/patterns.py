@@ -55,11 +55,21 @@ def project_columns(
     >>> project_columns(weight, 2, "kernel").astype(int).tolist()
     [[0, 1, 0], [0, 1, 0]]
     """
+    return project_norms(column_norms(weight), keep, pattern, multiple)
+
+
+def project_norms(
+    norms: FloatArray, keep: int, pattern: str = "free", multiple: int = 1
+) -> BoolArray:
+    """Choose the columns as ``project_columns`` does, by norms ``[I/group, *kernel]`` of any kind.
+
+    Raises:
+        ValueError: A count is out of range, or there is no such pattern.
+    """
     if pattern not in PATTERNS:
         raise ValueError(f"no pattern '{pattern}', only {', '.join(PATTERNS)}")
     if multiple < 1:
         raise ValueError(f"cannot round to multiples of {multiple}")
-    norms = column_norms(weight)
     if not 0 <= keep <= norms.size:
         raise ValueError(f"cannot keep {keep} of {norms.size} columns")
     if not np.isfinite(norms).all():
@@ -67,6 +77,23 @@ def project_columns(
     if keep == 0:
         return np.zeros(norms.shape, np.bool_)
     return _PROJECTIONS[pattern](norms, keep, multiple)
+
+
+def pattern_step(alive: BoolArray, pattern: str, multiple: int = 1) -> int:
+    """How many columns a pattern keeps or drops together, at least.
+
+    Args:
+        alive: Columns that are not zero yet, ``[I/group, *kernel]``.
+        pattern: One of ``PATTERNS``.
+        multiple: Its granularity.
+
+    >>> pattern_step(np.ones((8, 3, 3), np.bool_), "kernel")
+    8
+    """
+    if pattern == "kernel":
+        return max(1, int(alive.reshape(len(alive), -1).any(axis=1).sum()))
+    positions = int(alive.any(axis=0).sum()) if pattern == "balanced" else 1
+    return max(1, positions) * multiple
 
 
 def allowed_counts(size: int, multiple: int) -> list[int]:

@@ -206,19 +206,24 @@ def set_mask(
 
 
 def column_mask(weight: Array, keep: int, *, pattern: str = "free", multiple: int = 1) -> BoolArray:
-    """Keep-flags of at most ``keep`` columns, ``bool [I/group, *kernel]``, under a pattern.
+    """Keep-flags of at most ``keep`` columns, ``bool [I/group, *kernel]``, see ``norm_mask``."""
+    return norm_mask(column_norms(weight), keep, pattern, multiple)
 
-    Channels that are zero already are as good as gone: they neither count nor break a range.
+
+def norm_mask(norms: FloatArray, keep: int, pattern: str = "free", multiple: int = 1) -> BoolArray:
+    """Keep-flags of at most ``keep`` columns of largest norm under a pattern.
+
+    Channels whose norms are all zero are as good as gone: they neither count nor break a range.
     """
     # Late, because the patterns rank columns with this module.
-    from acgraph.pruning.patterns import project_columns
+    from acgraph.pruning.patterns import project_norms
 
-    alive = np.asarray((weight != 0).reshape(*weight.shape[:2], -1).any(axis=(0, 2)))
+    alive = norms.reshape(len(norms), -1).any(axis=1)
     if pattern == "free" or alive.all() or not alive.any():
-        return project_columns(weight, keep, pattern, multiple)
-    mask = np.zeros(weight.shape[1:], np.bool_)
-    left = weight[:, alive]
-    mask[alive] = project_columns(left, min(keep, mask[alive].size), pattern, multiple)
+        return project_norms(norms, keep, pattern, multiple)
+    mask = np.zeros(norms.shape, np.bool_)
+    left = norms[alive]
+    mask[alive] = project_norms(left, min(keep, left.size), pattern, multiple)
     return mask
 
 

@@ -1,0 +1,78 @@
+"""What a point of the search costs: params and MACs of the model that it leads to."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import prod
+from typing import Literal
+
+from acgraph.analysis.layers import Layer
+from acgraph.ir import Model
+
+CostMetric = Literal["params", "macs"]
+
+#: Elements of the small vectors that Pad and Slice need for each gathered kernel position.
+INDEX_PER_POSITION = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Positions of one axis that the same families share: ``count * prod(kept / size)`` stay."""
+
+    count: int
+    families: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Term:
+    """One constant in the cost: the product of its axes; for a layer, of filters and columns."""
+
+    tensor: str
+    axes: tuple[tuple[Block, ...], ...]
+    layer: Layer | None
+    output_positions: int
+
+    def cost(
+        self, of_family: Mapping[str, float], of_columns: Mapping[str, float], metric: CostMetric
+    ) -> float:
+        """Return what the constant costs.
+
+        Args:
+            of_family: Kept share by family.
+            of_columns: Kept share of all columns by weight; whole where it is not here.
+            metric: Params or MACs.
+        """
+        sizes = [_kept(blocks, of_family) for blocks in self.axes]
+        total = prod(sizes)
+        if self.layer is None:
+            return total if metric == "params" else 0.0
+        share = of_columns.get(self.tensor, 1.0)
+        if metric == "macs":
+            return total * share * self.output_positions
+        if share == 1:
+            return total
+        index = prod(sizes[1:]) * share + INDEX_PER_POSITION * prod(self.layer.kernel)
+        return total * share + index
+
+
+def folded_norms(model: Model) -> tuple[set[str], list[str]]:
+    """Find the constants that folding removes, and one vector for each bias that it adds."""
+    skipped: set[str] = set()
+    added = []
+    for node in model.graph.nodes:
+        if node.op != "BatchNormalization":
+            continue
+        producer = node.inputs[0].inputs[0] if node.inputs[0].inputs else None
+        if producer is None or producer.op not in ("Conv", "ConvTranspose", "Gemm"):
+            continue
+        if len(node.inputs[0].outputs) > 1:
+            continue
+        skipped.update(t.name for t in node.inputs[1:5])
+        if len(producer.inputs) < 3:
+            added.append(node.inputs[1].name)
+    return skipped, added
+
+
+def _kept(blocks: tuple[Block, ...], shares: Mapping[str, float]) -> float:
+    return sum(
+        block.count * prod(shares.get(family, 1.0) for family in block.families) for block in blocks
+    )
