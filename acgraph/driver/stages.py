@@ -26,6 +26,7 @@ class Stages:
         retrain: Epochs of the masked retraining of one round.
         finish: Epochs of the fine-tuning at the end; with a time budget the most that it may use.
         search_s: Seconds that one search may take; None where time is no matter.
+        purify_s: Seconds that the search of purification may take, or None.
         finish_by_s: Seconds after the start of the run at which fine-tuning must end, or None.
     """
 
@@ -34,6 +35,7 @@ class Stages:
     retrain: float
     finish: float
     search_s: float | None = None
+    purify_s: float | None = None
     finish_by_s: float | None = None
 
     def describe(self) -> str:
@@ -91,5 +93,6 @@ def plan_stages(
         retrain=retrain_share * total / count,
         finish=MANY_EPOCHS,
         search_s=SEARCH_SHARE * time_budget_s / count,
+        purify_s=EXPORT_SHARE / 2 * time_budget_s,
         finish_by_s=(1 - EXPORT_SHARE / 2) * time_budget_s,
     )

@@ -2,6 +2,7 @@
 
 import logging
 import math
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -49,13 +50,14 @@ def purify_search(
     limits: Sequence[int] | None = None,
     gains: Sequence[float] | None = None,
     evaluations: int = 32,
+    time_budget_s: float | None = None,
 ) -> PurifyResult:
     """Find how much can be removed while the score stays at or above a floor.
 
     One threshold for all knobs first, by bisection; then, with what is left of the evaluations,
     each knob further on its own, by half of what it has left while that passes, then by a
-    quarter, and so on, those that gain most first. Deterministic; every removal returned was itself
-    evaluated.
+    quarter, and so on, those that gain most first. Deterministic without a time budget;
+    every removal returned was itself evaluated.
 
     Args:
         importances: One array per knob, one number per unit, relative so that they compare
@@ -66,6 +68,7 @@ def purify_search(
         limits: The most that may go of each knob; all but one unit by default.
         gains: What removing one unit of each knob saves; 1 by default.
         evaluations: The most evaluations, at least 1: the first is of removing nothing.
+        time_budget_s: Stop evaluating after this long; the result then depends on the machine.
 
     Raises:
         UsageError: Where there is no evaluation allowed.
@@ -78,7 +81,8 @@ def purify_search(
     worth = [1.0] * len(rising) if gains is None else list(gains)
     if not len(rising) == len(caps) == len(worth):
         raise SearchError("purification: importances, limits and gains must be one per knob")
-    trial = _Trial(evaluate, floor, evaluations)
+    until = math.inf if time_budget_s is None else time.perf_counter() + time_budget_s
+    trial = _Trial(evaluate, floor, evaluations, until)
     nothing = (0,) * len(rising)
     if not trial.passes(nothing):
         return trial.result(nothing, 0.0)
@@ -90,12 +94,18 @@ def purify_search(
 
 
 class _Trial:
-    """Evaluates removals against the floor, each once, up to a number of evaluations."""
+    """Evaluates removals against the floor, each once, up to a number of them and a time.
 
-    def __init__(self, evaluate: Callable[[Counts], float], floor: float, limit: int) -> None:
+    The first is evaluated in any case.
+    """
+
+    def __init__(
+        self, evaluate: Callable[[Counts], float], floor: float, limit: int, until: float
+    ) -> None:
         self._evaluate = evaluate
         self._floor = floor
         self._limit = limit
+        self._until = until
         self._scores: dict[Counts, float] = {}
 
     @property
@@ -104,7 +114,8 @@ class _Trial:
 
     @property
     def is_over(self) -> bool:
-        return len(self._scores) >= self._limit
+        count = len(self._scores)
+        return count >= self._limit or (count > 0 and time.perf_counter() >= self._until)
 
     def passes(self, removed: Counts) -> bool:
         """Whether a removal is known to keep the floor; False once evaluations are used up."""

@@ -2,6 +2,7 @@ import json
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -9,7 +10,9 @@ import onnxruntime as ort
 import pytest
 from onnx import numpy_helper
 
+from acgraph.backends.torch.trainer import TorchTrainer
 from acgraph.config import CompressConfig
+from acgraph.data import Dataset
 from acgraph.driver.compress import compress
 from acgraph.driver.outcome import layer_changes
 from acgraph.errors import UsageError
@@ -205,3 +208,31 @@ def test_a_network_of_fences_is_written_and_says_so(configure: Configure, tmp_pa
 def test_without_data_is_a_usage_error(configure: Configure) -> None:
     with pytest.raises(UsageError, match="no data"):
         compress(configure(data=None))
+
+
+def test_purification_has_a_share_of_the_time_and_few_images(
+    configure: Configure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import acgraph.driver.purify as module
+
+    found: dict[str, float] = {}
+    search, evaluate = module.purify_search, TorchTrainer.evaluate
+
+    def timed(*arguments: Any, **options: Any) -> Any:
+        found["seconds"] = options["time_budget_s"]
+        result = search(*arguments, **options)
+        found["images"] = limits[-1]
+        return result
+
+    limits: list[int] = []
+
+    def counted(self: TorchTrainer, data: Dataset, limit: int = 0, **options: Any) -> float:
+        limits.append(limit)
+        return evaluate(self, data, limit or None, **options)
+
+    monkeypatch.setattr(module, "purify_search", timed)
+    monkeypatch.setattr(TorchTrainer, "evaluate", counted)
+    monkeypatch.setattr("acgraph.driver.compress._seconds_per_pass", lambda *_: 1000.0)
+    compress(configure(epochs=None, time_budget="50s", target_rate="1x"))
+    assert found["seconds"] == pytest.approx(3.0)
+    assert found["images"] == 1000

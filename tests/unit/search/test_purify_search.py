@@ -1,5 +1,6 @@
 """Purification against enumeration of all removals."""
 
+import time
 from itertools import product
 from typing import Any
 
@@ -126,3 +127,17 @@ def test_wrong_arguments_are_refused() -> None:
         purify_search([np.ones(3)], lambda r: 1.0, floor=0.5, limits=[1, 2])
     with pytest.raises(SearchError, match="evaluated to nan"):
         purify_search([np.ones(3)], lambda r: float("nan"), floor=0.5)
+
+
+def test_evaluates_no_longer_than_it_may() -> None:
+    importances, evaluate = make(1, (50, 50), useless=2)
+
+    def slow(removed: Counts) -> float:
+        time.sleep(0.02)
+        return evaluate(removed)
+
+    result = purify_search(importances, slow, floor=0.9, evaluations=200, time_budget_s=0.1)
+    assert 1 < result.evaluations <= 6
+    assert result.score >= 0.9
+    none = purify_search(importances, slow, floor=0.9, evaluations=200, time_budget_s=1e-9)
+    assert (none.evaluations, none.removed) == (1, (0, 0))
