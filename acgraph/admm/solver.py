@@ -1,6 +1,7 @@
 """Scaled ADMM over callables: it knows neither the network nor the constraint."""
 
 import logging
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -91,17 +92,24 @@ def run_admm(
     return AdmmResult(state=current, residuals=residuals, converged=False)
 
 
-def layer_scales(weights: Weights) -> dict[str, float]:
+def layer_scales(weights: Weights, most: float = math.inf) -> dict[str, float]:
     """Scales that make the pull on every layer alike relative to its weights.
 
     ``scales[i] = mean square of all weights / mean square of weight i``: the penalty is then on
     the relative distance, and its sum over a model stays what it was with all scales 1.
     An all-zero weight has scale 1.
+
+    Args:
+        weights: Of the layers.
+        most: Greater scales are cut to this, each on its own: rho times a scale is a curvature,
+            and gradient steps overshoot where it is large. Layers of small weights are then
+            pulled less; the others do not notice.
     """
     squares = {name: float(np.square(w, dtype=np.float64).mean()) for name, w in weights.items()}
     count = sum(w.size for w in weights.values())
     overall = sum(squares[name] * w.size for name, w in weights.items()) / max(count, 1)
-    return {name: overall / square if square > 0.0 else 1.0 for name, square in squares.items()}
+    scales = {n: overall / square if square > 0.0 else 1.0 for n, square in squares.items()}
+    return {name: min(scale, most) for name, scale in scales.items()}
 
 
 def _start(weights: Weights, project: Project, config: AdmmConfig) -> AdmmState:

@@ -222,8 +222,8 @@ def _admm(
     rate = ADMM_RATE * task.config.train.learning_rate
     weights = trainer.weights()
     start = {name: weights[name] for name in names}
-    scales = layer_scales(start)
-    config = effective_admm(task.config, epochs, rate, len(task.data.train), max(scales.values()))
+    config = effective_admm(task.config, epochs, rate, len(task.data.train))
+    scales = layer_scales(start, most_rho(rate) / config.rho_at(config.updates - 1))
     each = epochs / config.updates
     spent = [0.0]
 
@@ -247,15 +247,20 @@ def _admm(
     return spent[0], result.residuals
 
 
+def most_rho(learning_rate: float) -> float:
+    """Return the largest rho of a layer: with twice as much, one step would reach Z - U."""
+    return 0.5 / learning_rate
+
+
 def effective_admm(
-    config: CompressConfig, epochs: float, learning_rate: float, images: int, scale: float
+    config: CompressConfig, epochs: float, learning_rate: float, images: int
 ) -> AdmmConfig:
     """Fit the schedule of ADMM to the steps that there are.
 
     Each update trains for at least one step, and rho grows as updates shrink: see
     ``AUTHORS_UPDATE``. Adaptive optimizers take steps of the size of the learning rate, so
-    their momentum does not multiply it. Rho stays below where a step would overshoot: half of
-    1 / (learning rate * the largest scale of a layer).
+    their momentum does not multiply it. Rho stays within ``most_rho``, and so must that of each
+    layer: cut the scales, not rho, or one layer of tiny weights would hold back all the others.
     """
     train = config.train
     steps = max(1, round(epochs * math.ceil(images / train.batch_size)))
@@ -263,7 +268,7 @@ def effective_admm(
     gain = learning_rate / (1 - train.momentum) if train.optimizer == "sgd" else learning_rate
     factor = AUTHORS_UPDATE / (steps / updates * gain)
     admm = config.admm
-    most = min(admm.rho_max * factor, 0.5 / (learning_rate * scale))
+    most = min(admm.rho_max * factor, most_rho(learning_rate))
     return replace(admm, updates=updates, rho=min(admm.rho * factor, most), rho_max=most)
 
 

@@ -183,13 +183,13 @@ def test_stages_turn_time_into_epochs() -> None:
 
 def test_rho_grows_as_updates_shrink() -> None:
     config = make_config({"model": "m.onnx", "target_rate": "2x"})
-    long = effective_admm(config, 200.0, 0.01, 50_000, 1.0)
-    short = effective_admm(config, 2.0, 0.01, 50_000, 1.0)
+    long = effective_admm(config, 200.0, 0.01, 50_000)
+    short = effective_admm(config, 2.0, 0.01, 50_000)
     assert long.rho == pytest.approx(config.admm.rho, rel=0.01)
     assert short.rho == pytest.approx(100 * config.admm.rho, rel=0.01)
-    tiny = effective_admm(config, 3 / 391, 0.01, 50_000, 1.0)
+    tiny = effective_admm(config, 3 / 391, 0.01, 50_000)
     assert tiny.updates == 3
-    assert effective_admm(config, 2.0, 0.01, 50_000, 1e6).rho < short.rho
+    assert effective_admm(config, 3 / 391, 10.0, 50_000).rho_max == pytest.approx(0.5 / 10.0)
 
 
 def test_empty_plan_changes_nothing(space: Space) -> None:
