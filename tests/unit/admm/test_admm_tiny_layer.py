@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pytest
 
 from acgraph.admm import layer_scales, run_admm
 from acgraph.config import make_config
