@@ -72,7 +72,7 @@ def verify(
         )
     entry = _entry(compact, against, result)
     if output_format is OutputFormat.JSON:
-        sys.stdout.write(json.dumps(entry, indent=2) + "\n")
+        sys.stdout.write(json.dumps(entry, indent=2, allow_nan=False) + "\n")
     else:
         sys.stdout.write(_text(compact, against, result))
     if not result.passed:

@@ -93,13 +93,14 @@ def check_law(
         settings: How to run both.
 
     Raises:
+        UsageError: nothing is asked to be compared, or the tolerance is no finite number.
         VerifyError: the two models have different inputs or outputs.
         BackendError: a model cannot be loaded or run.
     """
     if seeds < 0 or (seeds == 0 and not inputs):
         raise UsageError("nothing to compare on", hint="ask for at least 1 seed")
-    if not tolerance >= 0:
-        raise UsageError(f"tolerance {tolerance}", hint="give a number from 0")
+    if not 0 <= tolerance < np.inf:
+        raise UsageError(f"tolerance {tolerance}", hint="give a finite number from 0")
     ours, reference = Session(compact, settings), Session(masked, settings)
     _check_signature(ours, reference)
     bounds = _bounds(masked, reference)

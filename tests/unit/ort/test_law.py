@@ -197,7 +197,9 @@ def test_token_models_are_fed_tokens(tmp_path: Path, parse: Parse) -> None:
     assert not check_law(wrong, right).passed
 
 
-@pytest.mark.parametrize("bad", [{"seeds": 0}, {"seeds": -1}, {"tolerance": -1.0}])
+@pytest.mark.parametrize(
+    "bad", [{"seeds": 0}, {"seeds": -1}, *({"tolerance": t} for t in (-1.0, np.inf, np.nan))]
+)
 def test_bad_questions(conv_net: ConvNet, bad: dict[str, float]) -> None:
     model = conv_net().SerializeToString()
     with pytest.raises(UsageError):
