@@ -67,7 +67,7 @@ def parse_shapes(texts: Sequence[str] | None) -> dict[str, tuple[int, ...]]:
     """Read ``NAME=1x3x224x224``.
 
     Raises:
-        UsageError: a text is anything else.
+        UsageError: a text is anything else, or two are of one input.
 
     >>> parse_shapes(["x:0=1x3x32x32"])
     {'x:0': (1, 3, 32, 32)}
@@ -78,6 +78,8 @@ def parse_shapes(texts: Sequence[str] | None) -> dict[str, tuple[int, ...]]:
         parts = sizes.lower().split("x")
         if not name or not all(part.isdecimal() and int(part) > 0 for part in parts):
             raise UsageError(f"'{text}' is no shape", hint="say --shape NAME=1x3x224x224")
+        if name in shapes:
+            raise UsageError(f"two shapes for '{name}'", hint="say --shape once for each input")
         shapes[name] = tuple(int(part) for part in parts)
     return shapes
 

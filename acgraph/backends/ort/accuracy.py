@@ -6,7 +6,7 @@ import numpy as np
 
 from acgraph.backends.ort.inputs import fixed_batch
 from acgraph.backends.ort.session import Session
-from acgraph.data import Agreement, Dataset, iterate_batches
+from acgraph.data import Agreement, Dataset, Labels, check_label_range, iterate_batches
 from acgraph.diagnostics import Location
 from acgraph.errors import DataError
 from acgraph.ir import Array
@@ -26,15 +26,19 @@ def accuracy(session: Session, dataset: Dataset, *, limit: int | None = None) ->
         limit: Use only so many examples, evenly spaced.
 
     Raises:
-        DataError: there are no labels, or they do not fit the output.
+        DataError: there are no labels, or they do not fit the output: another number, or classes
+            that the output does not have.
     """
     _check_not_empty(dataset)
     right = total = 0
     for images, labels in iterate_batches(dataset, _BATCH, limit):
         if labels is None:
             raise DataError("no labels", hint="accuracy needs data with labels y")
-        found = _classes(_first_output(session, images))
+        output = _first_output(session, images)
+        found = _classes(output)
         truth = _labels(labels, found, session)
+        classes = output.shape[1] if output.dtype.kind == "f" else None
+        check_label_range(truth, classes, Location(model=dataset.name))
         right += int(np.count_nonzero(found == truth))
         total += truth.size
     return right / total
@@ -116,15 +120,15 @@ def _runs(session: Session, images: Array) -> Iterator[tuple[int, list[Array]]]:
 def _classes(output: Array) -> Array:
     if output.dtype.kind in "iu":
         return output
-    if output.ndim < 2:
+    if output.ndim < 2 or output.shape[1] < 2:
         raise DataError(
             f"an output of shape {list(output.shape)} holds no classes",
-            hint="the first output must be [examples, classes, ...]",
+            hint="the first output must be [examples, classes, ...], two classes at least",
         )
     return np.asarray(np.argmax(output, axis=1))
 
 
-def _labels(labels: Array, found: Array, session: Session) -> Array:
+def _labels(labels: Labels, found: Array, session: Session) -> Labels:
     if labels.size != found.size or len(labels) != len(found):
         raise DataError(
             f"labels of shape {list(labels.shape)} for classes of shape {list(found.shape)}",

@@ -97,15 +97,24 @@ def random_inputs(
     ``INTEGER_BOUND`` or the input's entry of ``bounds``, strings are digits.
 
     Raises:
-        BackendError: an input is no tensor, or of a type that numpy does not have.
+        BackendError: an input is no tensor, of a type that numpy does not have, or larger than
+            the memory.
     """
     rng = np.random.default_rng(seed)
     shapes = input_shapes(session, batch=batch, dims=dims)
     limits = bounds or {}
-    return {
-        info.name: _random(rng, info, shapes[info.name], limits.get(info.name), session.source)
-        for info in session.inputs
-    }
+    values = {}
+    for info in session.inputs:
+        shape = shapes[info.name]
+        try:
+            values[info.name] = _random(rng, info, shape, limits.get(info.name), session.source)
+        except MemoryError as error:
+            raise BackendError(
+                f"no memory for values of shape {list(shape)}",
+                location=Location(model=session.source, value=info.name),
+                hint="ask for a smaller batch or shape",
+            ) from error
+    return values
 
 
 def _random(

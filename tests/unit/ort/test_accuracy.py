@@ -149,3 +149,19 @@ def test_what_holds_no_classes_is_refused(parse: Parse) -> None:
     ):
         with pytest.raises(DataError, match=message):
             accuracy(session, _data())
+
+
+def test_one_column_is_no_classifier_that_is_always_right(parse: Parse) -> None:
+    session = Session(
+        parse("g (float[N,3] x) => (float[N,1] y)<int64[1] a = {1}>{ y = ReduceSum (x, a) }")
+    )
+    with pytest.raises(DataError, match="holds no classes"):
+        accuracy(session, _data(y=np.zeros(5, np.int64)))
+
+
+@pytest.mark.parametrize("label", [-1, 3, 90])
+def test_labels_of_classes_that_the_model_lacks_are_refused(parse: Parse, label: int) -> None:
+    labels = LABELS.copy()
+    labels[2] = label
+    with pytest.raises(DataError, match="the model's classes are 0 to 2"):
+        accuracy(_identity(parse, "N"), _data(y=labels))

@@ -16,7 +16,7 @@ from acgraph.backends.ort import latency, measurement
 from acgraph.cli.measure import measure
 from acgraph.cli.runtime_options import parse_numbers, parse_shapes
 from acgraph.cli.verify import verify
-from acgraph.errors import AcgraphError, DataError, UsageError
+from acgraph.errors import AcgraphError, BackendError, DataError, UsageError
 
 ConvNet = Callable[..., onnx.ModelProto]
 
@@ -301,3 +301,18 @@ def test_json_holds_no_infinity(net_path: Path, conv_net: ConvNet, tmp_path: Pat
     found = json.loads(result.stdout, parse_constant=pytest.fail)
     assert found["max_rel_error"] is None
     assert "NaN" in found["outputs"][0]["reason"]
+
+
+@pytest.mark.parametrize(
+    ("words", "kind", "said"),
+    [
+        (("--batch", 10**13), BackendError, "no memory for values of shape"),
+        (("--shape", "x=1x3x8x8", "--shape", "x=2x3x8x8"), UsageError, "two shapes for 'x'"),
+    ],
+)
+def test_shapes_that_cannot_be_are_one_line(
+    net_path: Path, words: tuple[object, ...], kind: type[AcgraphError], said: str
+) -> None:
+    with pytest.raises(kind, match=said) as caught:
+        _run("measure", net_path, *words)
+    assert len(str(caught.value).splitlines()) == 1
