@@ -18,7 +18,8 @@ LEAST_SECONDS = 5.0
 def fine_tune(run: Run) -> Model:
     """Fine-tune with distillation; a checkpoint after every pass.
 
-    A network of which nothing may be cut stays as it is.
+    A network of which nothing may be cut stays as it is; weights that training made worse on the
+    selection split are dropped for those before it.
     """
     config = run.config
     space = open_space(run.model, config)
@@ -29,6 +30,7 @@ def fine_tune(run: Run) -> Model:
     )
     checkpoint = config.output / CHECKPOINTS / FINE_TUNE
     trained_s = 0.0
+    weights, before = trainer.weights(), trainer.evaluate(run.data.select)
     if config.resume is not None and checkpoint.is_file():
         state = load_checkpoint(checkpoint)
         trainer.load_state_dict(state)
@@ -45,6 +47,14 @@ def fine_tune(run: Run) -> Model:
         on_epoch=keep,
         description="fine-tune",
     )
+    after = trainer.evaluate(run.data.select)
+    if after < before:
+        trainer.load_weights(weights)
+        run.warn(
+            f"fine-tuning made the network worse ({run.data.measure} {100 * before:.2f} % before, "
+            f"{100 * after:.2f} % after), so the weights before it are kept: lower "
+            "train.learning_rate or train longer"
+        )
     return trainer.model()
 
 

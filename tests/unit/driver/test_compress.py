@@ -11,11 +11,12 @@ import pytest
 from onnx import numpy_helper
 
 from acgraph.backends.torch.trainer import TorchTrainer
+from acgraph.backends.training import FitResult
 from acgraph.config import CompressConfig
 from acgraph.data import Dataset
 from acgraph.driver.compress import compress
 from acgraph.driver.outcome import layer_changes
-from acgraph.errors import UsageError
+from acgraph.errors import BackendError, UsageError
 from acgraph.ir import read_model
 from acgraph.models.demo import model_path
 from acgraph.report import Report
@@ -233,6 +234,42 @@ def test_purification_has_a_share_of_the_time_and_few_images(
     monkeypatch.setattr(module, "purify_search", timed)
     monkeypatch.setattr(TorchTrainer, "evaluate", counted)
     monkeypatch.setattr("acgraph.driver.compress._seconds_per_pass", lambda *_: 1000.0)
-    compress(configure(epochs=None, time_budget="50s", target_rate="1x"))
-    assert found["seconds"] == pytest.approx(3.0)
+    monkeypatch.setattr("acgraph.driver.finish.LEAST_SECONDS", 0.1)
+    compress(configure(epochs=None, time_budget="2s", target_rate="1x"))
+    assert found["seconds"] == pytest.approx(0.12)
     assert found["images"] == 1000
+
+
+def test_weights_that_fine_tuning_made_worse_are_not_kept(
+    configure: Configure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def diverge(self: TorchTrainer, **_: Any) -> FitResult:
+        weights = self.weights()
+        rng = np.random.default_rng(0)
+        noise = {k: rng.standard_normal(w.shape).astype(w.dtype) for k, w in weights.items()
+                 if w.ndim == 4}  # fmt: skip
+        self.load_weights({**weights, **noise})
+        return FitResult(epochs=1, seconds=1, loss=1e3, steps=1, images_per_second=1)
+
+    monkeypatch.setattr("acgraph.driver.finish.TorchTrainer.fit", diverge)
+    report = compress(configure(target_rate="1x"))
+    (warning,) = report.warnings
+    found = re.search(r"accuracy ([\d.]+) % before, ([\d.]+) % after", warning)
+    assert found is not None
+    assert float(found[1]) > 60 > float(found[2])
+    assert report.after.accuracy is not None
+    assert report.after.accuracy > 0.6
+
+
+def test_a_loss_that_is_not_finite_ends_the_run_and_leaves_its_last_stage(
+    configure: Configure,
+) -> None:
+    config = configure("train.learning_rate=1e30", target_rate="1x")
+    with pytest.raises(BackendError, match="lower the learning rate") as caught:
+        compress(config)
+    assert caught.value.exit_code == 1
+    left = {path.name for path in (config.output / "checkpoints").iterdir()}
+    assert left == {"stage2.onnx", "state.json"}
+    stage = read_model(config.output / "checkpoints" / "stage2.onnx")
+    assert all(np.isfinite(value).all() for value in stage.constants().values())
+    assert not (config.output / "model.onnx").exists()
