@@ -50,6 +50,7 @@ def open_data(config: CompressConfig, model: Model) -> RunData:
             "compress trains, and no data is given",
             hint="give --data; acgraph prune needs none",
         )
+    _check_single_input(model)
     train = _load(config, model, config.data)
     if config.eval_data is not None:
         held = _load(config, model, config.eval_data)
@@ -65,6 +66,16 @@ def open_data(config: CompressConfig, model: Model) -> RunData:
         select=Subset(held, np.arange(0, len(held), 2)),
         report=Subset(held, np.arange(1, len(held), 2)),
     )
+
+
+def _check_single_input(model: Model) -> None:
+    names = [tensor.name for tensor in model.graph.inputs]
+    if len(names) != 1:
+        raise UsageError(
+            f"has {len(names)} inputs ({', '.join(names)}), compress trains networks of one",
+            location=Location(model=model.source),
+            hint="make the others constants; acgraph prune takes any number",
+        )
 
 
 def _load(config: CompressConfig, model: Model, spec: str) -> Dataset:
