@@ -45,4 +45,15 @@ class Diagnostic:
     def __str__(self) -> str:
         where = str(self.location)
         text = f"{where}: {self.message}" if where else self.message
-        return f"{text}; {self.hint}" if self.hint else text
+        return printable(f"{text}; {self.hint}" if self.hint else text)
+
+
+def printable(text: str) -> str:
+    r"""Escape what would break a line or reach a terminal as a command: names come from files.
+
+    >>> printable("conv\x1b[31m\n1")
+    'conv\\x1b[31m\\n1'
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

@@ -13,6 +13,7 @@ from rich.table import Table
 
 from acgraph.backends.ort.latency import compare_latency
 from acgraph.backends.ort.measurement import Measurement, MeasureOptions
+from acgraph.diagnostics import printable
 from acgraph.pruning.rate import format_rate
 
 Result = dict[str, Any]
@@ -175,7 +176,7 @@ def _table(result: Result) -> Table:
 def _print_details(console: Console, entry: Result) -> None:
     name = entry["model"]
     if entry["macs_unknown"]:
-        nodes = ", ".join(entry["macs_unknown"][:5])
+        nodes = printable(", ".join(entry["macs_unknown"][:5]))
         count = len(entry["macs_unknown"])
         console.print(f"{name}: MACs of {count} nodes unknown: {nodes}", soft_wrap=True)
     if "usability" in entry:
@@ -194,7 +195,9 @@ def _print_details(console: Console, entry: Result) -> None:
         table.add_column("median", justify="right")
         table.add_column("share", justify="right")
         for op in operators[:_SHOWN_OPERATORS]:
-            table.add_row(op["op_type"], op["name"], _ms(op["p50_ms"]), f"{op['share']:.1%}")
+            table.add_row(
+                op["op_type"], printable(op["name"]), _ms(op["p50_ms"]), f"{op['share']:.1%}"
+            )
         console.print(table)
 
 

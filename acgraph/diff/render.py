@@ -3,7 +3,15 @@
 import json
 from collections.abc import Iterator, Sequence
 
-from acgraph.diff.types import ConstantChange, GraphDiff, Lowered, Resized, ValueChange
+from acgraph.diagnostics import printable
+from acgraph.diff.types import (
+    AttributeChange,
+    ConstantChange,
+    GraphDiff,
+    Lowered,
+    Resized,
+    ValueChange,
+)
 from acgraph.pruning.rate import format_rate
 
 #: Entries of one kind that the text shows; JSON has them all.
@@ -21,7 +29,7 @@ def text_from_diff(diff: GraphDiff, before: str, after: str) -> str:
         return ""
     lines = [f"--- {before}", f"+++ {after}"]
     for section in _sections(diff):
-        lines += section[:_SHOWN]
+        lines += map(printable, section[:_SHOWN])
         if len(section) > _SHOWN:
             lines.append(f"... and {len(section) - _SHOWN} more like these")
     return "\n".join([*lines, *_cost(diff)]) + "\n"
@@ -30,7 +38,7 @@ def text_from_diff(diff: GraphDiff, before: str, after: str) -> str:
 def change_lines(diff: GraphDiff) -> Iterator[str]:
     """Say every change in one line, grouped by kind; the cost is not among them."""
     for section in _sections(diff):
-        yield from section
+        yield from map(printable, section)
 
 
 def _sections(diff: GraphDiff) -> Iterator[Sequence[str]]:
@@ -42,11 +50,16 @@ def _sections(diff: GraphDiff) -> Iterator[Sequence[str]]:
     yield [f"renamed: {x.before} -> {x.after} ({x.op_type})" for x in diff.renamed]
     yield [f"operator of {x.name}: {x.before} -> {x.after}" for x in diff.retyped]
     yield [f"input {x.index} of {x.node}: {x.before} -> {x.after}" for x in diff.rewired]
-    yield [
-        f"attribute {x.attribute} of {x.node}: {_or_none(x.before)} -> {_or_none(x.after)}"
-        for x in diff.attributes
-    ]
+    yield [_attribute(change) for change in diff.attributes]
     yield [_constant(change) for change in diff.constants]
+
+
+def _attribute(change: AttributeChange) -> str:
+    name = f"attribute {change.attribute} of {change.node}"
+    values = [_or_none(value) for value in (change.before, change.after)]
+    if any("\n" in value for value in values):
+        return f"{name}: {' -> '.join(value.splitlines()[0] for value in values)}, changed inside"
+    return f"{name}: {' -> '.join(values)}"
 
 
 def _property(change: ValueChange) -> str:

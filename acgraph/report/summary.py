@@ -7,6 +7,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from acgraph.diagnostics import printable
 from acgraph.pruning.rate import format_rate
 from acgraph.report.schema import LATENCY_NOISE, Report, Side
 from acgraph.report.verdict import (
@@ -98,6 +99,6 @@ def _fence_lines(report: Report) -> Iterator[Text]:
     if report.fences:
         yield Text(f"{len(report.fences)} fences (kept whole):")
     for fence in report.fences[:_SHOWN_FENCES]:
-        yield Text(f"  {fence.node}: {fence.reason}", style="dim")
+        yield Text(printable(f"  {fence.node}: {fence.reason}"), style="dim")
     if len(report.fences) > _SHOWN_FENCES:
         yield Text("  ... all of them are in the report", style="dim")

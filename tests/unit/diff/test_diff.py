@@ -219,6 +219,29 @@ def test_lowered_layers_are_recognised(model):
     assert expected in lines(model, lowered)
 
 
+def test_names_cannot_break_a_line_or_command_a_terminal(model):
+    other = clone_model(model)
+    node(other, "relu1").name = "r\x1b[31m\nadded: nothing"
+    (line,) = [line for line in lines(model, other) if line.startswith("renamed")]
+    assert line == "renamed: relu1 -> r\\x1b[31m\\nadded: nothing (Relu)"
+
+
+def test_a_change_inside_a_branch_is_one_line():
+    branch = "=> (float[2,4] o) { o = MatMul(x, w) }"
+    text = (
+        '<ir_version: 8, opset_import: ["" : 17]> g (bool c, float[2,3] x) => (float[2,4] y) '
+        "<float[3,4] w = {1,2,3,4,5,6,7,8,9,1,2,3}> { [choice] y = If (c) "
+        f"<then_branch = a () {branch}, else_branch = b () {branch}> }}"
+    )
+    first, second = (
+        model_from_text(text),
+        model_from_text(text.replace("MatMul(x, w)", "MatMul (x, w) q = Neg(x)", 1)),
+    )
+    (line,) = [line for line in lines(first, second) if line.startswith("attribute")]
+    assert line.startswith("attribute then_branch of choice: graph")
+    assert line.endswith("changed inside")
+
+
 def test_json_holds_everything(model):
     data = json.loads(json_from_diff(diff_models(model, changed("{0,1,2}", "{0,1,4.5}"))))
     assert data["is_empty"] is False

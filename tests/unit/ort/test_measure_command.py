@@ -316,3 +316,12 @@ def test_shapes_that_cannot_be_are_one_line(
     with pytest.raises(kind, match=said) as caught:
         _run("measure", net_path, *words)
     assert len(str(caught.value).splitlines()) == 1
+
+
+def test_names_cannot_command_the_terminal(net_path: Path, tmp_path: Path) -> None:
+    model = onnx.load(net_path)
+    model.graph.node[-1].name = "fc\x1b[2J"
+    onnx.save(model, tmp_path / "named.onnx")
+    text = _run("measure", tmp_path / "named.onnx", "--runs", 2, "--profile").stdout
+    assert "fc\\x1b[2J" in text
+    assert "\x1b" not in text

@@ -162,6 +162,13 @@ def test_fences_are_listed_with_reasons(report):
     assert any("/fc/Gemm: its output is an output" in line for line in printed(report))
 
 
+def test_names_cannot_command_the_terminal(report):
+    fence = report.fences[0].model_copy(update={"node": "a\x1b[2Jb"})
+    assert "  a\\x1b[2Jb: its output is an output of the model" in printed(
+        report.model_copy(update={"fences": (fence,)})
+    )
+
+
 def test_numbers_are_printed_short():
     assert [format_rate(r) for r in (30.0, 2.5, 7.999, 1.0)] == ["30x", "2.5x", "7.99x", "1x"]
     assert [format_bytes(b) for b in (12, 1500, 2_340_000, 3e9)] == [
