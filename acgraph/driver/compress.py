@@ -27,7 +27,7 @@ from acgraph.driver.inputs import RunData, open_data
 from acgraph.driver.network import ready_to_train
 from acgraph.driver.purify import purify
 from acgraph.driver.round import RoundResult, RoundTask, run_round
-from acgraph.driver.run import Run, budget_of, can_cut, written_cost
+from acgraph.driver.run import Run, budget_of, can_cut, check_metric, written_cost
 from acgraph.driver.stages import plan_stages
 from acgraph.driver.trace import compose
 from acgraph.ir import Model, read_model
@@ -65,6 +65,7 @@ def compress(
     if config.resume is not None:
         config = config.model_copy(update={"output": config.resume})
     original = _read_original(config)
+    check_metric(config, original)
     data = open_data(config, original)
     inputs = input_fingerprints(original, data)
     saved, earlier_s = None, 0.0

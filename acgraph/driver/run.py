@@ -8,11 +8,13 @@ from dataclasses import dataclass, field
 from acgraph.analysis.cost import model_cost
 from acgraph.backends.training import ProgressSink
 from acgraph.config import CompressConfig
+from acgraph.diagnostics import Location
 from acgraph.driver.inputs import RunData
 from acgraph.driver.lower import SmallestChooser, compact
 from acgraph.driver.space import open_space
 from acgraph.driver.stages import Stages
 from acgraph.driver.trace import Positions
+from acgraph.errors import UsageError
 from acgraph.ir import Model
 from acgraph.lowering.base import Chooser
 from acgraph.lowering.cost_model import CostModelChooser
@@ -74,6 +76,22 @@ class Run:
         """Log a warning and keep it for the report."""
         log.warning("%s", text)
         self.warnings.append(text)
+
+
+def check_metric(config: CompressConfig, model: Model) -> None:
+    """Refuse a target whose rate could not be told once all is done.
+
+    Raises:
+        UsageError: the target is one of MACs, and those of some nodes are unknown.
+    """
+    unknown = model_cost(model).unknown if config.metric == "macs" else ()
+    if unknown:
+        more = f" and {len(unknown) - 1} other nodes" if len(unknown) > 1 else ""
+        raise UsageError(
+            f"the target is one of MACs, and those of '{unknown[0]}'{more} are unknown",
+            location=Location(model=model.source),
+            hint="choose another --metric",
+        )
 
 
 def can_cut(model: Model, config: CompressConfig) -> bool:

@@ -50,9 +50,9 @@ def test_agreement_reported_is_the_variance_that_the_file_explains(
     configure: Configure, tmp_path: Path, output: str
 ) -> None:
     model = _regressor(tmp_path / "net.onnx", output)
-    spec = _data(tmp_path / "x.npz")
+    train, spec = _data(tmp_path / "train.npz"), _data(tmp_path / "test.npz")
     config = configure(
-        model=str(model), data=spec, eval_data=spec, target_rate="2x", max_drop=0.01, epochs=0.5
+        model=str(model), data=train, eval_data=spec, target_rate="2x", max_drop=0.01, epochs=0.5
     )
     lines: list[str] = []
     report = compress(config, say=lines.append)
@@ -79,7 +79,7 @@ def test_labels_for_a_network_without_classes_are_refused(
 ) -> None:
     model = _regressor(tmp_path / "net.onnx", output)
     spec = _data(tmp_path / "x.npz", np.arange(96) % 10)
-    config = configure(model=str(model), data=spec, eval_data=spec)
+    config = configure(model=str(model), data=spec, eval_data=None)
     with pytest.raises(DataError, match=r"labels need a \[N, classes\] output") as caught:
         open_data(config, read_model(model))
     assert "without labels" in str(caught.value)
