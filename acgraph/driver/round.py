@@ -199,6 +199,7 @@ def _cut(
     masks = training_masks(space, plan, weights)
     zeroed = {name: ~mask for name, mask in masks.items()}
     trainer.load_weights(masked_weights(space, weights, zeroed))
+    trainer.recalibrate(PROXY_BATCHES)
     return point, plan, epochs, residuals
 
 

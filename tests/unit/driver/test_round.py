@@ -44,6 +44,11 @@ def test_mending_keeps_what_magnitude_loses(run_one: Callable[..., RoundResult])
     assert mended.accuracy > by_magnitude.accuracy + 0.1
 
 
+def test_a_round_without_training_ends_near_its_proxy(run_one: Callable[..., RoundResult]) -> None:
+    result = run_one()
+    assert result.accuracy == pytest.approx(result.history[0].score, abs=0.1)
+
+
 def test_admm_trains_towards_the_measured_choice(run_one: Callable[..., RoundResult]) -> None:
     plain = run_one().shrunk.model.constants()
     result = run_one(admm=1.0)
