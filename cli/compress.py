@@ -184,13 +184,20 @@ def _given(**options: object) -> dict[str, object] | None:
 
 
 def run_compress(config: "CompressConfig", output_format: OutputFormat) -> None:
-    """Run the driver, print the result, and leave with the exit code of the report."""
+    """Run the driver, print the result, and leave with the exit code of the report.
+
+    Of several processes the first one does; the others train with it and print nothing.
+    """
     from acgraph.cli.console import is_quiet, progress_sink, stderr_console, stdout_console
     from acgraph.driver.checkpoints import can_resume
     from acgraph.driver.compress import compress as drive
+    from acgraph.driver.follow import follow, is_follower, leading
     from acgraph.errors import InterruptedRunError
     from acgraph.report import render_summary, verdict
 
+    if is_follower():
+        follow(config)
+        return
     log = stderr_console()
 
     def say(line: str) -> None:
@@ -198,7 +205,8 @@ def run_compress(config: "CompressConfig", output_format: OutputFormat) -> None:
 
     try:
         quiet = is_quiet()
-        report = drive(config, None if quiet else progress_sink(log), None if quiet else say)
+        with leading():
+            report = drive(config, None if quiet else progress_sink(log), None if quiet else say)
     except KeyboardInterrupt as stop:
         if not can_resume(config):
             raise

@@ -5,7 +5,8 @@ from collections.abc import Callable
 import numpy as np
 from torch import Tensor
 
-from acgraph.backends.torch.loader import is_augmented
+from acgraph.backends.torch.loader import is_augmented, steps_per_pass
+from acgraph.backends.torch.team import Team
 from acgraph.backends.training import Array, TrainConfig
 from acgraph.data import Dataset, check_label_range
 from acgraph.diagnostics import Location
@@ -76,3 +77,25 @@ def check_numbers(epochs: float, learning_rate: float | None, time_budget_s: flo
             raise UsageError(f"{what} is {value}", hint="give a positive number")
     if not 0 <= epochs < np.inf:
         raise UsageError(f"epochs is {epochs}", hint="give a number of at least 0")
+
+
+def check_team(others: Team, train: Dataset, config: TrainConfig, *, has_own_loss: bool) -> None:
+    """Check that several processes can share the work; one always can.
+
+    Raises:
+        UsageError: they cannot.
+    """
+    if others.size == 1:
+        return
+    if not others.is_leader:
+        raise UsageError(
+            f"process {others.rank} trains on its own", hint="let it follow the first process"
+        )
+    if has_own_loss:
+        raise UsageError("a loss of your own cannot be told to other processes", hint="use one")
+    smallest = len(train) // steps_per_pass(len(train), config.batch_size)
+    if smallest < others.size:
+        raise UsageError(
+            f"a batch of {smallest} images cannot be shared by {others.size} processes",
+            hint="raise train.batch_size, or start fewer processes",
+        )

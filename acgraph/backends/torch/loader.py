@@ -18,22 +18,39 @@ _ORDER, _AUGMENT = 1, 2
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What one step trains on: examples, labels where there are any, and which they are."""
+    """What one step trains on.
+
+    Attributes:
+        x: Examples.
+        y: Their labels, where there are any.
+        indices: Which they are.
+        share: Their share of the batch of all processes.
+    """
 
     x: Array
     y: Labels | None
     indices: Indices
+    share: float = 1.0
 
 
 class Loader:
     """Draws the batches of one fit; step ``k`` is a function of the seed, the fit and ``k`` alone.
 
     A pass visits every image once, in batches whose sizes differ by at most one: a last batch of
-    a single image would break BatchNorm.
+    a single image would break BatchNorm. Of several processes each reads its own part of a batch.
     """
 
-    def __init__(self, dataset: Dataset, config: TrainConfig, fit_number: int) -> None:
+    def __init__(
+        self,
+        dataset: Dataset,
+        config: TrainConfig,
+        fit_number: int,
+        *,
+        rank: int = 0,
+        size: int = 1,
+    ) -> None:
         self._dataset = dataset
+        self._rank, self._size = rank, size
         self._config = config
         self._key = (config.seed, fit_number)
         self.steps_per_pass = steps_per_pass(len(dataset), config.batch_size)
@@ -41,7 +58,7 @@ class Loader:
         self._chunks: list[Indices] = []
 
     def indices(self, step: int) -> Indices:
-        """Return which images step ``step`` trains on."""
+        """Return which images step ``step`` trains on, in all processes."""
         number, place = divmod(step, self.steps_per_pass)
         if number != self._pass:
             rng = np.random.default_rng((*self._key, _ORDER, number))
@@ -51,13 +68,15 @@ class Loader:
         return self._chunks[place]
 
     def read(self, step: int) -> Batch:
-        """Read and augment the batch of a step."""
-        indices = self.indices(step)
+        """Read and augment this process's part of the batch of a step."""
+        whole = self.indices(step)
+        indices = np.array_split(whole, self._size)[self._rank]
         x, y = self._dataset.batch(indices)
         if is_augmented(self._dataset, self._config):
-            rng = np.random.default_rng((*self._key, _AUGMENT, step))
+            stream = (_AUGMENT, self._rank) if self._rank else (_AUGMENT,)
+            rng = np.random.default_rng((*self._key, *stream, step))
             x = _augment_in_layout(x, self._dataset.layout, self._config, rng)
-        return Batch(x, y, indices)
+        return Batch(x, y, indices, len(indices) / len(whole))
 
     def iterate(self, first: int, last: int) -> Iterator[Batch]:
         """Yield the batches of steps ``first`` to ``last``, exclusive, reading one ahead."""

@@ -22,6 +22,7 @@ from acgraph.backends.torch.optimizer import (
     mask_weights,
 )
 from acgraph.backends.torch.schedule import learning_rate_at
+from acgraph.backends.torch.team import Team
 from acgraph.backends.training import EpochStats, FitResult, ProgressSink, Schedule, TrainConfig
 from acgraph.errors import BackendError
 
@@ -101,6 +102,7 @@ class Fit:
         pulls: Proximal terms.
         names: Names of the weights, for messages.
         time_budget_s: Seconds of training after which the fit ends; the schedule ends with it.
+        team: The processes that train; each runs the same fit on its part of every batch.
     """
 
     learner: Learner
@@ -110,6 +112,7 @@ class Fit:
     pulls: list[Pull]
     names: Mapping[str, str]
     time_budget_s: float | None = None
+    team: Team = field(default_factory=Team)
     step: int = field(default=0, init=False)
     images: int = field(default=0, init=False)
     seconds: float = field(default=0.0, init=False)
@@ -144,6 +147,7 @@ class Fit:
             self._run(progress, on_epoch)
         finally:
             progress.finish()
+        self._share_statistics()
         if self.average is not None:
             self.average.copy_to(self.learner.module)
             mask_weights(self.removed)
@@ -171,12 +175,14 @@ class Fit:
                 return
 
     def _count(self, batch: Batch, loss: float, seconds: float) -> None:
-        tally = self._tally
+        tally, images = self._tally, round(len(batch.indices) / batch.share)
+        if self.time_budget_s is not None:
+            seconds = self.team.tell(seconds)  # one clock: rates and ends must not differ
         tally.loss += loss
         tally.steps += 1
-        tally.images += len(batch.indices)
+        tally.images += images
         tally.seconds += seconds
-        self.images += len(batch.indices)
+        self.images += images
         self.seconds += seconds
 
     def _is_out_of_time(self) -> bool:
@@ -197,11 +203,7 @@ class Fit:
         module = self.learner.module
         torch.manual_seed(self._seed(_NETWORK))
         self.optimizer.zero_grad(set_to_none=True)
-        loss = self._loss_of(batch)
-        value = float(loss.detach())
-        if not math.isfinite(value):
-            raise self._failure(f"the loss is {value}", batch)
-        loss.backward()  # type: ignore[no-untyped-call]
+        value = self._descend(batch)
         if self.learner.config.grad_clip:
             nn.utils.clip_grad_norm_(module.parameters(), self.learner.config.grad_clip)
         value += add_pulls(self.pulls)
@@ -212,6 +214,27 @@ class Fit:
         if self.average is not None:
             self.average.update(module)
         return value
+
+    def _descend(self, batch: Batch) -> float:
+        """Set the gradients of the batch of all processes, and return its loss."""
+        loss = self._loss_of(batch) * batch.share
+        loss.backward()  # type: ignore[no-untyped-call]
+        total = loss.detach().reshape(1)
+        gradients = [p.grad for p in self.learner.module.parameters() if p.grad is not None]
+        self.team.add([total, *gradients])
+        value = float(total)
+        if not math.isfinite(value):
+            raise self._failure(f"the loss is {value}", batch)
+        return value
+
+    @torch.no_grad()
+    def _share_statistics(self) -> None:
+        """Average running statistics over the processes, each of which saw its own images."""
+        if self.team.size > 1:
+            statistics = [b for b in self.learner.module.buffers() if b.is_floating_point()]
+            self.team.add(statistics)
+            for value in statistics:
+                value /= self.team.size
 
     def _loss_of(self, batch: Batch) -> Tensor:
         learner = self.learner
@@ -233,7 +256,8 @@ class Fit:
         return Mix(share=float(rng.beta(alpha, alpha)), partner=partner)
 
     def _seed(self, stream: int) -> int:
-        key = (self.learner.config.seed, self.plan.number, stream, self.step)
+        process = (self.team.rank,) if self.team.rank else ()
+        key = (self.learner.config.seed, self.plan.number, stream, self.step, *process)
         return int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
     def _check_weights(self, batch: Batch) -> None:
@@ -256,7 +280,8 @@ class Fit:
             self.learner.module.load_state_dict(self._good)
         number, place = divmod(self.step, self.loader.steps_per_pass)
         rows = ~np.isfinite(batch.x.reshape(len(batch.x), -1)).all(axis=1)
-        cause = f", whose image {batch.indices[rows][0]} is not finite" if rows.any() else ""
+        mine = f", whose image {batch.indices[rows][0]} is not finite" if rows.any() else ""
+        cause = next(filter(None, self.team.hear(mine)), "")
         return BackendError(
             f"{what} at step {self.step + 1} (batch {place + 1} of pass {number + 1}{cause})",
             hint="repair the data" if cause else "lower the learning rate, or set grad_clip",

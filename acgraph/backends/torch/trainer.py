@@ -8,9 +8,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from acgraph.backends.torch.checks import check_numbers, check_options, check_outputs
+from acgraph.backends.torch.checks import (
+    check_numbers,
+    check_options,
+    check_outputs,
+    check_team,
+)
 from acgraph.backends.torch.constraints import find_pulls, find_removed
 from acgraph.backends.torch.evaluation import Metric, evaluate
+from acgraph.backends.torch.follow import announce
 from acgraph.backends.torch.graph_module import GraphModule, export_model
 from acgraph.backends.torch.loader import Batch, Loader, steps_per_pass
 from acgraph.backends.torch.loop import Fit, Learner, Plan
@@ -20,6 +26,7 @@ from acgraph.backends.torch.recalibration import recalibrate
 from acgraph.backends.torch.runtime import choose_device, settings
 from acgraph.backends.torch.state import pack, unpack
 from acgraph.backends.torch.teacher import Teacher
+from acgraph.backends.torch.team import team
 from acgraph.backends.training import (
     Array,
     EpochStats,
@@ -76,6 +83,7 @@ class TorchTrainer:
             UsageError: options that contradict each other.
         """
         self.config = config or TrainConfig()
+        self._team = team()
         self.device = choose_device(self.config.device)
         self.module = GraphModule(model).to(self.device)
         self._model = model
@@ -83,6 +91,7 @@ class TorchTrainer:
         self._progress = progress or NoProgress()
         self._user_loss = loss
         self._metric = metric
+        self._taught_by = teacher
         self._teacher = None if teacher is None else self._build_teacher(teacher)
         self._loss = Loss(self.config, ends_in_softmax(model))
         self._mode: Mode | None = None
@@ -129,32 +138,82 @@ class TorchTrainer:
         """
         train = self._require_train()
         check_numbers(epochs, learning_rate, time_budget_s)
+        options: dict[str, Any] = {
+            "epochs": epochs,
+            "learning_rate": learning_rate,
+            "schedule": schedule,
+            "masks": masks,
+            "proximal": proximal,
+            "time_budget_s": time_budget_s,
+        }
         with settings(self.config.threads, self.device):
             self._prepare(train)
-            total = round(epochs * steps_per_pass(len(train), self.config.batch_size))
-            plan = Plan(
-                number=self._fits,
-                epochs=epochs,
-                total_steps=total,
-                learning_rate=learning_rate or self.config.learning_rate,
-                schedule=schedule or self.config.schedule,
+            find_removed(self.module, masks or {})
+            find_pulls(self.module, proximal)
+            check_team(self._team, train, self.config, has_own_loss=self._user_loss is not None)
+            state = {**self.state_dict(), "fit": self._pending}
+            announce(self._team, self._model, self._taught_by, train, self.config, state, options)
+            return self._fit_with_all(train, on_epoch, description, **options)
+
+    def join(self, images: int, **options: Any) -> None:
+        """Take part in a fit of the leading process.
+
+        Args:
+            images: How many training images the leader has.
+            options: What its :meth:`fit` was called with.
+
+        Raises:
+            BackendError: other images, or what :meth:`fit` of the leader raises.
+        """
+        train = self._require_train()
+        if len(train) != images:
+            raise BackendError(
+                f"process {self._team.rank} has {len(train)} training images, the leader {images}",
+                hint="give every host the same data",
             )
-            self._fit = Fit(
-                learner=self._learner(),
-                plan=plan,
-                loader=Loader(train, self.config, plan.number),
-                removed=find_removed(self.module, masks or {}),
-                pulls=find_pulls(self.module, proximal),
-                names=self.module.parameter_names(),
-                time_budget_s=time_budget_s,
-            )
-            try:
-                if self._pending is not None:
-                    self._fit.load_state_dict(self._pending)
-                    self._pending = None
-                result = self._fit.run(self._progress, description, on_epoch)
-            finally:
-                self._fit = None
+        with settings(self.config.threads, self.device):
+            self._prepare(train)
+            self._fit_with_all(train, None, "", **options)
+
+    def _fit_with_all(
+        self,
+        train: Dataset,
+        on_epoch: Callable[[EpochStats], None] | None,
+        description: str,
+        *,
+        epochs: float,
+        learning_rate: float | None,
+        schedule: Schedule | None,
+        masks: Masks | None,
+        proximal: Proximal | None,
+        time_budget_s: float | None,
+    ) -> FitResult:
+        total = round(epochs * steps_per_pass(len(train), self.config.batch_size))
+        plan = Plan(
+            number=self._fits,
+            epochs=epochs,
+            total_steps=total,
+            learning_rate=learning_rate or self.config.learning_rate,
+            schedule=schedule or self.config.schedule,
+        )
+        rank, size = self._team.rank, self._team.size
+        self._fit = Fit(
+            learner=self._learner(),
+            plan=plan,
+            loader=Loader(train, self.config, plan.number, rank=rank, size=size),
+            removed=find_removed(self.module, masks or {}),
+            pulls=find_pulls(self.module, proximal),
+            names=self.module.parameter_names(),
+            time_budget_s=time_budget_s,
+            team=self._team,
+        )
+        try:
+            if self._pending is not None:
+                self._fit.load_state_dict(self._pending)
+                self._pending = None
+            result = self._fit.run(self._progress, description, on_epoch)
+        finally:
+            self._fit = None
         self._fits += 1
         return result
 
