@@ -7,18 +7,20 @@ from dataclasses import dataclass, replace
 
 from acgraph.analysis.cost import Cost, model_cost
 from acgraph.analysis.dependency import analyse
+from acgraph.analysis.layers import layers
 from acgraph.backends.ort.law import LawResult, check_law
 from acgraph.diagnostics import Diagnostic
 from acgraph.driver.chooser import make_chooser
 from acgraph.driver.columns import LayerCut, zero_columns
 from acgraph.driver.lower import compact
-from acgraph.driver.trace import expand
+from acgraph.driver.trace import Positions, compose, expand
 from acgraph.errors import VerifyError
 from acgraph.ir import Model, clone_model
 from acgraph.lowering.base import Chooser
 from acgraph.lowering.patterns import check_pattern
 from acgraph.passes.lower_columns import LoweredLayer
 from acgraph.passes.untie_constants import untie_constants
+from acgraph.pruning.dead import dead_sets
 from acgraph.pruning.plan import Plan
 from acgraph.pruning.select import magnitude_plan
 from acgraph.pruning.shrink import masked_model, shrink
@@ -98,9 +100,10 @@ def prune(
     cuts: list[LayerCut] = []
     if columns > 0:
         cuts = zero_columns(small, columns, pattern=column_pattern, multiple=column_multiple)
-        masked = expand(masked, dependency, small.constants(), shrunk.kept)
+        small, kept = _drop_dead(small, shrunk.kept)
+        masked = expand(masked, dependency, small.constants(), kept)
         small, lowered = compact(small, chooser or make_chooser("latency", timing=True))
-        lowered = _with_remarks(lowered, cuts)
+        lowered = _as_asked(lowered, cuts, model)
     retie_vectors(small, copies)
     retie_vectors(masked, copies)
     law = check_law(small, masked)
@@ -130,6 +133,37 @@ def prune(
     )
 
 
-def _with_remarks(lowered: list[LoweredLayer], cuts: Sequence[LayerCut]) -> list[LoweredLayer]:
+def _drop_dead(model: Model, kept: Positions) -> tuple[Model, Positions]:
+    """Delete the filters that nothing reads any more: a channel whose columns all went goes whole.
+
+    Args:
+        model: With removed columns zeroed.
+        kept: Where its constants lay in the dense model.
+
+    Returns:
+        The smaller model, and where its constants lay.
+    """
+    while True:
+        dependency = analyse(model)
+        families = dependency.prunable(allow_inexact=False)
+        dead = dead_sets(dependency, families, model.constants())
+        if not dead:
+            return model, kept
+        shrunk = shrink(dependency, Plan(sets=dead))
+        model, kept = shrunk.model, compose(kept, shrunk)
+
+
+def _as_asked(
+    lowered: Sequence[LoweredLayer], cuts: Sequence[LayerCut], original: Model
+) -> list[LoweredLayer]:
+    """State the columns of the input model, and why a layer's were not cut."""
     remarks = {cut.name: cut.remark for cut in cuts}
-    return [replace(layer, remark=remarks.get(layer.name) or layer.remark) for layer in lowered]
+    before = {layer.name: layer.columns for layer in layers(original)}
+    return [
+        replace(
+            layer,
+            columns_before=before.get(layer.name, layer.columns_before),
+            remark=remarks.get(layer.name) or layer.remark,
+        )
+        for layer in lowered
+    ]

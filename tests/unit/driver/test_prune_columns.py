@@ -95,6 +95,31 @@ def one(op: str, w: np.ndarray, shape: Sequence[int], **attrs: Any) -> Model:
     return chain([helper.make_node(op, ["x", "w"], ["y"], name="layer", **attrs)], {"w": w}, shape)
 
 
+def test_a_channel_without_columns_goes_with_its_filter() -> None:
+    first, second = weight(8, 3, 3, 3), weight(4, 8, 3, 3)
+    second[:, [1, 6]] *= 0.01
+    steps = [
+        helper.make_node("Conv", ["x", "a", "b"], ["p"], name="first", pads=[1] * 4),
+        helper.make_node("Relu", ["p"], ["q"], name="relu"),
+        helper.make_node("Conv", ["q", "c"], ["y"], name="second"),
+    ]
+    constants = {"a": first, "b": weight(8), "c": second}
+    result = cut(chain(steps, constants, [1, 3, 9, 9]), columns=0.5, chooser=SmallestChooser())
+    assert result.verify.passed
+    masked = result.masked.constants()
+    gone = [1, 6]
+    for name in ("a", "b"):
+        assert np.flatnonzero(~masked[name].reshape(8, -1).any(axis=1)).tolist() == gone
+    filters = (
+        next(n for n in result.model.graph.nodes if n.name.startswith("first/") and n.op == "Conv")
+        .inputs[1]
+        .shape[0]
+    )
+    assert filters == 6
+    (_, after) = result.lowered
+    assert (after.columns_before, after.columns_after) == (72, 36)
+
+
 LAYERS: dict[str, tuple[Model, int, int]] = {
     "1d": (one("Conv", weight(6, 8, 5), [1, 8, 40], pads=[2, 2]), 40, 10),
     "3d": (one("Conv", weight(4, 6, 3, 3, 3), [1, 6, 6, 6, 6], pads=[1] * 6), 162, 40),
