@@ -28,7 +28,7 @@ FormatOption = Annotated[OutputFormat, typer.Option("--format", help="How to pri
 DataOption = Annotated[
     str | None,
     typer.Option(
-        help="FILE.npz, a folder of class folders of images, or package.module:callable.",
+        help="FILE.npz, a folder of class folders of images, package.module:callable, or noise.",
         metavar="SPEC",
     ),
 ]

@@ -11,6 +11,7 @@ from acgraph.data.callables import call_spec, is_callable_spec
 from acgraph.data.checks import InputSpec
 from acgraph.data.dataset import Array, ArrayDataset, Dataset, Layout
 from acgraph.data.folder import FolderDataset
+from acgraph.data.noise import NoiseDataset, is_noise_spec
 from acgraph.data.npz import is_npz, read_npz
 from acgraph.data.pixels import DEFAULT_SCALE, Pixels
 from acgraph.diagnostics import Location
@@ -37,8 +38,9 @@ def load_dataset(
     Args:
         spec: ``FILE.npz`` (arrays ``x`` and, if labelled, ``y``; or ``FILE.npz#x_train,y_train``,
             each with an optional slice: ``#x[:100],y[:100]``), a folder of class folders of images,
-            or ``package.module:callable`` returning an iterable of ``(x, y)`` or ``x``, batches or
-            single examples. Floats are taken as they are; uint8 is images ``[N, H, W, C]``.
+            ``package.module:callable`` returning an iterable of ``(x, y)`` or ``x``, batches or
+            single examples, or ``noise:N``. Floats are taken as they are; uint8 is images
+            ``[N, H, W, C]``.
         inputs: Name, shape (batch first) and dtype of the network's inputs.
         mean: Of ``pixel * scale``, per channel or for all; or array ``mean`` of the npz file.
         std: Likewise.
@@ -62,6 +64,9 @@ def load_dataset(
             location=where,
             hint="leave size out",
         )
+    if is_noise_spec(spec):
+        stated.refuse("x is noise")
+        return NoiseDataset(spec, target)
     if is_npz(spec):
         arrays = read_npz(spec)
         stated.fill(arrays.mean, arrays.std)
@@ -74,7 +79,7 @@ def load_dataset(
     raise DataError(
         "is not a folder" if Path(spec).exists() else "no such file or folder",
         location=where,
-        hint="give FILE.npz, a folder of class folders of images, or package.module:callable",
+        hint="give FILE.npz, a folder of class folders of images, package.module:callable or noise",
     )
 
 
@@ -97,6 +102,15 @@ class _Stated:
         self._mean: Stated | Array = mean
         self._std: Stated | Array = std
         self._scale = scale
+
+    def refuse(self, what: str) -> None:
+        """Raise where preprocessing is stated for what is taken as it is."""
+        if self.is_stated:
+            raise DataError(
+                f"mean, std or scale is stated, but {what} and taken as it is",
+                location=self.where,
+                hint="leave them out, or give uint8 images",
+            )
 
     def fill(self, mean: Array | None, std: Array | None) -> None:
         """Take what the file states where the user stated nothing."""
@@ -215,12 +229,7 @@ def _from_arrays(x: Array, y: Array | None, stated: _Stated, classes: int | None
         checks.check_shape(x.shape, shown, where, what="x (images, N H W C)")
         pixels = stated.pixels(x.shape[3])
         return ArrayDataset(x, labels, pixels=pixels, dtype=dtype, name=where.model)
-    if stated.is_stated:
-        raise DataError(
-            f"mean, std or scale is stated, but x is {x.dtype} and taken as it is",
-            location=where,
-            hint="leave them out, or give uint8 images",
-        )
+    stated.refuse(f"x is {x.dtype}")
     _check_kind(x, dtype, where)
     checks.check_shape(x.shape, target, where)
     checks.check_finite(x, where)

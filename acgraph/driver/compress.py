@@ -9,6 +9,8 @@ from acgraph.analysis.dependency import analyse
 from acgraph.backends.torch.trainer import TorchTrainer
 from acgraph.backends.training import ProgressSink
 from acgraph.config import CompressConfig
+from acgraph.data import noise
+from acgraph.data.noise import is_noise_spec
 from acgraph.driver.checkpoints import (
     ORIGINAL,
     Saved,
@@ -80,6 +82,8 @@ def compress(
         run.start, run.earlier_s, run.inputs = begin, earlier_s, inputs
         if saved is not None:
             _go_on(run, saved)
+        if is_noise_spec(config.data or ""):
+            run.warn(noise.WARNING)
         _shrink(run, 0 if saved is None else saved.done)
         return export(run, fine_tune(run))
     finally:
