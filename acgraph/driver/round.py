@@ -128,19 +128,20 @@ def run_round(task: RoundTask) -> RoundResult | None:
     )
     log.info("round %d: proxy %.4f, %d evaluations", task.number, found.score, found.evaluations)
     point, plan, admm_epochs, residuals = _cut(task, space, trainer, problem, found.point)
-    masks = training_masks(space, plan, trainer.weights())
-    result = trainer.fit(
-        epochs=task.stages.retrain,
-        learning_rate=RETRAIN_RATE * config.train.learning_rate,
-        masks=masks,
-        description=f"round {task.number}: retrain",
-    )
+    retrain_epochs = 0.0
+    if task.stages.retrain > 0:
+        retrain_epochs = trainer.fit(
+            epochs=task.stages.retrain,
+            learning_rate=RETRAIN_RATE * config.train.learning_rate,
+            masks=training_masks(space, plan, trainer.weights()),
+            description=f"round {task.number}: retrain",
+        ).epochs
     shrunk = shrink(analyse(trainer.model()), plan)
     accuracy = trainer.evaluate(task.data.select)
     return RoundResult(
         shrunk=shrunk,
         accuracy=accuracy,
-        epochs=admm_epochs + result.epochs,
+        epochs=admm_epochs + retrain_epochs,
         seconds=time.perf_counter() - start,
         evaluations=found.evaluations,
         history=found.history,

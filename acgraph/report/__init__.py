@@ -4,6 +4,7 @@ from acgraph.pruning.rate import format_rate
 from acgraph.report.diff_page import render_diff_page
 from acgraph.report.page import render_page
 from acgraph.report.schema import (
+    AdmmUpdate,
     Fence,
     LatencyMs,
     LayerChange,
@@ -23,6 +24,7 @@ from acgraph.report.verdict import measure_text, verdict
 from acgraph.report.write import write_report
 
 __all__ = [
+    "AdmmUpdate",
     "Fence",
     "LatencyMs",
     "LayerChange",

@@ -1,5 +1,6 @@
 """Charts of the report as SVG, drawn by hand: no script, no network."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -115,6 +116,27 @@ def rounds_chart(report: Report) -> Markup:
     return _svg(_HEIGHT, parts, f"{report.measure.capitalize()} after each round")
 
 
+def residuals_chart(report: Report) -> Markup:
+    """Draw the residuals of ADMM by update, logarithmic: primal solid, dual dashed."""
+    updates = [(n, u) for n, entry in enumerate(report.rounds) for u in entry.admm]
+    found = [value for _, u in updates for value in (u.primal, u.dual) if value > 0]
+    if len(updates) < 2 or not found:
+        return Markup("")
+    floor = min(found)
+    primal = [math.log10(max(u.primal, floor)) for _, u in updates]
+    dual = [math.log10(max(u.dual, floor)) for _, u in updates]
+    low, high = _range([*primal, *dual])
+    count = len(updates)
+    edges = [i for i in range(1, count) if updates[i][0] != updates[i - 1][0]]
+    parts = [_rule(_place(i - 0.5, count, low, low, high)[0]) for i in edges]
+    for a, b in pairwise([0, *edges, count]):
+        for values, kind in ((primal, "best"), (dual, "best dual")):
+            places = [_place(i, count, values[i], low, high) for i in range(a, b)]
+            parts.append(_line(places, kind))
+    parts.extend(_axis(low, high, f"{count} updates", "1e{:.1f}"))
+    return _svg(_HEIGHT, parts, "Residuals of ADMM after each update")
+
+
 def _range(values: Sequence[float]) -> tuple[float, float]:
     low, high = min(values), max(values)
     margin = (high - low) * 0.08 or 0.01
@@ -141,9 +163,9 @@ def _axis(low: float, high: float, caption: str, number: str = "{:.4g}") -> list
     return parts
 
 
-def _line(points: Sequence[tuple[float, float]]) -> Markup:
+def _line(points: Sequence[tuple[float, float]], kind: str = "best") -> Markup:
     path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
-    return Markup('<polyline class="best" points="{}"/>').format(path)
+    return Markup('<polyline class="{}" points="{}"/>').format(kind, path)
 
 
 def _rule(x: float) -> Markup:

@@ -5,7 +5,7 @@ from importlib import resources
 import jinja2
 
 from acgraph.pruning.rate import format_rate
-from acgraph.report.charts import layer_chart, rounds_chart, search_chart
+from acgraph.report.charts import layer_chart, residuals_chart, rounds_chart, search_chart
 from acgraph.report.schema import Report
 from acgraph.report.summary import rows
 from acgraph.report.verdict import (
@@ -29,6 +29,7 @@ def render_page(report: Report) -> str:
         unknown=unknown_macs(report),
         layer_chart=layer_chart(report.layers),
         rounds_chart=rounds_chart(report),
+        residuals_chart=residuals_chart(report),
         search_chart=search_chart(report),
         facts=[*sorted(report.host.items()), *sorted(report.versions.items())],
     )

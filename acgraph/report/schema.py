@@ -115,6 +115,20 @@ class Fence(_Part):
     reason: str
 
 
+class AdmmUpdate(_Part):
+    """How far the weights were from their constraint after one update of ADMM: relative, 0 at best.
+
+    Attributes:
+        primal: How far the weights are from the nearest point that meets the constraint.
+        dual: How far that point still moved.
+        rho: The penalty.
+    """
+
+    primal: float
+    dual: float
+    rho: float
+
+
 class Round(_Part):
     """One shrinking round; rate and accuracy are those reached after it.
 
@@ -126,6 +140,7 @@ class Round(_Part):
     epochs: float
     seconds: float
     evaluations: int
+    admm: list[AdmmUpdate] = Field(default_factory=list)
 
 
 class SearchPoint(_Part):

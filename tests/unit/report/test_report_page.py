@@ -5,8 +5,8 @@ from html.parser import HTMLParser
 import pytest
 
 from acgraph.errors import OutputError
-from acgraph.report import Report, render_page, verdict, write_report
-from acgraph.report.charts import rounds_chart
+from acgraph.report import AdmmUpdate, Report, render_page, verdict, write_report
+from acgraph.report.charts import residuals_chart, rounds_chart
 
 _VOID = {"meta", "circle", "line", "rect", "polyline", "br"}
 _OPTIONAL = {"html", "tr", "td", "th", "p"}
@@ -87,6 +87,32 @@ def test_points_of_different_splits_are_not_joined(report):
         for _, y in re.findall(r'class="end" cx="([\d.]+)" cy="([\d.]+)"', rounds_chart(lower))
     ]
     assert heights[1] > heights[0]
+
+
+def test_residuals_are_drawn_where_admm_ran(report):
+    assert "<h2>ADMM</h2>" not in render_page(report)
+    updates = [
+        [AdmmUpdate(primal=1e-1, dual=1e-2, rho=1.0), AdmmUpdate(primal=1e-2, dual=1e-3, rho=1.3)],
+        [AdmmUpdate(primal=1e-2, dual=0.0, rho=1.7), AdmmUpdate(primal=1e-3, dual=0.0, rho=2.2)],
+        [],
+    ]
+    rounds = tuple(
+        entry.model_copy(update={"admm": found})
+        for entry, found in zip(report.rounds, updates, strict=True)
+    )
+    trained = report.model_copy(update={"rounds": rounds})
+    chart = residuals_chart(trained)
+    lines = dict.fromkeys(("best", "best dual"), ())
+    for kind, points in re.findall(r'<polyline class="([\w ]+)" points="([^"]+)"', chart):
+        lines[kind] += tuple(float(p.split(",")[1]) for p in points.split())
+    primal, dual = lines["best"], lines["best dual"]
+    assert len(primal) == len(dual) == 4
+    # Logarithmic: each factor of ten is the same step down.
+    assert primal[1] - primal[0] == pytest.approx(primal[3] - primal[2], abs=0.2)
+    assert primal[2] == primal[1] == dual[0]
+    assert dual[2] == dual[3] == max(*primal, *dual)
+    assert chart.count('class="rule"') == 1
+    assert "<h2>ADMM</h2>" in render_page(trained)
 
 
 def test_the_chart_never_shows_growth_as_none(report):

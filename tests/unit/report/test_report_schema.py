@@ -23,7 +23,9 @@ def test_json_has_exactly_the_names_of_the_contract(report):
     assert all(set(entry) == layer for entry in data["layers"])
     assert data["layers"][0]["filters"] == [16, 16]
     assert set(data["fences"][0]) == {"node", "reason"}
-    assert set(data["rounds"][0]) == {"rate", "accuracy", "epochs", "seconds", "evaluations"}
+    assert set(data["rounds"][0]) == {
+        *("rate", "accuracy", "epochs", "seconds", "evaluations", "admm")
+    }
 
 
 def test_json_reads_back(report):
