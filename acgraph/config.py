@@ -154,6 +154,7 @@ class CompressConfig(BaseModel):
         filters: Whether filters are pruned; without it only columns are.
         columns: Whether and how columns are pruned.
         align: Keep a multiple of so many filters.
+        allow_inexact: Cut across normalisation, too, where a cut network is not the zeroed one.
         timing: Choose lowerings by timing and measure latency; without it neither is done.
         output: Folder of the results.
         resume: Folder of an interrupted run to go on with.
@@ -186,6 +187,7 @@ class CompressConfig(BaseModel):
     filters: bool = True
     columns: ColumnConfig = ColumnConfig()
     align: Annotated[int, Field(ge=1)] = 1
+    allow_inexact: bool = False
     timing: bool = True
     output: Path = Path("out")
     resume: Path | None = None

@@ -97,6 +97,14 @@ def compress(
         int | None,
         typer.Option(help="Keep a multiple of so many filters.", rich_help_panel=_SEARCH),
     ] = None,
+    allow_inexact: Annotated[
+        bool,
+        typer.Option(
+            "--allow-inexact",
+            help="Cut across normalisation, too: the result is not the original with zeros.",
+            rich_help_panel=_SEARCH,
+        ),
+    ] = False,
     columns_only: Annotated[
         bool, typer.Option("--columns-only", help="Prune no filters.", rich_help_panel=_SEARCH)
     ] = False,
@@ -164,6 +172,7 @@ def compress(
             enabled=False if no_columns else None, pattern=column_pattern, multiple=column_multiple
         ),
         "align": align,
+        "allow_inexact": True if allow_inexact else None,
         "threads": threads,
         "timing": False if no_timing else None,
         "seed": seed,

@@ -70,7 +70,7 @@ class Space:
     pattern: str = "free"
     multiple: int = 1
     align: int = 1
-    allow_inexact: bool = True
+    allow_inexact: bool = False
     mender: Mender | None = None
 
     @cached_property
@@ -371,4 +371,5 @@ def open_space(model: Model, config: CompressConfig) -> Space:
         pattern=config.columns.pattern,
         multiple=config.columns.multiple,
         align=config.align,
+        allow_inexact=config.allow_inexact,
     )

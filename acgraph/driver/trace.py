@@ -6,6 +6,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from acgraph.analysis.dependency import DependencyGraph
+from acgraph.analysis.families import Member
 from acgraph.analysis.labels import Ints
 from acgraph.ir import Array, Model, clone_model
 from acgraph.pruning.shrink import Shrunk, replace_constants
@@ -30,6 +31,16 @@ def compose(first: Positions, second: Shrunk) -> Positions:
             before = composed.setdefault(name, {}).get(axis)
             composed[name][axis] = kept if before is None else before[kept]
     return composed
+
+
+def inexact_cuts(dependency: DependencyGraph, positions: Positions) -> list[str]:
+    """Name the families that lost positions though deleting these is not zeroing them."""
+
+    def is_cut(member: Member) -> bool:
+        kept = positions.get(member.tensor, {}).get(member.axis)
+        return kept is not None and bool((np.delete(member.sets, kept) >= 0).any())
+
+    return [f.name for f in dependency.families if not f.is_exact and any(map(is_cut, f.members))]
 
 
 def adopt_biases(model: Model, dense: Model, positions: Positions) -> Positions:
