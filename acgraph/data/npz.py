@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from acgraph.data.dataset import Array
+from acgraph.data.dataset import Array, Indices
 from acgraph.diagnostics import Location
 from acgraph.errors import DataError
 
@@ -48,6 +48,18 @@ def read_npz(spec: str) -> Arrays:
             location=where,
             hint="write it with numpy.savez, without Python objects",
         ) from error
+
+
+def selected_rows(spec: str) -> tuple[Path, str, Indices]:
+    """Say which rows of which array of which file a readable specification takes as examples."""
+    path, _, selection = spec.partition("#")
+    text = _split(selection)[0] if selection else "x"
+    where = Location(model=path)
+    match = _NAME.match(text)
+    name, bounds = (match["name"], match["slice"]) if match is not None else (text, None)
+    with np.load(path, allow_pickle=False) as archive:
+        rows = np.arange(len(archive[name]), dtype=np.int64)
+    return Path(path).resolve(), name, rows if bounds is None else rows[_slice(bounds, text, where)]
 
 
 def _pick(archive: "np.lib.npyio.NpzFile", selection: str, where: Location) -> Arrays:

@@ -9,8 +9,6 @@ from acgraph.analysis.dependency import analyse
 from acgraph.backends.torch.trainer import TorchTrainer
 from acgraph.backends.training import ProgressSink
 from acgraph.config import CompressConfig
-from acgraph.data import noise
-from acgraph.data.noise import is_noise_spec
 from acgraph.driver.checkpoints import (
     ORIGINAL,
     Saved,
@@ -33,7 +31,7 @@ from acgraph.driver.run import Run, budget_of, can_cut, check_metric, written_co
 from acgraph.driver.stages import plan_stages
 from acgraph.driver.trace import compose
 from acgraph.ir import Model, read_model
-from acgraph.report import Report, Round, SearchPoint, format_rate
+from acgraph.report import AdmmUpdate, Report, Round, SearchPoint, format_rate
 
 log = logging.getLogger(__name__)
 
@@ -41,6 +39,8 @@ log = logging.getLogger(__name__)
 #: so the fastest counts.
 TIMED_STEPS = 8
 TIMED_FITS = 4
+#: Fewer reported images than these make figures that one image moves visibly.
+FEW_IMAGES = 500
 #: Fences named on the terminal where they let nothing be cut; the report has them all.
 SHOWN_FENCES = 10
 
@@ -82,12 +82,20 @@ def compress(
         run.start, run.earlier_s, run.inputs = begin, earlier_s, inputs
         if saved is not None:
             _go_on(run, saved)
-        if is_noise_spec(config.data or ""):
-            run.warn(noise.WARNING)
+        _warn_of_few_images(run)
         _shrink(run, 0 if saved is None else saved.done)
         return export(run, fine_tune(run))
     finally:
         record_seconds(config, earlier_s + time.perf_counter() - begin)
+
+
+def _warn_of_few_images(run: Run) -> None:
+    count = len(run.data.report)
+    if count < FEW_IMAGES:
+        run.warn(
+            f"{run.data.measure} is measured on {count} example{'s' if count > 1 else ''}: one is "
+            f"worth {100 / count:.2g} points"
+        )
 
 
 def _go_on(run: Run, saved: Saved) -> None:
@@ -208,6 +216,7 @@ def _take(run: Run, number: int, result: RoundResult) -> None:
             epochs=result.epochs,
             seconds=result.seconds,
             evaluations=result.evaluations,
+            admm=[AdmmUpdate(primal=r.primal, dual=r.dual, rho=r.rho) for r in result.residuals],
         )
     )
     best = 0.0

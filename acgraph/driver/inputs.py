@@ -1,12 +1,14 @@
 """Open the data of a run: training images, images that choose, images that are reported."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from acgraph.config import CompressConfig
 from acgraph.data import Dataset, Subset, check_has_classes, load_dataset
+from acgraph.data.npz import is_npz, selected_rows
 from acgraph.diagnostics import Location
 from acgraph.errors import UsageError
 from acgraph.ir import Model, infer_facts
@@ -42,17 +44,24 @@ def open_data(config: CompressConfig, model: Model) -> RunData:
     Evaluation data is cut in two: every other example chooses, the rest is reported.
 
     Raises:
-        UsageError: there is no training data.
+        UsageError: there is no training data, too little, or it is the evaluation data, too.
         DataError: it does not fit the model.
     """
     if config.data is None:
         raise UsageError(
             "compress trains, and no data is given",
-            hint="give --data, or --data noise; acgraph prune needs none",
+            hint="give --data; acgraph prune needs none",
         )
     _check_single_input(model)
     train = _load(config, model, config.data)
     if config.eval_data is not None:
+        if _shares_examples(config.data, config.eval_data):
+            raise UsageError(
+                f"--eval-data has images of --data {config.data}: the figures would be of "
+                "training images",
+                location=Location(model=config.eval_data),
+                hint="give others, or leave --eval-data out and a part is held back",
+            )
         held = _load(config, model, config.eval_data)
     else:
         order = np.random.default_rng(config.seed).permutation(len(train))
@@ -60,12 +69,37 @@ def open_data(config: CompressConfig, model: Model) -> RunData:
         held = Subset(train, np.sort(order[:count]))
         train = Subset(train, np.sort(order[count:]))
     if len(held) < 2 or len(train) < 1:
-        raise UsageError("too little data", hint="give at least 2 examples to evaluate on")
+        raise _too_little(config, len(held), len(train))
     return RunData(
         train=train,
         select=Subset(held, np.arange(0, len(held), 2)),
         report=Subset(held, np.arange(1, len(held), 2)),
     )
+
+
+def _too_little(config: CompressConfig, held: int, train: int) -> UsageError:
+    if config.eval_data is not None:
+        return UsageError(
+            f"too little data: {held} example{'s' if held != 1 else ''} to evaluate on, of which "
+            "one half chooses and the other is reported",
+            location=Location(model=config.eval_data),
+            hint="give at least 2",
+        )
+    return UsageError(
+        f"too little data: of {held + train} examples 2 are held back to evaluate on, which leaves "
+        "none to train on",
+        location=Location(model=config.data or ""),
+        hint="give more, or --eval-data",
+    )
+
+
+def _shares_examples(first: str, second: str) -> bool:
+    """Whether two data specifications name the same examples; copies of a file are not told."""
+    if is_npz(first) and is_npz(second):
+        file, array, rows = selected_rows(first)
+        other, array_too, rows_too = selected_rows(second)
+        return file == other and array == array_too and bool(np.isin(rows, rows_too).any())
+    return first == second or Path(first).resolve() == Path(second).resolve()
 
 
 def _check_single_input(model: Model) -> None:

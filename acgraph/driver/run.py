@@ -73,9 +73,10 @@ class Run:
         return self.earlier_s + time.perf_counter() - self.start
 
     def warn(self, text: str) -> None:
-        """Log a warning and keep it for the report."""
+        """Log a warning and keep it for the report, once."""
         log.warning("%s", text)
-        self.warnings.append(text)
+        if text not in self.warnings:
+            self.warnings.append(text)
 
 
 def check_metric(config: CompressConfig, model: Model) -> None:

@@ -37,6 +37,13 @@ def _run(path: Path, x: np.ndarray) -> np.ndarray:
     return np.asarray(session.run(None, {session.get_inputs()[0].name: x})[0])
 
 
+def _warnings(report: Report) -> list[str]:
+    """Return all warnings but that of the few images, which every test here has."""
+    few = [text for text in report.warnings if "60 examples: one is worth 1.7 points" in text]
+    assert len(few) == 1
+    return [text for text in report.warnings if text not in few]
+
+
 @pytest.fixture(scope="module")
 def finished(
     tmp_path_factory: pytest.TempPathFactory, images: Path
@@ -150,7 +157,7 @@ def test_a_rate_out_of_reach_is_missed_with_everything_written(configure: Config
     assert report.exit_code == 3
     assert report.target.drop_met
     assert len(report.rounds) == 1
-    (warning,) = report.warnings
+    warning, *_ = _warnings(report)
     reached = re.fullmatch(
         r"a rate of 1000x is out of reach: all that may be cut in 1 round leaves ([\d.]+)x", warning
     )
@@ -165,14 +172,14 @@ def test_the_last_rounds_go_as_far_as_they_can(configure: Configure) -> None:
     assert report.exit_code == 3
     assert len(report.rounds) >= 3
     assert report.rate.params > 200
-    assert "out of reach" in report.warnings[0]
+    assert "out of reach" in _warnings(report)[0]
 
 
 def test_a_round_within_its_budget_is_skipped(configure: Configure) -> None:
     lines: list[str] = []
     report = compress(configure(target_rate="1x", epochs=0), say=lines.append)
     assert "round 1: at 1x already" in lines
-    assert (report.rounds, report.warnings, report.exit_code) == ((), (), 0)
+    assert (report.rounds, _warnings(report), report.exit_code) == ((), [], 0)
 
 
 def test_a_network_of_fences_is_written_and_says_so(configure: Configure, tmp_path: Path) -> None:
@@ -194,7 +201,7 @@ def test_a_network_of_fences_is_written_and_says_so(configure: Configure, tmp_pa
     config = configure(model=str(tmp_path / "linear.onnx"), target_rate="2x", rounds=None)
     report = compress(config, say=lines.append)
     assert report.exit_code == 3
-    assert report.warnings == ("nothing can be cut, see the fences",)
+    assert _warnings(report) == ["nothing can be cut, see the fences"]
     assert {fence.node for fence in report.fences} & {"flatten", "classify", "x", "y"}
     assert all(fence.reason for fence in report.fences)
     shown = [line for line in lines if line.startswith("fence: ")]
@@ -253,7 +260,7 @@ def test_weights_that_fine_tuning_made_worse_are_not_kept(
 
     monkeypatch.setattr("acgraph.driver.finish.TorchTrainer.fit", diverge)
     report = compress(configure(target_rate="1x"))
-    (warning,) = report.warnings
+    warning, *_ = _warnings(report)
     found = re.search(r"accuracy ([\d.]+) % before, ([\d.]+) % after", warning)
     assert found is not None
     assert float(found[1]) > 60 > float(found[2])

@@ -8,10 +8,11 @@ import onnx
 import pytest
 
 from acgraph.config import CompressConfig
+from acgraph.driver.compress import compress
 from acgraph.driver.inputs import open_data
 from acgraph.errors import UsageError
 from acgraph.ir import read_model
-from acgraph.models.demo import model_path
+from acgraph.models.demo import load_data, model_path, normalise
 
 Configure = Callable[..., CompressConfig]
 
@@ -35,3 +36,71 @@ def test_a_network_of_two_inputs_is_refused_in_one_line(
         f"{tmp_path / 'two.onnx'}: has 2 inputs (left, right), compress trains networks of one; "
         "make the others constants; acgraph prune takes any number"
     )
+
+
+@pytest.mark.parametrize(
+    ("data", "evaluation"),
+    [
+        ("", ""),
+        ("#x,y", ""),
+        ("#x[:40],y[:40]", "#x[39:],y[39:]"),
+        ("#x[-20:],y[-20:]", "#x,y"),
+        ("#x[::2],y[::2]", "#x[::3],y[::3]"),
+    ],
+)
+def test_training_images_are_not_evaluated_on(
+    configure: Configure, tmp_path: Path, data: str, evaluation: str
+) -> None:
+    file, link = _some(tmp_path, 60), tmp_path / "link.npz"
+    link.symlink_to(file)
+    config = configure(data=f"{file}{data}", eval_data=f"{link}{evaluation}")
+    with pytest.raises(UsageError, match="figures would be of training images"):
+        open_data(config, read_model(model_path()))
+
+
+@pytest.mark.parametrize(
+    ("data", "evaluation"), [("#x[:40],y[:40]", "#x[40:],y[40:]"), ("#x[::2],y[::2]", "#x[1::2]")]
+)
+def test_other_rows_of_a_file_are_evaluated_on(
+    configure: Configure, tmp_path: Path, data: str, evaluation: str
+) -> None:
+    file = _some(tmp_path, 60)
+    found = open_data(
+        configure(data=f"{file}{data}", eval_data=f"{file}{evaluation}"), read_model(model_path())
+    )
+    assert len(found.train) + len(found.select) + len(found.report) == 60
+
+
+@pytest.mark.parametrize(
+    ("count", "separate", "message"),
+    [
+        (1, True, "1 example to evaluate on, of which one half chooses .* give at least 2"),
+        (2, False, "of 2 examples 2 are held back .* leaves none to train on"),
+        (1, False, "leaves none to train on; give more, or --eval-data"),
+    ],
+)
+def test_too_little_data_is_refused_in_one_line(
+    configure: Configure, images: Path, tmp_path: Path, count: int, separate: bool, message: str
+) -> None:
+    few = str(_some(tmp_path, count))
+    config = configure(data=few, eval_data=None)
+    if separate:
+        config = configure(eval_data=few)
+    with pytest.raises(UsageError, match=message) as caught:
+        open_data(config, read_model(model_path()))
+    assert "\n" not in str(caught.value)
+
+
+def test_few_reported_images_are_warned_of(configure: Configure, tmp_path: Path) -> None:
+    config = configure(eval_data=str(_some(tmp_path, 21)), target_rate="1x", epochs=0)
+    report = compress(config)
+    assert report.warnings == ("accuracy is measured on 10 examples: one is worth 10 points",)
+    again = compress(config.model_copy(update={"resume": config.output}))
+    assert again.warnings == report.warnings
+
+
+def _some(folder: Path, count: int) -> Path:
+    x, y, _, _ = load_data()
+    file = folder / "few.npz"
+    np.savez(file, x=normalise(x[-count:]), y=y[-count:].astype(np.int64))
+    return file
