@@ -33,13 +33,12 @@ from acgraph.search.annealing import AnnealConfig
 from acgraph.search.methods import Method
 
 Metric = Literal["params", "macs", "size", "latency"]
-
-#: Shares of the training, all rounds together; the rest is the final fine-tuning, which pays most:
-#: it alone anneals the learning rate to zero on the final structure.
-ADMM_SHARE = 0.1
-RETRAIN_SHARE = 0.15
+#: What decides what stays: the loss of the layers' outputs, or the size of the weights.
+Criterion = Literal["reconstruction", "magnitude"]
 
 _DURATION = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s?)?")
+#: What stands for ``auto`` where nothing may be timed to choose it.
+_UNTIMED = {"precision": "fp32", "channels_last": False}
 #: Options of training that are stated once, for the whole run.
 _SHARED = ("seed", "threads")
 
@@ -143,8 +142,9 @@ class CompressConfig(BaseModel):
         image_size: Height and width for images of a folder, where the network leaves them open.
         epochs: Passes over the data, in all; excludes ``time_budget``.
         time_budget: Seconds, in all; written as 20m.
-        rounds: Shrinking rounds; None makes rounds of about 2x.
-        admm_share: Share of the training that is ADMM, all rounds together; 0 is without.
+        rounds: Shrinking rounds; None makes rounds of about 8x, by magnitude of about 2x.
+        admm_share: Share of the training that is ADMM, all rounds together; 0 is without. None is
+            what measurements favour, see ``acgraph.driver.stages``; likewise below.
         retrain_share: Share of the training that is masked retraining, all rounds together;
             fine-tuning gets what both leave.
         seed: Of every random choice.
@@ -179,11 +179,11 @@ class CompressConfig(BaseModel):
     epochs: Annotated[Finite, Field(ge=0)] | None = None
     time_budget: Seconds | None = None
     rounds: Annotated[int, Field(ge=1)] | None = None
-    admm_share: Annotated[Finite, Field(ge=0, le=1)] = ADMM_SHARE
-    retrain_share: Annotated[Finite, Field(ge=0, le=1)] = RETRAIN_SHARE
+    admm_share: Annotated[Finite, Field(ge=0, le=1)] | None = None
+    retrain_share: Annotated[Finite, Field(ge=0, le=1)] | None = None
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     threads: Annotated[int, Field(ge=1)] | None = None
-    criterion: Literal["reconstruction", "magnitude"] = "reconstruction"
+    criterion: Criterion = "reconstruction"
     filters: bool = True
     columns: ColumnConfig = ColumnConfig()
     align: Annotated[int, Field(ge=1)] = 1
@@ -199,7 +199,7 @@ class CompressConfig(BaseModel):
     def _fit_together(self) -> Self:
         if self.epochs is not None and self.time_budget is not None:
             raise UsageError("both epochs and a time budget are given", hint="give one of them")
-        if self.admm_share + self.retrain_share > 1:
+        if (self.admm_share or 0.0) + (self.retrain_share or 0.0) > 1:
             raise UsageError(
                 "admm_share and retrain_share are more than 1 together",
                 hint="what both leave is fine-tuning",
@@ -254,6 +254,8 @@ def make_config(
     for key in _SHARED:
         if key in values:
             train[key] = values[key]
+    if values.get("timing") is False:
+        train.update({k: v for k, v in _UNTIMED.items() if train.get(k, "auto") == "auto"})
     values["train"] = train
     try:
         return CompressConfig.model_validate(values)

@@ -148,3 +148,11 @@ def test_every_option_of_training_can_be_set():
     settings = tuple(f"train.{key}={str(value).lower()}" for key, value in other.items())
     train = make_config(BASE, settings=settings).train
     assert {key: getattr(train, key) for key in other} == other
+
+
+def test_without_timing_no_mode_of_training_is_timed():
+    untimed = make_config({**BASE, "timing": False}).train
+    assert (untimed.precision, untimed.channels_last) == ("fp32", False)
+    stated = make_config({**BASE, "timing": False}, settings=("train.precision=bf16",)).train
+    assert (stated.precision, stated.channels_last) == ("bf16", False)
+    assert make_config(BASE).train.precision == "auto"
