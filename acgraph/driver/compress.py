@@ -5,6 +5,7 @@ import math
 import time
 from collections.abc import Callable
 
+from acgraph.analysis.cost import model_cost
 from acgraph.analysis.dependency import analyse
 from acgraph.backends.torch.trainer import TorchTrainer
 from acgraph.backends.training import ProgressSink
@@ -24,6 +25,7 @@ from acgraph.driver.fingerprints import input_fingerprints
 from acgraph.driver.finish import fine_tune
 from acgraph.driver.folder import CHECKPOINTS, claim
 from acgraph.driver.inputs import RunData, open_data
+from acgraph.driver.lower import SmallestChooser, compact
 from acgraph.driver.network import ready_to_train
 from acgraph.driver.purify import purify
 from acgraph.driver.round import RoundResult, RoundTask, run_round
@@ -185,6 +187,7 @@ def _round(run: Run, number: int, rate: float) -> bool:
     if written_cost(run, run.model) <= budget:
         run.say(f"round {number}: at {format_rate(rate)} already")
         return False
+    unit = _params_per_byte(run) if run.config.metric == "size" else 1.0
     result = run_round(
         RoundTask(
             model=run.model,
@@ -193,8 +196,8 @@ def _round(run: Run, number: int, rate: float) -> bool:
             config=run.config,
             stages=run.stages,
             number=number,
-            budget=budget,
-            actual_cost=(lambda model: written_cost(run, model)) if last else None,
+            budget=unit * budget,
+            actual_cost=(lambda model: unit * written_cost(run, model)) if last else None,
             progress=run.progress,
         )
     )
@@ -203,6 +206,13 @@ def _round(run: Run, number: int, rate: float) -> bool:
     if last and (result is None or result.is_exhausted):
         _say_out_of_reach(run, rate)
     return result is not None
+
+
+def _params_per_byte(run: Run) -> float:
+    """What turns bytes into the params that the search counts."""
+    small, _ = compact(run.model, SmallestChooser())
+    cost = model_cost(small)
+    return cost.params / cost.bytes
 
 
 def _take(run: Run, number: int, result: RoundResult) -> None:

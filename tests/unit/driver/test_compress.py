@@ -280,3 +280,10 @@ def test_a_loss_that_is_not_finite_ends_the_run_and_leaves_its_last_stage(
     stage = read_model(config.output / "checkpoints" / "stage2.onnx")
     assert all(np.isfinite(value).all() for value in stage.constants().values())
     assert not (config.output / "model.onnx").exists()
+
+
+def test_every_round_of_a_size_target_does_its_part(configure: Configure) -> None:
+    report = compress(configure(metric="size", target_rate="4x", rounds=2, epochs=0))
+    first, second = (entry.rate for entry in report.rounds)
+    assert 1.7 < first < 2.5
+    assert 4 <= second < 4.6
