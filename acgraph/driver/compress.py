@@ -10,6 +10,8 @@ from acgraph.analysis.dependency import analyse
 from acgraph.backends.torch.trainer import TorchTrainer
 from acgraph.backends.training import ProgressSink
 from acgraph.config import CompressConfig
+from acgraph.data import noise
+from acgraph.data.noise import is_noise_spec
 from acgraph.driver.checkpoints import (
     ORIGINAL,
     Saved,
@@ -84,6 +86,8 @@ def compress(
         run.start, run.earlier_s, run.inputs = begin, earlier_s, inputs
         if saved is not None:
             _go_on(run, saved)
+        if is_noise_spec(config.data or ""):
+            run.warn(noise.WARNING)
         _warn_of_few_images(run)
         _shrink(run, 0 if saved is None else saved.done)
         return export(run, fine_tune(run))
@@ -157,6 +161,7 @@ def _start(
         epochs=config.epochs,
         time_budget_s=config.time_budget,
         seconds_per_pass=seconds_per_pass,
+        criterion=config.criterion,
         admm_share=config.admm_share,
         retrain_share=config.retrain_share,
     )

@@ -1,4 +1,5 @@
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -151,17 +152,29 @@ def test_dead_sets_finds_unread_and_unmade(space: Space) -> None:
     assert not dead_sets(space.dependency, [family], space.weights)
 
 
+def test_the_criterion_sets_rounds_and_shares() -> None:
+    mended = plan_stages(Rate(8.0), epochs=10.0)
+    assert (mended.rates, mended.admm, mended.retrain) == ((8.0,), 0.0, 0.0)
+    assert mended.finish == 10.0
+    further = plan_stages(Rate(30.0), epochs=10.0)
+    assert len(further.rates) == 2
+    assert further.retrain > 0.0
+    stated = plan_stages(Rate(8.0), epochs=10.0, admm_share=0.95, criterion="magnitude")
+    assert 3 * stated.retrain == pytest.approx(0.5)
+    assert stated.finish == pytest.approx(0.0)
+
+
 def test_stages_spend_the_budget_once() -> None:
-    stages = plan_stages(Rate(8.0), epochs=10.0)
+    stages = plan_stages(Rate(8.0), epochs=10.0, criterion="magnitude")
     assert stages.rates == pytest.approx((2.0, 4.0, 8.0))
     assert 3 * (stages.admm + stages.retrain) + stages.finish == pytest.approx(10.0)
     assert stages.finish_by_s is None
 
 
 def test_shares_say_what_admm_and_retraining_get() -> None:
-    stages = plan_stages(Rate(4.0), epochs=10.0, admm_share=0.4, retrain_share=0.2)
+    stages = plan_stages(Rate(4.0), rounds=2, epochs=10.0, admm_share=0.4, retrain_share=0.2)
     assert (stages.admm, stages.retrain, stages.finish) == pytest.approx((2.0, 1.0, 4.0))
-    timed = {"time_budget_s": 100.0, "seconds_per_pass": 1.0}
+    timed: dict[str, Any] = {"time_budget_s": 100.0, "seconds_per_pass": 1.0}
     more = plan_stages(Rate(4.0), admm_share=0.4, retrain_share=0.2, **timed)
     less = plan_stages(Rate(4.0), admm_share=0.2, retrain_share=0.1, **timed)
     assert more.admm == pytest.approx(2 * less.admm)
@@ -169,8 +182,9 @@ def test_shares_say_what_admm_and_retraining_get() -> None:
 
 
 def test_stages_turn_time_into_epochs() -> None:
-    slow = plan_stages(Rate(8.0), rounds=2, time_budget_s=100.0, seconds_per_pass=10.0)
-    fast = plan_stages(Rate(8.0), rounds=2, time_budget_s=100.0, seconds_per_pass=5.0)
+    timed: dict[str, Any] = {"rounds": 2, "time_budget_s": 100.0, "admm_share": 0.1}
+    slow = plan_stages(Rate(8.0), seconds_per_pass=10.0, **timed)
+    fast = plan_stages(Rate(8.0), seconds_per_pass=5.0, **timed)
     assert len(slow.rates) == 2
     assert fast.admm == pytest.approx(2 * slow.admm)
     assert fast.retrain == pytest.approx(2 * slow.retrain)
