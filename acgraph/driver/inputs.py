@@ -50,7 +50,7 @@ def open_data(config: CompressConfig, model: Model) -> RunData:
     if config.data is None:
         raise UsageError(
             "compress trains, and no data is given",
-            hint="give --data; acgraph prune needs none",
+            hint="give --data, or --data noise; acgraph prune needs none",
         )
     _check_single_input(model)
     train = _load(config, model, config.data)
