@@ -5,12 +5,14 @@ from collections.abc import Callable
 import numpy as np
 from torch import Tensor
 
+from acgraph.backends.torch.graph_module import GraphModule
 from acgraph.backends.torch.loader import is_augmented, steps_per_pass
 from acgraph.backends.torch.team import Team
 from acgraph.backends.training import Array, TrainConfig
 from acgraph.data import Dataset, check_label_range
 from acgraph.diagnostics import Location
 from acgraph.errors import BackendError, UsageError
+from acgraph.ir import Model
 
 
 def check_options(config: TrainConfig, train: Dataset | None, *, has_own_loss: bool) -> None:
@@ -29,6 +31,26 @@ def check_options(config: TrainConfig, train: Dataset | None, *, has_own_loss: b
     if is_augmented(train, config) or config.mixup > 0:
         raise UsageError(
             "cache_teacher needs images that stay the same", hint="switch augment and mixup off"
+        )
+
+
+def check_weights(module: GraphModule, model: Model) -> None:
+    """Check that every trainable constant and running statistic is finite.
+
+    Raises:
+        BackendError: one is not; named with the node that reads it.
+    """
+    for name, value in module.weights().items():
+        bad = np.flatnonzero(~np.isfinite(value.ravel()))
+        if bad.size == 0:
+            continue
+        readers = (n for n in model.graph.nodes if any(t.name == name for t in n.inputs))
+        node = next(readers, None)
+        where = model.location(node) if node is not None else Location(model=model.source)
+        raise BackendError(
+            f"weight '{name}' holds {value.ravel()[bad[0]]} ({bad.size} of {value.size} elements)",
+            location=where,
+            hint="export the model again from a state before training broke off",
         )
 
 

@@ -13,6 +13,7 @@ from acgraph.backends.torch.checks import (
     check_options,
     check_outputs,
     check_team,
+    check_weights,
 )
 from acgraph.backends.torch.constraints import find_pulls, find_removed
 from acgraph.backends.torch.evaluation import Metric, evaluate
@@ -79,7 +80,7 @@ class TorchTrainer:
 
         Raises:
             UnsupportedOpError: the backend cannot run the model.
-            BackendError: the model and the data do not go together.
+            BackendError: the model and the data do not go together, or a weight is not finite.
             UsageError: options that contradict each other.
         """
         self.config = config or TrainConfig()
@@ -324,6 +325,7 @@ class TorchTrainer:
         self._fits, self._pending = found.fits, found.fit
 
     def _check(self, train: Dataset | None) -> None:
+        check_weights(self.module, self._model)
         check_options(self.config, train, has_own_loss=self._user_loss is not None)
         if train is not None and self._user_loss is None:
             source, has_teacher = self._model.source, self._teacher is not None

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from acgraph.backends.torch.checkpoint import load_checkpoint, save_checkpoint
 from acgraph.backends.torch.trainer import TorchTrainer
 from acgraph.backends.training import Proximal
 from acgraph.data import ArrayDataset
@@ -368,6 +369,42 @@ def test_whoever_flushes_denormals_goes_on_doing_so(make):
         assert kept_denormals() == 0
     finally:
         torch.set_flush_denormal(False)
+
+
+@pytest.mark.parametrize(("name", "node"), [("conv2.w", "Conv"), ("bn.var", "BatchNormalization")])
+@pytest.mark.parametrize("value", [math.nan, -math.inf])
+def test_a_weight_that_is_not_finite_is_named_before_training(make, name, node, value):
+    model = make.conv()
+    for reader in model.graph.nodes:
+        for tensor in reader.inputs:
+            if tensor.name == name:
+                tensor.values = _spoilt(tensor.values, value)
+    with pytest.raises(BackendError, match=rf"\({node}\): weight '{name}' holds {value} \(1 of"):
+        TorchTrainer(model, make.patterns(), config=make.plain())
+
+
+def _spoilt(values, value):
+    values = np.array(values)
+    values.flat[5] = value
+    return values
+
+
+def test_a_fit_that_breaks_off_keeps_the_last_good_checkpoint(make, tmp_path):
+    file, calls = tmp_path / "last.pt", []
+
+    def loss(outputs, y, _):
+        calls.append(y)
+        return outputs[0].square().mean() * (math.nan if len(calls) > 9 else 1.0)
+
+    trainer = TorchTrainer(make.conv(), make.patterns(), config=make.plain(), loss=loss)
+    with pytest.raises(BackendError, match=r"the loss is nan at step 10 \(batch 2 of pass 3\)"):
+        trainer.fit(epochs=4, on_epoch=lambda _: save_checkpoint(file, trainer.state_dict()))
+    state = load_checkpoint(file)
+    assert state["fit"]["step"] == 8
+    assert all(bool(v.isfinite().all()) for v in state["module"].values())
+    resumed = TorchTrainer(make.conv(), make.patterns(), config=make.plain())
+    resumed.load_state_dict(state)
+    assert resumed.fit(epochs=4).steps == 16
 
 
 def test_nan_in_an_image_names_it(make):

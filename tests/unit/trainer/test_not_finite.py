@@ -1,0 +1,68 @@
+"""``acgraph compress`` stops in one line where data, a weight or the loss is not finite."""
+
+import re
+
+import numpy as np
+import onnx
+import pytest
+
+from acgraph.cli.main import run
+from acgraph.ir import read_model
+from acgraph.models.demo import load_data, model_path, normalise
+
+
+@pytest.fixture
+def images():
+    x, y, *_ = load_data()
+    return normalise(x[:96]), y[:96].astype(np.int64)
+
+
+def compress(tmp_path, model, images, *options):
+    file = tmp_path / "images.npz"
+    np.savez(file, x=images[0], y=images[1])
+    return run(
+        ["compress", str(model), "--data", str(file), "--target-rate", "1.5x", "--rounds", "1",
+         "--evaluations", "1", "--no-timing", "--threads", "1", "-o", str(tmp_path / "out"),
+         "--set", "train.precision=fp32", "--set", "train.channels_last=false", *options]
+    )  # fmt: skip
+
+
+def last_line(capsys):
+    return capsys.readouterr().err.strip().splitlines()[-1]
+
+
+def test_data_that_is_not_finite(tmp_path, images, capsys):
+    images[0][41].flat[3] = np.inf
+    assert compress(tmp_path, model_path(), images, "--epochs", "1") == 1
+    assert re.match(r"error: .*images\.npz: .*41", last_line(capsys))
+
+
+def test_a_weight_that_is_not_finite(tmp_path, images, capsys):
+    model = onnx.load(str(model_path()))
+    (weight, *_) = (t for t in model.graph.initializer if len(t.dims) == 4)
+    values = np.array(onnx.numpy_helper.to_array(weight))
+    values.flat[2] = np.nan
+    weight.CopyFrom(onnx.numpy_helper.from_array(values, weight.name))
+    onnx.save(model, str(tmp_path / "bad.onnx"))
+    assert compress(tmp_path, tmp_path / "bad.onnx", images, "--epochs", "1") == 1
+    expected = (
+        rf"error: .*bad\.onnx: node '.+' \(Conv\): weight '{re.escape(weight.name)}' holds nan"
+    )
+    assert re.match(expected, last_line(capsys))
+
+
+def test_a_loss_that_is_not_finite_keeps_what_was_saved_before(tmp_path, images, capsys):
+    code = compress(
+        tmp_path, model_path(), images, "--epochs", "4", "--batch-size", "32",
+        "--learning-rate", "1e25", "--set", "train.schedule=constant",
+        "--set", "admm_share=0.0", "--set", "retrain_share=0.0",
+    )  # fmt: skip
+    assert code == 1
+    line = last_line(capsys)
+    assert re.match(r"error: (the loss is|weight '.+' is no longer finite).* at step \d+", line)
+    assert "lower the learning rate" in line
+    saved = [read_model(file) for file in (tmp_path / "out" / "checkpoints").rglob("*.onnx")]
+    assert saved
+    for model in saved:
+        floats = [v for v in model.constants().values() if v.dtype.kind == "f"]
+        assert all(np.isfinite(value).all() for value in floats)
