@@ -11,7 +11,7 @@ from acgraph.diagnostics import Location
 from acgraph.driver.folder import CHECKPOINTS, replaced_together
 from acgraph.driver.lower import compact
 from acgraph.driver.outcome import layer_changes, make_report, measure_sides
-from acgraph.driver.run import Run, most_params
+from acgraph.driver.run import Run, limit_of
 from acgraph.driver.trace import Positions, adopt_biases, expand, inexact_cuts
 from acgraph.errors import VerifyError
 from acgraph.ir import Model, clone_model, write_bytes, write_model
@@ -28,7 +28,7 @@ def export(run: Run, trained: Model) -> Report:
         VerifyError: the compact model does not compute what the masked one does; all is written.
     """
     config, folder = run.config, run.config.output
-    small, lowered = compact(trained, run.chooser, most_params=most_params(run))
+    small, lowered = compact(trained, run.chooser, limit=limit_of(run))
     plain = clone_model(trained)
     fuse_batchnorm(plain, run.inserted)
     dependency: DependencyGraph = _original_dependency(run)

@@ -2,10 +2,13 @@
 
 import logging
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Literal
 
 from acgraph.analysis.layers import layers
-from acgraph.ir import Model, clone_model, count_params, proto_from_model
+from acgraph.ir import Model, clone_model, count_params, proto_from_model, proto_size
 from acgraph.lowering.base import Candidate, Chooser
+from acgraph.lowering.cost_model import RANK
 from acgraph.passes.eliminate_dead_nodes import EliminateDeadNodes
 from acgraph.passes.fuse_batchnorm import fuse_batchnorm
 from acgraph.passes.lower_columns import LoweredLayer, lower_columns
@@ -13,66 +16,98 @@ from acgraph.passmanager import PassContext
 
 log = logging.getLogger(__name__)
 
+SizeMetric = Literal["params", "size"]
 
+
+@dataclass(frozen=True, slots=True)
 class SmallestChooser:
-    """Takes the form with the fewest params, whatever it costs in time."""
+    """Takes the form with the fewest params, or bytes, whatever it costs in time."""
+
+    metric: SizeMetric = "params"
 
     def choose(self, candidates: Sequence[Candidate]) -> Candidate:
         """Pick one."""
-        return min(candidates, key=lambda c: c.params)
+        return min(candidates, key=RANK[self.metric])
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """The most params, or bytes, that a written model may have."""
+
+    metric: SizeMetric
+    most: int
+
+    def size_of(self, model: Model) -> int:
+        """What of a model counts."""
+        proto = proto_from_model(model)
+        return count_params(proto) if self.metric == "params" else proto_size(proto)
+
+    def fits(self, model: Model) -> bool:
+        """Whether a model is within the limit."""
+        return self.size_of(model) <= self.most
 
 
 def compact(
-    model: Model, chooser: Chooser, *, most_params: int | None = None
+    model: Model, chooser: Chooser, *, limit: Limit | None = None
 ) -> tuple[Model, list[LoweredLayer]]:
     """Fold BatchNormalization and lower columns in a copy of a shrunk model.
 
     Args:
         model: The shrunk model, its removed columns zero.
         chooser: Picks a form for each layer; never one slower than dense.
-        most_params: Where the choice leaves more than this, the layers that stayed dense for
-            speed are made small all the same: the rate was asked for.
+        limit: Where the choice leaves more than this, the layers that stayed dense for speed are
+            made small all the same: the rate was asked for.
     """
     ready = clone_model(model)
     fuse_batchnorm(ready)
     small, lowered = _lower(ready, chooser)
-    if most_params is None or _params(small) <= most_params:
+    if limit is None or limit.fits(small):
         return small, lowered
-    return _force(ready, chooser, lowered, most_params)
+    return _force(ready, chooser, lowered, limit)
 
 
 def _force(
-    ready: Model, chooser: Chooser, lowered: list[LoweredLayer], most_params: int
+    ready: Model, chooser: Chooser, lowered: list[LoweredLayer], limit: Limit
 ) -> tuple[Model, list[LoweredLayer]]:
     """Give as few layers as it takes their smallest form, those that save most first."""
-    least = {x.name: x for x in lower_columns(clone_model(ready), choose=SmallestChooser())}
-    saving = {x.name: x.params_after - least[x.name].params_after for x in lowered}
-    order = sorted((name for name, saved in saving.items() if saved > 0), key=lambda n: -saving[n])
+    smallest = SmallestChooser(limit.metric)
+    least = {x.name: x for x in lower_columns(clone_model(ready), choose=smallest)}
+    others = [
+        x for x in lowered if (x.form, x.variant) != (least[x.name].form, least[x.name].variant)
+    ]
+    others.sort(key=lambda x: least[x.name].params_after - x.params_after)
+    order = [x.name for x in others]
     low, high = min(1, len(order)), len(order)
     while low < high:
         middle = (low + high) // 2
-        if _params(_lower(ready, chooser, order[:middle])[0]) <= most_params:
+        if limit.fits(_lower(ready, chooser, order[:middle], smallest)[0]):
             high = middle
         else:
             low = middle + 1
     forced = order[:low]
     if forced:
         log.warning(
-            "the params target needs the smallest form of %d layers, which is not their fastest: "
-            "%s",
+            "the %s target needs the smallest form of %d layers, which is not their fastest: %s",
+            limit.metric,
             len(forced),
             ", ".join(forced),
         )
-    return _lower(ready, chooser, forced)
+    return _lower(ready, chooser, forced, smallest)
 
 
 def _lower(
-    ready: Model, chooser: Chooser, forced: Collection[str] = ()
+    ready: Model,
+    chooser: Chooser,
+    forced: Collection[str] = (),
+    smallest: SmallestChooser | None = None,
 ) -> tuple[Model, list[LoweredLayer]]:
     """Lower a copy: the forced layers to their smallest form, the others as the chooser says."""
     model = clone_model(ready)
     names = [layer.name for layer in layers(model)]
-    found = lower_columns(model, choose=SmallestChooser(), layers=[n for n in names if n in forced])
+    found: list[LoweredLayer] = []
+    if smallest is not None:
+        first = [name for name in names if name in forced]
+        found += lower_columns(model, choose=smallest, layers=first)
     found += lower_columns(model, choose=chooser, layers=[n for n in names if n not in forced])
     by_name = {layer.name: layer for layer in found}
     return _clean(model), [by_name[name] for name in names]
@@ -81,7 +116,3 @@ def _lower(
 def _clean(model: Model) -> Model:
     EliminateDeadNodes().run(model, PassContext())
     return model
-
-
-def _params(model: Model) -> int:
-    return count_params(proto_from_model(model))

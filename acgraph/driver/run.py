@@ -10,7 +10,7 @@ from acgraph.backends.training import ProgressSink
 from acgraph.config import CompressConfig
 from acgraph.diagnostics import Location
 from acgraph.driver.inputs import RunData
-from acgraph.driver.lower import SmallestChooser, compact
+from acgraph.driver.lower import Limit, SmallestChooser, compact
 from acgraph.driver.space import open_space
 from acgraph.driver.stages import Stages
 from acgraph.driver.trace import Positions
@@ -107,17 +107,17 @@ def written_cost(run: Run, model: Model) -> float:
     small in spite of their speed if it must, so the smallest form counts.
     """
     metric = run.config.metric
-    chooser = SmallestChooser() if metric in ("params", "size") else CostModelChooser()
-    small, _ = compact(model, chooser)
-    cost = model_cost(small)
-    return {"params": cost.params, "size": cost.bytes}.get(metric, cost.macs)
+    if metric == "params" or metric == "size":
+        return Limit(metric, 0).size_of(compact(model, SmallestChooser(metric))[0])
+    return model_cost(compact(model, CostModelChooser())[0]).macs
 
 
-def most_params(run: Run) -> int | None:
-    """The params that the target allows, where it is one of params."""
-    if run.config.metric != "params":
+def limit_of(run: Run) -> Limit | None:
+    """What the target allows of the file, where it is one of params or bytes."""
+    metric = run.config.metric
+    if metric != "params" and metric != "size":
         return None
-    return int(budget_of(run, run.config.target_rate.value))
+    return Limit(metric, int(budget_of(run, run.config.target_rate.value)))
 
 
 def budget_of(run: Run, rate: float) -> float:

@@ -7,7 +7,7 @@ import pytest
 from acgraph.analysis.cost import model_cost
 from acgraph.analysis.dependency import analyse
 from acgraph.config import make_config
-from acgraph.driver.lower import SmallestChooser, compact
+from acgraph.driver.lower import Limit, SizeMetric, SmallestChooser, compact
 from acgraph.driver.round import effective_admm
 from acgraph.driver.space import Space
 from acgraph.driver.stages import plan_stages
@@ -49,6 +49,11 @@ def test_cost_predicts_the_written_model(space: Space, share: float) -> None:
     assert space.cost(point, "macs") == pytest.approx(cost.macs, rel=0.12)
 
 
+def _size(model: Model, metric: SizeMetric) -> int:
+    cost = model_cost(model)
+    return cost.params if metric == "params" else cost.bytes
+
+
 class _Wasteful:
     """Takes the largest form that is not dense: another chooser's idea of fast."""
 
@@ -58,18 +63,21 @@ class _Wasteful:
 
 
 @pytest.mark.parametrize("chooser", [_Wasteful(), CostModelChooser()])
-def test_params_target_is_kept_whatever_the_chooser_likes(space: Space, chooser: Chooser) -> None:
+@pytest.mark.parametrize("metric", ["params", "size"])
+def test_size_target_is_kept_whatever_the_chooser_likes(
+    space: Space, chooser: Chooser, metric: SizeMetric
+) -> None:
     point = tuple(
         knob.snap(0.4 * knob.size) if knob.kind == "columns" else knob.size for knob in space.knobs
     )
     shrunk = shrink(space.dependency, space.plan(point, space.weights)).model
-    smallest = model_cost(compact(shrunk, SmallestChooser())[0]).params
-    free = model_cost(compact(shrunk, chooser)[0]).params
+    smallest = _size(compact(shrunk, SmallestChooser(metric))[0], metric)
+    free = _size(compact(shrunk, chooser)[0], metric)
     assert smallest < free
     middle = (smallest + free) // 2
     for most in (smallest, middle):
-        small, lowered = compact(shrunk, chooser, most_params=most)
-        assert model_cost(small).params <= most
+        small, lowered = compact(shrunk, chooser, limit=Limit(metric, most))
+        assert _size(small, metric) <= most
         assert len({layer.name for layer in lowered}) == len(space.layers)
 
 
