@@ -68,7 +68,8 @@ class TrainConfig:
         precision: Multiply in float32 or bfloat16; ``auto`` takes the fastest that agrees.
         channels_last: Memory layout of images; ``auto`` takes the fastest.
         cache_teacher: Run the teacher once over all images; needs every image to stay the same.
-        threads: CPU threads; None leaves them as they are.
+        threads: CPU threads; None takes as many as there are or, where the mode is timed, fewer if
+            that is faster.
         device: ``auto`` is the GPU where there is one.
         seed: Of order, augmentation and dropout.
     """

@@ -17,7 +17,7 @@ class Progress:
     """How far a trainer is.
 
     Attributes:
-        mode: Precision and layout; None before one was chosen.
+        mode: Precision, layout and threads; None before one was chosen.
         fits: Fits that are done.
         fit: State of the fit under way, or None.
     """
@@ -34,7 +34,7 @@ def pack(
     return {
         "seed": seed,
         "module": {k: v.detach().cpu().clone() for k, v in module.state_dict().items()},
-        "mode": None if mode is None else [mode.precision, mode.channels_last],
+        "mode": None if mode is None else [mode.precision, mode.channels_last, mode.threads],
         "fits": fits,
         "fit": None if fit is None else fit.state_dict(),
     }
@@ -67,6 +67,6 @@ def unpack(state: Mapping[str, Any], module: nn.Module, seed: int, source: str) 
         ) from error
     mode = None
     if state["mode"] is not None:
-        precision, channels_last = state["mode"]
-        mode = Mode(precision=precision, channels_last=channels_last)
+        precision, channels_last, threads = state["mode"]
+        mode = Mode(precision=precision, channels_last=channels_last, threads=threads)
     return Progress(mode=mode, fits=state["fits"], fit=state["fit"])

@@ -2,19 +2,14 @@
 
 import logging
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from acgraph.backends.torch.checks import (
-    check_numbers,
-    check_options,
-    check_outputs,
-    check_team,
-    check_weights,
-)
+from acgraph.backends.torch import checks
 from acgraph.backends.torch.constraints import find_pulls, find_removed
 from acgraph.backends.torch.evaluation import Metric, evaluate
 from acgraph.backends.torch.follow import announce
@@ -103,7 +98,7 @@ class TorchTrainer:
 
     @property
     def mode(self) -> Mode:
-        """Precision and memory layout of training; chosen by measurement before the first fit."""
+        """Precision, layout and threads of training; measured before the first fit."""
         return self._mode or PLAIN
 
     def fit(
@@ -138,7 +133,7 @@ class TorchTrainer:
             UsageError: a number of epochs, rate or budget that cannot be meant.
         """
         train = self._require_train()
-        check_numbers(epochs, learning_rate, time_budget_s)
+        checks.check_numbers(epochs, learning_rate, time_budget_s)
         options: dict[str, Any] = {
             "epochs": epochs,
             "learning_rate": learning_rate,
@@ -147,11 +142,13 @@ class TorchTrainer:
             "proximal": proximal,
             "time_budget_s": time_budget_s,
         }
-        with settings(self.config.threads, self.device):
+        with self._settings():
             self._prepare(train)
             find_removed(self.module, masks or {})
             find_pulls(self.module, proximal)
-            check_team(self._team, train, self.config, has_own_loss=self._user_loss is not None)
+            checks.check_team(
+                self._team, train, self.config, has_own_loss=self._user_loss is not None
+            )
             state = {**self.state_dict(), "fit": self._pending}
             announce(self._team, self._model, self._taught_by, train, self.config, state, options)
             return self._fit_with_all(train, on_epoch, description, **options)
@@ -172,7 +169,7 @@ class TorchTrainer:
                 f"process {self._team.rank} has {len(train)} training images, the leader {images}",
                 hint="give every host the same data",
             )
-        with settings(self.config.threads, self.device):
+        with self._settings():
             self._prepare(train)
             self._fit_with_all(train, None, "", **options)
 
@@ -234,7 +231,7 @@ class TorchTrainer:
         """
         was_training = self.module.training
         try:
-            with settings(self.config.threads, self.device):
+            with self._settings():
                 if fast and self._train is not None:
                     self._prepare(self._train)
                 self.module.eval()
@@ -258,7 +255,7 @@ class TorchTrainer:
             BackendError: no training data.
         """
         train = self._require_train()
-        with settings(self.config.threads, self.device):
+        with self._settings():
             self._prepare(train)
         return self.mode
 
@@ -279,7 +276,7 @@ class TorchTrainer:
         train = self._require_train()
         if batches < 1:
             raise UsageError(f"cannot recalibrate on {batches} batches", hint="give at least 1")
-        with settings(self.config.threads, self.device):
+        with self._settings():
             recalibrate(
                 self.module,
                 train,
@@ -325,16 +322,16 @@ class TorchTrainer:
         self._fits, self._pending = found.fits, found.fit
 
     def _check(self, train: Dataset | None) -> None:
-        check_weights(self.module, self._model)
-        check_options(self.config, train, has_own_loss=self._user_loss is not None)
+        checks.check_weights(self.module, self._model)
+        checks.check_options(self.config, train, has_own_loss=self._user_loss is not None)
         if train is not None and self._user_loss is None:
             source, has_teacher = self._model.source, self._teacher is not None
-            check_outputs(train, self._first_output, source, has_teacher=has_teacher)
+            checks.check_outputs(train, self._first_output, source, has_teacher=has_teacher)
 
     @torch.no_grad()
     def _first_output(self, x: Array) -> Tensor:
         self.module.eval()
-        with settings(self.config.threads, self.device):
+        with self._settings():
             outputs: Outputs = self.module(self._to_device(x))
         return outputs[0]
 
@@ -343,20 +340,25 @@ class TorchTrainer:
             raise BackendError("there is no training data", hint="give --data")
         return self._train
 
+    def _settings(self) -> AbstractContextManager[None]:
+        return settings(self.config.threads or self.mode.threads, self.device)
+
     def _prepare(self, train: Dataset) -> None:
         if self._mode is not None:
             apply_mode(self.module, self._mode)
             return
         count = min(len(train), self.config.batch_size)
         x, _ = train.batch(np.arange(count, dtype=np.int64))
-        self._use_mode(
-            choose_mode(
-                self.module,
-                self._to_device(x),
-                precision=self.config.precision,
-                channels_last=self.config.channels_last,
-            )
+        mode = choose_mode(
+            self.module,
+            self._to_device(x),
+            precision=self.config.precision,
+            channels_last=self.config.channels_last,
+            choose_threads=self.config.threads is None,
         )
+        self._use_mode(mode)
+        if mode.threads is not None:  # here inside settings, which restore the number
+            torch.set_num_threads(mode.threads)
 
     def _use_mode(self, mode: Mode) -> None:
         self._mode = mode

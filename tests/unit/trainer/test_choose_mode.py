@@ -1,5 +1,7 @@
 import numpy as np
+import torch
 
+from acgraph.backends.torch.modes import Mode
 from acgraph.backends.torch.trainer import TorchTrainer
 from acgraph.backends.training import TrainConfig
 from acgraph.data import ArrayDataset
@@ -18,3 +20,30 @@ def test_mode_is_chosen_before_a_fit_and_kept() -> None:
     assert (chosen.precision, chosen.channels_last) == ("bf16", True)
     trainer.fit(epochs=0.5)
     assert trainer.mode == chosen
+
+
+def test_a_fit_runs_on_the_threads_that_were_chosen(monkeypatch) -> None:
+    rng = np.random.default_rng(0)
+    data = ArrayDataset(
+        rng.standard_normal((64, 1, 28, 28)).astype(np.float32), rng.integers(0, 10, 64)
+    )
+    chosen = Mode(threads=3)
+    asked = []
+
+    def choose(*_, choose_threads, **__):
+        asked.append(choose_threads)
+        return chosen
+
+    monkeypatch.setattr("acgraph.backends.torch.trainer.choose_mode", choose)
+    before = torch.get_num_threads()
+    trainer = TorchTrainer(lenet5(), data, config=TrainConfig(batch_size=32))
+    seen = []
+    for _ in range(2):
+        trainer.fit(epochs=1, on_epoch=lambda _: seen.append(torch.get_num_threads()))
+    assert seen == [3, 3]
+    assert torch.get_num_threads() == before
+    resumed = TorchTrainer(lenet5(), data, config=TrainConfig(batch_size=32))
+    resumed.load_state_dict(trainer.state_dict())
+    assert resumed.mode == chosen
+    TorchTrainer(lenet5(), data, config=TrainConfig(threads=1)).choose_mode()
+    assert asked == [True, False]

@@ -130,9 +130,55 @@ def test_the_choice_is_remembered_by_network(net, x, timings, tmp_path):
     assert choose_mode(Net(), x) == BF16
     assert not timings["calls"]
     (file,) = (tmp_path / "cache" / "modes").iterdir()
-    assert json.loads(file.read_text()) == {"precision": "bf16", "channels_last": False}
+    assert json.loads(file.read_text()) == {
+        "precision": "bf16",
+        "channels_last": False,
+        "threads": None,
+    }
     choose_mode(net, x[:4])
     assert timings["calls"]
+
+
+@pytest.fixture
+def by_threads(monkeypatch):
+    """Let each number of threads take a stated time, from 8 threads on."""
+    seconds = {8: 0.5, 4: 0.5, 2: 0.5, 1: 0.5}
+    before = torch.get_num_threads()
+    torch.set_num_threads(8)
+
+    def timed(module, batch, mode):
+        return 1.0, seconds[torch.get_num_threads()] * (0.5 if mode == BF16 else 1.0)
+
+    monkeypatch.setattr(modes, "_time_step", timed)
+    yield seconds
+    torch.set_num_threads(before)
+
+
+def test_fewer_threads_are_taken_where_they_are_faster(net, x, by_threads, caplog):
+    by_threads[2] = 0.3
+    with caplog.at_level(logging.INFO):
+        mode = choose_mode(net, x, choose_threads=True)
+    assert mode == Mode(precision="bf16", threads=2)
+    assert torch.get_num_threads() == 8
+    assert "training on 2 of 8 threads (4: 250.0 ms; 2: 150.0 ms; 1: 250.0 ms)" in caplog.text
+
+
+def test_threads_are_left_where_fewer_are_hardly_faster(net, x, by_threads):
+    by_threads[4] = 0.49
+    assert choose_mode(net, x, choose_threads=True) == BF16
+
+
+def test_stated_threads_are_kept(net, x, by_threads):
+    by_threads[1] = 0.1
+    assert choose_mode(net, x) == BF16
+
+
+def test_chosen_threads_are_remembered(net, x, by_threads):
+    by_threads[1] = 0.1
+    mode = choose_mode(net, x, choose_threads=True)
+    by_threads[1] = 9.0
+    assert choose_mode(Net(), x, choose_threads=True) == mode
+    assert mode.threads == 1
 
 
 def test_a_damaged_memory_is_made_anew(net, x, timings, tmp_path, caplog):
