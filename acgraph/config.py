@@ -98,6 +98,8 @@ class SearchConfig(BaseModel):
     Attributes:
         method: As in ``acgraph.search.search``.
         evaluations: The most points to evaluate in a round; None leaves it to the driver.
+        recalibrate: Training batches on which BatchNormalization is recalibrated before a point is
+            judged; 0 is without.
         anneal: How an annealing runs.
     """
 
@@ -105,6 +107,7 @@ class SearchConfig(BaseModel):
 
     method: Method = "annealing"
     evaluations: Annotated[int, Field(ge=1)] | None = None
+    recalibrate: Annotated[int, Field(ge=0)] = 4
     anneal: AnnealConfig = AnnealConfig()
 
 
@@ -151,6 +154,7 @@ class CompressConfig(BaseModel):
         threads: CPU threads of training and of measuring; None leaves them as they are.
         criterion: What stays: what costs the layers' outputs least, the rest of each layer mended
             by least squares (``reconstruction``), or what is largest (``magnitude``).
+        purify: Whether what the selection split does not miss goes, too, after the rounds.
         filters: Whether filters are pruned; without it only columns are.
         columns: Whether and how columns are pruned.
         align: Keep a multiple of so many filters.
@@ -184,6 +188,7 @@ class CompressConfig(BaseModel):
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     threads: Annotated[int, Field(ge=1)] | None = None
     criterion: Criterion = "reconstruction"
+    purify: bool = True
     filters: bool = True
     columns: ColumnConfig = ColumnConfig()
     align: Annotated[int, Field(ge=1)] = 1

@@ -265,7 +265,7 @@ def _say_out_of_reach(run: Run, rate: float) -> None:
 
 
 def _purify(run: Run) -> None:
-    if not can_cut(run.model, run.config):
+    if not run.config.purify or not can_cut(run.model, run.config):
         return
     trainer = TorchTrainer(run.model, run.data.train, teacher=run.original, config=run.config.train)
     purified = purify(run.model, run.data, trainer, run.config, run.stages.purify_s)

@@ -58,7 +58,8 @@ class Proxy:
             space: What the points mean.
             data: The selection split.
             limit: Images to evaluate on.
-            batches: Training batches to recalibrate on; without it the score is close to chance.
+            batches: Training batches to recalibrate on; with none a hard cut by magnitude
+                scores close to chance.
         """
         self._trainer = trainer
         self._space = space
@@ -74,7 +75,8 @@ class Proxy:
         zeroed = zeroed_elements(families, plan, self._space.dependency.facts.shapes)
         self._trainer.load_weights(masked_weights(self._space, self._weights, zeroed))
         try:
-            self._trainer.recalibrate(self._batches, fast=True)
+            if self._batches > 0:
+                self._trainer.recalibrate(self._batches, fast=True)
             return self._trainer.evaluate(self._data, self._limit, fast=True)
         finally:
             self._trainer.load_weights(self._weights)

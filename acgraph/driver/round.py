@@ -35,9 +35,10 @@ RETRAIN_RATE = 0.5
 #: template (20 epochs of 391 steps at 0.01, momentum 0.9). Shorter updates get a larger rho in
 #: proportion, so that W moves as far towards Z - U; else U only winds up.
 AUTHORS_UPDATE = 20 * 391 * 0.01 / (1 - 0.9)
-#: Images and training batches that one evaluation of the search uses.
+#: Images that one evaluation of the search uses.
 PROXY_IMAGES = 1000
-PROXY_BATCHES = 4
+#: Training batches for BatchNormalization after the cut.
+RECALIBRATION_BATCHES = 4
 #: Evaluations of a search, where the user states none.
 EVALUATIONS = 32
 
@@ -107,7 +108,9 @@ def run_round(task: RoundTask) -> RoundResult | None:
     log.info("round %d: training in %s", task.number, trainer.choose_mode())
     if config.criterion == "reconstruction":
         space = replace(space, mender=_measure(task, space, trainer))
-    proxy = Proxy(trainer, space, task.data.select, limit=PROXY_IMAGES, batches=PROXY_BATCHES)
+    proxy = Proxy(
+        trainer, space, task.data.select, limit=PROXY_IMAGES, batches=config.search.recalibrate
+    )
     metric: CostMetric = "params" if config.metric in ("params", "size") else "macs"
     problem = Problem(
         knobs=space.knobs,
@@ -200,7 +203,7 @@ def _cut(
     masks = training_masks(space, plan, weights)
     zeroed = {name: ~mask for name, mask in masks.items()}
     trainer.load_weights(masked_weights(space, weights, zeroed))
-    trainer.recalibrate(PROXY_BATCHES)
+    trainer.recalibrate(RECALIBRATION_BATCHES)
     return point, plan, epochs, residuals
 
 

@@ -64,7 +64,9 @@ OPTIONS = [
     (["--seed", "7"], "train.seed", 7),
     (["-o", "there"], "output", Path("there")),
     (["--set", "admm.updates=3"], "admm.updates", 3),
-    (["--set", "admm_share=0"], "admm_share", 0.0),
+    (["--set", "admm_share=0.2"], "admm_share", 0.2),
+    (["--set", "purify=false"], "purify", False),
+    (["--set", "search.recalibrate=0"], "search.recalibrate", 0),
     (["--set", "retrain_share=0.5"], "retrain_share", 0.5),
 ]
 

@@ -287,3 +287,9 @@ def test_every_round_of_a_size_target_does_its_part(configure: Configure) -> Non
     first, second = (entry.rate for entry in report.rounds)
     assert 1.7 < first < 2.5
     assert 4 <= second < 4.6
+
+
+def test_purification_is_left_out_on_request(configure: Configure) -> None:
+    lines: list[str] = []
+    compress(configure("purify=false", epochs=0, target_rate="2x"), say=lines.append)
+    assert not [line for line in lines if line.startswith("purification")]
