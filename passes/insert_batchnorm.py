@@ -82,7 +82,8 @@ def insert_batchnorm(
                 location=model.location(value=name),
             )
     nodes = {node.name: node for node in model.graph.nodes}
-    return [_insert(model, nodes[name], statistics, epsilon) for name in chosen]
+    stored = float(np.float32(epsilon))  # what the node is read back with once it was written
+    return [_insert(model, nodes[name], statistics, stored) for name in chosen]
 
 
 def _insert(model: Model, layer: gs.Node, statistics: Statistics, epsilon: float) -> str:
@@ -110,7 +111,7 @@ def _insert(model: Model, layer: gs.Node, statistics: Statistics, epsilon: float
     norm = gs.Node(
         "BatchNormalization",
         name=name,
-        attrs={"epsilon": float(epsilon), "momentum": 0.9},
+        attrs={"epsilon": epsilon, "momentum": float(np.float32(0.9))},
         inputs=[raw, *constants],
         outputs=[output],
     )

@@ -6,7 +6,7 @@ from onnx import helper
 from acgraph.backends.torch.batchnorm import channel_statistics
 from acgraph.backends.torch.graph_module import GraphModule
 from acgraph.errors import BackendError, DataError, PreconditionError
-from acgraph.ir import clone_model, proto_from_model
+from acgraph.ir import clone_model, model_from_proto, proto_from_model
 from acgraph.passes.fuse_batchnorm import FuseBatchnorm, fuse_batchnorm
 from acgraph.passes.insert_batchnorm import insert_batchnorm, layers_without_batchnorm
 from acgraph.passmanager.base import PassContext
@@ -170,6 +170,19 @@ def test_insert_then_fuse_is_the_original_network(folded, ort, normal):
     assert fuse_batchnorm(model) == 2
     assert [n.name for n in model.graph.nodes] == [n.name for n in folded.graph.nodes]
     np.testing.assert_allclose(ort(model, {"x": x})[0], wanted, rtol=1e-4, atol=1e-4)
+
+
+def test_what_is_inserted_reads_back_as_it_was(folded, normal):
+    """A run that goes on from a file must be the run that was not interrupted."""
+    insert_batchnorm(folded, measured(folded, [normal(16, 3, 6, 6)]))
+    stored = model_from_proto(proto_from_model(folded))
+    for model_node, stored_node in zip(folded.graph.nodes, stored.graph.nodes, strict=True):
+        for name in ("epsilon", "momentum"):
+            assert model_node.attrs.get(name) == stored_node.attrs.get(name)
+    fuse_batchnorm(folded)
+    fuse_batchnorm(stored)
+    for name, value in folded.constants().items():
+        np.testing.assert_array_equal(stored.constants()[name], value)
 
 
 def test_insert_into_the_named_layers_with_the_epsilon(folded, ort, normal):
