@@ -12,9 +12,10 @@ from acgraph.driver.proxy import Proxy
 from acgraph.driver.space import open_space
 from acgraph.ir import Model
 from acgraph.pruning.dead import dead_sets
-from acgraph.pruning.plan import Plan
+from acgraph.pruning.importance import FloatArray
+from acgraph.pruning.plan import Bools, Plan
 from acgraph.pruning.shrink import Shrunk, shrink
-from acgraph.search import Point, purify_search
+from acgraph.search import Knob, Point, purify_search
 
 log = logging.getLogger(__name__)
 
@@ -51,11 +52,12 @@ def purify(
     sizes = [knob.size for knob in space.knobs]
 
     def point(counts: tuple[int, ...]) -> Point:
-        return tuple(size - count for size, count in zip(sizes, counts, strict=True))
+        return tuple(k.snap_up(k.size - gone) for k, gone in zip(space.knobs, counts, strict=True))
 
     whole = proxy(point((0,) * len(sizes)))
+    importances = space.importances()
     result = purify_search(
-        space.importances(),
+        importances,
         lambda counts: proxy(point(counts)),
         floor=whole,
         limits=[int(MOST_SHARE * size) for size in sizes],
@@ -65,10 +67,11 @@ def purify(
     )
     plan = space.plan(point(result.removed), constants)
     sets = dict(plan.sets)
-    for name, gone in dead.items():
-        both = sets.get(name, np.zeros_like(gone)) | gone
-        sets[name] = both if not both.all() else gone
-    cut = Plan(sets=sets, columns=plan.columns)
+    for family, knob, scores in zip(space.families, space.knobs, importances, strict=False):
+        if family.name in dead:
+            gone = sets.get(family.name, False) | dead[family.name]
+            sets[family.name] = aligned(gone, scores, knob)
+    cut = Plan(sets={name: gone for name, gone in sets.items() if gone.any()}, columns=plan.columns)
     removed_sets = sum(int(gone.sum()) for gone in sets.values())
     removed_columns = sum(int(gone.sum()) for gone in plan.columns.values())
     log.info("purification: %d coupled sets and %d columns", removed_sets, removed_columns)
@@ -78,3 +81,18 @@ def purify(
         removed_columns=removed_columns,
         evaluations=result.evaluations,
     )
+
+
+def aligned(gone: Bools, scores: FloatArray, knob: Knob) -> Bools:
+    """Bring the most important of the removed units back until an allowed number is kept.
+
+    Args:
+        gone: Which units go.
+        scores: How much each unit matters.
+        knob: Says how many may be kept.
+    """
+    kept = len(gone) - int(gone.sum())
+    order = np.argsort(np.where(gone, -scores, np.inf), kind="stable")
+    result = gone.copy()
+    result[order[: knob.snap_up(max(kept, 1)) - kept]] = False
+    return result

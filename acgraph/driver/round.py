@@ -24,7 +24,14 @@ from acgraph.driver.stages import Stages
 from acgraph.ir import Array, Model
 from acgraph.pruning.plan import Bools, Plan, zeroed_elements
 from acgraph.pruning.shrink import Shrunk, shrink
-from acgraph.search import Evaluation, Point, Problem, project_to_budget, search
+from acgraph.search import (
+    Evaluation,
+    Point,
+    Problem,
+    default_evaluations,
+    project_to_budget,
+    search,
+)
 
 log = logging.getLogger(__name__)
 
@@ -39,8 +46,6 @@ AUTHORS_UPDATE = 20 * 391 * 0.01 / (1 - 0.9)
 PROXY_IMAGES = 1000
 #: Training batches for BatchNormalization after the cut.
 RECALIBRATION_BATCHES = 4
-#: Evaluations of a search, where the user states none.
-EVALUATIONS = 32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,7 +127,10 @@ def run_round(task: RoundTask) -> RoundResult | None:
     found = search(
         problem,
         config.search.method,
-        evaluations=config.search.evaluations or EVALUATIONS,
+        evaluations=config.search.evaluations
+        or default_evaluations(
+            config.search.method, len(space.knobs), is_measured=space.mender is not None
+        ),
         seed=config.seed + task.number,
         importances=space.importances(),
         sensitivity=space.sensitivity if space.mender is not None else None,

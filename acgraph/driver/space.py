@@ -5,6 +5,7 @@ budget. Costs are those of the model as it will be written: BatchNormalization f
 tensors of gathered columns included.
 """
 
+import logging
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -37,6 +38,8 @@ from acgraph.pruning.projection import (
 from acgraph.pruning.reconstruct import Elimination
 from acgraph.pruning.select import choose_families
 from acgraph.search import Knob, Point
+
+log = logging.getLogger(__name__)
 
 #: A family keeps at least this share, a layer at least this share of its columns: below, rounds
 #: disconnect what later rounds could still use.
@@ -118,7 +121,11 @@ class Space:
         for family in self.families:
             behind = sum(self.weights[m.tensor].size for m in family.members if m.role != "other")
             least = max(1, int(np.ceil(MIN_SHARE * family.size)))
-            step = self.align if family.size % self.align == 0 else 1
+            step = self.align
+            if family.size <= step:
+                log.debug("%s: %d filters cannot be cut to multiples of %d",
+                          family.name, family.size, step)  # fmt: skip
+                step = 1 if step == 1 else family.size
             found.append(
                 Knob(name=f"filters {family.name}", kind="filters", size=family.size,
                      min_keep=least, weight=float(behind), step=step)

@@ -2,7 +2,7 @@
 
 from acgraph.search.annealing import AnnealConfig
 from acgraph.search.budget import project_to_budget
-from acgraph.search.methods import Method, search
+from acgraph.search.methods import Method, default_evaluations, search
 from acgraph.search.problem import Evaluation, Knob, Point, Problem, SearchResult
 from acgraph.search.purify import PurifyResult, purify_search
 
@@ -15,6 +15,7 @@ __all__ = [
     "Problem",
     "PurifyResult",
     "SearchResult",
+    "default_evaluations",
     "project_to_budget",
     "purify_search",
     "search",

@@ -75,6 +75,11 @@ def fill(point: Point, problem: Problem, order: Sequence[int]) -> Point:
             risen.append(index)
     for index in risen:
         point = raise_fully(point, problem, index)
+    for index in order:
+        # A whole knob may be cheaper than one that is nearly so: it needs no index of what is left.
+        whole = _with(point, index, problem.knobs[index].size)
+        if whole != point and problem.fits(whole):
+            point = whole
     return point
 
 

@@ -22,8 +22,25 @@ from acgraph.search.starts import Importances, global_point, random_point, unifo
 Method = Literal["annealing", "dp", "global", "random", "uniform"]
 
 _log = logging.getLogger(__name__)
+#: Evaluations of a search where the user states none; dp needs as many for each knob as give its
+#: sensitivity at three points and leave as many for the weights of the tables.
+EVALUATIONS = 32
+_EVALUATIONS_PER_KNOB = 4
 _MEASURED_SHARE = 0.5
 """Of a dp search's evaluations, what goes into measuring sensitivities that it was not given."""
+
+
+def default_evaluations(method: Method, knobs: int, *, is_measured: bool) -> int:
+    """Evaluations of a search where none are stated.
+
+    Args:
+        method: As for ``search``.
+        knobs: How many there are.
+        is_measured: Whether sensitivities are given.
+    """
+    if method == "dp" and not is_measured:
+        return max(EVALUATIONS, _EVALUATIONS_PER_KNOB * knobs)
+    return EVALUATIONS
 
 
 def search(

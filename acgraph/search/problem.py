@@ -53,6 +53,10 @@ class Knob:
         # The sliver forgives the rounding of a product that should have been whole.
         return max(self.floor, math.floor(kept / self.step + 1e-9) * self.step)
 
+    def snap_up(self, kept: float) -> int:
+        """The least allowed count that is at least ``kept``."""
+        return min(self.size, max(self.floor, math.ceil(kept / self.step - 1e-9) * self.step))
+
     def raised(self, kept: int, steps: int = 1) -> int:
         """The allowed count ``steps`` above an allowed count."""
         return min(self.size, (kept // self.step + steps) * self.step)

@@ -11,7 +11,16 @@ import numpy as np
 import pytest
 
 from acgraph.errors import SearchError, UsageError
-from acgraph.search import AnnealConfig, Knob, Point, Problem, SearchResult, search
+from acgraph.search import (
+    AnnealConfig,
+    Knob,
+    Point,
+    Problem,
+    SearchResult,
+    default_evaluations,
+    project_to_budget,
+    search,
+)
 from acgraph.search.dynamic import Table, allocate, grid, tables
 
 METHODS = ("annealing", "dp", "global", "random", "uniform")
@@ -438,3 +447,25 @@ def test_missing_arguments_are_refused(toys: SimpleNamespace) -> None:
 def test_impossible_annealings_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match="annealing: "):
         AnnealConfig(**options)
+
+
+def test_dp_allows_itself_what_it_needs_by_default() -> None:
+    knobs = tuple(Knob(name=f"k{i}", kind="filters", size=8) for i in range(60))
+    problem = Problem(
+        knobs=knobs, cost=lambda p: float(sum(p)), budget=240.0, evaluate=lambda p: float(sum(p))
+    )
+    evaluations = default_evaluations("dp", len(knobs), is_measured=False)
+    result = search(problem, "dp", evaluations=evaluations)
+    assert sum(result.point) == 240
+    assert default_evaluations("dp", len(knobs), is_measured=True) < len(knobs)
+
+
+def test_no_knob_is_cut_that_is_cheaper_whole() -> None:
+    # Nine of ten cost more than all ten: what is left has to be named.
+    def cost(point: Point) -> float:
+        return float(sum(kept + 3 * (kept < 10) for kept in point))
+
+    knobs = tuple(Knob(name=f"k{i}", kind="columns", size=10) for i in range(3))
+    problem = Problem(knobs=knobs, cost=cost, budget=30.0, evaluate=lambda p: float(min(p)))
+    assert project_to_budget((9.0, 9.0, 9.0), problem) == (10, 10, 10)
+    assert project_to_budget((9.0, 9.0, 1.0), replace(problem, budget=25.0)) == (10, 10, 2)
