@@ -118,13 +118,15 @@ class ColumnConfig(BaseModel):
         enabled: Without it only filters are.
         pattern: Which columns of a layer may stay together: one of
             ``acgraph.lowering.patterns.PATTERN_CHOICES``; ``auto`` chooses for each layer.
+            None is ``auto`` where the target is a latency, else ``free``: regular columns cost
+            accuracy for as many weights, and win it for as much time (docs/lowering.md).
         multiple: Keep a multiple of so many channels at each kernel position: a vector width.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     enabled: bool = True
-    pattern: Annotated[str, AfterValidator(check_pattern)] = "free"
+    pattern: Annotated[str, AfterValidator(check_pattern)] | None = None
     multiple: Annotated[int, Field(ge=1)] = 1
 
 

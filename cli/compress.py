@@ -115,7 +115,8 @@ def compress(
         str | None,
         typer.Option(
             metavar="PATTERN",
-            help="Which columns stay together: free, balanced, kernel, contiguous, box or auto.",
+            help="Which columns stay together: free, balanced, kernel, contiguous, box or auto; "
+            "auto where the target is a latency, else free.",
             rich_help_panel=_SEARCH,
         ),
     ] = None,

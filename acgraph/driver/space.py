@@ -370,12 +370,13 @@ class Space:
 
 def open_space(model: Model, config: CompressConfig) -> Space:
     """Return what a configuration lets be chosen in a graph."""
+    pattern = config.columns.pattern or (AUTO if config.metric == "latency" else "free")
     return Space(
         dependency=analyse(model),
         weights=model.constants(),
         filters=config.filters,
         columns=config.columns.enabled,
-        pattern=config.columns.pattern,
+        pattern=pattern,
         multiple=config.columns.multiple,
         align=config.align,
         allow_inexact=config.allow_inexact,

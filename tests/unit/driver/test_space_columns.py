@@ -133,6 +133,13 @@ def test_filters_and_columns_can_be_left_out(model: Model) -> None:
         config(filters=False, columns={"enabled": False})
 
 
+def test_columns_are_regular_by_themselves_where_time_is_the_target(model: Model) -> None:
+    assert open_space(model, config()).pattern == "free"
+    assert open_space(model, config(metric="latency")).pattern == "auto"
+    stated = config(metric="latency", columns={"pattern": "free"})
+    assert open_space(model, stated).pattern == "free"
+
+
 def test_unknown_patterns_are_refused() -> None:
     with pytest.raises(UsageError, match="no pattern of columns is named 'round'"):
         config(columns={"pattern": "round"})
