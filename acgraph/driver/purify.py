@@ -1,7 +1,7 @@
 """Purification: remove what retraining left useless."""
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -44,7 +44,7 @@ def purify(
     time_budget_s: float | None = None,
 ) -> Purified:
     """Remove dead sets, then what the selection split does not miss, as far as time allows."""
-    space = open_space(model, config)
+    space = replace(open_space(model, config), thrifty=True)
     dependency, constants = space.dependency, model.constants()
     dead = dead_sets(dependency, space.families, constants)
     trainer.choose_mode()

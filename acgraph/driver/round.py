@@ -21,6 +21,7 @@ from acgraph.driver.proxy import Proxy, masked_weights
 from acgraph.driver.space import Space, open_space
 from acgraph.driver.space_cost import CostMetric
 from acgraph.driver.stages import Stages
+from acgraph.driver.thrift import thrifty_space
 from acgraph.ir import Array, Model
 from acgraph.pruning.plan import Bools, Plan, zeroed_elements
 from acgraph.pruning.shrink import Shrunk, shrink
@@ -113,10 +114,11 @@ def run_round(task: RoundTask) -> RoundResult | None:
     log.info("round %d: training in %s", task.number, trainer.choose_mode())
     if config.criterion == "reconstruction":
         space = replace(space, mender=_measure(task, space, trainer))
+    metric: CostMetric = "params" if config.metric in ("params", "size") else "macs"
+    space = thrifty_space(space, metric, task.budget)
     proxy = Proxy(
         trainer, space, task.data.select, limit=PROXY_IMAGES, batches=config.search.recalibrate
     )
-    metric: CostMetric = "params" if config.metric in ("params", "size") else "macs"
     problem = Problem(
         knobs=space.knobs,
         cost=lambda point: space.cost(point, metric),

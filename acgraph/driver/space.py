@@ -6,9 +6,8 @@ tensors of gathered columns included.
 """
 
 import logging
-from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from math import prod
 
@@ -21,7 +20,15 @@ from acgraph.analysis.layers import Layer, layers
 from acgraph.config import CompressConfig
 from acgraph.driver.columns import LayerReader
 from acgraph.driver.mending import Mender
-from acgraph.driver.space_cost import Block, CostMetric, Term, folded_norms
+from acgraph.driver.space_cost import (
+    Block,
+    CostMetric,
+    Term,
+    blocks_of,
+    folded_norms,
+    members_by_axis,
+)
+from acgraph.driver.worth import most_columns
 from acgraph.ir import Array, Model
 from acgraph.lowering.patterns import AUTO
 from acgraph.pruning.importance import FloatArray, column_norms, set_importance
@@ -63,6 +70,8 @@ class Space:
         multiple: The pattern's granularity.
         align: Keep a multiple of so many filters.
         allow_inexact: Families that training may cut though the cut is not exact.
+        thrifty: Leave the columns of a layer whole, or cut them so far that the layer is faster
+            for it, by estimate; layers that never are keep them.
         mender: Ranks filters and columns by what their readers lose; magnitude where None.
     """
 
@@ -74,6 +83,7 @@ class Space:
     multiple: int = 1
     align: int = 1
     allow_inexact: bool = False
+    thrifty: bool = False
     mender: Mender | None = None
 
     @cached_property
@@ -91,7 +101,22 @@ class Space:
 
     @cached_property
     def column_layers(self) -> list[Layer]:
-        """The layers with a knob for their columns: convolutions whose kernel is not a point."""
+        """The layers with a knob for their columns."""
+        return [x for x in self._columned if x.weight not in self._most_columns
+                or self._most_columns[x.weight] >= _least_columns(x.columns)]  # fmt: skip
+
+    @cached_property
+    def _most_columns(self) -> dict[str, int]:
+        """By weight of a layer that is whole: how many columns it may keep once it is cut."""
+        if not self.thrifty:
+            return {}
+        pattern = "free" if self.pattern == AUTO else self.pattern
+        reader = LayerReader.of(self.dependency.model, self.dependency.facts)
+        return most_columns(reader, self._columned, pattern=pattern, multiple=self.multiple)
+
+    @cached_property
+    def _columned(self) -> list[Layer]:
+        """The layers whose columns can be cut: convolutions whose kernel is not a point."""
         if not self.columns:
             return []
         total = sum(layer.size for layer in self.layers)
@@ -135,15 +160,16 @@ class Space:
     def _column_knob(self, layer: Layer) -> Knob:
         alive = self.alive[layer.weight]
         size = int(alive.sum())
-        least = max(1, int(np.ceil(MIN_SHARE * size)))
-        return Knob(
+        most = self._most_columns.get(layer.weight)
+        knob = Knob(
             name=f"columns {layer.name}",
             kind="columns",
             size=size,
-            min_keep=least,
+            min_keep=_least_columns(size),
             weight=float(layer.size),
             step=pattern_step(alive, self.patterns[layer.weight], self.multiple),
         )
+        return knob if most is None else replace(knob, most=max(most, knob.floor))
 
     @cached_property
     def patterns(self) -> dict[str, str]:
@@ -249,21 +275,11 @@ class Space:
 
     def _blocks(self, tensor: str, axis: int) -> tuple[Block, ...]:
         size = self.dependency.facts.shapes[tensor][axis]
-        names: list[list[str]] = [[] for _ in range(size)]
-        for family, sets in self._members.get((tensor, axis), ()):
-            for position in np.flatnonzero(sets >= 0).tolist():
-                names[position].append(family)
-        counts = Counter(tuple(found) for found in names)
-        return tuple(Block(count, families) for families, count in counts.items())
+        return blocks_of(size, self._members.get((tensor, axis), ()))
 
     @cached_property
     def _members(self) -> dict[tuple[str, int], list[tuple[str, Ints]]]:
-        found: dict[tuple[str, int], list[tuple[str, Ints]]] = {}
-        for family in self.families:
-            for member in family.members:
-                place = (member.tensor, member.axis)
-                found.setdefault(place, []).append((family.name, member.sets))
-        return found
+        return members_by_axis(self.families)
 
     def plan(self, point: Point, weights: Mapping[str, Array]) -> Plan:
         """Return what a point removes, judged by the magnitudes of these weights."""
@@ -366,6 +382,10 @@ class Space:
                 if m.role != "other" and self.weights[m.tensor].ndim > 1
             )
         return sorted(names)
+
+
+def _least_columns(size: int) -> int:
+    return max(1, int(np.ceil(MIN_SHARE * size)))
 
 
 def open_space(model: Model, config: CompressConfig) -> Space:

@@ -1,10 +1,15 @@
 """What a point of the search costs: params and MACs of the model that it leads to."""
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from math import prod
 from typing import Literal
 
+import numpy as np
+
+from acgraph.analysis.families import Family
+from acgraph.analysis.labels import Ints
 from acgraph.analysis.layers import Layer
 from acgraph.ir import Model
 
@@ -52,6 +57,25 @@ class Term:
             return total
         index = prod(sizes[1:]) * share + INDEX_PER_POSITION * prod(self.layer.kernel)
         return total * share + index
+
+
+def members_by_axis(families: Iterable[Family]) -> dict[tuple[str, int], list[tuple[str, Ints]]]:
+    """Map constants and axes to the families on them, each with the sets of the positions."""
+    found: dict[tuple[str, int], list[tuple[str, Ints]]] = {}
+    for family in families:
+        for member in family.members:
+            found.setdefault((member.tensor, member.axis), []).append((family.name, member.sets))
+    return found
+
+
+def blocks_of(size: int, members: Iterable[tuple[str, Ints]]) -> tuple[Block, ...]:
+    """Group the positions of an axis by the families that cut them."""
+    names: list[list[str]] = [[] for _ in range(size)]
+    for family, sets in members:
+        for position in np.flatnonzero(sets >= 0).tolist():
+            names[position].append(family)
+    counts = Counter(tuple(found) for found in names)
+    return tuple(Block(count, families) for families, count in counts.items())
 
 
 def folded_norms(model: Model) -> tuple[set[str], list[str]]:

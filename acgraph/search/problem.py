@@ -16,7 +16,7 @@ Point = tuple[int, ...]
 class Knob:
     """One number to choose: how many filters, or how many columns, one place keeps.
 
-    Allowed counts are the multiples of ``step`` from ``floor`` up, and ``size`` itself.
+    Allowed counts are the multiples of ``step`` from ``floor`` to ``most``, and ``size`` itself.
 
     Attributes:
         name: Unique among the problem's knobs.
@@ -25,6 +25,7 @@ class Knob:
         min_keep: The least to keep, from 0 to ``size``.
         weight: Params or MACs behind the knob, not negative: larger ones are cut harder.
         step: Keep a multiple of this.
+        most: The most to keep where not all is kept, at least ``floor``; None for no such limit.
     """
 
     name: str
@@ -33,12 +34,17 @@ class Knob:
     min_keep: int = 1
     weight: float = 1.0
     step: int = 1
+    most: int | None = None
 
     def __post_init__(self) -> None:
         if self.size < 1 or not 0 <= self.min_keep <= self.size or self.step < 1:
             raise UsageError(
                 f"knob '{self.name}': cannot keep from {self.min_keep} to {self.size} "
                 f"in steps of {self.step}"
+            )
+        if self.most is not None and self.most < self.floor:
+            raise UsageError(
+                f"knob '{self.name}': cannot keep {self.floor} and at most {self.most}"
             )
 
     @property
@@ -51,19 +57,26 @@ class Knob:
         if kept >= self.size:
             return self.size
         # The sliver forgives the rounding of a product that should have been whole.
+        kept = self._limited(kept)
         return max(self.floor, math.floor(kept / self.step + 1e-9) * self.step)
 
     def snap_up(self, kept: float) -> int:
         """The least allowed count that is at least ``kept``."""
-        return min(self.size, max(self.floor, math.ceil(kept / self.step - 1e-9) * self.step))
+        return self._or_whole(max(self.floor, math.ceil(kept / self.step - 1e-9) * self.step))
 
     def raised(self, kept: int, steps: int = 1) -> int:
         """The allowed count ``steps`` above an allowed count."""
-        return min(self.size, (kept // self.step + steps) * self.step)
+        return self._or_whole((kept // self.step + steps) * self.step)
 
     def lowered(self, kept: int, steps: int = 1) -> int:
         """The allowed count ``steps`` below an allowed count."""
-        return max(self.floor, (math.ceil(kept / self.step) - steps) * self.step)
+        return self.snap(min(kept - 1, (math.ceil(kept / self.step) - steps) * self.step))
+
+    def _limited(self, kept: float) -> float:
+        return kept if self.most is None else min(kept, self.most)
+
+    def _or_whole(self, kept: int) -> int:
+        return self.size if kept > self._limited(kept) else min(self.size, kept)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
