@@ -113,6 +113,7 @@ def free_port():
         return probe.getsockname()[1]
 
 
+@pytest.mark.slow
 def test_two_processes_reach_the_weights_of_one(make, tmp_path):
     pytest.importorskip("accelerate", reason="needs acgraph[distributed]")
     out, port = tmp_path / "weights.pt", free_port()
