@@ -32,6 +32,7 @@ from acgraph.driver.network import ready_to_train
 from acgraph.driver.purify import purify
 from acgraph.driver.round import RoundResult, RoundTask, run_round
 from acgraph.driver.run import Run, budget_of, can_cut, check_metric, written_cost
+from acgraph.driver.speed import RESERVE, LatencyModel
 from acgraph.driver.stages import plan_stages
 from acgraph.driver.trace import compose
 from acgraph.ir import Model, read_model
@@ -189,10 +190,21 @@ def _seconds_per_pass(config: CompressConfig, model: Model, teacher: Model, data
 def _round(run: Run, number: int, rate: float) -> bool:
     """Run a round; False where there was nothing to do, or nothing left to cut."""
     budget, last = budget_of(run, rate), number == len(run.stages.rates)
-    if written_cost(run, run.model) <= budget:
+    cost = written_cost(run, run.model)
+    if cost <= budget:
         run.say(f"round {number}: at {format_rate(rate)} already")
         return False
-    unit = _params_per_byte(run) if run.config.metric == "size" else 1.0
+    unit, reserve = 1.0, 1.0
+    if run.config.metric == "size":
+        unit = _params_per_byte(run)
+    point_cost = None
+    if run.config.metric == "latency":
+        reserve += RESERVE
+        run.say(f"round {number}: timing layers")
+        point_cost = LatencyModel(
+            original=run.original, chooser=run.chooser, whole=cost,
+            budget=budget, threads=run.config.threads,
+        )  # fmt: skip
     result = run_round(
         RoundTask(
             model=run.model,
@@ -202,7 +214,8 @@ def _round(run: Run, number: int, rate: float) -> bool:
             stages=run.stages,
             number=number,
             budget=unit * budget,
-            actual_cost=(lambda model: unit * written_cost(run, model)) if last else None,
+            point_cost=point_cost,
+            actual_cost=(lambda model: reserve * unit * written_cost(run, model)) if last else None,
             progress=run.progress,
         )
     )

@@ -5,6 +5,7 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 
@@ -82,6 +83,8 @@ class RoundTask:
         model: The graph as the last round left it.
         teacher: The original model.
         budget: The most params or MACs after the round.
+        point_cost: Makes the cost of the points of a space, in the unit of the budget; None where
+            params or MACs are counted.
         actual_cost: Cost of a shrunk model as it would be written, for the last round: the plan is
             tightened until this is within the budget. None in rounds that need not be exact.
     """
@@ -94,6 +97,7 @@ class RoundTask:
     number: int
     budget: float
     actual_cost: Callable[[Model], float] | None
+    point_cost: Callable[[Space], Callable[[Point], float]] | None
     progress: ProgressSink | None
 
 
@@ -115,13 +119,17 @@ def run_round(task: RoundTask) -> RoundResult | None:
     if config.criterion == "reconstruction":
         space = replace(space, mender=_measure(task, space, trainer))
     metric: CostMetric = "params" if config.metric in ("params", "size") else "macs"
-    space = thrifty_space(space, metric, task.budget)
+    if task.point_cost is None:
+        space = thrifty_space(space, metric, task.budget)
+    cost: Callable[[Point], float] = (
+        partial(space.cost, metric=metric) if task.point_cost is None else task.point_cost(space)
+    )
     proxy = Proxy(
         trainer, space, task.data.select, limit=PROXY_IMAGES, batches=config.search.recalibrate
     )
     problem = Problem(
         knobs=space.knobs,
-        cost=lambda point: space.cost(point, metric),
+        cost=cost,
         budget=task.budget,
         evaluate=proxy,
     )
@@ -307,7 +315,7 @@ def _final_plan(
         budget = max(least, budget * min(0.995, task.budget / actual))
         tighter = replace(problem, budget=budget)
         point = project_to_budget([float(kept) for kept in point], tighter)
-        log.info("round %d: %.0f is over the budget; tightened", task.number, actual)
+        log.info("round %d: %.4g is over the budget; tightened", task.number, actual)
     return point, space.masked_plan(point, weights)
 
 

@@ -12,6 +12,7 @@ from acgraph.diagnostics import Location
 from acgraph.driver.inputs import RunData
 from acgraph.driver.lower import Limit, SmallestChooser, compact
 from acgraph.driver.space import open_space
+from acgraph.driver.speed import share_of_latency
 from acgraph.driver.stages import Stages
 from acgraph.driver.trace import Positions
 from acgraph.errors import UsageError
@@ -103,10 +104,14 @@ def can_cut(model: Model, config: CompressConfig) -> bool:
 def written_cost(run: Run, model: Model) -> float:
     """Cost of a shrunk model as it would be written, in the metric of the target.
 
-    Nothing is timed here. Where the target is one of params or bytes, the export makes layers
-    small in spite of their speed if it must, so the smallest form counts.
+    Where the target is one of params or bytes, the export makes layers small in spite of their
+    speed if it must, so the smallest form counts. Latency is measured, as a share of the
+    original's; nothing else is timed.
     """
     metric = run.config.metric
+    if metric == "latency":
+        threads = run.config.threads
+        return share_of_latency(run.original, model, run.chooser, threads=threads)
     if metric == "params" or metric == "size":
         return Limit(metric, 0).size_of(compact(model, SmallestChooser(metric))[0])
     return model_cost(compact(model, CostModelChooser())[0]).macs
@@ -123,5 +128,5 @@ def limit_of(run: Run) -> Limit | None:
 def budget_of(run: Run, rate: float) -> float:
     """The most that the target metric may be where a rate is reached."""
     cost = model_cost(run.original)
-    before = {"params": cost.params, "size": cost.bytes}.get(run.config.metric, cost.macs)
-    return before / rate
+    before = {"params": cost.params, "size": cost.bytes, "macs": cost.macs, "latency": 1.0}
+    return before[run.config.metric] / rate

@@ -5,7 +5,6 @@ budget. Costs are those of the model as it will be written: BatchNormalization f
 tensors of gathered columns included.
 """
 
-import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -45,8 +44,6 @@ from acgraph.pruning.projection import (
 from acgraph.pruning.reconstruct import Elimination
 from acgraph.pruning.select import choose_families
 from acgraph.search import Knob, Point
-
-log = logging.getLogger(__name__)
 
 #: A family keeps at least this share, a layer at least this share of its columns: below, rounds
 #: disconnect what later rounds could still use.
@@ -146,11 +143,7 @@ class Space:
         for family in self.families:
             behind = sum(self.weights[m.tensor].size for m in family.members if m.role != "other")
             least = max(1, int(np.ceil(MIN_SHARE * family.size)))
-            step = self.align
-            if family.size <= step:
-                log.debug("%s: %d filters cannot be cut to multiples of %d",
-                          family.name, family.size, step)  # fmt: skip
-                step = 1 if step == 1 else family.size
+            step = min(self.align, family.size)  # of fewer, all stay
             found.append(
                 Knob(name=f"filters {family.name}", kind="filters", size=family.size,
                      min_keep=least, weight=float(behind), step=step)
@@ -254,10 +247,11 @@ class Space:
         of_family, of_columns = self.shares(point)
         for name, alive in self.alive.items():
             of_columns[name] *= float(alive.sum()) / alive.size
-        return sum(term.cost(of_family, of_columns, metric) for term in self._terms)
+        return sum(term.cost(of_family, of_columns, metric) for term in self.terms)
 
     @cached_property
-    def _terms(self) -> list[Term]:
+    def terms(self) -> list[Term]:
+        """The constants that cost."""
         by_weight = {layer.weight: layer for layer in self.layers}
         skipped, biases = folded_norms(self.dependency.model)
         terms = []

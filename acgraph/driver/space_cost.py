@@ -36,6 +36,10 @@ class Term:
     layer: Layer | None
     output_positions: int
 
+    def kept(self, of_family: Mapping[str, float]) -> list[float]:
+        """How many positions of each axis stay, by the kept shares of the families."""
+        return [_kept(blocks, of_family) for blocks in self.axes]
+
     def cost(
         self, of_family: Mapping[str, float], of_columns: Mapping[str, float], metric: CostMetric
     ) -> float:
@@ -46,7 +50,7 @@ class Term:
             of_columns: Kept share of all columns by weight; whole where it is not here.
             metric: Params or MACs.
         """
-        sizes = [_kept(blocks, of_family) for blocks in self.axes]
+        sizes = self.kept(of_family)
         total = prod(sizes)
         if self.layer is None:
             return total if metric == "params" else 0.0

@@ -66,6 +66,10 @@ class TimingChooser:
         chosen = self._shortlist(candidates)
         return best(chosen, self.latencies(chosen), self.metric, margin=MARGIN)
 
+    def fastest_ms(self, candidates: Sequence[Candidate]) -> float:
+        """Milliseconds of the fastest of the candidates."""
+        return min(self.latencies(self._shortlist(candidates)))
+
     def latencies(self, candidates: Sequence[Candidate]) -> list[float]:
         """Times of the candidates in milliseconds, remembered ones where there are."""
         path = self.cache_dir / "lowering" / f"{signature(candidates, self.runtime)}.json"
