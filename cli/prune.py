@@ -43,6 +43,9 @@ def prune(
         str | None,
         typer.Option(metavar="ZEROED", help="Where the input model with zeros goes."),
     ] = None,
+    no_ort: Annotated[
+        bool, typer.Option("--no-ort", help="Write no OUT.ort, the file for phones, beside OUT.")
+    ] = False,
     output_format: FormatOption = OutputFormat.TEXT,
 ) -> None:
     """Remove the filters and columns of least magnitude, and prove that nothing else changed."""
@@ -53,8 +56,11 @@ def prune(
     if len(to_stdout) > 1 or (to_stdout and output_format is OutputFormat.JSON):
         raise UsageError("standard output can hold one result", hint="give the others a path")
     from acgraph.driver.prune import prune as cut
-    from acgraph.ir import read_model, write_model
+    from acgraph.driver.prune_files import PruneFiles
+    from acgraph.ir import read_model
 
+    files = PruneFiles(source=model, output=output, masked=masked_out, ort=not no_ort)
+    files.check()
     result = cut(
         read_model(model),
         sparsity=sparsity,
@@ -63,10 +69,7 @@ def prune(
         column_multiple=column_multiple,
         allow_inexact=allow_inexact,
     )
-    if output is not None:
-        write_model(result.model, output)
-    if masked_out is not None:
-        write_model(result.masked, masked_out)
+    files.write(result.model, result.masked)
     if output_format is OutputFormat.JSON:
         typer.echo(json.dumps(_plain(result), indent=2, allow_nan=False))
         return

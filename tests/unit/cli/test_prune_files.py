@@ -1,0 +1,101 @@
+"""What ``acgraph prune`` writes beside its output, through the same door as a user."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime as ort
+import pytest
+
+from acgraph.cli.main import run
+from acgraph.ir import write_model
+from acgraph.models.resnet import resnet_cifar
+
+LIST = ".required_operators_and_types.config"
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> str:
+    path = tmp_path_factory.mktemp("models") / "m.onnx"
+    write_model(resnet_cifar(8, widths=(8, 8, 16), image=8), path)
+    return str(path)
+
+
+def _output(path: Path) -> np.ndarray:
+    session = ort.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    info = session.get_inputs()[0]
+    shape = [size if isinstance(size, int) else 3 for size in info.shape]
+    x = np.random.default_rng(4).standard_normal(shape).astype(np.float32)
+    return np.asarray(session.run(None, {info.name: x})[0])
+
+
+def _names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
+
+
+@pytest.mark.parametrize(
+    ("name", "stem"), [("small.onnx", "small"), ("net.v2.onnx", "net.v2"), ("net.v2", "net.v2")]
+)
+@pytest.mark.parametrize("options", [(), ("--columns", "0.6")])
+def test_the_file_for_phones_computes_the_same(
+    model: str, tmp_path: Path, name: str, stem: str, options: tuple[str, ...]
+) -> None:
+    assert run(["prune", model, *options, "-o", str(tmp_path / name)]) == 0
+    assert _names(tmp_path) == {name, f"{stem}.ort", stem + LIST}
+    found, wanted = _output(tmp_path / f"{stem}.ort"), _output(tmp_path / name)
+    assert np.abs(wanted).max() > 1e-2
+    assert np.abs(found - wanted).max() <= 1e-5 * np.abs(wanted).max()
+    operators = (tmp_path / (stem + LIST)).read_text()
+    assert operators.startswith(f"# Generated from {stem}.ort\n")
+    assert "ai.onnx;" in operators
+
+
+def test_it_is_left_out_on_request(model: str, tmp_path: Path) -> None:
+    assert run(["prune", model, "-o", str(tmp_path / "small.onnx"), "--no-ort"]) == 0
+    assert _names(tmp_path) == {"small.onnx"}
+
+
+def test_nothing_comes_beside_standard_output(
+    model: str, tmp_path: Path, capfdbinary: pytest.CaptureFixture[bytes],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    assert run(["prune", model, "-o", "-"]) == 0
+    assert onnx.load_from_string(capfdbinary.readouterr().out).graph.node
+    assert _names(tmp_path) == set()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("-o", "small.ort"),
+        ("-o", "small.onnx", "--masked-out", "small.ort"),
+        ("-o", "small.onnx", "--masked-out", "small.onnx"),
+        ("-o", "small", "--masked-out", "small" + LIST),
+    ],
+)
+def test_no_file_is_written_over_another(
+    model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...],
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    assert run(["prune", model, *words]) == 2
+    assert "small" in capsys.readouterr().err
+    assert _names(tmp_path) == set()
+
+
+def test_what_cannot_be_converted_leaves_nothing(
+    model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    from acgraph.errors import BackendError
+
+    def refuse(*_: object) -> None:
+        raise BackendError("ONNX Runtime cannot convert it to .ort: no")
+
+    monkeypatch.setattr("acgraph.driver.prune_files.write_ort", refuse)
+    small = str(tmp_path / "small.onnx")
+    assert run(["prune", model, "-o", small]) == 1
+    assert "--no-ort" in capsys.readouterr().err
+    assert _names(tmp_path) == set()
+    assert run(["prune", model, "-o", small, "--no-ort"]) == 0
