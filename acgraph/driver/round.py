@@ -19,6 +19,7 @@ from acgraph.config import CompressConfig
 from acgraph.driver.inputs import RunData
 from acgraph.driver.mending import Mender, measure_layers
 from acgraph.driver.proxy import Proxy, masked_weights
+from acgraph.driver.settle import Settling
 from acgraph.driver.space import Space, open_space
 from acgraph.driver.space_cost import CostMetric
 from acgraph.driver.stages import Stages
@@ -48,6 +49,8 @@ AUTHORS_UPDATE = 20 * 391 * 0.01 / (1 - 0.9)
 PROXY_IMAGES = 1000
 #: Training batches for BatchNormalization after the cut.
 RECALIBRATION_BATCHES = 4
+#: How often a plan is tightened whose counted cost is over the budget.
+MOST_TIGHTENED = 6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +90,7 @@ class RoundTask:
             params or MACs are counted.
         actual_cost: Cost of a shrunk model as it would be written, for the last round: the plan is
             tightened until this is within the budget. None in rounds that need not be exact.
+            Where points have a ``point_cost``, this one is measured, with noise.
     """
 
     model: Model
@@ -302,20 +306,30 @@ def _final_plan(
     point: Point,
     weights: Mapping[str, Array],
 ) -> tuple[Point, Plan]:
-    """Make the hard mask; tighten the point until the model as written is within the budget."""
-    budget, least = task.budget, problem.cost(problem.smallest)
-    for _ in range(6):
-        plan = space.masked_plan(point, weights)
-        if task.actual_cost is None or point == problem.smallest:
-            return point, plan
-        shrunk = shrink(space.dependency, plan)
-        actual = task.actual_cost(shrunk.model)
-        if actual <= task.budget:
-            return point, plan
-        budget = max(least, budget * min(0.995, task.budget / actual))
-        tighter = replace(problem, budget=budget)
-        point = project_to_budget([float(kept) for kept in point], tighter)
-        log.info("round %d: %.4g is over the budget; tightened", task.number, actual)
+    """Make the hard mask; move the point until the model as written is within the budget."""
+    actual = task.actual_cost
+    if actual is None:
+        return point, space.masked_plan(point, weights)
+
+    def cost_of(found: Point) -> float:
+        return actual(shrink(space.dependency, space.masked_plan(found, weights)).model)
+
+    def place(budget: float, start: Point = point) -> Point:
+        within = replace(problem, budget=max(budget, least))
+        return project_to_budget([float(kept) for kept in start], within)
+
+    least = problem.cost(problem.smallest)
+    if task.point_cost is not None:
+        settling = Settling(place=place, measure=cost_of, most=task.budget, least=least)
+        point = settling.run(point, problem.cost(point))
+        return point, space.masked_plan(point, weights)
+    budget = task.budget
+    for _ in range(MOST_TIGHTENED):
+        if point == problem.smallest or (cost := cost_of(point)) <= task.budget:
+            break
+        log.info("round %d: %.4g is over the budget; tightened", task.number, cost)
+        budget *= min(0.995, task.budget / cost)
+        point = place(budget, point)
     return point, space.masked_plan(point, weights)
 
 

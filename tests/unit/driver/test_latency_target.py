@@ -6,9 +6,10 @@ import onnx.parser
 import pytest
 from onnx import numpy_helper
 
+from acgraph.analysis.cost import model_cost
 from acgraph.analysis.dependency import analyse
 from acgraph.config import CompressConfig
-from acgraph.driver import latency_table, speed
+from acgraph.driver import latency_table, run, settle, speed
 from acgraph.driver.compress import compress
 from acgraph.driver.latency_table import LayerTable, latency_cost, time_layers
 from acgraph.driver.space import Space
@@ -113,7 +114,31 @@ def test_a_latency_target_is_measured_before_training(
     monkeypatch.setattr(latency_table, "CHANNEL_SHARES", (0.3, 1.0))
     monkeypatch.setattr(latency_table, "COLUMN_SHARES", (0.25, 1.0))
     monkeypatch.setattr(speed, "TABLE_BUDGET_S", 0.002)
+    monkeypatch.setattr(settle, "MOST_POINTS", 2)
     report = compress(configure(target_rate="1.5x", metric="latency", timing=True, epochs=0.5))
     assert report.rate.latency is not None
     assert report.rate.latency > 1.35  # 1.5 on a quiet machine
     assert list((tmp_path / "cache" / "tables" / "lowering").iterdir())
+
+
+def test_an_interrupted_measurement_does_not_overshoot_the_target(
+    configure: Callable[..., CompressConfig], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every fourth measurement takes twice as long as it should."""
+    monkeypatch.setattr(latency_table, "CHANNEL_SHARES", (0.3, 0.6, 1.0))
+    calls = []
+
+    def share(original: Model, shrunk: Model, chooser: object, *, threads: int | None) -> float:
+        calls.append(shrunk)
+        true = (model_cost(shrunk).macs / model_cost(original).macs) ** 0.8
+        return true * (2.0 if len(calls) % 4 == 3 else 1.0)
+
+    monkeypatch.setattr(speed, "share_of_latency", share)
+    monkeypatch.setattr(run, "share_of_latency", share)
+    monkeypatch.setattr(speed, "time_layers", lambda space, _: time_layers(space, _estimated_ms))
+    compress(
+        configure("purify=false", target_rate="2x", metric="latency", timing=True, epochs=0.1,
+                  columns={"enabled": False})
+    )  # fmt: skip
+    before, after = model_cost(read_model(model_path())).macs, model_cost(calls[-1]).macs
+    assert 2.0 <= (before / after) ** 0.8 <= 2.2
