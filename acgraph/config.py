@@ -35,6 +35,8 @@ from acgraph.search.methods import Method
 Metric = Literal["params", "macs", "size", "latency"]
 #: What decides what stays: the loss of the layers' outputs, or the size of the weights.
 Criterion = Literal["reconstruction", "magnitude"]
+#: What a network may be quantised to.
+Quantize = Literal["int8"]
 
 _DURATION = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s?)?")
 #: What stands for ``auto`` where nothing may be timed to choose it.
@@ -161,6 +163,7 @@ class CompressConfig(BaseModel):
         columns: Whether and how columns are pruned.
         align: Keep a multiple of so many filters.
         allow_inexact: Cut across normalisation, too, where a cut network is not the zeroed one.
+        quantize: Write a quantised model, too: None writes none.
         timing: Choose lowerings by timing and measure latency; without it neither is done.
         output: Folder of the results.
         resume: Folder of an interrupted run to go on with.
@@ -195,6 +198,7 @@ class CompressConfig(BaseModel):
     columns: ColumnConfig = ColumnConfig()
     align: Annotated[int, Field(ge=1)] = 1
     allow_inexact: bool = False
+    quantize: Quantize | None = None
     timing: bool = True
     output: Path = Path("out")
     resume: Path | None = None

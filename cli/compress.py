@@ -124,6 +124,10 @@ def compress(
         int | None,
         typer.Option(help="Keep a multiple of so many channels.", rich_help_panel=_SEARCH),
     ] = None,
+    quantize: Annotated[
+        str | None,
+        typer.Option(metavar="TYPE", help="int8: write and measure a quantised model, too."),
+    ] = None,
     threads: Annotated[int | None, typer.Option(help="CPU threads.")] = None,
     no_timing: Annotated[
         bool, typer.Option("--no-timing", help="Time nothing: results do not depend on the host.")
@@ -174,6 +178,7 @@ def compress(
         ),
         "align": align,
         "allow_inexact": True if allow_inexact else None,
+        "quantize": quantize,
         "threads": threads,
         "timing": False if no_timing else None,
         "seed": seed,

@@ -24,10 +24,20 @@ ORIGINAL = "original.onnx"
 _STATE = "state.json"
 #: All that a run writes here; writing is to a temporary neighbour with a dot before its name.
 _FILES = (_STATE, "stage*.onnx*", FINE_TUNE, f"{ORIGINAL}*")
-#: Options that may differ when a run goes on: where things are, what computes, and the verdict.
+#: Options that may differ when a run goes on: where things are, what computes, the verdict, and
+#: what is made of the result.
 #: The model is compared by its content.
 _FREE = frozenset(
-    ["output", "resume", "model", "threads", "train.threads", "train.device", "max_drop"]
+    [
+        "output",
+        "resume",
+        "model",
+        "threads",
+        "train.threads",
+        "train.device",
+        "max_drop",
+        "quantize",
+    ]
 )
 
 

@@ -11,6 +11,7 @@ from acgraph.diagnostics import Location
 from acgraph.driver.folder import CHECKPOINTS, replaced_together
 from acgraph.driver.lower import compact
 from acgraph.driver.outcome import layer_changes, make_report, measure_sides
+from acgraph.driver.quantise import quantise
 from acgraph.driver.run import Run, limit_of
 from acgraph.driver.trace import Positions, adopt_biases, expand, inexact_cuts
 from acgraph.errors import VerifyError
@@ -41,14 +42,18 @@ def export(run: Run, trained: Model) -> Report:
         write_model(masked, staged / "masked.onnx")
         write_model(small, staged / "model.onnx")
         write_ort(staged / "model.onnx", staged / "model.ort")
-        files = (_original_file(run), staged / "model.onnx")
+        files = [_original_file(run), staged / "model.onnx"]
+        examples = 0
+        if config.quantize == "int8":
+            examples = quantise(run, files[1], staged / "model.int8.onnx")
+            files += [staged / "model.int8.onnx"] if examples else []
         report = make_report(
-            config, measure_sides(config, *files, run.data.report), law, dependency,
+            config, measure_sides(config, files, run.data.report), law, dependency,
             measure=run.data.measure,
             changes=layer_changes(run.original, trained, lowered, small if config.timing else None),
             rounds=run.rounds, history=run.history, warnings=run.warnings,
             nodes=(len(run.original.graph.nodes), len(small.graph.nodes)),
-            seconds=run.elapsed_s,
+            seconds=run.elapsed_s, int8_examples=examples,
         )  # fmt: skip
         write_bytes(_plan(positions).encode(), staged / "plan.json")
         write_report(report, staged)

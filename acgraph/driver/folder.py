@@ -18,6 +18,7 @@ RESULTS = (
     "model.onnx.data",
     "model.ort",
     "model.required_operators_and_types.config",
+    "model.int8.onnx",
     "masked.onnx",
     "masked.onnx.data",
     "plan.json",

@@ -21,6 +21,7 @@ from acgraph.ir import Model, infer_facts
 from acgraph.passes.lower_columns import LoweredLayer
 from acgraph.report import (
     Fence,
+    Int8,
     LatencyMs,
     LayerChange,
     Measure,
@@ -40,17 +41,21 @@ _CONTRACT_FORMS = {"channels": "gather"}
 _PACKAGES = ("onnx", "onnxruntime", "onnx-graphsurgeon", "torch", "numpy")
 
 
-def measure_sides(
-    config: CompressConfig, before: Path, after: Path, data: Dataset
-) -> tuple[Side, Side]:
-    """Measure two written files: costs, latency side by side, accuracy on the report split."""
+def measure_sides(config: CompressConfig, files: Sequence[Path], data: Dataset) -> list[Side]:
+    """Measure written files: costs, latency side by side, accuracy on the report split.
+
+    Args:
+        config: Says whether latency is measured, and on how many threads.
+        files: The original first; without labels the others are compared with it.
+        data: The report split.
+    """
     settings = SessionSettings(threads=config.threads or 1)
-    timed: Sequence[Latency | None] = (None, None)
+    timed: Sequence[Latency | None] = [None] * len(files)
     if config.timing:
-        timed = measure_latency([str(before), str(after)], settings)
+        timed = measure_latency([str(path) for path in files], settings)
     sides = []
-    reference = Session(str(before), settings)
-    for path, latency in zip((before, after), timed, strict=True):
+    reference = Session(str(files[0]), settings)
+    for path, latency in zip(files, timed, strict=True):
         # Of the file: weights that lie beside it count, and constants that nobody reads.
         cost = file_cost(path)
         session = Session(str(path), settings)
@@ -71,7 +76,7 @@ def measure_sides(
                 macs_unknown=cost.unknown,
             )
         )
-    return sides[0], sides[1]
+    return sides
 
 
 def layer_changes(
@@ -121,7 +126,7 @@ def _change(
 
 def make_report(
     config: CompressConfig,
-    sides: tuple[Side, Side],
+    sides: Sequence[Side],
     law: LawResult,
     dependency: DependencyGraph,
     *,
@@ -132,9 +137,14 @@ def make_report(
     warnings: Sequence[str],
     nodes: tuple[int, int],
     seconds: float,
+    int8_examples: int = 0,
 ) -> Report:
-    """Put the report together and decide whether the targets were met."""
-    before, after = sides
+    """Put the report together and decide whether the targets were met.
+
+    ``sides`` are the original, the compact model, and the quantised one where there is one,
+    whose ranges ``int8_examples`` examples gave.
+    """
+    before, after, *quantised = sides
     draft = Report(
         model=ModelInfo(path=config.model, opset=dependency.model.graph.opset, nodes=nodes),
         measure=measure,
@@ -144,6 +154,7 @@ def make_report(
         before=before,
         after=after,
         rate=rates_between(before, after),
+        int8=int8_section(after, quantised[0], int8_examples) if quantised else None,
         verify=verification(law),
         layers=changes,
         fences=tuple(
@@ -167,6 +178,18 @@ def make_report(
     )
     target = draft.target.model_copy(update={"met": met, "drop_met": drop_met})
     return draft.model_copy(update={"target": target})
+
+
+def int8_section(after: Side, quantised: Side, examples: int) -> Int8:
+    """Compare the quantised model with the compact one."""
+    return Int8(
+        bytes=quantised.bytes,
+        bytes_rate=after.bytes / quantised.bytes,
+        latency_ms=quantised.latency_ms,
+        latency_rate=rates_between(after, quantised).latency,
+        accuracy=quantised.accuracy,
+        examples=examples,
+    )
 
 
 def verification(law: LawResult) -> Verification:

@@ -6,6 +6,7 @@ from acgraph.report.page import render_page
 from acgraph.report.schema import (
     AdmmUpdate,
     Fence,
+    Int8,
     LatencyMs,
     LayerChange,
     Measure,
@@ -20,12 +21,13 @@ from acgraph.report.schema import (
     rates_between,
 )
 from acgraph.report.summary import render_summary
-from acgraph.report.verdict import measure_text, verdict
+from acgraph.report.verdict import int8_text, measure_text, verdict
 from acgraph.report.write import write_report
 
 __all__ = [
     "AdmmUpdate",
     "Fence",
+    "Int8",
     "LatencyMs",
     "LayerChange",
     "Measure",
@@ -38,6 +40,7 @@ __all__ = [
     "Target",
     "Verification",
     "format_rate",
+    "int8_text",
     "measure_text",
     "rates_between",
     "render_diff_page",

@@ -11,6 +11,7 @@ from acgraph.report.summary import rows
 from acgraph.report.verdict import (
     format_error,
     format_percent,
+    int8_text,
     unknown_macs,
     verdict_parts,
 )
@@ -26,6 +27,7 @@ def render_page(report: Report) -> str:
         beside=", ".join(parts[1:]),
         good=report.is_met and report.verify.is_proof,
         rows=list(rows(report)),
+        int8="" if report.int8 is None else int8_text(report.int8),
         unknown=unknown_macs(report),
         layer_chart=layer_chart(report.layers),
         rounds_chart=rounds_chart(report),

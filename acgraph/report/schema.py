@@ -74,6 +74,29 @@ class Rates(_Part):
     latency: float | None = None
 
 
+class Int8(_Part):
+    """The compact model again, quantised to 8-bit integers: a file of its own beside it.
+
+    The proof does not cover it: it is near the compact model, not equal.
+
+    Attributes:
+        bytes: Of its file.
+        bytes_rate: Bytes of the compact model / its own.
+        latency_ms: Measured by turns with the compact model; None was not measured.
+        latency_rate: Median of the compact model / its own.
+        accuracy: As that of a ``Side``, on the same examples; None was not measured.
+        examples: So many training examples gave the ranges of its activations; 0 where they are
+            taken when it runs.
+    """
+
+    bytes: int
+    bytes_rate: float
+    latency_ms: LatencyMs | None = None
+    latency_rate: float | None = None
+    accuracy: float | None = None
+    examples: int = 0
+
+
 class Verification(_Part):
     """How far the compact model is from the masked one.
 
@@ -155,7 +178,7 @@ class Report(_Part):
     """All of it. Serialise with ``to_json``: the key of ``schema_version`` is ``schema``.
 
     ``measure`` says what every ``accuracy`` in it is: the share of right labels, or, where the
-    data has none, the agreement with the original model.
+    data has none, the agreement with the original model. ``int8`` is there where it was asked for.
     """
 
     schema_version: Literal[1] = Field(default=1, alias="schema")
@@ -165,6 +188,7 @@ class Report(_Part):
     before: Side
     after: Side
     rate: Rates
+    int8: Int8 | None = None
     verify: Verification
     layers: tuple[LayerChange, ...] = ()
     fences: tuple[Fence, ...] = ()

@@ -1,7 +1,7 @@
 """The rows of the before/after table, and the table for a terminal."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rich.console import Group, RenderableType
 from rich.table import Table
@@ -9,13 +9,14 @@ from rich.text import Text
 
 from acgraph.diagnostics import printable
 from acgraph.pruning.rate import format_rate
-from acgraph.report.schema import LATENCY_NOISE, Report, Side
+from acgraph.report.schema import LATENCY_NOISE, Int8, Report, Side
 from acgraph.report.verdict import (
     drop_points,
     format_bytes,
     format_error,
     format_percent,
     format_points,
+    int8_text,
     measure_text,
     unknown_macs,
     verdict,
@@ -34,27 +35,37 @@ _PROOF = {
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One line of the table; ``is_good`` is None where there is nothing to judge."""
+    """One line of the table.
+
+    ``is_good`` is None where there is nothing to judge, ``int8`` empty where there is no such
+    model, or no such figure of it.
+    """
 
     label: str
     before: str
     after: str
     change: str
     is_good: bool | None
+    int8: str = ""
 
 
 def rows(report: Report) -> Iterator[Row]:
     """Make the rows: params, MACs, bytes, latency, accuracy; what was not measured is left out."""
-    before, after, rate = report.before, report.after, report.rate
+    before, after, rate, int8 = report.before, report.after, report.rate, report.int8
     yield _cost("params", f"{before.params:,}", f"{after.params:,}", rate.params)
     yield _cost("MACs", _macs(before), _macs(after), rate.macs)
-    yield _cost("bytes", format_bytes(before.bytes), format_bytes(after.bytes), rate.bytes)
+    size = _cost("bytes", format_bytes(before.bytes), format_bytes(after.bytes), rate.bytes)
+    yield size if int8 is None else replace(size, int8=format_bytes(int8.bytes))
     if rate.latency is not None:
-        yield _cost("latency", _ms(before), _ms(after), rate.latency, LATENCY_NOISE)
+        time = _cost("latency", _ms(before), _ms(after), rate.latency, LATENCY_NOISE)
+        yield time if int8 is None else replace(time, int8=_ms(int8))
     drop = drop_points(report)
     if drop is not None:
         shown = format_percent(before.accuracy), format_percent(after.accuracy)
-        yield Row(measure_text(report), *shown, format_points(-drop), report.target.drop_met)
+        yield Row(
+            measure_text(report), *shown, format_points(-drop), report.target.drop_met,
+            "" if int8 is None else format_percent(int8.accuracy),
+        )  # fmt: skip
 
 
 def _cost(label: str, before: str, after: str, rate: float | None, noise: float = 0.0) -> Row:
@@ -67,7 +78,7 @@ def _macs(side: Side) -> str:
     return f"at least {side.macs:,}" if side.macs_unknown else f"{side.macs:,}"
 
 
-def _ms(side: Side) -> str:
+def _ms(side: Side | Int8) -> str:
     return "-" if side.latency_ms is None else f"{side.latency_ms.p50:.3g} ms"
 
 
@@ -77,11 +88,13 @@ def render_summary(report: Report) -> RenderableType:
     headline = Text(verdict(report), style="bold green" if good else "bold red")
     table = Table(box=None, pad_edge=False, header_style="dim")
     table.add_column("")
-    for name in ("before", "after", "rate"):
+    int8 = report.int8
+    for name in ("before", "after", "rate", *(["int8"] if int8 is not None else [])):
         table.add_column(name, justify="right")
     for row in rows(report):
         style = {True: "green", False: "yellow", None: ""}[row.is_good]
-        table.add_row(row.label, row.before, row.after, Text(row.change, style=style))
+        more = [row.int8] if int8 is not None else []
+        table.add_row(row.label, row.before, row.after, Text(row.change, style=style), *more)
     check = report.verify
     law = Text(
         f"compact == masked: max error {format_error(check.max_abs_error)} absolute, "
@@ -89,10 +102,11 @@ def render_summary(report: Report) -> RenderableType:
         style="" if check.is_proof else "bold red",
     )
     notes = [Text(f"  {note}", style="dim") for note in check.notes]
+    quantised = [] if int8 is None else [Text(int8_text(int8))]
     unknown = [Text(line, style="yellow") for line in [unknown_macs(report)] if line]
     warnings = [Text(f"warning: {line}", style="yellow") for line in report.warnings]
     below = (*notes, *warnings, *_fence_lines(report))
-    return Group(headline, Text(), table, *unknown, Text(), law, *below)
+    return Group(headline, Text(), table, *quantised, *unknown, Text(), law, *below)
 
 
 def _fence_lines(report: Report) -> Iterator[Text]:

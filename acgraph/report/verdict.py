@@ -1,7 +1,7 @@
 """The verdict in words: what a reader must know first."""
 
 from acgraph.pruning.rate import format_rate
-from acgraph.report.schema import LATENCY_NOISE, Report, Verification
+from acgraph.report.schema import LATENCY_NOISE, Int8, Report, Verification
 
 _METRICS = {"params": "params", "macs": "MACs", "size": "bytes", "latency": "latency"}
 #: Changes below this are the rounding of two shares to binary fractions.
@@ -85,6 +85,15 @@ def speed_text(rate: float) -> str:
     if rate <= 1 + LATENCY_NOISE:
         return f"not faster ({format_rate(rate)})"
     return f"{format_rate(rate)} faster"
+
+
+def int8_text(int8: Int8) -> str:
+    """Say what quantisation won beside the compact model, and where it won nothing."""
+    rate = int8.bytes_rate
+    parts = [f"{format_rate(rate)} fewer bytes" if rate > 1 else f"not smaller ({rate:.2f}x)"]
+    if int8.latency_rate is not None:
+        parts.append(speed_text(int8.latency_rate))
+    return f"int8: {', '.join(parts)} than the compact model"
 
 
 def drop_points(report: Report) -> float | None:

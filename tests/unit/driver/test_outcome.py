@@ -28,7 +28,7 @@ def test_weights_beside_the_file_are_part_of_its_bytes(
         model, str(split), save_as_external_data=True, location="weights.bin", size_threshold=0
     )
     both = split.stat().st_size + (tmp_path / "weights.bin").stat().st_size
-    before, after = measure_sides(configure(), split, model_path(), ArrayDataset(IMAGES))
+    before, after = measure_sides(configure(), [split, model_path()], ArrayDataset(IMAGES))
     assert before.bytes == pytest.approx(both, rel=0.05)
     assert before.bytes == pytest.approx(after.bytes, rel=0.05)
     assert before.params == after.params
@@ -88,7 +88,7 @@ def test_nodes_of_unknown_macs_are_named_for_each_side(tmp_path: Path) -> None:
         onnx.save(onnx.parser.parse_model(made), path)
     config = make_config({"model": str(paths[0]), "target_rate": "2x", "timing": False})
     data = ArrayDataset(np.ones((3, 2), np.float32))
-    before, after = measure_sides(config, *paths, data)
+    before, after = measure_sides(config, paths, data)
     # What reads the branch has no known shape either.
     assert before.macs_unknown == ("choice", "MatMul_1")
     assert after.macs_unknown == ()
