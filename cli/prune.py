@@ -1,6 +1,7 @@
 """``acgraph prune``: one magnitude cut, without data or training."""
 
 import json
+from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -10,6 +11,13 @@ from acgraph.errors import UsageError
 
 if TYPE_CHECKING:
     from acgraph.driver.prune import PruneResult
+    from acgraph.report import Int8
+
+
+class Quantize(StrEnum):
+    """What the model may be quantised to."""
+
+    INT8 = "int8"
 
 
 def prune(
@@ -46,6 +54,10 @@ def prune(
     no_ort: Annotated[
         bool, typer.Option("--no-ort", help="Write no OUT.ort, the file for phones, beside OUT.")
     ] = False,
+    quantize: Annotated[
+        Quantize | None,
+        typer.Option(help="Write OUT.int8.onnx, too, quantised without data."),
+    ] = None,
     output_format: FormatOption = OutputFormat.TEXT,
 ) -> None:
     """Remove the filters and columns of least magnitude, and prove that nothing else changed."""
@@ -59,7 +71,9 @@ def prune(
     from acgraph.driver.prune_files import PruneFiles
     from acgraph.ir import read_model
 
-    files = PruneFiles(source=model, output=output, masked=masked_out, ort=not no_ort)
+    files = PruneFiles(
+        source=model, output=output, masked=masked_out, ort=not no_ort, int8=quantize is not None
+    )
     files.check()
     result = cut(
         read_model(model),
@@ -69,14 +83,14 @@ def prune(
         column_multiple=column_multiple,
         allow_inexact=allow_inexact,
     )
-    files.write(result.model, result.masked)
+    int8 = files.write(result.model, result.masked)
     if output_format is OutputFormat.JSON:
-        typer.echo(json.dumps(_plain(result), indent=2, allow_nan=False))
+        typer.echo(json.dumps(_plain(result, int8), indent=2, allow_nan=False))
         return
-    typer.echo(_text(result), err=bool(to_stdout))
+    typer.echo(_text(result, int8), err=bool(to_stdout))
 
 
-def _plain(result: "PruneResult") -> dict[str, Any]:
+def _plain(result: "PruneResult", int8: "Int8 | None") -> dict[str, Any]:
     from acgraph.driver.outcome import verification
 
     before, after = (
@@ -91,6 +105,7 @@ def _plain(result: "PruneResult") -> dict[str, Any]:
         "macs_unknown": _unknown(result),
         "verify": verification(result.verify).model_dump(mode="json"),
         "inexact": result.inexact,
+        "int8": None if int8 is None else int8.model_dump(mode="json"),
         "lowered": [
             {
                 "name": x.name,
@@ -120,9 +135,9 @@ def _rate(result: "PruneResult", key: str) -> float | None:
     return before / after if is_known else None
 
 
-def _text(result: "PruneResult") -> str:
+def _text(result: "PruneResult", int8: "Int8 | None") -> str:
     from acgraph.driver.outcome import verification
-    from acgraph.report import format_rate
+    from acgraph.report import format_rate, int8_text
     from acgraph.report.verdict import format_error
 
     lines = []
@@ -142,6 +157,8 @@ def _text(result: "PruneResult") -> str:
         word = "holds, but proves nothing: no output depends on the inputs"
     lines.append(f"the law {word}: relative error {format_error(law.max_rel_error)}")
     lines += [f"  {note}" for note in law.notes]
+    if int8 is not None:
+        lines.append(int8_text(int8))
     if result.lowered:
         forms = sorted({x.form for x in result.lowered})
         counts = [f"{sum(x.form == form for x in result.lowered)} {form}" for form in forms]

@@ -2,14 +2,20 @@
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from acgraph.backends.ort.latency import measure_latency
 from acgraph.backends.ort.mobile import CONFIG_SUFFIX, write_ort
+from acgraph.backends.ort.quantise import quantise_dynamic
 from acgraph.diagnostics import Location
 from acgraph.errors import BackendError, UsageError
 from acgraph.ir import Model, write_model
+from acgraph.report import Int8, LatencyMs
+
+#: Measuring time for the quantised model and as much for the one it is compared with, in seconds.
+LATENCY_BUDGET_S = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,29 +27,42 @@ class PruneFiles:
         output: The compact model.
         masked: The input model with zeros.
         ort: Whether the file for phones, and its list of operators, lie beside the output.
+        int8: Whether a quantised model does. Without data its activations are quantised when it
+            runs.
     """
 
     source: str
     output: str | None
     masked: str | None
     ort: bool = True
+    int8: bool = False
 
     @property
     def ort_path(self) -> Path | None:
         """The file for phones; None where there is none."""
         return self._beside(".ort") if self.ort else None
 
+    @property
+    def int8_path(self) -> Path | None:
+        """The quantised model; None where there is none."""
+        return self._beside(".int8.onnx") if self.int8 else None
+
     def check(self) -> None:
         """See, before any work, that no file would be written over another or over the input.
 
         Raises:
-            UsageError: one would, or the output has the name of the file that comes beside it.
+            UsageError: one would, or the output has no name for the files that come beside it.
         """
         if self.output is not None and self.output.endswith(".ort"):
             raise UsageError(
                 "the output is an ONNX file",
                 location=Location(model=self.output),
                 hint="name it as in small.onnx: small.ort comes beside it",
+            )
+        if self.int8 and self.int8_path is None:
+            raise UsageError(
+                "there is no file that a quantised model could lie beside",
+                hint="name the output: -o small.onnx",
             )
         taken = [path for path in (self.output, self.masked) if path is not None and path != "-"]
         if len({_place(path) for path in taken}) < len(taken):
@@ -61,40 +80,50 @@ class PruneFiles:
                     hint="choose another -o, as small.onnx",
                 )
 
-    def write(self, model: Model, masked: Model) -> None:
-        """Write all of them; what comes beside the output is made before anything is replaced.
+    def write(self, model: Model, masked: Model) -> Int8 | None:
+        """Write all of them; what comes beside the output is made before the output is replaced.
+
+        Returns:
+            What quantisation won, measured here by turns with the compact model; None without it.
 
         Raises:
-            BackendError: ONNX Runtime cannot convert the compact model.
+            BackendError: ONNX Runtime cannot convert or quantise the compact model.
             OutputError: a file cannot be written.
         """
-        if self.output is not None:
-            self._write_output(model, self.output)
-        if self.masked is not None:
-            write_model(masked, self.masked)
-
-    def _write_output(self, model: Model, output: str) -> None:
+        int8 = None
         with tempfile.TemporaryDirectory(prefix="acgraph-prune-") as folder:
             plain = Path(folder) / "model.onnx"
-            if self.ort_path is not None:
+            companions = [path for path in (self.int8_path, self.ort_path) if path is not None]
+            if companions:
                 write_model(model, plain)
-                self._convert(plain, self.ort_path)
-        write_model(model, output)
+            if self.int8_path is not None:
+                self._make(quantise_dynamic, plain, self.int8_path, "leave --quantize out")
+                int8 = _measure(plain, self.int8_path)
+            if self.ort_path is not None:
+                self._make(write_ort, plain, self.ort_path, "--no-ort leaves the file out")
+        if self.output is not None:
+            write_model(model, self.output)
+        if self.masked is not None:
+            write_model(masked, self.masked)
+        return int8
 
-    def _convert(self, plain: Path, target: Path) -> None:
+    def _make(
+        self, make: Callable[[Path, Path], object], plain: Path, target: Path, hint: str
+    ) -> None:
+        """Make a companion from a temporary copy of the output, which no error may name."""
         try:
-            write_ort(plain, target)
+            make(plain, target)
         except BackendError as error:
             raise BackendError(
-                error.diagnostic.message,
-                location=Location(model=str(self.output)),
-                hint="nothing was written; --no-ort leaves the file for phones out",
+                error.diagnostic.message, location=Location(model=str(self.output)), hint=hint
             ) from error
 
     def _companions(self) -> Iterator[Path]:
         if self.ort_path is not None:
             yield self.ort_path
             yield self.ort_path.with_suffix(CONFIG_SUFFIX)
+        if self.int8_path is not None:
+            yield self.int8_path
 
     def _beside(self, ending: str) -> Path | None:
         """A path like the output's, with another ending instead of ``.onnx``."""
@@ -103,6 +132,17 @@ class PruneFiles:
         path = Path(self.output)
         stem = path.stem if path.suffix == ".onnx" else path.name
         return path.with_name(stem + ending)
+
+
+def _measure(plain: Path, quantised: Path) -> Int8:
+    sizes = [path.stat().st_size for path in (plain, quantised)]
+    before, after = measure_latency([plain, quantised], budget_s=LATENCY_BUDGET_S)
+    return Int8(
+        bytes=sizes[1],
+        bytes_rate=sizes[0] / sizes[1],
+        latency_ms=LatencyMs(p50=after.p50_ms, p90=after.p90_ms),
+        latency_rate=before.p50_ms / after.p50_ms,
+    )
 
 
 def _place(path: str | os.PathLike[str]) -> Path:

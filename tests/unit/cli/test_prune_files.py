@@ -1,5 +1,6 @@
 """What ``acgraph prune`` writes beside its output, through the same door as a user."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -72,6 +73,7 @@ def test_nothing_comes_beside_standard_output(
         ("-o", "small.onnx", "--masked-out", "small.ort"),
         ("-o", "small.onnx", "--masked-out", "small.onnx"),
         ("-o", "small", "--masked-out", "small" + LIST),
+        ("-o", "small", "--masked-out", "small.int8.onnx", "--quantize", "int8"),
     ],
 )
 def test_no_file_is_written_over_another(
@@ -99,3 +101,39 @@ def test_what_cannot_be_converted_leaves_nothing(
     assert "--no-ort" in capsys.readouterr().err
     assert _names(tmp_path) == set()
     assert run(["prune", model, "-o", small, "--no-ort"]) == 0
+
+
+def test_a_quantised_model_comes_beside_it_on_request(
+    model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small, int8 = tmp_path / "small.onnx", tmp_path / "small.int8.onnx"
+    words = ["prune", model, "-o", str(small), "--no-ort", "--quantize", "int8"]
+    assert run([*words, "--format", "json"]) == 0
+    assert _names(tmp_path) == {"small.onnx", "small.int8.onnx"}
+    operators = {node.op_type for node in onnx.load(int8).graph.node}
+    assert operators >= {"DynamicQuantizeLinear", "ConvInteger"}
+    found, wanted = _output(int8), _output(small)
+    assert 0 < np.abs(found - wanted).max() < 0.1 * np.abs(wanted).max()
+    said = json.loads(capsys.readouterr().out)["int8"]
+    assert said["bytes"] == int8.stat().st_size
+    assert said["bytes_rate"] == pytest.approx(small.stat().st_size / said["bytes"])
+    assert said["latency_ms"]["p50"] > 0
+    assert run(words) == 0
+    assert "than the compact model" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("words", [(), ("-o", "-")])
+def test_a_quantised_model_needs_a_place(
+    model: str, capsys: pytest.CaptureFixture[str], words: tuple[str, ...]
+) -> None:
+    assert run(["prune", model, *words, "--quantize", "int8"]) == 2
+    assert "name the output: -o small.onnx" in capsys.readouterr().err
+
+
+def test_without_the_option_nothing_is_quantised(
+    model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["prune", model, "-o", str(tmp_path / "small.onnx"), "--format", "json"]
+    assert run(words) == 0
+    assert json.loads(capsys.readouterr().out)["int8"] is None
+    assert "small.int8.onnx" not in _names(tmp_path)
