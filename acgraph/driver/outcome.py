@@ -11,7 +11,7 @@ from acgraph.analysis.cost import file_cost
 from acgraph.analysis.dependency import DependencyGraph
 from acgraph.analysis.layers import Layer, layers
 from acgraph.backends.ort.accuracy import accuracy, agreement
-from acgraph.backends.ort.latency import Latency, measure_latency
+from acgraph.backends.ort.latency import Latency, compare_latency, measure_latency
 from acgraph.backends.ort.law import LawResult
 from acgraph.backends.ort.session import Session, SessionSettings
 from acgraph.config import CompressConfig
@@ -72,6 +72,9 @@ def measure_sides(config: CompressConfig, files: Sequence[Path], data: Dataset) 
                 latency_ms=None
                 if latency is None
                 else LatencyMs(p50=latency.p50_ms, p90=latency.p90_ms),
+                speed_up=None
+                if latency is None or timed[0] is None
+                else compare_latency(timed[0], latency).median,
                 accuracy=score,
                 macs_unknown=cost.unknown,
             )

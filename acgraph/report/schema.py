@@ -54,13 +54,15 @@ class Side(_Part):
     """The cost of a model; None was not measured.
 
     ``accuracy`` is a share from 0 to 1 of what ``Report.measure`` says. Where there are nodes in
-    ``macs_unknown``, ``macs`` is a lower bound: it is of the others.
+    ``macs_unknown``, ``macs`` is a lower bound: it is of the others. ``speed_up`` is over the
+    original, of neighbouring runs: on a busy machine two medians drift apart, ratios hardly do.
     """
 
     params: int
     macs: int
     bytes: int
     latency_ms: LatencyMs | None = None
+    speed_up: float | None = None
     accuracy: float | None = None
     macs_unknown: tuple[str, ...] = ()
 
@@ -83,7 +85,7 @@ class Int8(_Part):
         bytes: Of its file.
         bytes_rate: Bytes of the compact model / its own.
         latency_ms: Measured by turns with the compact model; None was not measured.
-        latency_rate: Median of the compact model / its own.
+        latency_rate: How many times as fast as the compact model, by neighbouring runs.
         accuracy: As that of a ``Side``, on the same examples; None was not measured.
         examples: So many training examples gave the ranges of its activations; 0 where they are
             taken when it runs.
@@ -218,9 +220,11 @@ class Report(_Part):
 
 
 def rates_between(before: Side, after: Side) -> Rates:
-    """Divide the costs before by those after."""
+    """Divide the costs before by those after; latencies by pairs where they were measured so."""
     latency = None
-    if before.latency_ms is not None and after.latency_ms is not None:
+    if before.speed_up is not None and after.speed_up is not None:
+        latency = after.speed_up / before.speed_up
+    elif before.latency_ms is not None and after.latency_ms is not None:
         latency = before.latency_ms.p50 / after.latency_ms.p50
     is_known = not before.macs_unknown and not after.macs_unknown
     return Rates(

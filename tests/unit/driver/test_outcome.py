@@ -8,9 +8,11 @@ import onnx
 import onnx.parser
 import pytest
 
+from acgraph.backends.ort.latency import latency_from_samples
 from acgraph.backends.ort.law import check_law
 from acgraph.config import CompressConfig, make_config
 from acgraph.data import ArrayDataset
+from acgraph.driver import outcome
 from acgraph.driver.outcome import measure_sides, verification
 from acgraph.models.demo import model_path
 from acgraph.report import rates_between
@@ -32,6 +34,20 @@ def test_weights_beside_the_file_are_part_of_its_bytes(
     assert before.bytes == pytest.approx(both, rel=0.05)
     assert before.bytes == pytest.approx(after.bytes, rel=0.05)
     assert before.params == after.params
+
+
+def test_speed_ups_are_of_neighbouring_runs(
+    configure: Configure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Most runs of one model are interrupted, and few of the other; their medians say nothing."""
+    samples = ([2.0] + [6.0] * 3) * 20, [1.0] * 80
+    latencies = [latency_from_samples(each) for each in samples]
+    monkeypatch.setattr(outcome, "measure_latency", lambda files, settings: latencies)
+    config = configure(timing=True)
+    sides = measure_sides(config, [model_path(), model_path()], ArrayDataset(IMAGES))
+    assert rates_between(*sides).latency == 2.0
+    assert sides[0].latency_ms is not None
+    assert sides[0].latency_ms.p50 == 6.0
 
 
 def _law(ours: str, theirs: str, outputs: str = "float[N,2] y") -> tuple[bytes, bytes]:

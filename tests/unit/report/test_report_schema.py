@@ -14,7 +14,7 @@ def test_json_has_exactly_the_names_of_the_contract(report):
         *("rounds", "seed", "versions", "seconds", "measure"),
     }
     assert set(data["target"]) == {"metric", "rate", "met", "max_drop", "drop_met"}
-    sides = {"params", "macs", "bytes", "latency_ms", "accuracy", "macs_unknown"}
+    sides = {"params", "macs", "bytes", "latency_ms", "speed_up", "accuracy", "macs_unknown"}
     assert set(data["before"]) == set(data["after"]) == sides
     assert set(data["before"]["latency_ms"]) == {"p50", "p90"}
     assert set(data["rate"]) == {"params", "macs", "bytes", "latency"}
@@ -48,6 +48,15 @@ def test_rates_divide_before_by_after():
     rates = rates_between(before, after)
     assert (rates.params, rates.macs, rates.bytes, rates.latency) == (4.0, None, 0.5, 1.5)
     assert rates_between(before, after.model_copy(update={"latency_ms": None})).latency is None
+
+
+def test_latencies_that_were_measured_by_pairs_are_compared_so():
+    sides = [
+        Side(params=1, macs=1, bytes=1, latency_ms=LatencyMs(p50=p50, p90=9.0), speed_up=speed_up)
+        for p50, speed_up in ((3.0, 1.0), (1.0, 2.0), (1.0, 2.5))
+    ]
+    assert rates_between(sides[0], sides[1]).latency == 2.0
+    assert rates_between(sides[1], sides[2]).latency == 1.25
 
 
 @pytest.mark.parametrize(
