@@ -32,6 +32,7 @@ def run_one(configure: Callable[..., CompressConfig]) -> Callable[..., RoundResu
             number=1,
             budget=count_params(proto_from_model(model)) / rate,
             actual_cost=None,
+            point_cost=None,
             progress=None,
         )
         result = run_round(task)
