@@ -171,7 +171,8 @@ def run_round(task: RoundTask) -> RoundResult | None:
         evaluations=found.evaluations,
         history=found.history,
         residuals=tuple(residuals),
-        is_exhausted=point == problem.smallest,
+        # Not the point: several may cost as little as the smallest.
+        is_exhausted=problem.cost(point) <= problem.cost(problem.smallest),
     )
 
 
@@ -325,7 +326,7 @@ def _final_plan(
         return point, space.masked_plan(point, weights)
     budget = task.budget
     for _ in range(MOST_TIGHTENED):
-        if point == problem.smallest or (cost := cost_of(point)) <= task.budget:
+        if problem.cost(point) <= least or (cost := cost_of(point)) <= task.budget:
             break
         log.info("round %d: %.4g is over the budget; tightened", task.number, cost)
         budget *= min(0.995, task.budget / cost)

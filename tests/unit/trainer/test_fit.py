@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from acgraph.backends.torch import runtime
 from acgraph.backends.torch.checkpoint import load_checkpoint, save_checkpoint
 from acgraph.backends.torch.trainer import TorchTrainer
 from acgraph.backends.training import Proximal
@@ -349,8 +350,9 @@ def test_denormals_are_zero_while_training_and_only_then(make, threads):
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        torch.set_flush_denormal(False)
-        assert kept_denormals() == 1 << 18  # the threads of the pool have started
+        # Threads that another test left flushing are started anew.
+        runtime._set_flush(False)
+        assert kept_denormals() == 1 << 18
         trainer = TorchTrainer(make.linear(), make.blobs(), config=make.plain())
         left = []
         trainer.fit(epochs=1, on_epoch=lambda _: left.append(kept_denormals()))
