@@ -67,10 +67,13 @@ class Stages:
         finish = f"{self.finish:.3g} epochs"
         if self.finish_by_s is not None:
             finish = f"until {self.finish_by_s:.0f} s"
-        return (
-            f"{count} round{'s' if count > 1 else ''} ({rounds}), each ADMM {self.admm:.3g} and "
-            f"retraining {self.retrain:.3g} epochs; fine-tuning {finish}"
-        )
+        parts = [
+            f"{what} {epochs:.3g} epochs"
+            for what, epochs in (("ADMM", self.admm), ("retraining", self.retrain))
+            if epochs > 0
+        ]
+        each = f", each {' and '.join(parts)}" if parts else ""
+        return f"{count} round{'s' if count > 1 else ''} ({rounds}){each}; fine-tuning {finish}"
 
 
 def plan_stages(

@@ -172,6 +172,13 @@ def test_the_criterion_sets_rounds_and_shares() -> None:
     assert stated.finish == pytest.approx(0.0)
 
 
+def test_a_plan_is_told_without_what_it_leaves_out() -> None:
+    assert plan_stages(Rate(4.0), epochs=8.0).describe() == "1 round (4x); fine-tuning 8 epochs"
+    assert plan_stages(Rate(4.0), epochs=8.0, criterion="magnitude").describe() == (
+        "2 rounds (2x, 4x), each ADMM 0.4 epochs and retraining 0.6 epochs; fine-tuning 6 epochs"
+    )
+
+
 def test_stages_spend_the_budget_once() -> None:
     stages = plan_stages(Rate(8.0), epochs=10.0, criterion="magnitude")
     assert stages.rates == pytest.approx((2.0, 4.0, 8.0))
