@@ -13,22 +13,20 @@ A configuration file is YAML with the names of the fields below; ``train``, ``ad
 
 import dataclasses
 import difflib
-import math
-import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import pydantic
 import yaml
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from acgraph.admm.config import AdmmConfig
 from acgraph.backends.training import TrainConfig
+from acgraph.config_fields import Finite, Numbers, RateField, Seconds
 from acgraph.diagnostics import Location
 from acgraph.errors import UsageError
 from acgraph.lowering.patterns import check_pattern
-from acgraph.pruning.rate import Rate
 from acgraph.search.annealing import AnnealConfig
 from acgraph.search.methods import Method
 
@@ -38,60 +36,10 @@ Criterion = Literal["reconstruction", "magnitude"]
 #: What a network may be quantised to.
 Quantize = Literal["int8"]
 
-_DURATION = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s?)?")
 #: What stands for ``auto`` where nothing may be timed to choose it.
 _UNTIMED = {"precision": "fp32", "channels_last": False}
 #: Options of training that are stated once, for the whole run.
 _SHARED = ("seed", "threads")
-
-
-def parse_duration(text: str) -> float:
-    """Read ``90``, ``90s``, ``20m`` or ``1h30m`` as seconds.
-
-    >>> parse_duration("1h30m")
-    5400.0
-
-    Raises:
-        UsageError: The text is anything else, or zero.
-    """
-    match = _DURATION.fullmatch(text.strip().lower())
-    if match is None or not any(match.groups()):
-        raise UsageError(f"'{text}' is not a time", hint="say it as in 90s, 20m or 1h30m")
-    hours, minutes, seconds = (float(part or 0) for part in match.groups())
-    total = 3600 * hours + 60 * minutes + seconds
-    if total == 0:
-        raise UsageError("a time budget must be more than nothing", hint="as in 20m")
-    return total
-
-
-def _rate(value: Any) -> Any:
-    return value if isinstance(value, Rate) else Rate.parse(str(value))
-
-
-def _duration(value: Any) -> Any:
-    return None if value is None else parse_duration(str(value))
-
-
-def _finite(value: float) -> float:
-    if not math.isfinite(value):
-        raise ValueError("must be a finite number")
-    return value
-
-
-def _numbers(value: Any) -> Any:
-    """Read ``0.5`` and ``0.5,0.4,0.3`` alike."""
-    if isinstance(value, str):
-        value = [float(part) for part in value.split(",")]
-    return [value] if isinstance(value, int | float) else value
-
-
-# Exact, unlike what is printed: a resumed run is compared with what was asked for.
-RateField = Annotated[
-    Rate, BeforeValidator(_rate), PlainSerializer(lambda rate: f"{rate.value:.15g}x")
-]
-Seconds = Annotated[float, BeforeValidator(_duration)]
-Numbers = Annotated[tuple[float, ...], BeforeValidator(_numbers), Field(min_length=1)]
-Finite = Annotated[float, AfterValidator(_finite)]
 
 
 class SearchConfig(BaseModel):

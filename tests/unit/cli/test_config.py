@@ -5,7 +5,8 @@ import pytest
 
 from acgraph.admm.config import AdmmConfig
 from acgraph.backends.training import TrainConfig
-from acgraph.config import CompressConfig, make_config, parse_duration
+from acgraph.config import CompressConfig, make_config
+from acgraph.config_fields import parse_duration
 from acgraph.errors import UsageError
 from acgraph.pruning.rate import Rate
 

@@ -1,0 +1,61 @@
+"""Types of options that are written as people say them: ``30x``, ``20m``, ``0.5,0.4``."""
+
+import math
+import re
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer
+
+from acgraph.errors import UsageError
+from acgraph.pruning.rate import Rate
+
+_DURATION = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s?)?")
+
+
+def parse_duration(text: str) -> float:
+    """Read ``90``, ``90s``, ``20m`` or ``1h30m`` as seconds.
+
+    >>> parse_duration("1h30m")
+    5400.0
+
+    Raises:
+        UsageError: The text is anything else, or zero.
+    """
+    match = _DURATION.fullmatch(text.strip().lower())
+    if match is None or not any(match.groups()):
+        raise UsageError(f"'{text}' is not a time", hint="say it as in 90s, 20m or 1h30m")
+    hours, minutes, seconds = (float(part or 0) for part in match.groups())
+    total = 3600 * hours + 60 * minutes + seconds
+    if total == 0:
+        raise UsageError("a time budget must be more than nothing", hint="as in 20m")
+    return total
+
+
+def _rate(value: Any) -> Any:
+    return value if isinstance(value, Rate) else Rate.parse(str(value))
+
+
+def _duration(value: Any) -> Any:
+    return None if value is None else parse_duration(str(value))
+
+
+def _finite(value: float) -> float:
+    if not math.isfinite(value):
+        raise ValueError("must be a finite number")
+    return value
+
+
+def _numbers(value: Any) -> Any:
+    """Read ``0.5`` and ``0.5,0.4,0.3`` alike."""
+    if isinstance(value, str):
+        value = [float(part) for part in value.split(",")]
+    return [value] if isinstance(value, int | float) else value
+
+
+# Exact, unlike what is printed: a resumed run is compared with what was asked for.
+RateField = Annotated[
+    Rate, BeforeValidator(_rate), PlainSerializer(lambda rate: f"{rate.value:.15g}x")
+]
+Seconds = Annotated[float, BeforeValidator(_duration)]
+Numbers = Annotated[tuple[float, ...], BeforeValidator(_numbers), Field(min_length=1)]
+Finite = Annotated[float, AfterValidator(_finite)]
