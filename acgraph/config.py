@@ -23,7 +23,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from acgraph.admm.config import AdmmConfig
 from acgraph.backends.training import TrainConfig
-from acgraph.config_fields import Finite, Numbers, RateField, Seconds
+from acgraph.config_fields import AUTO, Align, Finite, Numbers, RateField, Seconds
 from acgraph.diagnostics import Location
 from acgraph.errors import UsageError
 from acgraph.lowering.patterns import check_pattern
@@ -109,7 +109,8 @@ class CompressConfig(BaseModel):
         purify: Whether what the selection split does not miss goes, too, after the rounds.
         filters: Whether filters are pruned; without it only columns are.
         columns: Whether and how columns are pruned.
-        align: Keep a multiple of so many filters.
+        align: Keep a multiple of so many filters; ``auto`` times a few layers on this host to find
+            which step is worth keeping.
         allow_inexact: Cut across normalisation, too, where a cut network is not the zeroed one.
         quantize: Write a quantised model, too: None writes none.
         timing: Choose lowerings by timing and measure latency; without it neither is done.
@@ -144,7 +145,7 @@ class CompressConfig(BaseModel):
     purify: bool = True
     filters: bool = True
     columns: ColumnConfig = ColumnConfig()
-    align: Annotated[int, Field(ge=1)] = 1
+    align: Align = 1
     allow_inexact: bool = False
     quantize: Quantize | None = None
     timing: bool = True
@@ -171,9 +172,24 @@ class CompressConfig(BaseModel):
             raise UsageError(
                 "the target is a latency, but timing is off", hint="leave out --no-timing"
             )
+        if self.align == AUTO and not self.timing:
+            raise UsageError(
+                "align is auto, but timing is off", hint="give a number, or leave out --no-timing"
+            )
         if self.resume is not None and "output" in self.model_fields_set:
             _check_place(self.output, self.resume)
         return self
+
+    @property
+    def step(self) -> int:
+        """``align`` as a number.
+
+        Raises:
+            UsageError: it is ``auto``, and has not been learned yet.
+        """
+        if self.align == AUTO:
+            raise UsageError("align is auto, and was not learned", hint="give a number")
+        return self.align
 
 
 def _check_place(output: Path, resume: Path) -> None:
@@ -214,7 +230,7 @@ def make_config(
         if key in values:
             train[key] = values[key]
     if values.get("timing") is False:
-        train.update({k: v for k, v in _UNTIMED.items() if train.get(k, "auto") == "auto"})
+        train.update({k: v for k, v in _UNTIMED.items() if train.get(k, AUTO) == AUTO})
     values["train"] = train
     try:
         return CompressConfig.model_validate(values)

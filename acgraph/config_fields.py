@@ -2,12 +2,15 @@
 
 import math
 import re
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer
 
 from acgraph.errors import UsageError
 from acgraph.pruning.rate import Rate
+
+#: An option of this value is found out on this host.
+AUTO: Literal["auto"] = "auto"
 
 _DURATION = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s?)?")
 
@@ -39,6 +42,18 @@ def _duration(value: Any) -> Any:
     return None if value is None else parse_duration(str(value))
 
 
+def _align(value: Any) -> Any:
+    if value == AUTO:
+        return value
+    try:
+        step = int(str(value))
+    except ValueError:
+        step = 0
+    if step < 1:
+        raise ValueError("must be auto or a number of filters from 1")
+    return step
+
+
 def _finite(value: float) -> float:
     if not math.isfinite(value):
         raise ValueError("must be a finite number")
@@ -57,5 +72,7 @@ RateField = Annotated[
     Rate, BeforeValidator(_rate), PlainSerializer(lambda rate: f"{rate.value:.15g}x")
 ]
 Seconds = Annotated[float, BeforeValidator(_duration)]
+#: A step of filters, or ``auto``.
+Align = Annotated[int | Literal["auto"], BeforeValidator(_align)]
 Numbers = Annotated[tuple[float, ...], BeforeValidator(_numbers), Field(min_length=1)]
 Finite = Annotated[float, AfterValidator(_finite)]

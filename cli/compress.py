@@ -94,8 +94,13 @@ def compress(
         ),
     ] = None,
     align: Annotated[
-        int | None,
-        typer.Option(help="Keep a multiple of so many filters.", rich_help_panel=_SEARCH),
+        str | None,
+        typer.Option(
+            metavar="N",
+            help="Keep a multiple of so many filters; auto: of as many as are worth it here, "
+            "by a few timed layers.",
+            rich_help_panel=_SEARCH,
+        ),
     ] = None,
     allow_inexact: Annotated[
         bool,

@@ -7,11 +7,15 @@ from collections.abc import Callable
 
 from acgraph.analysis.cost import model_cost
 from acgraph.analysis.dependency import analyse
+from acgraph.backends.ort.layer_timing import timing_chooser
+from acgraph.backends.ort.session import SessionSettings
 from acgraph.backends.torch.trainer import TorchTrainer
 from acgraph.backends.training import ProgressSink
 from acgraph.config import CompressConfig
+from acgraph.config_fields import AUTO
 from acgraph.data import noise
 from acgraph.data.noise import is_noise_spec
+from acgraph.driver.alignment import SIZES, learn_align
 from acgraph.driver.checkpoints import (
     ORIGINAL,
     Saved,
@@ -135,7 +139,7 @@ def _save(run: Run, done: int) -> None:
         rounds=run.rounds, history=run.history, warnings=run.warnings,
         elapsed_s=run.elapsed_s, seconds_per_pass=run.seconds_per_pass,
     )  # fmt: skip
-    save(run.config, run.inputs, saved)
+    save(run.asked, run.inputs, saved)
 
 
 def _start(
@@ -168,11 +172,21 @@ def _start(
     )
     say(f"plan: {stages.describe()}")
     return Run(
-        config=config, original=original, data=data, stages=stages,
+        asked=config, config=_aligned(config, say), original=original, data=data, stages=stages,
         chooser=make_chooser(config.metric, timing=config.timing, threads=config.threads),
         progress=progress, say=say,
         model=model, inserted=inserted, copies=copies, seconds_per_pass=seconds_per_pass,
     )  # fmt: skip
+
+
+def _aligned(config: CompressConfig, say: Callable[[str], None]) -> CompressConfig:
+    """Put a number for ``align auto``."""
+    if config.align != AUTO:
+        return config
+    settings = SessionSettings(threads=config.threads or 1)
+    step = learn_align(timing_chooser(settings=settings))
+    say(f"align: {step}, by the time that layers of {SIZES[0]} to {SIZES[-1]} filters take here")
+    return config.model_copy(update={"align": step})
 
 
 def _seconds_per_pass(config: CompressConfig, model: Model, teacher: Model, data: RunData) -> float:

@@ -29,7 +29,8 @@ class Run:
     """A run under way.
 
     Attributes:
-        config: What was asked for.
+        asked: What was asked for: what a run that goes on is compared with.
+        config: The same, with what had to be learned on this host: ``align``.
         original: The model as it was read.
         data: Disjoint images.
         stages: How the budget of epochs or time is spent.
@@ -49,6 +50,7 @@ class Run:
         warnings: What the reader of the report must know.
     """
 
+    asked: CompressConfig
     config: CompressConfig
     original: Model
     data: RunData

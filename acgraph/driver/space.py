@@ -251,6 +251,6 @@ def open_space(model: Model, config: CompressConfig) -> Space:
         columns=config.columns.enabled,
         pattern=pattern,
         multiple=config.columns.multiple,
-        align=config.align,
+        align=config.step,
         allow_inexact=config.allow_inexact,
     )
