@@ -27,9 +27,13 @@ MAX_RUNS = 400
 MIN_SAMPLE_S = 0.5e-3
 #: Two equal models differ by less than this nearly always; a smaller gain is not called one.
 NOISE = 0.03
-#: Of so many neighbouring rounds the fastest of each model is compared: what another process
-#: interrupted drops out. On a machine with three times more work than cores this halves the error.
-BLOCK = 4
+#: The rounds are cut into so many blocks, and of each the fastest run of either model is compared:
+#: what another process interrupted drops out. Blocks must be long. On a machine with twice more
+#: work than cores nearly all runs of 4 ms are interrupted, and few of 1 ms: blocks of 4 rounds made
+#: 11x of what is 2.8x.
+BLOCKS = 8
+#: Seconds of sleep before each sample. Who has slept is given the processor for a while.
+PAUSE_S = 1e-3
 _RESAMPLES = 2000
 
 
@@ -148,6 +152,7 @@ def interleave(
     try:
         for _ in range(runs):
             for index in order:
+                time.sleep(PAUSE_S)
                 samples[index].append(_time(calls[index], repeats[index]) * 1e3)
             order.reverse()
     finally:
@@ -166,8 +171,9 @@ def _time(call: Callable[[], object], repeats: int) -> float:
 def compare_latency(before: Latency, after: Latency, *, seed: int = 0) -> Ratio:
     """Say how many times as fast ``after`` is, from two latencies that were measured together.
 
-    The median of the ratios of neighbouring samples (the fastest of each of up to ``BLOCK``
-    neighbouring rounds, with few runs of fewer), and its 95 % bootstrap interval.
+    The rounds are cut into ``BLOCKS`` blocks of neighbours in time, or more of one round each where
+    there are few. The median over blocks of the ratio of the fastest runs, and its 95 % bootstrap
+    interval.
 
     Raises:
         UsageError: the two were not measured together.
@@ -176,7 +182,7 @@ def compare_latency(before: Latency, after: Latency, *, seed: int = 0) -> Ratio:
         raise UsageError(
             f"{before.runs} and {after.runs} samples cannot be paired", hint="measure them together"
         )
-    block = int(np.clip(before.runs // MIN_RUNS, 1, BLOCK))
+    block = max(1, before.runs // BLOCKS)
     ratios = _fastest(before.samples_ms, block) / _fastest(after.samples_ms, block)
     rng = np.random.default_rng(seed)
     resampled = np.median(ratios[rng.integers(0, len(ratios), (_RESAMPLES, len(ratios)))], axis=1)

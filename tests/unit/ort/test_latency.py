@@ -89,6 +89,26 @@ def test_interrupted_runs_do_not_move_a_ratio() -> None:
     assert compare_latency(before, after) == Ratio(median=2.0, low=2.0, high=2.0)
 
 
+def test_long_runs_that_are_nearly_all_interrupted_do_not_flatter_short_ones() -> None:
+    before = _latency([2.0 if index % 8 == 0 else 14.0 for index in range(160)])
+    after = _latency([1.0] * 160)
+    assert compare_latency(before, after) == Ratio(median=2.0, low=2.0, high=2.0)
+
+
+def test_every_sample_begins_after_a_pause(monkeypatch: pytest.MonkeyPatch) -> None:
+    log: list[str] = []
+    monkeypatch.setattr(time, "sleep", lambda seconds: log.append("sleep"))
+
+    def call() -> None:
+        log.append("run")
+        end = time.perf_counter() + 0.001
+        while time.perf_counter() < end:
+            pass
+
+    interleave([call, call], runs=2, warmup=1)
+    assert log == ["run", "run"] + ["sleep", "run"] * 4
+
+
 def test_equal_models_are_not_faster() -> None:
     noisy = [1.0, 1.2, 0.9, 1.1, 1.05, 0.95, 1.0, 1.3]
     ratio = compare_latency(_latency(noisy), _latency(noisy[::-1]))
