@@ -28,10 +28,14 @@ MIN_SAMPLE_S = 0.5e-3
 #: Two equal models differ by less than this nearly always; a smaller gain is not called one.
 NOISE = 0.03
 #: The rounds are cut into so many blocks, and of each the fastest run of either model is compared:
-#: what another process interrupted drops out. Blocks must be long. On a machine with twice more
-#: work than cores nearly all runs of 4 ms are interrupted, and few of 1 ms: blocks of 4 rounds made
-#: 11x of what is 2.8x.
-BLOCKS = 8
+#: what another process interrupted drops out.
+BLOCKS = 16
+#: A block counts where both have a run within this factor of their fastest. On a machine with three
+#: times more work than cores nearly all runs of 4 ms are interrupted, and few of 1 ms: blocks of 4
+#: rounds of which all counted made 11x of what is 2.8x.
+CLEAN = 1.25
+#: With fewer blocks that count the fastest runs of all are compared.
+FEW_BLOCKS = 3
 #: Seconds of sleep before each sample. Who has slept is given the processor for a while.
 PAUSE_S = 1e-3
 _RESAMPLES = 2000
@@ -171,9 +175,9 @@ def _time(call: Callable[[], object], repeats: int) -> float:
 def compare_latency(before: Latency, after: Latency, *, seed: int = 0) -> Ratio:
     """Say how many times as fast ``after`` is, from two latencies that were measured together.
 
-    The rounds are cut into ``BLOCKS`` blocks of neighbours in time, or more of one round each where
-    there are few. The median over blocks of the ratio of the fastest runs, and its 95 % bootstrap
-    interval.
+    The rounds are cut into ``BLOCKS`` blocks of neighbours in time, or of one round each where
+    there are few. Those count in which neither model was interrupted all the time, see ``CLEAN``.
+    The result is the median of the ratios of the fastest runs, with its 95 % bootstrap interval.
 
     Raises:
         UsageError: the two were not measured together.
@@ -183,11 +187,18 @@ def compare_latency(before: Latency, after: Latency, *, seed: int = 0) -> Ratio:
             f"{before.runs} and {after.runs} samples cannot be paired", hint="measure them together"
         )
     block = max(1, before.runs // BLOCKS)
-    ratios = _fastest(before.samples_ms, block) / _fastest(after.samples_ms, block)
+    first, second = (_fastest(each.samples_ms, block) for each in (before, after))
+    clean = (first <= CLEAN * first.min()) & (second <= CLEAN * second.min())
+    if clean.sum() >= FEW_BLOCKS:
+        ratios = (first / second)[clean]
+        median = float(np.median(ratios))
+    else:
+        ratios = first / second
+        median = float(first.min() / second.min())
     rng = np.random.default_rng(seed)
     resampled = np.median(ratios[rng.integers(0, len(ratios), (_RESAMPLES, len(ratios)))], axis=1)
     low, high = np.percentile(resampled, [2.5, 97.5])
-    return Ratio(median=float(np.median(ratios)), low=float(low), high=float(high))
+    return Ratio(median=median, low=min(float(low), median), high=max(float(high), median))
 
 
 def _fastest(samples_ms: Sequence[float], block: int) -> npt.NDArray[np.float64]:
