@@ -1,6 +1,7 @@
 """A builder of small ONNX graphs, and ONNX Runtime as the oracle of the law."""
 
 import logging
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -25,12 +26,16 @@ ort.set_default_logger_severity(4)
 
 @pytest.fixture(autouse=True)
 def _leave_the_process_as_it_was() -> Iterator[None]:
-    """Undo what a test of the command line leaves behind for its neighbours.
+    """Undo what other tests leave behind for their neighbours.
 
-    It takes the package's log for itself, where ``caplog`` does not see it.
+    The command line takes the package's log for itself, where ``caplog`` does not see it; and
+    Hypothesis refuses to run on a thread that flushes denormals.
     """
     logger = logging.getLogger("acgraph")
     before = (logger.level, logger.propagate, list(logger.handlers))
+    torch = sys.modules.get("torch")
+    if torch is not None:
+        torch.set_flush_denormal(False)
     yield
     logger.setLevel(before[0])
     logger.propagate = before[1]

@@ -51,7 +51,9 @@ def test_the_quantised_file_is_written_measured_and_reported(
     assert int8.accuracy == pytest.approx(_accuracy(quantised, images))
     assert int8.latency_ms is not None
     assert report.after.latency_ms is not None
-    assert int8.latency_rate == pytest.approx(report.after.latency_ms.p50 / int8.latency_ms.p50)
+    # By neighbouring runs, so only near the ratio of medians.
+    medians = report.after.latency_ms.p50 / int8.latency_ms.p50
+    assert int8.latency_rate == pytest.approx(medians, rel=0.5)
     assert int8.examples == 256
     text = (config.output / "report.json").read_text(encoding="utf-8")
     assert Report.model_validate_json(text) == report
