@@ -4,6 +4,7 @@ Who started the processes (``accelerate launch``, ``torchrun``, a cluster's own 
 in the environment how many there are. Hugging Face Accelerate connects them.
 """
 
+import atexit
 import functools
 import logging
 import os
@@ -105,5 +106,12 @@ def team() -> Team:
             hint="pip install 'acgraph[distributed]'",
         ) from error
     state = PartialState(cpu=not torch.cuda.is_available(), timeout=PATIENCE)
+    # Before Python is gone: threads of gloo that still run would abort the process at its end.
+    atexit.register(_leave)
     log.info("process %d of %d on %s", state.process_index, state.num_processes, state.device)
     return _Connected(state)
+
+
+def _leave() -> None:
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()
