@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from pages import rewrite
 
 from acgraph.analysis.layers import layers
 from acgraph.backends.ort.latency import compare_latency, measure_latency
@@ -36,7 +37,6 @@ from acgraph.pruning.shrink import replace_constants
 KEPT = (0.5, 0.25)
 EPOCHS = 1
 TRAINING = TrainConfig(learning_rate=0.02, crop=0, seed=0, threads=1, precision="bf16")
-BEGIN, END = "<!-- patterns: begin -->", "<!-- patterns: end -->"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -118,12 +118,6 @@ def table(runs: Sequence[Run]) -> str:
     return "\n".join([*lines, "", f"The whole network takes {dense:.2f} ms (median)."])
 
 
-def rewrite(path: Path, text: str) -> None:
-    head, rest = path.read_text(encoding="utf-8").split(BEGIN)
-    _, tail = rest.split(END)
-    path.write_text(f"{head}{BEGIN}\n{text}\n{END}{tail}", encoding="utf-8")
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--cache", type=Path, help="JSON lines of runs that are done")
@@ -132,7 +126,7 @@ def main() -> None:
     text = table(run_all(options.cache))
     print(text)
     if options.doc is not None:
-        rewrite(options.doc, text)
+        rewrite(options.doc, "patterns", text)
 
 
 if __name__ == "__main__":

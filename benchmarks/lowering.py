@@ -23,6 +23,7 @@ from pathlib import Path
 
 import numpy as np
 import onnxruntime as ort
+from pages import rewrite
 
 from acgraph.backends.ort.layer_timing import sample_layers, timing_chooser
 from acgraph.backends.ort.session import SessionSettings
@@ -50,7 +51,6 @@ SETTINGS = {"phone": SessionSettings(), "nchwc": SessionSettings(nchwc=True)}
 BUDGET_S = 0.2
 #: What is asked of medians over shapes at 50, 25 and 10 %, without NCHWc.
 ASKED = {"six large, random": (1.6, 2.9, 6.0), "three small, regular": (1.2, 1.9, 3.0)}
-BEGIN, END = "<!-- benchmark: begin -->", "<!-- benchmark: end -->"
 
 
 Key = tuple[str, tuple[int, int, int], str, float]
@@ -81,21 +81,7 @@ class Case:
 
 
 def conv_layer(weight: np.ndarray, size: int) -> ConvLayer:
-    return ConvLayer(
-        name="conv",
-        weight=weight,
-        weight_name="w",
-        bias=np.zeros(weight.shape[0], np.float32),
-        bias_name="b",
-        strides=(1, 1),
-        dilations=(1, 1),
-        pads=(1, 1, 1, 1),
-        group=1,
-        input_shape=(1, weight.shape[1], size, size),
-        is_static=True,
-        is_tied=False,
-        opset=17,
-    )
+    return ConvLayer.alone(weight, size, np.zeros(weight.shape[0], np.float32))
 
 
 def pruned(shape: tuple[int, int, int], pattern: str, share: float) -> ConvLayer:
@@ -238,13 +224,6 @@ def report(cases: dict[Key, Case], patterns: Sequence[str]) -> str:
     )
 
 
-def rewrite(path: Path, text: str) -> None:
-    content = path.read_text(encoding="utf-8")
-    head, rest = content.split(BEGIN)
-    _, tail = rest.split(END)
-    path.write_text(f"{head}{BEGIN}\n{text}\n{END}{tail}", encoding="utf-8")
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--patterns", nargs="+", choices=PATTERNS, default=PATTERNS)
@@ -255,7 +234,7 @@ def main() -> None:
     text = report(cases, options.patterns)
     print(text)
     if options.doc is not None:
-        rewrite(options.doc, text)
+        rewrite(options.doc, "lowering", text)
 
 
 if __name__ == "__main__":

@@ -21,6 +21,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from pages import rewrite
+
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = Path(os.environ.get("ACGRAPH_SHARED", ROOT / ".." / "shared"))
 CIFAR = ("--mean", "0.485,0.456,0.406", "--std", "0.229,0.224,0.225")
@@ -55,12 +57,12 @@ def main() -> None:
     results = ROOT / "docs" / "results"
     results.mkdir(parents=True, exist_ok=True)
     (results / f"{key}.json").write_text(json.dumps(report, indent=1) + "\n")
-    _rewrite(ROOT / "README.md", "demo", _table(_load("demo")))
-    _rewrite(ROOT / "README.md", "tables", _tables())
+    rewrite(ROOT / "README.md", "demo", _table(_load("demo")))
+    rewrite(ROOT / "README.md", "tables", _tables())
     page = ROOT / "docs" / "benchmarks.md"
     if not page.exists():
         page.write_text(_HEAD)
-    _rewrite(page, "cifar10", _rows())
+    rewrite(page, "cifar10", _rows())
 
 
 _HEAD = """# Benchmarks
@@ -191,15 +193,6 @@ def _parts(stem: str) -> tuple[str, ...]:
     if match is None:
         sys.exit(f"docs/results/{stem}.json: not a name that this script gives")
     return match.groups()
-
-
-def _rewrite(page: Path, name: str, text: str) -> None:
-    """Put text between the two markers of a page."""
-    pattern = re.compile(rf"(<!-- results:{name} -->\n).*?(<!-- /results:{name} -->)", re.DOTALL)
-    old = page.read_text()
-    if not pattern.search(old):
-        sys.exit(f"{page}: has no place for results:{name}")
-    page.write_text(pattern.sub(lambda m: f"{m[1]}{text}\n{m[2]}", old))
 
 
 if __name__ == "__main__":

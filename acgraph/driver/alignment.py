@@ -74,9 +74,4 @@ def useful_step(times: Sequence[Mapping[int, float]]) -> int:
 def _dense(kernel: int, image: int, channels: int, filters: int) -> Candidate:
     """A convolution as any layer's dense form; the numbers in it do not matter to its time."""
     weight = np.random.default_rng(0).standard_normal((filters, channels, kernel, kernel))
-    layer = ConvLayer(
-        name="conv", weight=weight.astype(np.float32), weight_name="w", bias=None, bias_name="",
-        strides=(1, 1), dilations=(1, 1), pads=(kernel // 2,) * 4, group=1,
-        input_shape=(1, channels, image, image), is_static=True, is_tied=False, opset=17,
-    )  # fmt: skip
-    return candidates(layer)[0]
+    return candidates(ConvLayer.alone(weight.astype(np.float32), image))[0]

@@ -1,6 +1,7 @@
 """The layer to lower: its weight, its geometry, and which of its columns are in use."""
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -33,21 +34,19 @@ def kept_columns(weight: Array) -> BoolArray:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class ConvLayer:
-    """A Conv with a constant weight.
+class Convolution(ABC):
+    """What a Conv and a ConvTranspose with a constant weight have in common.
 
     Attributes:
         name: Name of the node.
-        weight: ``[O, I/group, *kernel]``.
+        weight: Filters and channels, then the kernel; which comes first is up to the kind.
         weight_name: Name of the constant.
         bias: ``[O]``, or None.
         bias_name: Name of the bias.
         strides: Per spatial axis.
         dilations: Per spatial axis.
-        pads: All begins, then all ends; ``auto_pad`` is resolved.
         group: Groups of the convolution.
         input_shape: Nominal sizes ``[N, I, *spatial]``.
-        is_static: True where the spatial sizes hold for every input of the model.
         is_tied: True where another node reads the weight too, so that it stays in the file.
         opset: Version of the default domain.
     """
@@ -59,10 +58,8 @@ class ConvLayer:
     bias_name: str
     strides: tuple[int, ...]
     dilations: tuple[int, ...]
-    pads: tuple[int, ...]
     group: int
     input_shape: tuple[int, ...]
-    is_static: bool
     is_tied: bool
     opset: int
 
@@ -75,6 +72,46 @@ class ConvLayer:
     def rank(self) -> int:
         """Number of spatial axes."""
         return self.weight.ndim - 2
+
+    @property
+    @abstractmethod
+    def kept(self) -> BoolArray:
+        """Which columns are in use."""
+
+    @property
+    def channels_kept(self) -> npt.NDArray[np.int64]:
+        """Input channels of which at least one column is in use."""
+        return np.flatnonzero(self.kept.reshape(self.kept.shape[0], -1).any(axis=1))
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ConvLayer(Convolution):
+    """A Conv with a constant weight.
+
+    Attributes:
+        weight: ``[O, I/group, *kernel]``.
+        pads: All begins, then all ends; ``auto_pad`` is resolved.
+        is_static: True where the spatial sizes hold for every input of the model.
+    """
+
+    pads: tuple[int, ...]
+    is_static: bool
+
+    @classmethod
+    def alone(cls, weight: Array, size: int, bias: Array | None = None) -> "ConvLayer":
+        """Make a layer that is in no model, of stride 1 and of equal sizes in and out: to time it.
+
+        Args:
+            weight: ``[O, I, K, K]``, K odd.
+            size: Height and width.
+            bias: ``[O]``, or None.
+        """
+        return cls(
+            name="conv", weight=weight, weight_name="w", bias=bias,
+            bias_name="" if bias is None else "b", strides=(1, 1), dilations=(1, 1),
+            pads=(weight.shape[2] // 2,) * 4, group=1,
+            input_shape=(1, weight.shape[1], size, size), is_static=True, is_tied=False, opset=17,
+        )  # fmt: skip
 
     @property
     def spatial(self) -> tuple[int, ...]:
@@ -141,11 +178,6 @@ class ConvLayer:
         if self.group == 1:
             return ""
         return "a grouped convolution can lose kernel borders only"
-
-    @property
-    def channels_kept(self) -> npt.NDArray[np.int64]:
-        """Input channels of which at least one column is in use."""
-        return np.flatnonzero(self.kept.reshape(self.kept.shape[0], -1).any(axis=1))
 
     def channels_at(self, position: Position) -> npt.NDArray[np.int64]:
         """Input channels that are in use at a kernel position."""
@@ -244,52 +276,21 @@ class LinearLayer:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class TransposedLayer:
+class TransposedLayer(Convolution):
     """A ConvTranspose with a constant weight.
 
     Attributes:
-        name: Name of the node.
         weight: ``[I, O/group, *kernel]``.
-        weight_name: Name of the constant.
-        bias: ``[O]``, or None.
-        bias_name: Name of the bias.
         attrs: Attributes of the node.
-        strides: Per spatial axis.
-        dilations: Per spatial axis.
         pads: All begins, then all ends; None where the size of the output decides.
         output_padding: Per spatial axis.
-        group: Groups of the convolution.
-        input_shape: Nominal sizes ``[N, I, *spatial]``.
         output_shape: Nominal sizes of the output.
-        is_tied: True where another node reads the weight too.
-        opset: Version of the default domain.
     """
 
-    name: str
-    weight: Array
-    weight_name: str
-    bias: Array | None
-    bias_name: str
     attrs: dict[str, Any]
-    strides: tuple[int, ...]
-    dilations: tuple[int, ...]
     pads: tuple[int, ...] | None
     output_padding: tuple[int, ...]
-    group: int
-    input_shape: tuple[int, ...]
     output_shape: tuple[int, ...]
-    is_tied: bool
-    opset: int
-
-    @property
-    def kernel(self) -> tuple[int, ...]:
-        """Kernel sizes."""
-        return tuple(self.weight.shape[2:])
-
-    @property
-    def rank(self) -> int:
-        """Number of spatial axes."""
-        return self.weight.ndim - 2
 
     @cached_property
     def kept(self) -> BoolArray:
@@ -306,11 +307,6 @@ class TransposedLayer:
         """Columns in use, in the group that uses most."""
         grouped = self.kept.reshape(self.group, -1)
         return int(grouped.sum(axis=1).max())
-
-    @property
-    def channels_kept(self) -> npt.NDArray[np.int64]:
-        """Input channels of which at least one column is in use."""
-        return np.flatnonzero(self.kept.reshape(self.kept.shape[0], -1).any(axis=1))
 
     @cached_property
     def positions(self) -> tuple[Position, ...]:

@@ -22,21 +22,7 @@ from acgraph.passes.lower_columns import lower_columns
 
 def conv_layer(lab: Any, share: float = 0.2, size: int = 16, channels: int = 32) -> ConvLayer:
     kept = np.random.default_rng(0).random((channels, 3, 3)) < share
-    return ConvLayer(
-        name="conv",
-        weight=lab.pruned_weight((channels, *kept.shape), kept),
-        weight_name="w",
-        bias=None,
-        bias_name="",
-        strides=(1, 1),
-        dilations=(1, 1),
-        pads=(1, 1, 1, 1),
-        group=1,
-        input_shape=(1, channels, size, size),
-        is_static=True,
-        is_tied=False,
-        opset=17,
-    )
+    return ConvLayer.alone(lab.pruned_weight((channels, *kept.shape), kept), size)
 
 
 @pytest.fixture

@@ -20,24 +20,6 @@ from acgraph.pruning.patterns import PATTERNS, project_columns
 from acgraph.pruning.projection import column_mask
 
 
-def conv_layer(weight: np.ndarray, size: int) -> ConvLayer:
-    return ConvLayer(
-        name="conv",
-        weight=weight,
-        weight_name="w",
-        bias=None,
-        bias_name="",
-        strides=(1, 1),
-        dilations=(1, 1),
-        pads=(1, 1, 1, 1),
-        group=1,
-        input_shape=(1, weight.shape[1], size, size),
-        is_static=True,
-        is_tied=False,
-        opset=17,
-    )
-
-
 def random_weight(channels: int, seed: int = 0) -> np.ndarray:
     rng = np.random.default_rng(seed)
     return rng.standard_normal((channels, channels, 3, 3)).astype(np.float32)
@@ -48,7 +30,7 @@ def worth(weight: np.ndarray, size: int, keep: int, pattern: str) -> float:
     mask = project_columns(weight, keep, pattern)
     left = np.where(mask[None], weight, np.float32(0))
     model = CostModel()
-    times = [model.latency_us(way.fragment) for way in candidates(conv_layer(left, size))]
+    times = [model.latency_us(way.fragment) for way in candidates(ConvLayer.alone(left, size))]
     lost = 1 - float((left.astype(np.float64) ** 2).sum() / (weight.astype(np.float64) ** 2).sum())
     return (times[0] - min(times)) / lost
 
@@ -59,7 +41,7 @@ def test_auto_is_what_saves_most_for_what_it_loses(channels: int, size: int, sha
     weight = random_weight(channels)
     keep = round(share * channels * 9)
     values = {pattern: worth(weight, size, keep, pattern) for pattern in PATTERNS}
-    found = best_pattern(conv_layer(weight, size), keep)
+    found = best_pattern(ConvLayer.alone(weight, size), keep)
     assert values[found] == pytest.approx(max(values.values()), rel=1e-6)
 
 
@@ -68,15 +50,15 @@ def test_auto_is_free_where_large_columns_are_scattered() -> None:
     scattered = np.random.default_rng(1).random((64, 3, 3)) < 0.25
     weight[:, ~scattered] *= 0.05
     keep = int(scattered.sum())
-    assert best_pattern(conv_layer(weight, 32), keep) == "free"
+    assert best_pattern(ConvLayer.alone(weight, 32), keep) == "free"
 
 
 def test_auto_is_regular_where_a_layer_is_small() -> None:
-    assert best_pattern(conv_layer(random_weight(16), 32), 72) in ("kernel", "box")
+    assert best_pattern(ConvLayer.alone(random_weight(16), 32), 72) in ("kernel", "box")
 
 
 def test_auto_takes_only_what_it_is_given() -> None:
-    layer = conv_layer(random_weight(16), 32)
+    layer = ConvLayer.alone(random_weight(16), 32)
     assert best_pattern(layer, 72, patterns=["free", "contiguous"]) in ("free", "contiguous")
 
 
