@@ -8,6 +8,7 @@ from acgraph.analysis.dependency import DependencyGraph, analyse
 from acgraph.backends.ort.law import LawResult, check_law
 from acgraph.backends.ort.mobile import write_ort
 from acgraph.diagnostics import Location
+from acgraph.driver.checkpoints import ORIGINAL
 from acgraph.driver.folder import CHECKPOINTS, replaced_together
 from acgraph.driver.lower import compact
 from acgraph.driver.outcome import layer_changes, make_report, measure_sides
@@ -91,9 +92,7 @@ def _original_file(run: Run) -> Path:
     """Return the file to measure against; one from standard input is kept with the checkpoints."""
     if run.config.model != "-":
         return Path(run.config.model)
-    kept = run.config.output / CHECKPOINTS / "original.onnx"
-    write_model(run.original, kept)
-    return kept
+    return run.config.output / CHECKPOINTS / ORIGINAL
 
 
 def _original_dependency(run: Run) -> DependencyGraph:

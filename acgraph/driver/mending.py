@@ -42,6 +42,7 @@ class Mender:
     centred: frozenset[str]
     _sets: dict[str, Elimination | None] = field(default_factory=dict)
     _columns: dict[str, Elimination | None] = field(default_factory=dict)
+    _inputs: dict[str, FloatArray] = field(default_factory=dict)
 
     def sets(self, family: Family, weights: Mapping[str, Array]) -> Elimination | None:
         """Order the coupled sets of a family; None where no layer that reads them is measured."""
@@ -117,8 +118,11 @@ class Mender:
             changed[layer.bias] = moved.astype(bias.dtype)
         return changed
 
-    def _moments(self, weight: str) -> "np.ndarray[tuple[int, ...], np.dtype[np.float64]]":
-        return self.grams[weight].moments(centred=weight in self.centred)
+    def _moments(self, weight: str) -> FloatArray:
+        if weight not in self._inputs:
+            gram = self.grams[weight]
+            self._inputs[weight] = gram.moments(centred=weight in self.centred)
+        return self._inputs[weight]
 
     def _readers(self, family: Family, weights: Mapping[str, Array]) -> Iterator[Reader]:
         for member in family.members:
