@@ -5,8 +5,23 @@ from typing import Any
 import numpy as np
 import pytest
 
+from acgraph.analysis.dependency import analyse
 from acgraph.config import CompressConfig, make_config
+from acgraph.driver.space import Space
+from acgraph.ir import Model, read_model
 from acgraph.models.demo import load_data, model_path, normalise
+
+
+@pytest.fixture(scope="module")
+def model() -> Model:
+    """The demo's network."""
+    return read_model(model_path())
+
+
+@pytest.fixture(scope="module")
+def space(model: Model) -> Space:
+    """What may be cut of it, by magnitude."""
+    return Space(dependency=analyse(model), weights=model.constants())
 
 
 @pytest.fixture(scope="session")

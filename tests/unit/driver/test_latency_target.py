@@ -24,16 +24,6 @@ def _estimated_ms(ways: Sequence[Candidate]) -> float:
     return min(CostModel().latency_us(way.fragment) for way in ways) / 1e3
 
 
-@pytest.fixture(scope="module")
-def model() -> Model:
-    return read_model(model_path())
-
-
-@pytest.fixture(scope="module")
-def space(model: Model) -> Space:
-    return Space(dependency=analyse(model), weights=model.constants())
-
-
 def test_a_table_is_read_linearly_and_held_at_its_ends() -> None:
     axes = (np.array([0.5, 1.0]), np.array([1.0]), np.array([0.5, 1.0]))
     table = LayerTable(axes, np.array([[[1.0, 2.0]], [[3.0, 6.0]]]))

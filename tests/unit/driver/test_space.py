@@ -12,24 +12,13 @@ from acgraph.driver.round import effective_admm
 from acgraph.driver.space import Space
 from acgraph.driver.stages import plan_stages
 from acgraph.driver.trace import compose, expand
-from acgraph.ir import Model, read_model
+from acgraph.ir import Model
 from acgraph.lowering.base import Candidate, Chooser
 from acgraph.lowering.cost_model import CostModelChooser
-from acgraph.models.demo import model_path
 from acgraph.pruning.dead import dead_sets
 from acgraph.pruning.plan import Plan
 from acgraph.pruning.rate import Rate
 from acgraph.pruning.shrink import shrink
-
-
-@pytest.fixture(scope="module")
-def model() -> Model:
-    return read_model(model_path())
-
-
-@pytest.fixture(scope="module")
-def space(model: Model) -> Space:
-    return Space(dependency=analyse(model), weights=model.constants())
 
 
 def test_whole_point_costs_what_the_file_does(model: Model, space: Space) -> None:

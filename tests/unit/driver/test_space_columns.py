@@ -9,16 +9,10 @@ from acgraph.config import CompressConfig, make_config
 from acgraph.driver.mending import Mender
 from acgraph.driver.space import Space, open_space
 from acgraph.errors import UsageError
-from acgraph.ir import Model, read_model
-from acgraph.models.demo import model_path
+from acgraph.ir import Model
 from acgraph.pruning.patterns import project_columns
 from acgraph.pruning.reconstruct import Gram
 from acgraph.search import Point
-
-
-@pytest.fixture(scope="module")
-def model() -> Model:
-    return read_model(model_path())
 
 
 def config(**options: Any) -> CompressConfig:

@@ -1,32 +1,19 @@
 from dataclasses import replace
 
 import numpy as np
-import pytest
 
-from acgraph.analysis.dependency import analyse
 from acgraph.driver.columns import LayerReader
 from acgraph.driver.lower import compact
 from acgraph.driver.space import Space
 from acgraph.driver.thrift import thrifty_space
 from acgraph.driver.worth import STEPS, worthwhile_share
-from acgraph.ir import Model, read_model
+from acgraph.ir import Model
 from acgraph.lowering.candidates import candidates
 from acgraph.lowering.cost_model import CostModel, CostModelChooser
 from acgraph.lowering.layer import ConvLayer
-from acgraph.models.demo import model_path
 from acgraph.pruning.projection import column_mask, zero_columns
 from acgraph.pruning.shrink import shrink
 from acgraph.search import Knob
-
-
-@pytest.fixture(scope="module")
-def model() -> Model:
-    return read_model(model_path())
-
-
-@pytest.fixture(scope="module")
-def space(model: Model) -> Space:
-    return Space(dependency=analyse(model), weights=model.constants())
 
 
 def _gain(layer: ConvLayer, share: float) -> float:
