@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
@@ -17,9 +16,10 @@ from acgraph.backends.torch.graph_module import GraphModule, export_model
 from acgraph.backends.torch.loader import Batch, Loader, steps_per_pass
 from acgraph.backends.torch.loop import Fit, Learner, Plan
 from acgraph.backends.torch.losses import AdaptedLoss, Loss, Outputs, UserLoss, ends_in_softmax
-from acgraph.backends.torch.modes import PLAIN, Mode, apply_mode, choose_mode, run_module
+from acgraph.backends.torch.modes import Mode, run_module
 from acgraph.backends.torch.recalibration import recalibrate
-from acgraph.backends.torch.runtime import choose_device, settings
+from acgraph.backends.torch.runtime import choose_device
+from acgraph.backends.torch.setup import Setup
 from acgraph.backends.torch.state import pack, unpack
 from acgraph.backends.torch.teacher import Teacher
 from acgraph.backends.torch.team import team
@@ -90,7 +90,8 @@ class TorchTrainer:
         self._taught_by = teacher
         self._teacher = None if teacher is None else self._build_teacher(teacher)
         self._loss = Loss(self.config, ends_in_softmax(model))
-        self._mode: Mode | None = None
+        taught_by = None if self._teacher is None else self._teacher.module
+        self._setup = Setup(self.module, taught_by, self.config, self.device)
         self._fits = 0
         self._fit: Fit | None = None
         self._pending: Mapping[str, Any] | None = None
@@ -99,7 +100,7 @@ class TorchTrainer:
     @property
     def mode(self) -> Mode:
         """Precision, layout and threads of training; measured before the first fit."""
-        return self._mode or PLAIN
+        return self._setup.mode
 
     def fit(
         self,
@@ -142,8 +143,8 @@ class TorchTrainer:
             "proximal": proximal,
             "time_budget_s": time_budget_s,
         }
-        with self._settings():
-            self._prepare(train)
+        with self._setup.settings():
+            self._setup.prepare(train)
             find_removed(self.module, masks or {})
             find_pulls(self.module, proximal)
             checks.check_team(
@@ -169,8 +170,8 @@ class TorchTrainer:
                 f"process {self._team.rank} has {len(train)} training images, the leader {images}",
                 hint="give every host the same data",
             )
-        with self._settings():
-            self._prepare(train)
+        with self._setup.settings():
+            self._setup.prepare(train)
             self._fit_with_all(train, None, "", **options)
 
     def _fit_with_all(
@@ -231,11 +232,11 @@ class TorchTrainer:
         """
         was_training = self.module.training
         try:
-            with self._settings():
+            with self._setup.settings():
                 if fast and self._train is not None:
-                    self._prepare(self._train)
+                    self._setup.prepare(self._train)
                 self.module.eval()
-                mode = self.mode if fast else self._evaluation_mode()
+                mode = self.mode if fast else self._setup.evaluation_mode
                 return evaluate(
                     lambda x: run_module(self.module, x, mode),
                     data,
@@ -255,8 +256,8 @@ class TorchTrainer:
             BackendError: no training data.
         """
         train = self._require_train()
-        with self._settings():
-            self._prepare(train)
+        with self._setup.settings():
+            self._setup.prepare(train)
         return self.mode
 
     def recalibrate(self, batches: int, *, fast: bool = False) -> None:
@@ -276,14 +277,14 @@ class TorchTrainer:
         train = self._require_train()
         if batches < 1:
             raise UsageError(f"cannot recalibrate on {batches} batches", hint="give at least 1")
-        with self._settings():
+        with self._setup.settings():
             recalibrate(
                 self.module,
                 train,
                 batches=batches,
                 batch_size=self.config.batch_size,
                 seed=self.config.seed,
-                mode=self.mode if fast else self._evaluation_mode(),
+                mode=self.mode if fast else self._setup.evaluation_mode,
                 device=self.device,
             )
 
@@ -305,7 +306,7 @@ class TorchTrainer:
         Called inside ``on_epoch`` it holds the fit under way. Random numbers are functions of the
         seed, the fit and the step, so their state is these three.
         """
-        return pack(self.module, self.config.seed, self._mode, self._fits, self._fit)
+        return pack(self.module, self.config.seed, self._setup.chosen, self._fits, self._fit)
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from a saved state.
@@ -318,7 +319,7 @@ class TorchTrainer:
         """
         found = unpack(state, self.module, self.config.seed, self._model.source)
         if found.mode is not None:
-            self._use_mode(found.mode)
+            self._setup.use(found.mode)
         self._fits, self._pending = found.fits, found.fit
 
     def _check(self, train: Dataset | None) -> None:
@@ -331,7 +332,7 @@ class TorchTrainer:
     @torch.no_grad()
     def _first_output(self, x: Array) -> Tensor:
         self.module.eval()
-        with self._settings():
+        with self._setup.settings():
             outputs: Outputs = self.module(self._to_device(x))
         return outputs[0]
 
@@ -339,35 +340,6 @@ class TorchTrainer:
         if self._train is None:
             raise BackendError("there is no training data", hint="give --data")
         return self._train
-
-    def _settings(self) -> AbstractContextManager[None]:
-        return settings(self.config.threads or self.mode.threads, self.device)
-
-    def _prepare(self, train: Dataset) -> None:
-        if self._mode is not None:
-            apply_mode(self.module, self._mode)
-            return
-        count = min(len(train), self.config.batch_size)
-        x, _ = train.batch(np.arange(count, dtype=np.int64))
-        mode = choose_mode(
-            self.module,
-            self._to_device(x),
-            precision=self.config.precision,
-            channels_last=self.config.channels_last,
-            choose_threads=self.config.threads is None,
-        )
-        self._use_mode(mode)
-        if mode.threads is not None:  # here inside settings, which restore the number
-            torch.set_num_threads(mode.threads)
-
-    def _use_mode(self, mode: Mode) -> None:
-        self._mode = mode
-        apply_mode(self.module, mode)
-        if self._teacher is not None:
-            apply_mode(self._teacher.module, mode)
-
-    def _evaluation_mode(self) -> Mode:
-        return Mode(precision="fp32", channels_last=self.mode.channels_last)
 
     def _build_teacher(self, teacher: Model) -> Teacher:
         module = GraphModule(teacher).to(self.device).eval().requires_grad_(False)

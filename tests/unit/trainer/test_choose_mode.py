@@ -34,7 +34,7 @@ def test_a_fit_runs_on_the_threads_that_were_chosen(monkeypatch) -> None:
         asked.append(choose_threads)
         return chosen
 
-    monkeypatch.setattr("acgraph.backends.torch.trainer.choose_mode", choose)
+    monkeypatch.setattr("acgraph.backends.torch.setup.choose_mode", choose)
     before = torch.get_num_threads()
     trainer = TorchTrainer(lenet5(), data, config=TrainConfig(batch_size=32))
     seen = []
