@@ -34,10 +34,10 @@ class StageLines:
         self._last = (step, loss, images_per_second)
 
     def finish(self) -> None:
-        """Print the line, once."""
-        if not self._stage:
-            return
+        """Print the line, once; a stage of no steps has nothing to tell."""
         step, loss, speed = self._last
+        if not self._stage or step == 0:
+            return
         text = f"{self._stage}: {step} steps, loss {loss:.4f}, {speed:,.0f} images/s"
         self.console.print(text, highlight=False, markup=False, soft_wrap=True)
         self._stage = ""

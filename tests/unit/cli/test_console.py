@@ -53,3 +53,11 @@ def test_verbosity_sets_the_level_once(verbosity, level):
     set_up_log(verbosity)
     assert logger.level == level
     assert len(logger.handlers) == 1
+
+
+def test_a_stage_without_steps_prints_nothing():
+    console = Console(file=io.StringIO())
+    sink = StageLines(console)
+    sink.start(0, "fine-tune")
+    sink.finish()
+    assert console.file.getvalue() == ""
