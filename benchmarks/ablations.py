@@ -39,6 +39,7 @@ ARMS: dict[str, tuple[str, ...]] = {
     "three rounds, ADMM": (*THRICE, "admm_share=0.1"),
     "filters only": ("columns.enabled=false",),
     "columns only": ("filters=false",),
+    "columns in patterns": ("columns.pattern=auto",),
     "search: dp": ("search.method=dp",),
     "search: global": ("search.method=global",),
     "search: random": ("search.method=random",),
