@@ -155,20 +155,23 @@ def _tables() -> str:
 def _rows() -> str:
     lines = [
         "| network | target | seed | epochs | params | MACs | latency | accuracy before | after "
-        "| after, all 5,000 | Torch-Pruning, all 5,000 | error of the law | seconds |",
-        "|---|---|---|---|---|---|---|---|---|---|---|---|---|",
+        "| after, all 5,000 | Torch-Pruning, all 5,000 | error of the law | seconds "
+        "| Torch-Pruning, seconds |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for path in sorted((ROOT / "docs" / "results").glob("resnet*.json")):
         report = json.loads(path.read_text())
         name, metric, rate, epochs, seed = _parts(path.stem)
         rates = report["rate"]
+        rival = _rival(name, metric, rate, epochs)
         lines.append(
             f"| {name} | {metric} {rate} | {seed} | {epochs} | {_rate(rates['params'])} | "
             f"{_rate(rates['macs'])} | {_rate(rates['latency'])} | "
             f"{100 * report['before']['accuracy']:.2f} | {100 * report['after']['accuracy']:.2f} | "
             f"{_percent(report.get('benchmark', {}).get('accuracy_all'))} | "
-            f"{_rival(name, metric, rate, epochs)} | "
-            f"{report['verify']['max_rel_error']:.0e} | {report['seconds']:.0f} |"
+            f"{_percent(rival.get('accuracy_all'))} | "
+            f"{report['verify']['max_rel_error']:.0e} | {report['seconds']:.0f} | "
+            f"{_whole(rival.get('seconds'))} |"
         )
     return "\n".join(lines)
 
@@ -177,10 +180,13 @@ def _percent(share: float | None) -> str:
     return "" if share is None else f"{100 * share:.2f}"
 
 
-def _rival(name: str, metric: str, rate: str, epochs: str) -> str:
-    """Quote what benchmarks/rival_accuracy.py measured at the same target."""
-    found = _load(f"torch_pruning_{name.partition('-')[0]}_{metric}_{rate}_{epochs}ep")
-    return "" if found is None else _percent(found["accuracy_all"])
+def _whole(number: float | None) -> str:
+    return "" if number is None else f"{number:.0f}"
+
+
+def _rival(name: str, metric: str, rate: str, epochs: str) -> dict[str, Any]:
+    """Return what benchmarks/rival_accuracy.py measured at the same target, if it did."""
+    return _load(f"torch_pruning_{name.partition('-')[0]}_{metric}_{rate}_{epochs}ep") or {}
 
 
 def _rate(value: float) -> str:
