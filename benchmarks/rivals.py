@@ -1,6 +1,6 @@
 """Measure what other pruners write beside what ``acgraph prune`` writes, at equal params.
 
-    python benchmarks/rivals.py [--torch-pruning DIR] [--onnxsim DIR] [--doc docs/mobile.md]
+    python benchmarks/rivals.py [--torch-pruning DIR] [--onnxsim DIR] [--doc docs/benchmarks.md]
 
 The CIFAR-10 ResNets of ACGRAPH_SHARED (or ../shared), each cut to a quarter of its params by
 magnitude and not trained: latency does not depend on training. All models of a network take turns.
@@ -233,8 +233,7 @@ def main() -> None:
     lines.append(
         f"ONNX Runtime {ort.__version__}, {platform.machine()}, one thread, batch 1, NCHWc off; "
         f"load of the {os.cpu_count()} cores {os.getloadavg()[0]:.1f}; medians of runs by turns, "
-        f"speed-ups of neighbouring runs. Asked: at least {ASKED:.0%} of the MACs rate. Written by "
-        "`python benchmarks/rivals.py`."
+        f"speed-ups of neighbouring runs. Asked: at least {ASKED:.0%} of the MACs rate."
     )
     print("\n".join(lines))
     if arguments.doc is not None:
