@@ -1,5 +1,6 @@
 """Save a run after every stage, and take it up again."""
 
+import dataclasses
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -11,13 +12,14 @@ import numpy as np
 from acgraph.config import CompressConfig
 from acgraph.diagnostics import Location
 from acgraph.driver.folder import CHECKPOINTS
+from acgraph.driver.stages import Pace
 from acgraph.driver.trace import Positions
 from acgraph.errors import UsageError
 from acgraph.ir import Model, read_model, write_bytes, write_model
 from acgraph.report import Round, SearchPoint
 
 #: Changes when an older state can no longer be read.
-FORMAT = 4
+FORMAT = 5
 FINE_TUNE = "fine-tune.pt"
 #: A model that was read from standard input.
 ORIGINAL = "original.onnx"
@@ -53,7 +55,7 @@ class Saved:
         history: What the searches evaluated.
         warnings: What the report must tell.
         elapsed_s: Seconds that the run has taken so far.
-        seconds_per_pass: How long the dense network trains on all images once, where time counts.
+        pace: How fast the dense network was on the host, where it was timed.
     """
 
     done: int
@@ -63,19 +65,22 @@ class Saved:
     history: list[SearchPoint] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     elapsed_s: float = 0.0
-    seconds_per_pass: float | None = None
+    pace: Pace | None = None
 
 
-def start(config: CompressConfig, inputs: Mapping[str, str], original: Model) -> None:
+def start(
+    config: CompressConfig, inputs: Mapping[str, str], original: Model, pace: Pace | None = None
+) -> None:
     """Forget an earlier run into the same folder, and remember what the new one was given.
 
-    A model from standard input is kept: it cannot be read again.
+    A model from standard input is kept: it cannot be read again. So is the pace of the host, where
+    a run that had not come to its first stage is begun again.
     """
     folder = config.output / CHECKPOINTS
     _clear(folder)
     if config.model == "-":
         write_model(original, folder / ORIGINAL)
-    _write_state(folder, config, inputs, {"done": 0, "elapsed_s": 0.0})
+    _write_state(folder, config, inputs, {"done": 0, "elapsed_s": 0.0, "pace": _pace_state(pace)})
 
 
 def stored_seconds(config: CompressConfig) -> float:
@@ -85,9 +90,30 @@ def stored_seconds(config: CompressConfig) -> float:
 
 def record_seconds(config: CompressConfig, elapsed_s: float) -> None:
     """Remember how long a run has taken so far, between its stages too."""
+    _record(config, elapsed_s=elapsed_s)
+
+
+def record_pace(config: CompressConfig, pace: Pace) -> None:
+    """Remember how fast the host is, so that it is timed once."""
+    _record(config, pace=_pace_state(pace))
+
+
+def stored_pace(config: CompressConfig) -> Pace | None:
+    """Return how fast the dense network was for the run in ``config.output``; None: not timed."""
+    return _pace_of(_read_state(config.output))
+
+
+def _record(config: CompressConfig, **values: object) -> None:
     file = config.output / CHECKPOINTS / _STATE
-    state = _read_state(config.output)
-    write_bytes(json.dumps({**state, "elapsed_s": elapsed_s}).encode(), file)
+    write_bytes(json.dumps({**_read_state(config.output), **values}).encode(), file)
+
+
+def _pace_state(pace: Pace | None) -> dict[str, float] | None:
+    return None if pace is None else dataclasses.asdict(pace)
+
+
+def _pace_of(state: Mapping[str, Any]) -> Pace | None:
+    return None if state["pace"] is None else Pace(**state["pace"])
 
 
 def _clear(folder: Path) -> None:
@@ -118,7 +144,7 @@ def save(config: CompressConfig, inputs: Mapping[str, str], run: Saved) -> None:
         "history": [entry.model_dump() for entry in run.history],
         "warnings": run.warnings,
         "elapsed_s": run.elapsed_s,
-        "seconds_per_pass": run.seconds_per_pass,
+        "pace": _pace_state(run.pace),
     }
     _write_state(folder, config, inputs, state)
     for old in range(run.done):
@@ -193,7 +219,7 @@ def load(config: CompressConfig, inputs: Mapping[str, str]) -> Saved | None:
         history=[SearchPoint.model_validate(entry) for entry in state["history"]],
         warnings=list(state["warnings"]),
         elapsed_s=float(state["elapsed_s"]),
-        seconds_per_pass=state["seconds_per_pass"],
+        pace=_pace_of(state),
     )
 
 

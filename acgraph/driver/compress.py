@@ -1,7 +1,6 @@
 """``compress``: every stage in order."""
 
 import logging
-import math
 import time
 from collections.abc import Callable
 
@@ -20,9 +19,11 @@ from acgraph.driver.checkpoints import (
     ORIGINAL,
     Saved,
     load,
+    record_pace,
     record_seconds,
     save,
     start,
+    stored_pace,
     stored_seconds,
 )
 from acgraph.driver.chooser import make_chooser
@@ -33,21 +34,19 @@ from acgraph.driver.folder import CHECKPOINTS, claim
 from acgraph.driver.inputs import RunData, open_data
 from acgraph.driver.lower import SmallestChooser, compact
 from acgraph.driver.network import ready_to_train
+from acgraph.driver.pace import estimate, measure_pace
 from acgraph.driver.purify import purify
 from acgraph.driver.round import RoundResult, RoundTask, run_round
 from acgraph.driver.run import Run, budget_of, can_cut, check_metric, written_cost
+from acgraph.driver.runtime import session_settings
 from acgraph.driver.speed import RESERVE, LatencyModel
-from acgraph.driver.stages import plan_stages
+from acgraph.driver.stages import Pace, plan_stages
 from acgraph.driver.trace import compose
 from acgraph.ir import Model, read_model
 from acgraph.report import AdmmUpdate, Report, Round, SearchPoint, format_rate
 
 log = logging.getLogger(__name__)
 
-#: Steps that are timed to turn a time budget into epochs, and how often: torch is slow at first,
-#: so the fastest counts.
-TIMED_STEPS = 8
-TIMED_FITS = 4
 #: Fewer reported images than these make figures that one image moves visibly.
 FEW_IMAGES = 500
 #: Fences named on the terminal where they let nothing be cut; the report has them all.
@@ -79,15 +78,15 @@ def compress(
     check_metric(config, original)
     data = open_data(config, original)
     inputs = input_fingerprints(original, data)
-    saved, earlier_s = None, 0.0
+    saved, earlier_s, pace = None, 0.0, None
     if config.resume is not None:
         saved, earlier_s = load(config, inputs), stored_seconds(config)
+        pace = stored_pace(config)
     claim(config)
     if saved is None:
-        start(config, inputs, original)
+        start(config, inputs, original, pace)
     try:
-        known = None if saved is None else saved.seconds_per_pass
-        run = _start(config, original, data, progress, say or log.info, known)
+        run = _start(config, original, data, progress, say or log.info, pace)
         run.start, run.earlier_s, run.inputs = begin, earlier_s, inputs
         if saved is not None:
             _go_on(run, saved)
@@ -137,7 +136,7 @@ def _save(run: Run, done: int) -> None:
     saved = Saved(
         done=done, model=run.model, positions=run.positions,
         rounds=run.rounds, history=run.history, warnings=run.warnings,
-        elapsed_s=run.elapsed_s, seconds_per_pass=run.seconds_per_pass,
+        elapsed_s=run.elapsed_s, pace=run.pace,
     )  # fmt: skip
     save(run.asked, run.inputs, saved)
 
@@ -148,7 +147,7 @@ def _start(
     data: RunData,
     progress: ProgressSink | None,
     say: Callable[[str], None],
-    seconds_per_pass: float | None,
+    pace: Pace | None,
 ) -> Run:
     """Judge the original, make it trainable, and plan; what is known of its speed is not timed."""
     base = TorchTrainer(original, None, teacher=original, config=config.train)
@@ -158,47 +157,41 @@ def _start(
     else:
         say(f"baseline: no labels, agreement with the original on {len(data.select)} images counts")
     model, inserted, copies = ready_to_train(original, data.train)
-    if config.time_budget is not None and seconds_per_pass is None:
-        seconds_per_pass = _seconds_per_pass(config, model, original, data)
+    if pace is None and (config.timing or config.time_budget is not None):
+        pace = measure_pace(config, model, original, data)
+        record_pace(config, pace)
     stages = plan_stages(
         config.target_rate,
         rounds=config.rounds,
         epochs=config.epochs,
         time_budget_s=config.time_budget,
-        seconds_per_pass=seconds_per_pass,
+        seconds_per_pass=None if pace is None else pace.pass_s,
         criterion=config.criterion,
         admm_share=config.admm_share,
         retrain_share=config.retrain_share,
     )
     say(f"plan: {stages.describe()}")
+    if pace is not None and config.time_budget is None:
+        say(f"time: {estimate(config, stages, pace).describe()}")
     return Run(
         asked=config, config=_aligned(config, say), original=original, data=data, stages=stages,
-        chooser=make_chooser(config.metric, timing=config.timing, threads=config.threads),
+        chooser=make_chooser(config.metric, timing=config.timing, settings=_settings(config)),
         progress=progress, say=say,
-        model=model, inserted=inserted, copies=copies, seconds_per_pass=seconds_per_pass,
+        model=model, inserted=inserted, copies=copies, pace=pace,
     )  # fmt: skip
 
 
 def _aligned(config: CompressConfig, say: Callable[[str], None]) -> CompressConfig:
     """Put a number for ``align auto``."""
-    if config.align != AUTO:
+    if config.asked_align != AUTO:
         return config
-    settings = SessionSettings(threads=config.threads or 1)
-    step = learn_align(timing_chooser(settings=settings))
+    step = learn_align(timing_chooser(settings=_settings(config)))
     say(f"align: {step}, by the time that layers of {SIZES[0]} to {SIZES[-1]} filters take here")
     return config.model_copy(update={"align": step})
 
 
-def _seconds_per_pass(config: CompressConfig, model: Model, teacher: Model, data: RunData) -> float:
-    """Train a copy for a few steps against the clock, after a few that warm torch up."""
-    trainer = TorchTrainer(model, data.train, teacher=teacher, config=config.train)
-    trainer.choose_mode()
-    passes = TIMED_STEPS / math.ceil(len(data.train) / config.train.batch_size)
-    speeds = [
-        trainer.fit(epochs=passes, description="timing").images_per_second
-        for _ in range(TIMED_FITS)
-    ]
-    return len(data.train) / max(speeds)
+def _settings(config: CompressConfig) -> SessionSettings:
+    return session_settings(config.runtime, threads=config.threads)
 
 
 def _round(run: Run, number: int, rate: float) -> bool:
@@ -217,7 +210,7 @@ def _round(run: Run, number: int, rate: float) -> bool:
         run.say(f"round {number}: timing layers")
         point_cost = LatencyModel(
             original=run.original, chooser=run.chooser, whole=cost,
-            budget=budget, threads=run.config.threads,
+            budget=budget, settings=_settings(run.config),
         )  # fmt: skip
     result = run_round(
         RoundTask(

@@ -14,6 +14,7 @@ from acgraph.driver.lower import compact
 from acgraph.driver.outcome import layer_changes, make_report, measure_sides
 from acgraph.driver.quantise import quantise
 from acgraph.driver.run import Run, limit_of
+from acgraph.driver.runtime import session_settings
 from acgraph.driver.trace import Positions, adopt_biases, expand, inexact_cuts
 from acgraph.errors import VerifyError
 from acgraph.ir import Model, clone_model, write_bytes, write_model
@@ -51,7 +52,10 @@ def export(run: Run, trained: Model) -> Report:
         report = make_report(
             config, measure_sides(config, files, run.data.report), law, dependency,
             measure=run.data.measure,
-            changes=layer_changes(run.original, trained, lowered, small if config.timing else None),
+            changes=layer_changes(
+                run.original, trained, lowered, small if config.timing else None,
+                session_settings(config.runtime, threads=config.threads),
+            ),
             rounds=run.rounds, history=run.history, warnings=run.warnings,
             nodes=(len(run.original.graph.nodes), len(small.graph.nodes)),
             seconds=run.elapsed_s, int8_examples=examples,

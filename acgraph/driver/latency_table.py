@@ -7,6 +7,7 @@ is taken to shrink as its layers do; a measurement of the whole model corrects t
 """
 
 import logging
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
@@ -57,7 +58,9 @@ class LayerTable:
         return float(values)
 
 
-def time_layer(layer: ConvLayer, fastest: Fastest, *, columns: bool, pattern: str) -> LayerTable:
+def time_layer(
+    layer: ConvLayer, fastest: Fastest, *, columns: bool, pattern: str, step: int = 1
+) -> LayerTable:
     """Time a convolution over the grid.
 
     Args:
@@ -65,18 +68,23 @@ def time_layer(layer: ConvLayer, fastest: Fastest, *, columns: bool, pattern: st
         fastest: Times ways to compute a layer.
         columns: Whether its columns may be cut.
         pattern: Which of them may stay together.
+        step: Filters are kept in multiples of so many, so only such numbers of filters and of
+            channels are timed: where kernels compute blocks, times between them are no guide.
     """
+    filters, width = layer.weight.shape[:2]
     grouped = layer.group > 1
     whole = (1.0,)
     axes = (
-        CHANNEL_SHARES,
-        whole if grouped else CHANNEL_SHARES,
+        _shares(layer.group, max(1, step * layer.group // filters))
+        if grouped
+        else _shares(filters, step),
+        whole if grouped else _shares(width, step),
         COLUMN_SHARES if columns else whole,
     )
     ms = np.empty([len(axis) for axis in axes])
     for place in product(*(range(len(axis)) for axis in axes)):
-        filters, channels, kept = (axis[i] for axis, i in zip(axes, place, strict=True))
-        cut = _cut(layer, filters, filters if grouped else channels)
+        of_filters, of_channels, kept = (axis[i] for axis, i in zip(axes, place, strict=True))
+        cut = _cut(layer, of_filters, of_channels)
         keep = max(1, round(kept * cut.columns))
         if kept < 1:
             mask = column_mask(cut.weight, keep, pattern=pattern, multiple=1)
@@ -86,6 +94,12 @@ def time_layer(layer: ConvLayer, fastest: Fastest, *, columns: bool, pattern: st
         ms = np.maximum.accumulate(ms, axis=axis)
     first, second, third = (np.array(axis) for axis in axes)
     return LayerTable((first, second, third), ms)
+
+
+def _shares(total: int, step: int) -> tuple[float, ...]:
+    """Shares of a number of channels that are timed: the multiples of the step from there on."""
+    kept = {min(total, step * math.ceil(share * total / step - 1e-9)) for share in CHANNEL_SHARES}
+    return tuple(count / total for count in sorted(kept))
 
 
 def _cut(layer: ConvLayer, filters: float, channels: float) -> ConvLayer:
@@ -128,7 +142,9 @@ def time_layers(space: Space, fastest: Fastest) -> dict[str, LayerTable]:
         key = (read.weight.shape, read.input_shape, read.strides, read.pads, read.dilations,
                read.group, columns, pattern)  # fmt: skip
         if key not in known:
-            known[key] = time_layer(read, fastest, columns=columns, pattern=pattern)
+            known[key] = time_layer(
+                read, fastest, columns=columns, pattern=pattern, step=space.align
+            )
         found[layer.name] = known[key]
     log.info("timed %d layers of %d shapes", len(found), len(known))
     return found

@@ -1,15 +1,39 @@
 """Whose time is whose: from the operators that ONNX Runtime runs to the layers of a model."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator, Mapping
+
+import onnx_graphsurgeon as gs
 
 from acgraph.backends.ort.profile import OperatorTime, profile_operators
+from acgraph.backends.ort.session import SessionSettings
 from acgraph.ir import Model
 
 #: What ONNX Runtime puts around the name of a node that it fuses with its successor.
 _FUSED_BEFORE, _FUSED_AFTER = "fused ", "/MatMulAddFusion"
+#: A convolution in the NCHWc layout is named after the value that it makes, that of what it is
+#: fused with where it is fused with something.
+_NCHWC = "_nchwc"
+_FUSED_INTO_CONV = frozenset(
+    [
+        "Add",
+        "BatchNormalization",
+        "Clip",
+        "HardSigmoid",
+        "LeakyRelu",
+        "Mul",
+        "Relu",
+        "Sigmoid",
+        "Tanh",
+    ]
+)
 
 
-def layer_times(model: Model, layers: Collection[str], *, known: Model) -> dict[str, float]:
+def layer_times(
+    model: Model,
+    layers: Collection[str],
+    known: Model,
+    settings: SessionSettings | None = None,
+) -> dict[str, float]:
     """Profile a model and sum its operators by layer, in milliseconds.
 
     Args:
@@ -17,6 +41,7 @@ def layer_times(model: Model, layers: Collection[str], *, known: Model) -> dict[
         layers: Names of layers.
         known: The model before it was lowered: its nodes are parts of no layer, whatever their
             names begin with.
+        settings: How the model is run; by default as on a phone.
 
     Returns:
         Time by layer: 0 for one that the model does not have. A layer that it has and that the
@@ -26,11 +51,36 @@ def layer_times(model: Model, layers: Collection[str], *, known: Model) -> dict[
     owners = lowered_parts(nodes - {node.name for node in known.graph.nodes}, layers)
     owners.update({name: name for name in layers if name in nodes})
     times = dict.fromkeys(set(layers) - set(owners.values()), 0.0)
-    for name, milliseconds in _by_node(profile_operators(model)):
+    owners |= _nchwc_names(model, owners)
+    for name, milliseconds in _by_node(profile_operators(model, settings)):
         if name in owners:
             owner = owners[name]
             times[owner] = times.get(owner, 0.0) + milliseconds
     return times
+
+
+def _nchwc_names(model: Model, owners: Mapping[str, str]) -> dict[str, str]:
+    """Give the layers of convolutions by the names that they have in the NCHWc layout."""
+    return {
+        value + _NCHWC: owners[node.name]
+        for node in model.graph.nodes
+        if node.op == "Conv" and node.name in owners
+        for value in _fused_values(node)
+    }
+
+
+def _fused_values(conv: gs.Node) -> Iterator[str]:
+    """Yield what a convolution makes, and what the nodes make that may be fused into it."""
+    node = conv
+    while True:
+        value = node.outputs[0]
+        yield value.name
+        if len(value.outputs) != 1:
+            return
+        node = value.outputs[0]
+        others = [x for x in node.inputs if x is not value]
+        if node.op not in _FUSED_INTO_CONV or not all(isinstance(x, gs.Constant) for x in others):
+            return
 
 
 def lowered_parts(nodes: Iterable[str], layers: Collection[str]) -> dict[str, str]:

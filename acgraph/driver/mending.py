@@ -146,14 +146,15 @@ def measure_layers(
         seed: Of the draw.
     """
     model = dependency.model
-    eligible = {x.weight: x for x in layers(model) if _can_mend(x)}
+    eligible = {x.weight: x for x in layers(model) if can_mend(x)}
     order = np.random.default_rng(seed).permutation(len(data))[:IMAGES].astype(np.int64)
     batches = (data.batch(order[i : i + BATCH])[0] for i in range(0, len(order), BATCH))
     grams = input_grams(module, model, list(eligible.values()), batches, seed=seed)
     return Mender(layers=eligible, grams=grams, centred=_centred(model, eligible))
 
 
-def _can_mend(layer: Layer) -> bool:
+def can_mend(layer: Layer) -> bool:
+    """Whether a layer's weights can be valued anew after a cut."""
     if layer.group != 1 or layer.weight_input != 1 or layer.through:
         return False
     if layer.columns > MAX_COLUMNS:

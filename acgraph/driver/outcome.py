@@ -17,6 +17,7 @@ from acgraph.backends.ort.session import Session, SessionSettings
 from acgraph.config import CompressConfig
 from acgraph.data import Dataset
 from acgraph.driver.layer_times import layer_times
+from acgraph.driver.runtime import session_settings
 from acgraph.ir import Model, infer_facts
 from acgraph.passes.lower_columns import LoweredLayer
 from acgraph.report import (
@@ -45,11 +46,11 @@ def measure_sides(config: CompressConfig, files: Sequence[Path], data: Dataset) 
     """Measure written files: costs, latency side by side, accuracy on the report split.
 
     Args:
-        config: Says whether latency is measured, and on how many threads.
+        config: Says whether latency is measured, in which runtime and on how many threads.
         files: The original first; without labels the others are compared with it.
         data: The report split.
     """
-    settings = SessionSettings(threads=config.threads or 1)
+    settings = session_settings(config.runtime, threads=config.threads)
     timed: Sequence[Latency | None] = [None] * len(files)
     if config.timing:
         timed = measure_latency([str(path) for path in files], settings)
@@ -87,6 +88,7 @@ def layer_changes(
     shrunk: Model,
     lowered: Sequence[LoweredLayer],
     compact: Model | None = None,
+    settings: SessionSettings | None = None,
 ) -> tuple[LayerChange, ...]:
     """Compare every layer of the original with what became of it.
 
@@ -95,8 +97,9 @@ def layer_changes(
         shrunk: The shrunk model, not lowered yet.
         lowered: What lowering did to its layers.
         compact: The lowered model, where layers are to be timed: under ONNX Runtime's profiler,
-            one thread, all nodes of a lowered layer together. A layer that the profiler does not
-            tell from others has no time.
+            all nodes of a lowered layer together. A layer that the profiler does not tell from
+            others has no time.
+        settings: How they are timed; by default as on a phone.
     """
     forms = {layer.name: layer for layer in lowered}
     left = {layer.name: layer for layer in layers(shrunk, infer_facts(shrunk))}
@@ -104,7 +107,7 @@ def layer_changes(
     times: list[dict[str, float]] = []
     if compact is not None:
         names = [layer.name for layer in found]
-        times = [layer_times(model, names, known=shrunk) for model in (before, compact)]
+        times = [layer_times(model, names, shrunk, settings) for model in (before, compact)]
     return tuple(_change(layer, left.get(layer.name), forms, times) for layer in found)
 
 
@@ -167,6 +170,7 @@ def make_report(
         rounds=tuple(rounds),
         search=tuple(history),
         warnings=tuple(warnings),
+        runtime=config.runtime,
         seed=config.seed,
         versions=versions(),
         host=host(),

@@ -9,10 +9,12 @@ from acgraph.analysis.cost import Cost, model_cost
 from acgraph.analysis.dependency import analyse
 from acgraph.analysis.layers import layers
 from acgraph.backends.ort.law import LawResult, check_law
+from acgraph.config import Runtime
 from acgraph.diagnostics import Diagnostic
 from acgraph.driver.chooser import make_chooser
 from acgraph.driver.columns import LayerCut, zero_columns
 from acgraph.driver.lower import compact
+from acgraph.driver.runtime import session_settings
 from acgraph.driver.trace import Positions, compose, expand
 from acgraph.errors import VerifyError
 from acgraph.ir import Model, clone_model
@@ -68,6 +70,7 @@ def prune(
     column_pattern: str = "free",
     column_multiple: int = 1,
     allow_inexact: bool = False,
+    runtime: Runtime = "ort-mobile",
     chooser: Chooser | None = None,
 ) -> PruneResult:
     """Cut the coupled sets and columns of least magnitude; prove the result.
@@ -81,6 +84,7 @@ def prune(
         column_multiple: Keep a multiple of so many channels, see ``project_columns``.
         allow_inexact: Cut across normalisations, too; where the plan does, the two models may
             differ in their numbers.
+        runtime: What the forms of layers are timed as, see ``session_settings``.
         chooser: Picks the form of each layer with removed columns; times them by default.
 
     Raises:
@@ -102,7 +106,8 @@ def prune(
         cuts = zero_columns(small, columns, pattern=column_pattern, multiple=column_multiple)
         small, kept = _drop_dead(small, shrunk.kept)
         masked = expand(masked, dependency, small.constants(), kept)
-        small, lowered = compact(small, chooser or make_chooser("latency", timing=True))
+        timed = make_chooser("latency", timing=True, settings=session_settings(runtime))
+        small, lowered = compact(small, chooser or timed)
         lowered = _as_asked(lowered, cuts, model)
     retie_vectors(small, copies)
     retie_vectors(masked, copies)

@@ -9,7 +9,9 @@ from pathlib import Path
 from acgraph.backends.ort.latency import measure_latency
 from acgraph.backends.ort.mobile import CONFIG_SUFFIX, write_ort
 from acgraph.backends.ort.quantise import quantise_dynamic
+from acgraph.config import Runtime
 from acgraph.diagnostics import Location
+from acgraph.driver.runtime import session_settings
 from acgraph.errors import BackendError, UsageError
 from acgraph.ir import Model, write_model
 from acgraph.report import Int8, LatencyMs
@@ -29,6 +31,7 @@ class PruneFiles:
         ort: Whether the file for phones, and its list of operators, lie beside the output.
         int8: Whether a quantised model does. Without data its activations are quantised when it
             runs.
+        runtime: What the quantised model is timed as, see ``session_settings``.
     """
 
     source: str
@@ -36,6 +39,7 @@ class PruneFiles:
     masked: str | None
     ort: bool = True
     int8: bool = False
+    runtime: Runtime = "ort-mobile"
 
     @property
     def ort_path(self) -> Path | None:
@@ -98,7 +102,7 @@ class PruneFiles:
                 write_model(model, plain)
             if self.int8_path is not None:
                 self._make(quantise_dynamic, plain, self.int8_path, "leave --quantize out")
-                int8 = _measure(plain, self.int8_path)
+                int8 = _measure(plain, self.int8_path, self.runtime)
             if self.ort_path is not None:
                 self._make(write_ort, plain, self.ort_path, "--no-ort leaves the file out")
         if self.output is not None:
@@ -134,9 +138,10 @@ class PruneFiles:
         return path.with_name(stem + ending)
 
 
-def _measure(plain: Path, quantised: Path) -> Int8:
+def _measure(plain: Path, quantised: Path, runtime: Runtime) -> Int8:
     sizes = [path.stat().st_size for path in (plain, quantised)]
-    before, after = measure_latency([plain, quantised], budget_s=LATENCY_BUDGET_S)
+    settings = session_settings(runtime)
+    before, after = measure_latency([plain, quantised], settings, budget_s=LATENCY_BUDGET_S)
     return Int8(
         bytes=sizes[1],
         bytes_rate=sizes[0] / sizes[1],

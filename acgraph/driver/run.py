@@ -11,9 +11,10 @@ from acgraph.config import CompressConfig
 from acgraph.diagnostics import Location
 from acgraph.driver.inputs import RunData
 from acgraph.driver.lower import Limit, SmallestChooser, compact
+from acgraph.driver.runtime import session_settings
 from acgraph.driver.space import open_space
 from acgraph.driver.speed import share_of_latency
-from acgraph.driver.stages import Stages
+from acgraph.driver.stages import Pace, Stages
 from acgraph.driver.trace import Positions
 from acgraph.errors import UsageError
 from acgraph.ir import Model
@@ -43,7 +44,7 @@ class Run:
         inputs: Hashes of what the run reads.
         start: When this part of it started, on the clock of ``time.perf_counter``.
         earlier_s: Seconds that its earlier parts took, where it was interrupted.
-        seconds_per_pass: How long the dense network trains on all images once, where time counts.
+        pace: How fast the dense network is here, where it was timed.
         positions: Where the constants of the graph lay in the original.
         rounds: What each round reached.
         history: What the searches evaluated.
@@ -64,7 +65,7 @@ class Run:
     inputs: dict[str, str] = field(default_factory=dict)
     start: float = field(default_factory=time.perf_counter)
     earlier_s: float = 0.0
-    seconds_per_pass: float | None = None
+    pace: Pace | None = None
     positions: Positions = field(default_factory=dict)
     rounds: list[Round] = field(default_factory=list)
     history: list[SearchPoint] = field(default_factory=list)
@@ -112,8 +113,8 @@ def written_cost(run: Run, model: Model) -> float:
     """
     metric = run.config.metric
     if metric == "latency":
-        threads = run.config.threads
-        return share_of_latency(run.original, model, run.chooser, threads=threads)
+        settings = session_settings(run.config.runtime, threads=run.config.threads)
+        return share_of_latency(run.original, model, run.chooser, settings)
     if metric == "params" or metric == "size":
         return Limit(metric, 0).size_of(compact(model, SmallestChooser(metric))[0])
     return model_cost(compact(model, CostModelChooser())[0]).macs

@@ -31,14 +31,13 @@ RESERVE = NOISE
 
 
 def share_of_latency(
-    original: Model, shrunk: Model, chooser: Chooser, *, threads: int | None
+    original: Model, shrunk: Model, chooser: Chooser, settings: SessionSettings
 ) -> float:
     """Measure how long a shrunk model takes once it is written, of what the original takes.
 
     Both run by turns. Training does not change how long a model takes.
     """
     small, _ = compact(shrunk, chooser)
-    settings = SessionSettings(threads=threads or 1)
     before, after = measure_latency([original, small], settings)
     return 1.0 / compare_latency(before, after).median
 
@@ -52,14 +51,14 @@ class LatencyModel:
         chooser: Which compact form a layer takes.
         whole: Share that the model takes as it is now.
         budget: Share that is aimed at; the correction is made there.
-        threads: Of the sessions.
+        settings: Of the sessions.
     """
 
     original: Model
     chooser: Chooser
     whole: float
     budget: float
-    threads: int | None
+    settings: SessionSettings
 
     def __call__(self, space: Space) -> Callable[[Point], float]:
         """Return the predicted share of the original's latency of the points of a space.
@@ -70,7 +69,7 @@ class LatencyModel:
         """
         timer = timing_chooser(
             "latency",
-            SessionSettings(threads=self.threads or 1),
+            self.settings,
             cache_dir=cache_folder() / "tables",
             budget_s=TABLE_BUDGET_S,
         )
@@ -83,7 +82,7 @@ class LatencyModel:
             if layer_sum >= 1.0:
                 break
             shrunk = shrink(space.dependency, space.plan(point, space.weights)).model
-            measured = share_of_latency(self.original, shrunk, self.chooser, threads=self.threads)
+            measured = share_of_latency(self.original, shrunk, self.chooser, self.settings)
             log.info("latency predicted %.3g, measured %.3g", predicted, measured)
             found = np.log(measured / self.whole) / np.log(layer_sum)
             power = float(np.clip(found, 1.0 / MOST_POWER, MOST_POWER))

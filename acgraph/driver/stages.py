@@ -39,6 +39,19 @@ MANY_EPOCHS = 1000.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """How fast the dense network is on this host.
+
+    Attributes:
+        pass_s: Seconds of training on all images once.
+        evaluation_s: Seconds in which a search judges one point.
+    """
+
+    pass_s: float
+    evaluation_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Stages:
     """The plan of a run.
 

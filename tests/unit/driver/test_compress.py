@@ -16,6 +16,7 @@ from acgraph.config import CompressConfig
 from acgraph.data import Dataset
 from acgraph.driver.compress import compress
 from acgraph.driver.outcome import layer_changes
+from acgraph.driver.stages import Pace
 from acgraph.errors import BackendError, UsageError
 from acgraph.ir import read_model
 from acgraph.models.demo import model_path
@@ -240,7 +241,8 @@ def test_purification_has_a_share_of_the_time_and_few_images(
 
     monkeypatch.setattr(module, "purify_search", timed)
     monkeypatch.setattr(TorchTrainer, "evaluate", counted)
-    monkeypatch.setattr("acgraph.driver.compress._seconds_per_pass", lambda *_: 1000.0)
+    slow = Pace(pass_s=1000.0, evaluation_s=1.0)
+    monkeypatch.setattr("acgraph.driver.compress.measure_pace", lambda *_: slow)
     monkeypatch.setattr("acgraph.driver.finish.LEAST_SECONDS", 0.1)
     compress(configure(epochs=None, time_budget="2s", target_rate="1x"))
     assert found["seconds"] == pytest.approx(0.12)

@@ -158,7 +158,7 @@ def test_resume_refuses_other_data(
         compress(again(config))
 
 
-@pytest.mark.parametrize(("text", "what"), [('{"format": 4,', "damaged"), ("{}", "version")])
+@pytest.mark.parametrize(("text", "what"), [('{"format": 5,', "damaged"), ("{}", "version")])
 def test_resume_refuses_a_state_that_it_cannot_read(
     configure: Configure, text: str, what: str
 ) -> None:
@@ -264,7 +264,7 @@ def test_a_time_budget_counts_the_time_before_an_interruption(
         raise AssertionError("the speed of training is known")
 
     monkeypatch.setattr(TorchTrainer, "fit", fit)
-    monkeypatch.setattr(module, "_seconds_per_pass", timed_again)
+    monkeypatch.setattr(module, "measure_pace", timed_again)
     compress(again(config))
     (left,) = fits
     assert finish.LEAST_SECONDS <= left < 9

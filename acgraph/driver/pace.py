@@ -1,0 +1,128 @@
+"""How fast this host trains and searches, and how long a run will take at that."""
+
+import logging
+import math
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+
+from acgraph.analysis.layers import Layer, layers
+from acgraph.backends.torch.trainer import TorchTrainer
+from acgraph.config import CompressConfig
+from acgraph.driver.inputs import RunData
+from acgraph.driver.mending import can_mend
+from acgraph.driver.purify import EVALUATIONS as PURIFY_EVALUATIONS
+from acgraph.driver.round import PROXY_IMAGES
+from acgraph.driver.stages import Pace, Stages
+from acgraph.ir import Model
+from acgraph.pruning.reconstruct import refit
+from acgraph.search.methods import EVALUATIONS
+
+log = logging.getLogger(__name__)
+
+#: Steps of one timed training, and how often: torch is slow at first, so the fastest counts.
+TIMED_STEPS = 8
+TIMED_FITS = 4
+#: No timed training starts after so many seconds, and none goes on for longer.
+MOST_SECONDS = 2.0
+#: Of the copy that is timed, so small that nothing diverges.
+_LEARNING_RATE = 1e-6
+#: Columns of a layer whose mending is timed; wider ones take longer by the cube.
+_TIMED_COLUMNS = 384
+#: Of which the fastest counts: each is so short that a busy machine holds some of them up.
+_TIMED_MENDINGS = 9
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimate:
+    """How long a run takes, without reading, writing and measuring.
+
+    Attributes:
+        train_s: Seconds of training, if all of it took as long as the dense network does: the
+            network shrinks, so this is the most.
+        search_s: Seconds in which searches judge points.
+    """
+
+    train_s: float
+    search_s: float
+
+    def describe(self) -> str:
+        """Say it in one line."""
+        return (
+            f"at most about {about(self.train_s)} of training (timed on the dense network; what is "
+            f"cut makes it less) and about {about(self.search_s)} of search"
+        )
+
+
+def measure_pace(config: CompressConfig, model: Model, teacher: Model, data: RunData) -> Pace:
+    """Train a copy for a few steps against the clock, after a few that warm torch up; judge it."""
+    trainer = TorchTrainer(model, data.train, teacher=teacher, config=config.train)
+    trainer.choose_mode()
+    passes = TIMED_STEPS / math.ceil(len(data.train) / config.train.batch_size)
+    until = time.perf_counter() + MOST_SECONDS
+    speeds: list[float] = []
+    while not speeds or (len(speeds) < TIMED_FITS and time.perf_counter() < until):
+        fitted = trainer.fit(
+            epochs=passes,
+            learning_rate=_LEARNING_RATE,
+            time_budget_s=MOST_SECONDS,
+            description="timing",
+        )
+        speeds.append(fitted.images_per_second)
+    evaluation_s = _judging_s(config, trainer, data)
+    if config.criterion == "reconstruction":
+        evaluation_s += _mending_s(filter(can_mend, layers(model)))
+    return Pace(pass_s=len(data.train) / max(speeds), evaluation_s=evaluation_s)
+
+
+def _judging_s(config: CompressConfig, trainer: TorchTrainer, data: RunData) -> float:
+    """Seconds for the images of one evaluation, by one batch of them."""
+    few = min(len(data.select), config.train.batch_size)
+    start = time.perf_counter()
+    trainer.evaluate(data.select, few, fast=True)
+    image_s = (time.perf_counter() - start) / few
+    recalibration = min(len(data.train), config.search.recalibrate * config.train.batch_size)
+    return image_s * (recalibration + min(len(data.select), PROXY_IMAGES))
+
+
+def _mending_s(found: Iterable[Layer]) -> float:
+    """Seconds to mend all layers once, by one of them, half of it cut."""
+    columns = [layer.columns for layer in found]
+    if not columns:
+        return 0.0
+    size = min(max(columns), _TIMED_COLUMNS)
+    kept = np.arange(size) % 2 == 0
+    matrix, moments = np.ones((size, size), np.float32), np.eye(size)
+    seconds = []
+    for _ in range(_TIMED_MENDINGS):
+        start = time.perf_counter()
+        refit(matrix, moments, kept)
+        seconds.append(time.perf_counter() - start)
+    return min(seconds) * sum((count / size) ** 3 for count in columns)
+
+
+def estimate(config: CompressConfig, stages: Stages, pace: Pace) -> Estimate:
+    """Say how long a plan of epochs takes at a pace."""
+    rounds = len(stages.rates)
+    evaluations = rounds * (config.search.evaluations or EVALUATIONS)
+    if config.purify:
+        evaluations += PURIFY_EVALUATIONS
+    return Estimate(
+        train_s=pace.pass_s * (rounds * (stages.admm + stages.retrain) + stages.finish),
+        search_s=pace.evaluation_s * evaluations,
+    )
+
+
+def about(seconds: float) -> str:
+    """Print a duration as roughly as it is known.
+
+    >>> about(3.4), about(47), about(754), about(5500)
+    ('3 s', '50 s', '13 min', '1.5 h')
+    """
+    if seconds < 10:
+        return f"{max(1, round(seconds))} s"
+    if seconds < 90:
+        return f"{10 * round(seconds / 10)} s"
+    return f"{round(seconds / 60)} min" if seconds < 5400 else f"{seconds / 3600:.2g} h"
