@@ -35,6 +35,8 @@ Metric = Literal["params", "macs", "size", "latency"]
 Criterion = Literal["reconstruction", "magnitude"]
 #: What a network may be quantised to.
 Quantize = Literal["int8"]
+#: What shall run the result: ONNX Runtime on an x86 server, or on a phone.
+Runtime = Literal["ort", "ort-mobile"]
 
 #: What stands for ``auto`` where nothing may be timed to choose it.
 _UNTIMED = {"precision": "fp32", "channels_last": False}
@@ -110,9 +112,12 @@ class CompressConfig(BaseModel):
         filters: Whether filters are pruned; without it only columns are.
         columns: Whether and how columns are pruned.
         align: Keep a multiple of so many filters; ``auto`` times a few layers on this host to find
-            which step is worth keeping.
+            which step is worth keeping. None is ``auto`` where the target is a latency of ``ort``,
+            whose blocks are large, else 1.
         allow_inexact: Cut across normalisation, too, where a cut network is not the zeroed one.
         quantize: Write a quantised model, too: None writes none.
+        runtime: What every latency is timed as: ``ort`` is ONNX Runtime as it comes, whose NCHWc
+            layout on x86 servers pads channels to blocks; ``ort-mobile`` that of a phone.
         timing: Choose lowerings by timing and measure latency; without it neither is done.
         output: Folder of the results.
         resume: Folder of an interrupted run to go on with.
@@ -145,9 +150,10 @@ class CompressConfig(BaseModel):
     purify: bool = True
     filters: bool = True
     columns: ColumnConfig = ColumnConfig()
-    align: Align = 1
+    align: Align | None = None
     allow_inexact: bool = False
     quantize: Quantize | None = None
+    runtime: Runtime = "ort-mobile"
     timing: bool = True
     output: Path = Path("out")
     resume: Path | None = None
@@ -181,15 +187,23 @@ class CompressConfig(BaseModel):
         return self
 
     @property
+    def asked_align(self) -> int | Literal["auto"]:
+        """``align``, with what stands for None."""
+        if self.align is not None:
+            return self.align
+        return AUTO if self.metric == "latency" and self.runtime == "ort" else 1
+
+    @property
     def step(self) -> int:
         """``align`` as a number.
 
         Raises:
             UsageError: it is ``auto``, and has not been learned yet.
         """
-        if self.align == AUTO:
+        align = self.asked_align
+        if align == AUTO:
             raise UsageError("align is auto, and was not learned", hint="give a number")
-        return self.align
+        return align
 
 
 def _check_place(output: Path, resume: Path) -> None:

@@ -133,6 +133,14 @@ def compress(
         str | None,
         typer.Option(metavar="TYPE", help="int8: write and measure a quantised model, too."),
     ] = None,
+    runtime: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RUNTIME",
+            help="What is timed: ort-mobile, a phone, or ort, an x86 server, whose NCHWc "
+            "layout pads channels to blocks: a latency target then implies --align auto.",
+        ),
+    ] = None,
     threads: Annotated[int | None, typer.Option(help="CPU threads.")] = None,
     no_timing: Annotated[
         bool, typer.Option("--no-timing", help="Time nothing: results do not depend on the host.")
@@ -184,6 +192,7 @@ def compress(
         "align": align,
         "allow_inexact": True if allow_inexact else None,
         "quantize": quantize,
+        "runtime": runtime,
         "threads": threads,
         "timing": False if no_timing else None,
         "seed": seed,

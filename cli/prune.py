@@ -20,6 +20,13 @@ class Quantize(StrEnum):
     INT8 = "int8"
 
 
+class TimedAs(StrEnum):
+    """What shall run the model."""
+
+    ORT = "ort"
+    ORT_MOBILE = "ort-mobile"
+
+
 def prune(
     model: Annotated[str, typer.Argument(help="An ONNX file, - for standard input.")],
     sparsity: Annotated[
@@ -58,6 +65,13 @@ def prune(
         Quantize | None,
         typer.Option(help="Write OUT.int8.onnx, too, quantised without data."),
     ] = None,
+    runtime: Annotated[
+        TimedAs,
+        typer.Option(
+            help="What is timed to choose compact forms: ort-mobile, a phone, or ort, an "
+            "x86 server."
+        ),
+    ] = TimedAs.ORT_MOBILE,
     output_format: FormatOption = OutputFormat.TEXT,
 ) -> None:
     """Remove the filters and columns of least magnitude, and prove that nothing else changed."""
@@ -72,7 +86,12 @@ def prune(
     from acgraph.ir import read_model
 
     files = PruneFiles(
-        source=model, output=output, masked=masked_out, ort=not no_ort, int8=quantize is not None
+        source=model,
+        output=output,
+        masked=masked_out,
+        ort=not no_ort,
+        int8=quantize is not None,
+        runtime=runtime.value,
     )
     files.check()
     result = cut(
@@ -82,6 +101,7 @@ def prune(
         column_pattern=column_pattern,
         column_multiple=column_multiple,
         allow_inexact=allow_inexact,
+        runtime=runtime.value,
     )
     int8 = files.write(result.model, result.masked)
     if output_format is OutputFormat.JSON:

@@ -181,6 +181,7 @@ class Report(_Part):
 
     ``measure`` says what every ``accuracy`` in it is: the share of right labels, or, where the
     data has none, the agreement with the original model. ``int8`` is there where it was asked for.
+    ``runtime`` is what every latency was timed as.
     """
 
     schema_version: Literal[1] = Field(default=1, alias="schema")
@@ -195,6 +196,7 @@ class Report(_Part):
     layers: tuple[LayerChange, ...] = ()
     fences: tuple[Fence, ...] = ()
     warnings: tuple[str, ...] = ()
+    runtime: Literal["ort", "ort-mobile"] = "ort-mobile"
     rounds: tuple[Round, ...] = ()
     search: tuple[SearchPoint, ...] = ()
     seed: int = 0

@@ -8,6 +8,7 @@ from onnx import numpy_helper
 
 from acgraph.analysis.cost import model_cost
 from acgraph.analysis.dependency import analyse
+from acgraph.backends.ort.session import SessionSettings
 from acgraph.config import CompressConfig
 from acgraph.driver import latency_table, run, settle, speed
 from acgraph.driver.compress import compress
@@ -73,7 +74,7 @@ def test_predictions_are_corrected_by_whole_models(
     sums = latency_cost(space, time_layers(space, _estimated_ms), 1.0)
     measured = []
 
-    def share(original: Model, shrunk: Model, chooser: object, *, threads: int | None) -> float:
+    def share(original: Model, shrunk: Model, chooser: object, settings: SessionSettings) -> float:
         taken = sums(points[-1]) ** 2
         measured.append(taken)
         return taken
@@ -89,8 +90,9 @@ def test_predictions_are_corrected_by_whole_models(
     monkeypatch.setattr(Space, "plan", remember)
     monkeypatch.setattr(speed, "time_layers", lambda space, _: time_layers(space, _estimated_ms))
     corrected = LatencyModel(
-        original=model, chooser=CostModelChooser(), whole=1.0, budget=0.4, threads=1
-    )(space)
+        original=model, chooser=CostModelChooser(), whole=1.0, budget=0.4,
+        settings=SessionSettings(),
+    )(space)  # fmt: skip
     assert len(measured) >= 2
     assert measured[-1] == pytest.approx(0.4, rel=0.1)
     point = tuple(knob.snap(0.6 * knob.size) for knob in space.knobs)
@@ -118,7 +120,7 @@ def test_an_interrupted_measurement_does_not_overshoot_the_target(
     monkeypatch.setattr(latency_table, "CHANNEL_SHARES", (0.3, 0.6, 1.0))
     calls = []
 
-    def share(original: Model, shrunk: Model, chooser: object, *, threads: int | None) -> float:
+    def share(original: Model, shrunk: Model, chooser: object, settings: SessionSettings) -> float:
         calls.append(shrunk)
         true = (model_cost(shrunk).macs / model_cost(original).macs) ** 0.8
         return true * (2.0 if len(calls) % 4 == 3 else 1.0)

@@ -36,12 +36,12 @@ def _fake(monkeypatch: pytest.MonkeyPatch, times: Mapping[str, float]) -> None:
     profile = [
         OperatorTime(name=name, op_type="", p50_ms=ms, share=0.0) for name, ms in times.items()
     ]
-    monkeypatch.setattr(module, "profile_operators", lambda _: profile)
+    monkeypatch.setattr(module, "profile_operators", lambda *_: profile)
 
 
 def test_only_the_layer_itself_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     _fake(monkeypatch, {"conv1": 1.0, "conv1/gate": 10.0, "conv10": 100.0, "conv1_2": 1000.0})
-    found = layer_times(_model(), ["conv1", "conv10"], known=_model())
+    found = layer_times(_model(), ["conv1", "conv10"], _model())
     assert found == {"conv1": 1.0, "conv10": 100.0}
 
 
@@ -50,14 +50,14 @@ def test_the_parts_that_lowering_made_count_for_their_layer(
 ) -> None:
     names = ("conv1/gather.k00", "conv1/gate", "conv1/conv/split.0", *NAMES[3:])
     _fake(monkeypatch, {names[0]: 1.0, names[1]: 10.0, names[2]: 100.0})
-    found = layer_times(_model(names), ["conv1", "conv10"], known=_model())
+    found = layer_times(_model(names), ["conv1", "conv10"], _model())
     assert found == {"conv1": 101.0, "conv10": 0.0}
 
 
 def test_a_layer_without_a_time_of_its_own_has_none(monkeypatch: pytest.MonkeyPatch) -> None:
     _fake(monkeypatch, {"conv1": 1.0, "FusedConv_7": 10.0})
     model = _model()
-    assert layer_times(model, ["conv1", "conv10", "gone"], known=model) == {
+    assert layer_times(model, ["conv1", "conv10", "gone"], model) == {
         "conv1": 1.0,
         "gone": 0.0,
     }
@@ -70,6 +70,6 @@ def test_fused_operators_are_found_under_the_names_that_onnx_runtime_gives_them(
     model = _model()
     names = {entry.name for entry in profile_operators(model, runs=1)}
     assert not {"fc", "head"} & names
-    found = layer_times(model, ["conv1", "conv10", "fc", "head"], known=model)
+    found = layer_times(model, ["conv1", "conv10", "fc", "head"], model)
     assert set(found) == {"conv1", "conv10", "fc", "head"}
     assert all(milliseconds > 0 for milliseconds in found.values())
