@@ -4,8 +4,6 @@ import logging
 import time
 from collections.abc import Callable
 
-from acgraph.analysis.cost import model_cost
-from acgraph.analysis.dependency import analyse
 from acgraph.backends.ort.layer_timing import timing_chooser
 from acgraph.backends.ort.session import SessionSettings
 from acgraph.backends.torch.trainer import TorchTrainer
@@ -32,25 +30,21 @@ from acgraph.driver.fingerprints import input_fingerprints
 from acgraph.driver.finish import fine_tune
 from acgraph.driver.folder import CHECKPOINTS, claim
 from acgraph.driver.inputs import RunData, open_data
-from acgraph.driver.lower import SmallestChooser, compact
 from acgraph.driver.network import ready_to_train
 from acgraph.driver.pace import estimate, measure_pace
 from acgraph.driver.purify import purify
-from acgraph.driver.round import RoundResult, RoundTask, run_round
+from acgraph.driver.rounds import cut, say_out_of_reach
 from acgraph.driver.run import Run, budget_of, can_cut, check_metric, written_cost
 from acgraph.driver.runtime import session_settings
-from acgraph.driver.speed import RESERVE, LatencyModel
 from acgraph.driver.stages import Pace, plan_stages
 from acgraph.driver.trace import compose
 from acgraph.ir import Model, read_model
-from acgraph.report import AdmmUpdate, Report, Round, SearchPoint, format_rate
+from acgraph.report import Report, format_rate
 
 log = logging.getLogger(__name__)
 
 #: Fewer reported images than these make figures that one image moves visibly.
 FEW_IMAGES = 500
-#: Fences named on the terminal where they let nothing be cut; the report has them all.
-SHOWN_FENCES = 10
 
 
 def compress(
@@ -196,92 +190,14 @@ def _settings(config: CompressConfig) -> SessionSettings:
 
 def _round(run: Run, number: int, rate: float) -> bool:
     """Run a round; False where there was nothing to do, or nothing left to cut."""
-    budget, last = budget_of(run, rate), number == len(run.stages.rates)
-    cost = written_cost(run, run.model)
-    if cost <= budget:
+    cost, last = written_cost(run, run.model), number == len(run.stages.rates)
+    if cost <= budget_of(run, rate):
         run.say(f"round {number}: at {format_rate(rate)} already")
         return False
-    unit, reserve = 1.0, 1.0
-    if run.config.metric == "size":
-        unit = _params_per_byte(run)
-    point_cost = None
-    if run.config.metric == "latency":
-        reserve += RESERVE
-        run.say(f"round {number}: timing layers")
-        point_cost = LatencyModel(
-            original=run.original, chooser=run.chooser, whole=cost,
-            budget=budget, settings=_settings(run.config),
-        )  # fmt: skip
-    result = run_round(
-        RoundTask(
-            model=run.model,
-            teacher=run.original,
-            data=run.data,
-            config=run.config,
-            stages=run.stages,
-            number=number,
-            budget=unit * budget,
-            point_cost=point_cost,
-            actual_cost=(lambda model: reserve * unit * written_cost(run, model)) if last else None,
-            progress=run.progress,
-        )
-    )
-    if result is not None:
-        _take(run, number, result)
+    result = cut(run, f"round {number}", number, rate, cost=cost, is_exact=last)
     if last and (result is None or result.is_exhausted):
-        _say_out_of_reach(run, rate)
+        say_out_of_reach(run, rate)
     return result is not None
-
-
-def _params_per_byte(run: Run) -> float:
-    """What turns bytes into the params that the search counts."""
-    small, _ = compact(run.model, SmallestChooser())
-    cost = model_cost(small)
-    return cost.params / cost.bytes
-
-
-def _take(run: Run, number: int, result: RoundResult) -> None:
-    """Make what a round left the state of the run."""
-    run.positions = compose(run.positions, result.shrunk)
-    run.model = result.shrunk.model
-    run.rounds.append(
-        Round(
-            rate=budget_of(run, 1.0) / written_cost(run, run.model),
-            accuracy=result.accuracy,
-            epochs=result.epochs,
-            seconds=result.seconds,
-            evaluations=result.evaluations,
-            admm=[AdmmUpdate(primal=r.primal, dual=r.dual, rho=r.rho) for r in result.residuals],
-        )
-    )
-    best = 0.0
-    for entry in result.history:
-        best = max(best, entry.score)
-        run.history.append(SearchPoint(round=number, score=entry.score, best=best))
-    run.say(
-        f"round {number}: {format_rate(run.rounds[-1].rate)}, "
-        f"{run.data.measure} {100 * result.accuracy:.2f} %, "
-        f"{result.epochs:.2g} epochs, {result.evaluations} evaluations, {result.seconds:.0f} s"
-    )
-
-
-def _say_out_of_reach(run: Run, rate: float) -> None:
-    """Warn, where the last cut that is allowed is above the budget, how far it comes."""
-    reached = budget_of(run, 1.0) / written_cost(run, run.model)
-    if reached >= rate:
-        return
-    rounds = f"{len(run.rounds)} round{'s' if len(run.rounds) > 1 else ''}"
-    if run.rounds:
-        run.warn(
-            f"a rate of {format_rate(rate)} is out of reach: all that may be cut in {rounds} "
-            f"leaves {format_rate(reached)}"
-        )
-    elif not can_cut(run.model, run.config):
-        run.warn("nothing can be cut, see the fences")
-        for fence in analyse(run.original).all_fences()[:SHOWN_FENCES]:
-            run.say(f"fence: {fence}")
-    else:
-        run.warn("nothing can be cut: every layer is as small as it may be")
 
 
 def _purify(run: Run) -> None:
