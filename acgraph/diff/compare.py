@@ -20,7 +20,7 @@ from acgraph.diff.types import (
     Retyped,
     ValueChange,
 )
-from acgraph.ir import Array, Model, infer_facts
+from acgraph.ir import Array, Model, array_bytes, infer_facts
 
 
 def diff_models(first: Model, second: Model) -> GraphDiff:
@@ -116,7 +116,7 @@ def _constants(pairs: list[NodePair]) -> Iterator[ConstantChange]:
 def _constant(node: str, ours: gs.Constant, theirs: gs.Constant) -> ConstantChange | None:
     before, after = np.asarray(ours.values), np.asarray(theirs.values)
     is_same = before.shape == after.shape and before.dtype == after.dtype
-    if is_same and before.tobytes() == after.tobytes():
+    if is_same and array_bytes(before) == array_bytes(after):
         return None
     distance, not_finite = _distance(before, after)
     return ConstantChange(

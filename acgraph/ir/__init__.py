@@ -2,6 +2,7 @@
 
 from acgraph.ir.external import external_files
 from acgraph.ir.model import Array, Model, constant_node_value, set_constant_node_value
+from acgraph.ir.odd_values import array_bytes
 from acgraph.ir.onnx_io import (
     clone_model,
     count_params,
@@ -20,6 +21,7 @@ __all__ = [
     "Array",
     "Facts",
     "Model",
+    "array_bytes",
     "clone_model",
     "constant_node_value",
     "count_params",

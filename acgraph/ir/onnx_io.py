@@ -17,6 +17,12 @@ from onnx_graphsurgeon.logger import G_LOGGER
 from acgraph.diagnostics import Location
 from acgraph.errors import ImportModelError, OutputError
 from acgraph.ir.model import Model
+from acgraph.ir.odd_values import (
+    decode_strings,
+    escape_strings,
+    exportable,
+    has_raw_strings,
+)
 
 # onnx-graphsurgeon logs to standard output, which carries our results.
 G_LOGGER.severity = G_LOGGER.CRITICAL
@@ -108,7 +114,8 @@ def model_from_proto(proto: onnx.ModelProto, source: str = "<memory>") -> Model:
         copy.ir_version = max(copy.ir_version, 4)
         proto = copy
         remarks.append(f"{len(doubled)} initializers were also graph inputs; now constants only")
-    graph = gs.import_onnx(proto)
+    graph = gs.import_onnx(escape_strings(proto))
+    decode_strings(graph)
     originals = {}
     taken = {node.name for node in graph.nodes if node.name}
     seen: set[str] = set()
@@ -155,6 +162,8 @@ def _is_special(node: onnx.NodeProto) -> bool:
     """Say whether onnx-graphsurgeon would lose something of this node."""
     if node.metadata_props or node.doc_string or node.domain not in ("", "ai.onnx"):
         return True
+    if has_raw_strings(node):
+        return True
     kinds = onnx.AttributeProto
     for attribute in node.attribute:
         if attribute.type in (kinds.GRAPH, kinds.GRAPHS, kinds.SPARSE_TENSOR, kinds.TYPE_PROTO):
@@ -168,7 +177,8 @@ def _is_special(node: onnx.NodeProto) -> bool:
 
 def proto_from_model(model: Model) -> onnx.ModelProto:
     """Make a proto of a model; ``metadata_props`` and special nodes come back as they were."""
-    proto: onnx.ModelProto = gs.export_onnx(model.graph, do_type_check=False)
+    with exportable(model.graph.nodes, model.graph.outputs):
+        proto: onnx.ModelProto = gs.export_onnx(model.graph, do_type_check=False)
     for node in proto.graph.node:
         original = model.originals.get(node.name)
         if original is not None and original.op_type == node.op_type:

@@ -20,6 +20,7 @@ import onnx_graphsurgeon as gs
 
 from acgraph.ir.fold import evaluate_node
 from acgraph.ir.model import Array, Model, constant_node_value
+from acgraph.ir.odd_values import exportable
 
 #: Values larger than this are not evaluated: they are weights or masks, not shapes.
 MAX_VALUE_ELEMENTS = 1 << 16
@@ -264,5 +265,6 @@ def node_to_proto(node: gs.Node) -> onnx.NodeProto:
     """Make a NodeProto of an onnx-graphsurgeon node."""
     from onnx_graphsurgeon.exporters.onnx_exporter import OnnxExporter
 
-    proto: onnx.NodeProto = OnnxExporter.export_node(node)
+    with exportable([node]):
+        proto: onnx.NodeProto = OnnxExporter.export_node(node)
     return proto

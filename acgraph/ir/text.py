@@ -28,6 +28,7 @@ import onnx_graphsurgeon as gs
 from acgraph.diagnostics import Location
 from acgraph.errors import ImportModelError
 from acgraph.ir.model import Array, Model, constant_node_value
+from acgraph.ir.odd_values import array_bytes
 from acgraph.ir.onnx_io import model_from_proto
 
 #: Constants of up to this many elements are printed in full.
@@ -190,5 +191,5 @@ def _array(array: Array) -> str:
     kind = f"{array.dtype.name}[{', '.join(map(str, array.shape))}]"
     if array.size <= INLINE_ELEMENTS:
         return f"{kind} {{{', '.join(_item(x) for x in array.ravel().tolist())}}}"
-    digest = hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()
+    digest = hashlib.sha256(array_bytes(array)).hexdigest()
     return f"{kind} #{digest[:8]}"

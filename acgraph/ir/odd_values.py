@@ -1,0 +1,113 @@
+"""Values that onnx-graphsurgeon reads or writes wrongly: packed numbers, 8-bit floats, strings.
+
+It writes the numpy form of a constant as raw bytes, which is right for numbers of whole bytes only:
+4-bit integers are packed in the file, one of its 8-bit floats is taken for another, and strings
+have no raw form. And it takes every string for UTF-8, which ONNX does not ask for.
+"""
+
+import contextlib
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+import onnx
+import onnx_graphsurgeon as gs
+from onnx_graphsurgeon.ir.tensor import LazyValues
+
+from acgraph.ir.model import Array
+
+#: numpy's kinds of types that are no numbers of its own: those of ml_dtypes, and objects.
+_ODD_KINDS = frozenset("VOSU")
+
+
+@contextlib.contextmanager
+def exportable(nodes: Iterable[gs.Node], outputs: Iterable[gs.Tensor] = ()) -> Iterator[None]:
+    """Meanwhile give constants that onnx-graphsurgeon would write wrongly the form of the file.
+
+    Args:
+        nodes: Those that read the constants, or hold them as attributes; subgraphs are included.
+        outputs: Of the graph, which may be constants themselves.
+    """
+    changed = []
+    for tensor in _constants(nodes, outputs):
+        values = tensor._values
+        if isinstance(values, np.ndarray) and values.dtype.kind in _ODD_KINDS:
+            changed.append((tensor, values))
+            tensor.values = LazyValues(onnx.numpy_helper.from_array(values, tensor.name))
+    try:
+        yield
+    finally:
+        for tensor, values in changed:
+            tensor.values = values
+
+
+def decode_strings(graph: gs.Graph) -> None:
+    """Let constants of strings that are not UTF-8 hold bytes; those that are hold ``str``."""
+    for tensor in _constants(graph.nodes, graph.outputs):
+        values = tensor._values
+        if not isinstance(values, LazyValues) or not isinstance(values.tensor, onnx.TensorProto):
+            continue
+        raw = values.tensor
+        if raw.data_type == onnx.TensorProto.STRING and not all(map(_is_text, raw.string_data)):
+            array = np.empty(len(raw.string_data), object)
+            array[:] = list(raw.string_data)
+            tensor.values = array.reshape(tuple(raw.dims))
+
+
+def array_bytes(array: Array) -> bytes:
+    """Return what tells values apart: their bytes, where numpy has not only pointers to them."""
+    if array.dtype.kind == "O":
+        return repr(array.ravel().tolist()).encode()
+    return np.ascontiguousarray(array).tobytes()
+
+
+def _constants(nodes: Iterable[gs.Node], outputs: Iterable[gs.Tensor]) -> Iterator[gs.Constant]:
+    for tensor in outputs:
+        if isinstance(tensor, gs.Constant):
+            yield tensor
+    for node in nodes:
+        for value in [*node.inputs, *node.attrs.values()]:
+            if isinstance(value, gs.Constant):
+                yield value
+            elif isinstance(value, gs.Graph):
+                yield from _constants(value.nodes, value.outputs)
+
+
+def has_raw_strings(node: onnx.NodeProto) -> bool:
+    """Say whether an attribute of a node, or of one in its subgraphs, is a string but not UTF-8."""
+    return any(
+        not all(map(_is_text, [attribute.s, *attribute.strings]))
+        or any(has_raw_strings(inner) for g in [attribute.g, *attribute.graphs] for inner in g.node)
+        for attribute in node.attribute
+    )
+
+
+def escape_strings(proto: onnx.ModelProto) -> onnx.ModelProto:
+    """Return a model whose attributes are all UTF-8: itself, or a copy with other bytes escaped."""
+    if not any(map(has_raw_strings, proto.graph.node)):
+        return proto
+    copy = onnx.ModelProto()
+    copy.CopyFrom(proto)
+    _escape(copy.graph)
+    return copy
+
+
+def _escape(graph: onnx.GraphProto) -> None:
+    for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.HasField("s"):
+                attribute.s = _as_text(attribute.s)
+            attribute.strings[:] = [_as_text(text) for text in attribute.strings]
+            for inner in [attribute.g, *attribute.graphs]:
+                _escape(inner)
+
+
+def _as_text(raw: bytes) -> bytes:
+    return raw.decode(errors="backslashreplace").encode()
+
+
+def _is_text(raw: bytes) -> bool:
+    try:
+        raw.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
