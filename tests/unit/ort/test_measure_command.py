@@ -288,7 +288,9 @@ def test_verify_says_when_it_proves_nothing(net_path: Path, tmp_path: Path) -> N
     path = tmp_path / "dead.onnx"
     onnx.save(proto, path)
     result = _run("verify", path, "--against", path)
-    assert result.stdout.startswith("the law holds, but proves nothing")
+    assert result.exit_code == 3
+    assert result.stdout.splitlines()[0].startswith("the law holds, but proves nothing")
+    assert _run("verify", path, "--against", net_path).exit_code == 1
     assert json.loads(_run("verify", path, "--against", path, "--format", "json").stdout)["vacuous"]
 
 
