@@ -58,6 +58,7 @@ OPTIONS = [
     (["--no-columns"], "columns.enabled", False),
     (["--column-pattern", "kernel"], "columns.pattern", "kernel"),
     (["--column-multiple", "4"], "columns.multiple", 4),
+    (["--runtime", "ort"], "runtime", "ort"),
     (["--threads", "2"], "threads", 2),
     (["--no-timing"], "timing", False),
     (["--seed", "7"], "seed", 7),

@@ -14,19 +14,19 @@ import acgraph.driver.prune_files as files_module
 from acgraph.backends.ort import latency, layer_timing, profile
 from acgraph.backends.ort.profile import profile_operators
 from acgraph.backends.ort.session import Session, SessionSettings
-from acgraph.config import CompressConfig, Runtime, make_config
+from acgraph.cli.main import run
+from acgraph.config import CompressConfig, make_config
 from acgraph.driver import latency_table, settle, speed
 from acgraph.driver.chooser import make_chooser
 from acgraph.driver.compress import compress
 from acgraph.driver.latency_table import time_layer
 from acgraph.driver.layer_times import layer_times
-from acgraph.driver.prune import prune
-from acgraph.driver.prune_files import PruneFiles
 from acgraph.errors import UsageError
 from acgraph.ir import Model
 from acgraph.lowering.base import Candidate
 from acgraph.lowering.chooser import TimingChooser
 from acgraph.lowering.layer import ConvLayer
+from acgraph.models.demo import model_path
 
 Configure = Callable[..., CompressConfig]
 VALUES = {"model": "a", "target_rate": "2x"}
@@ -151,11 +151,7 @@ def test_layers_are_told_apart_in_the_layout_of_servers(model: Model) -> None:
 
 @pytest.mark.parametrize("runtime", ["ort", "ort-mobile"])
 def test_prune_times_its_forms_in_the_runtime(
-    model: Model,
-    timed: list[tuple[str, bool]],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    runtime: Runtime,
+    timed: list[tuple[str, bool]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, runtime: str
 ) -> None:
     monkeypatch.setenv("ACGRAPH_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(files_module, "LATENCY_BUDGET_S", 0.01)
@@ -166,11 +162,7 @@ def test_prune_times_its_forms_in_the_runtime(
         return make_chooser(metric, timing=False)
 
     monkeypatch.setattr("acgraph.driver.prune.make_chooser", chooser)
-    result = prune(model, columns=0.5, runtime=runtime)
+    words = ["--columns", "0.5", "--quantize", "int8", "-o", str(tmp_path / "b.onnx"), "--no-ort"]
+    assert run(["prune", str(model_path()), *words, "--runtime", runtime]) == 0
     assert [settings.nchwc for settings in asked] == [runtime == "ort"]
-    files = PruneFiles(
-        source="a", output=str(tmp_path / "b.onnx"), masked=None, ort=False, int8=True,
-        runtime=runtime,
-    )  # fmt: skip
-    files.write(result.model, result.masked)
     assert timed == [("latency", runtime == "ort")] * 2
