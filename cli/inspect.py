@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from acgraph.cli.runtime_options import FormatOption, OutputFormat
+from acgraph.diagnostics import printable
 from acgraph.errors import UsageError
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def inspect(
         lines = _explain(graph, loaded, why)
         plain: Any = {"node": why, "why": lines}
         if output_format is OutputFormat.TEXT:
-            typer.echo("\n".join(lines))
+            typer.echo("\n".join(map(printable, lines)))
             return
     else:
         plain = _plain(loaded, graph)
@@ -113,7 +114,7 @@ def _print(plain: dict[str, Any]) -> None:
     console = stdout_console()
     model, cost = plain["model"], plain["cost"]
     nodes = f"{model['nodes']} nodes, opset {model['opset']}"
-    console.print(f"{model['path']}: {nodes}", markup=False, highlight=False)
+    console.print(printable(f"{model['path']}: {nodes}"), markup=False, highlight=False)
     bound = "at least " if cost["unknown"] else ""
     console.print(
         f"{cost['params']:,} params, {bound}{cost['macs']:,} MACs, {cost['bytes']:,} bytes\n",
@@ -124,7 +125,8 @@ def _print(plain: dict[str, Any]) -> None:
     fences = plain["fences"]
     console.print("fences:" if fences else "no fences: everything can be cut")
     for fence in fences:
-        console.print(f"  {fence['node']}: {fence['reason']}", markup=False, highlight=False)
+        line = printable(f"  {fence['node']}: {fence['reason']}")
+        console.print(line, markup=False, highlight=False)
 
 
 def _layer_table(layers: list[dict[str, Any]]) -> "Table":
@@ -132,7 +134,7 @@ def _layer_table(layers: list[dict[str, Any]]) -> "Table":
     for layer in layers:
         macs = "?" if layer["macs"] is None else f"{layer['macs']:,}"
         numbers = (f"{layer[key]:,}" for key in ("filters", "columns", "params"))
-        table.add_row(_plain_text(layer["name"]), layer["op_type"], *numbers, macs)
+        table.add_row(_plain_text(layer["name"]), _plain_text(layer["op_type"]), *numbers, macs)
     return table
 
 
@@ -162,7 +164,7 @@ def _state(family: dict[str, Any]) -> str:
 def _plain_text(text: str) -> Any:
     from rich.text import Text
 
-    return Text(text, overflow="fold")
+    return Text(printable(text), overflow="fold")
 
 
 def _table(*columns: str) -> "Table":

@@ -125,7 +125,7 @@ def text_from_result(result: Result) -> str:
     """Say the verdict in the first line, then the numbers in a table."""
     said = io.StringIO()
     console = Console(file=said, width=100, highlight=False, markup=False)
-    console.print(_headline(result), soft_wrap=True)
+    console.print(printable(_headline(result)), soft_wrap=True)
     console.print(_table(result))
     for entry in (result, result.get("against")):
         if entry:
@@ -148,9 +148,10 @@ def _table(result: Result) -> Table:
     rate = result.get("rate", {})
     table = Table(show_edge=False, pad_edge=False)
     table.add_column(f"{result['runtime']}, {result['threads']} thread(s)")
-    table.add_column(Path(result["model"]).name, justify="right", overflow="fold")
+    table.add_column(printable(Path(result["model"]).name), justify="right", overflow="fold")
     if rate:
-        table.add_column(Path(result["against"]["model"]).name, justify="right", overflow="fold")
+        name = printable(Path(result["against"]["model"]).name)
+        table.add_column(name, justify="right", overflow="fold")
         table.add_column("rate", justify="right")
     rows: list[tuple[str, list[str], str | None]] = [
         ("params", [_count(e["params"]) for e in entries], "params"),
@@ -174,7 +175,7 @@ def _table(result: Result) -> Table:
 
 
 def _print_details(console: Console, entry: Result) -> None:
-    name = entry["model"]
+    name = printable(entry["model"])
     if entry["macs_unknown"]:
         nodes = printable(", ".join(entry["macs_unknown"][:5]))
         count = len(entry["macs_unknown"])
@@ -196,7 +197,10 @@ def _print_details(console: Console, entry: Result) -> None:
         table.add_column("share", justify="right")
         for op in operators[:_SHOWN_OPERATORS]:
             table.add_row(
-                op["op_type"], printable(op["name"]), _ms(op["p50_ms"]), f"{op['share']:.1%}"
+                printable(op["op_type"]),
+                printable(op["name"]),
+                _ms(op["p50_ms"]),
+                f"{op['share']:.1%}",
             )
         console.print(table)
 

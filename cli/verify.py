@@ -21,6 +21,7 @@ from acgraph.cli.runtime_options import (
     open_data,
     parse_shapes,
 )
+from acgraph.diagnostics import printable
 from acgraph.errors import UsageError
 
 if TYPE_CHECKING:
@@ -148,4 +149,4 @@ def _text(compact: str, against: str, result: "LawResult") -> str:
             f"absolute {output.max_abs_error:.1e}, {state}{note}"
         )
     lines += [f"  {note}" for note in result.notes]
-    return "\n".join(lines) + "\n"
+    return "\n".join(map(printable, lines)) + "\n"

@@ -27,7 +27,7 @@ def text_from_diff(diff: GraphDiff, before: str, after: str) -> str:
     """Make text, one change a line, grouped by kind; empty where nothing changed."""
     if diff.is_empty:
         return ""
-    lines = [f"--- {before}", f"+++ {after}"]
+    lines = [printable(f"--- {before}"), printable(f"+++ {after}")]
     for section in _sections(diff):
         lines += map(printable, section[:_SHOWN])
         if len(section) > _SHOWN:

@@ -25,7 +25,7 @@ import onnx.checker
 import onnx.parser
 import onnx_graphsurgeon as gs
 
-from acgraph.diagnostics import Location
+from acgraph.diagnostics import Location, printable
 from acgraph.errors import ImportModelError
 from acgraph.ir.model import Array, Model, constant_node_value
 from acgraph.ir.odd_values import array_bytes
@@ -80,7 +80,7 @@ def read_text(path: str) -> Model:
 
 def text_from_model(model: Model) -> str:
     """Print a model; equal models print equal texts."""
-    return "\n".join(_lines(model)) + "\n"
+    return "\n".join(map(printable, _lines(model))) + "\n"
 
 
 def _lines(model: Model) -> Iterator[str]:
