@@ -3,6 +3,7 @@
 Commands import what they need when they run, so that ``acgraph --help`` is quick.
 """
 
+import errno
 import os
 import sys
 import traceback
@@ -23,6 +24,8 @@ from acgraph.cli.verify import verify
 from acgraph.errors import AcgraphError
 
 INTERRUPTED = 130
+#: Errors of the system that say that there is no room.
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 #: The base of what the parser raises; typer re-exports only its descendants.
 _ParserError: type[Exception] = next(
     c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException"
@@ -79,11 +82,14 @@ def run(arguments: Sequence[str]) -> int:
         # The reader went away, as `| head` does: not our error, and no text may follow.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except OSError as error:
+        if error.errno not in _FULL:
+            return _fail_unforeseen(error, debug)
+        return _fail_full(error, debug)
     except (KeyboardInterrupt, typer.Abort):
         return _fail("interrupted", INTERRUPTED, debug)
     except Exception as error:
-        hint = "this is a bug; run again with --debug and report it"
-        return _fail(f"{type(error).__name__}: {_first_line(error)}; {hint}", 1, debug)
+        return _fail_unforeseen(error, debug)
     if code == INTERRUPTED:  # newer parsers answer an interrupt by themselves
         return _fail("interrupted", INTERRUPTED, debug)
     return code if isinstance(code, int) else 0
@@ -100,6 +106,21 @@ def _without_debug(arguments: Sequence[str]) -> tuple[list[str], bool]:
 def _first_line(error: Exception) -> str:
     lines = str(error).strip().splitlines()
     return lines[0] if lines else "no message"
+
+
+def _fail_unforeseen(error: Exception, debug: bool) -> int:
+    hint = "this is a bug; run again with --debug and report it"
+    return _fail(f"{type(error).__name__}: {_first_line(error)}; {hint}", 1, debug)
+
+
+def _fail_full(error: OSError, debug: bool) -> int:
+    """Say that there is no room; what waits for standard output is given up if it is that."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    where = f"{error.filename}: " if error.filename else ""
+    return _fail(f"{where}cannot be written: {error.strerror}; make room and run again", 1, debug)
 
 
 def _fail(message: str, code: int, debug: bool) -> int:
@@ -127,6 +148,8 @@ def main() -> None:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 1
+    except OSError as error:
+        code = _fail_full(error, debug=False)
     sys.exit(code)
 
 

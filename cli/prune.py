@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from acgraph.cli.runtime_options import FormatOption, OutputFormat
+from acgraph.diagnostics import printable
 from acgraph.errors import UsageError
 
 if TYPE_CHECKING:
@@ -187,4 +188,4 @@ def _text(result: "PruneResult", int8: "Int8 | None") -> str:
     if result.fences:
         lines.append(f"{len(result.fences)} fences; acgraph inspect lists them")
     lines.append(f"{result.seconds:.2f} s")
-    return "\n".join(lines)
+    return "\n".join(map(printable, lines))

@@ -13,7 +13,7 @@ from acgraph.config import Runtime
 from acgraph.diagnostics import Location
 from acgraph.driver.runtime import session_settings
 from acgraph.errors import BackendError, UsageError
-from acgraph.ir import Model, write_model
+from acgraph.ir import Model, is_device, write_model
 from acgraph.report import Int8, LatencyMs
 
 #: Measuring time for the quantised model and as much for the one it is compared with, in seconds.
@@ -22,7 +22,7 @@ LATENCY_BUDGET_S = 1.0
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PruneFiles:
-    """Which files ``prune`` writes; standard output, ``-``, takes nothing beside it.
+    """Which files ``prune`` writes; standard output, ``-``, or a device takes nothing beside it.
 
     Attributes:
         source: The input model, which no file beside the output may overwrite.
@@ -57,6 +57,11 @@ class PruneFiles:
         Raises:
             UsageError: one would, or the output has no name for the files that come beside it.
         """
+        for given in (self.output, self.masked):
+            if given is not None and (not given or "\0" in given):
+                raise UsageError(
+                    f"'{given}' is no path", hint="name the output as in -o small.onnx"
+                )
         if self.output is not None and self.output.endswith(".ort"):
             raise UsageError(
                 "the output is an ONNX file",
@@ -131,7 +136,7 @@ class PruneFiles:
 
     def _beside(self, ending: str) -> Path | None:
         """A path like the output's, with another ending instead of ``.onnx``."""
-        if self.output is None or self.output == "-":
+        if self.output is None or self.output == "-" or is_device(self.output):
             return None
         path = Path(self.output)
         stem = path.stem if path.suffix == ".onnx" else path.name
@@ -151,4 +156,4 @@ def _measure(plain: Path, quantised: Path, runtime: Runtime) -> Int8:
 
 
 def _place(path: str | os.PathLike[str]) -> Path:
-    return Path(path).resolve()
+    return Path(os.path.realpath(path))

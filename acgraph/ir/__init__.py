@@ -6,6 +6,7 @@ from acgraph.ir.odd_values import array_bytes
 from acgraph.ir.onnx_io import (
     clone_model,
     count_params,
+    is_device,
     model_from_proto,
     proto_from_model,
     proto_size,
@@ -28,6 +29,7 @@ __all__ = [
     "external_files",
     "infer_facts",
     "input_sizes",
+    "is_device",
     "model_from_proto",
     "proto_from_model",
     "proto_size",

@@ -59,7 +59,7 @@ def read_proto(path: str | os.PathLike[str]) -> onnx.ModelProto:
         raise ImportModelError(
             "not an ONNX file, or cut short", location=where, hint="export or copy it again"
         ) from error
-    except (onnx.checker.ValidationError, OSError) as error:
+    except (onnx.checker.ValidationError, OSError, ValueError) as error:  # weights cut short
         raise ImportModelError(
             f"cannot be read: {_first_line(error)}", location=where, hint="check the file"
         ) from error
@@ -235,6 +235,12 @@ def write_proto(proto: onnx.ModelProto, path: str | os.PathLike[str]) -> int:
         sys.stdout.buffer.write(data)
         return len(data)
     if proto_size(proto) >= EXTERNAL_BYTES:
+        if is_device(name):
+            raise OutputError(
+                "holds no weights beside the model, which 2 GiB and more need",
+                location=Location(model=name),
+                hint="name a file with -o",
+            )
         return _write_external(proto, Path(name))
     data = proto.SerializeToString(deterministic=True)
     write_bytes(data, name)
@@ -263,16 +269,27 @@ def _write_external(proto: onnx.ModelProto, target: Path) -> int:
     return size
 
 
+def is_device(path: str | os.PathLike[str]) -> bool:
+    """Say whether a path leads to what is neither a file nor a folder: nothing may replace it."""
+    place = Path(path)
+    return place.exists() and not place.is_file() and not place.is_dir()
+
+
 def write_bytes(data: bytes, path: str | os.PathLike[str]) -> None:
     """Write a file whole or not at all: to a temporary neighbour, then renamed.
+
+    Links are followed. What is there and no file, as a device or a pipe, is written to as it is.
 
     Raises:
         OutputError: the folder is missing or cannot be written to.
     """
-    target = Path(path)
-    where = Location(model=str(target))
+    where = Location(model=os.fspath(path))
     temporary: str | None = None
     try:
+        if is_device(path):
+            Path(path).write_bytes(data)
+            return
+        target = Path(os.path.realpath(path))
         handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
         with os.fdopen(handle, "wb") as file:
             file.write(data)
@@ -281,9 +298,9 @@ def write_bytes(data: bytes, path: str | os.PathLike[str]) -> None:
         os.chmod(temporary, 0o666 & ~umask)  # noqa: PTH101
         os.replace(temporary, target)  # noqa: PTH105
         temporary = None
-    except OSError as error:
+    except (OSError, ValueError) as error:  # a path with a null character is a wrong value
         raise OutputError(
-            f"cannot be written: {error.strerror or error}",
+            f"cannot be written: {getattr(error, 'strerror', None) or error}",
             location=where,
             hint="choose another place with -o",
         ) from error
