@@ -23,6 +23,7 @@ _CHOICES: dict[str, tuple[object, ...]] = {
     "schedule": ("onecycle", "cosine", "constant"),
     "precision": ("auto", "fp32", "bf16"),
     "channels_last": ("auto", True, False),
+    "compile": ("auto", True, False),
     "crop_fill": ("zero", "reflect"),
     "device": ("auto", "cpu", "cuda"),
 }
@@ -67,6 +68,10 @@ class TrainConfig:
         erase: Share of the images in which a random square is set to zero.
         precision: Multiply in float32 or bfloat16; ``auto`` takes the fastest that agrees.
         channels_last: Memory layout of images; ``auto`` takes the fastest.
+        compile: Compile the training step with ``torch.compile``; ``auto`` does where it is faster
+            and the steps ahead pay for compiling.
+        micro_batch: The most images that run at once: larger batches are cut into parts, whose
+            gradients are added up. ``auto`` takes as many as fit into memory.
         cache_teacher: Run the teacher once over all images; needs every image to stay the same.
         threads: CPU threads; None takes as many as there are or, where the mode is timed, fewer if
             that is faster.
@@ -93,6 +98,8 @@ class TrainConfig:
     erase: float = 0.0
     precision: Precision = "auto"
     channels_last: Literal["auto"] | bool = "auto"
+    compile: Literal["auto"] | bool = False
+    micro_batch: Literal["auto"] | int = "auto"
     cache_teacher: bool = False
     threads: int | None = None
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -115,6 +122,8 @@ class TrainConfig:
                     f"{name} is {getattr(self, name)}",
                     hint=f"give a number from {low:g} to {high:g}",
                 )
+        if self.micro_batch != "auto" and self.micro_batch < 1:
+            raise UsageError(f"micro_batch is {self.micro_batch}", hint="give at least 1, or auto")
         if self.threads is not None and self.threads < 1:
             raise UsageError(f"threads is {self.threads}", hint="give at least 1")
         if self.seed < 0:

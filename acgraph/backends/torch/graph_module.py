@@ -226,6 +226,11 @@ class GraphModule(torch.nn.Module):
         count = len(self._program.outputs)
         return results[:count], dict(zip(watch, results[count:], strict=True))
 
+    def plan_for(self, *inputs: torch.Tensor) -> tuple[Plan, list[torch.Tensor]]:
+        """Return the plan that inputs of these sizes run by, and its weights in its order."""
+        plan = self._plan(inputs, ())
+        return plan, [self._tensor(self._keys[name]) for _, name in plan.weights]
+
     def _run(
         self, inputs: Sequence[torch.Tensor], watch: tuple[str, ...]
     ) -> tuple[torch.Tensor, ...]:

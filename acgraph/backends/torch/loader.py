@@ -96,6 +96,13 @@ def steps_per_pass(count: int, batch_size: int) -> int:
     return -(-count // batch_size)
 
 
+def part_sizes(count: int, batch_size: int, rank: int, size: int) -> set[int]:
+    """Return how many images one of so many processes gets of the batches of a pass."""
+    steps = steps_per_pass(count, batch_size)
+    whole = {count // steps, -(-count // steps)}
+    return {number // size + (rank < number % size) for number in whole}
+
+
 def is_augmented(dataset: Dataset, config: TrainConfig) -> bool:
     """Tell whether images change from pass to pass."""
     wanted = config.crop > 0 or config.flip or config.erase > 0

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from acgraph.backends.torch.loader import Batch, Loader
 from acgraph.backends.torch.losses import Mix, Outputs
+from acgraph.backends.torch.micro_batch import Examples, MicroBatch, is_out_of_memory
 from acgraph.backends.torch.modes import Mode, run_module
 from acgraph.backends.torch.optimizer import (
     Average,
@@ -59,6 +60,7 @@ class Learner:
 
     Attributes:
         module: The network, in the layout of ``mode``.
+        forward: Runs it: the module itself, or its compiled form.
         loss: Of a batch.
         teacher: Gives the teacher's outputs for mixed, augmented images and their numbers.
         mode: Precision and layout.
@@ -67,6 +69,7 @@ class Learner:
     """
 
     module: nn.Module
+    forward: Callable[[Tensor], Outputs]
     loss: LossOf
     teacher: Callable[[Tensor, Batch], Outputs] | None
     mode: Mode
@@ -103,6 +106,7 @@ class Fit:
         names: Names of the weights, for messages.
         time_budget_s: Seconds of training after which the fit ends; the schedule ends with it.
         team: The processes that train; each runs the same fit on its part of every batch.
+        micro_batch: How many images run at once; gradients of the parts are added up.
     """
 
     learner: Learner
@@ -113,6 +117,7 @@ class Fit:
     names: Mapping[str, str]
     time_budget_s: float | None = None
     team: Team = field(default_factory=Team)
+    micro_batch: MicroBatch = field(default_factory=MicroBatch)
     step: int = field(default=0, init=False)
     images: int = field(default=0, init=False)
     seconds: float = field(default=0.0, init=False)
@@ -217,15 +222,37 @@ class Fit:
 
     def _descend(self, batch: Batch) -> float:
         """Set the gradients of the batch of all processes, and return its loss."""
-        loss = self._loss_of(batch) * batch.share
-        loss.backward()  # type: ignore[no-untyped-call]
-        total = loss.detach().reshape(1)
+        total = self._accumulate(batch)
         gradients = [p.grad for p in self.learner.module.parameters() if p.grad is not None]
         self.team.add([total, *gradients])
         value = float(total)
         if not math.isfinite(value):
             raise self._failure(f"the loss is {value}", batch)
         return value
+
+    def _accumulate(self, batch: Batch) -> Tensor:
+        """Add up the gradients of this process's batch; in smaller parts where memory ends."""
+        statistics = {name: b.clone() for name, b in self.learner.module.named_buffers()}
+        while True:
+            try:
+                return self._accumulate_once(batch)
+            except (RuntimeError, BackendError) as error:
+                if not is_out_of_memory(error):
+                    raise
+            self.micro_batch.halve(len(batch.indices))
+            self.optimizer.zero_grad(set_to_none=True)
+            self.learner.module.load_state_dict(statistics, strict=False)
+            torch.manual_seed(self._seed(_NETWORK))
+            torch.cuda.empty_cache()
+
+    def _accumulate_once(self, batch: Batch) -> Tensor:
+        total = torch.zeros(1, device=self.learner.device)
+        examples = self._examples(batch)
+        for part in examples.cut(self.micro_batch.parts_of(len(batch.indices))):
+            loss = self._loss_of(part) * part.batch.share
+            loss.backward()  # type: ignore[no-untyped-call]
+            total += loss.detach()
+        return total
 
     @torch.no_grad()
     def _share_statistics(self) -> None:
@@ -236,24 +263,25 @@ class Fit:
             for value in statistics:
                 value /= self.team.size
 
-    def _loss_of(self, batch: Batch) -> Tensor:
-        learner = self.learner
-        x = torch.from_numpy(np.ascontiguousarray(batch.x)).to(learner.device)
-        y = None if batch.y is None else torch.from_numpy(batch.y).to(learner.device)
-        mix = None
-        if learner.config.mixup:
-            mix = self._draw_mix(len(x))
-            x = mix.share * x + (1 - mix.share) * x[mix.partner]
-        teacher = None if learner.teacher is None else learner.teacher(x, batch)
-        outputs = run_module(learner.module, x, learner.mode)
-        return learner.loss(outputs, y, teacher, mix)
-
-    def _draw_mix(self, count: int) -> Mix:
-        """Draw a mixture (Zhang et al., arXiv 1710.09412)."""
-        rng = np.random.default_rng(self._seed(_MIXUP))
+    def _examples(self, batch: Batch) -> Examples:
+        device = self.learner.device
+        x = torch.from_numpy(np.ascontiguousarray(batch.x)).to(device)
+        y = None if batch.y is None else torch.from_numpy(batch.y).to(device)
         alpha = self.learner.config.mixup
-        partner = torch.from_numpy(rng.permutation(count)).to(self.learner.device)
-        return Mix(share=float(rng.beta(alpha, alpha)), partner=partner)
+        if not alpha:
+            return Examples(x, y, None, batch)
+        # Zhang et al., arXiv 1710.09412
+        rng = np.random.default_rng(self._seed(_MIXUP))
+        partner = torch.from_numpy(rng.permutation(len(x))).to(device)
+        share = float(rng.beta(alpha, alpha))
+        mixed = share * x + (1 - share) * x[partner]
+        return Examples(mixed, y, Mix(share, None if y is None else y[partner]), batch)
+
+    def _loss_of(self, examples: Examples) -> Tensor:
+        learner, x = self.learner, examples.x
+        teacher = None if learner.teacher is None else learner.teacher(x, examples.batch)
+        outputs = run_module(learner.forward, x, learner.mode)
+        return learner.loss(outputs, examples.y, teacher, examples.mix)
 
     def _seed(self, stream: int) -> int:
         process = (self.team.rank,) if self.team.rank else ()

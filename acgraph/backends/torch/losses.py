@@ -20,10 +20,19 @@ _SHAPERS = frozenset(["Flatten", "Identity", "Reshape", "Squeeze"])
 
 @dataclass(frozen=True, slots=True)
 class Mix:
-    """How images of a batch were mixed in pairs: ``share * x + (1 - share) * x[partner]``."""
+    """How images of a batch were mixed in pairs.
+
+    Attributes:
+        share: Of the image itself.
+        labels: Of the images that have the rest; None where there are none.
+    """
 
     share: float
-    partner: Tensor
+    labels: Tensor | None
+
+    def cut(self, rows: slice) -> "Mix":
+        """Return the mixture of some of the images."""
+        return Mix(self.share, None if self.labels is None else self.labels[rows])
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,9 +73,9 @@ class Loss:
     def _cross_entropy(self, logits: Tensor, y: Tensor, mix: Mix | None) -> Tensor:
         smoothing = self.config.label_smoothing
         loss = F.cross_entropy(logits, y, label_smoothing=smoothing)
-        if mix is None:
+        if mix is None or mix.labels is None:
             return loss
-        other = F.cross_entropy(logits, y[mix.partner], label_smoothing=smoothing)
+        other = F.cross_entropy(logits, mix.labels, label_smoothing=smoothing)
         return mix.share * loss + (1 - mix.share) * other
 
     def _divergence(self, student: Tensor, teacher: Tensor) -> Tensor:

@@ -1,23 +1,19 @@
 """Which precision, memory layout and threads train fastest: timed on the network, remembered."""
 
-import hashlib
-import json
 import logging
-import os
-import platform
-import tempfile
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from itertools import product
-from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-import platformdirs
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from acgraph.backends.torch.losses import Outputs
+from acgraph.backends.torch.remembered import recall, remember, signature
 from acgraph.errors import BackendError
 
 log = logging.getLogger(__name__)
@@ -30,8 +26,8 @@ TIMED_STEPS = 3
 PROBE_SECONDS = 1.0
 #: A faster mode must win by this factor to displace a simpler one: timings are noisy.
 MARGIN = 0.95
-#: Environment variable that names the folder of remembered choices.
-CACHE_VARIABLE = "ACGRAPH_CACHE"
+#: Under what choices are remembered.
+KIND = "modes"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,13 +61,13 @@ def apply_mode(module: nn.Module, mode: Mode) -> None:
             parameter.data = parameter.data.contiguous(memory_format=layout)
 
 
-def run_module(module: nn.Module, x: Tensor, mode: Mode) -> Outputs:
+def run_module(module: Callable[[Tensor], Outputs], x: Tensor, mode: Mode) -> Outputs:
     """Run a module in a mode; outputs are float32. Gradients and ``train()`` are the caller's."""
     if mode.channels_last and x.ndim == 4:
         x = x.contiguous(memory_format=torch.channels_last)
     is_bf16 = mode.precision == "bf16"
     with torch.autocast(x.device.type, dtype=torch.bfloat16, enabled=is_bf16):
-        outputs: Outputs = module(x)
+        outputs = module(x)
     return tuple(o.float() if o.dtype == torch.bfloat16 else o for o in outputs)
 
 
@@ -103,13 +99,13 @@ def choose_mode(
     if len(candidates) == 1:
         return candidates[0]
     counts = _fewer_threads(torch.get_num_threads()) if choose_threads and not x.is_cuda else []
-    key = _signature(module, x, candidates, counts)
+    key = signature(module, x, [asdict(mode) for mode in candidates], counts)
     known = _recall(key)
     if known is not None and replace(known, threads=None) in candidates:
         log.info("training mode: %s (remembered)", known)
         return known
     mode = _fastest(module, x, candidates, counts)
-    _remember(key, mode)
+    remember(KIND, key, asdict(mode))
     return mode
 
 
@@ -139,18 +135,27 @@ def _fewer_threads(count: int) -> list[int]:
 
 
 def _fastest(module: nn.Module, x: Tensor, candidates: list[Mode], counts: list[int]) -> Mode:
+    with rehearsal(module):
+        try:
+            reference, seconds = _time(module, x, PLAIN, steps=1)
+            if seconds > PROBE_SECONDS:
+                x = x[: max(2, int(len(x) * PROBE_SECONDS / seconds))]
+                reference, _ = _time(module, x, PLAIN, steps=0)
+            mode, seconds = _compare(module, x, candidates, reference)
+            return _compare_threads(module, x, mode, seconds, counts)
+        finally:
+            apply_mode(module, PLAIN)
+
+
+@contextmanager
+def rehearsal(module: nn.Module) -> Iterator[None]:
+    """Train a module for a few steps that leave no trace in weights, statistics and gradients."""
     state = {name: value.clone() for name, value in module.state_dict().items()}
     was_training = module.training
     module.train()
     try:
-        reference, seconds = _time(module, x, PLAIN, steps=1)
-        if seconds > PROBE_SECONDS:
-            x = x[: max(2, int(len(x) * PROBE_SECONDS / seconds))]
-            reference, _ = _time(module, x, PLAIN, steps=0)
-        mode, seconds = _compare(module, x, candidates, reference)
-        return _compare_threads(module, x, mode, seconds, counts)
+        yield
     finally:
-        apply_mode(module, PLAIN)
         module.load_state_dict(state)
         module.zero_grad(set_to_none=True)
         module.train(was_training)
@@ -201,18 +206,31 @@ def _compare(
 def _time(module: nn.Module, x: Tensor, mode: Mode, steps: int) -> tuple[float, float]:
     """Return the loss of the first step and the seconds of the fastest of the later ones."""
     apply_mode(module, mode)
-    loss, first = _time_step(module, x, mode)
-    later = [_time_step(module, x, mode)[1] for _ in range(steps)]
+    loss, first = time_step(module, x, mode)
+    later = [time_step(module, x, mode)[1] for _ in range(steps)]
     return loss, min(later, default=first)
 
 
-def _time_step(module: nn.Module, x: Tensor, mode: Mode) -> tuple[float, float]:
+def time_step(
+    module: nn.Module,
+    x: Tensor,
+    mode: Mode,
+    forward: Callable[[Tensor], Outputs] | None = None,
+) -> tuple[float, float]:
+    """Run a step without the optimizer; return its loss and its seconds.
+
+    Args:
+        module: Whose gradients are made.
+        x: A batch.
+        mode: How to run.
+        forward: What runs the module, where not the module itself.
+    """
     module.zero_grad(set_to_none=True)
     _synchronize(x)
     start = time.perf_counter()
     with torch.random.fork_rng(devices=[x.device] if x.is_cuda else []):
         torch.manual_seed(0)
-        loss = _probe_loss(run_module(module, x, mode))
+        loss = probe_loss(run_module(forward or module, x, mode))
     if loss.requires_grad:
         loss.backward()  # type: ignore[no-untyped-call]
     value = float(loss.detach())
@@ -220,7 +238,7 @@ def _time_step(module: nn.Module, x: Tensor, mode: Mode) -> tuple[float, float]:
     return value, time.perf_counter() - start
 
 
-def _probe_loss(outputs: Outputs) -> Tensor:
+def probe_loss(outputs: Outputs) -> Tensor:
     """Return a loss that is far from zero whatever the network has learnt.
 
     Cross-entropy with labels that rotate through the classes, or the mean square of the outputs.
@@ -238,51 +256,16 @@ def _synchronize(x: Tensor) -> None:
         torch.cuda.synchronize(x.device)
 
 
-def _signature(module: nn.Module, x: Tensor, candidates: list[Mode], counts: list[int]) -> str:
-    """Return a digest of all that the choice depends on."""
-    facts = [
-        type(module).__name__,
-        [(n, list(p.shape)) for n, p in module.named_parameters()],
-        list(x.shape),
-        str(x.device),
-        [asdict(mode) for mode in candidates],
-        counts,
-        torch.__version__,
-        torch.get_num_threads(),
-        torch.backends.cpu.get_cpu_capability(),
-        platform.node(),
-        platform.processor(),
-    ]
-    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:32]
-
-
-def _cache_file(key: str) -> Path:
-    folder = os.environ.get(CACHE_VARIABLE) or platformdirs.user_cache_dir("acgraph")
-    return Path(folder) / "modes" / f"{key}.json"
-
-
 def _recall(key: str) -> Mode | None:
-    file = _cache_file(key)
+    content = recall(KIND, key)
+    if content is None:
+        return None
     try:
-        content: dict[str, Any] = json.loads(file.read_text())
         return Mode(
             precision="bf16" if content["precision"] == "bf16" else "fp32",
             channels_last=bool(content["channels_last"]),
             threads=None if content["threads"] is None else int(content["threads"]),
         )
-    except FileNotFoundError:
+    except (KeyError, TypeError, ValueError) as error:
+        log.warning("a remembered mode is unreadable, timing again: %s", error)
         return None
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        log.warning("%s: unreadable, timing again: %s", file, error)
-        return None
-
-
-def _remember(key: str, mode: Mode) -> None:
-    file = _cache_file(key)
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", dir=file.parent, delete=False) as stream:
-            json.dump(asdict(mode), stream)
-        Path(stream.name).replace(file)
-    except OSError as error:
-        log.warning("%s: cannot be written, modes are timed on every run: %s", file, error)

@@ -8,6 +8,7 @@ from torch import nn
 
 from acgraph.backends.torch.loop import Fit
 from acgraph.backends.torch.modes import Mode
+from acgraph.backends.torch.setup import Setup
 from acgraph.diagnostics import Location
 from acgraph.errors import BackendError
 
@@ -18,23 +19,28 @@ class Progress:
 
     Attributes:
         mode: Precision, layout and threads; None before one was chosen.
+        micro_batch: Images at once; None for whole batches.
+        is_compiled: Whether steps are compiled.
         fits: Fits that are done.
         fit: State of the fit under way, or None.
     """
 
     mode: Mode | None
+    micro_batch: int | None
+    is_compiled: bool
     fits: int
     fit: Mapping[str, Any] | None
 
 
-def pack(
-    module: nn.Module, seed: int, mode: Mode | None, fits: int, fit: Fit | None
-) -> dict[str, Any]:
+def pack(module: nn.Module, seed: int, setup: Setup, fits: int, fit: Fit | None) -> dict[str, Any]:
     """Make a state. Random numbers are functions of the seed, the fit and the step."""
+    mode = setup.chosen
     return {
         "seed": seed,
         "module": {k: v.detach().cpu().clone() for k, v in module.state_dict().items()},
         "mode": None if mode is None else [mode.precision, mode.channels_last, mode.threads],
+        "micro_batch": setup.micro_batch.size,
+        "is_compiled": setup.compiled is not None,
         "fits": fits,
         "fit": None if fit is None else fit.state_dict(),
     }
@@ -69,4 +75,11 @@ def unpack(state: Mapping[str, Any], module: nn.Module, seed: int, source: str) 
     if state["mode"] is not None:
         precision, channels_last, threads = state["mode"]
         mode = Mode(precision=precision, channels_last=channels_last, threads=threads)
-    return Progress(mode=mode, fits=state["fits"], fit=state["fit"])
+    return Progress(
+        mode=mode,
+        # States of versions that ran whole batches uncompiled do not say so.
+        micro_batch=state.get("micro_batch"),
+        is_compiled=state.get("is_compiled", False),
+        fits=state["fits"],
+        fit=state["fit"],
+    )

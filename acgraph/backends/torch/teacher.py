@@ -4,8 +4,9 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from acgraph.backends.torch.graph_module import GraphModule
 from acgraph.backends.torch.losses import Outputs
 from acgraph.backends.torch.modes import PLAIN, Mode, run_module
 from acgraph.data import Dataset, Indices, iterate_batches
@@ -21,7 +22,7 @@ class Teacher:
         module: The network.
     """
 
-    def __init__(self, module: nn.Module, device: torch.device, batch_size: int) -> None:
+    def __init__(self, module: GraphModule, device: torch.device, batch_size: int) -> None:
         self.module = module
         self._device = device
         self._batch_size = batch_size

@@ -91,7 +91,7 @@ class TorchTrainer:
         self._teacher = None if teacher is None else self._build_teacher(teacher)
         self._loss = Loss(self.config, ends_in_softmax(model))
         taught_by = None if self._teacher is None else self._teacher.module
-        self._setup = Setup(self.module, taught_by, self.config, self.device)
+        self._setup = Setup(self.module, taught_by, self.config, self.device, self._team)
         self._fits = 0
         self._fit: Fit | None = None
         self._pending: Mapping[str, Any] | None = None
@@ -150,6 +150,9 @@ class TorchTrainer:
             checks.check_team(
                 self._team, train, self.config, has_own_loss=self._user_loss is not None
             )
+            self._setup.compile(
+                train, self._steps(train, epochs), goes_on=self._pending is not None
+            )
             state = {**self.state_dict(), "fit": self._pending}
             announce(self._team, self._model, self._taught_by, train, self.config, state, options)
             return self._fit_with_all(train, on_epoch, description, **options)
@@ -172,6 +175,7 @@ class TorchTrainer:
             )
         with self._setup.settings():
             self._setup.prepare(train)
+            self._setup.compile(train, self._steps(train, options["epochs"]), goes_on=True)
             self._fit_with_all(train, None, "", **options)
 
     def _fit_with_all(
@@ -187,11 +191,10 @@ class TorchTrainer:
         proximal: Proximal | None,
         time_budget_s: float | None,
     ) -> FitResult:
-        total = round(epochs * steps_per_pass(len(train), self.config.batch_size))
         plan = Plan(
             number=self._fits,
             epochs=epochs,
-            total_steps=total,
+            total_steps=self._steps(train, epochs),
             learning_rate=learning_rate or self.config.learning_rate,
             schedule=schedule or self.config.schedule,
         )
@@ -205,6 +208,7 @@ class TorchTrainer:
             names=self.module.parameter_names(),
             time_budget_s=time_budget_s,
             team=self._team,
+            micro_batch=self._setup.micro_batch,
         )
         try:
             if self._pending is not None:
@@ -260,6 +264,11 @@ class TorchTrainer:
             self._setup.prepare(train)
         return self.mode
 
+    def describe(self) -> str:
+        """Say how training runs: precision, layout, threads, images a step and at once."""
+        with self._setup.settings():
+            return str(self._setup)
+
     def recalibrate(self, batches: int, *, fast: bool = False) -> None:
         """Estimate the running statistics of BatchNormalization anew, weights unchanged.
 
@@ -306,7 +315,7 @@ class TorchTrainer:
         Called inside ``on_epoch`` it holds the fit under way. Random numbers are functions of the
         seed, the fit and the step, so their state is these three.
         """
-        return pack(self.module, self.config.seed, self._setup.chosen, self._fits, self._fit)
+        return pack(self.module, self.config.seed, self._setup, self._fits, self._fit)
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from a saved state.
@@ -319,7 +328,7 @@ class TorchTrainer:
         """
         found = unpack(state, self.module, self.config.seed, self._model.source)
         if found.mode is not None:
-            self._setup.use(found.mode)
+            self._setup.use(found.mode, size=found.micro_batch, is_compiled=found.is_compiled)
         self._fits, self._pending = found.fits, found.fit
 
     def _check(self, train: Dataset | None) -> None:
@@ -341,6 +350,9 @@ class TorchTrainer:
             raise BackendError("there is no training data", hint="give --data")
         return self._train
 
+    def _steps(self, train: Dataset, epochs: float) -> int:
+        return round(epochs * steps_per_pass(len(train), self.config.batch_size))
+
     def _build_teacher(self, teacher: Model) -> Teacher:
         module = GraphModule(teacher).to(self.device).eval().requires_grad_(False)
         return Teacher(module, self.device, self.config.batch_size)
@@ -348,6 +360,7 @@ class TorchTrainer:
     def _learner(self) -> Learner:
         return Learner(
             module=self.module,
+            forward=self._setup.forward,
             loss=self._loss if self._user_loss is None else AdaptedLoss(self._user_loss),
             teacher=self._teach if self._uses_teacher() else None,
             mode=self.mode,

@@ -30,7 +30,7 @@ def test_label_smoothing():
 
 def test_mixup_pairs_the_labels():
     partner = torch.tensor([1, 2, 3, 4, 0])
-    mixed = loss_of(mix=Mix(share=0.3, partner=partner))
+    mixed = loss_of(mix=Mix(share=0.3, labels=LABELS[partner]))
     assert mixed == pytest.approx(0.3 * loss_of() + 0.7 * loss_of(y=LABELS[partner]), rel=1e-5)
 
 

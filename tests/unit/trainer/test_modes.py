@@ -50,7 +50,7 @@ def timings(monkeypatch):
             raise loss
         return loss, seconds
 
-    monkeypatch.setattr(modes, "_time_step", timed)
+    monkeypatch.setattr(modes, "time_step", timed)
     for mode in (FP32, Mode(channels_last=True), BF16, BF16_LAST):
         table[mode] = (1.0, 0.5)
     table["calls"] = calls
@@ -149,7 +149,7 @@ def by_threads(monkeypatch):
     def timed(module, batch, mode):
         return 1.0, seconds[torch.get_num_threads()] * (0.5 if mode == BF16 else 1.0)
 
-    monkeypatch.setattr(modes, "_time_step", timed)
+    monkeypatch.setattr(modes, "time_step", timed)
     yield seconds
     torch.set_num_threads(before)
 

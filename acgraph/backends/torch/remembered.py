@@ -1,0 +1,73 @@
+"""Choices made by timing, kept on disk so that the next run need not time again."""
+
+import hashlib
+import json
+import logging
+import os
+import platform
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+import torch
+from torch import Tensor, nn
+
+log = logging.getLogger(__name__)
+
+#: Environment variable that names the folder of remembered choices.
+CACHE_VARIABLE = "ACGRAPH_CACHE"
+
+
+def signature(module: nn.Module, x: Tensor, *more: object) -> str:
+    """Return a digest of all that a choice depends on.
+
+    Args:
+        module: The network.
+        x: A typical batch.
+        more: What else; as JSON can write it.
+    """
+    facts = [
+        type(module).__name__,
+        [(n, list(p.shape)) for n, p in module.named_parameters()],
+        list(x.shape),
+        str(x.device),
+        *more,
+        torch.__version__,
+        torch.get_num_threads(),
+        torch.backends.cpu.get_cpu_capability(),
+        platform.node(),
+        platform.processor(),
+    ]
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:32]
+
+
+def recall(kind: str, key: str) -> dict[str, Any] | None:
+    """Return what :func:`remember` kept; None where there is nothing, or it is damaged."""
+    file = _cache_file(kind, key)
+    try:
+        content: dict[str, Any] = json.loads(file.read_text())
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        log.warning("%s: unreadable, timing again: %s", file, error)
+        return None
+    return content
+
+
+def remember(kind: str, key: str, content: Mapping[str, Any]) -> None:
+    """Keep a choice; where the folder cannot be written it is made anew on every run."""
+    file = _cache_file(kind, key)
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile("w", dir=file.parent, delete=False) as stream:
+            json.dump(dict(content), stream)
+        Path(stream.name).replace(file)
+    except OSError as error:
+        log.warning("%s: cannot be written, modes are timed on every run: %s", file, error)
+
+
+def _cache_file(kind: str, key: str) -> Path:
+    folder = os.environ.get(CACHE_VARIABLE) or platformdirs.user_cache_dir("acgraph")
+    return Path(folder) / kind / f"{key}.json"
