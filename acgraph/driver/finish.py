@@ -40,6 +40,8 @@ def fine_tune(run: Run) -> Model:
         save_checkpoint(checkpoint, trainer.state_dict())
         record_seconds(config, run.elapsed_s)
 
+    trainer.choose_mode()
+    run.say(f"fine-tune: training in {trainer.describe()}")
     trainer.fit(
         epochs=run.stages.finish,
         time_budget_s=_time_budget(run, trained_s),

@@ -91,6 +91,8 @@ class RoundTask:
         actual_cost: Cost of a shrunk model as it would be written, for the last round: the plan is
             tightened until this is within the budget. None in rounds that need not be exact.
             Where points have a ``point_cost``, this one is measured, with noise.
+        progress: Who shows how far training is.
+        say: Who prints how training runs.
     """
 
     model: Model
@@ -103,6 +105,7 @@ class RoundTask:
     actual_cost: Callable[[Model], float] | None
     point_cost: Callable[[Space], Callable[[Point], float]] | None
     progress: ProgressSink | None
+    say: Callable[[str], None] = log.info
 
 
 def run_round(task: RoundTask) -> RoundResult | None:
@@ -119,7 +122,8 @@ def run_round(task: RoundTask) -> RoundResult | None:
         config=replace(config.train, seed=config.train.seed + task.number),
         progress=task.progress,
     )
-    log.info("round %d: training in %s", task.number, trainer.choose_mode())
+    trainer.choose_mode()
+    task.say(f"round {task.number}: training in {trainer.describe()}")
     if config.criterion == "reconstruction":
         space = replace(space, mender=_measure(task, space, trainer))
     metric: CostMetric = "params" if config.metric in ("params", "size") else "macs"

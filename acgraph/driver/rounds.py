@@ -56,6 +56,7 @@ def cut(
             point_cost=point_cost,
             actual_cost=actual_cost if is_exact else None,
             progress=run.progress,
+            say=run.say,
         )
     )
     if result is not None:
