@@ -87,7 +87,7 @@ class CompressConfig(BaseModel):
 
     Attributes:
         model: Path of the ONNX file.
-        target_rate: Before / after of the metric.
+        target_rate: Before / after of the metric; None is the highest within ``max_drop``.
         metric: What the rate is of: params, MACs, bytes of the file, or measured latency.
         max_drop: Accuracy that may be lost, in percentage points; None for no floor.
         data: Training data, as in ``acgraph.data.load_dataset``.
@@ -99,7 +99,8 @@ class CompressConfig(BaseModel):
         image_size: Height and width for images of a folder, where the network leaves them open.
         epochs: Passes over the data, in all; excludes ``time_budget``.
         time_budget: Seconds, in all; written as 20m.
-        rounds: Shrinking rounds; None makes rounds of about 8x, by magnitude of about 2x.
+        rounds: Shrinking rounds; None makes rounds of about 8x, by magnitude of about 2x. Without
+            a target rate: the most attempts that train.
         admm_share: Share of the training that is ADMM, all rounds together; 0 is without. None is
             what measurements favour, see ``acgraph.driver.stages``; likewise below.
         retrain_share: Share of the training that is masked retraining, all rounds together;
@@ -129,7 +130,7 @@ class CompressConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
 
     model: str
-    target_rate: RateField
+    target_rate: RateField = None
     metric: Metric = "params"
     max_drop: Annotated[Finite, Field(ge=0, le=100)] | None = None
     data: str | None = None
@@ -163,6 +164,11 @@ class CompressConfig(BaseModel):
 
     @pydantic.model_validator(mode="after")
     def _fit_together(self) -> Self:
+        if self.target_rate is None and self.max_drop is None:
+            raise UsageError(
+                "neither a target rate nor a floor is given",
+                hint="say --target-rate 8x, or --max-drop 1 for the highest rate within it",
+            )
         if self.epochs is not None and self.time_budget is not None:
             raise UsageError("both epochs and a time budget are given", hint="give one of them")
         if (self.admm_share or 0.0) + (self.retrain_share or 0.0) > 1:

@@ -35,7 +35,11 @@ def parse_duration(text: str) -> float:
 
 
 def _rate(value: Any) -> Any:
-    return value if isinstance(value, Rate) else Rate.parse(str(value))
+    return value if value is None or isinstance(value, Rate) else Rate.parse(str(value))
+
+
+def _rate_text(rate: Rate | None) -> str | None:
+    return None if rate is None else f"{rate.value:.15g}x"
 
 
 def _duration(value: Any) -> Any:
@@ -68,9 +72,7 @@ def _numbers(value: Any) -> Any:
 
 
 # Exact, unlike what is printed: a resumed run is compared with what was asked for.
-RateField = Annotated[
-    Rate, BeforeValidator(_rate), PlainSerializer(lambda rate: f"{rate.value:.15g}x")
-]
+RateField = Annotated[Rate | None, BeforeValidator(_rate), PlainSerializer(_rate_text)]
 Seconds = Annotated[float, BeforeValidator(_duration)]
 #: A step of filters, or ``auto``.
 Align = Annotated[int | Literal["auto"], BeforeValidator(_align)]

@@ -19,7 +19,11 @@ _DATA = "Data"
 def compress(
     model: Annotated[str | None, typer.Argument(help="An ONNX file; or given by --config.")] = None,
     target_rate: Annotated[
-        str | None, typer.Option(metavar="RATE", help="Before / after, as 30x.")
+        str | None,
+        typer.Option(
+            metavar="RATE",
+            help="Before / after, as 30x; without it, the highest within --max-drop.",
+        ),
     ] = None,
     metric: Annotated[
         str | None,

@@ -16,7 +16,7 @@ from acgraph.driver.stages import Pace
 from acgraph.driver.trace import Positions
 from acgraph.errors import UsageError
 from acgraph.ir import Model, read_model, write_bytes, write_model
-from acgraph.report import Round, SearchPoint
+from acgraph.report import FrontierPoint, Round, SearchPoint
 
 #: Changes when an older state can no longer be read.
 FORMAT = 5
@@ -45,14 +45,16 @@ _FREE = frozenset(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Saved:
-    """A run after ``done`` stages: its rounds, and purification as one more.
+    """A run after ``done`` stages: its rounds or attempts, and purification as one more.
 
     Attributes:
         done: Stages done.
+        is_purified: Whether purification was the last of them.
         model: The shrunk graph with its weights.
         positions: Where its constants lay in the original.
         rounds: What each round reached.
         history: What the searches evaluated.
+        frontier: Every rate that was tried.
         warnings: What the report must tell.
         elapsed_s: Seconds that the run has taken so far.
         pace: How fast the dense network was on the host, where it was timed.
@@ -61,8 +63,10 @@ class Saved:
     done: int
     model: Model
     positions: Positions
+    is_purified: bool = False
     rounds: list[Round] = field(default_factory=list)
     history: list[SearchPoint] = field(default_factory=list)
+    frontier: list[FrontierPoint] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
     elapsed_s: float = 0.0
     pace: Pace | None = None
@@ -136,12 +140,14 @@ def save(config: CompressConfig, inputs: Mapping[str, str], run: Saved) -> None:
     write_model(run.model, folder / f"stage{run.done}.onnx")
     state = {
         "done": run.done,
+        "is_purified": run.is_purified,
         "positions": {
             name: {str(axis): kept.tolist() for axis, kept in axes.items()}
             for name, axes in run.positions.items()
         },
         "rounds": [entry.model_dump() for entry in run.rounds],
         "history": [entry.model_dump() for entry in run.history],
+        "frontier": [entry.model_dump() for entry in run.frontier],
         "warnings": run.warnings,
         "elapsed_s": run.elapsed_s,
         "pace": _pace_state(run.pace),
@@ -217,6 +223,8 @@ def load(config: CompressConfig, inputs: Mapping[str, str]) -> Saved | None:
         positions=positions,
         rounds=[Round.model_validate(entry) for entry in state["rounds"]],
         history=[SearchPoint.model_validate(entry) for entry in state["history"]],
+        is_purified=state["is_purified"],
+        frontier=[FrontierPoint.model_validate(entry) for entry in state["frontier"]],
         warnings=list(state["warnings"]),
         elapsed_s=float(state["elapsed_s"]),
         pace=_pace_of(state),
@@ -248,8 +256,10 @@ def _read_state(output: Path) -> dict[str, Any]:
 
 def _check_options(before: Mapping[str, Any], config: CompressConfig, where: Location) -> None:
     ours = dict(_leaves(json.loads(config.model_dump_json())))
+    # Without a target rate the floor is what the attempts went by.
+    free = _FREE if before["target_rate"] is not None else _FREE - {"max_drop"}
     for name, value in _leaves(before):
-        if name not in _FREE and ours.get(name) != value:
+        if name not in free and ours.get(name) != value:
             raise UsageError(
                 f"the run was started with {name} {_shown(value)}, not {_shown(ours.get(name))}",
                 location=where,

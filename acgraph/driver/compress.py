@@ -25,6 +25,7 @@ from acgraph.driver.checkpoints import (
     stored_seconds,
 )
 from acgraph.driver.chooser import make_chooser
+from acgraph.driver.climb import climb
 from acgraph.driver.export import export
 from acgraph.driver.fingerprints import input_fingerprints
 from acgraph.driver.finish import fine_tune
@@ -34,7 +35,7 @@ from acgraph.driver.network import ready_to_train
 from acgraph.driver.pace import estimate, measure_pace
 from acgraph.driver.purify import purify
 from acgraph.driver.rounds import cut, say_out_of_reach
-from acgraph.driver.run import Run, budget_of, can_cut, check_metric, written_cost
+from acgraph.driver.run import Run, State, budget_of, can_cut, check_metric, written_cost
 from acgraph.driver.runtime import session_settings
 from acgraph.driver.stages import Pace, plan_stages
 from acgraph.driver.trace import compose
@@ -82,13 +83,19 @@ def compress(
     try:
         run = _start(config, original, data, progress, say or log.info, pace)
         run.start, run.earlier_s, run.inputs = begin, earlier_s, inputs
+        base = run.state
         if saved is not None:
             _go_on(run, saved)
         if is_noise_spec(config.data or ""):
             run.warn(noise.WARNING)
         _warn_of_few_images(run)
-        _shrink(run, 0 if saved is None else saved.done)
-        return export(run, fine_tune(run))
+        if saved is None or not saved.is_purified:
+            _shrink(run, base, 0 if saved is None else saved.done)
+        finished = fine_tune(run)
+        if config.max_drop is not None:
+            rate = budget_of(run, 1.0) / written_cost(run, finished.model)
+            run.tell_frontier(rate, finished.accuracy, finished.epochs)
+        return export(run, finished.model)
     finally:
         record_seconds(config, earlier_s + time.perf_counter() - begin)
 
@@ -106,17 +113,20 @@ def _go_on(run: Run, saved: Saved) -> None:
     run.model, run.positions = saved.model, saved.positions
     run.rounds, run.history = saved.rounds, saved.history
     run.warnings = saved.warnings
+    for point in saved.frontier:  # the floor may be another
+        run.tell_frontier(point.rate, point.accuracy, point.epochs)
     run.say(f"going on after stage {saved.done}")
 
 
-def _shrink(run: Run, done: int) -> None:
-    """Run the rounds and the purification that are not done yet."""
+def _shrink(run: Run, base: State, done: int) -> None:
+    """Run the rounds, or attempts, that are not done yet, and the purification."""
     for number, rate in enumerate(run.stages.rates, start=1):
         if number > done and _round(run, number, rate):
             _save(run, number)
-    if done <= len(run.stages.rates):
-        _purify(run)
-        _save(run, len(run.stages.rates) + 1)
+    if run.stages.attempts:
+        climb(run, base, lambda: _save(run, len(run.frontier)))
+    _purify(run)
+    _save(run, (len(run.stages.rates) or len(run.frontier)) + 1, is_purified=True)
 
 
 def _read_original(config: CompressConfig) -> Model:
@@ -126,10 +136,10 @@ def _read_original(config: CompressConfig) -> Model:
     return read_model(config.model)
 
 
-def _save(run: Run, done: int) -> None:
+def _save(run: Run, done: int, *, is_purified: bool = False) -> None:
     saved = Saved(
-        done=done, model=run.model, positions=run.positions,
-        rounds=run.rounds, history=run.history, warnings=run.warnings,
+        done=done, is_purified=is_purified, model=run.model, positions=run.positions,
+        rounds=run.rounds, history=run.history, frontier=run.frontier, warnings=run.warnings,
         elapsed_s=run.elapsed_s, pace=run.pace,
     )  # fmt: skip
     save(run.asked, run.inputs, saved)
@@ -145,9 +155,10 @@ def _start(
 ) -> Run:
     """Judge the original, make it trainable, and plan; what is known of its speed is not timed."""
     base = TorchTrainer(original, None, teacher=original, config=config.train)
+    baseline = 1.0
     if data.measure == "accuracy":
-        found = 100 * base.evaluate(data.select)
-        say(f"baseline: accuracy {found:.2f} % on {len(data.select)} images")
+        baseline = base.evaluate(data.select)
+        say(f"baseline: accuracy {100 * baseline:.2f} % on {len(data.select)} images")
     else:
         say(f"baseline: no labels, agreement with the original on {len(data.select)} images counts")
     model, inserted, copies = ready_to_train(original, data.train)
@@ -171,7 +182,7 @@ def _start(
         asked=config, config=_aligned(config, say), original=original, data=data, stages=stages,
         chooser=make_chooser(config.metric, timing=config.timing, settings=_settings(config)),
         progress=progress, say=say,
-        model=model, inserted=inserted, copies=copies, pace=pace,
+        model=model, inserted=inserted, copies=copies, baseline=baseline, pace=pace,
     )  # fmt: skip
 
 

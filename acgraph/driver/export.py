@@ -56,7 +56,7 @@ def export(run: Run, trained: Model) -> Report:
                 run.original, trained, lowered, small if config.timing else None,
                 session_settings(config.runtime, threads=config.threads),
             ),
-            rounds=run.rounds, history=run.history, warnings=run.warnings,
+            rounds=run.rounds, history=run.history, frontier=run.frontier, warnings=run.warnings,
             nodes=(len(run.original.graph.nodes), len(small.graph.nodes)),
             seconds=run.elapsed_s, int8_examples=examples,
         )  # fmt: skip

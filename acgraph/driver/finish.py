@@ -1,5 +1,7 @@
 """Fine-tuning: the last training, on the final structure."""
 
+from dataclasses import dataclass
+
 from acgraph.backends.torch.checkpoint import load_checkpoint, save_checkpoint
 from acgraph.backends.torch.trainer import TorchTrainer
 from acgraph.backends.training import EpochStats
@@ -15,7 +17,22 @@ from acgraph.pruning.plan import Plan
 LEAST_SECONDS = 5.0
 
 
-def fine_tune(run: Run) -> Model:
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The network at the end.
+
+    Attributes:
+        model: The shrunk graph with its weights.
+        accuracy: On the selection split.
+        epochs: Passes over the training data in fine-tuning.
+    """
+
+    model: Model
+    accuracy: float
+    epochs: float
+
+
+def fine_tune(run: Run) -> Finished:
     """Fine-tune with distillation; a checkpoint after every pass.
 
     A network of which nothing may be cut stays as it is; weights that training made worse on the
@@ -24,7 +41,8 @@ def fine_tune(run: Run) -> Model:
     config = run.config
     space = open_space(run.model, config)
     if not space.knobs:
-        return run.model
+        judge = TorchTrainer(run.model, None, teacher=run.original, config=config.train)
+        return Finished(run.model, judge.evaluate(run.data.select), 0.0)
     trainer = TorchTrainer(
         run.model, run.data.train, teacher=run.original, config=config.train, progress=run.progress
     )
@@ -42,22 +60,23 @@ def fine_tune(run: Run) -> Model:
 
     trainer.choose_mode()
     run.say(f"fine-tune: training in {trainer.describe()}")
-    trainer.fit(
-        epochs=run.stages.finish,
+    fitted = trainer.fit(
+        epochs=run.stages.finish_after(sum(point.epochs for point in run.frontier)),
         time_budget_s=_time_budget(run, trained_s),
         masks=training_masks(space, Plan(), trainer.weights()),
         on_epoch=keep,
         description="fine-tune",
     )
-    after = trainer.evaluate(run.data.select)
+    after = kept = trainer.evaluate(run.data.select)
     if after < before:
         trainer.load_weights(weights)
+        kept = before
         run.warn(
             f"fine-tuning made the network worse ({run.data.measure} {100 * before:.2f} % before, "
             f"{100 * after:.2f} % after), so the weights before it are kept: lower "
             "train.learning_rate or train longer"
         )
-    return trainer.model()
+    return Finished(trainer.model(), kept, fitted.epochs)
 
 
 def _time_budget(run: Run, trained_s: float) -> float | None:

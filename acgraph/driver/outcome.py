@@ -22,6 +22,7 @@ from acgraph.ir import Model, infer_facts
 from acgraph.passes.lower_columns import LoweredLayer
 from acgraph.report import (
     Fence,
+    FrontierPoint,
     Int8,
     LatencyMs,
     LayerChange,
@@ -39,6 +40,11 @@ from acgraph.report.verdict import reached
 
 #: The report knows four forms; one that gathers whole channels is a gather.
 _CONTRACT_FORMS = {"channels": "gather"}
+#: Where the floor held for the examples that choose, and not for those that are reported.
+_OTHER_EXAMPLES = (
+    "the floor holds on the selection split, by which rates are chosen, but not on the report "
+    "split: ask for a smaller drop, or give more data to evaluate on"
+)
 _PACKAGES = ("onnx", "onnxruntime", "onnx-graphsurgeon", "torch", "numpy")
 
 
@@ -140,6 +146,7 @@ def make_report(
     changes: tuple[LayerChange, ...],
     rounds: Sequence[Round],
     history: Sequence[SearchPoint],
+    frontier: Sequence[FrontierPoint],
     warnings: Sequence[str],
     nodes: tuple[int, int],
     seconds: float,
@@ -151,12 +158,11 @@ def make_report(
     whose ranges ``int8_examples`` examples gave.
     """
     before, after, *quantised = sides
+    asked = None if config.target_rate is None else config.target_rate.value
     draft = Report(
         model=ModelInfo(path=config.model, opset=dependency.model.graph.opset, nodes=nodes),
         measure=measure,
-        target=Target(
-            metric=config.metric, rate=config.target_rate.value, met=False, max_drop=config.max_drop
-        ),
+        target=Target(metric=config.metric, rate=asked, met=False, max_drop=config.max_drop),
         before=before,
         after=after,
         rate=rates_between(before, after),
@@ -169,6 +175,7 @@ def make_report(
         ),
         rounds=tuple(rounds),
         search=tuple(history),
+        frontier=() if config.max_drop is None else tuple(frontier),
         warnings=tuple(warnings),
         runtime=config.runtime,
         seed=config.seed,
@@ -177,14 +184,19 @@ def make_report(
         seconds=seconds,
     )
     rate = reached(draft)
-    met = rate is not None and rate >= config.target_rate.value
+    is_held = bool(frontier) and frontier[-1].within_floor
+    met = rate is not None and rate >= (asked or 1.0)
+    if asked is None:
+        met = is_held and bool(rounds)
     drop_met = config.max_drop is None or (
         before.accuracy is not None
         and after.accuracy is not None
         and 100 * (before.accuracy - after.accuracy) <= config.max_drop + 1e-9
     )
     target = draft.target.model_copy(update={"met": met, "drop_met": drop_met})
-    return draft.model_copy(update={"target": target})
+    if not drop_met and is_held:
+        warnings = [*warnings, _OTHER_EXAMPLES]
+    return draft.model_copy(update={"target": target, "warnings": tuple(warnings)})
 
 
 def int8_section(after: Side, quantised: Side, examples: int) -> Int8:

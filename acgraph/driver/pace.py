@@ -105,12 +105,12 @@ def _mending_s(found: Iterable[Layer]) -> float:
 
 def estimate(config: CompressConfig, stages: Stages, pace: Pace) -> Estimate:
     """Say how long a plan of epochs takes at a pace."""
-    rounds = len(stages.rates)
+    rounds = len(stages.rates) or stages.attempts
     evaluations = rounds * (config.search.evaluations or EVALUATIONS)
     if config.purify:
         evaluations += PURIFY_EVALUATIONS
     return Estimate(
-        train_s=pace.pass_s * (rounds * (stages.admm + stages.retrain) + stages.finish),
+        train_s=pace.pass_s * (rounds * stages.round_epochs + stages.finish),
         search_s=pace.evaluation_s * evaluations,
     )
 

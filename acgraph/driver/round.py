@@ -88,6 +88,7 @@ class RoundTask:
         budget: The most params or MACs after the round.
         point_cost: Makes the cost of the points of a space, in the unit of the budget; None where
             params or MACs are counted.
+        enough: Accuracy on the selection split at which retraining is spared; None spares none.
         actual_cost: Cost of a shrunk model as it would be written, for the last round: the plan is
             tightened until this is within the budget. None in rounds that need not be exact.
             Where points have a ``point_cost``, this one is measured, with noise.
@@ -106,6 +107,7 @@ class RoundTask:
     point_cost: Callable[[Space], Callable[[Point], float]] | None
     progress: ProgressSink | None
     say: Callable[[str], None] = log.info
+    enough: float | None = None
 
 
 def run_round(task: RoundTask) -> RoundResult | None:
@@ -158,7 +160,7 @@ def run_round(task: RoundTask) -> RoundResult | None:
     log.info("round %d: proxy %.4f, %d evaluations", task.number, found.score, found.evaluations)
     point, plan, admm_epochs, residuals = _cut(task, space, trainer, problem, found.point)
     retrain_epochs = 0.0
-    if task.stages.retrain > 0:
+    if task.stages.retrain > 0 and not _is_enough(task, trainer):
         retrain_epochs = trainer.fit(
             epochs=task.stages.retrain,
             learning_rate=RETRAIN_RATE * config.train.learning_rate,
@@ -178,6 +180,10 @@ def run_round(task: RoundTask) -> RoundResult | None:
         # Not the point: several may cost as little as the smallest.
         is_exhausted=problem.cost(point) <= problem.cost(problem.smallest),
     )
+
+
+def _is_enough(task: RoundTask, trainer: TorchTrainer) -> bool:
+    return task.enough is not None and trainer.evaluate(task.data.select) >= task.enough
 
 
 def _dead_columns(space: Space) -> dict[str, Bools]:

@@ -16,7 +16,14 @@ SHOWN_FENCES = 10
 
 
 def cut(
-    run: Run, name: str, number: int, rate: float, *, cost: float, is_exact: bool
+    run: Run,
+    name: str,
+    number: int,
+    rate: float,
+    *,
+    cost: float,
+    is_exact: bool,
+    enough: float | None = None,
 ) -> RoundResult | None:
     """Cut the graph of a run to a rate, or as far as may be; None where nothing may.
 
@@ -27,6 +34,7 @@ def cut(
         rate: Before / after of the target metric, measured from the original.
         cost: Of the graph as it is, see ``written_cost``.
         is_exact: Whether the model as it would be written must be at the rate.
+        enough: Accuracy on the selection split at which retraining is spared.
     """
     budget = budget_of(run, rate)
     unit, reserve = 1.0, 1.0
@@ -57,10 +65,12 @@ def cut(
             actual_cost=actual_cost if is_exact else None,
             progress=run.progress,
             say=run.say,
+            enough=enough,
         )
     )
     if result is not None:
         _take(run, name, result)
+        run.tell_frontier(run.rounds[-1].rate, result.accuracy, result.epochs)
     return result
 
 

@@ -1,6 +1,7 @@
 """The state of a run: what the next stage needs."""
 
 import logging
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -20,9 +21,19 @@ from acgraph.errors import UsageError
 from acgraph.ir import Model
 from acgraph.lowering.base import Chooser
 from acgraph.lowering.cost_model import CostModelChooser
-from acgraph.report import Round, SearchPoint
+from acgraph.report import FrontierPoint, Round, SearchPoint
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What a round starts from and leaves."""
+
+    model: Model
+    positions: Positions
+    rounds: tuple[Round, ...]
+    history: tuple[SearchPoint, ...]
 
 
 @dataclass(slots=True)
@@ -48,6 +59,8 @@ class Run:
         positions: Where the constants of the graph lay in the original.
         rounds: What each round reached.
         history: What the searches evaluated.
+        baseline: Accuracy of the original on the selection split.
+        frontier: Every rate that was tried.
         warnings: What the reader of the report must know.
     """
 
@@ -62,6 +75,7 @@ class Run:
     model: Model
     inserted: list[str]
     copies: dict[str, str]
+    baseline: float
     inputs: dict[str, str] = field(default_factory=dict)
     start: float = field(default_factory=time.perf_counter)
     earlier_s: float = 0.0
@@ -69,7 +83,32 @@ class Run:
     positions: Positions = field(default_factory=dict)
     rounds: list[Round] = field(default_factory=list)
     history: list[SearchPoint] = field(default_factory=list)
+    frontier: list[FrontierPoint] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+
+    @property
+    def floor(self) -> float:
+        """The least accuracy on the selection split that was asked for."""
+        drop = math.inf if self.config.max_drop is None else self.config.max_drop
+        # What binary fractions lose of a drop that is exactly as large is no drop.
+        return self.baseline - drop / 100 - 1e-9
+
+    def tell_frontier(self, rate: float, accuracy: float, epochs: float) -> None:
+        """Remember what a rate came to."""
+        point = FrontierPoint(
+            rate=rate, accuracy=accuracy, epochs=epochs, within_floor=accuracy >= self.floor
+        )
+        self.frontier.append(point)
+
+    @property
+    def state(self) -> State:
+        """What the next round would start from."""
+        return State(self.model, self.positions, tuple(self.rounds), tuple(self.history))
+
+    def restore(self, state: State) -> None:
+        """Go back, or over, to a state."""
+        self.model, self.positions = state.model, state.positions
+        self.rounds, self.history = list(state.rounds), list(state.history)
 
     @property
     def elapsed_s(self) -> float:
@@ -125,7 +164,12 @@ def limit_of(run: Run) -> Limit | None:
     metric = run.config.metric
     if metric != "params" and metric != "size":
         return None
-    return Limit(metric, int(budget_of(run, run.config.target_rate.value)))
+    if run.config.target_rate is not None:
+        return Limit(metric, int(budget_of(run, run.config.target_rate.value)))
+    if not run.rounds:
+        return None
+    # What the last attempt came to, a whole number again.
+    return Limit(metric, round(budget_of(run, run.rounds[-1].rate)))
 
 
 def budget_of(run: Run, rate: float) -> float:

@@ -17,12 +17,14 @@ class Habits:
         retrain: Share for masked retraining, over all rounds; the rest is the final fine-tuning,
             which pays most: it alone anneals the learning rate to zero on the final structure.
         retrain_once: The same where there is one round only.
+        attempts: Share for all attempts at rates where none is stated, ADMM included.
     """
 
     round_rate: float
     admm: float
     retrain: float
     retrain_once: float
+    attempts: float = 0.5
 
 
 HABITS: dict[Criterion, Habits] = {
@@ -34,6 +36,8 @@ HABITS: dict[Criterion, Habits] = {
 SEARCH_SHARE = 0.15
 EXPORT_SHARE = 0.12
 DEFAULT_EPOCHS = 8.0
+#: Attempts that train, where no rate is stated and the user does not say how many.
+ATTEMPTS = 6
 #: Epochs of a fine-tuning that the clock ends: more than it will run.
 MANY_EPOCHS = 1000.0
 
@@ -60,9 +64,13 @@ class Stages:
         admm: Epochs of all ADMM updates of one round.
         retrain: Epochs of the masked retraining of one round.
         finish: Epochs of the fine-tuning at the end; with a time budget the most that it may use.
+            What attempts leave of theirs is added, see ``finish_after``.
         search_s: Seconds that one search may take; None where time is no matter.
         purify_s: Seconds that the search of purification may take, or None.
         finish_by_s: Seconds after the start of the run at which fine-tuning must end, or None.
+        attempts: The most attempts that train, where no rate is stated and ``rates`` is empty;
+            ``admm`` and ``retrain`` are then of one of them.
+        attempt_by_s: Seconds after the start of the run at which none begins any more, or None.
     """
 
     rates: tuple[float, ...]
@@ -72,11 +80,25 @@ class Stages:
     search_s: float | None = None
     purify_s: float | None = None
     finish_by_s: float | None = None
+    attempts: int = 0
+    attempt_by_s: float | None = None
+
+    @property
+    def round_epochs(self) -> float:
+        """Epochs of one round, or of one attempt."""
+        return self.admm + self.retrain
+
+    @property
+    def attempt_epochs(self) -> float:
+        """Epochs of all attempts together, at most."""
+        return self.attempts * self.round_epochs
+
+    def finish_after(self, spent: float) -> float:
+        """Epochs of the fine-tuning, where attempts spent so many."""
+        return self.finish + max(0.0, self.attempt_epochs - spent) if self.attempts else self.finish
 
     def describe(self) -> str:
         """Say in one line what will be done."""
-        rounds = ", ".join(format_rate(rate) for rate in self.rates)
-        count = len(self.rates)
         finish = f"{self.finish:.3g} epochs"
         if self.finish_by_s is not None:
             finish = f"until {self.finish_by_s:.0f} s"
@@ -86,11 +108,17 @@ class Stages:
             if epochs > 0
         ]
         each = f", each {' and '.join(parts)}" if parts else ""
-        return f"{count} round{'s' if count > 1 else ''} ({rounds}){each}; fine-tuning {finish}"
+        return f"{self._rounds_text()}{each}; fine-tuning {finish}"
+
+    def _rounds_text(self) -> str:
+        if self.attempts:
+            return f"the highest rate that holds the floor, by up to {self.attempts} attempts"
+        rounds = ", ".join(format_rate(rate) for rate in self.rates)
+        return f"{len(self.rates)} round{'s' if len(self.rates) > 1 else ''} ({rounds})"
 
 
 def plan_stages(
-    target: Rate,
+    target: Rate | None,
     *,
     rounds: int | None = None,
     epochs: float | None = None,
@@ -103,8 +131,8 @@ def plan_stages(
     """Split a budget over rounds and a final fine-tuning.
 
     Args:
-        target: The rate to reach.
-        rounds: How many rounds; None makes as many as the criterion needs.
+        target: The rate to reach; None plans attempts at rates that are not known yet.
+        rounds: How many rounds, or attempts; None makes as many as the criterion needs.
         epochs: Passes over the data in all; 8 where neither budget is given.
         time_budget_s: Seconds in all; the rounds then get the epochs that fit, and fine-tuning
             the time that is left.
@@ -115,15 +143,21 @@ def plan_stages(
         retrain_share: Share of the training that is masked retraining, over all rounds. What both
             leave is fine-tuning.
     """
-    rate = target.value
     habits = HABITS[criterion]
-    count = rounds or max(1, math.ceil(math.log(rate, habits.round_rate) - 1e-9))
+    rates: tuple[float, ...] = ()
+    if target is None:
+        count = rounds or ATTEMPTS
+    else:
+        count = rounds or max(1, math.ceil(math.log(target.value, habits.round_rate) - 1e-9))
+        rates = tuple(target.value ** ((k + 1) / count) for k in range(count))
+    attempts = 0 if rates else count
     if admm_share is None:
         admm_share = min(habits.admm, 1 - (retrain_share or 0.0))
     if retrain_share is None:
         usual = habits.retrain if count > 1 else habits.retrain_once
+        if attempts:
+            usual = max(0.0, habits.attempts - admm_share)
         retrain_share = min(usual, 1 - admm_share)
-    rates = tuple(rate ** ((k + 1) / count) for k in range(count))
     if time_budget_s is None or seconds_per_pass is None:
         total = DEFAULT_EPOCHS if epochs is None else epochs
         return Stages(
@@ -131,6 +165,7 @@ def plan_stages(
             admm=admm_share * total / count,
             retrain=retrain_share * total / count,
             finish=(1 - admm_share - retrain_share) * total,
+            attempts=attempts,
         )
     total = (1 - SEARCH_SHARE - EXPORT_SHARE) * time_budget_s / seconds_per_pass
     return Stages(
@@ -141,4 +176,11 @@ def plan_stages(
         search_s=SEARCH_SHARE * time_budget_s / count,
         purify_s=EXPORT_SHARE / 2 * time_budget_s,
         finish_by_s=(1 - EXPORT_SHARE / 2) * time_budget_s,
+        attempts=attempts,
+        attempt_by_s=_attempt_by_s(time_budget_s, admm_share + retrain_share) if attempts else None,
     )
+
+
+def _attempt_by_s(time_budget_s: float, share: float) -> float:
+    """Seconds for attempts: their share of the training, and all searches."""
+    return ((1 - SEARCH_SHARE - EXPORT_SHARE) * share + SEARCH_SHARE) * time_budget_s

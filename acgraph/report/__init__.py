@@ -6,6 +6,7 @@ from acgraph.report.page import render_page
 from acgraph.report.schema import (
     AdmmUpdate,
     Fence,
+    FrontierPoint,
     Int8,
     LatencyMs,
     LayerChange,
@@ -27,6 +28,7 @@ from acgraph.report.write import write_report
 __all__ = [
     "AdmmUpdate",
     "Fence",
+    "FrontierPoint",
     "Int8",
     "LatencyMs",
     "LayerChange",

@@ -34,10 +34,14 @@ class ModelInfo(_Part):
 
 
 class Target(_Part):
-    """What was asked for and whether it was reached; ``max_drop`` in percentage points."""
+    """What was asked for and whether it was reached; ``max_drop`` in percentage points.
+
+    Without a ``rate``, the highest within ``max_drop`` was asked for: ``met`` says that something
+    was cut and the result is within it on the selection split; ``drop_met`` is of the report split.
+    """
 
     metric: Literal["params", "macs", "size", "latency"]
-    rate: float
+    rate: float | None
     met: bool
     max_drop: float | None = None
     drop_met: bool = True
@@ -168,6 +172,22 @@ class Round(_Part):
     admm: list[AdmmUpdate] = Field(default_factory=list)
 
 
+class FrontierPoint(_Part):
+    """A rate that was tried, and what it came to; the last is the result, fine-tuned.
+
+    Attributes:
+        rate: That was reached, in the metric of the target.
+        accuracy: On the selection split, after ``epochs`` of training at this rate.
+        epochs: All points together are the training of the run.
+        within_floor: Whether no more than the target's ``max_drop`` was lost.
+    """
+
+    rate: float
+    accuracy: float
+    epochs: float
+    within_floor: bool
+
+
 class SearchPoint(_Part):
     """One evaluated point of a search: in which round, its score, and the best until then."""
 
@@ -181,7 +201,8 @@ class Report(_Part):
 
     ``measure`` says what every ``accuracy`` in it is: the share of right labels, or, where the
     data has none, the agreement with the original model. ``int8`` is there where it was asked for.
-    ``runtime`` is what every latency was timed as.
+    ``runtime`` is what every latency was timed as. ``frontier`` holds every rate that was tried,
+    where a floor was stated.
     """
 
     schema_version: Literal[1] = Field(default=1, alias="schema")
@@ -199,6 +220,7 @@ class Report(_Part):
     runtime: Literal["ort", "ort-mobile"] = "ort-mobile"
     rounds: tuple[Round, ...] = ()
     search: tuple[SearchPoint, ...] = ()
+    frontier: tuple[FrontierPoint, ...] = ()
     seed: int = 0
     versions: dict[str, str] = {}
     host: dict[str, str] = {}

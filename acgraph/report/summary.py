@@ -16,6 +16,7 @@ from acgraph.report.verdict import (
     format_error,
     format_percent,
     format_points,
+    frontier_text,
     int8_text,
     measure_text,
     unknown_macs,
@@ -105,7 +106,9 @@ def render_summary(report: Report) -> RenderableType:
     quantised = [] if int8 is None else [Text(int8_text(int8))]
     unknown = [Text(line, style="yellow") for line in [unknown_macs(report)] if line]
     warnings = [Text(f"warning: {line}", style="yellow") for line in report.warnings]
-    below = (*notes, *warnings, *_fence_lines(report))
+    tried = frontier_text(report)
+    frontier = [Text("rates tried:"), *(Text(f"  {line}") for line in tried)] if tried else []
+    below = (*notes, *frontier, *warnings, *_fence_lines(report))
     return Group(headline, Text(), table, *quantised, *unknown, Text(), law, *below)
 
 

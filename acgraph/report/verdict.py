@@ -30,7 +30,7 @@ def verdict_parts(report: Report) -> list[str]:
     more = "faster" if target.metric == "latency" else f"fewer {metric}"
     got = f"{format_rate(rate)} {more}" if rate is not None else f"the rate of {metric} is unknown"
     word = "met" if target.met else "missed"
-    parts = [f"target {word}: {got} (asked {format_rate(target.rate)})"]
+    parts = [f"target {word}: {got} (asked {_asked(target.rate)})"]
     drop = drop_points(report)
     if drop is not None:
         parts.append(_drop_text(drop, report))
@@ -38,6 +38,10 @@ def verdict_parts(report: Report) -> list[str]:
     if target.metric != "latency" and speed is not None:
         parts.append(speed_text(speed))
     return _with_proof(parts, report.verify)
+
+
+def _asked(rate: float | None) -> str:
+    return "the most within the floor" if rate is None else format_rate(rate)
 
 
 def _with_proof(parts: list[str], check: Verification) -> list[str]:
@@ -50,6 +54,24 @@ def _with_proof(parts: list[str], check: Verification) -> list[str]:
         return parts
     more = f" and {len(check.notes) - 1} more" if len(check.notes) > 1 else ""
     return [*parts, f"the proof is not whole ({check.notes[0]}{more})"]
+
+
+def frontier_text(report: Report) -> list[str]:
+    """Say what each rate that was tried came to, where the reader must choose among them.
+
+    That is where no rate was stated, and where rate and floor were not to be had together.
+    """
+    if report.target.rate is not None and report.is_met:
+        return []
+    lines = []
+    for point in report.frontier:
+        word = "within" if point.within_floor else "below"
+        score = f"{measure_text(report)} {format_percent(point.accuracy)}"
+        lines.append(
+            f"{format_rate(point.rate)}: {score} on the selection split after "
+            f"{point.epochs:.2g} epochs, {word} the floor"
+        )
+    return lines
 
 
 def unknown_macs(report: Report) -> str:

@@ -3,7 +3,7 @@ import io
 import pytest
 from rich.console import Console
 
-from acgraph.report import rates_between, render_page, render_summary, verdict
+from acgraph.report import FrontierPoint, rates_between, render_page, render_summary, verdict
 from acgraph.report.page import format_duration
 from acgraph.report.verdict import format_bytes, format_rate
 
@@ -183,3 +183,35 @@ def test_warnings_are_shown(report):
     warned = report.model_copy(update={"warnings": ("a rate of 1000x is <b>out of reach</b>",)})
     assert "warning: a rate of 1000x is <b>out of reach</b>" in "\n".join(printed(warned))
     assert "A rate of 1000x is &lt;b&gt;out of reach" in render_page(warned)
+
+
+TRIED = (
+    FrontierPoint(rate=4.02, accuracy=0.921, epochs=0.5, within_floor=True),
+    FrontierPoint(rate=8.1, accuracy=0.897, epochs=1.0, within_floor=False),
+)
+
+
+def test_without_a_rate_the_most_within_the_floor_was_asked_for(report):
+    climbed = change(report, target={"rate": None})
+    assert "fewer params (asked the most within the floor), accuracy" in verdict(climbed)
+
+
+@pytest.mark.parametrize(
+    ("target", "is_told"),
+    [({"rate": None}, True), ({"drop_met": False}, True), ({"met": False}, True), ({}, False)],
+)
+def test_rates_tried_are_told_where_the_reader_must_choose(report, target, is_told):
+    text = printed(change(report, target=target).model_copy(update={"frontier": TRIED}))
+    told = [line.strip() for line in text if "on the selection split after" in line]
+    lines = [
+        "4.02x: accuracy 92.10 % on the selection split after 0.5 epochs, within the floor",
+        "8.1x: accuracy 89.70 % on the selection split after 1 epochs, below the floor",
+    ]
+    assert told == (lines if is_told else [])
+
+
+def test_rates_tried_are_on_the_page_in_any_case(report):
+    page = render_page(report.model_copy(update={"frontier": TRIED}))
+    assert "Rates tried" in page
+    assert "92.10 %" in page
+    assert "Rates tried" not in render_page(report)
