@@ -52,6 +52,8 @@ class SearchConfig(BaseModel):
         evaluations: The most points to evaluate in a round; None leaves it to the driver.
         recalibrate: Training batches on which BatchNormalization is recalibrated before a point is
             judged; 0 is without.
+        workers: Processes that judge points at once; each holds a copy of the network. With more
+            than ``anneal.batch`` the batch is as large.
         anneal: How an annealing runs.
     """
 
@@ -60,6 +62,7 @@ class SearchConfig(BaseModel):
     method: Method = "annealing"
     evaluations: Annotated[int, Field(ge=1)] | None = None
     recalibrate: Annotated[int, Field(ge=0)] = 4
+    workers: Annotated[int, Field(ge=1)] = 1
     anneal: AnnealConfig = AnnealConfig()
 
 

@@ -37,6 +37,7 @@ _FREE = frozenset(
         "threads",
         "train.threads",
         "train.device",
+        "search.workers",
         "max_drop",
         "quantize",
     ]

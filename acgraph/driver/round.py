@@ -24,6 +24,7 @@ from acgraph.driver.space import Space, open_space
 from acgraph.driver.space_cost import CostMetric
 from acgraph.driver.stages import Stages
 from acgraph.driver.thrift import thrifty_space
+from acgraph.driver.workers import Task, evaluators, make_task
 from acgraph.ir import Array, Model
 from acgraph.pruning.plan import Bools, Plan, zeroed_elements
 from acgraph.pruning.shrink import Shrunk, shrink
@@ -31,6 +32,7 @@ from acgraph.search import (
     Evaluation,
     Point,
     Problem,
+    SearchResult,
     default_evaluations,
     project_to_budget,
     search,
@@ -144,19 +146,7 @@ def run_round(task: RoundTask) -> RoundResult | None:
         evaluate=proxy,
     )
     problem = replace(problem, budget=max(task.budget, problem.cost(problem.smallest)))
-    found = search(
-        problem,
-        config.search.method,
-        evaluations=config.search.evaluations
-        or default_evaluations(
-            config.search.method, len(space.knobs), is_measured=space.mender is not None
-        ),
-        seed=config.seed + task.number,
-        importances=space.importances(),
-        sensitivity=space.sensitivity if space.mender is not None else None,
-        config=config.search.anneal,
-        time_budget_s=task.stages.search_s,
-    )
+    found = _search(task, space, trainer, problem)
     log.info("round %d: proxy %.4f, %d evaluations", task.number, found.score, found.evaluations)
     point, plan, admm_epochs, residuals = _cut(task, space, trainer, problem, found.point)
     retrain_epochs = 0.0
@@ -180,6 +170,33 @@ def run_round(task: RoundTask) -> RoundResult | None:
         # Not the point: several may cost as little as the smallest.
         is_exhausted=problem.cost(point) <= problem.cost(problem.smallest),
     )
+
+
+def _search(task: RoundTask, space: Space, trainer: TorchTrainer, problem: Problem) -> SearchResult:
+    """Search, in several processes where that was asked for."""
+    config = task.config
+    importances = space.importances()  # before the mender is packed, which remembers them
+    data, anneal = task.data, config.search.anneal
+
+    def packed() -> Task:
+        return make_task(
+            config, trainer, space, task.teacher, data.train, data.select, PROXY_IMAGES
+        )
+
+    with evaluators(config.search.workers, packed) as evaluate_many:
+        return search(
+            replace(problem, evaluate_many=evaluate_many),
+            config.search.method,
+            evaluations=config.search.evaluations
+            or default_evaluations(
+                config.search.method, len(space.knobs), is_measured=space.mender is not None
+            ),
+            seed=config.seed + task.number,
+            importances=importances,
+            sensitivity=space.sensitivity if space.mender is not None else None,
+            config=replace(anneal, batch=max(anneal.batch, config.search.workers)),
+            time_budget_s=task.stages.search_s,
+        )
 
 
 def _is_enough(task: RoundTask, trainer: TorchTrainer) -> bool:
