@@ -1,0 +1,90 @@
+"""The paper's networks: trained for a few steps by the documented commands."""
+
+import re
+import shlex
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+
+from acgraph.models.train_cifar import NETWORKS, main, recipe
+
+PAGE = Path(__file__).parents[3] / "docs" / "paper_networks.md"
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("ACGRAPH_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def data(tmp_path):
+    rng = np.random.default_rng(0)
+    y = np.arange(32) % 10
+    x = rng.integers(0, 200, (32, 32, 32, 3)).astype(np.uint8)
+    x[np.arange(32), 3 * y] = 255  # a bright row for each class
+    np.savez(tmp_path / "train.npz", x=x, y=y)
+    return str(tmp_path / "train.npz")
+
+
+def commands(program):
+    """Return the arguments of the commands of the page that start with a program."""
+    text = PAGE.read_text().replace("\\\n", " ")
+    lines = re.findall(rf"^    {re.escape(program)} (.*)$", text, re.MULTILINE)
+    return [shlex.split(line) for line in lines]
+
+
+def test_the_page_has_a_command_for_each_network():
+    trained = commands("python -m acgraph.models.train_cifar")
+    assert sorted(words[0] for words in trained) == sorted(NETWORKS)
+    assert sorted(words[0] for words in commands("acgraph compress")) == [
+        f"{name}.onnx" for name in sorted(NETWORKS)
+    ]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(NETWORKS))
+def test_a_few_steps_of_the_documented_command(name, data, tmp_path, monkeypatch, capsys):
+    """The whole networks, few images: what the page says with other data and fewer passes."""
+    monkeypatch.chdir(tmp_path)
+    (train,) = (c for c in commands("python -m acgraph.models.train_cifar") if c[0] == name)
+    given = [
+        "--data",
+        f"{data}#x[:16],y[:16]",
+        "--eval-data",
+        f"{data}#x[16:],y[16:]",
+        "--batch-size",
+        "8",
+    ]
+    assert main([*train, *given, "--epochs", "1", "--threads", "1", "--device", "cpu"]) == 0
+    session = onnxruntime.InferenceSession(f"{name}.onnx", providers=["CPUExecutionProvider"])
+    outputs = session.run(None, {"input": np.zeros((3, 3, 32, 32), np.float32)})
+    assert outputs[0].shape == (3, 10)
+
+
+def test_options_reach_training(monkeypatch, data, tmp_path):
+    seen = {}
+
+    def train(network, spec, *, eval_data, epochs, config):
+        seen.update(network=network, spec=spec, epochs=epochs, config=config)
+        return NETWORKS[network](width=0.05), None
+
+    monkeypatch.setattr("acgraph.models.train_cifar.train", train)
+    output = tmp_path / "out.onnx"
+    words = (
+        f"vgg16 --data {data} -o {output} --epochs 3 --batch-size 7 "
+        "--learning-rate 0.3 --device cpu --threads 2 --seed 5"
+    )
+    assert main(words.split()) == 0
+    assert (seen["network"], seen["spec"], seen["epochs"]) == ("vgg16", data, 3.0)
+    expected = recipe(batch_size=7, learning_rate=0.3, device="cpu", threads=2, seed=5)
+    assert seen["config"] == expected
+    assert output.is_file()
+
+
+def test_what_is_wrong_is_said_in_a_line(tmp_path, capsys):
+    absent = str(tmp_path / "absent.npz")
+    assert main(["vgg16", "--data", absent, "-o", str(tmp_path / "out.onnx")]) == 1
+    assert "absent.npz" in capsys.readouterr().err
+    assert not (tmp_path / "out.onnx").exists()
