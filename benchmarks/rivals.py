@@ -19,17 +19,16 @@ from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import onnx
 import onnxruntime as ort
 import torch
+from formats import largest_difference
 from pages import rewrite
 
 from acgraph.analysis.cost import Cost, file_cost
-from acgraph.backends.ort.inputs import random_inputs
 from acgraph.backends.ort.latency import Ratio, compare_latency, measure_latency
 from acgraph.backends.ort.mobile import write_ort
-from acgraph.backends.ort.session import Session, SessionSettings
+from acgraph.backends.ort.session import SessionSettings
 from acgraph.driver.chooser import make_chooser
 from acgraph.driver.prune import prune
 from acgraph.ir import read_model, write_model
@@ -171,18 +170,10 @@ def measure(models: dict[str, Path], folder: Path) -> list[Row]:
                 p50_ms=latency.p50_ms,
                 speed_up=compare_latency(latencies[0], latency) if name != "dense" else None,
                 ort_bytes=target.stat().st_size,
-                ort_error=_difference(path, target),
+                ort_error=largest_difference(path, target),
             )
         )
     return rows
-
-
-def _difference(path: Path, converted: Path) -> float:
-    """Largest absolute difference of the outputs on random inputs."""
-    sessions = Session(path), Session(converted)
-    feeds = random_inputs(sessions[0])
-    first, second = (session.run(feeds) for session in sessions)
-    return max(float(np.abs(first[name] - second[name]).max()) for name in first)
 
 
 def table(depth: int, rows: list[Row], missing: list[str]) -> list[str]:
