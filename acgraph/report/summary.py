@@ -58,13 +58,16 @@ def rows(report: Report) -> Iterator[Row]:
     size = _cost("bytes", format_bytes(before.bytes), format_bytes(after.bytes), rate.bytes)
     yield size if int8 is None else replace(size, int8=format_bytes(int8.bytes))
     if rate.latency is not None:
-        time = _cost("latency", _ms(before), _ms(after), rate.latency, LATENCY_NOISE)
+        label = "latency, x86 server" if report.runtime == "ort" else "latency"
+        time = _cost(label, _ms(before), _ms(after), rate.latency, LATENCY_NOISE)
         yield time if int8 is None else replace(time, int8=_ms(int8))
     drop = drop_points(report)
     if drop is not None:
         shown = format_percent(before.accuracy), format_percent(after.accuracy)
+        # Without a floor nobody said what is good.
+        is_good = None if report.target.max_drop is None else report.target.drop_met
         yield Row(
-            measure_text(report), *shown, format_points(-drop), report.target.drop_met,
+            measure_text(report), *shown, format_points(-drop), is_good,
             "" if int8 is None else format_percent(int8.accuracy),
         )  # fmt: skip
 
@@ -114,7 +117,8 @@ def render_summary(report: Report) -> RenderableType:
 
 def _fence_lines(report: Report) -> Iterator[Text]:
     if report.fences:
-        yield Text(f"{len(report.fences)} fences (kept whole):")
+        count = len(report.fences)
+        yield Text(f"{count} fence{'s' if count > 1 else ''} (kept whole):")
     for fence in report.fences[:_SHOWN_FENCES]:
         yield Text(printable(f"  {fence.node}: {fence.reason}"), style="dim")
     if len(report.fences) > _SHOWN_FENCES:

@@ -3,8 +3,9 @@ import io
 import pytest
 from rich.console import Console
 
-from acgraph.report import FrontierPoint, rates_between, render_page, render_summary, verdict
+from acgraph.report import Fence, FrontierPoint, rates_between, render_page, render_summary, verdict
 from acgraph.report.page import format_duration
+from acgraph.report.summary import rows
 from acgraph.report.verdict import format_bytes, format_rate
 
 
@@ -215,3 +216,25 @@ def test_rates_tried_are_on_the_page_in_any_case(report):
     assert "Rates tried" in page
     assert "92.10 %" in page
     assert "Rates tried" not in render_page(report)
+
+
+def test_a_drop_is_judged_only_where_a_floor_was_asked(report):
+    def judged(max_drop, drop_met):
+        target = {"max_drop": max_drop, "drop_met": drop_met}
+        return [r.is_good for r in rows(change(report, target=target)) if r.label == "accuracy"]
+
+    assert judged(1.0, True) == [True]
+    assert judged(0.5, False) == [False]
+    assert judged(None, True) == [None]
+
+
+def test_the_time_of_a_server_is_named(report):
+    assert any(line.startswith("latency ") for line in printed(report))
+    server = report.model_copy(update={"runtime": "ort"})
+    assert any(line.startswith("latency, x86 server ") for line in printed(server))
+
+
+def test_one_fence_is_one(report):
+    fence = report.fences[:1] or (Fence(node="n", reason="why"),)
+    lines = printed(report.model_copy(update={"fences": fence}))
+    assert any(line.startswith("1 fence (kept whole)") for line in lines)
