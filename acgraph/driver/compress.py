@@ -215,7 +215,10 @@ def _purify(run: Run) -> None:
     if not run.config.purify or not can_cut(run.model, run.config):
         return
     trainer = TorchTrainer(run.model, run.data.train, teacher=run.original, config=run.config.train)
-    purified = purify(run.model, run.data, trainer, run.config, run.stages.purify_s)
+    is_trained = not run.rounds or run.rounds[-1].epochs > 0
+    purified = purify(
+        run.model, run.data, trainer, run.config, run.stages.purify_s, is_trained=is_trained
+    )
     run.positions = compose(run.positions, purified.shrunk)
     run.model = purified.shrunk.model
     run.say(

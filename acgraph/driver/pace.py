@@ -107,7 +107,7 @@ def estimate(config: CompressConfig, stages: Stages, pace: Pace) -> Estimate:
     """Say how long a plan of epochs takes at a pace."""
     rounds = len(stages.rates) or stages.attempts
     evaluations = rounds * (config.search.evaluations or EVALUATIONS)
-    if config.purify:
+    if config.purify and stages.round_epochs > 0:
         evaluations += PURIFY_EVALUATIONS
     return Estimate(
         train_s=pace.pass_s * (rounds * stages.round_epochs + stages.finish),

@@ -42,30 +42,43 @@ def purify(
     trainer: TorchTrainer,
     config: CompressConfig,
     time_budget_s: float | None = None,
+    *,
+    is_trained: bool = True,
 ) -> Purified:
-    """Remove dead sets, then what the selection split does not miss, as far as time allows."""
+    """Remove dead sets, then what the selection split does not miss, as far as time allows.
+
+    Args:
+        model: The graph as the rounds left it.
+        data: Whose selection split decides.
+        trainer: Holds the same graph.
+        config: What may be cut.
+        time_budget_s: Seconds for the search; None for no limit.
+        is_trained: Whether the graph was trained since its last cut. Where it was not only dead
+            sets go: what a network misses that has yet to recover tells nothing.
+    """
     space = replace(open_space(model, config), thrifty=True)
     dependency, constants = space.dependency, model.constants()
     dead = dead_sets(dependency, space.families, constants)
-    trainer.choose_mode()
-    proxy = Proxy(trainer, space, data.select, limit=IMAGES, batches=4)
-    sizes = [knob.size for knob in space.knobs]
+    removed, evaluations = (0,) * len(space.knobs), 0
+    importances = space.importances()
 
     def point(counts: tuple[int, ...]) -> Point:
         return tuple(k.snap_up(k.size - gone) for k, gone in zip(space.knobs, counts, strict=True))
 
-    whole = proxy(point((0,) * len(sizes)))
-    importances = space.importances()
-    result = purify_search(
-        importances,
-        lambda counts: proxy(point(counts)),
-        floor=whole,
-        limits=[int(MOST_SHARE * size) for size in sizes],
-        gains=[knob.weight / knob.size for knob in space.knobs],
-        evaluations=EVALUATIONS,
-        time_budget_s=time_budget_s,
-    )
-    plan = space.plan(point(result.removed), constants)
+    if is_trained:
+        trainer.choose_mode()
+        proxy = Proxy(trainer, space, data.select, limit=IMAGES, batches=4)
+        result = purify_search(
+            importances,
+            lambda counts: proxy(point(counts)),
+            floor=proxy(point(removed)),
+            limits=[int(MOST_SHARE * knob.size) for knob in space.knobs],
+            gains=[knob.weight / knob.size for knob in space.knobs],
+            evaluations=EVALUATIONS,
+            time_budget_s=time_budget_s,
+        )
+        removed, evaluations = result.removed, result.evaluations
+    plan = space.plan(point(removed), constants)
     sets = dict(plan.sets)
     for family, knob, scores in zip(space.families, space.knobs, importances, strict=False):
         if family.name in dead:
@@ -79,7 +92,7 @@ def purify(
         shrunk=shrink(dependency, cut),
         removed_sets=removed_sets,
         removed_columns=removed_columns,
-        evaluations=result.evaluations,
+        evaluations=evaluations,
     )
 
 

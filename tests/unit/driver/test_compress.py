@@ -295,3 +295,16 @@ def test_purification_is_left_out_on_request(configure: Configure) -> None:
     lines: list[str] = []
     compress(configure("purify=false", epochs=0, target_rate="2x"), say=lines.append)
     assert not [line for line in lines if line.startswith("purification")]
+
+
+@pytest.mark.parametrize(("share", "searches"), [(0.0, False), (0.5, True)])
+def test_purification_asks_only_a_network_that_was_trained_since_its_cut(
+    share: float, searches: bool, configure: Configure
+) -> None:
+    lines: list[str] = []
+    config = configure(
+        "search.evaluations=2", epochs=1, target_rate="2x", retrain_share=share, admm_share=0
+    )
+    compress(config, say=lines.append)
+    (line,) = (line for line in lines if line.startswith("purification"))
+    assert (not line.endswith(" 0 evaluations")) == searches
