@@ -54,6 +54,8 @@ class SearchConfig(BaseModel):
             judged; 0 is without.
         workers: Processes that judge points at once; each holds a copy of the network. With more
             than ``anneal.batch`` the batch is as large.
+        cluster: Address of a Dask scheduler, as ``tcp://host:8786``, whose workers judge points
+            instead, each one at a time; as with ``workers`` the batch is as large. None is without.
         anneal: How an annealing runs.
     """
 
@@ -63,7 +65,17 @@ class SearchConfig(BaseModel):
     evaluations: Annotated[int, Field(ge=1)] | None = None
     recalibrate: Annotated[int, Field(ge=0)] = 4
     workers: Annotated[int, Field(ge=1)] = 1
+    cluster: Annotated[str, Field(min_length=1)] | None = None
     anneal: AnnealConfig = AnnealConfig()
+
+    @pydantic.model_validator(mode="after")
+    def _one_place(self) -> Self:
+        if self.cluster is not None and self.workers > 1:
+            raise UsageError(
+                "both search.workers and search.cluster are given",
+                hint="leave search.workers at 1: the cluster's workers judge the points",
+            )
+        return self
 
 
 class ColumnConfig(BaseModel):

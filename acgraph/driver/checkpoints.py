@@ -38,6 +38,7 @@ _FREE = frozenset(
         "train.threads",
         "train.device",
         "search.workers",
+        "search.cluster",
         "max_drop",
         "quantize",
     ]

@@ -26,6 +26,7 @@ from acgraph.driver.checkpoints import (
 )
 from acgraph.driver.chooser import make_chooser
 from acgraph.driver.climb import climb
+from acgraph.driver.cluster import check_cluster
 from acgraph.driver.export import export
 from acgraph.driver.fingerprints import input_fingerprints
 from acgraph.driver.finish import fine_tune
@@ -71,6 +72,8 @@ def compress(
         config = config.model_copy(update={"output": config.resume})
     original = _read_original(config)
     check_metric(config, original)
+    if config.search.cluster is not None:
+        check_cluster(config.search.cluster)
     data = open_data(config, original)
     inputs = input_fingerprints(original, data)
     saved, earlier_s, pace = None, 0.0, None

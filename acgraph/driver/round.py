@@ -4,6 +4,7 @@ import logging
 import math
 import time
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -15,7 +16,8 @@ from acgraph.admm.solver import layer_scales, run_admm
 from acgraph.analysis.dependency import analyse
 from acgraph.backends.torch.trainer import TorchTrainer
 from acgraph.backends.training import Masks, ProgressSink, Proximal
-from acgraph.config import CompressConfig
+from acgraph.config import CompressConfig, SearchConfig
+from acgraph.driver.cluster import cluster_evaluators
 from acgraph.driver.inputs import RunData
 from acgraph.driver.mending import Mender, measure_layers
 from acgraph.driver.proxy import Proxy, masked_weights
@@ -24,7 +26,7 @@ from acgraph.driver.space import Space, open_space
 from acgraph.driver.space_cost import CostMetric
 from acgraph.driver.stages import Stages
 from acgraph.driver.thrift import thrifty_space
-from acgraph.driver.workers import Task, evaluators, make_task
+from acgraph.driver.workers import Judges, Task, evaluators, make_task
 from acgraph.ir import Array, Model
 from acgraph.pruning.plan import Bools, Plan, zeroed_elements
 from acgraph.pruning.shrink import Shrunk, shrink
@@ -173,7 +175,7 @@ def run_round(task: RoundTask) -> RoundResult | None:
 
 
 def _search(task: RoundTask, space: Space, trainer: TorchTrainer, problem: Problem) -> SearchResult:
-    """Search, in several processes where that was asked for."""
+    """Search, in several processes or on a cluster where that was asked for."""
     config = task.config
     importances = space.importances()  # before the mender is packed, which remembers them
     data, anneal = task.data, config.search.anneal
@@ -183,9 +185,9 @@ def _search(task: RoundTask, space: Space, trainer: TorchTrainer, problem: Probl
             config, trainer, space, task.teacher, data.train, data.select, PROXY_IMAGES
         )
 
-    with evaluators(config.search.workers, packed) as evaluate_many:
+    with _judges(config.search, packed) as judges:
         return search(
-            replace(problem, evaluate_many=evaluate_many),
+            replace(problem, evaluate_many=judges.evaluate_many),
             config.search.method,
             evaluations=config.search.evaluations
             or default_evaluations(
@@ -194,9 +196,15 @@ def _search(task: RoundTask, space: Space, trainer: TorchTrainer, problem: Probl
             seed=config.seed + task.number,
             importances=importances,
             sensitivity=space.sensitivity if space.mender is not None else None,
-            config=replace(anneal, batch=max(anneal.batch, config.search.workers)),
+            config=replace(anneal, batch=max(anneal.batch, judges.at_once)),
             time_budget_s=task.stages.search_s,
         )
+
+
+def _judges(search: SearchConfig, make: Callable[[], Task]) -> AbstractContextManager[Judges]:
+    if search.cluster is not None:
+        return cluster_evaluators(search.cluster, make)
+    return evaluators(search.workers, make)
 
 
 def _is_enough(task: RoundTask, trainer: TorchTrainer) -> bool:

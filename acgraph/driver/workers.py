@@ -11,7 +11,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -87,6 +87,24 @@ class Task:
     train: Dataset
     select: Dataset
 
+    def on_threads(self, threads: int) -> Self:
+        """Return the same task for a process that has so many threads of the CPU."""
+        mine = replace(self.config.train, threads=threads)
+        return replace(self, config=self.config.model_copy(update={"train": mine}))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judges:
+    """Who judges points.
+
+    Attributes:
+        at_once: How many points they judge at once.
+        evaluate_many: Scores of several points, in their order; None where this process judges.
+    """
+
+    at_once: int = 1
+    evaluate_many: EvaluateMany | None = None
+
 
 def make_task(
     config: CompressConfig,
@@ -137,8 +155,8 @@ def open_task(task: Task) -> Proxy:
 
 
 @contextmanager
-def evaluators(workers: int, make: Callable[[], Task]) -> Iterator[EvaluateMany | None]:
-    """Give a function that judges points in so many processes; None where one is enough.
+def evaluators(workers: int, make: Callable[[], Task]) -> Iterator[Judges]:
+    """Give a function that judges points in so many processes; none where one is enough.
 
     The processes end with the block, however it ends, and with this process, however that does.
 
@@ -147,7 +165,7 @@ def evaluators(workers: int, make: Callable[[], Task]) -> Iterator[EvaluateMany 
         make: Packs the task.
     """
     if workers == 1:
-        yield None
+        yield Judges()
         return
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
@@ -164,7 +182,7 @@ def evaluators(workers: int, make: Callable[[], Task]) -> Iterator[EvaluateMany 
 
     log.info("search: %d processes", workers)
     try:
-        yield evaluate_many
+        yield Judges(at_once=workers, evaluate_many=evaluate_many)
     finally:
         # They see the end of the pipe and leave at once, in the middle of a point if need be.
         ours.close()
@@ -195,4 +213,4 @@ def _evaluate(point: Point) -> float:
     return _proxy[0](point)
 
 
-__all__ = ["EvaluateMany", "HeldRows", "Task", "evaluators", "make_task", "open_task"]
+__all__ = ["EvaluateMany", "HeldRows", "Judges", "Task", "evaluators", "make_task", "open_task"]
