@@ -92,7 +92,7 @@ def test_version(capfd):
         (["prune", "a", "--sparsity", "1"], "--sparsity is 1; give a share"),
         (["prune", "a", "--columns", "-0.1"], "--columns is -0.1; give a share"),
         (["compress"], "'model' is not given; name an ONNX file"),
-        (["compress", "a"], "'target_rate' is not given; say --target-rate"),
+        (["compress", "a"], "neither a target rate nor a floor is given; say --target-rate"),
         (["compress", "a", "--target-rate", "0.5x"], "at least 1"),
     ],
 )
