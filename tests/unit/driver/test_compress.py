@@ -145,7 +145,7 @@ def test_every_stage_is_announced(finished: tuple[Report, Path, list[str]]) -> N
 
 
 def test_missed_floor_exits_3_and_still_writes(configure: Configure) -> None:
-    config = configure(target_rate="6x", max_drop=0.0, epochs=0.1)
+    config = configure(target_rate="40x", max_drop=0.0, epochs=0.1)
     report = compress(config)
     assert not report.target.drop_met
     assert report.exit_code == 3
