@@ -99,7 +99,7 @@ def row(case: Case, out: Path) -> str:
         f"| {case.model.stem if case.network != 'demo' else 'demo'} | `{' '.join(case.options)}` "
         f"| {before.params / after.params:.2f}x | {macs:.2f}x "
         f"| {latencies[0].p50_ms:.3f} | {latencies[1].p50_ms:.3f} | {ratio.median:.2f}x "
-        f"| {ratio.low:.2f} to {ratio.high:.2f} | {ratio.median / macs:.0%} | {error:.0e} |"
+        f"| {ratio.low:.2f} to {ratio.high:.2f} | {ratio.median / macs:.1%} | {error:.0e} |"
     )
 
 
