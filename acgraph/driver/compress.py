@@ -5,7 +5,6 @@ import time
 from collections.abc import Callable
 
 from acgraph.backends.ort.layer_timing import timing_chooser
-from acgraph.backends.ort.session import SessionSettings
 from acgraph.backends.torch.trainer import TorchTrainer
 from acgraph.backends.training import ProgressSink
 from acgraph.config import CompressConfig
@@ -37,7 +36,7 @@ from acgraph.driver.pace import estimate, measure_pace
 from acgraph.driver.purify import purify
 from acgraph.driver.rounds import cut, say_out_of_reach
 from acgraph.driver.run import Run, State, budget_of, can_cut, check_metric, written_cost
-from acgraph.driver.runtime import session_settings
+from acgraph.driver.runtime import run_settings
 from acgraph.driver.stages import Pace, plan_stages
 from acgraph.driver.trace import compose
 from acgraph.ir import Model, read_model
@@ -183,7 +182,7 @@ def _start(
         say(f"time: {estimate(config, stages, pace).describe()}")
     return Run(
         asked=config, config=_aligned(config, say), original=original, data=data, stages=stages,
-        chooser=make_chooser(config.metric, timing=config.timing, settings=_settings(config)),
+        chooser=make_chooser(config.metric, timing=config.timing, settings=run_settings(config)),
         progress=progress, say=say,
         model=model, inserted=inserted, copies=copies, baseline=baseline, pace=pace,
     )  # fmt: skip
@@ -193,13 +192,9 @@ def _aligned(config: CompressConfig, say: Callable[[str], None]) -> CompressConf
     """Put a number for ``align auto``."""
     if config.asked_align != AUTO:
         return config
-    step = learn_align(timing_chooser(settings=_settings(config)))
+    step = learn_align(timing_chooser(settings=run_settings(config)))
     say(f"align: {step}, by the time that layers of {SIZES[0]} to {SIZES[-1]} filters take here")
     return config.model_copy(update={"align": step})
-
-
-def _settings(config: CompressConfig) -> SessionSettings:
-    return session_settings(config.runtime, threads=config.threads)
 
 
 def _round(run: Run, number: int, rate: float) -> bool:
@@ -217,11 +212,12 @@ def _round(run: Run, number: int, rate: float) -> bool:
 def _purify(run: Run) -> None:
     if not run.config.purify or not can_cut(run.model, run.config):
         return
-    trainer = TorchTrainer(run.model, run.data.train, teacher=run.original, config=run.config.train)
-    is_trained = not run.rounds or run.rounds[-1].epochs > 0
-    purified = purify(
-        run.model, run.data, trainer, run.config, run.stages.purify_s, is_trained=is_trained
-    )
+    trainer = None
+    if not run.rounds or run.rounds[-1].epochs > 0:
+        trainer = TorchTrainer(
+            run.model, run.data.train, teacher=run.original, config=run.config.train
+        )
+    purified = purify(run.model, run.data, trainer, run.config, run.stages.purify_s)
     run.positions = compose(run.positions, purified.shrunk)
     run.model = purified.shrunk.model
     run.say(

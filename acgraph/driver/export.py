@@ -14,7 +14,7 @@ from acgraph.driver.lower import compact
 from acgraph.driver.outcome import layer_changes, make_report, measure_sides
 from acgraph.driver.quantise import quantise
 from acgraph.driver.run import Run, limit_of
-from acgraph.driver.runtime import session_settings
+from acgraph.driver.runtime import run_settings
 from acgraph.driver.trace import Positions, adopt_biases, expand, inexact_cuts
 from acgraph.errors import VerifyError
 from acgraph.ir import Model, clone_model, write_bytes, write_model
@@ -54,7 +54,7 @@ def export(run: Run, trained: Model) -> Report:
             measure=run.data.measure,
             changes=layer_changes(
                 run.original, trained, lowered, small if config.timing else None,
-                session_settings(config.runtime, threads=config.threads),
+                run_settings(config),
             ),
             rounds=run.rounds, history=run.history, frontier=run.frontier, warnings=run.warnings,
             nodes=(len(run.original.graph.nodes), len(small.graph.nodes)),

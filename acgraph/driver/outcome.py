@@ -17,7 +17,7 @@ from acgraph.backends.ort.session import Session, SessionSettings
 from acgraph.config import CompressConfig
 from acgraph.data import Dataset
 from acgraph.driver.layer_times import layer_times
-from acgraph.driver.runtime import session_settings
+from acgraph.driver.runtime import run_settings
 from acgraph.ir import Model, infer_facts
 from acgraph.passes.lower_columns import LoweredLayer
 from acgraph.report import (
@@ -56,7 +56,7 @@ def measure_sides(config: CompressConfig, files: Sequence[Path], data: Dataset) 
         files: The original first; without labels the others are compared with it.
         data: The report split.
     """
-    settings = session_settings(config.runtime, threads=config.threads)
+    settings = run_settings(config)
     timed: Sequence[Latency | None] = [None] * len(files)
     if config.timing:
         timed = measure_latency([str(path) for path in files], settings)

@@ -1,7 +1,6 @@
 """How fast this host trains and searches, and how long a run will take at that."""
 
 import logging
-import math
 import time
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -9,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from acgraph.analysis.layers import Layer, layers
+from acgraph.backends.torch.loader import steps_per_pass
 from acgraph.backends.torch.trainer import TorchTrainer
 from acgraph.config import CompressConfig
 from acgraph.driver.inputs import RunData
@@ -60,7 +60,7 @@ def measure_pace(config: CompressConfig, model: Model, teacher: Model, data: Run
     """Train a copy for a few steps against the clock, after a few that warm torch up; judge it."""
     trainer = TorchTrainer(model, data.train, teacher=teacher, config=config.train)
     trainer.choose_mode()
-    passes = TIMED_STEPS / math.ceil(len(data.train) / config.train.batch_size)
+    passes = TIMED_STEPS / steps_per_pass(len(data.train), config.train.batch_size)
     until = time.perf_counter() + MOST_SECONDS
     speeds: list[float] = []
     while not speeds or (len(speeds) < TIMED_FITS and time.perf_counter() < until):

@@ -106,8 +106,9 @@ def prune(
         cuts = zero_columns(small, columns, pattern=column_pattern, multiple=column_multiple)
         small, kept = _drop_dead(small, shrunk.kept)
         masked = expand(masked, dependency, small.constants(), kept)
-        timed = make_chooser("latency", timing=True, settings=session_settings(runtime))
-        small, lowered = compact(small, chooser or timed)
+        if chooser is None:
+            chooser = make_chooser("latency", timing=True, settings=session_settings(runtime))
+        small, lowered = compact(small, chooser)
         lowered = _as_asked(lowered, cuts, model)
     retie_vectors(small, copies)
     retie_vectors(masked, copies)

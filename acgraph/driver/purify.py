@@ -39,22 +39,19 @@ class Purified:
 def purify(
     model: Model,
     data: RunData,
-    trainer: TorchTrainer,
+    trainer: TorchTrainer | None,
     config: CompressConfig,
     time_budget_s: float | None = None,
-    *,
-    is_trained: bool = True,
 ) -> Purified:
     """Remove dead sets, then what the selection split does not miss, as far as time allows.
 
     Args:
         model: The graph as the rounds left it.
         data: Whose selection split decides.
-        trainer: Holds the same graph.
+        trainer: Holds the same graph; None where it was not trained since its last cut. Then only
+            dead sets go: what a network misses that has yet to recover tells nothing.
         config: What may be cut.
         time_budget_s: Seconds for the search; None for no limit.
-        is_trained: Whether the graph was trained since its last cut. Where it was not only dead
-            sets go: what a network misses that has yet to recover tells nothing.
     """
     space = replace(open_space(model, config), thrifty=True)
     dependency, constants = space.dependency, model.constants()
@@ -65,7 +62,7 @@ def purify(
     def point(counts: tuple[int, ...]) -> Point:
         return tuple(k.snap_up(k.size - gone) for k, gone in zip(space.knobs, counts, strict=True))
 
-    if is_trained:
+    if trainer is not None:
         trainer.choose_mode()
         proxy = Proxy(trainer, space, data.select, limit=IMAGES, batches=4)
         result = purify_search(

@@ -5,7 +5,7 @@ from acgraph.analysis.dependency import analyse
 from acgraph.driver.lower import SmallestChooser, compact
 from acgraph.driver.round import RoundResult, RoundTask, run_round
 from acgraph.driver.run import Run, budget_of, can_cut, written_cost
-from acgraph.driver.runtime import session_settings
+from acgraph.driver.runtime import run_settings
 from acgraph.driver.speed import RESERVE, LatencyModel
 from acgraph.driver.trace import compose
 from acgraph.ir import Model
@@ -46,7 +46,7 @@ def cut(
         run.say(f"{name}: timing layers")
         point_cost = LatencyModel(
             original=run.original, chooser=run.chooser, whole=cost, budget=budget,
-            settings=session_settings(run.config.runtime, threads=run.config.threads),
+            settings=run_settings(run.config),
         )  # fmt: skip
 
     def actual_cost(model: Model) -> float:

@@ -12,7 +12,7 @@ from acgraph.config import CompressConfig
 from acgraph.diagnostics import Location
 from acgraph.driver.inputs import RunData
 from acgraph.driver.lower import Limit, SmallestChooser, compact
-from acgraph.driver.runtime import session_settings
+from acgraph.driver.runtime import run_settings
 from acgraph.driver.space import open_space
 from acgraph.driver.speed import share_of_latency
 from acgraph.driver.stages import Pace, Stages
@@ -152,7 +152,7 @@ def written_cost(run: Run, model: Model) -> float:
     """
     metric = run.config.metric
     if metric == "latency":
-        settings = session_settings(run.config.runtime, threads=run.config.threads)
+        settings = run_settings(run.config)
         return share_of_latency(run.original, model, run.chooser, settings)
     if metric == "params" or metric == "size":
         return Limit(metric, 0).size_of(compact(model, SmallestChooser(metric))[0])

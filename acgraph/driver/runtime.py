@@ -1,7 +1,7 @@
 """How ONNX Runtime is set while a run times anything: as what shall run the compressed model."""
 
 from acgraph.backends.ort.session import SessionSettings
-from acgraph.config import Runtime
+from acgraph.config import CompressConfig, Runtime
 
 
 def session_settings(runtime: Runtime, *, threads: int | None = None) -> SessionSettings:
@@ -14,3 +14,8 @@ def session_settings(runtime: Runtime, *, threads: int | None = None) -> Session
         threads: Threads inside an operator; 1 by default.
     """
     return SessionSettings(threads=threads or 1, nchwc=runtime == "ort")
+
+
+def run_settings(config: CompressConfig) -> SessionSettings:
+    """Return the settings of everything that a run times."""
+    return session_settings(config.runtime, threads=config.threads)
