@@ -10,22 +10,19 @@ parts; the table goes to docs/method.md.
 
 import argparse
 import json
-import os
 import statistics
-import subprocess
-import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from cifar import MEAN, SHARED, STD, specs, write_images
 from pages import rewrite
 
 from acgraph.config import make_config
 from acgraph.driver.compress import compress
 
 ROOT = Path(__file__).resolve().parents[1]
-SHARED = Path(os.environ.get("ACGRAPH_SHARED", ROOT / ".." / "shared"))
 ONCE = ("rounds=1", "admm_share=0", "retrain_share=0")
 THRICE = ("rounds=3", "retrain_share=0.15")
 #: What each arm sets; all else is as by default.
@@ -102,15 +99,13 @@ def _network(name: str, folder: Path) -> dict[str, Any]:
             "eval_data": "acgraph.models.demo:test",
             "train": {"learning_rate": 0.1, "crop": 0},
         }
-    data = folder / "cifar10.npz"
-    loader = SHARED / "data" / "cifar10" / "load.py"
-    subprocess.run([sys.executable, str(loader), str(data)], check=True)
+    train, test = specs(write_images(folder))
     return {
         "model": str(SHARED / "models" / "cifar10_resnet20_bn.onnx"),
-        "data": f"{data}#x_train,y_train",
-        "eval_data": f"{data}#x_test,y_test",
-        "mean": "0.485,0.456,0.406",
-        "std": "0.229,0.224,0.225",
+        "data": train,
+        "eval_data": test,
+        "mean": MEAN,
+        "std": STD,
     }
 
 

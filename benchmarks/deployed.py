@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import onnxruntime as ort
+from cifar import PIXELS, SHARED, specs, write_images
 from formats import largest_difference
 from pages import rewrite
 
@@ -25,8 +26,6 @@ from acgraph.backends.ort.latency import compare_latency, measure_latency
 from acgraph.backends.ort.session import SessionSettings
 from acgraph.models.demo import model_path
 
-ROOT = Path(__file__).resolve().parents[1]
-SHARED = Path(os.environ.get("ACGRAPH_SHARED", ROOT / ".." / "shared"))
 #: Measuring time for each model, in seconds.
 BUDGET_S = 4.0
 #: Share of the MACs rate that the latency should gain.
@@ -69,14 +68,8 @@ def compress(case: Case, epochs: str, work: Path) -> Path:
         return out
     data: tuple[str, ...] = DEMO
     if case.network != "demo":
-        images = work / "cifar10.npz"
-        if not images.exists():
-            loader = SHARED / "data" / "cifar10" / "load.py"
-            subprocess.run([sys.executable, str(loader), str(images)], check=True)
-        data = (
-            "--data", f"{images}#x_train,y_train", "--eval-data", f"{images}#x_test,y_test",
-            "--mean", "0.485,0.456,0.406", "--std", "0.229,0.224,0.225",
-        )  # fmt: skip
+        train, test = specs(write_images(work))
+        data = ("--data", train, "--eval-data", test, *PIXELS)
     command = [
         sys.executable, "-m", "acgraph.cli.main", "compress", str(case.model), *case.options,
         *data, "--epochs", epochs, "-o", str(out),

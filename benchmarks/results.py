@@ -13,7 +13,6 @@ is an ablation and needs a ``--tag``.
 import argparse
 import json
 import math
-import os
 import re
 import subprocess
 import sys
@@ -21,11 +20,10 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from cifar import PIXELS, SHARED, specs, write_images
 from pages import rewrite
 
 ROOT = Path(__file__).resolve().parents[1]
-SHARED = Path(os.environ.get("ACGRAPH_SHARED", ROOT / ".." / "shared"))
-CIFAR = ("--mean", "0.485,0.456,0.406", "--std", "0.229,0.224,0.225")
 
 
 def main() -> None:
@@ -51,7 +49,7 @@ def main() -> None:
             report["benchmark"] = {
                 "set": arguments.set,
                 "tag": arguments.tag,
-                "accuracy_all": _accuracy(out / "model.onnx", Path(folder) / "cifar10.npz"),
+                "accuracy_all": _accuracy(out / "model.onnx", Path(folder)),
             }
     report["model"]["path"] = Path(report["model"]["path"]).name
     results = ROOT / "docs" / "results"
@@ -79,27 +77,25 @@ def _command(arguments: argparse.Namespace, folder: Path) -> tuple[list[str], st
     program = [sys.executable, "-m", "acgraph.cli.main"]
     if arguments.name == "demo":
         return [*program, "demo"], "demo"
-    data = folder / "cifar10.npz"
-    loader = SHARED / "data" / "cifar10" / "load.py"
-    subprocess.run([sys.executable, str(loader), str(data)], check=True)
+    train, test = specs(write_images(folder))
     name, _, folded = arguments.name.partition("_")
     model = SHARED / "models" / f"cifar10_{name}_{folded or 'bn'}.onnx"
     sets = [word for setting in arguments.set for word in ("--set", setting)]
     command = [
         *program, "compress", str(model), "--target-rate", arguments.rate,
         "--metric", arguments.metric, "--epochs", arguments.epochs, "--seed", arguments.seed,
-        "--data", f"{data}#x_train,y_train", "--eval-data", f"{data}#x_test,y_test", *CIFAR, *sets,
+        "--data", train, "--eval-data", test, *PIXELS, *sets,
     ]  # fmt: skip
     a = arguments
     tag = f"-{a.tag}" if a.tag else ""
     return command, f"{a.name}{tag}_{a.metric}_{a.rate}_{a.epochs}ep_s{a.seed}"
 
 
-def _accuracy(model: Path, data: Path) -> float:
+def _accuracy(model: Path, folder: Path) -> float:
     """Measure a written file on all test images."""
     command = [
         sys.executable, "-m", "acgraph.cli.main", "measure", str(model), "--runs", "1",
-        "--data", f"{data}#x_test,y_test", *CIFAR, "--format", "json",
+        "--data", specs(write_images(folder))[1], *PIXELS, "--format", "json",
     ]  # fmt: skip
     found = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     return float(json.loads(found)["accuracy"])
