@@ -84,6 +84,24 @@ def blobs(count=96, features=4, seed=0, labelled=True):
     return ArrayDataset(x, y.astype(np.int64) if labelled else None, name="blobs")
 
 
+def bare_model(*, seed=0):
+    """Conv, Relu, mean over the image, Gemm: a network without statistics."""
+    rng = np.random.default_rng(seed)
+    weights = {
+        "conv.w": rng.standard_normal((6, 3, 3, 3)) * 0.3,
+        "fc.w": rng.standard_normal((CLASSES, 6)) * 0.3,
+        "fc.b": np.zeros(CLASSES),
+    }
+    nodes = [
+        helper.make_node("Conv", ["x", "conv.w"], ["a"], pads=[1, 1, 1, 1]),
+        helper.make_node("Relu", ["a"], ["b"]),
+        helper.make_node("GlobalAveragePool", ["b"], ["c"]),
+        helper.make_node("Flatten", ["c"], ["d"]),
+        helper.make_node("Gemm", ["d", "fc.w", "fc.b"], ["y"], transB=1),
+    ]
+    return build(nodes, weights, ["n", 3, 8, 8], [("y", ["n", CLASSES])])
+
+
 def patterns(count=60, seed=0, labelled=True, layout="NCHW"):
     """Return images [N, 3, 8, 8] whose brightest channel is their class."""
     rng = np.random.default_rng(seed)
@@ -117,6 +135,7 @@ def make():
     return SimpleNamespace(
         linear=linear_model,
         conv=conv_model,
+        bare=bare_model,
         blobs=blobs,
         patterns=patterns,
         plain=plain,

@@ -34,25 +34,6 @@ def weights_after(make, model, *, teacher=None, **options):
     return trainer.weights()
 
 
-def without_batchnorm(make, seed=0):
-    from onnx import helper
-
-    rng = np.random.default_rng(seed)
-    weights = {
-        "conv.w": rng.standard_normal((6, 3, 3, 3)) * 0.3,
-        "fc.w": rng.standard_normal((make.classes, 6)) * 0.3,
-        "fc.b": np.zeros(make.classes),
-    }
-    nodes = [
-        helper.make_node("Conv", ["x", "conv.w"], ["a"], pads=[1, 1, 1, 1]),
-        helper.make_node("Relu", ["a"], ["b"]),
-        helper.make_node("GlobalAveragePool", ["b"], ["c"]),
-        helper.make_node("Flatten", ["c"], ["d"]),
-        helper.make_node("Gemm", ["d", "fc.w", "fc.b"], ["y"], transB=1),
-    ]
-    return make.build(nodes, weights, ["n", 3, 8, 8], [("y", ["n", make.classes])])
-
-
 @pytest.mark.parametrize(
     "options",
     [
@@ -65,9 +46,9 @@ def without_batchnorm(make, seed=0):
     ids=str,
 )
 def test_parts_make_the_gradients_of_the_whole(make, options):
-    teacher = without_batchnorm(make, seed=1) if "distill_weight" in options else None
+    teacher = make.bare(seed=1) if "distill_weight" in options else None
     whole, parts = (
-        weights_after(make, without_batchnorm(make), teacher=teacher, micro_batch=size, **options)
+        weights_after(make, make.bare(), teacher=teacher, micro_batch=size, **options)
         for size in (13, 5)
     )
     for name, value in whole.items():

@@ -35,7 +35,7 @@ def train(make, **options):
     from acgraph.backends.training import Proximal
 
     trainer = TorchTrainer(
-        small(make), make.patterns(53), teacher=small(make, seed=1), config=settings_of(make)
+        make.bare(), make.patterns(53), teacher=make.bare(seed=1), config=settings_of(make)
     )
     first = trainer.fit(epochs=1.5)
     second = trainer.fit(
@@ -45,25 +45,6 @@ def train(make, **options):
         **options,
     )
     return trainer, [first.loss, second.loss]
-
-
-def small(make, seed=0):
-    from onnx import helper
-
-    rng = np.random.default_rng(seed)
-    weights = {
-        "conv.w": rng.standard_normal((6, 3, 3, 3)) * 0.3,
-        "fc.w": rng.standard_normal((make.classes, 6)) * 0.3,
-        "fc.b": np.zeros(make.classes),
-    }
-    nodes = [
-        helper.make_node("Conv", ["x", "conv.w"], ["a"], pads=[1, 1, 1, 1]),
-        helper.make_node("Relu", ["a"], ["b"]),
-        helper.make_node("GlobalAveragePool", ["b"], ["c"]),
-        helper.make_node("Flatten", ["c"], ["d"]),
-        helper.make_node("Gemm", ["d", "fc.w", "fc.b"], ["y"], transB=1),
-    ]
-    return make.build(nodes, weights, ["n", 3, 8, 8], [("y", ["n", make.classes])])
 
 
 def run_process(out):
@@ -165,7 +146,7 @@ class Pretended(Team):
 def test_what_several_processes_cannot_do_is_said(make, monkeypatch, team, options, message):
     monkeypatch.setattr("acgraph.backends.torch.trainer.team", lambda: team)
     config = make.plain(batch_size=10)
-    trainer = TorchTrainer(small(make), make.patterns(53), config=config, **options)
+    trainer = TorchTrainer(make.bare(), make.patterns(53), config=config, **options)
     with pytest.raises(UsageError, match=message):
         trainer.fit(epochs=1)
 
