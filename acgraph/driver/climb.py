@@ -25,7 +25,8 @@ def climb(run: Run, base: State, save: Callable[[], None]) -> None:
         save: Called after every attempt.
     """
     best = run.state if any(point.within_floor for point in run.frontier) else base
-    while (rate := next_rate((p.rate, p.within_floor) for p in run.frontier)) and _has_budget(run):
+    tried = [(point.rate, point.within_floor) for point in run.frontier]
+    while (rate := next_rate(tried)) and _has_budget(run):
         gentlest = run.state
         run.restore(best)
         number, before = len(run.frontier) + 1, run.rounds[-1].rate if run.rounds else 1.0
@@ -44,6 +45,8 @@ def climb(run: Run, base: State, save: Callable[[], None]) -> None:
                 say_out_of_reach(run, rate)
             return
         point = run.frontier[-1]
+        # Cuts are coarse and times noisy: what was reached alone need not narrow the bracket.
+        tried.append((max(rate, point.rate) if point.within_floor else rate, point.within_floor))
         if point.within_floor:
             best = run.state
         elif best is not base:
@@ -51,6 +54,8 @@ def climb(run: Run, base: State, save: Callable[[], None]) -> None:
         save()
         if result.is_exhausted and point.within_floor and point.rate < NARROW * before:
             return
+    if not run.frontier:
+        run.warn("no rate was tried: no time was left for an attempt; give more time")
 
 
 def _has_budget(run: Run) -> bool:

@@ -36,8 +36,9 @@ class ModelInfo(_Part):
 class Target(_Part):
     """What was asked for and whether it was reached; ``max_drop`` in percentage points.
 
-    Without a ``rate``, the highest within ``max_drop`` was asked for: ``met`` says that something
-    was cut and the result is within it on the selection split; ``drop_met`` is of the report split.
+    Without a ``rate``, the highest within ``max_drop`` was asked for: ``met`` says that a round cut
+    something and the result is within it on the selection split; ``drop_met`` is of the report
+    split.
     """
 
     metric: Literal["params", "macs", "size", "latency"]

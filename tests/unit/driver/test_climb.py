@@ -159,13 +159,34 @@ def test_attempts_that_fail_stay_within_their_share(
     assert last.epochs == pytest.approx(1.0, abs=0.25)
 
 
+def test_attempts_that_overshoot_come_to_an_end(
+    configure_tiny: Configure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[float] = []
+
+    def cut(run: Run, _: str, number: int, rate: float, **options: Any) -> RoundResult:
+        assert number < 20
+        asked.append(rate)
+        run.tell_frontier(max(rate, 1.99), 0.0, 0.0)  # so coarse that nothing lies below 1.99x
+        return RoundResult(
+            shrunk=None, accuracy=0.0, epochs=0.0, seconds=0.0, evaluations=1, history=(),
+            residuals=(), is_exhausted=False,
+        )  # type: ignore[arg-type]  # fmt: skip
+
+    monkeypatch.setattr(climbing, "cut", cut)
+    compress(configure_tiny("purify=false", max_drop=0, epochs=0))
+    assert asked == sorted(set(asked), reverse=True)
+    assert len(asked) < 6
+
+
 def test_no_attempt_begins_once_its_time_is_over(
     configure_tiny: Configure, scripted: Callable[[float], list[float]]
 ) -> None:
     asked = scripted(1e9)
     config = configure_tiny("purify=false", max_drop=1, epochs=None, time_budget="0.01s")
-    compress(config)
+    report = compress(config)
     assert asked == []
+    assert [line for line in report.warnings if line.startswith("no rate was tried: no time")]
 
 
 def test_a_climb_goes_on_where_it_was_interrupted(
