@@ -39,6 +39,7 @@ from acgraph.driver.run import Run, State, budget_of, can_cut, check_metric, wri
 from acgraph.driver.runtime import run_settings
 from acgraph.driver.stages import Pace, plan_stages
 from acgraph.driver.trace import compose
+from acgraph.driver.workers import check_workers
 from acgraph.ir import Model, read_model
 from acgraph.report import Report, format_rate
 
@@ -71,6 +72,7 @@ def compress(
         config = config.model_copy(update={"output": config.resume})
     original = _read_original(config)
     check_metric(config, original)
+    check_workers(config.search.workers)
     if config.search.cluster is not None:
         check_cluster(config.search.cluster)
     data = open_data(config, original)

@@ -15,13 +15,14 @@ from typing import Any, Self
 
 import numpy as np
 
+from acgraph.backends.torch.team import team
 from acgraph.backends.torch.trainer import TorchTrainer
 from acgraph.config import CompressConfig
 from acgraph.data import ArrayDataset, Dataset, Indices, Labels, spread_indices
 from acgraph.driver.mending import Mender
 from acgraph.driver.proxy import Proxy
 from acgraph.driver.space import Space, open_space
-from acgraph.errors import BackendError
+from acgraph.errors import BackendError, UsageError
 from acgraph.ir import Array, Model, model_from_proto, proto_from_model
 from acgraph.search import Knob, Point
 
@@ -154,6 +155,19 @@ def open_task(task: Task) -> Proxy:
     )
 
 
+def check_workers(workers: int) -> None:
+    """Refuse workers where the run itself is several processes: they would join these.
+
+    Raises:
+        UsageError: it is.
+    """
+    if workers > 1 and team().size > 1:
+        raise UsageError(
+            f"search.workers is {workers} in a run of {team().size} processes",
+            hint="leave search.workers at 1",
+        )
+
+
 @contextmanager
 def evaluators(workers: int, make: Callable[[], Task]) -> Iterator[Judges]:
     """Give a function that judges points in so many processes; none where one is enough.
@@ -213,4 +227,7 @@ def _evaluate(point: Point) -> float:
     return _proxy[0](point)
 
 
-__all__ = ["EvaluateMany", "HeldRows", "Judges", "Task", "evaluators", "make_task", "open_task"]
+__all__ = [
+    "EvaluateMany", "HeldRows", "Judges", "Task", "check_workers", "evaluators", "make_task",
+    "open_task",
+]  # fmt: skip

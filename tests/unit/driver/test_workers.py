@@ -2,6 +2,7 @@
 
 import multiprocessing
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,10 +11,19 @@ from acgraph.config import CompressConfig
 from acgraph.driver import round as module
 from acgraph.driver import workers
 from acgraph.driver.compress import compress
-from acgraph.errors import BackendError
+from acgraph.errors import BackendError, UsageError
 from acgraph.search import Problem, SearchResult
 
 Configure = Callable[..., CompressConfig]
+
+
+def test_a_run_of_several_processes_takes_no_workers(
+    configure: Configure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workers, "team", lambda: SimpleNamespace(size=2))
+    with pytest.raises(UsageError, match=r"search\.workers is 2 in a run of 2 processes; leave"):
+        compress(configure("search.workers=2"))
+    workers.check_workers(1)
 
 
 def test_two_processes_find_what_one_does(
