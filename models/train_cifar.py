@@ -51,12 +51,12 @@ def train(
     """
     config = config or recipe()
     model = NETWORKS[network](seed=config.seed)
+    test = None if eval_data is None else _open(eval_data, model)
     trainer = TorchTrainer(model, _open(data, model), config=config)
     trainer.choose_mode()
     log.info("%s: training in %s", network, trainer.describe())
     trainer.fit(epochs=epochs, on_epoch=_tell)
-    accuracy = None if eval_data is None else trainer.evaluate(_open(eval_data, model))
-    return trainer.model(), accuracy
+    return trainer.model(), None if test is None else trainer.evaluate(test)
 
 
 def recipe(**options: object) -> TrainConfig:

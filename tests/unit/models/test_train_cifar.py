@@ -83,6 +83,17 @@ def test_options_reach_training(monkeypatch, data, tmp_path):
     assert output.is_file()
 
 
+def test_nothing_is_trained_where_it_cannot_be_measured(data, tmp_path, monkeypatch, capsys):
+    def fit(*_, **__):
+        raise AssertionError("trained for nothing")
+
+    monkeypatch.setattr("acgraph.models.train_cifar.TorchTrainer.fit", fit)
+    absent = str(tmp_path / "absent.npz")
+    words = ["vgg16", "--data", data, "--eval-data", absent, "-o", str(tmp_path / "out.onnx")]
+    assert main(words) == 1
+    assert "absent.npz" in capsys.readouterr().err
+
+
 def test_what_is_wrong_is_said_in_a_line(tmp_path, capsys):
     absent = str(tmp_path / "absent.npz")
     assert main(["vgg16", "--data", absent, "-o", str(tmp_path / "out.onnx")]) == 1
