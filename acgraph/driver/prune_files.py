@@ -80,6 +80,13 @@ class PruneFiles:
                 location=Location(model=taken[0]),
                 hint="give -o and --masked-out different paths",
             )
+        for name in taken:
+            if self.source != "-" and _place(name) == _place(self.source):
+                raise UsageError(
+                    "would be written over the input",
+                    location=Location(model=name),
+                    hint="choose another path",
+                )
         places = {_place(path) for path in [self.source, *taken] if path != "-"}
         for path in self._companions():
             if _place(path) in places:

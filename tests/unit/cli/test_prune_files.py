@@ -137,3 +137,15 @@ def test_without_the_option_nothing_is_quantised(
     assert run(words) == 0
     assert json.loads(capsys.readouterr().out)["int8"] is None
     assert "small.int8.onnx" not in _names(tmp_path)
+
+
+@pytest.mark.parametrize("option", ["-o", "--masked-out"])
+def test_the_input_is_not_written_over(
+    model: str, option: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy = tmp_path / "m.onnx"
+    copy.write_bytes(Path(model).read_bytes())
+    assert run(["prune", str(copy), option, f"{tmp_path}/../{tmp_path.name}/m.onnx"]) == 2
+    assert "would be written over the input" in capsys.readouterr().err
+    assert copy.read_bytes() == Path(model).read_bytes()
+    assert _names(tmp_path) == {"m.onnx"}
