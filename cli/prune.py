@@ -186,6 +186,7 @@ def _text(result: "PruneResult", int8: "Int8 | None") -> str:
         lines.append(f"lowered: {', '.join(counts)}")
         lines += [f"columns kept: {x.name}: {x.remark}" for x in result.lowered if x.remark]
     if result.fences:
-        lines.append(f"{len(result.fences)} fences; acgraph inspect lists them")
+        count = len(result.fences)
+        lines.append(f"{count} fence{'s' if count > 1 else ''}; acgraph inspect lists them")
     lines.append(f"{result.seconds:.2f} s")
     return "\n".join(map(printable, lines))

@@ -30,7 +30,8 @@ def verdict_parts(report: Report) -> list[str]:
     more = "faster" if target.metric == "latency" else f"fewer {metric}"
     got = f"{format_rate(rate)} {more}" if rate is not None else f"the rate of {metric} is unknown"
     word = "met" if target.met else "missed"
-    parts = [f"target {word}: {got} (asked {_asked(target.rate)})"]
+    floor = "" if target.drop_met else ", floor missed"
+    parts = [f"target {word}{floor}: {got} (asked {_asked(target.rate)})"]
     drop = drop_points(report)
     if drop is not None:
         parts.append(_drop_text(drop, report))

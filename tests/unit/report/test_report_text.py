@@ -52,6 +52,11 @@ def test_missed_target_and_missed_floor_are_said(report):
     assert "below the floor" in text
 
 
+def test_a_missed_floor_is_said_first(report):
+    text = verdict(change(report, target={"met": True, "drop_met": False}))
+    assert text.startswith("target met, floor missed: ")
+
+
 def test_agreement_is_never_called_accuracy(report):
     unlabelled = report.model_copy(update={"measure": "agreement"})
     text = "\n".join(printed(unlabelled))
