@@ -23,6 +23,8 @@ from acgraph.config import make_config
 from acgraph.driver.compress import compress
 
 ROOT = Path(__file__).resolve().parents[1]
+#: The mode of training is timed although nothing else is.
+FASTEST = ("train.precision=auto", "train.channels_last=auto")
 ONCE = ("rounds=1", "admm_share=0", "retrain_share=0")
 THRICE = ("rounds=3", "retrain_share=0.15")
 #: What each arm sets; all else is as by default.
@@ -70,12 +72,11 @@ def run(given: argparse.Namespace, arm: str, seed: int) -> dict[str, Any]:
     """Compress once; return what the report says of it."""
     with tempfile.TemporaryDirectory() as folder:
         options = {
-            **_network(given.network, Path(folder)),
+            **network_options(given.network, Path(folder)),
             "target_rate": given.rate, "epochs": given.epochs, "seed": seed, "timing": False,
             "output": Path(folder) / "out",
         }  # fmt: skip
-        fast = ("train.precision=auto", "train.channels_last=auto")
-        report = compress(make_config(options, settings=(*fast, *ARMS[arm])))
+        report = compress(make_config(options, settings=(*FASTEST, *ARMS[arm])))
     print(f"{arm}, seed {seed}: {report.after.accuracy}", flush=True)
     return {
         "arm": arm,
@@ -89,7 +90,8 @@ def run(given: argparse.Namespace, arm: str, seed: int) -> dict[str, Any]:
     }
 
 
-def _network(name: str, folder: Path) -> dict[str, Any]:
+def network_options(name: str, folder: Path) -> dict[str, Any]:
+    """Return what ``compress`` is told of a network and its images, written to a folder."""
     if name == "demo":
         from acgraph.models.demo import model_path
 
