@@ -112,7 +112,8 @@ class Stages:
 
     def _rounds_text(self) -> str:
         if self.attempts:
-            return f"the highest rate that holds the floor, by up to {self.attempts} attempts"
+            most = f"{self.attempts} attempts that train"
+            return f"the highest rate that holds the floor, by up to {most}"
         rounds = ", ".join(format_rate(rate) for rate in self.rates)
         return f"{len(self.rates)} round{'s' if len(self.rates) > 1 else ''} ({rounds})"
 

@@ -260,7 +260,7 @@ def test_attempts_and_fine_tuning_are_all_of_the_budget(criterion: Any) -> None:
     assert stages.attempt_epochs == pytest.approx(6.0)
     assert stages.finish_after(stages.attempt_epochs) == pytest.approx(6.0)
     assert stages.finish_after(1.5) == pytest.approx(10.5)
-    assert "up to 6 attempts" in stages.describe()
+    assert "up to 6 attempts that train" in stages.describe()
     assert plan_stages(None, rounds=3, epochs=12.0).round_epochs == pytest.approx(2.0)
     fixed = plan_stages(Rate(8.0), epochs=12.0)
     assert fixed.finish_after(5.0) == fixed.finish == 12.0
