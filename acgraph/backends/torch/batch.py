@@ -13,6 +13,8 @@ The batch axis may hold more than the batch, the batch varying slowest (windows 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import torch
+
 from acgraph.backends.torch import batch_compute, batch_movement
 from acgraph.backends.torch.batch_walk import FixedBatchError, Rule, Shape, Walk
 from acgraph.backends.torch.program import Program
@@ -63,3 +65,25 @@ def plan_batch(
             return BatchPlan(reason=reason)
     axes = tuple(walk.axis.get(program.resolve(name)) for name in program.outputs)
     return BatchPlan(rebatch=walk.rebatch, axes=axes)
+
+
+def with_batch(x: torch.Tensor, batch: int) -> torch.Tensor:
+    """Repeat or cut an input to a batch size."""
+    if x.ndim == 0 or x.shape[0] == batch:
+        return x
+    copies = -(-batch // x.shape[0])
+    return x.repeat(copies, *(1,) * (x.ndim - 1))[:batch]
+
+
+def shuffled(x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Return other numbers of the same kind: the elements in another order."""
+    order = torch.randperm(x.numel(), generator=generator).to(x.device)
+    return x.reshape(-1)[order].reshape(x.shape)
+
+
+def is_close(a: torch.Tensor, b: torch.Tensor) -> bool:
+    """Tell whether two tensors agree to 1e-3 of the largest element."""
+    if a.shape != b.shape:
+        return False
+    error = (a.double() - b.double()).abs().max()
+    return bool(error <= 1e-3 * b.double().abs().max().clamp(min=1e-6))

@@ -9,7 +9,13 @@ import numpy as np
 import onnx_graphsurgeon as gs
 import torch
 
-from acgraph.backends.torch.batch import BatchPlan, plan_batch
+from acgraph.backends.torch.batch import (
+    BatchPlan,
+    is_close,
+    plan_batch,
+    shuffled,
+    with_batch,
+)
 from acgraph.backends.torch.ops.indexing import array_of_tensor, tensor_of_array
 from acgraph.backends.torch.plan import Plan, Variant, run_steps
 from acgraph.backends.torch.program import Program
@@ -116,7 +122,7 @@ class GraphModule(torch.nn.Module):
         key = tuple(x.shape[1:] for x in inputs)
         found = self._batches.get(key)
         if found is None:
-            like = [_with_batch(x, batch) for x in inputs]
+            like = [with_batch(x, batch) for x in inputs]
             measured = self._measure(like)
             plan = self._program.compile(Variant(training=False), measured, like[0].device)
             with torch.no_grad():
@@ -130,7 +136,7 @@ class GraphModule(torch.nn.Module):
     def _tried(self, found: BatchPlan, like: Sequence[torch.Tensor], batch: int) -> BatchPlan:
         """Check a batch plan by numbers as well: twice the batch against two runs."""
         generator = torch.Generator().manual_seed(0)
-        other = [_shuffled(x, generator) for x in like]
+        other = [shuffled(x, generator) for x in like]
         plain = Variant(training=False)
         twice = [
             torch.cat(pair) if pair[0].ndim else pair[0] for pair in zip(like, other, strict=True)
@@ -148,7 +154,7 @@ class GraphModule(torch.nn.Module):
             self.output_names, found.axes, *alone, both, strict=True
         ):
             wanted = torch.cat(parts, dim=axis) if axis is not None else parts[0]
-            if not _close(out, wanted):
+            if not is_close(out, wanted):
                 reason = Diagnostic(
                     message="its samples depend on each other", location=Location(value=name)
                 )
@@ -299,27 +305,6 @@ class GraphModule(torch.nn.Module):
         values = self._filled(plan, inputs)
         run_steps(self._program.model, plan.steps, values)
         return tuple(values[slot] for slot in plan.outputs)
-
-
-def _with_batch(x: torch.Tensor, batch: int) -> torch.Tensor:
-    """Repeat or cut an input to a batch size."""
-    if x.ndim == 0 or x.shape[0] == batch:
-        return x
-    copies = -(-batch // x.shape[0])
-    return x.repeat(copies, *(1,) * (x.ndim - 1))[:batch]
-
-
-def _shuffled(x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """Return other numbers of the same kind: the elements in another order."""
-    order = torch.randperm(x.numel(), generator=generator).to(x.device)
-    return x.reshape(-1)[order].reshape(x.shape)
-
-
-def _close(a: torch.Tensor, b: torch.Tensor) -> bool:
-    if a.shape != b.shape:
-        return False
-    error = (a.double() - b.double()).abs().max()
-    return bool(error <= 1e-3 * b.double().abs().max().clamp(min=1e-6))
 
 
 def _remember(store: "OrderedDict[tuple[Any, ...], Any]", key: tuple[Any, ...], value: Any) -> Any:
