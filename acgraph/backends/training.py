@@ -37,6 +37,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "mixup": (0, math.inf),
     "distill_weight": (0, 1),
     "distill_temperature": (1e-6, math.inf),
+    "feature_weight": (0, math.inf),
     "ema": (0, 1 - 1e-12),
     "grad_clip": (0, math.inf),
     "crop": (0, math.inf),
@@ -59,6 +60,8 @@ class TrainConfig:
         mixup: Images are mixed in pairs with weights from Beta(mixup, mixup); 0 is off.
         distill_weight: Share of the teacher's soft targets in the loss; the labels have the rest.
         distill_temperature: Softens both before they are compared.
+        feature_weight: Of the difference between tensors inside the network and inside the
+            teacher, which is added to the loss; 0 is off.
         ema: Decay of the running average of the weights that a fit ends with; 0 is off.
         grad_clip: Largest norm of the gradient of the loss; 0 is off.
         augment: Crop, flip and erase images as stated below; data that is no image never is.
@@ -89,6 +92,7 @@ class TrainConfig:
     mixup: float = 0.0
     distill_weight: float = 0.7
     distill_temperature: float = 4.0
+    feature_weight: float = 0.0
     ema: float = 0.0
     grad_clip: float = 0.0
     augment: bool = True

@@ -26,6 +26,15 @@ def check_options(config: TrainConfig, train: Dataset | None, *, has_own_loss: b
             "mixup and label_smoothing do not go together with a loss of your own",
             hint="switch them off",
         )
+    if has_own_loss and config.feature_weight > 0:
+        raise UsageError(
+            "feature_weight does not go together with a loss of your own", hint="leave it at 0"
+        )
+    if config.cache_teacher and config.feature_weight > 0:
+        raise UsageError(
+            "cache_teacher keeps the outputs of the teacher, not the features of feature_weight",
+            hint="leave one of them out",
+        )
     if train is None or not config.cache_teacher:
         return
     if is_augmented(train, config) or config.mixup > 0:

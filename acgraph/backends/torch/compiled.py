@@ -3,7 +3,7 @@
 import logging
 import time
 import types
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict
 from typing import Any, Literal
 
@@ -34,10 +34,15 @@ class Compiled:
 
     Weights and running statistics stay those of the module; whatever else runs the module does so
     uncompiled.
+
+    Args:
+        module: The module.
+        watch: Tensors inside it to return after its outputs.
     """
 
-    def __init__(self, module: GraphModule) -> None:
+    def __init__(self, module: GraphModule, watch: Collection[str] = ()) -> None:
         self._module = module
+        self._watch = tuple(watch)
         self._by_shape: dict[tuple[object, ...], tuple[Callable[..., Outputs], list[Tensor]]] = {}
         self._by_plan: dict[Plan, Callable[..., Outputs]] = {}
 
@@ -49,7 +54,7 @@ class Compiled:
         """
         key = (tuple(x.shape), self._module.training)
         if key not in self._by_shape:
-            plan, weights = self._module.plan_for(x)
+            plan, weights = self._module.plan_for(x, watch=self._watch)
             if plan not in self._by_plan:
                 self._by_plan[plan] = torch.compile(
                     _function_of(plan), backend=BACKEND, fullgraph=True
@@ -72,6 +77,7 @@ def choose_compiled(
     wanted: Literal["auto"] | bool,
     steps: int,
     sizes: Sequence[int],
+    watch: Collection[str] = (),
 ) -> Compiled | None:
     """Compile a module, where that is wanted, or where it pays within a fit.
 
@@ -85,6 +91,7 @@ def choose_compiled(
         wanted: Whether to compile, or ``auto``.
         steps: How many are ahead.
         sizes: Images at once in these steps; each is tried.
+        watch: Tensors inside it that a step reads.
 
     Raises:
         BackendError: it does not compile.
@@ -92,12 +99,12 @@ def choose_compiled(
     if wanted is False:
         return None
     if wanted is True:
-        return _compile(module, x, mode, sizes)[0]
+        return _compile(module, x, mode, sizes, watch)[0]
     key = signature(module, x, asdict(mode))
     known = recall(KIND, key)
     if known is None:
         with rehearsal(module):
-            plain_s = _seconds(module, module, x, mode)
+            plain_s = _seconds(module, module.watching(watch), x, mode)
         nodes = len(module.plan_for(x)[0].steps)
         saved_s, cost_s = BEST_GAIN * plain_s, SECONDS_PER_NODE * nodes
     else:
@@ -107,7 +114,7 @@ def choose_compiled(
         log.info("not compiled: %d steps would save %.0f s and compiling take %.0f s", steps,
                  max(0.0, steps * saved_s), cost_s)  # fmt: skip
         return None
-    compiled, compiling_s = _compile(module, x, mode, sizes)
+    compiled, compiling_s = _compile(module, x, mode, sizes, watch)
     with rehearsal(module):
         compiled_s = _seconds(module, compiled, x, mode)
     if known is None:
@@ -119,11 +126,11 @@ def choose_compiled(
 
 
 def _compile(
-    module: GraphModule, x: Tensor, mode: Mode, sizes: Sequence[int]
+    module: GraphModule, x: Tensor, mode: Mode, sizes: Sequence[int], watch: Collection[str]
 ) -> tuple[Compiled, float]:
     """Run a step of each size; return what runs them and the seconds that it took."""
     start = time.perf_counter()
-    compiled = Compiled(module)
+    compiled = Compiled(module, watch)
     with rehearsal(module):
         for size in sizes:
             try:

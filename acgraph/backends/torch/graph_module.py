@@ -2,7 +2,7 @@
 
 import re
 from collections import OrderedDict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -224,17 +224,36 @@ class GraphModule(torch.nn.Module):
             BackendError: no node makes a tensor of that name.
         """
         watch = tuple(names)
-        tensors = self._program.model.graph.tensors()
-        for name in watch:
-            if name not in tensors:
-                raise BackendError("no such tensor in the graph", location=Location(value=name))
         results = self._run(inputs, watch)
         count = len(self._program.outputs)
         return results[:count], dict(zip(watch, results[count:], strict=True))
 
-    def plan_for(self, *inputs: torch.Tensor) -> tuple[Plan, list[torch.Tensor]]:
+    def watching(self, names: Collection[str]) -> Callable[..., tuple[torch.Tensor, ...]]:
+        """Return what runs the graph and gives the named tensors after its outputs."""
+        watch = tuple(names)
+        return (lambda *inputs: self._run(inputs, watch)) if watch else self
+
+    @torch.no_grad()
+    def tensor_sizes(self, *inputs: torch.Tensor) -> dict[str, tuple[int, ...]]:
+        """Return the sizes of weights, inputs and all tensors that the outputs depend on."""
+        was_training = self.training
+        self.eval()
+        try:
+            plan = self._plan(inputs, ())
+            return self._program.sizes_of(plan, self._filled(plan, inputs))
+        finally:
+            self.train(was_training)
+
+    def walk(self) -> Iterator[tuple[gs.Node, tuple[str, ...]]]:
+        """Yield the nodes that run, in order, with what they read; Identity nodes are no step."""
+        for node in self._program.nodes:
+            yield node, tuple(self._program.resolve(tensor.name) for tensor in node.inputs)
+
+    def plan_for(
+        self, *inputs: torch.Tensor, watch: Collection[str] = ()
+    ) -> tuple[Plan, list[torch.Tensor]]:
         """Return the plan that inputs of these sizes run by, and its weights in its order."""
-        plan = self._plan(inputs, ())
+        plan = self._plan(inputs, tuple(watch))
         return plan, [self._tensor(self._keys[name]) for _, name in plan.weights]
 
     def _run(
@@ -258,11 +277,18 @@ class GraphModule(torch.nn.Module):
         key = (self.training, momentum, watch, device, sizes, other, samples)
         plan = self._plans.get(key)
         if plan is None:
+            self._check_names(watch)
             found = self._leave_batch(inputs) if other else BatchPlan()
             variant = Variant(self.training, momentum, found.rebatch, watch)
             plan = program.compile(variant, self._measure(inputs, found), device)
             _remember(self._plans, key, plan)
         return plan
+
+    def _check_names(self, watch: tuple[str, ...]) -> None:
+        tensors = self._program.model.graph.tensors() if watch else {}
+        for name in watch:
+            if name not in tensors:
+                raise BackendError("no such tensor in the graph", location=Location(value=name))
 
     def _leave_batch(self, inputs: Sequence[torch.Tensor]) -> BatchPlan:
         found = self._batch_plan(inputs)

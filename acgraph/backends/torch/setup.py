@@ -38,6 +38,7 @@ class Setup:
         chosen: The mode, None before it was measured.
         micro_batch: How many images run at once.
         compiled: Runs the module as compiled code; None where it is not compiled.
+        watch: Tensors inside the networks that a training step reads.
     """
 
     def __init__(
@@ -51,6 +52,7 @@ class Setup:
         self.chosen: Mode | None = None
         self.micro_batch = MicroBatch()
         self.compiled: Compiled | None = None
+        self.watch: tuple[str, ...] = ()
         self._module = module
         self._teacher = teacher
         self._config = config
@@ -88,8 +90,8 @@ class Setup:
 
     @property
     def forward(self) -> Callable[[Tensor], Outputs]:
-        """What runs the module in a training step."""
-        return self.compiled or self._module
+        """What runs the module in a training step; watched tensors stand behind its outputs."""
+        return self.compiled or self._module.watching(self.watch)
 
     def settings(self) -> AbstractContextManager[None]:
         """Return the process-wide settings that all running happens in."""
@@ -157,6 +159,7 @@ class Setup:
                 wanted=wanted,
                 steps=steps,
                 sizes=self._sizes(train),
+                watch=self.watch,
             )
         except BackendError as error:
             if self._config.compile is True:

@@ -1,5 +1,6 @@
 """The network that is learnt from."""
 
+from collections.abc import Collection
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -32,9 +33,9 @@ class Teacher:
         self._bytes = 0
 
     @torch.no_grad()
-    def __call__(self, x: Tensor, mode: Mode) -> Outputs:
-        """Return the teacher's outputs for a batch."""
-        return run_module(self.module, x, mode)
+    def __call__(self, x: Tensor, mode: Mode, watch: Collection[str] = ()) -> Outputs:
+        """Return the teacher's outputs for a batch, and behind them the named tensors."""
+        return run_module(self.module.watching(watch), x, mode)
 
     def recall(self, dataset: Dataset, indices: Indices, mode: Mode) -> Outputs:
         """Return the teacher's outputs for examples of a dataset, which it runs through once."""

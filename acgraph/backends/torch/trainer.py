@@ -13,15 +13,16 @@ from acgraph.backends.torch.constraints import find_pulls, find_removed
 from acgraph.backends.torch.evaluation import Metric, evaluate
 from acgraph.backends.torch.follow import announce
 from acgraph.backends.torch.graph_module import GraphModule, export_model
-from acgraph.backends.torch.loader import Batch, Loader, steps_per_pass
+from acgraph.backends.torch.loader import Loader, steps_per_pass
 from acgraph.backends.torch.loop import Fit, Learner, Plan
-from acgraph.backends.torch.losses import AdaptedLoss, Loss, Outputs, UserLoss, ends_in_softmax
+from acgraph.backends.torch.losses import Outputs, UserLoss, ends_in_softmax
 from acgraph.backends.torch.modes import Mode, run_module
 from acgraph.backends.torch.recalibration import recalibrate
 from acgraph.backends.torch.runtime import choose_device
 from acgraph.backends.torch.setup import Setup
 from acgraph.backends.torch.state import pack, unpack
 from acgraph.backends.torch.teacher import Teacher
+from acgraph.backends.torch.teaching import Teaching
 from acgraph.backends.torch.team import team
 from acgraph.backends.training import (
     Array,
@@ -44,9 +45,10 @@ log = logging.getLogger(__name__)
 class TorchTrainer:
     """Trains a clone of a model; the model itself stays as it is.
 
-    The loss is cross-entropy with the labels and, where there is a teacher, divergence from it;
-    the teacher alone where there are no labels. The first output of the graph is ``[N, classes]``
-    wherever there are labels. The same seed, mode and number of threads give the same weights.
+    The loss is cross-entropy with the labels and, where there is a teacher, divergence from it (the
+    teacher alone where there are no labels) and, if wanted, the difference of features. The first
+    output of the graph is ``[N, classes]`` wherever there are labels. The same seed, mode and
+    number of threads give the same weights.
     """
 
     def __init__(
@@ -89,13 +91,20 @@ class TorchTrainer:
         self._metric = metric
         self._taught_by = teacher
         self._teacher = None if teacher is None else self._build_teacher(teacher)
-        self._loss = Loss(self.config, ends_in_softmax(model))
+        self._teaching = Teaching(
+            config=self.config,
+            teacher=self._teacher,
+            is_probability=ends_in_softmax(model),
+            user_loss=loss,
+        )
         taught_by = None if self._teacher is None else self._teacher.module
         self._setup = Setup(self.module, taught_by, self.config, self.device, self._team)
         self._fits = 0
         self._fit: Fit | None = None
         self._pending: Mapping[str, Any] | None = None
         self._check(train)
+        if train is not None and self._teaching.compares_features:
+            self._choose_features(train)
 
     @property
     def mode(self) -> Mode:
@@ -135,6 +144,7 @@ class TorchTrainer:
         """
         train = self._require_train()
         checks.check_numbers(epochs, learning_rate, time_budget_s)
+        self._teaching.check()
         options: dict[str, Any] = {
             "epochs": epochs,
             "learning_rate": learning_rate,
@@ -345,6 +355,12 @@ class TorchTrainer:
             outputs: Outputs = self.module(self._to_device(x))
         return outputs[0]
 
+    def _choose_features(self, train: Dataset) -> None:
+        with self._setup.settings():
+            x = self._to_device(train.batch(np.zeros(1, np.int64))[0])
+            self._teaching.choose_features(self.module, x)
+        self._setup.watch = self._teaching.watch
+
     def _require_train(self) -> Dataset:
         if self._train is None:
             raise BackendError("there is no training data", hint="give --data")
@@ -358,28 +374,16 @@ class TorchTrainer:
         return Teacher(module, self.device, self.config.batch_size)
 
     def _learner(self) -> Learner:
+        train = self._require_train()
         return Learner(
             module=self.module,
             forward=self._setup.forward,
-            loss=self._loss if self._user_loss is None else AdaptedLoss(self._user_loss),
-            teacher=self._teach if self._uses_teacher() else None,
+            loss=self._teaching.loss(),
+            teacher=self._teaching.ask(train, self.mode),
             mode=self.mode,
             device=self.device,
             config=self.config,
         )
-
-    def _uses_teacher(self) -> bool:
-        has_labels = self._train is not None and self._train.labels is not None
-        is_ignored = has_labels and self._user_loss is None and self.config.distill_weight == 0
-        return self._teacher is not None and not is_ignored
-
-    def _teach(self, x: Tensor, batch: Batch) -> Outputs:
-        teacher, train = self._teacher, self._train
-        if teacher is None or train is None:
-            raise BackendError("there is no teacher")
-        if self.config.cache_teacher:
-            return teacher.recall(train, batch.indices, self.mode)
-        return teacher(x, self.mode)
 
     def _to_device(self, x: Array) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(x)).to(self.device)

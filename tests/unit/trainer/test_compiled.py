@@ -64,7 +64,9 @@ def train(trainer, **first):
     return trainer.weights()
 
 
-@pytest.mark.parametrize("options", [{}, {"micro_batch": 7}, {"channels_last": True}], ids=str)
+@pytest.mark.parametrize(
+    "options", [{}, {"micro_batch": 7}, {"channels_last": True}, {"feature_weight": 0.5}], ids=str
+)
 def test_compiled_steps_train_as_others_do(make, graphs, options):
     plain = train(new(make, **options))
     assert not graphs

@@ -21,6 +21,7 @@ from acgraph.errors import UsageError
         ({"label_smoothing": 1.0}, "label_smoothing"),
         ({"mixup": -0.1}, "mixup"),
         ({"distill_weight": 1.5}, "distill_weight"),
+        ({"feature_weight": -1}, "feature_weight"),
         ({"distill_temperature": 0}, "distill_temperature"),
         ({"ema": 1.0}, "ema"),
         ({"grad_clip": -1}, "grad_clip"),

@@ -42,11 +42,13 @@ def weights_after(make, model, *, teacher=None, **options):
         {"label_smoothing": 0.1, "grad_clip": 0.05},
         {"distill_weight": 0.6},
         {"distill_weight": 0.6, "cache_teacher": True},
+        {"feature_weight": 1.5},
     ],
     ids=str,
 )
 def test_parts_make_the_gradients_of_the_whole(make, options):
-    teacher = make.bare(seed=1) if "distill_weight" in options else None
+    has_teacher = not options.keys().isdisjoint(["distill_weight", "feature_weight"])
+    teacher = make.bare(seed=1) if has_teacher else None
     whole, parts = (
         weights_after(make, make.bare(), teacher=teacher, micro_batch=size, **options)
         for size in (13, 5)

@@ -39,7 +39,9 @@ class _InterruptedError(Exception):
     pass
 
 
-@pytest.mark.parametrize("options", [{}, {"optimizer": "adamw"}, {"precision": "bf16"}], ids=str)
+@pytest.mark.parametrize(
+    "options", [{}, {"optimizer": "adamw"}, {"precision": "bf16"}, {"feature_weight": 0.5}], ids=str
+)
 @pytest.mark.parametrize("stop_after", [1, 2, 3])
 def test_a_resumed_run_is_bit_exact(make, tmp_path, options, stop_after):
     whole = fit_two(new(make, **options))

@@ -27,7 +27,9 @@ run_process(Path(sys.argv[2]))
 
 
 def settings_of(make):
-    return make.plain(batch_size=10, momentum=0.9, weight_decay=1e-3, distill_weight=0.5)
+    return make.plain(
+        batch_size=10, momentum=0.9, weight_decay=1e-3, distill_weight=0.5, feature_weight=0.5
+    )
 
 
 def train(make, **options):

@@ -1,0 +1,90 @@
+"""What a step minimises, and whom it asks for that."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from acgraph.backends.torch.features import Feature, FeatureLoss, choose_features
+from acgraph.backends.torch.graph_module import GraphModule
+from acgraph.backends.torch.loader import Batch
+from acgraph.backends.torch.loop import LossOf
+from acgraph.backends.torch.losses import AdaptedLoss, Loss, Outputs, UserLoss
+from acgraph.backends.torch.modes import Mode
+from acgraph.backends.torch.teacher import Teacher
+from acgraph.backends.training import TrainConfig
+from acgraph.data import Dataset
+from acgraph.errors import UsageError
+
+
+@dataclass(slots=True, kw_only=True)
+class Teaching:
+    """The parts of the loss of a batch: labels, a teacher's outputs and features, or a user's loss.
+
+    Attributes:
+        config: Weights of the parts.
+        teacher: Who is learnt from; None where there is nobody.
+        is_probability: Whether the network ends in a Softmax.
+        user_loss: Replaces all parts.
+        features: What inside both networks is compared.
+    """
+
+    config: TrainConfig
+    teacher: Teacher | None
+    is_probability: bool
+    user_loss: UserLoss | None
+    features: tuple[Feature, ...] = ()
+
+    @property
+    def watch(self) -> tuple[str, ...]:
+        """Names of the tensors that both networks return after their outputs."""
+        return tuple(feature.name for feature in self.features)
+
+    @property
+    def compares_features(self) -> bool:
+        """Whether features are part of the loss."""
+        return self.teacher is not None and self.config.feature_weight > 0
+
+    def choose_features(self, student: GraphModule, x: Tensor) -> None:
+        """Choose what to compare, by one example ``[1, ...]``.
+
+        Raises:
+            UsageError: there is nothing to compare.
+        """
+        if self.teacher is not None:
+            self.features = choose_features(student, self.teacher.module, x)
+
+    def check(self) -> None:
+        """Check that there is a teacher where features are to be compared.
+
+        Raises:
+            UsageError: there is none.
+        """
+        if self.teacher is None and self.config.feature_weight > 0:
+            raise UsageError(
+                "feature_weight compares with a teacher, and there is none", hint="leave it at 0"
+            )
+
+    def loss(self) -> LossOf:
+        """Return the loss of a batch."""
+        if self.user_loss is not None:
+            return AdaptedLoss(self.user_loss)
+        loss = Loss(self.config, self.is_probability)
+        if not self.features:
+            return loss
+        return FeatureLoss(loss, self.features, self.config.feature_weight)
+
+    def ask(self, train: Dataset, mode: Mode) -> Callable[[Tensor, Batch], Outputs] | None:
+        """Return what gives the teacher's outputs for a batch; None where nothing depends on them.
+
+        Args:
+            train: Where batches come from.
+            mode: How the teacher runs.
+        """
+        teacher, weight = self.teacher, self.config.distill_weight
+        is_ignored = train.labels is not None and self.user_loss is None and weight == 0
+        if teacher is None or (is_ignored and not self.features):
+            return None
+        if self.config.cache_teacher:
+            return lambda _, batch: teacher.recall(train, batch.indices, mode)
+        return lambda x, _: teacher(x, mode, self.watch)
