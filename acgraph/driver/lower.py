@@ -5,10 +5,11 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from acgraph.analysis.cost import model_cost
 from acgraph.analysis.layers import layers
 from acgraph.ir import Model, clone_model, count_params, proto_from_model, proto_size
 from acgraph.lowering.base import Candidate, Chooser
-from acgraph.lowering.cost_model import RANK
+from acgraph.lowering.cost_model import RANK, CostModelChooser
 from acgraph.passes.eliminate_dead_nodes import EliminateDeadNodes
 from acgraph.passes.fuse_batchnorm import fuse_batchnorm
 from acgraph.passes.lower_columns import LoweredLayer, lower_columns
@@ -17,6 +18,8 @@ from acgraph.passmanager import PassContext
 log = logging.getLogger(__name__)
 
 SizeMetric = Literal["params", "size"]
+#: What is counted in a file, rather than timed.
+CountedMetric = Literal["params", "size", "macs"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,13 +35,20 @@ class SmallestChooser:
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """The most params, or bytes, that a written model may have."""
+    """The most params, bytes or MACs that a written model may have."""
 
-    metric: SizeMetric
+    metric: CountedMetric
     most: int
+
+    @property
+    def chooser(self) -> Chooser:
+        """What makes layers small enough; fewer MACs that take longer are worth nothing."""
+        return CostModelChooser() if self.metric == "macs" else SmallestChooser(self.metric)
 
     def size_of(self, model: Model) -> int:
         """What of a model counts."""
+        if self.metric == "macs":
+            return model_cost(model).macs
         proto = proto_from_model(model)
         return count_params(proto) if self.metric == "params" else proto_size(proto)
 
@@ -70,7 +80,7 @@ def _force(
     ready: Model, chooser: Chooser, lowered: list[LoweredLayer], limit: Limit
 ) -> tuple[Model, list[LoweredLayer]]:
     """Give as few layers as it takes their smallest form, those that save most first."""
-    smallest = SmallestChooser(limit.metric)
+    smallest = limit.chooser
     least = {x.name: x for x in lower_columns(clone_model(ready), choose=smallest)}
     others = [
         x for x in lowered if (x.form, x.variant) != (least[x.name].form, least[x.name].variant)
@@ -99,7 +109,7 @@ def _lower(
     ready: Model,
     chooser: Chooser,
     forced: Collection[str] = (),
-    smallest: SmallestChooser | None = None,
+    smallest: Chooser | None = None,
 ) -> tuple[Model, list[LoweredLayer]]:
     """Lower a copy: the forced layers to their smallest form, the others as the chooser says."""
     model = clone_model(ready)

@@ -1,6 +1,7 @@
 """Purification: remove what retraining left useless."""
 
 import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -9,7 +10,7 @@ from acgraph.backends.torch.trainer import TorchTrainer
 from acgraph.config import CompressConfig
 from acgraph.driver.inputs import RunData
 from acgraph.driver.proxy import Proxy
-from acgraph.driver.space import open_space
+from acgraph.driver.space import Space, open_space
 from acgraph.ir import Model
 from acgraph.pruning.dead import dead_sets
 from acgraph.pruning.importance import FloatArray
@@ -76,13 +77,8 @@ def purify(
         )
         removed, evaluations = result.removed, result.evaluations
     plan = space.plan(point(removed), constants)
-    sets = dict(plan.sets)
-    for family, knob, scores in zip(space.families, space.knobs, importances, strict=False):
-        if family.name in dead:
-            gone = sets.get(family.name, False) | dead[family.name]
-            sets[family.name] = aligned(gone, scores, knob)
-    cut = Plan(sets={name: gone for name, gone in sets.items() if gone.any()}, columns=plan.columns)
-    removed_sets = sum(int(gone.sum()) for gone in sets.values())
+    cut = _with_dead(plan, space, dead, importances)
+    removed_sets = sum(int(gone.sum()) for gone in cut.sets.values())
     removed_columns = sum(int(gone.sum()) for gone in plan.columns.values())
     log.info("purification: %d coupled sets and %d columns", removed_sets, removed_columns)
     return Purified(
@@ -90,6 +86,29 @@ def purify(
         removed_sets=removed_sets,
         removed_columns=removed_columns,
         evaluations=evaluations,
+    )
+
+
+def without_dead(model: Model, config: CompressConfig) -> Model:
+    """Return a graph without its dead sets, as purification would leave it untrained."""
+    space = replace(open_space(model, config), thrifty=True)
+    dead = dead_sets(space.dependency, space.families, model.constants())
+    if not dead:
+        return model
+    return shrink(space.dependency, _with_dead(Plan(), space, dead, space.importances())).model
+
+
+def _with_dead(
+    plan: Plan, space: Space, dead: Mapping[str, Bools], importances: Sequence[FloatArray]
+) -> Plan:
+    """Add dead sets to a plan, as far as the knobs allow."""
+    sets = dict(plan.sets)
+    for family, knob, scores in zip(space.families, space.knobs, importances, strict=False):
+        if family.name in dead:
+            gone = sets.get(family.name, False) | dead[family.name]
+            sets[family.name] = aligned(gone, scores, knob)
+    return Plan(
+        sets={name: gone for name, gone in sets.items() if gone.any()}, columns=plan.columns
     )
 
 

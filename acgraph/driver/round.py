@@ -21,7 +21,7 @@ from acgraph.driver.cluster import cluster_evaluators
 from acgraph.driver.inputs import RunData
 from acgraph.driver.mending import Mender, measure_layers
 from acgraph.driver.proxy import Proxy, masked_weights
-from acgraph.driver.settle import Settling
+from acgraph.driver.settle import COUNTED_BAND, Settling
 from acgraph.driver.space import Space, open_space
 from acgraph.driver.space_cost import CostMetric
 from acgraph.driver.stages import Stages
@@ -53,8 +53,6 @@ AUTHORS_UPDATE = 20 * 391 * 0.01 / (1 - 0.9)
 PROXY_IMAGES = 1000
 #: Training batches for BatchNormalization after the cut.
 RECALIBRATION_BATCHES = 4
-#: How often a plan is tightened whose counted cost is over the budget.
-MOST_TIGHTENED = 6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,7 +92,7 @@ class RoundTask:
             params or MACs are counted.
         enough: Accuracy on the selection split at which retraining is spared; None spares none.
         actual_cost: Cost of a shrunk model as it would be written, for the last round: the plan is
-            tightened until this is within the budget. None in rounds that need not be exact.
+            moved until this is at the budget. None in rounds that need not be exact.
             Where points have a ``point_cost``, this one is measured, with noise.
         progress: Who shows how far training is.
         say: Who prints how training runs.
@@ -342,7 +340,7 @@ def _final_plan(
     point: Point,
     weights: Mapping[str, Array],
 ) -> tuple[Point, Plan]:
-    """Make the hard mask; move the point until the model as written is within the budget."""
+    """Make the hard mask; move the point until the model as written is at the budget."""
     actual = task.actual_cost
     if actual is None:
         return point, space.masked_plan(point, weights)
@@ -355,17 +353,10 @@ def _final_plan(
         return project_to_budget([float(kept) for kept in start], within)
 
     least = problem.cost(problem.smallest)
-    if task.point_cost is not None:
-        settling = Settling(place=place, measure=cost_of, most=task.budget, least=least)
-        point = settling.run(point, problem.cost(point))
-        return point, space.masked_plan(point, weights)
-    budget = task.budget
-    for _ in range(MOST_TIGHTENED):
-        if problem.cost(point) <= least or (cost := cost_of(point)) <= task.budget:
-            break
-        log.info("round %d: %.4g is over the budget; tightened", task.number, cost)
-        budget *= min(0.995, task.budget / cost)
-        point = place(budget, point)
+    settling = Settling(place=place, measure=cost_of, most=task.budget, least=least)
+    if task.point_cost is None:
+        settling.band, settling.repeats = COUNTED_BAND, 1
+    point = settling.run(point, problem.cost(point))
     return point, space.masked_plan(point, weights)
 
 

@@ -11,7 +11,8 @@ from acgraph.backends.training import ProgressSink
 from acgraph.config import CompressConfig
 from acgraph.diagnostics import Location
 from acgraph.driver.inputs import RunData
-from acgraph.driver.lower import Limit, SmallestChooser, compact
+from acgraph.driver.lower import Limit, compact
+from acgraph.driver.purify import without_dead
 from acgraph.driver.runtime import run_settings
 from acgraph.driver.space import open_space
 from acgraph.driver.speed import share_of_latency
@@ -20,7 +21,6 @@ from acgraph.driver.trace import Positions
 from acgraph.errors import UsageError
 from acgraph.ir import Model
 from acgraph.lowering.base import Chooser
-from acgraph.lowering.cost_model import CostModelChooser
 from acgraph.report import FrontierPoint, Round, SearchPoint
 
 log = logging.getLogger(__name__)
@@ -146,23 +146,24 @@ def can_cut(model: Model, config: CompressConfig) -> bool:
 def written_cost(run: Run, model: Model) -> float:
     """Cost of a shrunk model as it would be written, in the metric of the target.
 
-    Where the target is one of params or bytes, the export makes layers small in spite of their
-    speed if it must, so the smallest form counts. Latency is measured, as a share of the
-    original's; nothing else is timed.
+    What purification takes of an untrained network does not count. Where the target is one of
+    params or bytes, the export makes layers small in spite of their speed if it must, so the
+    smallest form counts. Latency is measured, as a share of the original's; nothing else is timed.
     """
     metric = run.config.metric
+    if run.config.purify:
+        model = without_dead(model, run.config)
     if metric == "latency":
         settings = run_settings(run.config)
         return share_of_latency(run.original, model, run.chooser, settings)
-    if metric == "params" or metric == "size":
-        return Limit(metric, 0).size_of(compact(model, SmallestChooser(metric))[0])
-    return model_cost(compact(model, CostModelChooser())[0]).macs
+    limit = Limit(metric, 0)
+    return limit.size_of(compact(model, limit.chooser)[0])
 
 
 def limit_of(run: Run) -> Limit | None:
-    """What the target allows of the file, where it is one of params or bytes."""
+    """What the target allows of the file, where it is counted."""
     metric = run.config.metric
-    if metric != "params" and metric != "size":
+    if metric == "latency":
         return None
     if run.config.target_rate is not None:
         return Limit(metric, int(budget_of(run, run.config.target_rate.value)))

@@ -1,6 +1,7 @@
-"""Bring a measured share to its target though measurements are noisy.
+"""Bring a measured share to its target, where predictions are off and measurements may be noisy.
 
-A single measurement decides nothing but that all is well: before anything is moved it is repeated.
+A single noisy measurement decides nothing but that all is well: before anything is moved it is
+repeated.
 """
 
 import logging
@@ -15,8 +16,9 @@ from acgraph.search import Point
 log = logging.getLogger(__name__)
 
 #: A rate is good from what is asked for on to this much above it; what is aimed at lies between.
+#: For times, and for what is counted.
 BAND = 0.05
-GOAL = 1.0 + BAND / 2
+COUNTED_BAND = 0.01
 #: Measurements of a point, of which the median counts, where the first says that it must move.
 REPEATS = 3
 #: Points that are measured at most.
@@ -42,15 +44,19 @@ class Settling:
 
     Attributes:
         place: Makes the point whose predicted share is at most so much.
-        measure: Measures a point's share of the original, with noise.
-        most: The share that meets the target.
+        measure: Measures a point's share of the original, with noise; or its cost.
+        most: The share, or cost, that meets the target.
         least: The smallest predicted share that can be placed.
+        band: How far above what was asked for a rate is good.
+        repeats: Measurements of a point that is to move; 1 where there is no noise.
     """
 
     place: Callable[[float], Point]
     measure: Callable[[Point], float]
     most: float
     least: float = 0.0
+    band: float = BAND
+    repeats: int = REPEATS
     _trials: list[Trial] = field(default_factory=list)
 
     def run(self, start: Point, aim: float) -> Point:
@@ -80,13 +86,14 @@ class Settling:
         return min(self._trials, key=lambda trial: trial.share).point
 
     def _is_good(self, share: float) -> bool:
-        return self.most / (1.0 + BAND) <= share <= self.most
+        return self.most / (1.0 + self.band) <= share <= self.most
 
     def _share_of(self, point: Point) -> float:
         first = self.measure(point)
         if self._is_good(first):
             return first
-        return float(np.median([first, *(self.measure(point) for _ in range(REPEATS - 1))]))
+        more = [self.measure(point) for _ in range(self.repeats - 1)]
+        return float(np.median([first, *more]))
 
     def _next_aim(self) -> float:
         """Halve what is left between both sides, in logarithms; while there is one, scale."""
@@ -96,6 +103,6 @@ class Settling:
         if over and under:
             return math.sqrt(over[-1].aim * under[-1].aim)
         power = DAMPING * GROWTH ** (len(self._trials) - 1)
-        goal = self.most / GOAL
+        goal = self.most / (1.0 + self.band / 2)
         factor: float = (goal / last.share) ** power
         return max(self.least, last.aim * factor)

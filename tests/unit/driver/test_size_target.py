@@ -1,18 +1,52 @@
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 
+from acgraph.analysis.cost import model_cost
 from acgraph.config import CompressConfig
 from acgraph.driver.compress import compress
+from acgraph.driver.lower import Limit, compact
+from acgraph.driver.space import Space
+from acgraph.ir import read_model
+from acgraph.lowering.base import Candidate
+from acgraph.lowering.cost_model import CostModelChooser
 from acgraph.models.demo import model_path
+from acgraph.pruning.shrink import shrink
 
 
-@pytest.mark.parametrize("rate", [2.0, 4.0])
-def test_size_target_is_met_and_not_overshot(
-    configure: Callable[..., CompressConfig], rate: float
+@pytest.mark.parametrize(
+    ("metric", "rate", "pattern"),
+    [("size", 2.0, "free"), ("params", 3.0, "free"), ("macs", 2.5, "auto")],
+)
+def test_target_is_met_and_hardly_overshot(
+    configure: Callable[..., CompressConfig], metric: str, rate: float, pattern: str
 ) -> None:
-    config = configure(target_rate=f"{rate}x", metric="size")
+    """What is dead without its columns goes, too, and counts."""
+    config = configure(target_rate=f"{rate}x", metric=metric, columns={"pattern": pattern})
     report = compress(config)
-    written = (config.output / "model.onnx").stat().st_size
+    written = config.output / "model.onnx"
+    before, after = model_cost(read_model(model_path())), model_cost(read_model(written))
+    found = {
+        "size": model_path().stat().st_size / written.stat().st_size,
+        "params": before.params / after.params,
+        "macs": before.macs / after.macs,
+    }[metric]
     assert report.target.met
-    assert rate <= model_path().stat().st_size / written < 1.25 * rate
+    assert rate <= found < 1.04 * rate
+
+
+class _Dense:
+    """Finds every lowering slow."""
+
+    def choose(self, candidates: Sequence[Candidate]) -> Candidate:
+        return next(c for c in candidates if c.form == "dense")
+
+
+def test_macs_target_is_kept_whatever_is_fast(space: Space) -> None:
+    point = tuple(k.snap(0.4 * k.size) if k.kind == "columns" else k.size for k in space.knobs)
+    shrunk = shrink(space.dependency, space.plan(point, space.weights)).model
+    dense = model_cost(compact(shrunk, _Dense())[0]).macs
+    limit = Limit("macs", model_cost(compact(shrunk, CostModelChooser())[0]).macs)
+    assert limit.most < dense
+    small, _ = compact(shrunk, _Dense(), limit=limit)
+    assert model_cost(small).macs <= limit.most
