@@ -1,15 +1,21 @@
 """The paper's networks: trained for a few steps by the documented commands."""
 
+import json
 import re
 import shlex
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import onnxruntime
 import pytest
 
+from acgraph.backends.torch.modes import PLAIN
+from acgraph.cli.main import run
 from acgraph.models.train_cifar import NETWORKS, main, recipe
 
+#: Share of the channels at which a network is small, and can still be cut as far as the page says.
+WIDTHS = {"resnet18": 0.1, "vgg16": 0.15}
 PAGE = Path(__file__).parents[3] / "docs" / "paper_networks.md"
 
 
@@ -61,6 +67,39 @@ def test_a_few_steps_of_the_documented_command(name, data, tmp_path, monkeypatch
     session = onnxruntime.InferenceSession(f"{name}.onnx", providers=["CPUExecutionProvider"])
     outputs = session.run(None, {"input": np.zeros((3, 3, 32, 32), np.float32)})
     assert outputs[0].shape == (3, 10)
+
+
+@pytest.mark.parametrize("name", sorted(NETWORKS))
+def test_both_documented_commands_run_through(name, data, tmp_path, monkeypatch, capsys):
+    """Narrow networks, few images: trained, then compressed to the rate of the page."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(NETWORKS, name, partial(NETWORKS[name], width=WIDTHS[name]))
+    # Which mode is fastest is luck, and the weights depend on it.
+    monkeypatch.setattr("acgraph.backends.torch.setup.choose_mode", lambda *_, **__: PLAIN)
+    (train,) = (c for c in commands("python -m acgraph.models.train_cifar") if c[0] == name)
+    (compress,) = (c for c in commands("acgraph compress") if c[0] == f"{name}.onnx")
+    assert Path(data).samefile(train[train.index("--data") + 1])
+    Path("test.npz").write_bytes(Path(data).read_bytes())
+    few = ["--epochs", "2", "--batch-size", "16", "--threads", "1"]
+    assert main([*train, *few, "--device", "cpu"]) == 0
+    fast = ["--rounds", "1", "--evaluations", "1", "--no-timing", "--set", "train.device=cpu"]
+    assert run(["compress", *compress, *few, *fast]) == 0, capsys.readouterr().err
+    folder = Path(compress[compress.index("-o") + 1])
+    report = json.loads((folder / "report.json").read_text())
+    asked = float(compress[compress.index("--target-rate") + 1].rstrip("x"))
+    assert report["target"]["rate"] == asked
+    assert report["target"]["met"]
+    assert report["rate"]["params"] >= asked
+    assert report["verify"]["passed"]
+    x = np.random.default_rng(0).standard_normal((3, 3, 32, 32)).astype(np.float32)
+    sizes = []
+    for file in (f"{name}.onnx", folder / "model.onnx"):
+        session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
+        (logits,) = session.run(None, {"input": x})
+        assert logits.shape == (3, 10)
+        assert np.isfinite(logits).all()
+        sizes.append(Path(file).stat().st_size)
+    assert sizes[1] < sizes[0] / 5
 
 
 def test_options_reach_training(monkeypatch, data, tmp_path):
