@@ -1,11 +1,12 @@
 """Data that a run cannot learn from, or whose figures would deceive, is refused or told."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import onnx
 import pytest
+from PIL import Image
 
 from acgraph.config import CompressConfig
 from acgraph.driver.compress import compress
@@ -104,3 +105,51 @@ def _some(folder: Path, count: int) -> Path:
     file = folder / "few.npz"
     np.savez(file, x=normalise(x[-count:]), y=y[-count:].astype(np.int64))
     return file
+
+
+def _network(folder: Path, shape: Sequence[int | str]) -> str:
+    """Write a network whose classes are the channels: what it computes is no matter here."""
+    x = onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, shape)
+    y = onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, shape[:2])
+    nodes = [
+        onnx.helper.make_node("GlobalAveragePool", ["x"], ["mean"]),
+        onnx.helper.make_node("Flatten", ["mean"], ["y"]),
+    ]
+    graph = onnx.helper.make_graph(nodes, "g", [x], [y])
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)])
+    onnx.save(model, str(folder / "any.onnx"))
+    return str(folder / "any.onnx")
+
+
+def test_pixels_come_as_the_options_say(configure: Configure, tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (8, 5, 3, 3)).astype(np.uint8)
+    np.savez(tmp_path / "pixels.npz", x=pixels)
+    path = _network(tmp_path, ["N", "a", "b", "c"])
+    spec = str(tmp_path / "pixels.npz")
+    mean, std, scale = (1.0, 2.0, 3.0), (2.0, 4.0, 8.0), 0.5
+    config = configure(
+        model=path, data=f"{spec}#x[:4]", eval_data=f"{spec}#x[4:]",
+        mean=mean, std=std, scale=scale, layout="NHWC",
+    )  # fmt: skip
+    found, _ = open_data(config, read_model(path)).train.batch(np.arange(4))
+    expected = (pixels[:4] * scale - mean) / std
+    assert np.allclose(found, expected, atol=1e-5)
+    transposed = config.model_copy(update={"layout": "NCHW"})
+    found, _ = open_data(transposed, read_model(path)).train.batch(np.arange(4))
+    assert np.allclose(found, expected.transpose(0, 3, 1, 2), atol=1e-5)
+
+
+def test_images_of_a_folder_come_in_the_size_that_is_stated(
+    configure: Configure, tmp_path: Path
+) -> None:
+    for name in ("ant", "cat", "dog"):
+        (tmp_path / "images" / name).mkdir(parents=True)
+        for number in range(4):
+            Image.new("RGB", (20, 10)).save(tmp_path / "images" / name / f"{number}.png")
+    path = _network(tmp_path, ["N", 3, "h", "w"])
+    config = configure(
+        model=path, data=str(tmp_path / "images"), eval_data=None, mean=(0.5,), std=(0.5,),
+        image_size=12,
+    )  # fmt: skip
+    found, _ = open_data(config, read_model(path)).train.batch(np.arange(2))
+    assert found.shape == (2, 3, 12, 12)
