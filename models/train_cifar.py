@@ -53,7 +53,6 @@ def train(
     model = NETWORKS[network](seed=config.seed)
     test = None if eval_data is None else _open(eval_data, model)
     trainer = TorchTrainer(model, _open(data, model), config=config)
-    trainer.choose_mode()
     log.info("%s: training in %s", network, trainer.describe())
     trainer.fit(epochs=epochs, on_epoch=_tell)
     return trainer.model(), None if test is None else trainer.evaluate(test)

@@ -58,7 +58,6 @@ def fine_tune(run: Run) -> Finished:
         save_checkpoint(checkpoint, trainer.state_dict())
         record_seconds(config, run.elapsed_s)
 
-    trainer.choose_mode()
     run.say(f"fine-tune: training in {trainer.describe()}")
     fitted = trainer.fit(
         epochs=run.stages.finish_after(sum(point.epochs for point in run.frontier)),

@@ -126,7 +126,6 @@ def run_round(task: RoundTask) -> RoundResult | None:
         config=replace(config.train, seed=config.train.seed + task.number),
         progress=task.progress,
     )
-    trainer.choose_mode()
     task.say(f"round {task.number}: training in {trainer.describe()}")
     if config.criterion == "reconstruction":
         space = replace(space, mender=_measure(task, space, trainer))

@@ -62,7 +62,10 @@ class Setup:
         self._is_hopeless = False
 
     def __str__(self) -> str:
-        """Say it as the user reads it: bf16, channels last, 1 thread; batch 128."""
+        """Say it as the user reads it: bf16, channels last, 1 thread; batch 128.
+
+        A fit compiles at its start, and with ``auto`` decides by its number of steps.
+        """
         mode, batch = self.mode, self._config.batch_size
         threads = self._config.threads or mode.threads or torch.get_num_threads()
         parts = [
@@ -72,8 +75,10 @@ class Setup:
             if self._device.type == "cpu"
             else str(self._device),
         ]
-        if self.compiled is not None:
+        if self.compiled is not None or self._config.compile is True:
             parts.append("compiled")
+        elif self._config.compile == "auto" and not self._is_hopeless:
+            parts.append("compiled where it pays")
         size = self.micro_batch.size
         cut = f" in parts of {size}" if size is not None and size < batch else ""
         return f"{', '.join(parts)}; batch {batch}{cut}"

@@ -275,7 +275,14 @@ class TorchTrainer:
         return self.mode
 
     def describe(self) -> str:
-        """Say how training runs: precision, layout, threads, images a step and at once."""
+        """Say how training will run, which is chosen now where it was not before.
+
+        That is precision, layout, threads, whether steps are compiled, images a step and at once.
+
+        Raises:
+            BackendError: no training data.
+        """
+        self.choose_mode()
         with self._setup.settings():
             return str(self._setup)
 

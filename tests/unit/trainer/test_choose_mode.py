@@ -22,6 +22,16 @@ def test_mode_is_chosen_before_a_fit_and_kept() -> None:
     assert trainer.mode == chosen
 
 
+def test_what_is_said_before_a_fit_is_how_it_runs() -> None:
+    data = ArrayDataset(np.zeros((64, 1, 28, 28), np.float32), np.zeros(64, np.int64))
+    config = TrainConfig(precision="bf16", channels_last=True, batch_size=32, threads=1)
+    trainer = TorchTrainer(lenet5(), data, config=config)
+    said = trainer.describe()
+    assert said == "bf16, channels last, 1 thread; batch 32"
+    trainer.fit(epochs=0.5)
+    assert trainer.describe() == said
+
+
 def test_a_fit_runs_on_the_threads_that_were_chosen(monkeypatch) -> None:
     rng = np.random.default_rng(0)
     data = ArrayDataset(

@@ -70,7 +70,9 @@ def train(trainer, **first):
 def test_compiled_steps_train_as_others_do(make, graphs, options):
     plain = train(new(make, **options))
     assert not graphs
+    assert "compiled" not in new(make, **options).describe()
     trainer = new(make, compile=True, **options)
+    assert ", compiled; batch 13" in trainer.describe()  # as is printed before the first fit
     found = train(trainer)
     assert len(graphs) >= 12  # every step, and those that tried it
     assert ", compiled; batch 13" in trainer.describe()
@@ -143,8 +145,10 @@ def test_what_does_not_compile_goes_on_without_where_it_may(make, monkeypatch, c
     monkeypatch.setattr(compiled, "BACKEND", broken)
     monkeypatch.setattr(compiled, "SECONDS_PER_NODE", 0.0)
     plain = train(new(make))
+    trainer = new(make, compile="auto")
     with caplog.at_level(logging.WARNING):
-        found = train(new(make, compile="auto"))
+        found = train(trainer)
+    assert "compiled" not in trainer.describe()
     told = [r.getMessage() for r in caplog.records]
     assert len(told) == 1  # once, though there are two fits
     assert told[0].startswith("training goes on uncompiled: ")
@@ -172,7 +176,7 @@ def clock(monkeypatch):
 def is_compiled_with(make, **options):
     trainer = new(make, compile="auto", **options)
     trainer.fit(epochs=1)  # 4 steps of a network of 8 nodes
-    return "compiled" in trainer.describe()
+    return ", compiled;" in trainer.describe()
 
 
 def test_auto_compiles_where_the_steps_pay_for_it(make, graphs, clock, monkeypatch):
@@ -185,8 +189,8 @@ def test_auto_compiles_where_the_steps_pay_for_it(make, graphs, clock, monkeypat
 
 
 def test_auto_takes_what_was_measured(make, graphs, clock, monkeypatch):
-    trainer = new(make)
-    trainer.choose_mode()
+    trainer = new(make, compile="auto")
+    assert ", compiled where it pays;" in trainer.describe()
     x = torch.from_numpy(make.patterns(50).batch(np.arange(13))[0])
     key = signature(trainer.module, x, asdict(Mode()))
 
