@@ -157,7 +157,7 @@ class EpochStats:
         loss: Mean over the steps of this pass.
         learning_rate: At the last step.
         images_per_second: Of this pass.
-        seconds: Since the start of the fit.
+        seconds: Since the start of the fit, compiling included.
     """
 
     epoch: float
@@ -174,10 +174,10 @@ class FitResult:
 
     Attributes:
         epochs: Passes over the training images, fractional.
-        seconds: Wall time, callbacks excluded.
+        seconds: Wall time, compiling included, callbacks excluded.
         loss: Mean over the steps of the last pass; NaN where there was no step.
         steps: Optimizer steps.
-        images_per_second: Mean.
+        images_per_second: Mean, once it was compiled.
         is_stopped: True where the time budget ended before the epochs.
     """
 

@@ -76,6 +76,7 @@ def choose_compiled(
     *,
     wanted: Literal["auto"] | bool,
     steps: int,
+    time_budget_s: float | None = None,
     sizes: Sequence[int],
     watch: Collection[str] = (),
 ) -> Compiled | None:
@@ -90,6 +91,7 @@ def choose_compiled(
         mode: How it runs.
         wanted: Whether to compile, or ``auto``.
         steps: How many are ahead.
+        time_budget_s: Seconds for compiling and for these steps; None for no limit.
         sizes: Images at once in these steps; each is tried.
         watch: Tensors inside it that a step reads.
 
@@ -110,6 +112,9 @@ def choose_compiled(
     else:
         plain_s = float(known["plain_s"])
         saved_s, cost_s = plain_s - float(known["compiled_s"]), float(known["compiling_s"])
+    if time_budget_s is not None:
+        # Compiling pays where (budget - cost) / compiled > budget / plain: this, rearranged.
+        steps = min(steps, int(time_budget_s / plain_s))
     if saved_s < (1 - MARGIN) * plain_s or steps * saved_s < cost_s:
         log.info("not compiled: %d steps would save %.0f s and compiling take %.0f s", steps,
                  max(0.0, steps * saved_s), cost_s)  # fmt: skip

@@ -104,7 +104,8 @@ class Fit:
         removed: Entries held at zero, ``True`` where removed, by weight.
         pulls: Proximal terms.
         names: Names of the weights, for messages.
-        time_budget_s: Seconds of training after which the fit ends; the schedule ends with it.
+        time_budget_s: Seconds after which the fit ends; the schedule ends with it.
+        compiling_s: Seconds that went into compiling before it; they count.
         team: The processes that train; each runs the same fit on its part of every batch.
         micro_batch: How many images run at once; gradients of the parts are added up.
     """
@@ -116,6 +117,7 @@ class Fit:
     pulls: list[Pull]
     names: Mapping[str, str]
     time_budget_s: float | None = None
+    compiling_s: float = 0.0
     team: Team = field(default_factory=Team)
     micro_batch: MicroBatch = field(default_factory=MicroBatch)
     step: int = field(default=0, init=False)
@@ -129,6 +131,7 @@ class Fit:
     def __post_init__(self) -> None:
         """Zero the removed entries and set the optimizer up."""
         module, config = self.learner.module, self.learner.config
+        self.seconds = self.compiling_s
         mask_weights(self.removed)
         self.optimizer = build_optimizer(module, config, self.plan.learning_rate)
         if config.ema:
@@ -193,11 +196,17 @@ class Fit:
     def _is_out_of_time(self) -> bool:
         return self.time_budget_s is not None and self.seconds >= self.time_budget_s
 
+    @property
+    def _training_s(self) -> float:
+        return self.seconds - self.compiling_s
+
     def _set_learning_rate(self) -> float:
         position = float(self.step)
         if self.time_budget_s is not None:
-            # Where time will run out first, the schedule must have ended by then.
-            position = max(position, self.plan.total_steps * self.seconds / self.time_budget_s)
+            # Where time will run out first, the schedule must have ended by then. Where compiling
+            # took all of it, this step is the only one.
+            left = max(self.time_budget_s - self.compiling_s, 1e-9)
+            position = max(position, self.plan.total_steps * self._training_s / left)
         plan = self.plan
         rate = learning_rate_at(plan.schedule, plan.learning_rate, position, plan.total_steps)
         for group in self.optimizer.param_groups:
@@ -331,7 +340,7 @@ class Fit:
             seconds=self.seconds,
             loss=self._tally.mean_loss(),
             steps=self.step,
-            images_per_second=self.images / self.seconds if self.seconds > 0 else 0.0,
+            images_per_second=self.images / self._training_s if self._training_s > 0 else 0.0,
             is_stopped=self.step < self.plan.total_steps,
         )
 
@@ -343,6 +352,7 @@ class Fit:
             "step": self.step,
             "images": self.images,
             "seconds": self.seconds,
+            "compiling_s": self.compiling_s,
             "tally": [self._tally.loss, self._tally.steps, self._tally.images, self._tally.seconds],
             "optimizer": self.optimizer.state_dict(),
             "average": None if self.average is None else self.average.state_dict(),
@@ -362,7 +372,9 @@ class Fit:
                 f"[number, steps, learning rate, schedule] {list(state['plan'])}, not {mine}",
                 hint="resume with the options that it was started with",
             )
-        self.step, self.images, self.seconds = state["step"], state["images"], state["seconds"]
+        self.step, self.images = state["step"], state["images"]
+        self.seconds += state["seconds"]
+        self.compiling_s += state.get("compiling_s", 0.0)  # older states never had any
         loss, steps, images, seconds = state["tally"]
         self._tally = _Tally(loss=loss, steps=steps, images=images, seconds=seconds)
         self.optimizer.load_state_dict(state["optimizer"])

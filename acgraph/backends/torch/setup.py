@@ -1,6 +1,7 @@
 """How a trainer runs its networks: chosen by measurement, once, and applied to all of them."""
 
 import logging
+import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 
@@ -140,20 +141,27 @@ class Setup:
         if self._teacher is not None:
             apply_mode(self._teacher, mode)
 
-    def compile(self, train: Dataset, steps: int, *, goes_on: bool) -> None:
+    def compile(
+        self, train: Dataset, steps: int, time_budget_s: float | None, *, goes_on: bool
+    ) -> float:
         """Compile the module where that is asked for, or where it pays; after :meth:`prepare`.
 
         Args:
             train: Training images.
             steps: How many are ahead.
+            time_budget_s: Seconds for compiling and for these steps; None for no limit.
             goes_on: Whether they are those of a fit that was interrupted.
+
+        Returns:
+            The seconds that it took, trials included.
 
         Raises:
             BackendError: it must be compiled, and cannot be.
         """
         wanted = self._config.compile
         if wanted is False or self.compiled is not None or self._is_hopeless or steps == 0:
-            return
+            return 0.0
+        start = time.perf_counter()
         if wanted == "auto" and goes_on and self._was_compiled is not None:
             wanted = self._was_compiled
         try:
@@ -163,6 +171,7 @@ class Setup:
                 self.mode,
                 wanted=wanted,
                 steps=steps,
+                time_budget_s=time_budget_s,
                 sizes=self._sizes(train),
                 watch=self.watch,
             )
@@ -171,6 +180,7 @@ class Setup:
                 raise
             self._is_hopeless = True
             log.warning("training goes on uncompiled: %s", error)
+        return time.perf_counter() - start
 
     def _sizes(self, train: Dataset) -> Sequence[int]:
         """Return how many images run at once in the steps of a pass."""

@@ -11,6 +11,7 @@ from acgraph.backends.torch.graph_module import GraphModule
 from acgraph.backends.torch.losses import Outputs
 from acgraph.backends.torch.modes import PLAIN, Mode, run_module
 from acgraph.data import Dataset, Indices, iterate_batches
+from acgraph.ir import Model
 
 #: What a teacher remembers of evaluations in all; beyond this it is asked again.
 MAX_BYTES = 1 << 28
@@ -23,8 +24,8 @@ class Teacher:
         module: The network.
     """
 
-    def __init__(self, module: GraphModule, device: torch.device, batch_size: int) -> None:
-        self.module = module
+    def __init__(self, model: Model, device: torch.device, batch_size: int) -> None:
+        self.module = GraphModule(model).to(device).eval().requires_grad_(False)
         self._device = device
         self._batch_size = batch_size
         self._said: WeakKeyDictionary[Dataset, Outputs] = WeakKeyDictionary()

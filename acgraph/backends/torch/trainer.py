@@ -90,7 +90,9 @@ class TorchTrainer:
         self._user_loss = loss
         self._metric = metric
         self._taught_by = teacher
-        self._teacher = None if teacher is None else self._build_teacher(teacher)
+        self._teacher = (
+            None if teacher is None else Teacher(teacher, self.device, self.config.batch_size)
+        )
         self._teaching = Teaching(
             config=self.config,
             teacher=self._teacher,
@@ -132,8 +134,8 @@ class TorchTrainer:
             masks: What to keep, by the weight's name; everything else is zero from the start to
                 the end, exactly.
             proximal: Pulls weights to targets; part of the reported loss.
-            time_budget_s: Stop after so many seconds of training; the schedule is shortened to end
-                by then, so that the result depends on the speed of the host.
+            time_budget_s: Stop after so many seconds of compiling and training; the schedule is
+                shortened to end by then, so that the result depends on the speed of the host.
             on_epoch: Called after every pass; may evaluate and save :meth:`state_dict`.
             description: What progress calls the fit.
 
@@ -160,12 +162,11 @@ class TorchTrainer:
             checks.check_team(
                 self._team, train, self.config, has_own_loss=self._user_loss is not None
             )
-            self._setup.compile(
-                train, self._steps(train, epochs), goes_on=self._pending is not None
-            )
+            steps, goes_on = self._steps(train, epochs), self._pending is not None
+            spent_s = self._setup.compile(train, steps, time_budget_s, goes_on=goes_on)
             state = {**self.state_dict(), "fit": self._pending}
             announce(self._team, self._model, self._taught_by, train, self.config, state, options)
-            return self._fit_with_all(train, on_epoch, description, **options)
+            return self._fit_with_all(train, on_epoch, description, spent_s, **options)
 
     def join(self, images: int, **options: Any) -> None:
         """Take part in a fit of the leading process.
@@ -185,14 +186,16 @@ class TorchTrainer:
             )
         with self._setup.settings():
             self._setup.prepare(train)
-            self._setup.compile(train, self._steps(train, options["epochs"]), goes_on=True)
-            self._fit_with_all(train, None, "", **options)
+            steps, budget_s = self._steps(train, options["epochs"]), options["time_budget_s"]
+            spent_s = self._setup.compile(train, steps, budget_s, goes_on=True)
+            self._fit_with_all(train, None, "", spent_s, **options)
 
     def _fit_with_all(
         self,
         train: Dataset,
         on_epoch: Callable[[EpochStats], None] | None,
         description: str,
+        compiling_s: float,
         *,
         epochs: float,
         learning_rate: float | None,
@@ -217,6 +220,7 @@ class TorchTrainer:
             pulls=find_pulls(self.module, proximal),
             names=self.module.parameter_names(),
             time_budget_s=time_budget_s,
+            compiling_s=compiling_s if time_budget_s is None else self._team.tell(compiling_s),
             team=self._team,
             micro_batch=self._setup.micro_batch,
         )
@@ -375,10 +379,6 @@ class TorchTrainer:
 
     def _steps(self, train: Dataset, epochs: float) -> int:
         return round(epochs * steps_per_pass(len(train), self.config.batch_size))
-
-    def _build_teacher(self, teacher: Model) -> Teacher:
-        module = GraphModule(teacher).to(self.device).eval().requires_grad_(False)
-        return Teacher(module, self.device, self.config.batch_size)
 
     def _learner(self) -> Learner:
         train = self._require_train()

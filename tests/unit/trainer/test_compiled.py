@@ -3,12 +3,13 @@
 import logging
 import shutil
 from dataclasses import asdict
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
-from acgraph.backends.torch import compiled
+from acgraph.backends.torch import compiled, loop, setup
 from acgraph.backends.torch.checkpoint import load_checkpoint, save_checkpoint
 from acgraph.backends.torch.modes import Mode
 from acgraph.backends.torch.remembered import remember, signature
@@ -210,6 +211,59 @@ def test_auto_stays_uncompiled_where_it_is_not_faster(make, graphs, clock, monke
     clock["compiled"] = 0.97
     assert not is_compiled_with(make)
     assert graphs
+
+
+def test_auto_compiles_only_where_the_time_budget_pays_for_it(make, graphs, clock, monkeypatch):
+    """A step takes 1 s, 0.7 s compiled; compiling takes 8 * 0.1 s by the estimate."""
+    monkeypatch.setattr(compiled, "SECONDS_PER_NODE", 0.1)
+    for budget, expected in ((2.0, False), (1e6, True)):
+        trainer = new(make, compile="auto")
+        trainer.fit(epochs=1, time_budget_s=budget)  # 4 steps, 2 of them within 2 s
+        assert (", compiled;" in trainer.describe()) == expected
+
+
+@pytest.fixture
+def ticks(monkeypatch):
+    """A clock that ticks once a step; choosing whether to compile takes 60 ticks, and 1 around."""
+    now = [0.0]
+
+    def perf_counter():
+        now[0] += 1.0
+        return now[0]
+
+    def choose(*_, **__):
+        now[0] += 60.0
+
+    monkeypatch.setattr(loop, "time", SimpleNamespace(perf_counter=perf_counter))
+    monkeypatch.setattr(setup, "time", SimpleNamespace(perf_counter=perf_counter))
+    monkeypatch.setattr(setup, "choose_compiled", choose)
+
+
+def test_compiling_counts_against_the_time_budget(make, ticks):
+    config = make.plain(compile="auto", schedule="cosine")
+    trainer = TorchTrainer(make.conv(), make.patterns(16), config=config)
+    stats = []
+    result = trainer.fit(epochs=1000, time_budget_s=71.0, on_epoch=stats.append)
+    assert (result.steps, result.seconds, result.is_stopped) == (10, 71.0, True)
+    assert [s.seconds for s in stats] == [62.0 + step for step in range(10)]
+    # The schedule is that of the ten steps that are left, and their speed that of the network.
+    rates = [0.05 * (1 + np.cos(np.pi * step / 10)) for step in range(10)]
+    assert [s.learning_rate for s in stats] == pytest.approx(rates)
+    assert result.images_per_second == 16.0
+    assert trainer.fit(epochs=1000, time_budget_s=61.0).steps == 1  # nothing is left
+
+
+def test_each_part_of_an_interrupted_fit_counts_its_compiling(make, ticks):
+    config, states = make.plain(compile="auto"), []
+    first = TorchTrainer(make.conv(), make.patterns(16), config=config)
+    first.fit(epochs=4, time_budget_s=140.0, on_epoch=lambda _: states.append(first.state_dict()))
+    resumed = TorchTrainer(make.conv(), make.patterns(16), config=config)
+    resumed.load_state_dict(states[2])
+    with pytest.raises(BackendError, match="inside another fit"):
+        resumed.fit(epochs=1000, time_budget_s=140.0)
+    result = resumed.fit(epochs=4, time_budget_s=140.0)
+    assert (result.steps, result.seconds) == (4, 61.0 + 3 + 61 + 1)
+    assert result.images_per_second == 16.0
 
 
 def test_a_fit_that_goes_on_is_compiled_as_it_was(make, graphs, clock, monkeypatch, tmp_path):
