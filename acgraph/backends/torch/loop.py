@@ -12,7 +12,12 @@ from torch import Tensor, nn
 
 from acgraph.backends.torch.loader import Batch, Loader
 from acgraph.backends.torch.losses import Mix, Outputs
-from acgraph.backends.torch.micro_batch import Examples, MicroBatch, is_out_of_memory
+from acgraph.backends.torch.micro_batch import (
+    Examples,
+    MicroBatch,
+    can_run_out_of_memory,
+    is_out_of_memory,
+)
 from acgraph.backends.torch.modes import Mode, run_module
 from acgraph.backends.torch.optimizer import (
     Average,
@@ -241,6 +246,8 @@ class Fit:
 
     def _accumulate(self, batch: Batch) -> Tensor:
         """Add up the gradients of this process's batch; in smaller parts where memory ends."""
+        if not can_run_out_of_memory(self.learner.device):
+            return self._accumulate_once(batch)
         statistics = {name: b.clone() for name, b in self.learner.module.named_buffers()}
         while True:
             try:

@@ -87,6 +87,11 @@ class Examples:
             yield Examples(self.x[rows], y, mix, batch)
 
 
+def can_run_out_of_memory(device: torch.device) -> bool:
+    """Tell whether a device that has no memory left says so; on the CPU the system ends us."""
+    return device.type == "cuda"
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Tell whether an error, or what caused it, is that a device has no memory left."""
     cause: BaseException | None = error

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from acgraph.backends.torch import memory
+from acgraph.backends.torch import loop, memory, micro_batch
 from acgraph.backends.torch.checkpoint import load_checkpoint, save_checkpoint
 from acgraph.backends.torch.graph_module import GraphModule
 from acgraph.backends.torch.memory import images_that_fit
@@ -127,11 +127,40 @@ def test_a_trainer_fits_into_the_memory(make, monkeypatch, tmp_path):
     assert resumed.describe() == trainer.describe()
 
 
+@pytest.fixture
+def _as_on_a_gpu(monkeypatch):
+    """Let the CPU be a device that says when its memory ends."""
+    monkeypatch.setattr(loop, "can_run_out_of_memory", lambda _: True)
+
+
+def statistics_cloned(make, monkeypatch):
+    """How often a fit of four steps copies the running mean."""
+    trainer = TorchTrainer(make.conv(), make.patterns(26), config=make.plain(batch_size=13))
+    place = trainer.module.get_buffer("w_bn_mean").data_ptr()
+    clone, places = torch.Tensor.clone, []
+
+    def noted(tensor, *args, **options):
+        places.append(tensor.data_ptr())
+        return clone(tensor, *args, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(torch.Tensor, "clone", noted)
+        trainer.fit(epochs=2)
+    return places.count(place)
+
+
+def test_the_cpu_keeps_no_statistics_for_another_attempt(make, monkeypatch):
+    once = statistics_cloned(make, monkeypatch)  # what a failure falls back to
+    monkeypatch.setattr(loop, "can_run_out_of_memory", lambda _: True)
+    assert statistics_cloned(make, monkeypatch) == once + 4
+    assert not micro_batch.can_run_out_of_memory(torch.device("cpu"))
+    assert micro_batch.can_run_out_of_memory(torch.device("cuda"))
+
+
+@pytest.mark.usefixtures("_as_on_a_gpu")
 def test_running_out_of_memory_halves_the_parts(make, monkeypatch, caplog):
     """Nothing of the failed attempt is left: the weights are those of parts stated so."""
     expected = weights_after(make, make.conv(dropout=True), micro_batch=4)
-    from acgraph.backends.torch import loop
-
     run = loop.run_module
 
     def run_or_fail(module, x, mode):
@@ -153,9 +182,8 @@ def test_running_out_of_memory_halves_the_parts(make, monkeypatch, caplog):
     ]
 
 
+@pytest.mark.usefixtures("_as_on_a_gpu")
 def test_an_image_that_does_not_fit_ends_the_run(make, monkeypatch):
-    from acgraph.backends.torch import loop
-
     def fail(*_):
         raise torch.cuda.OutOfMemoryError("no memory")
 
@@ -164,9 +192,8 @@ def test_an_image_that_does_not_fit_ends_the_run(make, monkeypatch):
         weights_after(make, make.conv())
 
 
+@pytest.mark.usefixtures("_as_on_a_gpu")
 def test_other_failures_are_not_taken_for_it(make, monkeypatch):
-    from acgraph.backends.torch import loop
-
     def fail(*_):
         raise RuntimeError("another")
 
