@@ -7,7 +7,7 @@ from acgraph.backends.torch.trainer import TorchTrainer
 from acgraph.backends.training import EpochStats
 from acgraph.driver.checkpoints import FINE_TUNE, record_seconds
 from acgraph.driver.folder import CHECKPOINTS
-from acgraph.driver.round import training_masks
+from acgraph.driver.held import training_masks
 from acgraph.driver.run import Run
 from acgraph.driver.space import open_space
 from acgraph.ir import Model

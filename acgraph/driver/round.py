@@ -1,7 +1,6 @@
 """One round: search rates, ADMM, hard mask, masked retraining, physical shrink."""
 
 import logging
-import math
 import time
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
@@ -10,14 +9,14 @@ from functools import partial
 
 import numpy as np
 
-from acgraph.admm.config import AdmmConfig
 from acgraph.admm.residuals import Residual
-from acgraph.admm.solver import layer_scales, run_admm
 from acgraph.analysis.dependency import analyse
 from acgraph.backends.torch.trainer import TorchTrainer
-from acgraph.backends.training import Masks, ProgressSink, Proximal
+from acgraph.backends.training import ProgressSink
 from acgraph.config import CompressConfig, SearchConfig
+from acgraph.driver.admm_stage import Onto, train_towards
 from acgraph.driver.cluster import cluster_evaluators
+from acgraph.driver.held import dead_columns, training_masks
 from acgraph.driver.inputs import RunData
 from acgraph.driver.mending import Mender, measure_layers
 from acgraph.driver.proxy import Proxy, masked_weights
@@ -28,7 +27,7 @@ from acgraph.driver.stages import Stages
 from acgraph.driver.thrift import thrifty_space
 from acgraph.driver.workers import Judges, Task, evaluators, make_task
 from acgraph.ir import Array, Model
-from acgraph.pruning.plan import Bools, Plan, zeroed_elements
+from acgraph.pruning.plan import Plan
 from acgraph.pruning.shrink import Shrunk, shrink
 from acgraph.search import (
     Evaluation,
@@ -42,13 +41,8 @@ from acgraph.search import (
 
 log = logging.getLogger(__name__)
 
-#: Peak learning rates of ADMM and of retraining, relative to that of the final fine-tuning.
-ADMM_RATE = 0.2
+#: Peak learning rate of retraining, relative to that of the final fine-tuning.
 RETRAIN_RATE = 0.5
-#: What ``admm.rho`` is stated for: steps times learning rate of one update in the authors' CIFAR
-#: template (20 epochs of 391 steps at 0.01, momentum 0.9). Shorter updates get a larger rho in
-#: proportion, so that W moves as far towards Z - U; else U only winds up.
-AUTHORS_UPDATE = 20 * 391 * 0.01 / (1 - 0.9)
 #: Images that one evaluation of the search uses.
 PROXY_IMAGES = 1000
 #: Training batches for BatchNormalization after the cut.
@@ -208,21 +202,6 @@ def _is_enough(task: RoundTask, trainer: TorchTrainer) -> bool:
     return task.enough is not None and trainer.evaluate(task.data.select) >= task.enough
 
 
-def _dead_columns(space: Space) -> dict[str, Bools]:
-    """Masks that keep columns removed by earlier rounds at zero."""
-    return {name: alive[None] for name, alive in space.alive.items() if not alive.all()}
-
-
-def training_masks(space: Space, plan: Plan, weights: Mapping[str, Array]) -> Masks:
-    """Return the keep-flags of every trained weight that a plan, or an earlier round, cuts."""
-    families = {f.name: f for f in space.dependency.families}
-    zeroed = zeroed_elements(families, plan, space.dependency.facts.shapes)
-    masks = {name: ~mask for name, mask in zeroed.items() if name in weights}
-    for name, alive in _dead_columns(space).items():
-        masks[name] = masks[name] & alive if name in masks else alive
-    return masks
-
-
 def _cut(
     task: RoundTask, space: Space, trainer: TorchTrainer, problem: Problem, point: Point
 ) -> tuple[Point, Plan, float, list[Residual]]:
@@ -268,68 +247,18 @@ def _measure(task: RoundTask, space: Space, trainer: TorchTrainer) -> Mender:
 
 
 def _admm(
-    task: RoundTask,
-    space: Space,
-    trainer: TorchTrainer,
-    names: list[str],
-    onto: Callable[[Mapping[str, Array], Mapping[str, float]], dict[str, Array]],
+    task: RoundTask, space: Space, trainer: TorchTrainer, names: list[str], onto: Onto
 ) -> tuple[float, list[Residual]]:
-    """Train towards a set that ``onto`` projects onto; return epochs spent and residuals."""
-    dead = _dead_columns(space)
-    epochs = task.stages.admm
-    if not names or epochs == 0:
-        return 0.0, []
-    rate = ADMM_RATE * task.config.train.learning_rate
-    weights = trainer.weights()
-    start = {name: weights[name] for name in names}
-    config = effective_admm(task.config, epochs, rate, len(task.data.train))
-    scales = layer_scales(start, most_rho(rate) / config.rho_at(config.updates - 1))
-    each = epochs / config.updates
-    spent = [0.0]
-
-    def minimise(targets: Mapping[str, Array], rho: Mapping[str, float]) -> dict[str, Array]:
-        fitted = trainer.fit(
-            epochs=each,
-            learning_rate=rate,
-            schedule="constant",
-            masks=dead,
-            proximal=Proximal(targets=targets, rho=rho),
-            description=f"round {task.number}: ADMM",
-        )
-        spent[0] += fitted.epochs
-        current = trainer.weights()
-        return {name: current[name] for name in names}
-
-    def project(current: Mapping[str, Array]) -> dict[str, Array]:
-        return onto(current, scales)
-
-    result = run_admm(start, project, minimise, config, scales=scales)
-    return spent[0], result.residuals
-
-
-def most_rho(learning_rate: float) -> float:
-    """Return the largest rho of a layer: with twice as much, one step would reach Z - U."""
-    return 0.5 / learning_rate
-
-
-def effective_admm(
-    config: CompressConfig, epochs: float, learning_rate: float, images: int
-) -> AdmmConfig:
-    """Fit the schedule of ADMM to the steps that there are.
-
-    Each update trains for at least one step, and rho grows as updates shrink: see
-    ``AUTHORS_UPDATE``. Adaptive optimizers take steps of the size of the learning rate, so
-    their momentum does not multiply it. Rho stays within ``most_rho``, and so must that of each
-    layer: cut the scales, not rho, or one layer of tiny weights would hold back all the others.
-    """
-    train = config.train
-    steps = max(1, round(epochs * math.ceil(images / train.batch_size)))
-    updates = min(config.admm.updates, steps)
-    gain = learning_rate / (1 - train.momentum) if train.optimizer == "sgd" else learning_rate
-    factor = AUTHORS_UPDATE / (steps / updates * gain)
-    admm = config.admm
-    most = min(admm.rho_max * factor, most_rho(learning_rate))
-    return replace(admm, updates=updates, rho=min(admm.rho * factor, most), rho_max=most)
+    return train_towards(
+        onto,
+        names,
+        trainer=trainer,
+        config=task.config,
+        images=len(task.data.train),
+        epochs=task.stages.admm,
+        held=dead_columns(space),
+        round_number=task.number,
+    )
 
 
 def _final_plan(
@@ -357,6 +286,3 @@ def _final_plan(
         settling.band, settling.repeats = COUNTED_BAND, 1
     point = settling.run(point, problem.cost(point))
     return point, space.masked_plan(point, weights)
-
-
-__all__ = ["RoundResult", "RoundTask", "run_round", "training_masks"]

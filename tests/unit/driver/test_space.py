@@ -7,8 +7,8 @@ import pytest
 from acgraph.analysis.cost import model_cost
 from acgraph.analysis.dependency import analyse
 from acgraph.config import make_config
+from acgraph.driver.admm_stage import effective_admm
 from acgraph.driver.lower import Limit, SizeMetric, SmallestChooser, compact
-from acgraph.driver.round import effective_admm
 from acgraph.driver.space import Space
 from acgraph.driver.stages import plan_stages
 from acgraph.driver.trace import compose, expand
