@@ -2,8 +2,8 @@
 
     python benchmarks/arm.py MODEL.ort... [--folder DIR] [--doc docs/mobile.md]
 
-Exit codes: 0 every output is the same up to 1e-5, 1 one is not, 77 something that the emulation
-needs cannot be had, which one line says. The first run gets it, some 60 MB, see ``arm_root.py``.
+Exit codes: 0 every output is the same up to 1e-5, 1 one is not or a file does not run there, 77
+something that the emulation needs cannot be had, which one line says. The first run gets it, some 60 MB, see ``arm_root.py``.
 The same file, the same inputs, one thread; the kernels are those of the Arm build. How long the
 emulation takes says nothing about a phone, so no time is stated.
 """
@@ -25,7 +25,7 @@ from pages import rewrite
 from acgraph.backends.ort.compare import array_errors
 from acgraph.backends.ort.inputs import random_inputs
 from acgraph.backends.ort.session import Session
-from acgraph.errors import AcgraphError
+from acgraph.errors import AcgraphError, BackendError
 from acgraph.ir import Array
 
 PROBE = Path(__file__).with_name("arm_probe.py")
@@ -60,8 +60,8 @@ def check(path: Path, arm: ArmPython) -> Checked:
     """Run a file here and there.
 
     Raises:
-        AcgraphError: it does not run here.
-        MissingError: the emulated ONNX Runtime does not run it.
+        AcgraphError: it does not run here, or not there.
+        MissingError: the emulator does not start.
     """
     session = Session(path)
     errors: list[tuple[float, float, str]] = []
@@ -94,12 +94,14 @@ def _on_arm(
         arguments = [str(path.resolve()), str(inputs), str(outputs)]
         try:
             done = arm.run(PROBE, *arguments, timeout_s=TIMEOUT_S)
-        except (OSError, subprocess.TimeoutExpired) as error:
-            raise MissingError(f"the emulation of {path.name} does not end: {error}") from error
+        except OSError as error:
+            raise MissingError(f"the emulator does not start: {error}") from error
+        except subprocess.TimeoutExpired as error:
+            raise BackendError(f"the emulation of {path.name} does not end: {error}") from error
         if done.returncode != 0:
             lines = done.stderr.strip().splitlines()
             said = lines[-1] if lines else f"exit status {done.returncode}"
-            raise MissingError(f"the emulated ONNX Runtime does not run {path.name}: {said}")
+            raise BackendError(f"the emulated ONNX Runtime does not run {path.name}: {said}")
         with np.load(outputs) as stored:
             return [stored[str(number)] for number in range(len(stored))], json.loads(done.stdout)
 

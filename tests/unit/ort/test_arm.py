@@ -113,14 +113,14 @@ def test_an_arm_is_not_compared_with_itself(
     assert "this machine is an Arm itself" in capsys.readouterr().err
 
 
-def test_an_emulation_that_fails_is_no_difference(
+def test_a_file_that_does_not_run_there_is_a_failure(
     arm: ModuleType,
     model: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.setattr(arm, "arm_python", lambda folder: ThisMachine(rc=132))
-    assert arm.main([str(model)]) == arm.MISSING
+    assert arm.main([str(model)]) == 1
     assert "does not run demo.ort: Illegal op" in capsys.readouterr().err
 
 
