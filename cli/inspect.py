@@ -10,6 +10,7 @@ from acgraph.diagnostics import printable
 from acgraph.errors import UsageError
 
 if TYPE_CHECKING:
+    import onnx_graphsurgeon as gs
     from rich.table import Table
 
     from acgraph.analysis.dependency import DependencyGraph
@@ -21,7 +22,10 @@ def inspect(
     model: Annotated[str, typer.Argument(help="An ONNX file, - for standard input.")],
     why: Annotated[
         str | None,
-        typer.Option(metavar="NODE", help="Explain what couples and fences a node."),
+        typer.Option(
+            metavar="NODE",
+            help="Explain what couples and fences a node, or why a graph output is kept.",
+        ),
     ] = None,
     output_format: FormatOption = OutputFormat.TEXT,
 ) -> None:
@@ -49,11 +53,25 @@ def _explain(graph: "DependencyGraph", model: "Model", node: str) -> list[str]:
     import difflib
 
     names = [n.name for n in model.graph.nodes]
+    outputs = {value.name: value for value in model.graph.outputs}
+    if node not in names and node in outputs:
+        return _explain_output(graph, outputs[node])
     if node not in names:
         near = difflib.get_close_matches(node, names, n=1)
         hint = f"did you mean '{near[0]}'?" if near else "acgraph inspect MODEL lists the layers"
         raise UsageError(f"no node is named '{node}'", hint=hint)
     return graph.why(node)
+
+
+def _explain_output(graph: "DependencyGraph", output: "gs.Tensor") -> list[str]:
+    """Say why an output is fenced, and what the node that makes it is coupled to."""
+    fences = [f.message for f in graph.all_fences() if f.location.value == output.name]
+    lines = [f"{output.name}: {message}" for message in fences]
+    if not lines:
+        lines = [f"{output.name}: a graph output that no fence names"]
+    for node in output.inputs:
+        lines += [f"made by {node.name} ({node.op}):", *graph.why(node.name)]
+    return lines
 
 
 def _plain(model: "Model", graph: "DependencyGraph") -> dict[str, Any]:

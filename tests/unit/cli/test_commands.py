@@ -73,6 +73,16 @@ def test_inspect_explains_a_node(acgraph, model):
     assert "did you mean" in acgraph("inspect", model, "--why", layer[:-1], code=2)[1]
 
 
+def test_inspect_explains_an_output_that_its_fences_name(acgraph, model):
+    fences = json.loads(acgraph("inspect", model, "--format", "json")[0])["fences"]
+    output = onnx.load(model).graph.output[0].name
+    assert {"node": output, "reason": "a graph output keeps its shape"} in fences
+    first, second, *rest = acgraph("inspect", model, "--why", output)[0].splitlines()
+    assert first == f"{output}: a graph output keeps its shape"
+    assert second.startswith("made by ")
+    assert any("fenced" in line for line in rest)
+
+
 def test_prune_writes_a_model_that_obeys_the_law(acgraph, model, tmp_path):
     small, masked = tmp_path / "small.onnx", tmp_path / "masked.onnx"
     text = acgraph("prune", model, "--sparsity", "0.5", "-o", small, "--masked-out", masked)[0]
