@@ -3,7 +3,8 @@
     python benchmarks/arm.py MODEL.ort... [--folder DIR] [--doc docs/mobile.md]
 
 Exit codes: 0 every output is the same up to 1e-5, 1 one is not or a file does not run there, 77
-something that the emulation needs cannot be had, which one line says. The first run gets it, some 60 MB, see ``arm_root.py``.
+something that the emulation needs cannot be had, which one line says. The first run gets it, some
+60 MB, see ``arm_root.py``.
 The same file, the same inputs, one thread; the kernels are those of the Arm build. How long the
 emulation takes says nothing about a phone, so no time is stated.
 """
