@@ -38,10 +38,11 @@ def layer_chart(layers: Sequence[LayerChange]) -> Markup:
     longest = max(max(bar.before, bar.after) for bar in bars) or 1
     span = WIDTH - _LEFT - _RIGHT
     parts = []
-    for index, bar in enumerate(bars):
+    labels = _labels([bar.label for bar in bars])
+    for index, (bar, label) in enumerate(zip(bars, labels, strict=True)):
         y = index * _STEP
         middle = y + _BAR + 3
-        parts.append(_text(0, middle, _shorten(bar.label), "start", "name", bar.label))
+        parts.append(_text(0, middle, label, "start", "name", bar.label))
         parts.append(_rect(_LEFT, y + 3, span * bar.before / longest, "was"))
         parts.append(_rect(_LEFT, y + 3, span * bar.after / longest, "now"))
         end = _LEFT + span * max(bar.before, bar.after) / longest
@@ -65,8 +66,21 @@ def _change(pair: tuple[int, int]) -> str:
     return str(pair[0]) if pair[0] == pair[1] else f"{pair[0]} → {pair[1]}"
 
 
-def _shorten(name: str, length: int = 30) -> str:
-    return name if len(name) <= length else "…" + name[1 - length :]
+def _labels(names: Sequence[str], length: int = 30) -> list[str]:
+    """Shorten names to labels that differ as the names do.
+
+    What is left out moves to the right until they do; where nothing tells them apart they are
+    numbered.
+    """
+    for head in range(length - 1):
+        labels = [_shorten(name, head, length) for name in names]
+        if len(set(labels)) == len(set(names)):
+            return labels
+    return [f"{number} {_shorten(name, 0, length - 4)}" for number, name in enumerate(names, 1)]
+
+
+def _shorten(name: str, head: int, length: int) -> str:
+    return name if len(name) <= length else f"{name[:head]}…{name[head + 1 - length :]}"
 
 
 def search_chart(report: Report) -> Markup:

@@ -6,7 +6,7 @@ import pytest
 
 from acgraph.errors import OutputError
 from acgraph.report import AdmmUpdate, Report, render_page, verdict, write_report
-from acgraph.report.charts import residuals_chart, rounds_chart
+from acgraph.report.charts import layer_chart, residuals_chart, rounds_chart
 
 _VOID = {"meta", "circle", "line", "rect", "polyline", "br"}
 _OPTIONAL = {"html", "tr", "td", "th", "p"}
@@ -139,6 +139,16 @@ def test_empty_parts_are_left_out(report):
 def test_many_layers_are_summed_up(report):
     many = report.model_copy(update={"layers": report.layers * 20})
     assert "120 more layers" in render_page(many)
+
+
+def test_labels_differ_as_the_names_do(report):
+    long = "/layer{}/layer{}.0/downsample/downsample.0/Conv"
+    names = [long.format(n, n) for n in (2, 3)] + ["/fc/Gemm"]
+    layers = [report.layers[0].model_copy(update={"name": name}) for name in names]
+    labels = re.findall(r'class="name"[^>]*>(?:<title>.*?</title>)?([^<]*)<', layer_chart(layers))
+    assert len(set(labels)) == 3
+    assert labels[2] == "/fc/Gemm"
+    assert max(map(len, labels)) <= 30
 
 
 def test_both_files_are_written(report, tmp_path):
