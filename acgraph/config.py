@@ -82,7 +82,8 @@ class ColumnConfig(BaseModel):
     """Whether and how columns are pruned.
 
     Attributes:
-        enabled: Without it only filters are.
+        enabled: Without it only filters are. None cuts them unless the target is of MACs alone:
+            filters lose less for as many MACs (docs/method.md).
         pattern: Which columns of a layer may stay together: one of
             ``acgraph.lowering.patterns.PATTERN_CHOICES``; ``auto`` chooses for each layer.
             None is ``auto`` where the target is a latency, else ``free``: regular columns cost
@@ -92,7 +93,7 @@ class ColumnConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    enabled: bool = True
+    enabled: bool | None = None
     pattern: Annotated[str, AfterValidator(check_pattern)] | None = None
     multiple: Annotated[int, Field(ge=1)] = 1
 
@@ -191,7 +192,7 @@ class CompressConfig(BaseModel):
                 "admm_share and retrain_share are more than 1 together",
                 hint="what both leave is fine-tuning",
             )
-        if not self.filters and not self.columns.enabled:
+        if not self.filters and not self.cuts_columns:
             raise UsageError(
                 "neither filters nor columns may be pruned", hint="leave one of them on"
             )
@@ -206,6 +207,14 @@ class CompressConfig(BaseModel):
         if self.resume is not None and "output" in self.model_fields_set:
             _check_place(self.output, self.resume)
         return self
+
+    @property
+    def cuts_columns(self) -> bool:
+        """``columns.enabled``, with what stands for None; a pattern asks for columns, too."""
+        if self.columns.enabled is not None:
+            return self.columns.enabled
+        is_shaped = self.columns.pattern is not None or self.columns.multiple > 1
+        return self.metric != "macs" or not self.filters or is_shaped
 
     @property
     def asked_align(self) -> int | Literal["auto"]:

@@ -7,7 +7,7 @@
 50,000 images, chooses by 2,500 of the 5,000 test images and reports the other 2,500, last epoch;
 for the comparison with the rival's figures (benchmarks/rival_accuracy.py) all 5,000 are measured,
 too. The report of every run is kept in docs/results/. ``--set`` goes to ``compress``: such a run
-is an ablation and needs a ``--tag``.
+is an ablation and needs a ``--tag``; its row goes to docs/method.md.
 """
 
 import argparse
@@ -61,6 +61,7 @@ def main() -> None:
     if not page.exists():
         page.write_text(_HEAD)
     rewrite(page, "cifar10", _rows())
+    rewrite(ROOT / "docs" / "method.md", "tagged", _rows(tagged=True))
 
 
 _HEAD = """# Benchmarks
@@ -148,7 +149,8 @@ def _tables() -> str:
     return "\n".join(lines)
 
 
-def _rows() -> str:
+def _rows(*, tagged: bool = False) -> str:
+    """Lay out the runs by default, or those with other options, which have a tag."""
     lines = [
         "| network | target | seed | epochs | params | MACs | latency | accuracy before | after "
         "| after, all 5,000 | Torch-Pruning, all 5,000 | error of the law | seconds "
@@ -158,6 +160,8 @@ def _rows() -> str:
     for path in sorted((ROOT / "docs" / "results").glob("resnet*.json")):
         report = json.loads(path.read_text())
         name, metric, rate, epochs, seed = _parts(path.stem)
+        if tagged != ("-" in name):
+            continue
         rates = report["rate"]
         rival = _rival(name, metric, rate, epochs)
         lines.append(

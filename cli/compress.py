@@ -117,9 +117,14 @@ def compress(
     columns_only: Annotated[
         bool, typer.Option("--columns-only", help="Prune no filters.", rich_help_panel=_SEARCH)
     ] = False,
-    no_columns: Annotated[
-        bool, typer.Option("--no-columns", help="Prune no columns.", rich_help_panel=_SEARCH)
-    ] = False,
+    columns: Annotated[
+        bool | None,
+        typer.Option(
+            "--columns/--no-columns",
+            help="Whether columns are pruned, too; unless the target is of MACs, they are.",
+            rich_help_panel=_SEARCH,
+        ),
+    ] = None,
     column_pattern: Annotated[
         str | None,
         typer.Option(
@@ -190,9 +195,7 @@ def compress(
         "rounds": rounds,
         "criterion": criterion,
         "filters": False if columns_only else None,
-        "columns": _given(
-            enabled=False if no_columns else None, pattern=column_pattern, multiple=column_multiple
-        ),
+        "columns": _given(enabled=columns, pattern=column_pattern, multiple=column_multiple),
         "align": align,
         "allow_inexact": True if allow_inexact else None,
         "quantize": quantize,

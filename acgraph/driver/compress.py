@@ -180,6 +180,8 @@ def _start(
         retrain_share=config.retrain_share,
     )
     say(f"plan: {stages.describe()}")
+    if config.columns.enabled is None and not config.cuts_columns:
+        say("cuts: filters, which lose less for as many MACs; --columns cuts columns, too")
     if pace is not None and config.time_budget is None:
         say(f"time: {estimate(config, stages, pace).describe()}")
     return Run(

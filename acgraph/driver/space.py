@@ -248,7 +248,7 @@ def open_space(model: Model, config: CompressConfig) -> Space:
         dependency=analyse(model),
         weights=model.constants(),
         filters=config.filters,
-        columns=config.columns.enabled,
+        columns=config.cuts_columns,
         pattern=pattern,
         multiple=config.columns.multiple,
         align=config.step,

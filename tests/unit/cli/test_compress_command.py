@@ -56,6 +56,7 @@ OPTIONS = [
     (["--align", "8"], "align", 8),
     (["--columns-only"], "filters", False),
     (["--no-columns"], "columns.enabled", False),
+    (["--columns"], "columns.enabled", True),
     (["--column-pattern", "kernel"], "columns.pattern", "kernel"),
     (["--column-multiple", "4"], "columns.multiple", 4),
     (["--runtime", "ort"], "runtime", "ort"),

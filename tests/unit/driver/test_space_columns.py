@@ -137,3 +137,23 @@ def test_columns_are_regular_by_themselves_where_time_is_the_target(model: Model
 def test_unknown_patterns_are_refused() -> None:
     with pytest.raises(UsageError, match="no pattern of columns is named 'round'"):
         config(columns={"pattern": "round"})
+
+
+@pytest.mark.parametrize(
+    ("options", "has_columns"),
+    [
+        ({"metric": "params"}, True),
+        ({"metric": "latency"}, True),
+        ({"metric": "macs"}, False),
+        ({"metric": "macs", "columns": {"enabled": True}}, True),
+        ({"metric": "macs", "columns": {"pattern": "auto"}}, True),
+        ({"metric": "macs", "columns": {"multiple": 4}}, True),
+        ({"metric": "macs", "filters": False}, True),
+        ({"metric": "params", "columns": {"enabled": False}}, False),
+    ],
+)
+def test_columns_are_cut_unless_the_target_is_of_macs_alone(
+    model: Model, options: dict[str, Any], has_columns: bool
+) -> None:
+    space = open_space(model, config(**options))
+    assert any(knob.kind == "columns" for knob in space.knobs) == has_columns
