@@ -220,6 +220,9 @@ def test_rates_tried_are_on_the_page_in_any_case(report):
     page = render_page(report.model_copy(update={"frontier": TRIED}))
     assert "Rates tried" in page
     assert "92.10 %" in page
+    assert "before the forms are chosen" in page
+    assert "the rate of its file is the one at the top" in page
+    assert "last line is the result" not in page
     assert "Rates tried" not in render_page(report)
 
 
