@@ -48,6 +48,15 @@ class Diagnostic:
         return printable(f"{text}; {self.hint}" if self.hint else text)
 
 
+def counted(number: int, noun: str) -> str:
+    """Say how many of a thing; the noun is regular.
+
+    >>> counted(1, "fence"), counted(1200, "coupled set")
+    ('1 fence', '1,200 coupled sets')
+    """
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
 def printable(text: str) -> str:
     r"""Escape what would break a line or reach a terminal as a command: names come from files.
 

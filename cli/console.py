@@ -99,6 +99,18 @@ def is_quiet() -> bool:
     return not logging.getLogger("acgraph").isEnabledFor(logging.WARNING)
 
 
+#: How lines of the log look to who asked for more: which module says it.
+_VERBOSE = "%(levelname)s %(name)s: %(message)s"
+
+
+class _Lines(logging.Formatter):
+    """Lines as errors look, ``warning: ...``, with no word about modules."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Make the line."""
+        return f"{record.levelname.lower()}: {super().format(record)}"
+
+
 def set_up_log(verbosity: int) -> None:
     """Send the log of the package to stderr.
 
@@ -107,7 +119,7 @@ def set_up_log(verbosity: int) -> None:
     """
     levels = {-1: logging.ERROR, 0: logging.WARNING, 1: logging.INFO}
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
+    handler.setFormatter(_Lines() if verbosity <= 0 else logging.Formatter(_VERBOSE))
     logger = logging.getLogger("acgraph")
     for old in list(logger.handlers):
         logger.removeHandler(old)

@@ -7,6 +7,7 @@ from typing import Literal
 
 from acgraph.analysis.cost import model_cost
 from acgraph.analysis.layers import layers
+from acgraph.diagnostics import counted
 from acgraph.ir import Model, clone_model, count_params, proto_from_model, proto_size
 from acgraph.lowering.base import Candidate, Chooser
 from acgraph.lowering.cost_model import RANK, CostModelChooser
@@ -16,6 +17,9 @@ from acgraph.passes.lower_columns import LoweredLayer, lower_columns
 from acgraph.passmanager import PassContext
 
 log = logging.getLogger(__name__)
+
+#: Layers that a warning names; more would make its line hard to read.
+_SHOWN_LAYERS = 2
 
 SizeMetric = Literal["params", "size"]
 #: What is counted in a file, rather than timed.
@@ -97,12 +101,18 @@ def _force(
     forced = order[:low]
     if forced:
         log.warning(
-            "the %s target needs the smallest form of %d layers, which is not their fastest: %s",
+            "the %s target needs the smallest form of %s, which is not the fastest: %s",
             limit.metric,
-            len(forced),
-            ", ".join(forced),
+            counted(len(forced), "layer"),
+            _some(forced),
         )
     return _lower(ready, chooser, forced, smallest)
+
+
+def _some(names: Sequence[str]) -> str:
+    """Name a few."""
+    more = len(names) - _SHOWN_LAYERS
+    return ", ".join(names[:_SHOWN_LAYERS]) + (f" and {more} more" if more > 0 else "")
 
 
 def _lower(

@@ -55,6 +55,16 @@ def test_verbosity_sets_the_level_once(verbosity, level):
     assert len(logger.handlers) == 1
 
 
+@pytest.mark.parametrize(
+    ("verbosity", "line"),
+    [(0, "warning: 1 went\n"), (1, "WARNING acgraph.some.module: 1 went\n")],
+)
+def test_only_verbose_lines_name_modules(verbosity, line, capsys):
+    set_up_log(verbosity)
+    logging.getLogger("acgraph.some.module").warning("%d went", 1)
+    assert capsys.readouterr().err == line
+
+
 def test_a_stage_without_steps_prints_nothing():
     console = Console(file=io.StringIO())
     sink = StageLines(console)

@@ -1,3 +1,5 @@
+import logging
+import re
 from collections.abc import Callable, Sequence
 
 import pytest
@@ -40,6 +42,25 @@ class _Dense:
 
     def choose(self, candidates: Sequence[Candidate]) -> Candidate:
         return next(c for c in candidates if c.form == "dense")
+
+
+def test_a_warning_names_the_first_layers_only(
+    space: Space, caplog: pytest.LogCaptureFixture
+) -> None:
+    point = tuple(k.snap(0.4 * k.size) if k.kind == "columns" else k.size for k in space.knobs)
+    shrunk = shrink(space.dependency, space.plan(point, space.weights)).model
+    caplog.set_level("WARNING", logger="acgraph")
+    logger = logging.getLogger("acgraph")
+    propagates, logger.propagate = logger.propagate, True
+    try:
+        compact(shrunk, _Dense(), limit=Limit("params", 1))
+    finally:
+        logger.propagate = propagates
+    (line,) = [r.getMessage() for r in caplog.records if "smallest form" in r.getMessage()]
+    start = r"the params target needs the smallest form of (\d+) layers, which is not the fastest: "
+    found = re.fullmatch(start + r"\S+, \S+ and (\d+) more", line)
+    assert found is not None
+    assert int(found[1]) == int(found[2]) + 2
 
 
 def test_macs_target_is_kept_whatever_is_fast(space: Space) -> None:
