@@ -168,9 +168,7 @@ def latency_cost(
     ]
 
     def total(point: Point) -> float:
-        of_family, of_columns = space.shares(point)
-        for name, alive in space.alive.items():
-            of_columns[name] *= float(alive.sum()) / alive.size
+        of_family, of_columns = space.stored_shares(point)
         sums = 0.0
         for layer, table, term in timed:
             shares = _axis_shares(term, of_family, layer.weight_shape)

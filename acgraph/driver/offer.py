@@ -87,10 +87,19 @@ class Offer:
 
     @cached_property
     def _columned(self) -> list[Layer]:
-        """The layers whose columns can be cut: convolutions whose kernel is not a point."""
+        """The layers whose columns are worth cutting."""
         if not self.columns:
             return []
         total = sum(layer.size for layer in self.layers)
+        return [
+            layer
+            for layer in self._with_columns
+            if layer.size >= SMALL_LAYER * total and self.weights[layer.weight].any()
+        ]
+
+    @cached_property
+    def _with_columns(self) -> list[Layer]:
+        """The layers whose columns can be cut: convolutions whose kernel is not a point."""
         return [
             layer
             for layer in self.layers
@@ -98,16 +107,17 @@ class Offer:
             and layer.group == 1
             and prod(layer.kernel) > 1
             and not layer.through
-            and layer.size >= SMALL_LAYER * total
-            and self.weights[layer.weight].any()
         ]
 
     @cached_property
     def alive(self) -> dict[str, Bools]:
-        """By weight: ``bool [in_ch, *kernel]``, the columns that are not zero yet."""
+        """By weight: ``bool [in_ch, *kernel]``, the columns that are not zero yet.
+
+        Of layers without a knob, too: what an earlier round cut of them stays cut.
+        """
         return {
             layer.weight: np.abs(self.weights[layer.weight]).max(axis=0) > 0
-            for layer in self.column_layers
+            for layer in self._with_columns
         }
 
     @cached_property
@@ -142,7 +152,7 @@ class Offer:
     def patterns(self) -> dict[str, str]:
         """By weight: the pattern of its columns; ``auto`` decides by a cut to half of them."""
         if self.pattern != AUTO:
-            return dict.fromkeys(self.alive, self.pattern)
+            return {layer.weight: self.pattern for layer in self.column_layers}
         reader = LayerReader.of(self.dependency.model, self.dependency.facts)
         return {
             layer.weight: reader.best_pattern(

@@ -105,11 +105,16 @@ class Space(Offer):
             {x.weight: v for x, v in zip(self.column_layers, values[cut:], strict=True)},
         )
 
-    def cost(self, point: Point, metric: CostMetric) -> float:
-        """Return params or MACs of the model that a point leads to."""
+    def stored_shares(self, point: Point) -> tuple[dict[str, float], dict[str, float]]:
+        """Return the same, of all columns that the weights have: those gone already are gone."""
         of_family, of_columns = self.shares(point)
         for name, alive in self.alive.items():
-            of_columns[name] *= float(alive.sum()) / alive.size
+            of_columns[name] = of_columns.get(name, 1.0) * float(alive.sum()) / alive.size
+        return of_family, of_columns
+
+    def cost(self, point: Point, metric: CostMetric) -> float:
+        """Return params or MACs of the model that a point leads to."""
+        of_family, of_columns = self.stored_shares(point)
         return sum(term.cost(of_family, of_columns, metric) for term in self.terms)
 
     @cached_property

@@ -5,12 +5,15 @@ from typing import Any
 import numpy as np
 import pytest
 
+from acgraph.analysis.layers import layers
 from acgraph.config import CompressConfig, make_config
+from acgraph.driver.held import training_masks
 from acgraph.driver.mending import Mender
 from acgraph.driver.space import Space, open_space
 from acgraph.errors import UsageError
-from acgraph.ir import Model
+from acgraph.ir import Model, clone_model
 from acgraph.pruning.patterns import project_columns
+from acgraph.pruning.plan import Plan
 from acgraph.pruning.reconstruct import Gram
 from acgraph.search import Point
 
@@ -157,3 +160,34 @@ def test_columns_are_cut_unless_the_target_is_of_macs_alone(
 ) -> None:
     space = open_space(model, config(**options))
     assert any(knob.kind == "columns" for knob in space.knobs) == has_columns
+
+
+@pytest.mark.parametrize("columns", [True, False])
+def test_what_was_cut_stays_cut_where_no_more_may_be(
+    model: Model, monkeypatch: pytest.MonkeyPatch, columns: bool
+) -> None:
+    """Filters that went made the layer too small to be worth a knob, or columns are off."""
+    if columns:
+        monkeypatch.setattr("acgraph.driver.offer.SMALL_LAYER", 1.0)
+    cut = clone_model(model)
+    layer = half_cut_layer(cut)
+    weight = cut.constants()[layer]
+    space = open_space(cut, config(columns={"enabled": columns}))
+    assert not any(knob.kind == "columns" for knob in space.knobs)
+    held = training_masks(space, Plan(), cut.constants())[layer]
+    assert np.array_equal(np.broadcast_to(held, weight.shape), weight != 0)
+    whole = tuple(knob.size for knob in space.knobs)
+    before = open_space(model, config(columns={"enabled": columns}))
+    gone = before.cost(whole, "params") - space.cost(whole, "params")
+    assert gone == pytest.approx(weight.size / 2, rel=0.05)  # and indices
+
+
+def half_cut_layer(model: Model) -> str:
+    """Make half of the columns of a convolution zero, in place; return its weight's name."""
+    layer = next(x for x in layers(model) if x.op_type == "Conv" and x.columns > 100)
+    for tensor in model.graph.tensors().values():
+        if tensor.name == layer.weight:
+            value = tensor.values.copy()
+            value.reshape(len(value), -1)[:, ::2] = 0
+            tensor.values = value
+    return layer.weight
