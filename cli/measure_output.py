@@ -13,7 +13,7 @@ from rich.table import Table
 
 from acgraph.backends.ort.latency import compare_latency
 from acgraph.backends.ort.measurement import Measurement, MeasureOptions
-from acgraph.diagnostics import printable
+from acgraph.diagnostics import counted, printable
 from acgraph.pruning.rate import format_rate
 
 Result = dict[str, Any]
@@ -147,11 +147,10 @@ def _table(result: Result) -> Table:
     entries = [result, result["against"]] if "against" in result else [result]
     rate = result.get("rate", {})
     table = Table(show_edge=False, pad_edge=False)
-    table.add_column(f"{result['runtime']}, {result['threads']} thread(s)")
-    table.add_column(printable(Path(result["model"]).name), justify="right", overflow="fold")
+    table.add_column(f"{result['runtime']}, {counted(result['threads'], 'thread')}")
+    for name in _short_names([entry["model"] for entry in entries]):
+        table.add_column(printable(name), justify="right", overflow="fold")
     if rate:
-        name = printable(Path(result["against"]["model"]).name)
-        table.add_column(name, justify="right", overflow="fold")
         table.add_column("rate", justify="right")
     rows: list[tuple[str, list[str], str | None]] = [
         ("params", [_count(e["params"]) for e in entries], "params"),
@@ -172,6 +171,20 @@ def _table(result: Result) -> Table:
         shown = format_rate(value) if value is not None else ""
         table.add_row(label, *cells, *([shown] if rate else []))
     return table
+
+
+def _short_names(paths: Sequence[str]) -> list[str]:
+    """Shorten paths to as much of their ends as tells them apart.
+
+    >>> _short_names(["runs/a/model.onnx", "runs/b/model.onnx"]), _short_names(["a/x.ort", "y.ort"])
+    (['a/model.onnx', 'b/model.onnx'], ['x.ort', 'y.ort'])
+    """
+    parts = [Path(path).parts for path in paths]
+    for length in range(1, max(map(len, parts)) + 1):
+        names = [str(Path(*part[-length:])) for part in parts]
+        if len(set(names)) == len(names):
+            return names
+    return list(paths)
 
 
 def _print_details(console: Console, entry: Result) -> None:
