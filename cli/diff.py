@@ -37,11 +37,13 @@ def diff(
         ),
     ] = DiffFormat.TEXT,
     html: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write the page here as well.")
+        Path | None, typer.Option(metavar="FILE", help="Write the page here, and print a summary.")
     ] = None,
     model_explorer: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Write node data for Model Explorer here as well."),
+        typer.Option(
+            metavar="FILE", help="Write node data for Model Explorer here, and print a summary."
+        ),
     ] = None,
 ) -> None:
     """Compare two models; exit with 1 when they differ."""
@@ -49,18 +51,26 @@ def diff(
         raise UsageError("standard input holds one model", hint="give the other by its path")
     from acgraph.diff import diff_models
     from acgraph.ir import read_model, write_bytes
+    from acgraph.report.diff_page import summary_lines
 
     models = read_model(before), read_model(after)
     found = diff_models(*models)
     render = _renderer(found, models, (before, after))
-    for path, kind in ((html, DiffFormat.HTML), (model_explorer, DiffFormat.MODEL_EXPLORER)):
-        if path is not None:
-            write_bytes(render(kind).encode(), path)
-    text = render(output_format)
-    if output is None or output == "-":
-        typer.echo(text, nl=False)
+    beside = [
+        (path, kind)
+        for path, kind in ((html, DiffFormat.HTML), (model_explorer, DiffFormat.MODEL_EXPLORER))
+        if path is not None
+    ]
+    for path, kind in beside:
+        write_bytes(render(kind).encode(), path)
+    if beside and output in (None, "-") and output_format is DiffFormat.TEXT:
+        # Who has it in a file need not have all of it on the terminal.
+        lines = summary_lines(found, *models)
+        typer.echo("\n".join([*lines, *(f"written to {path}" for path, _ in beside)]))
+    elif output is None or output == "-":
+        typer.echo(render(output_format), nl=False)
     else:
-        write_bytes(text.encode(), output)
+        write_bytes(render(output_format).encode(), output)
     if not found.is_empty:
         raise typer.Exit(1)
 

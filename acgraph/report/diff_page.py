@@ -46,6 +46,17 @@ def render_diff_page(
     )
 
 
+def summary_lines(diff: GraphDiff, first: Model, second: Model) -> list[str]:
+    """Say the headline of the page and what the cost became, one line each."""
+    costs = [
+        f"{row.label}: {row.before} -> {row.after}"
+        + ("" if row.change in ("same", "-") else f" ({row.change})")
+        for row in _cost_rows(diff)
+        if row.before != row.after
+    ]
+    return [_headline(diff, pair_layers(diff, first, second)), *costs]
+
+
 def _headline(diff: GraphDiff, pairs: tuple[LayerPair, ...]) -> str:
     if diff.is_empty:
         return "The models are the same"
