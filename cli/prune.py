@@ -109,6 +109,9 @@ def prune(
         typer.echo(json.dumps(_plain(result, int8), indent=2, allow_nan=False))
         return
     typer.echo(_text(result, int8), err=bool(to_stdout))
+    if files.written:
+        names = printable(", ".join(files.written))
+        typer.echo(f"written to {names}", err=bool(to_stdout))
 
 
 def _plain(result: "PruneResult", int8: "Int8 | None") -> dict[str, Any]:

@@ -12,7 +12,7 @@ from acgraph.backends.ort.quantise import quantise_dynamic
 from acgraph.config import Runtime
 from acgraph.diagnostics import Location
 from acgraph.driver.runtime import session_settings
-from acgraph.errors import BackendError, UsageError
+from acgraph.errors import BackendError, OutputError, UsageError
 from acgraph.ir import Model, is_device, write_model
 from acgraph.report import Int8, LatencyMs
 
@@ -104,9 +104,12 @@ class PruneFiles:
 
         Raises:
             BackendError: ONNX Runtime cannot convert or quantise the compact model.
-            OutputError: a file cannot be written.
+            OutputError: a file cannot be written, or its folder not be made.
         """
         int8 = None
+        for given in (self.output, self.masked):
+            if given is not None and given != "-":
+                _make_folder(Path(given).parent)
         with tempfile.TemporaryDirectory(prefix="acgraph-prune-") as folder:
             plain = Path(folder) / "model.onnx"
             companions = [path for path in (self.int8_path, self.ort_path) if path is not None]
@@ -122,6 +125,12 @@ class PruneFiles:
         if self.masked is not None:
             write_model(masked, self.masked)
         return int8
+
+    @property
+    def written(self) -> list[str]:
+        """Every file that ``write`` writes, the output first; standard output is none."""
+        given = [path for path in (self.output, self.masked) if path is not None and path != "-"]
+        return [*given, *map(str, self._companions())]
 
     def _make(
         self, make: Callable[[Path, Path], object], plain: Path, target: Path, hint: str
@@ -148,6 +157,17 @@ class PruneFiles:
         path = Path(self.output)
         stem = path.stem if path.suffix == ".onnx" else path.name
         return path.with_name(stem + ending)
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(
+            f"cannot be made: {error.strerror}",
+            location=Location(model=str(folder)),
+            hint="choose another place with -o",
+        ) from error
 
 
 def _measure(plain: Path, quantised: Path, runtime: Runtime) -> Int8:

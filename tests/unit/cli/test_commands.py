@@ -93,6 +93,45 @@ def test_prune_writes_a_model_that_obeys_the_law(acgraph, model, tmp_path):
     assert names == [n.name for n in onnx.load(model).graph.node]
 
 
+def test_prune_makes_the_folder_and_says_what_it_wrote(acgraph, model, tmp_path):
+    small = tmp_path / "new" / "folder" / "small.onnx"
+    lines = acgraph("prune", model, "-o", small)[0].splitlines()
+    names = lines[-1].removeprefix("written to ").split(", ")
+    assert names[0] == str(small)
+    assert sorted(names) == sorted(map(str, small.parent.iterdir()))
+    assert "written to" not in acgraph("prune", model)[0]
+
+
+def test_prune_names_a_folder_that_cannot_be_made(acgraph, model, tmp_path):
+    (tmp_path / "file").touch()
+    said = acgraph("prune", model, "-o", tmp_path / "file" / "small.onnx", code=1)[1]
+    assert said.startswith(f"error: {tmp_path / 'file'}: cannot be made: ")
+    assert len(said.splitlines()) == 1
+
+
+def test_measure_heads_columns_by_what_tells_the_files_apart(acgraph, model, tmp_path):
+    paths = [tmp_path / name / "model.onnx" for name in ("a", "b")]
+    for path in paths:
+        path.parent.mkdir()
+        path.write_bytes(Path(model).read_bytes())
+    text = acgraph("measure", paths[0], "--against", paths[1], "--runs", "3")[0]
+    assert "a/model.onnx" in text.splitlines()[1]
+    assert "b/model.onnx" in text.splitlines()[1]
+
+
+def test_diff_with_a_page_prints_a_summary(acgraph, model, tmp_path):
+    small, page = tmp_path / "small.onnx", tmp_path / "page.html"
+    acgraph("prune", model, "-o", small)
+    first, *costs, last = acgraph("diff", model, small, "--html", page, code=1)[0].splitlines()
+    assert re.fullmatch(r"\d+ of \d+ layers changed, .*x fewer params", first)
+    assert [line.partition(":")[0] for line in costs] == ["params", "MACs", "bytes"]
+    assert last == f"written to {page}"
+    plain = acgraph("diff", model, small, "--html", page, "--format", "json", code=1)[0]
+    assert json.loads(plain)["is_empty"] is False
+    both = acgraph("diff", model, model, "--html", page)[0]
+    assert both == f"The models are the same\nwritten to {page}\n"
+
+
 def test_prune_json_has_the_names_of_the_contract(acgraph, model, tmp_path):
     small = tmp_path / "s.onnx"
     data = json.loads(acgraph("prune", model, "-o", small, "--format", "json")[0])
@@ -213,7 +252,7 @@ def test_diff_writes_a_page_and_node_data(acgraph, model, tmp_path):
     small, page, data = (tmp_path / name for name in ("s.onnx", "d.html", "d.json"))
     acgraph("prune", model, "-o", small)
     text = acgraph("diff", model, small, "--html", page, "--model-explorer", data, code=1)[0]
-    assert text.startswith("--- ")
+    assert text.endswith(f"written to {page}\nwritten to {data}\n")
     assert page.read_text() == acgraph("diff", model, small, "--format", "html", code=1)[0]
     shown = acgraph("diff", model, small, "--format", "model-explorer", code=1)[0]
     assert data.read_text() == shown
