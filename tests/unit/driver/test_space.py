@@ -92,8 +92,9 @@ def test_columns_removed_once_stay_removed(space: Space) -> None:
     )
     first = shrink(space.dependency, space.plan(point, space.weights)).model
     again = Space(dependency=analyse(first), weights=first.constants())
-    for name, alive in again.alive.items():
-        assert alive.sum() == pytest.approx(0.5 * space.alive[name].sum(), abs=1)
+    for layer in again.column_layers:
+        before, after = (of.alive[layer.weight].sum() for of in (space, again))
+        assert after == pytest.approx(0.5 * before, abs=1)
     plan = again.plan(tuple(knob.size for knob in again.knobs), again.weights)
     assert not plan.columns
 
@@ -115,7 +116,7 @@ def test_constraint_names_all_weights_that_it_projects(space: Space) -> None:
     # Columns of the first round are gone: the whole point of the second still restricts them.
     constraint = again.constraint(tuple(knob.size for knob in again.knobs))
     names = again.constrained(constraint)
-    assert set(names) == set(again.alive)
+    assert set(names) == {layer.weight for layer in again.column_layers}
     projected = constraint.project({name: again.weights[name] for name in names}).weights
     for name in names:
         assert np.array_equal(projected[name], again.weights[name])
