@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -185,9 +185,13 @@ def evaluators(workers: int, make: Callable[[], Task]) -> Iterator[Judges]:
     ours, theirs = context.Pipe()
     pool = ProcessPoolExecutor(workers, context, initializer=_begin, initargs=(make(), theirs))
 
+    def submit(point: Point) -> Future[float]:
+        with _interrupts_held():  # a process starts when there is a point for it
+            return pool.submit(_evaluate, point)
+
     def evaluate_many(points: Sequence[Point]) -> list[float]:
         try:
-            return list(pool.map(_evaluate, points))
+            return [score.result() for score in [submit(point) for point in points]]
         except BrokenProcessPool as error:
             raise BackendError(
                 "a worker of the search ended",
@@ -202,6 +206,23 @@ def evaluators(workers: int, make: Callable[[], Task]) -> Iterator[Judges]:
         ours.close()
         pool.shutdown(cancel_futures=True)
         theirs.close()
+
+
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Start processes that an interrupt never reaches, however early: they inherit what is held.
+
+    This process gets at the end of the block what was meant for it. Systems without signal masks
+    hold nothing.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 _proxy: list[Proxy] = []

@@ -1,6 +1,10 @@
 """Points judged in other processes come to what they come to in this one."""
 
 import multiprocessing
+import os
+import signal
+import threading
+import time
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -65,6 +69,38 @@ def test_an_interrupt_ends_all_processes(
         compress(configure("search.workers=2", epochs=0))
     assert running == [2]
     assert multiprocessing.active_children() == []
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals of POSIX")
+def test_an_interrupt_does_not_reach_processes_that_still_start(
+    configure: Configure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    interrupted: set[int] = set()
+    done = threading.Event()
+
+    def interrupt() -> None:
+        while not done.is_set():
+            for process in multiprocessing.active_children():
+                if process.pid is not None and process.is_alive():
+                    os.kill(process.pid, signal.SIGINT)
+                    interrupted.add(process.pid)
+            time.sleep(0.02)
+
+    def judged(problem: Problem, *_: object, **__: object) -> SearchResult:
+        assert problem.evaluate_many is not None
+        thread = threading.Thread(target=interrupt)
+        thread.start()
+        try:
+            assert len(problem.evaluate_many([problem.whole, problem.smallest])) == 2
+        finally:
+            done.set()
+            thread.join()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, "search", judged)
+    with pytest.raises(KeyboardInterrupt):
+        compress(configure("search.workers=2", epochs=0))
+    assert interrupted
 
 
 def test_a_process_that_dies_is_one_line(
