@@ -4,11 +4,13 @@ from importlib import resources
 
 import jinja2
 
+from acgraph.diagnostics import counted
 from acgraph.pruning.rate import format_rate
 from acgraph.report.charts import layer_chart, residuals_chart, rounds_chart, search_chart
 from acgraph.report.schema import Report
 from acgraph.report.summary import rows
 from acgraph.report.verdict import (
+    PAIRED,
     format_error,
     format_percent,
     int8_text,
@@ -29,6 +31,7 @@ def render_page(report: Report) -> str:
         rows=list(rows(report)),
         int8="" if report.int8 is None else int8_text(report.int8),
         unknown=unknown_macs(report),
+        paired="" if report.rate.latency is None else PAIRED,
         layer_chart=layer_chart(report.layers),
         rounds_chart=rounds_chart(report),
         residuals_chart=residuals_chart(report),
@@ -43,7 +46,11 @@ def render_template(name: str, **values: object) -> str:
         autoescape=True, undefined=jinja2.StrictUndefined, loader=jinja2.FunctionLoader(_source)
     )
     environment.filters.update(
-        rate=format_rate, percent=format_percent, duration=format_duration, error=format_error
+        rate=format_rate,
+        percent=format_percent,
+        duration=format_duration,
+        error=format_error,
+        counted=counted,
     )
     return environment.get_template(name).render(**values) + "\n"
 

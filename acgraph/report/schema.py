@@ -128,7 +128,12 @@ class Verification(_Part):
 
 
 class LayerChange(_Part):
-    """One layer; pairs are before and after."""
+    """One layer; pairs are before and after.
+
+    ``latency_ms`` is the sum of the medians of the layer's operators, each timed by ONNX Runtime's
+    profiler; no share of the network's latency, which is timed without it: the times of all
+    layers need not add up to that, and may be more.
+    """
 
     name: str
     op_type: str

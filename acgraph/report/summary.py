@@ -7,10 +7,11 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from acgraph.diagnostics import printable
+from acgraph.diagnostics import counted, printable
 from acgraph.pruning.rate import format_rate
 from acgraph.report.schema import LATENCY_NOISE, Int8, Report, Side
 from acgraph.report.verdict import (
+    PAIRED,
     drop_points,
     format_bytes,
     format_error,
@@ -107,6 +108,8 @@ def render_summary(report: Report) -> RenderableType:
     )
     notes = [Text(f"  {note}", style="dim") for note in check.notes]
     quantised = [] if int8 is None else [Text(int8_text(int8))]
+    if report.rate.latency is not None:
+        quantised.append(Text(PAIRED, style="dim"))
     unknown = [Text(line, style="yellow") for line in [unknown_macs(report)] if line]
     warnings = [Text(f"warning: {line}", style="yellow") for line in report.warnings]
     tried = frontier_text(report)
@@ -118,7 +121,7 @@ def render_summary(report: Report) -> RenderableType:
 def _fence_lines(report: Report) -> Iterator[Text]:
     if report.fences:
         count = len(report.fences)
-        yield Text(f"{count} fence{'s' if count > 1 else ''} (kept whole):")
+        yield Text(f"{counted(count, 'fence')} (kept whole):")
     for fence in report.fences[:_SHOWN_FENCES]:
         yield Text(printable(f"  {fence.node}: {fence.reason}"), style="dim")
     if len(report.fences) > _SHOWN_FENCES:

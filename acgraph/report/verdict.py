@@ -110,6 +110,13 @@ def speed_text(rate: float) -> str:
     return f"{format_rate(rate)} faster"
 
 
+#: Why a rate of latency is not the quotient of the two medians that stand beside it.
+PAIRED = (
+    "the rate of latency is the median over pairs of neighbouring runs, not the quotient of the "
+    "two medians: load moves both alike"
+)
+
+
 def int8_text(int8: Int8) -> str:
     """Say what quantisation won beside the compact model, and where it won nothing."""
     rate = int8.bytes_rate

@@ -216,6 +216,15 @@ def test_rates_tried_are_told_where_the_reader_must_choose(report, target, is_to
     assert told == (lines if is_told else [])
 
 
+def test_a_rate_of_latency_is_explained_where_there_is_one(report):
+    footnote = "median over pairs of neighbouring runs"
+    assert footnote in " ".join(printed(report))
+    assert footnote in render_page(report)
+    untimed = change(report, rate={"latency": None})
+    assert footnote not in " ".join(printed(untimed))
+    assert footnote not in render_page(untimed)
+
+
 def test_rates_tried_are_on_the_page_in_any_case(report):
     page = render_page(report.model_copy(update={"frontier": TRIED}))
     assert "Rates tried" in page
