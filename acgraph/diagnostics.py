@@ -51,10 +51,10 @@ class Diagnostic:
 def counted(number: int, noun: str) -> str:
     """Say how many of a thing; the noun is regular.
 
-    >>> counted(1, "fence"), counted(1200, "coupled set")
-    ('1 fence', '1,200 coupled sets')
+    >>> counted(1, "fence"), counted(12, "coupled set")
+    ('1 fence', '12 coupled sets')
     """
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def printable(text: str) -> str:

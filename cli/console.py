@@ -15,6 +15,7 @@ from rich.progress import (
 )
 
 from acgraph.backends.training import ProgressSink
+from acgraph.diagnostics import counted
 
 
 @dataclass(slots=True)
@@ -38,7 +39,7 @@ class StageLines:
         step, loss, speed = self._last
         if not self._stage or step == 0:
             return
-        text = f"{self._stage}: {step} steps, loss {loss:.4f}, {speed:,.0f} images/s"
+        text = f"{self._stage}: {counted(step, 'step')}, loss {loss:.4f}, {speed:,.0f} images/s"
         self.console.print(text, highlight=False, markup=False, soft_wrap=True)
         self._stage = ""
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from acgraph.cli.runtime_options import FormatOption, OutputFormat
-from acgraph.diagnostics import printable
+from acgraph.diagnostics import counted, printable
 from acgraph.errors import UsageError
 
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ def _print(plain: dict[str, Any]) -> None:
 
     console = stdout_console()
     model, cost = plain["model"], plain["cost"]
-    nodes = f"{model['nodes']} nodes, opset {model['opset']}"
+    nodes = f"{counted(model['nodes'], 'node')}, opset {model['opset']}"
     console.print(printable(f"{model['path']}: {nodes}"), markup=False, highlight=False)
     bound = "at least " if cost["unknown"] else ""
     console.print(

@@ -192,7 +192,7 @@ def _print_details(console: Console, entry: Result) -> None:
     if entry["macs_unknown"]:
         nodes = printable(", ".join(entry["macs_unknown"][:5]))
         count = len(entry["macs_unknown"])
-        console.print(f"{name}: MACs of {count} nodes unknown: {nodes}", soft_wrap=True)
+        console.print(f"{name}: MACs of {counted(count, 'node')} unknown: {nodes}", soft_wrap=True)
     if "usability" in entry:
         fixed = entry["usability"]["fixed_shapes"]
         verdicts = [

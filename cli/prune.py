@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from acgraph.cli.runtime_options import FormatOption, OutputFormat
-from acgraph.diagnostics import printable
+from acgraph.diagnostics import counted, printable
 from acgraph.errors import UsageError
 
 if TYPE_CHECKING:
@@ -172,7 +172,7 @@ def _text(result: "PruneResult", int8: "Int8 | None") -> str:
         lines.append(f"{label}: {before:,} -> {after:,}{shown}")
     if unknown := _unknown(result):
         lines.append(
-            f"MACs are a lower bound, those of {len(unknown)} nodes are unknown: "
+            f"MACs are a lower bound, those of {counted(len(unknown), 'node')} are unknown: "
             f"{', '.join(unknown[:5])}"
         )
     law = verification(result.verify)
@@ -190,6 +190,6 @@ def _text(result: "PruneResult", int8: "Int8 | None") -> str:
         lines += [f"columns kept: {x.name}: {x.remark}" for x in result.lowered if x.remark]
     if result.fences:
         count = len(result.fences)
-        lines.append(f"{count} fence{'s' if count > 1 else ''}; acgraph inspect lists them")
+        lines.append(f"{counted(count, 'fence')}; acgraph inspect lists them")
     lines.append(f"{result.seconds:.2f} s")
     return "\n".join(map(printable, lines))

@@ -21,7 +21,7 @@ from acgraph.cli.runtime_options import (
     open_data,
     parse_shapes,
 )
-from acgraph.diagnostics import printable
+from acgraph.diagnostics import counted, printable
 from acgraph.errors import UsageError
 
 if TYPE_CHECKING:
@@ -138,7 +138,7 @@ def _text(compact: str, against: str, result: "LawResult") -> str:
     if result.passed and result.vacuous:
         verdict = "the law holds, but proves nothing: no output depends on the inputs"
     lines = [
-        f"{verdict}: {compact} against {against}, {result.inputs} inputs, "
+        f"{verdict}: {compact} against {against}, {counted(result.inputs, 'input')}, "
         f"relative error {result.max_rel_error:.1e}, allowed {result.tolerance:.0e}"
     ]
     for output in result.per_output:

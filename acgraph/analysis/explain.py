@@ -7,7 +7,7 @@ import numpy as np
 
 from acgraph.analysis.families import Family
 from acgraph.analysis.labels import Ints
-from acgraph.diagnostics import Diagnostic
+from acgraph.diagnostics import Diagnostic, counted
 from acgraph.ir import Model
 
 #: How many of a family's axes are named.
@@ -95,4 +95,4 @@ def _headline(family: Family) -> str:
     axes = ", ".join(f"{m.tensor}[{m.axis}]" for m in family.members[:SHOWN_AXES])
     rest = len(family.members) - SHOWN_AXES
     more = f" and {rest} more" if rest > 0 else ""
-    return f"{family.name}: {family.size} coupled sets, {state}; cuts {axes}{more}"
+    return f"{family.name}: {counted(family.size, 'coupled set')}, {state}; cuts {axes}{more}"

@@ -4,6 +4,7 @@ from collections import Counter
 from dataclasses import dataclass
 
 from acgraph.analysis.layers import Layer, layers
+from acgraph.diagnostics import counted
 from acgraph.diff.types import GraphDiff
 from acgraph.ir import Model
 
@@ -101,9 +102,9 @@ def _side(layer: Layer) -> LayerSide:
 def _sizes(before: LayerSide, after: LayerSide | None) -> list[str]:
     if after is None:
         return []
-    pairs = (("filters", before.filters, after.filters), ("columns", before.columns, after.columns))
+    pairs = (("filter", before.filters, after.filters), ("column", before.columns, after.columns))
     return [
-        f"{abs(old - new):,} {what} {'cut' if new < old else 'added'}"
+        f"{counted(abs(old - new), what)} {'cut' if new < old else 'added'}"
         for what, old, new in pairs
         if old != new
     ]

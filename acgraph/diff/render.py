@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator, Sequence
 
-from acgraph.diagnostics import printable
+from acgraph.diagnostics import counted, printable
 from acgraph.diff.types import (
     AttributeChange,
     ConstantChange,
@@ -113,4 +113,4 @@ def _cost(diff: GraphDiff) -> Iterator[str]:
             yield f"{label}: {old:,} -> {new:,}" + (" (lower bounds)" if is_bound else rate)
     names = list(dict.fromkeys([*before.unknown, *after.unknown]))
     if names:
-        yield f"MACs unknown of {len(names)} nodes: {', '.join(names[:5])}"
+        yield f"MACs unknown of {counted(len(names), 'node')}: {', '.join(names[:5])}"

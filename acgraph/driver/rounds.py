@@ -2,6 +2,7 @@
 
 from acgraph.analysis.cost import model_cost
 from acgraph.analysis.dependency import analyse
+from acgraph.diagnostics import counted
 from acgraph.driver.lower import SmallestChooser, compact
 from acgraph.driver.round import RoundResult, RoundTask, run_round
 from acgraph.driver.run import Run, budget_of, can_cut, written_cost
@@ -102,7 +103,8 @@ def _take(run: Run, name: str, result: RoundResult) -> None:
     run.say(
         f"{name}: {format_rate(run.rounds[-1].rate)}, "
         f"{run.data.measure} {100 * result.accuracy:.2f} %, "
-        f"{result.epochs:.2g} epochs, {result.evaluations} evaluations, {result.seconds:.0f} s"
+        f"{result.epochs:.2g} epochs, {counted(result.evaluations, 'evaluation')}, "
+        f"{result.seconds:.0f} s"
     )
 
 

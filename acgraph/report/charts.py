@@ -7,6 +7,7 @@ from itertools import pairwise
 
 from markupsafe import Markup, escape
 
+from acgraph.diagnostics import counted
 from acgraph.pruning.rate import format_rate
 from acgraph.report.schema import LayerChange, Report
 
@@ -32,7 +33,7 @@ def layer_chart(layers: Sequence[LayerChange]) -> Markup:
     rest = layers[MAX_LAYERS:]
     if rest:
         before, after = (sum(_weights(layer, i) for layer in rest) for i in (0, 1))
-        bars.append(_Bar(f"{len(rest)} more layers", "", before, after))
+        bars.append(_Bar(counted(len(rest), "more layer"), "", before, after))
     if not bars:
         return Markup("")
     longest = max(max(bar.before, bar.after) for bar in bars) or 1
@@ -96,7 +97,7 @@ def search_chart(report: Report) -> Markup:
     edges = [i for i in range(1, len(points)) if points[i].round != points[i - 1].round]
     lines = [_line(best[a:b]) for a, b in pairwise([0, *edges, len(points)])]
     rules = [_rule(_place(i - 0.5, len(points), low, low, high)[0]) for i in edges]
-    parts = [*rules, *dots, *lines, *_axis(low, high, f"{len(points)} evaluations")]
+    parts = [*rules, *dots, *lines, *_axis(low, high, counted(len(points), "evaluation"))]
     return _svg(_HEIGHT, parts, "Score of every evaluated point, and the best until then")
 
 
@@ -147,7 +148,7 @@ def residuals_chart(report: Report) -> Markup:
         for values, kind in ((primal, "best"), (dual, "best dual")):
             places = [_place(i, count, values[i], low, high) for i in range(a, b)]
             parts.append(_line(places, kind))
-    parts.extend(_axis(low, high, f"{count} updates", "1e{:.1f}"))
+    parts.extend(_axis(low, high, counted(count, "update"), "1e{:.1f}"))
     return _svg(_HEIGHT, parts, "Residuals of ADMM after each update")
 
 

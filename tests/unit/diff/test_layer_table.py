@@ -63,8 +63,8 @@ def test_a_model_beside_itself(model):
 
 def test_cut_filters_and_columns_are_counted(model):
     assert changes(model, model_from_text(SMALLER)) == {
-        "conv1": ("1 filters cut",),
-        "conv2": ("1 columns cut",),
+        "conv1": ("1 filter cut",),
+        "conv2": ("1 column cut",),
         "conv3": ("values changed",),
     }
 
@@ -75,7 +75,7 @@ def test_a_lowered_layer_is_one_layer(model):
     assert set(pairs) == {"conv1", "conv2", "conv3"}
     after = pairs["conv3"].after
     assert (after.op_type, after.filters, after.columns) == ("gather (2 nodes)", 3, 2)
-    assert pairs["conv3"].changes == ("1 columns cut", "lowered to gather")
+    assert pairs["conv3"].changes == ("1 column cut", "lowered to gather")
 
 
 def test_removed_added_and_renamed_layers(model):

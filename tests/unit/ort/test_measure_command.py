@@ -149,7 +149,7 @@ def test_unknown_macs_are_said(tmp_path: Path) -> None:
     assert found["rate"]["macs"] is None
     text = _run("measure", path, "--runs", 3).stdout
     assert "at least 0" in text
-    assert "MACs of 1 nodes unknown" in text
+    assert "MACs of 1 node unknown" in text
 
 
 def test_accuracy_on_data(net_path: Path, data_path: Path) -> None:
