@@ -11,6 +11,7 @@ from acgraph.config import CompressConfig
 from acgraph.config_fields import AUTO
 from acgraph.data import noise
 from acgraph.data.noise import is_noise_spec
+from acgraph.diagnostics import counted
 from acgraph.driver.alignment import SIZES, learn_align
 from acgraph.driver.checkpoints import (
     ORIGINAL,
@@ -29,7 +30,7 @@ from acgraph.driver.cluster import check_cluster
 from acgraph.driver.export import export
 from acgraph.driver.fingerprints import input_fingerprints
 from acgraph.driver.finish import fine_tune
-from acgraph.driver.folder import CHECKPOINTS, claim
+from acgraph.driver.folder import CHECKPOINTS, claimed
 from acgraph.driver.inputs import RunData, open_data
 from acgraph.driver.network import ready_to_train
 from acgraph.driver.pace import estimate, measure_pace
@@ -81,34 +82,34 @@ def compress(
     if config.resume is not None:
         saved, earlier_s = load(config, inputs), stored_seconds(config)
         pace = stored_pace(config)
-    claim(config)
-    if saved is None:
-        start(config, inputs, original, pace)
-    try:
-        run = _start(config, original, data, progress, say or log.info, pace)
-        run.start, run.earlier_s, run.inputs = begin, earlier_s, inputs
-        base = run.state
-        if saved is not None:
-            _go_on(run, saved)
-        if is_noise_spec(config.data or ""):
-            run.warn(noise.WARNING)
-        _warn_of_few_images(run)
-        if saved is None or not saved.is_purified:
-            _shrink(run, base, 0 if saved is None else saved.done)
-        finished = fine_tune(run)
-        if config.max_drop is not None:
-            rate = budget_of(run, 1.0) / written_cost(run, finished.model)
-            run.tell_frontier(rate, finished.accuracy, finished.epochs)
-        return export(run, finished.model)
-    finally:
-        record_seconds(config, earlier_s + time.perf_counter() - begin)
+    with claimed(config):
+        if saved is None:
+            start(config, inputs, original, pace)
+        try:
+            run = _start(config, original, data, progress, say or log.info, pace)
+            run.start, run.earlier_s, run.inputs = begin, earlier_s, inputs
+            base = run.state
+            if saved is not None:
+                _go_on(run, saved)
+            if is_noise_spec(config.data or ""):
+                run.warn(noise.WARNING)
+            _warn_of_few_images(run)
+            if saved is None or not saved.is_purified:
+                _shrink(run, base, 0 if saved is None else saved.done)
+            finished = fine_tune(run)
+            if config.max_drop is not None:
+                rate = budget_of(run, 1.0) / written_cost(run, finished.model)
+                run.tell_frontier(rate, finished.accuracy, finished.epochs)
+            return export(run, finished.model)
+        finally:
+            record_seconds(config, earlier_s + time.perf_counter() - begin)
 
 
 def _warn_of_few_images(run: Run) -> None:
     count = len(run.data.report)
     if count < FEW_IMAGES:
         run.warn(
-            f"{run.data.measure} is measured on {count} example{'s' if count > 1 else ''}: one is "
+            f"{run.data.measure} is measured on {counted(count, 'example')}: one is "
             f"worth {100 / count:.2g} points"
         )
 
@@ -162,9 +163,10 @@ def _start(
     baseline = 1.0
     if data.measure == "accuracy":
         baseline = base.evaluate(data.select)
-        say(f"baseline: accuracy {100 * baseline:.2f} % on {len(data.select)} images")
+        say(f"baseline: accuracy {100 * baseline:.2f} % on {counted(len(data.select), 'image')}")
     else:
-        say(f"baseline: no labels, agreement with the original on {len(data.select)} images counts")
+        images = counted(len(data.select), "image")
+        say(f"baseline: no labels, agreement with the original on {images} counts")
     model, inserted, copies = ready_to_train(original, data.train)
     if pace is None and (config.timing or config.time_budget is not None):
         pace = measure_pace(config, model, original, data)
@@ -225,6 +227,7 @@ def _purify(run: Run) -> None:
     run.positions = compose(run.positions, purified.shrunk)
     run.model = purified.shrunk.model
     run.say(
-        f"purification: {purified.removed_sets} coupled sets and {purified.removed_columns} "
-        f"columns, {purified.evaluations} evaluations"
+        f"purification: {counted(purified.removed_sets, 'coupled set')} and "
+        f"{counted(purified.removed_columns, 'column')}, "
+        f"{counted(purified.evaluations, 'evaluation')}"
     )

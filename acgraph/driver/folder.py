@@ -6,6 +6,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 from acgraph.config import CompressConfig
 from acgraph.diagnostics import Location
 from acgraph.errors import OutputError, UsageError
@@ -26,16 +28,22 @@ RESULTS = (
     "report.json",
 )
 CHECKPOINTS = "checkpoints"
+#: Held by the run that writes to the folder; the file alone means nothing.
+LOCK = ".lock"
 _STAGED = ".results"
 
 
-def claim(config: CompressConfig) -> None:
-    """Make the folder of the results, sure that nothing the run reads is overwritten.
+@contextlib.contextmanager
+def claimed(config: CompressConfig) -> Iterator[None]:
+    """Make the folder of the results and keep other runs out of it while this one lasts.
+
+    Nothing that the run reads is overwritten. The lock is the system's, so that of a process which
+    was killed is gone with it.
 
     Raises:
         UsageError: a file of the input is one that would be written, or lies among the
             checkpoints; or the results would lie inside a folder of data.
-        OutputError: the folder cannot be made or written to.
+        OutputError: the folder cannot be made or written to, or another run writes to it.
     """
     folder = config.output
     for given in _inputs(config):
@@ -44,6 +52,20 @@ def claim(config: CompressConfig) -> None:
         (folder / CHECKPOINTS).mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
             pass
+    lock = FileLock(folder / LOCK)
+    with _written(folder):
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:  # of the system's errors one, too
+            raise OutputError(
+                "another run writes to it",
+                location=Location(model=str(folder)),
+                hint="wait until it ends, or choose another place with -o",
+            ) from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 @contextlib.contextmanager

@@ -1,6 +1,8 @@
 """What a run reads is never written over."""
 
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,7 +11,8 @@ import pytest
 
 from acgraph.config import CompressConfig
 from acgraph.driver.compress import compress
-from acgraph.errors import AcgraphError, UsageError
+from acgraph.driver.folder import LOCK, claimed
+from acgraph.errors import AcgraphError, OutputError, UsageError
 from acgraph.models.demo import model_path
 
 Configure = Callable[..., CompressConfig]
@@ -92,3 +95,39 @@ def test_folder_that_cannot_be_written_is_refused_before_training(
     blocker.write_text("")
     with pytest.raises(AcgraphError, match="cannot be written"):
         compress(configure(output=blocker / "out"))
+
+
+_HOLD = """
+import sys, time
+from filelock import FileLock
+lock = FileLock(sys.argv[1])
+lock.acquire()
+print("held", flush=True)
+time.sleep(600)
+"""
+
+
+def test_two_runs_into_one_folder_are_kept_apart(configure: Configure, tmp_path: Path) -> None:
+    """One line for the second; and nothing is left of a process that was killed."""
+    config = configure(output=tmp_path / "out")
+    config.output.mkdir()
+    command = [sys.executable, "-c", _HOLD, str(config.output / LOCK)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout is not None
+        assert other.stdout.readline() == "held\n"
+        with pytest.raises(OutputError, match=f"{config.output}: another run writes") as caught:
+            compress(config)
+        assert "\n" not in str(caught.value)
+        assert not (config.output / "checkpoints" / "state.json").exists()
+        other.kill()
+    assert (config.output / LOCK).exists()
+    with claimed(config):
+        pass
+
+
+def test_a_run_that_ended_leaves_the_folder_free(configure: Configure, tmp_path: Path) -> None:
+    config = configure(output=tmp_path / "out")
+    with pytest.raises(KeyboardInterrupt), claimed(config):
+        raise KeyboardInterrupt
+    with claimed(config):
+        pass
