@@ -48,13 +48,14 @@ class Diagnostic:
         return printable(f"{text}; {self.hint}" if self.hint else text)
 
 
-def counted(number: int, noun: str) -> str:
+def counted(number: float, noun: str, spec: str = "") -> str:
     """Say how many of a thing; the noun is regular.
 
-    >>> counted(1, "fence"), counted(12, "coupled set")
-    ('1 fence', '12 coupled sets')
+    >>> counted(1, "fence"), counted(12, "coupled set"), counted(1.001, "epoch", ".2g")
+    ('1 fence', '12 coupled sets', '1 epoch')
     """
-    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+    shown = f"{number:{spec}}"
+    return f"{shown} {noun}" if shown == "1" else f"{shown} {noun}s"
 
 
 def printable(text: str) -> str:

@@ -103,7 +103,7 @@ def _take(run: Run, name: str, result: RoundResult) -> None:
     run.say(
         f"{name}: {format_rate(run.rounds[-1].rate)}, "
         f"{run.data.measure} {100 * result.accuracy:.2f} %, "
-        f"{result.epochs:.2g} epochs, {counted(result.evaluations, 'evaluation')}, "
+        f"{counted(result.epochs, 'epoch', '.2g')}, {counted(result.evaluations, 'evaluation')}, "
         f"{result.seconds:.0f} s"
     )
 

@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass
 
 from acgraph.config import Criterion
+from acgraph.diagnostics import counted
 from acgraph.pruning.rate import Rate, format_rate
 
 
@@ -99,11 +100,11 @@ class Stages:
 
     def describe(self) -> str:
         """Say in one line what will be done."""
-        finish = f"{self.finish:.3g} epochs"
+        finish = counted(self.finish, "epoch", ".3g")
         if self.finish_by_s is not None:
             finish = f"until {self.finish_by_s:.0f} s"
         parts = [
-            f"{what} {epochs:.3g} epochs"
+            f"{what} {counted(epochs, 'epoch', '.3g')}"
             for what, epochs in (("ADMM", self.admm), ("retraining", self.retrain))
             if epochs > 0
         ]

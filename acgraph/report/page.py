@@ -10,10 +10,10 @@ from acgraph.report.charts import layer_chart, residuals_chart, rounds_chart, se
 from acgraph.report.schema import Report
 from acgraph.report.summary import rows
 from acgraph.report.verdict import (
-    PAIRED,
     format_error,
     format_percent,
     int8_text,
+    paired_text,
     unknown_macs,
     verdict_parts,
 )
@@ -31,7 +31,7 @@ def render_page(report: Report) -> str:
         rows=list(rows(report)),
         int8="" if report.int8 is None else int8_text(report.int8),
         unknown=unknown_macs(report),
-        paired="" if report.rate.latency is None else PAIRED,
+        paired=paired_text(report),
         layer_chart=layer_chart(report.layers),
         rounds_chart=rounds_chart(report),
         residuals_chart=residuals_chart(report),

@@ -11,7 +11,6 @@ from acgraph.diagnostics import counted, printable
 from acgraph.pruning.rate import format_rate
 from acgraph.report.schema import LATENCY_NOISE, Int8, Report, Side
 from acgraph.report.verdict import (
-    PAIRED,
     drop_points,
     format_bytes,
     format_error,
@@ -20,6 +19,7 @@ from acgraph.report.verdict import (
     frontier_text,
     int8_text,
     measure_text,
+    paired_text,
     unknown_macs,
     verdict,
 )
@@ -108,14 +108,13 @@ def render_summary(report: Report) -> RenderableType:
     )
     notes = [Text(f"  {note}", style="dim") for note in check.notes]
     quantised = [] if int8 is None else [Text(int8_text(int8))]
-    if report.rate.latency is not None:
-        quantised.append(Text(PAIRED, style="dim"))
+    paired = [Text(text, style="dim") for text in [paired_text(report)] if text]
     unknown = [Text(line, style="yellow") for line in [unknown_macs(report)] if line]
     warnings = [Text(f"warning: {line}", style="yellow") for line in report.warnings]
     tried = frontier_text(report)
     frontier = [Text("rates tried:"), *(Text(f"  {line}") for line in tried)] if tried else []
     below = (*notes, *frontier, *warnings, *_fence_lines(report))
-    return Group(headline, Text(), table, *quantised, *unknown, Text(), law, *below)
+    return Group(headline, Text(), table, *quantised, *paired, *unknown, Text(), law, *below)
 
 
 def _fence_lines(report: Report) -> Iterator[Text]:

@@ -1,5 +1,6 @@
 """The verdict in words: what a reader must know first."""
 
+from acgraph.diagnostics import counted
 from acgraph.pruning.rate import format_rate
 from acgraph.report.schema import LATENCY_NOISE, Int8, Report, Verification
 
@@ -70,7 +71,7 @@ def frontier_text(report: Report) -> list[str]:
         score = f"{measure_text(report)} {format_percent(point.accuracy)}"
         lines.append(
             f"{format_rate(point.rate)}: {score} on the selection split after "
-            f"{point.epochs:.2g} epochs, {word} the floor"
+            f"{counted(point.epochs, 'epoch', '.2g')}, {word} the floor"
         )
     return lines
 
@@ -110,11 +111,14 @@ def speed_text(rate: float) -> str:
     return f"{format_rate(rate)} faster"
 
 
-#: Why a rate of latency is not the quotient of the two medians that stand beside it.
-PAIRED = (
-    "the rate of latency is the median over pairs of neighbouring runs, not the quotient of the "
-    "two medians: load moves both alike"
-)
+def paired_text(report: Report) -> str:
+    """Say why a rate of latency is not the quotient of the medians beside it; empty where it is."""
+    if report.rate.latency is None or report.after.speed_up is None:
+        return ""
+    return (
+        "the rate of latency is the median over pairs of neighbouring runs, not the quotient of "
+        "the two medians: load moves both alike"
+    )
 
 
 def int8_text(int8: Int8) -> str:

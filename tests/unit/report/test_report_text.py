@@ -211,18 +211,20 @@ def test_rates_tried_are_told_where_the_reader_must_choose(report, target, is_to
     told = [line.strip() for line in text if "on the selection split after" in line]
     lines = [
         "4.02x: accuracy 92.10 % on the selection split after 0.5 epochs, within the floor",
-        "8.1x: accuracy 89.70 % on the selection split after 1 epochs, below the floor",
+        "8.1x: accuracy 89.70 % on the selection split after 1 epoch, below the floor",
     ]
     assert told == (lines if is_told else [])
 
 
 def test_a_rate_of_latency_is_explained_where_there_is_one(report):
     footnote = "median over pairs of neighbouring runs"
-    assert footnote in " ".join(printed(report))
-    assert footnote in render_page(report)
-    untimed = change(report, rate={"latency": None})
-    assert footnote not in " ".join(printed(untimed))
-    assert footnote not in render_page(untimed)
+    paired = change(report, after={"speed_up": 3.4})
+    assert footnote in " ".join(printed(paired))
+    assert footnote in render_page(paired)
+    untimed = change(paired, rate={"latency": None})
+    for other in (untimed, report):  # the rate of the second is the quotient of its medians
+        assert footnote not in " ".join(printed(other))
+        assert footnote not in render_page(other)
 
 
 def test_rates_tried_are_on_the_page_in_any_case(report):
