@@ -161,14 +161,14 @@ def _pin(cut: NodeCut, i: int, tensor: gs.Tensor, affected: set[str]) -> None:
     producer = tensor.inputs[0] if tensor.inputs else None
     if producer is not None and producer.op == "Constant":
         return
+    axes = cut.kept.get(name, {})
+    is_cut = bool(axes) and producer is not None and not _flows(producer, cut.kept)
+    if not is_cut and name not in affected:
+        return
     value = cut.facts.values[name]
-    axes = cut.kept.get(name)
-    if axes and producer is not None and not _flows(producer, cut.kept):
-        for axis, keep in axes.items():
-            value = np.compress(keep, value, axis=axis)
-        cut.pin(i, f"{name}/cut", value)
-    elif name in affected:
-        cut.pin(i, f"{name}/pinned", value)
+    for axis, keep in axes.items():
+        value = np.compress(keep, value, axis=axis)
+    cut.pin(i, f"{name}/{'cut' if axes else 'pinned'}", value)
 
 
 def _flows(producer: gs.Node, kept: _Kept) -> bool:

@@ -299,3 +299,16 @@ def test_proto_round_trip_of_a_shrunk_model(make_net: Any, check_law: Any) -> No
     x = net.op("Relu", net.conv(net.input(1, 3, 8, 8), 3, 8))
     found = check_law(net.proto(net.conv(x, 8, 2)))
     assert proto_from_model(model_from_proto(found.after)).graph.node == found.after.graph.node
+
+
+def test_a_cut_constant_spread_over_sizes_of_something_cut(make_net: Any, check_law: Any) -> None:
+    """It is known, and computed from the shape of y: yet what stands for it is cut, too."""
+    net = make_net()
+    x = net.input(2, 3, 8, 8)
+    y = net.conv(x, 3, 8)
+    shape = net.op("Shape", y)
+    h, w = (net.op("Gather", shape, net.ints(k)) for k in (2, 3))
+    spread = net.op("Expand", net.w(1, 6, 1, 1), net.op("Concat", net.ints(1, 6), h, w, axis=0))
+    z = net.op("Mul", net.conv(x, 3, 6), spread)
+    out = net.op("Add", net.conv(y, 8, 2), net.conv(z, 6, 2))
+    assert check_law(net.proto(out)).rate > 1.0
