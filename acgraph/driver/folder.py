@@ -29,7 +29,7 @@ RESULTS = (
 )
 CHECKPOINTS = "checkpoints"
 #: Held by the run that writes to the folder; the file alone means nothing.
-LOCK = ".lock"
+LOCK = f"{CHECKPOINTS}/.lock"
 _STAGED = ".results"
 
 

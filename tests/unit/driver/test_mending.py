@@ -90,7 +90,7 @@ def test_losses_rise_with_the_cut_and_end_at_the_readers(setting):
 def test_a_layer_too_wide_is_cut_by_magnitude(setting, monkeypatch, caplog):
     _, module, spaces, x = setting
     monkeypatch.setattr(mending, "MAX_COLUMNS", 1)
-    with caplog.at_level("INFO"):
+    with caplog.at_level("INFO", logger="acgraph"):
         mender = measure_layers(spaces["mended"].dependency, module, ArrayDataset(x))
     assert not mender.layers
     assert "cut by magnitude" in caplog.text

@@ -147,7 +147,7 @@ def test_what_does_not_compile_goes_on_without_where_it_may(make, monkeypatch, c
     monkeypatch.setattr(compiled, "SECONDS_PER_NODE", 0.0)
     plain = train(new(make))
     trainer = new(make, compile="auto")
-    with caplog.at_level(logging.WARNING):
+    with caplog.at_level(logging.WARNING, logger="acgraph"):
         found = train(trainer)
     assert "compiled" not in trainer.describe()
     told = [r.getMessage() for r in caplog.records]

@@ -173,7 +173,7 @@ def test_running_out_of_memory_halves_the_parts(make, monkeypatch, caplog):
         return run(module, x, mode)
 
     monkeypatch.setattr(loop, "run_module", run_or_fail)
-    with caplog.at_level(logging.WARNING):
+    with caplog.at_level(logging.WARNING, logger="acgraph"):
         found = weights_after(make, make.conv(dropout=True), micro_batch=8)
     for name, value in expected.items():
         np.testing.assert_array_equal(found[name], value, err_msg=name)

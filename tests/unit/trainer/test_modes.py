@@ -80,7 +80,7 @@ def test_a_hair_faster_is_not_enough(net, x, timings):
 
 def test_an_unsupported_mode_is_logged(net, x, timings, caplog):
     timings[BF16] = (RuntimeError("not implemented for BFloat16\nmore"), 0.1)
-    with caplog.at_level(logging.INFO):
+    with caplog.at_level(logging.INFO, logger="acgraph"):
         assert choose_mode(net, x) == FP32
     assert "bf16, contiguous: not supported (not implemented for BFloat16)" in caplog.text
 
@@ -156,7 +156,7 @@ def by_threads(monkeypatch):
 
 def test_fewer_threads_are_taken_where_they_are_faster(net, x, by_threads, caplog):
     by_threads[2] = 0.3
-    with caplog.at_level(logging.INFO):
+    with caplog.at_level(logging.INFO, logger="acgraph"):
         mode = choose_mode(net, x, choose_threads=True)
     assert mode == Mode(precision="bf16", threads=2)
     assert torch.get_num_threads() == 8
