@@ -278,7 +278,7 @@ def test_a_loss_that_is_not_finite_ends_the_run_and_leaves_its_last_stage(
         compress(config)
     assert caught.value.exit_code == 1
     left = {path.name for path in (config.output / "checkpoints").iterdir()}
-    assert left == {"stage2.onnx", "state.json"}
+    assert left == {".lock", "stage2.onnx", "state.json"}
     stage = read_model(config.output / "checkpoints" / "stage2.onnx")
     assert all(np.isfinite(value).all() for value in stage.constants().values())
     assert not (config.output / "model.onnx").exists()
