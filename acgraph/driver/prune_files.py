@@ -12,8 +12,8 @@ from acgraph.backends.ort.quantise import quantise_dynamic
 from acgraph.config import Runtime
 from acgraph.diagnostics import Location
 from acgraph.driver.runtime import session_settings
-from acgraph.errors import BackendError, OutputError, UsageError
-from acgraph.ir import Model, is_device, write_model
+from acgraph.errors import BackendError, UsageError
+from acgraph.ir import Model, is_device, make_folder, write_model
 from acgraph.report import Int8, LatencyMs
 
 #: Measuring time for the quantised model and as much for the one it is compared with, in seconds.
@@ -109,7 +109,7 @@ class PruneFiles:
         int8 = None
         for given in (self.output, self.masked):
             if given is not None and given != "-":
-                _make_folder(Path(given).parent)
+                make_folder(Path(given).parent)
         with tempfile.TemporaryDirectory(prefix="acgraph-prune-") as folder:
             plain = Path(folder) / "model.onnx"
             companions = [path for path in (self.int8_path, self.ort_path) if path is not None]
@@ -157,17 +157,6 @@ class PruneFiles:
         path = Path(self.output)
         stem = path.stem if path.suffix == ".onnx" else path.name
         return path.with_name(stem + ending)
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(
-            f"cannot be made: {error.strerror}",
-            location=Location(model=str(folder)),
-            hint="choose another place with -o",
-        ) from error
 
 
 def _measure(plain: Path, quantised: Path, runtime: Runtime) -> Int8:

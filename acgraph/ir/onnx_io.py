@@ -275,6 +275,22 @@ def is_device(path: str | os.PathLike[str]) -> bool:
     return place.exists() and not place.is_file() and not place.is_dir()
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder, and those that it lies in, unless it is there.
+
+    Raises:
+        OutputError: it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(
+            f"cannot be made: {error.strerror}",
+            location=Location(model=str(folder)),
+            hint="choose another place with -o",
+        ) from error
+
+
 def write_bytes(data: bytes, path: str | os.PathLike[str]) -> None:
     """Write a file whole or not at all: to a temporary neighbour, then renamed.
 
