@@ -148,7 +148,8 @@ def written_cost(run: Run, model: Model) -> float:
 
     What purification takes of an untrained network does not count. Where the target is one of
     params or bytes, the export makes layers small in spite of their speed if it must, so the
-    smallest form counts. Latency is measured, as a share of the original's; nothing else is timed.
+    smallest form counts; where it is one of MACs, the form that the export will take. Latency is
+    measured, as a share of the original's.
     """
     metric = run.config.metric
     if run.config.purify:
@@ -157,7 +158,8 @@ def written_cost(run: Run, model: Model) -> float:
         settings = run_settings(run.config)
         return share_of_latency(run.original, model, run.chooser, settings)
     limit = Limit(metric, 0)
-    return limit.size_of(compact(model, limit.chooser)[0])
+    chooser = run.chooser if metric == "macs" else limit.chooser
+    return limit.size_of(compact(model, chooser)[0])
 
 
 def limit_of(run: Run) -> Limit | None:

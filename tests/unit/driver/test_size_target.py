@@ -1,5 +1,6 @@
 import re
 from collections.abc import Callable, Sequence
+from types import SimpleNamespace
 
 import pytest
 
@@ -8,6 +9,7 @@ from acgraph.config import CompressConfig
 from acgraph.driver import lower
 from acgraph.driver.compress import compress
 from acgraph.driver.lower import Limit, compact
+from acgraph.driver.run import written_cost
 from acgraph.driver.space import Space
 from acgraph.ir import read_model
 from acgraph.lowering.base import Candidate
@@ -68,3 +70,16 @@ def test_macs_target_is_kept_whatever_is_fast(space: Space) -> None:
     assert limit.most < dense
     small, _ = compact(shrunk, _Dense(), limit=limit)
     assert model_cost(small).macs <= limit.most
+
+
+@pytest.mark.parametrize("metric", ["macs", "params"])
+def test_macs_are_counted_in_the_form_that_the_export_takes(space: Space, metric: str) -> None:
+    """Counting a smaller one would stop rounds short; params are made small at the export."""
+    point = tuple(k.snap(0.4 * k.size) if k.kind == "columns" else k.size for k in space.knobs)
+    shrunk = shrink(space.dependency, space.plan(point, space.weights)).model
+    config = SimpleNamespace(metric=metric, purify=False)
+    taken = _Dense() if metric == "macs" else Limit(metric, 0).chooser
+    cost = model_cost(compact(shrunk, taken)[0])
+    # What it reads of a run: a whole one would have to be trained.
+    run = SimpleNamespace(config=config, chooser=_Dense())
+    assert written_cost(run, shrunk) == getattr(cost, metric)  # type: ignore[arg-type]
