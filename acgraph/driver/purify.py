@@ -91,7 +91,8 @@ def purify(
 
 def without_dead(model: Model, config: CompressConfig) -> Model:
     """Return a graph without its dead sets, as purification would leave it untrained."""
-    space = replace(open_space(model, config), thrifty=True)
+    # Columns have no part in it, and laying out their knobs takes measurements.
+    space = replace(open_space(model, config), columns=False)
     dead = dead_sets(space.dependency, space.families, model.constants())
     if not dead:
         return model
