@@ -64,10 +64,13 @@ def compress(
     ] = None,
     rounds: Annotated[
         int | None,
-        typer.Option(help="Rounds of shrinking; about 2x each.", rich_help_panel=_TRAINING),
+        typer.Option(
+            help="Rounds of shrinking; as many as the rate needs.", rich_help_panel=_TRAINING
+        ),
     ] = None,
     learning_rate: Annotated[
-        float | None, typer.Option(help="The highest.", rich_help_panel=_TRAINING)
+        float | None,
+        typer.Option(help="The highest; 0.4 of it after a mild cut.", rich_help_panel=_TRAINING),
     ] = None,
     batch_size: Annotated[
         int | None, typer.Option(help="Images a step.", rich_help_panel=_TRAINING)
