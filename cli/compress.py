@@ -69,8 +69,7 @@ def compress(
         ),
     ] = None,
     learning_rate: Annotated[
-        float | None,
-        typer.Option(help="The highest; 0.4 of it after a mild cut.", rich_help_panel=_TRAINING),
+        float | None, typer.Option(help="The highest.", rich_help_panel=_TRAINING)
     ] = None,
     batch_size: Annotated[
         int | None, typer.Option(help="Images a step.", rich_help_panel=_TRAINING)

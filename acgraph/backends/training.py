@@ -50,7 +50,7 @@ class TrainConfig:
     """How to train.
 
     Attributes:
-        learning_rate: The highest of the schedule; fine-tuning after a mild cut takes less of it.
+        learning_rate: The highest of the schedule.
         optimizer: SGD with Nesterov momentum, Adam, or AdamW.
         schedule: One cycle (short warm-up, cosine to zero), cosine to zero, or constant.
         batch_size: Images a step.

@@ -8,17 +8,13 @@ from acgraph.backends.training import EpochStats
 from acgraph.driver.checkpoints import FINE_TUNE, record_seconds
 from acgraph.driver.folder import CHECKPOINTS
 from acgraph.driver.held import training_masks
-from acgraph.driver.run import Run, params_rate
+from acgraph.driver.run import Run
 from acgraph.driver.space import open_space
 from acgraph.ir import Model
 from acgraph.pruning.plan import Plan
 
 #: Fine-tuning gets at least so many seconds, even where the rounds took all the time.
 LEAST_SECONDS = 5.0
-#: Of the learning rate, where weights became at most ``MILD`` times fewer: large steps spoil what
-#: a network still knows; where more was cut, it makes no difference (docs/method.md).
-MILD_RATE = 0.4
-MILD = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +59,7 @@ def fine_tune(run: Run) -> Finished:
         record_seconds(config, run.elapsed_s)
 
     run.say(f"fine-tune: training in {trainer.describe()}")
-    peak = learning_rate(run)
-    if peak < config.train.learning_rate:
-        run.say(f"fine-tune: little was cut, so the learning rate goes up to {peak:.3g} only")
     fitted = trainer.fit(
-        learning_rate=peak,
         epochs=run.stages.finish_after(sum(point.epochs for point in run.frontier)),
         time_budget_s=_time_budget(run, trained_s),
         masks=training_masks(space, Plan(), trainer.weights()),
@@ -84,12 +76,6 @@ def fine_tune(run: Run) -> Finished:
             "train.learning_rate or train longer"
         )
     return Finished(trainer.model(), kept, fitted.epochs)
-
-
-def learning_rate(run: Run) -> float:
-    """Return the highest of the schedule: a lower one after a mild cut."""
-    share = MILD_RATE if params_rate(run) <= MILD else 1.0
-    return share * run.config.train.learning_rate
 
 
 def _time_budget(run: Run, trained_s: float) -> float | None:

@@ -162,12 +162,6 @@ def written_cost(run: Run, model: Model) -> float:
     return limit.size_of(compact(model, chooser)[0])
 
 
-def params_rate(run: Run) -> float:
-    """How many times fewer weights the graph has, whatever the metric of the target."""
-    limit = Limit("params", 0)
-    return model_cost(run.original).params / limit.size_of(compact(run.model, limit.chooser)[0])
-
-
 def limit_of(run: Run) -> Limit | None:
     """What the target allows of the file, where it is counted."""
     metric = run.config.metric
