@@ -67,7 +67,8 @@ def main() -> None:
 _HEAD = """# Benchmarks
 
 Written by `python benchmarks/results.py NAME`; the reports are in `docs/results/`. Accuracy is
-that of the last epoch on images that chose nothing.
+that of the last epoch on images that chose nothing. Rows come from several hosts of one kind:
+compare seconds within a row only.
 
 <!-- results:cifar10 -->
 <!-- /results:cifar10 -->
