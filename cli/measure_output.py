@@ -163,7 +163,7 @@ def _table(result: Result) -> Table:
         ("load", [_ms(e["load_ms"]) for e in entries], None),
     ]
     if all("memory" in e for e in entries):
-        rows.append(("memory", [_count(e["memory"]["model_bytes"]) for e in entries], None))
+        rows.append(("memory, bytes", [_count(e["memory"]["model_bytes"]) for e in entries], None))
     if result["accuracy"] is not None:
         rows.append(("accuracy", [f"{e['accuracy']:.2%}" for e in entries], None))
     for label, cells, key in rows:

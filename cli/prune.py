@@ -191,5 +191,6 @@ def _text(result: "PruneResult", int8: "Int8 | None") -> str:
     if result.fences:
         count = len(result.fences)
         lines.append(f"{counted(count, 'fence')}; acgraph inspect lists them")
+    lines.append("nothing was trained: fine-tune it before use, or let acgraph compress do both")
     lines.append(f"{result.seconds:.2f} s")
     return "\n".join(map(printable, lines))

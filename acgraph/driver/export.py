@@ -31,7 +31,7 @@ def export(run: Run, trained: Model) -> Report:
         VerifyError: the compact model does not compute what the masked one does; all is written.
     """
     config, folder = run.config, run.config.output
-    small, lowered = compact(trained, run.chooser, limit=limit_of(run))
+    small, lowered = compact(trained, run.chooser, limit=limit_of(run), warn=run.warn)
     plain = clone_model(trained)
     fuse_batchnorm(plain, run.inserted)
     dependency: DependencyGraph = _original_dependency(run)

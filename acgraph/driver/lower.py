@@ -1,7 +1,7 @@
 """Lower column-pruned layers, and write what is measured: the last steps before export."""
 
 import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -62,7 +62,11 @@ class Limit:
 
 
 def compact(
-    model: Model, chooser: Chooser, *, limit: Limit | None = None
+    model: Model,
+    chooser: Chooser,
+    *,
+    limit: Limit | None = None,
+    warn: Callable[[str], None] = log.warning,
 ) -> tuple[Model, list[LoweredLayer]]:
     """Fold BatchNormalization and lower columns in a copy of a shrunk model.
 
@@ -71,17 +75,22 @@ def compact(
         chooser: Picks a form for each layer; never one slower than dense.
         limit: Where the choice leaves more than this, the layers that stayed dense for speed are
             made small all the same: the rate was asked for.
+        warn: Who is told that such layers were.
     """
     ready = clone_model(model)
     fuse_batchnorm(ready)
     small, lowered = _lower(ready, chooser)
     if limit is None or limit.fits(small):
         return small, lowered
-    return _force(ready, chooser, lowered, limit)
+    return _force(ready, chooser, lowered, limit, warn)
 
 
 def _force(
-    ready: Model, chooser: Chooser, lowered: list[LoweredLayer], limit: Limit
+    ready: Model,
+    chooser: Chooser,
+    lowered: list[LoweredLayer],
+    limit: Limit,
+    warn: Callable[[str], None],
 ) -> tuple[Model, list[LoweredLayer]]:
     """Give as few layers as it takes their smallest form, those that save most first."""
     smallest = limit.chooser
@@ -100,12 +109,8 @@ def _force(
             low = middle + 1
     forced = order[:low]
     if forced:
-        log.warning(
-            "the %s target needs the smallest form of %s, which is not the fastest: %s",
-            limit.metric,
-            counted(len(forced), "layer"),
-            _some(forced),
-        )
+        layers_of = f"{counted(len(forced), 'layer')}, which is not the fastest: {_some(forced)}"
+        warn(f"the {limit.metric} target needs the smallest form of {layers_of}")
     return _lower(ready, chooser, forced, smallest)
 
 

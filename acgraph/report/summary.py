@@ -59,7 +59,7 @@ def rows(report: Report) -> Iterator[Row]:
     size = _cost("bytes", format_bytes(before.bytes), format_bytes(after.bytes), rate.bytes)
     yield size if int8 is None else replace(size, int8=format_bytes(int8.bytes))
     if rate.latency is not None:
-        label = "latency, x86 server" if report.runtime == "ort" else "latency"
+        label = "latency, x86 server" if report.runtime == "ort" else "latency, phone"
         time = _cost(label, _ms(before), _ms(after), rate.latency, LATENCY_NOISE)
         yield time if int8 is None else replace(time, int8=_ms(int8))
     drop = drop_points(report)

@@ -6,7 +6,6 @@ import pytest
 
 from acgraph.analysis.cost import model_cost
 from acgraph.config import CompressConfig
-from acgraph.driver import lower
 from acgraph.driver.compress import compress
 from acgraph.driver.lower import Limit, compact
 from acgraph.driver.run import written_cost
@@ -46,15 +45,11 @@ class _Dense:
         return next(c for c in candidates if c.form == "dense")
 
 
-def test_a_warning_names_the_first_layers_only(
-    space: Space, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_warning_names_the_first_layers_only(space: Space) -> None:
     point = tuple(k.snap(0.4 * k.size) if k.kind == "columns" else k.size for k in space.knobs)
     shrunk = shrink(space.dependency, space.plan(point, space.weights)).model
     said: list[str] = []
-    # Not caplog: what it sees depends on the logging that earlier tests set up.
-    monkeypatch.setattr(lower.log, "warning", lambda text, *args: said.append(text % args))
-    compact(shrunk, _Dense(), limit=Limit("params", 1))
+    compact(shrunk, _Dense(), limit=Limit("params", 1), warn=said.append)
     (line,) = [text for text in said if "smallest form" in text]
     start = r"the params target needs the smallest form of (\d+) layers, which is not the fastest: "
     found = re.fullmatch(start + r"\S+, \S+ and (\d+) more", line)
@@ -83,3 +78,14 @@ def test_macs_are_counted_in_the_form_that_the_export_takes(space: Space, metric
     # What it reads of a run: a whole one would have to be trained.
     run = SimpleNamespace(config=config, chooser=_Dense())
     assert written_cost(run, shrunk) == getattr(cost, metric)  # type: ignore[arg-type]
+
+
+def test_the_report_has_the_warning(
+    configure: Callable[..., CompressConfig], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("acgraph.driver.compress.make_chooser", lambda *_, **__: _Dense())
+    config = configure(target_rate="3x", columns={"pattern": "free"})
+    report = compress(config)
+    start = "he params target needs the smallest form of "  # a sentence on the page
+    assert any(start in text for text in report.warnings)
+    assert start in (config.output / "report.html").read_text()

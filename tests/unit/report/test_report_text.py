@@ -147,7 +147,7 @@ def test_size_target_speaks_of_bytes(report):
 def test_table_has_each_cost_before_and_after(report):
     lines = {line.split()[0]: line.split()[1:] for line in printed(report)[2:8] if line.strip()}
     assert lines["params"] == ["269,722", "33,402", "8.07x"]
-    assert lines["latency"] == ["2.41", "ms", "0.71", "ms", "3.39x"]
+    assert lines["latency,"] == ["phone", "2.41", "ms", "0.71", "ms", "3.39x"]
     assert lines["accuracy"] == ["92.58", "%", "91.91", "%", "-0.67", "points"]
 
 
@@ -248,7 +248,7 @@ def test_a_drop_is_judged_only_where_a_floor_was_asked(report):
 
 
 def test_the_time_of_a_server_is_named(report):
-    assert any(line.startswith("latency ") for line in printed(report))
+    assert any(line.startswith("latency, phone ") for line in printed(report))
     server = report.model_copy(update={"runtime": "ort"})
     assert any(line.startswith("latency, x86 server ") for line in printed(server))
 
