@@ -7,6 +7,9 @@ as it was, to rounding::
     Conv(x, W, b)  ->  BatchNormalization(Conv(x, W), sqrt(var + epsilon), mean, mean - b, var)
 
 The layer's bias moves into the shift and the mean: after BatchNormalization it would do nothing.
+Neither would a factor of a filter, so filters may be given the size that training takes best::
+
+    BatchNormalization(Conv(x, f * W), sqrt(f^2 var + epsilon) / f, mean, f (mean - b), f^2 var)
 """
 
 from collections.abc import Collection, Mapping
@@ -51,6 +54,7 @@ def insert_batchnorm(
     statistics: Statistics,
     layers: Collection[str] | None = None,
     epsilon: float = 1e-5,
+    factors: Mapping[str, npt.NDArray[np.floating]] | None = None,
 ) -> list[str]:
     """Insert BatchNormalization after layers, in place, leaving the function as it was.
 
@@ -61,6 +65,8 @@ def insert_batchnorm(
         layers: Names of the layers, Conv, ConvTranspose or Gemm; None for every Conv that has no
             normalisation right after it and whose statistics are given.
         epsilon: The epsilon of the new nodes.
+        factors: By the name of a Conv, whose weights nothing else reads: what its filters are
+            multiplied by, all above zero; the others keep their weights.
 
     Returns:
         Names of the new nodes, ``<layer>/bn``, in graph order.
@@ -83,10 +89,17 @@ def insert_batchnorm(
             )
     nodes = {node.name: node for node in model.graph.nodes}
     stored = float(np.float32(epsilon))  # what the node is read back with once it was written
-    return [_insert(model, nodes[name], statistics, stored) for name in chosen]
+    given = factors or {}
+    return [_insert(model, nodes[n], statistics, stored, given.get(n)) for n in chosen]
 
 
-def _insert(model: Model, layer: gs.Node, statistics: Statistics, epsilon: float) -> str:
+def _insert(
+    model: Model,
+    layer: gs.Node,
+    statistics: Statistics,
+    epsilon: float,
+    factors: npt.NDArray[np.floating] | None,
+) -> str:
     output = layer.outputs[0]
     if output.name not in statistics:
         raise PreconditionError(
@@ -98,11 +111,14 @@ def _insert(model: Model, layer: gs.Node, statistics: Statistics, epsilon: float
     raw = gs.Variable(f"{name}/input", dtype=output.dtype, shape=output.shape)
     layer.outputs = [raw]
     dtype = layer.inputs[1].dtype or np.float32
+    factor = np.ones(len(mean)) if factors is None else np.asarray(factors, dtype=np.float64)
+    if factors is not None:
+        _multiply(layer.inputs[1], factor)
     values = {
-        "scale": np.sqrt(var + epsilon),
+        "scale": np.sqrt(factor**2 * var + epsilon) / factor,
         "bias": mean,
-        "mean": mean - bias,
-        "var": var,
+        "mean": factor * (mean - bias),
+        "var": factor**2 * var,
     }
     constants = [
         gs.Constant(f"{name}.{key}", np.ascontiguousarray(value.astype(dtype)))
@@ -118,6 +134,12 @@ def _insert(model: Model, layer: gs.Node, statistics: Statistics, epsilon: float
     place = next(i for i, node in enumerate(model.graph.nodes) if node is layer)
     model.graph.nodes.insert(place + 1, norm)
     return name
+
+
+def _multiply(weight: gs.Constant, factor: npt.NDArray[np.float64]) -> None:
+    values = np.asarray(weight.values)
+    shaped = factor.reshape(-1, *[1] * (values.ndim - 1))
+    weight.values = np.ascontiguousarray((values * shaped).astype(values.dtype))
 
 
 def _take_bias(layer: gs.Node, channels: int) -> npt.NDArray[np.float64]:

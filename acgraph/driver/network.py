@@ -1,8 +1,12 @@
 """Get a network ready for training: constants apart, folded BatchNormalization back."""
 
 import logging
+import math
+from collections.abc import Collection
 
 import numpy as np
+import numpy.typing as npt
+import onnx_graphsurgeon as gs
 
 from acgraph.data import Dataset
 from acgraph.ir import Model, clone_model
@@ -14,6 +18,10 @@ log = logging.getLogger(__name__)
 #: Images that the statistics of a re-inserted BatchNormalization are measured on.
 CALIBRATION_IMAGES = 1024
 BATCH = 128
+#: Norm of a filter where training starts after He et al. (ICCV 2015), whatever its size.
+FILTER_NORM = math.sqrt(2)
+
+Floats = npt.NDArray[np.float64]
 
 
 def ready_to_train(model: Model, train: Dataset) -> tuple[Model, list[str], dict[str, str]]:
@@ -21,7 +29,8 @@ def ready_to_train(model: Model, train: Dataset) -> tuple[Model, list[str], dict
 
     Constants that the exporter merged are made separate. A deep network without
     BatchNormalization does not retrain well, so each convolution with a bias and without one gets
-    one, set so that the function is unchanged.
+    one, set so that the function is unchanged. Steps of training are then as large as the learning
+    rate over the squared size of a filter, so filters get the size that learning rates are for.
 
     Returns:
         The copy; the names of the BatchNormalization nodes that were put in; the copies of merged
@@ -40,9 +49,28 @@ def ready_to_train(model: Model, train: Dataset) -> tuple[Model, list[str], dict
     order = np.linspace(0, len(train) - 1, count).astype(np.int64)
     batches = (train.batch(order[i : i + BATCH])[0] for i in range(0, count, BATCH))
     statistics = channel_statistics(GraphModule(ready), list(outputs.values()), batches)
-    inserted = insert_batchnorm(ready, statistics, layers=list(outputs))
+    factors = filter_factors(ready, outputs)
+    inserted = insert_batchnorm(ready, statistics, layers=list(outputs), factors=factors)
     log.info("put BatchNormalization back after %d convolutions", len(inserted))
     return ready, inserted, copies
+
+
+def filter_factors(model: Model, names: Collection[str]) -> dict[str, Floats]:
+    """Return what gives the filters of convolutions ``FILTER_NORM``: ``float [filters]`` by name.
+
+    One factor for all filters of a layer, in the root mean square: which is the largest
+    stays so. Layers that are zero, or whose weights something else reads, have none.
+    """
+    factors = {}
+    for node in model.graph.nodes:
+        weight = node.inputs[1] if node.name in names else None
+        if not isinstance(weight, gs.Constant) or len(weight.outputs) != 1:
+            continue
+        filters = np.asarray(weight.values, dtype=np.float64).reshape(weight.shape[0], -1)
+        size = np.linalg.norm(filters) / math.sqrt(len(filters))
+        if size > 0:
+            factors[node.name] = np.full(len(filters), FILTER_NORM / size)
+    return factors
 
 
 def bare_convolutions(model: Model) -> dict[str, str]:

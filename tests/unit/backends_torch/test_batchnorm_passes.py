@@ -172,6 +172,22 @@ def test_insert_then_fuse_is_the_original_network(folded, ort, normal):
     np.testing.assert_allclose(ort(model, {"x": x})[0], wanted, rtol=1e-4, atol=1e-4)
 
 
+def test_factors_of_filters_change_the_weights_not_the_function(folded, ort, normal):
+    x = normal(16, 3, 6, 6)
+    (wanted,) = ort(folded, {"x": x})
+    model = clone_model(folded)
+    weights = folded.constants()["w1"]
+    factors = np.geomspace(0.01, 100, len(weights))
+    insert_batchnorm(model, measured(folded, [x]), epsilon=0.3, factors={"c1": factors})
+    found = model.constants()
+    np.testing.assert_allclose(found["w1"], factors[:, None, None, None] * weights, rtol=1e-6)
+    np.testing.assert_array_equal(found["w2"], folded.constants()["w2"])
+    np.testing.assert_array_equal(folded.constants()["w1"], weights)
+    np.testing.assert_allclose(ort(model, {"x": x})[0], wanted, rtol=1e-4, atol=1e-4)
+    fuse_batchnorm(model)
+    np.testing.assert_allclose(model.constants()["w1"], weights, rtol=1e-5)
+
+
 def test_what_is_inserted_reads_back_as_it_was(folded, normal):
     """A run that goes on from a file must be the run that was not interrupted."""
     insert_batchnorm(folded, measured(folded, [normal(16, 3, 6, 6)]))
