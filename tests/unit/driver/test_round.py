@@ -2,16 +2,19 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any, get_args
 
 import numpy as np
 import pytest
 
 from acgraph.config import CompressConfig
+from acgraph.driver import round as one_round
 from acgraph.driver.inputs import open_data
 from acgraph.driver.network import ready_to_train
 from acgraph.driver.round import RoundResult, RoundTask, run_round
 from acgraph.driver.stages import plan_stages
 from acgraph.ir import count_params, proto_from_model, read_model
+from acgraph.search import Method, Problem, SearchResult
 
 
 @pytest.fixture
@@ -40,6 +43,22 @@ def run_one(configure: Callable[..., CompressConfig]) -> Callable[..., RoundResu
         return result
 
     return run
+
+
+@pytest.mark.parametrize("method", get_args(Method))
+def test_the_method_that_was_asked_for_searches(
+    run_one: Callable[..., RoundResult], monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    asked: list[str] = []
+    search = one_round.search
+
+    def noted(problem: Problem, method: Method, **options: Any) -> SearchResult:
+        asked.append(method)
+        return search(problem, method, **options)
+
+    monkeypatch.setattr(one_round, "search", noted)
+    run_one(f"search.method={method}")
+    assert asked == [method]
 
 
 def test_mending_keeps_what_magnitude_loses(run_one: Callable[..., RoundResult]) -> None:
