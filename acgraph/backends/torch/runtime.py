@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from acgraph.errors import BackendError
+
 log = logging.getLogger(__name__)
 
 #: Large enough for PyTorch to share one operation among its threads.
@@ -81,7 +83,17 @@ def settings(threads: int | None, device: torch.device) -> Iterator[None]:
 
 
 def choose_device(name: str) -> torch.device:
-    """Return the device that ``auto``, ``cpu`` or ``cuda`` means here."""
+    """Return the device that ``auto``, ``cpu`` or ``cuda`` means here.
+
+    Raises:
+        BackendError: there is no GPU that torch could use.
+    """
+    has_gpu = torch.cuda.is_available()
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        return torch.device("cuda" if has_gpu else "cpu")
+    if name == "cuda" and not has_gpu:
+        raise BackendError(
+            "the device is cuda, and torch finds no GPU",
+            hint="leave train.device at auto, or install a build of torch for the GPU",
+        )
     return torch.device(name)

@@ -61,6 +61,15 @@ def test_the_method_that_was_asked_for_searches(
     assert asked == [method]
 
 
+def test_the_seed_decides_what_a_search_tries(run_one: Callable[..., RoundResult]) -> None:
+    first, again, other = (
+        [tried.point for tried in run_one("search.method=random", f"seed={seed}").history]
+        for seed in (3, 3, 4)
+    )
+    assert first == again
+    assert first != other
+
+
 def test_mending_keeps_what_magnitude_loses(run_one: Callable[..., RoundResult]) -> None:
     mended = run_one(rate=5.0)
     by_magnitude = run_one("criterion=magnitude", rate=5.0)

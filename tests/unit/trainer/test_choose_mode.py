@@ -1,10 +1,12 @@
 import numpy as np
+import pytest
 import torch
 
 from acgraph.backends.torch.modes import Mode
 from acgraph.backends.torch.trainer import TorchTrainer
 from acgraph.backends.training import TrainConfig
 from acgraph.data import ArrayDataset
+from acgraph.errors import BackendError
 from acgraph.models.lenet5 import lenet5
 
 
@@ -57,3 +59,9 @@ def test_a_fit_runs_on_the_threads_that_were_chosen(monkeypatch) -> None:
     assert resumed.mode == chosen
     TorchTrainer(lenet5(), data, config=TrainConfig(threads=1)).choose_mode()
     assert asked == [True, False]
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_gpu_that_is_not_there_is_missed() -> None:
+    with pytest.raises(BackendError, match="cuda"):
+        TorchTrainer(lenet5(), None, config=TrainConfig(device="cuda"))
