@@ -10,9 +10,10 @@ import numpy as np
 import onnxruntime
 import pytest
 
+from acgraph.backends.torch.checkpoint import save_checkpoint
 from acgraph.backends.torch.modes import PLAIN
 from acgraph.cli.main import run
-from acgraph.models.train_cifar import NETWORKS, main, recipe
+from acgraph.models.train_cifar import NETWORKS, main, recipe, train
 
 #: Share of the channels at which a network is small, and can still be cut as far as the page says.
 WIDTHS = {"resnet18": 0.1, "vgg16": 0.15}
@@ -105,21 +106,43 @@ def test_both_documented_commands_run_through(name, data, tmp_path, monkeypatch,
 def test_options_reach_training(monkeypatch, data, tmp_path):
     seen = {}
 
-    def train(network, spec, *, eval_data, epochs, config):
-        seen.update(network=network, spec=spec, epochs=epochs, config=config)
+    def fake_train(network, spec, **options):
+        seen.update(network=network, spec=spec, **options)
         return NETWORKS[network](width=0.05), None
 
-    monkeypatch.setattr("acgraph.models.train_cifar.train", train)
+    monkeypatch.setattr("acgraph.models.train_cifar.train", fake_train)
     output = tmp_path / "out.onnx"
     words = (
         f"vgg16 --data {data} -o {output} --epochs 3 --batch-size 7 "
-        "--learning-rate 0.3 --device cpu --threads 2 --seed 5"
+        "--learning-rate 0.3 --device cpu --threads 2 --seed 5 --checkpoint state --resume"
     )
     assert main(words.split()) == 0
     assert (seen["network"], seen["spec"], seen["epochs"]) == ("vgg16", data, 3.0)
     expected = recipe(batch_size=7, learning_rate=0.3, device="cpu", threads=2, seed=5)
     assert seen["config"] == expected
+    assert (seen["checkpoint"], seen["resume"]) == (Path("state"), True)
     assert output.is_file()
+
+
+def test_training_that_was_interrupted_ends_in_the_same_weights(data, tmp_path, monkeypatch):
+    monkeypatch.setitem(NETWORKS, "vgg16", partial(NETWORKS["vgg16"], width=0.05))
+    monkeypatch.setattr("acgraph.backends.torch.setup.choose_mode", lambda *_, **__: PLAIN)
+    config = recipe(batch_size=16, device="cpu", threads=1)
+    whole, _ = train("vgg16", data, epochs=3, config=config)
+    state = tmp_path / "state"
+
+    def stop(path, content):
+        save_checkpoint(path, content)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("acgraph.models.train_cifar.save_checkpoint", stop)
+        with pytest.raises(KeyboardInterrupt):
+            train("vgg16", data, epochs=3, config=config, checkpoint=state)
+    rest, _ = train("vgg16", data, epochs=3, config=config, checkpoint=state, resume=True)
+    expected, found = whole.constants(), rest.constants()
+    assert expected.keys() == found.keys()
+    assert all(np.array_equal(expected[name], found[name]) for name in expected)
 
 
 def test_nothing_is_trained_where_it_cannot_be_measured(data, tmp_path, monkeypatch, capsys):
