@@ -29,10 +29,9 @@ from acgraph.driver.columns import zero_columns
 from acgraph.driver.inputs import input_specs
 from acgraph.driver.lower import compact
 from acgraph.driver.network import ready_to_train
-from acgraph.ir import Model, read_model
+from acgraph.ir import Model, read_model, replace_constants
 from acgraph.lowering.patterns import PATTERN_CHOICES
 from acgraph.models.demo import model_path
-from acgraph.pruning.shrink import replace_constants
 
 KEPT = (0.5, 0.25)
 EPOCHS = 1

@@ -12,11 +12,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
-import numpy as np
 import onnx_graphsurgeon as gs
 
 from acgraph.diagnostics import Diagnostic
-from acgraph.ir import Array, Facts, Model, constant_node_value, infer_facts
+from acgraph.ir import Array, Facts, Model, constant_node_value, in_c_order, infer_facts
 from acgraph.ir.fold import evaluate_node
 from acgraph.ir.uses import captured_names
 from acgraph.passmanager.base import Pass, PassContext, PassResult
@@ -122,7 +121,7 @@ def _store(
         if not tensor.name:
             continue
         known[tensor.name] = value
-        folded[tensor.name] = gs.Constant(tensor.name, np.ascontiguousarray(value))
+        folded[tensor.name] = gs.Constant(tensor.name, in_c_order(value))
     node.inputs.clear()
     node.outputs.clear()
 

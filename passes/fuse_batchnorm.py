@@ -15,7 +15,7 @@ import numpy.typing as npt
 import onnx_graphsurgeon as gs
 
 from acgraph.diagnostics import Diagnostic
-from acgraph.ir import Array, Model, constant_node_value
+from acgraph.ir import Array, Model, constant_node_value, in_c_order
 from acgraph.ir.uses import captured_names
 from acgraph.passmanager.base import Pass, PassContext, PassResult
 
@@ -162,7 +162,7 @@ def _replace_input(
     while len(layer.inputs) <= index:
         layer.inputs.append(gs.Variable.empty())
     old = layer.inputs[index]
-    value = np.ascontiguousarray(value)
+    value = in_c_order(value)
     if isinstance(old, gs.Constant) and len(old.outputs) == 1 and old.name not in kept:
         layer.inputs[index] = gs.Constant(old.name, value)
         return

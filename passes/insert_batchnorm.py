@@ -19,7 +19,7 @@ import numpy.typing as npt
 import onnx_graphsurgeon as gs
 
 from acgraph.errors import PreconditionError
-from acgraph.ir import Model
+from acgraph.ir import Model, in_c_order
 from acgraph.passes.fuse_batchnorm import resolved_constant
 
 Statistics = Mapping[str, "tuple[npt.NDArray[np.floating], npt.NDArray[np.floating]]"]
@@ -121,7 +121,7 @@ def _insert(
         "var": factor**2 * var,
     }
     constants = [
-        gs.Constant(f"{name}.{key}", np.ascontiguousarray(value.astype(dtype)))
+        gs.Constant(f"{name}.{key}", in_c_order(value.astype(dtype)))
         for key, value in values.items()
     ]
     norm = gs.Node(
@@ -139,7 +139,7 @@ def _insert(
 def _multiply(weight: gs.Constant, factor: npt.NDArray[np.float64]) -> None:
     values = np.asarray(weight.values)
     shaped = factor.reshape(-1, *[1] * (values.ndim - 1))
-    weight.values = np.ascontiguousarray((values * shaped).astype(values.dtype))
+    weight.values = in_c_order((values * shaped).astype(values.dtype))
 
 
 def _take_bias(layer: gs.Node, channels: int) -> npt.NDArray[np.float64]:

@@ -7,7 +7,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from acgraph.analysis.layers import Layer, layers
-from acgraph.ir import Array, Facts, Model, infer_facts
+from acgraph.ir import Array, Facts, Model, infer_facts, replace_constants
 from acgraph.lowering.find import read_layer
 from acgraph.lowering.layer import ConvLayer, Lowerable
 from acgraph.lowering.patterns import AUTO, best_pattern
@@ -19,7 +19,6 @@ from acgraph.pruning.layer_columns import (
     layer_matrix,
     possible_shape,
 )
-from acgraph.pruning.shrink import replace_constants
 
 
 @dataclass(frozen=True, slots=True)

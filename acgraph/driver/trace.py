@@ -8,8 +8,8 @@ import onnx_graphsurgeon as gs
 from acgraph.analysis.dependency import DependencyGraph
 from acgraph.analysis.families import Member
 from acgraph.analysis.labels import Ints
-from acgraph.ir import Array, Model, clone_model
-from acgraph.pruning.shrink import Shrunk, replace_constants
+from acgraph.ir import Array, Model, clone_model, replace_constants
+from acgraph.pruning.shrink import Shrunk
 
 Positions = dict[str, dict[int, Ints]]
 
@@ -76,7 +76,8 @@ def expand(
     """Put trained weights back where they lay in the dense model, and zeros where they went.
 
     Constants that need not be zero in a masked model (variances, divisors) keep their old values
-    where they were cut.
+    where they were cut. Integers and flags keep all of theirs: they are no weights, and a constant
+    of sizes in the shrunk model may have a name that the dense one has for another.
 
     Args:
         dense: The original model.
@@ -88,7 +89,7 @@ def expand(
     others = {m.tensor for f in dependency.families for m in f.members if m.role == "other"}
     values = {}
     for name, before in dense.constants().items():
-        if name not in trained:
+        if name not in trained or before.dtype.kind in "iub":
             continue
         axes = positions.get(name, {})
         full = before.copy() if name in others else np.zeros_like(before)

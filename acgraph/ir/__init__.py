@@ -1,7 +1,8 @@
 """Read, check, edit, print and write ONNX models. The only package that imports ``onnx``."""
 
+from acgraph.ir.constants import in_c_order, is_same, replace_constants
 from acgraph.ir.external import external_files
-from acgraph.ir.model import Array, Model, constant_node_value, set_constant_node_value
+from acgraph.ir.model import Array, Model, constant_node_value
 from acgraph.ir.odd_values import array_bytes
 from acgraph.ir.onnx_io import (
     clone_model,
@@ -28,16 +29,18 @@ __all__ = [
     "constant_node_value",
     "count_params",
     "external_files",
+    "in_c_order",
     "infer_facts",
     "input_sizes",
     "is_device",
+    "is_same",
     "make_folder",
     "model_from_proto",
     "proto_from_model",
     "proto_size",
     "read_model",
     "read_proto",
-    "set_constant_node_value",
+    "replace_constants",
     "write_bytes",
     "write_model",
     "write_proto",

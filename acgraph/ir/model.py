@@ -86,9 +86,3 @@ def constant_node_value(node: gs.Node) -> Array | None:
     if isinstance(value, gs.Constant):
         return np.asarray(value.values)
     return None
-
-
-def set_constant_node_value(node: gs.Node, value: Array) -> None:
-    """Replace the array of a Constant node."""
-    node.attrs.clear()
-    node.attrs["value"] = gs.Constant(f"{node.name}/value", np.ascontiguousarray(value))

@@ -4,10 +4,9 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-import numpy as np
 import onnx_graphsurgeon as gs
 
-from acgraph.ir import Model
+from acgraph.ir import Model, in_c_order
 from acgraph.ir.uses import captured_names
 from acgraph.lowering.fragment import INPUT, Fragment, Index, Operand, Weights
 
@@ -143,7 +142,7 @@ def _nodes(
 
 def _weights(weights: Weights, pool: ConstantPool) -> gs.Constant:
     stem = f"{weights.source}/{weights.suffix}" if weights.suffix else weights.source
-    return gs.Constant(pool.fresh(stem), np.ascontiguousarray(weights.values))
+    return gs.Constant(pool.fresh(stem), in_c_order(weights.values))
 
 
 def fragment_model(fragment: Fragment, name: str = "layer", *, activation: bool = False) -> Model:

@@ -8,7 +8,7 @@ import onnx_graphsurgeon as gs
 
 from acgraph.analysis.rules import Keep
 from acgraph.errors import PassError
-from acgraph.ir import Array, Facts, Model
+from acgraph.ir import Array, Facts, Model, in_c_order
 
 
 @dataclass(slots=True)
@@ -67,11 +67,8 @@ class NodeCut:
         """Give the node a constant of its own as input ``i``."""
         while len(self.node.inputs) <= i:
             self.node.inputs.append(gs.Variable.empty())
-        name = f"{self.node.name}/{_PORTS.get((self.node.op, i), f'input{i}')}"
-        old = self.node.inputs[i]
-        if old.name != name or len(old.outputs) > 1:
-            name = self._fresh(name)
-        self.node.inputs[i] = gs.Constant(name, np.ascontiguousarray(value))
+        name = self._fresh(f"{self.node.name}/{_PORTS.get((self.node.op, i), f'input{i}')}")
+        self.node.inputs[i] = gs.Constant(name, in_c_order(value))
 
     def _fresh(self, stem: str) -> str:
         name, number = stem, 2
@@ -83,7 +80,7 @@ class NodeCut:
     def pin(self, i: int, name: str, value: Array) -> None:
         """Replace input ``i`` by a constant with this name, one for all nodes."""
         if name not in self.pins:
-            self.pins[name] = gs.Constant(name, np.ascontiguousarray(value))
+            self.pins[name] = gs.Constant(self._fresh(name), in_c_order(value))
         self.node.inputs[i] = self.pins[name]
 
     def patch_sizes(self, i: int, sizes: dict[int, int]) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from acgraph.ir import Array, Model
+from acgraph.ir import Array, Model, in_c_order
 from acgraph.ir.fold import evaluate_node
 
 #: Constants below this are not worth a look.
@@ -42,7 +42,10 @@ def precompute(model: Model) -> None:
         found = _evaluate(model, values, chain.results)
         if found is not None and sum(value.size for value in found.values()) < freed:
             results.update(
-                {name: gs.Constant(f"{name}/value", value) for name, value in found.items()}
+                {
+                    name: gs.Constant(f"{name}/value", in_c_order(value))
+                    for name, value in found.items()
+                }
             )
     if not results:
         return

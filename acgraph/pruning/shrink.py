@@ -16,8 +16,7 @@ from acgraph.ir import (
     Facts,
     Model,
     clone_model,
-    constant_node_value,
-    set_constant_node_value,
+    replace_constants,
 )
 from acgraph.ir.originals import update_original
 from acgraph.pruning.cut import NodeCut
@@ -91,16 +90,6 @@ def masked_model(dependency: DependencyGraph, plan: Plan) -> Model:
                 if (mask := zeroed.get(name)) is not None}
     )  # fmt: skip
     return model
-
-
-def replace_constants(model: Model, values: Mapping[str, Array]) -> None:
-    """Give constants of a model new arrays, by name; initializers and Constant nodes alike."""
-    for node in model.graph.nodes:
-        if node.op == "Constant" and node.outputs and node.outputs[0].name in values:
-            set_constant_node_value(node, values[node.outputs[0].name])
-        for tensor in node.inputs:
-            if isinstance(tensor, gs.Constant) and tensor.name in values:
-                tensor.values = np.ascontiguousarray(values[tensor.name])
 
 
 def _zero_columns(model: Model, plan: Plan) -> None:
@@ -177,24 +166,14 @@ def _flows(producer: gs.Node, kept: _Kept) -> bool:
 
 
 def _cut_constants(model: Model, kept: _Kept) -> list[str]:
-    done: set[str] = set()
-
-    def cut(name: str, value: Array) -> Array:
-        for axis, keep in kept[name].items():
+    """Delete positions of the constants, in place; return the names of those that lost some."""
+    cut = {}
+    for name, value in model.constants().items():
+        for axis, keep in kept.get(name, {}).items():
             value = np.compress(keep, value, axis=axis)
-        return np.ascontiguousarray(value)
-
-    for node in model.graph.nodes:
-        if node.op == "Constant" and node.outputs and node.outputs[0].name in kept:
-            value = constant_node_value(node)
-            if value is not None:
-                set_constant_node_value(node, cut(node.outputs[0].name, value))
-                done.add(node.outputs[0].name)
-        for tensor in node.inputs:
-            if isinstance(tensor, gs.Constant) and tensor.name in kept and tensor.name not in done:
-                tensor.values = cut(tensor.name, tensor.values)
-                done.add(tensor.name)
-    return sorted(done)
+            cut[name] = value
+    replace_constants(model, cut)
+    return sorted(cut)
 
 
 def _forget_shapes(model: Model) -> None:

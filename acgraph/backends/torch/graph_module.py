@@ -23,7 +23,7 @@ from acgraph.backends.torch.recognise import recognise_activations
 from acgraph.backends.torch.weights import Role
 from acgraph.diagnostics import Diagnostic, Location
 from acgraph.errors import BackendError, DataError
-from acgraph.ir import Array, Model, clone_model, input_sizes, set_constant_node_value
+from acgraph.ir import Array, Model, clone_model, input_sizes, is_same, replace_constants
 from acgraph.passes.untie_constants import untie_constants
 
 #: How many combinations of mode and input sizes stay compiled.
@@ -360,7 +360,7 @@ def export_model(module: GraphModule, model: Model) -> Model:
     split = {
         fresh
         for fresh, origin in ties.items()
-        if fresh in weights and not _same(weights[fresh], weights.get(origin, weights[fresh]))
+        if fresh in weights and not is_same(weights[fresh], weights.get(origin, weights[fresh]))
     }
     untie_constants(result, split)
     merged = set(ties) - split
@@ -374,20 +374,7 @@ def export_model(module: GraphModule, model: Model) -> Model:
                 "the module was not made of this model: no such constant",
                 location=Location(model=model.source, value=name),
             )
-        if not _same(before[name], value):
+        if not is_same(before[name], value):
             changed[name] = value.astype(before[name].dtype)
-    _replace_constants(result, changed)
+    replace_constants(result, changed)
     return result
-
-
-def _same(a: Array, b: Array) -> bool:
-    return a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
-
-
-def _replace_constants(model: Model, changed: Mapping[str, Array]) -> None:
-    for node in model.graph.nodes:
-        if node.op == "Constant" and node.outputs and node.outputs[0].name in changed:
-            set_constant_node_value(node, changed[node.outputs[0].name])
-        for tensor in node.inputs:
-            if isinstance(tensor, gs.Constant) and tensor.name in changed:
-                tensor.values = changed[tensor.name]

@@ -1,0 +1,95 @@
+"""Give constants of a model new values: the one place where that is done.
+
+A constant keeps its rank and its type whoever rewrites it, and is left as it is where its values
+did not change. Operators tell a number from a vector of one number: a Gather by a scalar drops the
+axis, and a Concat wants equal ranks.
+"""
+
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+import numpy.typing as npt
+import onnx_graphsurgeon as gs
+
+from acgraph.errors import PassError
+from acgraph.ir.model import Array, Model, constant_node_value
+from acgraph.ir.odd_values import array_bytes
+from acgraph.ir.originals import update_original
+
+
+def in_c_order(value: Array) -> Array:
+    """Return an array in C order and of the same rank.
+
+    ``np.ascontiguousarray`` makes a vector of a scalar.
+
+    >>> in_c_order(np.float32(1)).shape
+    ()
+    """
+    return np.asarray(value, order="C")
+
+
+def replace_constants(model: Model, values: Mapping[str, Array]) -> None:
+    """Give constants new values, by name, in place; initializers and Constant nodes alike.
+
+    Constants that have these values already, byte for byte, stay as they are; names that are no
+    constants of the top graph are ignored.
+
+    Raises:
+        PassError: a value differs in rank or type from the one that it replaces.
+    """
+    for node in model.graph.nodes:
+        if node.op == "Constant" and not node.domain and node.outputs:
+            _replace_node(model, node, values)
+    for tensor in _initializers(model):
+        new = values.get(tensor.name)
+        if new is not None and _is_changed(model, tensor.name, tensor.values, new):
+            tensor.values = in_c_order(new)
+
+
+def _replace_node(model: Model, node: gs.Node, values: Mapping[str, Array]) -> None:
+    name = node.outputs[0].name
+    new, old = values.get(name), constant_node_value(node)
+    if new is None or old is None or not _is_changed(model, name, old, new):
+        return
+    node.attrs.clear()
+    node.attrs["value"] = gs.Constant(f"{node.name}/value", in_c_order(new))
+    update_original(model, node)
+
+
+def _initializers(model: Model) -> Iterator[gs.Constant]:
+    """Yield every constant tensor of the top graph once."""
+    seen: set[int] = set()
+    readers = [node.inputs for node in model.graph.nodes]
+    for tensor in (tensor for tensors in [*readers, model.graph.outputs] for tensor in tensors):
+        if isinstance(tensor, gs.Constant) and id(tensor) not in seen:
+            seen.add(id(tensor))
+            yield tensor
+
+
+def _is_changed(model: Model, name: str, old: Array, new: Array) -> bool:
+    """Say whether the values differ.
+
+    Raises:
+        PassError: rank or type differ.
+    """
+    if old.dtype != new.dtype or old.ndim != new.ndim:
+        raise PassError(
+            f"a constant of type {old.dtype} and rank {old.ndim} was to become one of type "
+            f"{new.dtype} and rank {new.ndim}",
+            location=model.location(value=name),
+            hint="please report the model's operators",
+        )
+    return not is_same(old, new)
+
+
+def is_same(first: Array, second: Array) -> bool:
+    """Say whether two arrays have one type, one shape and the same bytes."""
+    if first.dtype != second.dtype or first.shape != second.shape:
+        return False
+    if first.dtype.kind == "O":
+        return array_bytes(first) == array_bytes(second)
+    return np.array_equal(_raw(first), _raw(second))
+
+
+def _raw(value: Array) -> npt.NDArray[np.uint8]:
+    return in_c_order(value).reshape(-1).view(np.uint8)
