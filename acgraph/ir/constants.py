@@ -14,7 +14,6 @@ import onnx_graphsurgeon as gs
 from acgraph.errors import PassError
 from acgraph.ir.model import Array, Model, constant_node_value
 from acgraph.ir.odd_values import array_bytes
-from acgraph.ir.originals import update_original
 
 
 def in_c_order(value: Array) -> Array:
@@ -53,7 +52,6 @@ def _replace_node(model: Model, node: gs.Node, values: Mapping[str, Array]) -> N
         return
     node.attrs.clear()
     node.attrs["value"] = gs.Constant(f"{node.name}/value", in_c_order(new))
-    update_original(model, node)
 
 
 def _initializers(model: Model) -> Iterator[gs.Constant]:

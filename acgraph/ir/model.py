@@ -21,8 +21,9 @@ class Model:
         graph: The editable graph. Every node has a unique name.
         source: What to call the model in messages, usually its path.
         metadata: The model's ``metadata_props``.
-        originals: Nodes as they were read, for those that onnx-graphsurgeon does not carry
-            whole (subgraphs, empty list attributes, node metadata); written back untouched.
+        originals: What onnx-graphsurgeon would lose of a node as it was read (subgraphs, empty
+            lists, notes), by the name of the node; put back when it is written. It says nothing of
+            the rest of the node, whose inputs, outputs and other attributes may have changed.
         captured: Initializers that subgraphs read from outside, by name; onnx-graphsurgeon copies
             them into each branch and forgets the one outside.
         remarks: What import had to change, for the report.

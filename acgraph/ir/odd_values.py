@@ -2,7 +2,8 @@
 
 It writes the numpy form of a constant as raw bytes, which is right for numbers of whole bytes only:
 4-bit integers are packed in the file, one of its 8-bit floats is taken for another, and strings
-have no raw form. And it takes every string for UTF-8, which ONNX does not ask for.
+have no raw form. It takes every string for UTF-8, which ONNX does not ask for. And it cannot write
+an attribute that is an empty list, whose type it would have to guess.
 """
 
 import contextlib
@@ -23,11 +24,18 @@ _ODD_KINDS = frozenset("VOSU")
 def exportable(nodes: Iterable[gs.Node], outputs: Iterable[gs.Tensor] = ()) -> Iterator[None]:
     """Meanwhile give constants that onnx-graphsurgeon would write wrongly the form of the file.
 
+    Empty lists are left out; ``originals.put_back`` restores those that the file had.
+
     Args:
         nodes: Those that read the constants, or hold them as attributes; subgraphs are included.
         outputs: Of the graph, which may be constants themselves.
     """
-    changed = []
+    nodes = list(nodes)
+    changed, emptied = [], []
+    for node in _all_nodes(nodes):
+        if any(isinstance(value, list) and not value for value in node.attrs.values()):
+            emptied.append((node, node.attrs))
+            node.attrs = {k: v for k, v in node.attrs.items() if v != []}
     for tensor in _constants(nodes, outputs):
         values = tensor._values
         if isinstance(values, np.ndarray) and values.dtype.kind in _ODD_KINDS:
@@ -36,6 +44,8 @@ def exportable(nodes: Iterable[gs.Node], outputs: Iterable[gs.Tensor] = ()) -> I
     try:
         yield
     finally:
+        for node, attributes in emptied:
+            node.attrs = attributes
         for tensor, values in changed:
             tensor.values = values
 
@@ -60,6 +70,14 @@ def array_bytes(array: Array) -> bytes:
     return np.ascontiguousarray(array).tobytes()
 
 
+def _all_nodes(nodes: Iterable[gs.Node]) -> Iterator[gs.Node]:
+    for node in nodes:
+        yield node
+        for value in node.attrs.values():
+            if isinstance(value, gs.Graph):
+                yield from _all_nodes(value.nodes)
+
+
 def _constants(nodes: Iterable[gs.Node], outputs: Iterable[gs.Tensor]) -> Iterator[gs.Constant]:
     for tensor in outputs:
         if isinstance(tensor, gs.Constant):
@@ -72,18 +90,19 @@ def _constants(nodes: Iterable[gs.Node], outputs: Iterable[gs.Tensor]) -> Iterat
                 yield from _constants(value.nodes, value.outputs)
 
 
-def has_raw_strings(node: onnx.NodeProto) -> bool:
-    """Say whether an attribute of a node, or of one in its subgraphs, is a string but not UTF-8."""
-    return any(
-        not all(map(_is_text, [attribute.s, *attribute.strings]))
-        or any(has_raw_strings(inner) for g in [attribute.g, *attribute.graphs] for inner in g.node)
-        for attribute in node.attribute
+def has_raw_strings(attribute: onnx.AttributeProto) -> bool:
+    """Say whether an attribute, or one of a node in its subgraphs, is a string but not UTF-8."""
+    return not all(map(_is_text, [attribute.s, *attribute.strings])) or any(
+        has_raw_strings(inner)
+        for graph in [attribute.g, *attribute.graphs]
+        for node in graph.node
+        for inner in node.attribute
     )
 
 
 def escape_strings(proto: onnx.ModelProto) -> onnx.ModelProto:
     """Return a model whose attributes are all UTF-8: itself, or a copy with other bytes escaped."""
-    if not any(map(has_raw_strings, proto.graph.node)):
+    if not any(has_raw_strings(a) for node in proto.graph.node for a in node.attribute):
         return proto
     copy = onnx.ModelProto()
     copy.CopyFrom(proto)

@@ -21,8 +21,8 @@ from acgraph.ir.odd_values import (
     decode_strings,
     escape_strings,
     exportable,
-    has_raw_strings,
 )
+from acgraph.ir.originals import lost_parts, put_back
 
 # onnx-graphsurgeon logs to standard output, which carries our results.
 G_LOGGER.severity = G_LOGGER.CRITICAL
@@ -124,10 +124,9 @@ def model_from_proto(proto: onnx.ModelProto, source: str = "<memory>") -> Model:
             node.name = _fresh(node.name or f"{node.op}_{index}", taken)
             taken.add(node.name)
         seen.add(node.name)
-        if _is_special(raw):
-            kept_node = onnx.NodeProto()
-            kept_node.CopyFrom(raw)
-            originals[node.name] = kept_node
+        lost = lost_parts(raw)
+        if lost is not None:
+            originals[node.name] = lost
     metadata = {prop.key: prop.value for prop in proto.metadata_props}
     inner = {name for raw in proto.graph.node for name in _names_in_subgraphs(raw)}
     return Model(
@@ -158,35 +157,12 @@ def _fresh(stem: str, taken: set[str]) -> str:
     return f"{stem}_{number}"
 
 
-def _is_special(node: onnx.NodeProto) -> bool:
-    """Say whether onnx-graphsurgeon would lose something of this node."""
-    if node.metadata_props or node.doc_string or node.domain not in ("", "ai.onnx"):
-        return True
-    if has_raw_strings(node):
-        return True
-    kinds = onnx.AttributeProto
-    for attribute in node.attribute:
-        if attribute.type in (kinds.GRAPH, kinds.GRAPHS, kinds.SPARSE_TENSOR, kinds.TYPE_PROTO):
-            return True
-        if attribute.type in (kinds.INTS, kinds.FLOATS, kinds.STRINGS, kinds.TENSORS) and not (
-            attribute.ints or attribute.floats or attribute.strings or attribute.tensors
-        ):
-            return True
-    return False
-
-
 def proto_from_model(model: Model) -> onnx.ModelProto:
-    """Make a proto of a model; ``metadata_props`` and special nodes come back as they were."""
+    """Make a proto of a model; notes and what onnx-graphsurgeon loses come back as they were."""
     with exportable(model.graph.nodes, model.graph.outputs):
         proto: onnx.ModelProto = gs.export_onnx(model.graph, do_type_check=False)
-    for node in proto.graph.node:
-        original = model.originals.get(node.name)
-        if original is not None and original.op_type == node.op_type:
-            del node.attribute[:]
-            node.attribute.extend(original.attribute)
-            node.doc_string = original.doc_string
-            del node.metadata_props[:]
-            node.metadata_props.extend(original.metadata_props)
+    for node, source in zip(proto.graph.node, model.graph.nodes, strict=True):
+        put_back(node, source, model.originals.get(node.name))
     present = {tensor.name for tensor in proto.graph.initializer}
     proto.graph.initializer.extend(
         tensor for name, tensor in model.captured.items() if name not in present

@@ -21,6 +21,7 @@ import onnx_graphsurgeon as gs
 from acgraph.ir.fold import evaluate_node
 from acgraph.ir.model import Array, Model, constant_node_value
 from acgraph.ir.odd_values import exportable
+from acgraph.ir.originals import put_back
 
 #: Values larger than this are not evaluated: they are weights or masks, not shapes.
 MAX_VALUE_ELEMENTS = 1 << 16
@@ -229,7 +230,8 @@ class _Walk:
         if version is None or not onnx.defs.has(node.op, version, domain):
             return
         schema = onnx.defs.get_schema(node.op, version, domain)
-        proto = self._node_proto(node)
+        proto = node_to_proto(node)
+        put_back(proto, node, self._model.originals.get(node.name))
         types = {t.name: self._types[t.name] for t in node.inputs if t.name in self._types}
         data = {
             t.name: onnx.numpy_helper.from_array(self.facts.values[t.name], t.name)
@@ -246,12 +248,6 @@ class _Walk:
             found = {node.outputs[0].name: self._types[node.inputs[0].name]}
         for name, kind in found.items():
             self._record(name, kind)
-
-    def _node_proto(self, node: gs.Node) -> onnx.NodeProto:
-        original = self._model.originals.get(node.name)
-        if original is not None and original.op_type == node.op:
-            return original
-        return node_to_proto(node)
 
 
 def _elem(tensor: gs.Tensor) -> int:

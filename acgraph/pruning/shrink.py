@@ -18,7 +18,6 @@ from acgraph.ir import (
     clone_model,
     replace_constants,
 )
-from acgraph.ir.originals import update_original
 from acgraph.pruning.cut import NodeCut
 from acgraph.pruning.plan import Plan, kept_positions, zeroed_elements
 from acgraph.pruning.precompute import precompute
@@ -122,10 +121,7 @@ def _cut_node(cut: NodeCut, affected: set[str], baked: _Baked) -> None:
     rule = RULES.get(node.op) if node.domain in (None, "", "ai.onnx") else None
     touched = any(name in cut.kept for name in [*cut.names_in, *cut.names_out])
     if rule is not None and rule.resize is not None and touched:
-        before = dict(node.attrs)
         rule.resize(cut)
-        if node.attrs != before:
-            update_original(cut.model, node)
 
 
 def _pin_baked(cut: NodeCut, i: int, name: str, baked: _Baked) -> bool:
