@@ -1,6 +1,5 @@
 """What the layers of a graph lose by a cut, measured on data, and how their weights are mended."""
 
-import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from math import prod
@@ -16,9 +15,7 @@ from acgraph.data import Dataset
 from acgraph.ir import Array, Model
 from acgraph.pruning.importance import FloatArray
 from acgraph.pruning.plan import Bools
-from acgraph.pruning.reconstruct import Elimination, Gram, Reader, eliminate, refit
-
-log = logging.getLogger(__name__)
+from acgraph.pruning.reconstruct import Elimination, Reader, eliminate, refit
 
 #: Images that the moments are measured on.
 IMAGES = 2048
@@ -27,22 +24,39 @@ BATCH = 128
 MAX_COLUMNS = 6144
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Input:
+    """What a layer reads.
+
+    Attributes:
+        moments: ``H``, see :meth:`acgraph.pruning.reconstruct.Gram.moments`.
+        mean: ``float64 [columns]``.
+        is_centred: Whether the mean of the layer's output is free: it has a bias, or
+            BatchNormalization behind it.
+    """
+
+    moments: FloatArray
+    mean: FloatArray
+    is_centred: bool = False
+
+
 @dataclass(frozen=True, eq=False)
 class Mender:
     """Orders units by what the layers that read them lose, and mends layers after a cut.
 
     Attributes:
         layers: The layers that can be mended, by the name of their weight.
-        grams: What they read.
-        centred: Names of the weights whose output's mean is free: a bias or BatchNormalization.
+        inputs: What they read, by the same.
+        wide: Names of layers that are too wide to be measured: magnitude ranks what they read.
+        unmeasured: Names of layers whose input holds numbers that are not finite; likewise.
     """
 
     layers: Mapping[str, Layer]
-    grams: Mapping[str, Gram]
-    centred: frozenset[str]
+    inputs: Mapping[str, Input]
+    wide: tuple[str, ...] = ()
+    unmeasured: tuple[str, ...] = ()
     _sets: dict[str, Elimination | None] = field(default_factory=dict)
     _columns: dict[str, Elimination | None] = field(default_factory=dict)
-    _inputs: dict[str, FloatArray] = field(default_factory=dict)
 
     def sets(self, family: Family, weights: Mapping[str, Array]) -> Elimination | None:
         """Order the coupled sets of a family; None where no layer that reads them is measured."""
@@ -56,7 +70,7 @@ class Mender:
         if weight not in self._columns:
             found = None
             if weight in self.layers:
-                moments = self._moments(weight)
+                moments = self.inputs[weight].moments
                 matrix = as_matrix(self.layers[weight], weights[weight])
                 reader = Reader(matrix, moments, np.arange(len(moments)))
                 found = eliminate([reader], len(moments))
@@ -70,7 +84,7 @@ class Mender:
         """
         if weight not in self.layers:
             return None
-        return np.asarray(np.sqrt(np.diag(self._moments(weight))))
+        return np.asarray(np.sqrt(np.diag(self.inputs[weight].moments)))
 
     def mend(self, weights: Mapping[str, Array], zeroed: Mapping[str, Bools]) -> dict[str, Array]:
         """Zero what a plan zeroes, and value the rest of each cut layer anew.
@@ -100,7 +114,7 @@ class Mender:
         found: Mapping[str, Array],
         mask: Bools,
     ) -> dict[str, Array]:
-        name = layer.weight
+        name, read = layer.weight, self.inputs[layer.weight]
         gone = as_matrix(layer, mask)
         rows = ~gone.all(axis=1)
         kept = ~gone[rows].all(axis=0) if rows.any() else np.zeros(gone.shape[1], np.bool_)
@@ -109,20 +123,14 @@ class Mender:
         if kept.all() or not rows.any():
             return {}
         after = np.zeros_like(before)
-        after[rows] = refit(before[rows], self._moments(name), kept)
+        after[rows] = refit(before[rows], read.moments, kept)
         changed = {name: _from_matrix(layer, after, weights[name])}
-        if name in self.centred and layer.bias in weights:
-            shift = np.subtract(before, after, dtype=np.float64) @ self.grams[name].mean
+        if read.is_centred and layer.bias in weights:
+            shift = np.subtract(before, after, dtype=np.float64) @ read.mean
             bias = found.get(layer.bias, weights[layer.bias])
             moved = np.add(bias, shift * rows, dtype=np.float64)
             changed[layer.bias] = moved.astype(bias.dtype)
         return changed
-
-    def _moments(self, weight: str) -> FloatArray:
-        if weight not in self._inputs:
-            gram = self.grams[weight]
-            self._inputs[weight] = gram.moments(centred=weight in self.centred)
-        return self._inputs[weight]
 
     def _readers(self, family: Family, weights: Mapping[str, Array]) -> Iterator[Reader]:
         for member in family.members:
@@ -131,7 +139,7 @@ class Mender:
                 continue
             units = np.repeat(member.sets, prod(layer.kernel))
             matrix = as_matrix(layer, weights[layer.weight])
-            yield Reader(matrix, self._moments(layer.weight), units)
+            yield Reader(matrix, self.inputs[layer.weight].moments, units)
 
 
 def measure_layers(
@@ -146,21 +154,34 @@ def measure_layers(
         seed: Of the draw.
     """
     model = dependency.model
-    eligible = {x.weight: x for x in layers(model) if can_mend(x)}
+    found = [layer for layer in layers(model) if has_form_to_mend(layer)]
+    eligible = {layer.weight: layer for layer in found if layer.columns <= MAX_COLUMNS}
     order = np.random.default_rng(seed).permutation(len(data))[:IMAGES].astype(np.int64)
     batches = (data.batch(order[i : i + BATCH])[0] for i in range(0, len(order), BATCH))
     grams = input_grams(module, model, list(eligible.values()), batches, seed=seed)
-    return Mender(layers=eligible, grams=grams, centred=_centred(model, eligible))
+    centred, inputs = _centred(model, eligible), {}
+    unmeasured = tuple(eligible[name].name for name, gram in grams.items() if not gram.is_finite)
+    for name in list(grams):
+        gram = grams.pop(name)  # as large as what is made of it
+        if gram.is_finite:
+            moments = gram.moments(centred=name in centred)
+            inputs[name] = Input(moments, gram.mean, is_centred=name in centred)
+    return Mender(
+        layers={name: eligible[name] for name in inputs},
+        inputs=inputs,
+        wide=tuple(layer.name for layer in found if layer.columns > MAX_COLUMNS),
+        unmeasured=unmeasured,
+    )
 
 
 def can_mend(layer: Layer) -> bool:
     """Whether a layer's weights can be valued anew after a cut."""
+    return has_form_to_mend(layer) and layer.columns <= MAX_COLUMNS
+
+
+def has_form_to_mend(layer: Layer) -> bool:
+    """Whether a layer is a product with one constant matrix, however wide."""
     if layer.group != 1 or layer.weight_input != 1 or layer.through:
-        return False
-    if layer.columns > MAX_COLUMNS:
-        log.info(
-            "%s has %d columns, over %d: cut by magnitude", layer.name, layer.columns, MAX_COLUMNS
-        )
         return False
     return layer.op_type in ("Conv", "Gemm", "MatMul")
 

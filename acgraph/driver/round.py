@@ -18,7 +18,7 @@ from acgraph.driver.admm_stage import Onto, train_towards
 from acgraph.driver.cluster import cluster_evaluators
 from acgraph.driver.held import dead_columns, training_masks
 from acgraph.driver.inputs import RunData
-from acgraph.driver.mending import Mender, measure_layers
+from acgraph.driver.mending import MAX_COLUMNS, Mender, measure_layers
 from acgraph.driver.proxy import Proxy, masked_weights
 from acgraph.driver.settle import COUNTED_BAND, Settling
 from acgraph.driver.space import Space, open_space
@@ -90,6 +90,7 @@ class RoundTask:
             Where points have a ``point_cost``, this one is measured, with noise.
         progress: Who shows how far training is.
         say: Who prints how training runs.
+        warn: Who is told what the reader of the report must know.
     """
 
     model: Model
@@ -103,6 +104,7 @@ class RoundTask:
     point_cost: Callable[[Space], Callable[[Point], float]] | None
     progress: ProgressSink | None
     say: Callable[[str], None] = log.info
+    warn: Callable[[str], None] = log.warning
     enough: float | None = None
 
 
@@ -243,7 +245,18 @@ def _cut(
 
 def _measure(task: RoundTask, space: Space, trainer: TorchTrainer) -> Mender:
     seed = task.config.seed + task.number
-    return measure_layers(space.dependency, trainer.module, task.data.train, seed=seed)
+    mender = measure_layers(space.dependency, trainer.module, task.data.train, seed=seed)
+    if mender.wide:
+        task.say(
+            f"round {task.number}: layers of more than {MAX_COLUMNS} columns are cut by magnitude "
+            f"and not mended: {', '.join(mender.wide)}"
+        )
+    if mender.unmeasured:
+        task.warn(
+            "layers that read numbers that are not finite are cut by magnitude and not mended: "
+            f"{', '.join(mender.unmeasured)}"
+        )
+    return mender
 
 
 def _admm(

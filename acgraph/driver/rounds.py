@@ -66,6 +66,7 @@ def cut(
             actual_cost=actual_cost if is_exact else None,
             progress=run.progress,
             say=run.say,
+            warn=run.warn,
             enough=enough,
         )
     )

@@ -24,27 +24,68 @@ Ints = npt.NDArray[np.int64]
 #: Added to the diagonal of H as a share of its mean: keeps the solution small where inputs depend
 #: on each other, and makes a dead input removable for nothing.
 DAMPING = 0.01
+#: Variance of what float32 rounds off, as a share of the mean square: the least that is added, so
+#: that an input that is constant but for rounding is not fitted to its rounding errors.
+ROUNDING = 2.0**-48
+#: What is added is raised by this factor as long as H cannot be factorised.
+_RAISED = 10.0
 #: Steps of an elimination, at most about: wide layers lose several units in one step.
 STEPS = 256
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Gram:
-    """Second moments of what a layer reads, over data.
+    """Moments of what a layer reads, over data.
+
+    They are central: of a large mean and a small variance the second moments about zero would
+    keep the mean alone.
 
     Attributes:
-        second: ``E[x x^T]``, ``float64 [columns, columns]``.
-        mean: ``E[x]``, ``float64 [columns]``.
+        covariance: ``E[(x - m) (x - m)^T]``, ``float64 [columns, columns]``.
+        mean: ``m = E[x]``, ``float64 [columns]``.
     """
 
-    second: FloatArray
+    covariance: FloatArray
     mean: FloatArray
 
+    @property
+    def second(self) -> FloatArray:
+        """``E[x x^T]``."""
+        return np.asarray(self.covariance + np.outer(self.mean, self.mean))
+
+    @property
+    def is_finite(self) -> bool:
+        """Whether every moment is a number: without, nothing can be told from them."""
+        return bool(np.isfinite(self.covariance).all() and np.isfinite(self.mean).all())
+
     def moments(self, *, centred: bool) -> FloatArray:
-        """Return H with damping: central moments where a bias can follow the mean."""
-        moments = self.second - np.outer(self.mean, self.mean) if centred else self.second
-        scale = float(np.trace(moments)) / max(len(moments), 1)
-        return np.asarray(moments + (DAMPING * scale + 1e-12) * np.eye(len(moments)))
+        """Return H with damping, which is positive definite whatever the data was.
+
+        Inputs may be dead, constant or copies of each other, and samples fewer than columns.
+
+        Args:
+            centred: Take central moments, where a bias can follow the mean.
+        """
+        moments = self.covariance if centred else self.second
+        moments = (moments + moments.T) / 2
+        size = max(len(moments), 1)
+        squares = float(np.trace(self.covariance) + self.mean @ self.mean) / size
+        ridge = DAMPING * float(np.trace(moments)) / size + ROUNDING * squares
+        if ridge <= 0.0:  # the input is zero: every weight does as well
+            return np.eye(len(moments))
+        damped = moments + ridge * np.eye(len(moments))
+        while not _is_positive_definite(damped):
+            ridge *= _RAISED
+            damped = moments + ridge * np.eye(len(moments))
+        return np.asarray(damped)
+
+
+def _is_positive_definite(matrix: FloatArray) -> bool:
+    try:
+        np.linalg.cholesky(matrix)
+    except np.linalg.LinAlgError:
+        return False
+    return True
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -3,6 +3,7 @@
 import logging
 import math
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import onnx_graphsurgeon as gs
@@ -48,42 +49,78 @@ def input_grams(
         DataError: there are no batches.
     """
     nodes = {node.name: node for node in model.graph.nodes}
-    inputs = {layer.name: nodes[layer.name].inputs[1 - layer.weight_input].name for layer in layers}
-    sums: dict[str, tuple[torch.Tensor, torch.Tensor, int]] = {}
+    readers: dict[str, list[Layer]] = {}
+    for layer in layers:
+        name = nodes[layer.name].inputs[1 - layer.weight_input].name
+        readers.setdefault(name, []).append(layer)
+    sums: dict[str, _Sums] = {}
     generator = torch.Generator().manual_seed(seed)
     device = next(iter(module.parameters())).device
+
+    def look(name: str, value: torch.Tensor) -> None:
+        for layer in readers[name]:
+            columns = _columns(value, nodes[layer.name], layer, generator, positions)
+            found, known = _Sums.of(columns), sums.get(layer.weight)
+            sums[layer.weight] = found if known is None else known.merged(found)
+
     was_training = module.training
     module.eval()
     try:
         with torch.no_grad():
             for batch in batches:
                 x = torch.from_numpy(np.ascontiguousarray(batch)).to(device)
-                _, watched = module.run_and_watch(sorted(set(inputs.values())), x)
-                for layer in layers:
-                    columns = _columns(
-                        watched[inputs[layer.name]], nodes[layer.name], layer, generator, positions
-                    )
-                    _add(sums, layer.weight, columns)
+                module.visit(sorted(readers), look, x)
     finally:
         module.train(was_training)
     if layers and not sums:
         raise DataError("no data to measure layers on", hint="give at least one batch")
-    return {
-        name: Gram(second=(second / count).cpu().numpy(), mean=(mean / count).cpu().numpy())
-        for name, (second, mean, count) in sums.items()
-    }
+    return {name: found.gram() for name, found in sums.items()}
 
 
-def _add(
-    sums: dict[str, tuple[torch.Tensor, torch.Tensor, int]], name: str, columns: torch.Tensor
-) -> None:
-    second = (columns.T @ columns).to(torch.float64)
-    mean = columns.sum(dim=0, dtype=torch.float64)
-    count = len(columns)
-    if name in sums:
-        before = sums[name]
-        second, mean, count = second + before[0], mean + before[1], count + before[2]
-    sums[name] = (second, mean, count)
+@dataclass(frozen=True, slots=True, eq=False)
+class _Sums:
+    """Central moments of so many rows, not divided yet.
+
+    Attributes:
+        squares: ``sum (x - m) (x - m)^T``, ``float64 [columns, columns]``.
+        mean: ``m``, ``float64 [columns]``.
+        count: Rows.
+    """
+
+    squares: torch.Tensor
+    mean: torch.Tensor
+    count: int
+
+    @classmethod
+    def of(cls, rows: torch.Tensor) -> "_Sums":
+        """Sum over rows ``[samples, columns]``.
+
+        The products are of float32, for speed, of rows about their mean and divided by the largest
+        of their column: neither a large mean nor a large or tiny scale costs digits.
+        """
+        mean = rows.mean(dim=0, dtype=torch.float64)
+        shifted = rows.to(torch.float64) - mean
+        scale = shifted.abs().amax(dim=0)
+        scale = torch.where(scale > 0, scale, 1.0)
+        scaled = (shifted / scale).to(torch.float32)
+        squares = (scaled.T @ scaled).to(torch.float64) * scale * scale[:, None]
+        return cls(squares, mean, len(rows))
+
+    def merged(self, other: "_Sums") -> "_Sums":
+        """Add other rows by the formula of Chan, Golub and LeVeque (1983)."""
+        count = self.count + other.count
+        delta = other.mean - self.mean
+        between = torch.outer(delta, delta) * (self.count * other.count / count)
+        return _Sums(
+            squares=self.squares + other.squares + between,
+            mean=self.mean + delta * (other.count / count),
+            count=count,
+        )
+
+    def gram(self) -> Gram:
+        """Return the moments."""
+        covariance = self.squares / self.count
+        return Gram(covariance=covariance.cpu().numpy(), mean=self.mean.cpu().numpy())
 
 
 def _columns(

@@ -17,7 +17,7 @@ from acgraph.backends.torch.batch import (
     with_batch,
 )
 from acgraph.backends.torch.ops.indexing import array_of_tensor, tensor_of_array
-from acgraph.backends.torch.plan import Plan, Variant, run_steps
+from acgraph.backends.torch.plan import Plan, Step, Variant, run_steps
 from acgraph.backends.torch.program import Program
 from acgraph.backends.torch.recognise import recognise_activations
 from acgraph.backends.torch.weights import Role
@@ -228,6 +228,39 @@ class GraphModule(torch.nn.Module):
         count = len(self._program.outputs)
         return results[:count], dict(zip(watch, results[count:], strict=True))
 
+    def visit(
+        self,
+        names: Collection[str],
+        look: Callable[[str, torch.Tensor], None],
+        *inputs: torch.Tensor,
+    ) -> None:
+        """Run the graph and look at the named tensors as they are made; none is kept for long.
+
+        Args:
+            names: Tensors of the graph, its inputs included.
+            look: Called once for each of them, with its name.
+            inputs: In graph order.
+
+        Raises:
+            BackendError: no node makes a tensor of that name.
+        """
+        watch = tuple(names)
+        self._check_inputs(inputs)
+        plan = self._plan(inputs, watch, is_visited=True)
+        values = self._filled(plan, inputs)
+        places: dict[int, list[str]] = {}
+        for name, slot in zip(watch, plan.outputs[len(self._program.outputs) :], strict=True):
+            places.setdefault(slot, []).append(name)
+        for slot in [slot for slot in places if values[slot] is not None]:
+            _look_at(places.pop(slot), look, values[slot])
+        for step in plan.steps:
+            alone = Step(step.kernel, step.inputs, step.outputs, (), step.node)
+            run_steps(self._program.model, (alone,), values)
+            for slot in step.outputs:
+                _look_at(places.pop(slot, []), look, values[slot])
+            for slot in step.frees:
+                values[slot] = None
+
     def watching(self, names: Collection[str]) -> Callable[..., tuple[torch.Tensor, ...]]:
         """Return what runs the graph and gives the named tensors after its outputs."""
         watch = tuple(names)
@@ -259,27 +292,36 @@ class GraphModule(torch.nn.Module):
     def _run(
         self, inputs: Sequence[torch.Tensor], watch: tuple[str, ...]
     ) -> tuple[torch.Tensor, ...]:
+        self._check_inputs(inputs)
+        return self._execute(self._plan(inputs, watch), inputs)
+
+    def _check_inputs(self, inputs: Sequence[torch.Tensor]) -> None:
         if len(inputs) != len(self._program.inputs):
             raise DataError(
                 f"the model takes {len(self._program.inputs)} inputs, not {len(inputs)}",
                 location=self._program.model.location(),
                 hint=f"in the order {', '.join(self._program.inputs)}",
             )
-        return self._execute(self._plan(inputs, watch), inputs)
 
-    def _plan(self, inputs: Sequence[torch.Tensor], watch: tuple[str, ...]) -> Plan:
+    def _plan(
+        self,
+        inputs: Sequence[torch.Tensor],
+        watch: tuple[str, ...],
+        *,
+        is_visited: bool = False,
+    ) -> Plan:
         program = self._program
         momentum = self.momentum if self.training else None
         sizes = tuple(x.shape for x in inputs) if program.host else ()
         batch = inputs[0].shape[0] if program.batch is not None and inputs[0].ndim else None
         other, device = batch != program.batch, inputs[0].device
         samples = tuple(x.shape[1:] for x in inputs) if other else ()
-        key = (self.training, momentum, watch, device, sizes, other, samples)
+        key = (self.training, momentum, watch, is_visited, device, sizes, other, samples)
         plan = self._plans.get(key)
         if plan is None:
             self._check_names(watch)
             found = self._leave_batch(inputs) if other else BatchPlan()
-            variant = Variant(self.training, momentum, found.rebatch, watch)
+            variant = Variant(self.training, momentum, found.rebatch, watch, is_visited)
             plan = program.compile(variant, self._measure(inputs, found), device)
             _remember(self._plans, key, plan)
         return plan
@@ -331,6 +373,13 @@ class GraphModule(torch.nn.Module):
         values = self._filled(plan, inputs)
         run_steps(self._program.model, plan.steps, values)
         return tuple(values[slot] for slot in plan.outputs)
+
+
+def _look_at(
+    names: Sequence[str], look: Callable[[str, torch.Tensor], None], value: torch.Tensor
+) -> None:
+    for name in names:
+        look(name, value)
 
 
 def _remember(store: "OrderedDict[tuple[Any, ...], Any]", key: tuple[Any, ...], value: Any) -> Any:

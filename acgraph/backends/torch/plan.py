@@ -35,12 +35,14 @@ class Variant:
         momentum: Replaces the momentum of every BatchNormalization where not None.
         rebatch: Reshape, Expand, Concat and Resize nodes whose constants follow the batch.
         watch: Tensors to return after the graph's outputs.
+        is_visited: Whether watched tensors are only looked at as they are made, and then freed.
     """
 
     training: bool
     momentum: float | None = None
     rebatch: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     watch: tuple[str, ...] = ()
+    is_visited: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)

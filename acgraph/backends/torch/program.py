@@ -233,7 +233,8 @@ class Program:
             slots.of(name)
         weights = tuple((slots.index[n], n) for n in self.roles if n in slots.index)
         inputs = tuple(slots.index.get(name, 0) for name in self.inputs)
-        pinned = {slots.index[name] for name in wanted}
+        kept = wanted[: len(self.outputs)] if variant.is_visited else wanted
+        pinned = {slots.index[name] for name in kept}
         pinned |= {slot for slot, _ in weights} | {slots.index[n] for n in slots.constants} | {0}
         return Plan(
             steps=tuple(with_frees(steps, pinned)),

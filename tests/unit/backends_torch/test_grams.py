@@ -81,3 +81,23 @@ def test_no_data_is_an_error(normal, build):
     model = build([node], {"x": x}, {"w": w}, ["y"])
     with pytest.raises(DataError, match="no data"):
         input_grams(GraphModule(model), model, layers(model), [])
+
+
+@pytest.mark.parametrize(
+    ("mean", "deviation"), [(1000.0, 1e-2), (1e12, 1e12), (0.0, 1e25), (0.0, 1e-25)]
+)
+def test_a_large_mean_or_an_odd_scale_costs_no_digits(mean, deviation, normal, build):
+    w = normal(3, 5)
+    x = (mean + deviation * normal(300, 5)).astype(np.float32)
+    model = build(
+        [helper.make_node("Gemm", ["x", "w"], ["y"], name="layer", transB=1)],
+        {"x": x}, {"w": w}, ["y"],
+        shapes={"x": ["n", 5]},
+    )  # fmt: skip
+    module = GraphModule(model)
+    gram = input_grams(module, model, layers(model), [x[:100], x[100:]], positions=10**6)["w"]
+    expected = np.cov(x.T.astype(np.float64), bias=True)
+    np.testing.assert_allclose(
+        gram.covariance / np.trace(expected), expected / np.trace(expected), rtol=1e-4, atol=1e-6
+    )
+    np.testing.assert_allclose(gram.mean, x.mean(axis=0, dtype=np.float64), rtol=1e-5)

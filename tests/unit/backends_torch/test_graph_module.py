@@ -403,3 +403,17 @@ def test_dropout_of_opset_11_has_its_ratio_as_attribute(build, normal):
     assert 0.22 < float((out == 0).float().mean()) < 0.28
     assert float(out.max()) == pytest.approx(1 / 0.75)
     torch.testing.assert_close(module.eval()(torch.ones(100, 100))[0], torch.ones(100, 100))
+
+
+def test_a_visit_sees_what_a_watch_keeps(conv_bn, normal):
+    module = GraphModule(conv_bn).eval()
+    x = torch.from_numpy(normal(2, 3, 6, 6))
+    names = [module.input_names[0], "c", module.output_names[0]]
+    seen: dict[str, torch.Tensor] = {}
+    with torch.no_grad():
+        _, watched = module.run_and_watch(names, x)
+        module.visit(names, lambda name, value: seen.update({name: value.clone()}), x)
+    assert sorted(seen) == sorted(names)
+    assert all(torch.equal(seen[name], watched[name]) for name in names)
+    with pytest.raises(BackendError, match="no such tensor"):
+        module.visit(["nope"], lambda name, value: None, x)

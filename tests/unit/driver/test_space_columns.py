@@ -8,13 +8,12 @@ import pytest
 from acgraph.analysis.layers import layers
 from acgraph.config import CompressConfig, make_config
 from acgraph.driver.held import training_masks
-from acgraph.driver.mending import Mender
+from acgraph.driver.mending import Input, Mender
 from acgraph.driver.space import Space, open_space
 from acgraph.errors import UsageError
 from acgraph.ir import Model, clone_model
 from acgraph.pruning.patterns import project_columns
 from acgraph.pruning.plan import Plan
-from acgraph.pruning.reconstruct import Gram
 from acgraph.search import Point
 
 
@@ -107,8 +106,8 @@ def test_patterns_weigh_columns_by_what_they_read(model: Model) -> None:
     layer = next(x for x in plain.column_layers if x.name == "/layer2/layer2.0/conv2/Conv")
     scales = np.full(layer.weight_shape[1:], 1e-3)
     scales[:, 0, 0] = 1e3
-    gram = Gram(second=np.diag(scales.ravel() ** 2), mean=np.zeros(scales.size))
-    mender = Mender(layers={layer.weight: layer}, grams={layer.weight: gram}, centred=frozenset())
+    read = Input(np.diag(scales.ravel() ** 2), np.zeros(scales.size))
+    mender = Mender(layers={layer.weight: layer}, inputs={layer.weight: read})
     space = Space(
         dependency=plain.dependency, weights=plain.weights, pattern="kernel", mender=mender
     )

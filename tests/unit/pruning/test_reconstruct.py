@@ -21,7 +21,7 @@ def _samples(columns: int, seed: int = 0, count: int = 400) -> np.ndarray:
 
 
 def _gram(x: np.ndarray) -> Gram:
-    return Gram(second=x.T @ x / len(x), mean=x.mean(axis=0))
+    return Gram(covariance=np.cov(x.T, bias=True), mean=x.mean(axis=0))
 
 
 def _lost(x: np.ndarray, matrix: np.ndarray, kept: np.ndarray) -> float:
@@ -155,3 +155,58 @@ def test_damping_makes_a_dead_input_removable(monkeypatch: pytest.MonkeyPatch) -
     found = eliminate([Reader(matrix, _gram(x).moments(centred=False), np.arange(4))], 4)
     assert found.order[0] == 2
     assert np.isfinite(refit(matrix, _gram(x).moments(centred=True), np.ones(4, bool))).all()
+
+
+def _hard_samples() -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(0)
+    few = rng.normal(size=(5, 12))
+    dead = rng.normal(size=(40, 12))
+    dead[:, [1, 7]] = 0.0
+    copies = np.repeat(rng.normal(size=(40, 4)), 3, axis=1)
+    rounded = (30 + 1e-6 * rng.normal(size=(40, 12))).astype(np.float32).astype(np.float64)
+    return {
+        "fewer samples than columns": few,
+        "dead inputs": dead,
+        "copies": copies,
+        "constant": np.full((40, 12), 3.0),
+        "constant but for rounding": rounded,
+        "zero": np.zeros((40, 12)),
+        "one sample": few[:1],
+        "huge": 1e30 * copies,
+        "tiny": 1e-30 * copies,
+        "scales far apart": dead * np.geomspace(1e-18, 1e18, 12),
+    }
+
+
+@pytest.mark.parametrize("centred", [False, True])
+@pytest.mark.parametrize("case", _hard_samples())
+def test_moments_of_any_data_can_be_worked_with(
+    case: str, centred: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reconstruct, "DAMPING", 0.01)
+    x, matrix = _hard_samples()[case], np.random.default_rng(1).normal(size=(4, 12))
+    moments = _gram(x).moments(centred=centred)
+    assert np.linalg.eigvalsh(moments / np.trace(moments)).min() > 0
+    found = eliminate([Reader(matrix, moments, np.repeat(np.arange(6), 2))], 6)
+    assert sorted(found.order) == list(range(6))
+    assert np.isfinite(found.loss).all()
+    assert (np.diff(found.loss) >= -1e-9).all()
+    kept = np.arange(12) % 3 > 0
+    mended = refit(matrix, moments, kept)
+    assert np.isfinite(mended).all()
+    assert np.linalg.norm(mended) < 20 * np.linalg.norm(matrix)
+
+
+def test_moments_that_rounding_made_indefinite_are_damped_until_they_are_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(reconstruct, "DAMPING", 0.01)
+    covariance = np.diag([1.0, 1.0, -0.3])  # as sums of float32 leave of large numbers
+    moments = Gram(covariance=covariance, mean=np.zeros(3)).moments(centred=True)
+    assert np.linalg.eigvalsh(moments).min() > 0
+
+
+def test_moments_that_are_no_numbers_say_so() -> None:
+    assert _gram(_samples(3)).is_finite
+    assert not Gram(covariance=np.full((3, 3), np.nan), mean=np.zeros(3)).is_finite
+    assert not Gram(covariance=np.eye(3), mean=np.full(3, np.inf)).is_finite
