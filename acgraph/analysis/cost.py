@@ -69,7 +69,9 @@ def model_cost(
         facts: The facts of the model where they are known already.
     """
     proto = proto_from_model(model)
-    macs, unknown = _macs(model, facts if facts is not None else infer_facts(model, dims))
+    macs, unknown = _macs(
+        model, facts if facts is not None else infer_facts(model, dims, assume=True)
+    )
     return Cost(params=count_params(proto), macs=macs, bytes=proto_size(proto), unknown=unknown)
 
 
@@ -81,7 +83,7 @@ def file_cost(path: str | os.PathLike[str], *, dims: Mapping[str, int] | None = 
     """
     proto = read_proto(path)
     model = model_from_proto(proto, source=os.fspath(path))
-    macs, unknown = _macs(model, infer_facts(model, dims))
+    macs, unknown = _macs(model, infer_facts(model, dims, assume=True))
     # Weights kept in files beside the model are part of it: they were read into the proto.
     on_disk = 0 if os.fspath(path) == "-" else Path(path).stat().st_size
     size = max(proto_size(proto), on_disk)

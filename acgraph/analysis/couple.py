@@ -15,12 +15,18 @@ from acgraph.ir import Facts, Model, infer_facts
 
 log = logging.getLogger(__name__)
 
+#: Inputs that state sizes, axes or positions: rules read their values, not their labels.
+_SIZES = {
+    "ConstantOfShape": (0,), "Expand": (1,), "Gather": (1,), "GatherND": (1,), "Pad": (1, 3),
+    "Reshape": (1,), "Resize": (1, 2, 3), "Slice": (1, 2, 3, 4), "Split": (1,), "Squeeze": (1,),
+    "Tile": (1,), "TopK": (1,), "Unsqueeze": (1,), "Upsample": (1,),
+}  # fmt: skip
 _FLOATS = (1, 10, 11, 16)  # TensorProto FLOAT, FLOAT16, DOUBLE, BFLOAT16
 
 
 def couple(model: Model, facts: Facts | None = None) -> Walk:
     """Label every axis of every tensor of a model."""
-    facts = facts if facts is not None else infer_facts(model)
+    facts = facts if facts is not None else infer_facts(model, assume=True)
     kept: frozenset[str] = frozenset()
     while True:
         walk = Walk(model, facts, kept)
@@ -60,6 +66,7 @@ def _visit(walk: Walk, node: gs.Node) -> None:
         return
     if not site.only_constants:
         settle_inputs(site)
+    _stop_computed_sizes(site)
     try:
         rule.couple(site)
     except (KeyError, IndexError, ValueError, TypeError) as error:
@@ -72,6 +79,14 @@ def _visit(walk: Walk, node: gs.Node) -> None:
     lost = [t.name for t in node.outputs if t.name and t.name not in walk.tensors]
     if lost and not site.is_fenced:
         site.fence_all(f"its output '{lost[0]}' is not followed")
+
+
+def _stop_computed_sizes(site: Site) -> None:
+    """Fence sizes and indices that are computed from data: every entry of them counts."""
+    for i in _SIZES.get(site.node.op, ()):
+        if site.has(i) and site.value(i) is None:
+            for axis in range(len(site.shape(i))):
+                site.stop(i, axis, "states sizes or positions by the axis")
 
 
 def _note_derived(walk: Walk, site: Site) -> None:

@@ -45,11 +45,16 @@ def _hides_products(node: gs.Node) -> bool:
 def _shape(node: gs.Node, index: int, facts: Facts) -> Shape | None:
     if index >= len(node.inputs) or not node.inputs[index].name:
         return None
-    return facts.shapes.get(node.inputs[index].name)
+    return _known(node.inputs[index].name, facts)
 
 
 def _output(node: gs.Node, facts: Facts) -> Shape | None:
-    return facts.shapes.get(node.outputs[0].name)
+    return _known(node.outputs[0].name, facts)
+
+
+def _known(name: str, facts: Facts) -> Shape | None:
+    """Return the shape of a tensor, None where a size of it is not known."""
+    return None if name in facts.assumed else facts.shapes.get(name)
 
 
 def _conv(weight: int) -> _Rule:

@@ -17,6 +17,8 @@ _POSITIONAL = frozenset(
     ["Concat", "Gather", "GatherND", "Pad", "Resize", "Slice", "Split", "Tile", "Upsample"]
 )
 
+_UNEQUAL = "meets an axis of another size, or of an unknown one"
+
 
 class Site:
     """What the rules read of a node, and what they say of it."""
@@ -57,7 +59,23 @@ class Site:
 
     def _is_fixed(self, name: str, axis: int) -> bool:
         fixed = self.walk.facts.fixed_axes.get(name, ())
-        return axis >= len(fixed) or fixed[axis]
+        return (axis >= len(fixed) or fixed[axis]) and not self._is_assumed(name, axis)
+
+    def is_assumed(self, i: int, axis: int) -> bool:
+        """Say whether the size of an axis of input ``i`` is not known, see `Facts.assumed`."""
+        return self._is_assumed(self.node.inputs[i].name, axis)
+
+    def is_assumed_out(self, axis: int, j: int = 0) -> bool:
+        """Say whether the size of an axis of output ``j`` is not known."""
+        return self._is_assumed(self.node.outputs[j].name, axis)
+
+    def _is_assumed(self, name: str, axis: int) -> bool:
+        assumed = self.walk.facts.assumed.get(name, ())
+        return axis < len(assumed) and assumed[axis]
+
+    def is_born(self, j: int = 0) -> bool:
+        """Say whether the shape of output ``j`` does not follow from the inputs' shapes."""
+        return self.node.outputs[j].name in self.walk.facts.born
 
     def _is_countable(self, name: str, axis: int) -> bool:
         """Say whether this node may tell the positions of an axis apart by their number."""
@@ -152,6 +170,9 @@ class Site:
         found = self._tensor(i)
         if found is None:
             self.labels.fence(labels, self.why("meets an axis that is never cut", axis))
+        elif labels is not None and len(labels) != self.shape(i)[axis] > 1:
+            self.fence(labels, _UNEQUAL, axis)
+            self.stop(i, axis, _UNEQUAL)
         elif isinstance(found.axes[axis], Free):
             found.axes[axis] = labels if self.shape(i)[axis] > 1 else None
         else:
@@ -165,6 +186,10 @@ class Site:
 
     def unify_inputs(self, places: Sequence[tuple[int, int]]) -> Axis:
         """Unify axes of inputs, given as (input, axis); unused axes of constants just follow."""
+        if len({self.shape(i)[axis] for i, axis in places}) > 1:
+            for i, axis in places:
+                self.stop(i, axis, _UNEQUAL)
+            return None
         bound: Axis = None
         started = False
         for i, axis in places:
@@ -188,6 +213,11 @@ class Site:
         for position, (axis, size) in enumerate(zip(axes, self.out_shape(j), strict=True)):
             if axis is not None and size == 1:
                 self.fence(axis, "the axis has size 1", position)
+                axis = None
+            elif axis is not None and (
+                len(axis) != size or self._is_assumed(tensor.name, position)
+            ):
+                self.fence(axis, "the size of the axis is unknown", position)
                 axis = None
             elif (
                 axis is not None and not self.is_fixed(position, j) and self.node.op in _POSITIONAL

@@ -7,8 +7,8 @@ asks onnx's own per-operator inference, node by node, with the values known so f
 """
 
 import contextlib
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import onnx
@@ -18,6 +18,7 @@ import onnx.numpy_helper
 import onnx.shape_inference
 import onnx_graphsurgeon as gs
 
+from acgraph.ir.assume import STAND_INS, Assumptions, elem_of, float_elem, sizes_of
 from acgraph.ir.fold import evaluate_node
 from acgraph.ir.model import Array, Model, constant_node_value
 from acgraph.ir.odd_values import exportable
@@ -46,6 +47,10 @@ class Facts:
         dynamic: Names in ``values`` that hold only for the chosen input sizes.
         fixed_axes: For tensors whose shape depends on the input sizes: which axes do not.
         unknown: Tensors without a shape, in graph order.
+        assumed: Where shapes were assumed, by tensor: which axes have a size that depends on one
+            that is not known at all. What ``shapes`` says of them only stands for it.
+        others: Those shapes with another number for what is not known.
+        born: Tensors whose shape was assumed, because inference does not give it.
     """
 
     shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
@@ -54,6 +59,9 @@ class Facts:
     dynamic: set[str] = field(default_factory=set)
     fixed_axes: dict[str, tuple[bool, ...]] = field(default_factory=dict)
     unknown: list[str] = field(default_factory=list)
+    assumed: dict[str, tuple[bool, ...]] = field(default_factory=dict)
+    others: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    born: frozenset[str] = frozenset()
 
 
 def input_sizes(
@@ -85,34 +93,86 @@ def input_sizes(
 
 
 def infer_facts(
-    model: Model, dims: Mapping[str, int] | None = None, batch: int = DEFAULT_BATCH
+    model: Model,
+    dims: Mapping[str, int] | None = None,
+    batch: int = DEFAULT_BATCH,
+    *,
+    assume: bool = False,
 ) -> Facts:
     """Walk the top graph and collect its facts.
 
     Where sizes of inputs are unknown it walks twice, with other sizes the second time: what then
     differs is ``dynamic``.
+
+    Args:
+        model: The model.
+        dims: Sizes by the symbolic name of the axis, or by ``"input:axis"``.
+        batch: Size of an unknown axis 0.
+        assume: Give the tensors that no shape can be inferred of one, see `acgraph.ir.assume`:
+            for those who look at ``assumed``.
     """
     sizes = input_sizes(model, dims, batch)
-    facts = _walk_once(model, sizes)
+    facts = _walk_once(model, sizes, STAND_INS[0] if assume else None)
     other = _other_sizes(model, sizes)
     if other is not None:
-        second = _walk_once(model, other)
-        facts.dynamic.update(
-            name
-            for name, value in facts.values.items()
-            if not np.array_equal(value, second.values.get(name, np.empty(0)))
-        )
+        second = _walk_once(model, other, STAND_INS[0] if assume else None)
+        facts.dynamic.update(_differing(facts, second))
         facts.fixed_axes.update(_fixed_axes(facts, second))
+    if facts.born:
+        third = _walk_once(model, sizes, STAND_INS[1])
+        facts.dynamic.update(_differing(facts, third))
+        facts.assumed.update(_assumed_axes(facts, third))
+        facts.others.update({n: third.shapes[n] for n in facts.assumed if n in third.shapes})
     return facts
 
 
-def _walk_once(model: Model, sizes: Mapping[str, tuple[int, ...]]) -> Facts:
-    walk = _Walk(model)
+def _differing(first: Facts, second: Facts) -> set[str]:
+    return {
+        name
+        for name, value in first.values.items()
+        if not np.array_equal(value, second.values.get(name, np.empty(0)))
+    }
+
+
+def _assumed_axes(first: Facts, second: Facts) -> dict[str, tuple[bool, ...]]:
+    """Say which axes have another size with other stand-ins; all where there is none then."""
+    found = {}
+    for name, shape in first.shapes.items():
+        other = second.shapes.get(name, ())
+        if shape == other:
+            continue
+        alike = len(shape) == len(other)
+        found[name] = tuple(
+            not alike or a != b for a, b in zip(shape, other or shape, strict=alike)
+        )
+    return found
+
+
+def _walk_once(
+    model: Model, sizes: Mapping[str, tuple[int, ...]], stand_in: int | None = None
+) -> Facts:
+    assumptions = None if stand_in is None else _assumptions(model, sizes, stand_in)
+    walk = _Walk(model, assumptions)
     for tensor in model.graph.inputs:
         walk.add_input(tensor, sizes.get(tensor.name))
     for node in model.graph.nodes:
         walk.visit(node)
-    return walk.facts
+    if assumptions is None:
+        return walk.facts
+    return replace(walk.facts, born=frozenset(assumptions.born))
+
+
+def _assumptions(model: Model, sizes: Mapping[str, tuple[int, ...]], stand_in: int) -> Assumptions:
+    first = next((shape for shape in sizes.values() if len(shape) > 1), (DEFAULT_BATCH,))
+    symbols = {
+        name: size
+        for tensor in model.graph.inputs
+        for name, size in zip(tensor.shape or (), sizes.get(tensor.name, ()), strict=False)
+        if isinstance(name, str) and name
+    }
+    # An unknown batch differs from walk to walk as well, or it would pass for a known one.
+    batch = first[0] + (stand_in != STAND_INS[0])
+    return Assumptions(stand_in=stand_in, batch=batch, symbols=symbols)
 
 
 def _other_sizes(
@@ -140,9 +200,10 @@ def _fixed_axes(first: Facts, second: Facts) -> dict[str, tuple[bool, ...]]:
 
 
 class _Walk:
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: Model, assumptions: Assumptions | None = None) -> None:
         self.facts = Facts()
         self._model = model
+        self._assumptions = assumptions
         proto = onnx.ModelProto()
         proto.ir_version = model.graph.ir_version or 8
         self._opsets = {"": model.graph.opset}
@@ -156,7 +217,9 @@ class _Walk:
         if tensor.dtype is None or shape is None:
             self.facts.unknown.append(tensor.name)
             return
-        self._record(tensor.name, onnx.helper.make_tensor_type_proto(_elem(tensor), shape))
+        self._record(tensor.name, onnx.helper.make_tensor_type_proto(elem_of(tensor), shape))
+        if self._assumptions is not None:
+            self._assumptions.suppose(tensor.name, shape, elem_of(tensor))
 
     def _record(self, name: str, kind: onnx.TypeProto) -> None:
         self._types[name] = kind
@@ -178,7 +241,7 @@ class _Walk:
         if tensor.name in self._types:
             return
         shape = tuple(tensor.shape)
-        self._record(tensor.name, onnx.helper.make_tensor_type_proto(_elem(tensor), shape))
+        self._record(tensor.name, onnx.helper.make_tensor_type_proto(elem_of(tensor), shape))
         if int(np.prod(shape, dtype=np.int64)) <= MAX_VALUE_ELEMENTS:
             with contextlib.suppress(TypeError, ValueError):  # types that numpy has no form for
                 self.facts.values[tensor.name] = np.asarray(tensor.values)
@@ -194,6 +257,8 @@ class _Walk:
                 return
         if not self._evaluate(node):
             self._infer(node)
+        if self._assumptions is not None:
+            self._assume(node, self._assumptions)
         self.facts.unknown.extend(
             t.name for t in node.outputs if t.name and t.name not in self.facts.shapes
         )
@@ -225,36 +290,89 @@ class _Walk:
         return True
 
     def _infer(self, node: gs.Node) -> None:
+        types = {t.name: self._types[t.name] for t in node.inputs if t.name in self._types}
+        values = {
+            t.name: self.facts.values[t.name] for t in node.inputs if t.name in self.facts.values
+        }
+        if self._assumptions is not None:
+            values.update(self._assumptions.stated(node))
+        for name, kind in self._ask(node, types, values).items():
+            self._record(name, kind)
+
+    def _ask(
+        self, node: gs.Node, types: Mapping[str, onnx.TypeProto], values: Mapping[str, Array]
+    ) -> dict[str, onnx.TypeProto]:
+        """Ask onnx for the types of a node's outputs; those that it cannot tell are absent."""
         domain = "" if node.domain in (None, "", "ai.onnx") else node.domain
         version = self._opsets.get(domain)
         if version is None or not onnx.defs.has(node.op, version, domain):
-            return
+            return {}
         schema = onnx.defs.get_schema(node.op, version, domain)
         proto = node_to_proto(node)
         put_back(proto, node, self._model.originals.get(node.name))
-        types = {t.name: self._types[t.name] for t in node.inputs if t.name in self._types}
         data = {
-            t.name: onnx.numpy_helper.from_array(self.facts.values[t.name], t.name)
-            for t in node.inputs
-            if t.name in self.facts.values and self.facts.values[t.name].size <= MAX_DATA_ELEMENTS
+            name: onnx.numpy_helper.from_array(value, name)
+            for name, value in values.items()
+            if value.size <= MAX_DATA_ELEMENTS
         }
         try:
             found = onnx.shape_inference.infer_node_outputs(
-                schema, proto, types, data, opset_imports=self._imports, ir_version=self._ir_version
+                schema,
+                proto,
+                dict(types),
+                data,
+                opset_imports=self._imports,
+                ir_version=self._ir_version,
             )
         except (onnx.shape_inference.InferenceError, KeyError, RuntimeError, ValueError):
             found = {}  # the outputs are counted in ``unknown``; whoever needs them fences them
-        if node.op in _SAME_SHAPE and node.inputs[0].name in self._types:
-            found = {node.outputs[0].name: self._types[node.inputs[0].name]}
-        for name, kind in found.items():
-            self._record(name, kind)
+        if node.op in _SAME_SHAPE and node.inputs[0].name in types:
+            found = {node.outputs[0].name: types[node.inputs[0].name]}
+        return dict(found)
 
+    def _assume(self, node: gs.Node, assumptions: Assumptions) -> None:
+        """Complete the shapes of a node's outputs, and note what depends on an assumption."""
+        touched = assumptions.touches(node)
+        types = self._types
+        if touched:
+            sure = (
+                assumptions.sure_types(node, types),
+                assumptions.sure_values(node, self.facts.values),
+            )
+            types = self._ask(node, *sure)
+        for tensor in node.outputs:
+            kind = self._types.get(tensor.name)
+            if not tensor.name or (kind is not None and not kind.HasField("tensor_type")):
+                continue
+            known = sizes_of(types.get(tensor.name))
+            shape = self.facts.shapes.get(tensor.name)
+            if shape is None or (touched and min(shape, default=0) < 0):
+                shape = assumptions.complete(tensor, known)
+                if shape is not None:
+                    elem = (kind is not None and kind.tensor_type.elem_type) or float_elem(tensor)
+                    self._record(tensor.name, onnx.helper.make_tensor_type_proto(elem, shape))
+            elif touched:
+                assumptions.doubt(tensor.name, known, len(shape))
+            if touched and tensor.name in self.facts.values:
+                assumptions.doubt_value(node, tensor.name)
+        self._suppose(node, assumptions)
 
-def _elem(tensor: gs.Tensor) -> int:
-    dtype = tensor.dtype
-    if isinstance(dtype, int):
-        return dtype
-    return int(onnx.helper.np_dtype_to_tensor_dtype(np.dtype(dtype)))
+    def _suppose(self, node: gs.Node, assumptions: Assumptions) -> None:
+        """Follow supposed integers through a node, or suppose those that it makes of data."""
+        values, names = self.facts.values, [t.name for t in node.inputs]
+        arrays = [values.get(name, assumptions.supposed.get(name)) for name in names]
+        outputs: Sequence[Array] | None = None
+        is_whole = all(x is not None or not name for x, name in zip(arrays, names, strict=True))
+        is_standard = node.domain in (None, "", "ai.onnx")
+        if is_standard and is_whole and any(name in assumptions.supposed for name in names):
+            outputs = evaluate_node(node, arrays, self._opsets[""], MAX_DATA_ELEMENTS)
+        for j, name in enumerate(t.name for t in node.outputs):
+            if not name or name in values or name not in self.facts.shapes:
+                continue
+            if outputs is not None and j < len(outputs):
+                assumptions.supposed[name] = outputs[j]
+            else:
+                assumptions.suppose(name, self.facts.shapes[name], self.facts.dtypes[name])
 
 
 def node_to_proto(node: gs.Node) -> onnx.NodeProto:

@@ -67,7 +67,7 @@ def shrink(dependency: DependencyGraph, plan: Plan) -> Shrunk:
     model.graph.nodes.clear()
     model.graph.nodes.extend(nodes)
     stored = _cut_constants(model, kept)
-    _forget_shapes(model)
+    _forget_shapes(model, kept)
     merge_equal(model, dependency.auxiliary - set(stored))
     if kept:
         precompute(model)
@@ -172,9 +172,9 @@ def _cut_constants(model: Model, kept: _Kept) -> list[str]:
     return sorted(cut)
 
 
-def _forget_shapes(model: Model) -> None:
-    """Drop recorded shapes of intermediate tensors: they are those of the dense model."""
+def _forget_shapes(model: Model, kept: _Kept) -> None:
+    """Drop recorded shapes of tensors that were cut; the others may be known in no other way."""
     ends: set[Any] = {id(t) for t in [*model.graph.inputs, *model.graph.outputs]}
     for tensor in model.graph.tensors().values():
-        if isinstance(tensor, gs.Variable) and id(tensor) not in ends:
+        if isinstance(tensor, gs.Variable) and id(tensor) not in ends and tensor.name in kept:
             tensor.shape = None

@@ -1,6 +1,6 @@
 """Operators that act on each element: positions that meet are cut together."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -106,9 +106,30 @@ def broadcast(site: Site, zero: _ZeroRule, kept: tuple[int, ...] = ()) -> None:
             if own >= 0 and site.shape(i)[own] == size:
                 places.append((i, own))
         labels = site.unify_inputs(places)
+        if labels is not None and meets_unknown(site, inputs, axis, len(out)):
+            site.fence(labels, "meets an axis of unknown size", axis)
+            labels = None
         axes.append(labels)
         flags.append(labels is not None and zero(site, inputs, axis, len(out)))
     site.emit(axes, flags)
+
+
+def meets_unknown(site: Site, inputs: Sequence[int], axis: int, rank: int) -> bool:
+    """Say whether an input of unknown size meets an axis of the output: it may span that axis.
+
+    Args:
+        site: The node; inputs are aligned at their last axes, as in broadcasting.
+        inputs: Which inputs.
+        axis: The axis of the output.
+        rank: How many axes the output has.
+    """
+    for i in inputs:
+        own = axis - (rank - len(site.shape(i)))
+        if own >= 0 and (
+            site.is_assumed(i, own) or site.shape(i)[own] not in (1, site.out_shape()[axis])
+        ):
+            return True
+    return False
 
 
 def _sum(site: Site) -> None:

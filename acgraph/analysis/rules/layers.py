@@ -157,6 +157,9 @@ def matmul(site: Site) -> None:
             if len(shape) - 2 + back >= 0 and shape[len(shape) - 2 + back] == out[axis] > 1
         ]
         labels = site.unify_inputs(places)
+        if labels is not None and _meets_unknown(site, len(out) - tail - axis):
+            site.fence(labels, "meets an axis of unknown size", axis)
+            labels = None
         axes.append(labels)
         zero.append(labels is not None and any(site.zero(i, k) for i, k in places))
     for i, kept in ((0, a_row), (1, b_col)):
@@ -164,6 +167,12 @@ def matmul(site: Site) -> None:
             axes.append(site.axis(i, kept))
             zero.append(site.zero(i, kept))
     site.emit(axes, zero)
+
+
+def _meets_unknown(site: Site, before: int) -> bool:
+    """Say whether an operand's batch axis, ``before`` so many axes of its matrix, has no size."""
+    places = [(i, len(site.shape(i)) - 2 - before) for i in (0, 1)]
+    return any(axis >= 0 and site.is_assumed(i, axis) for i, axis in places)
 
 
 def einsum(site: Site) -> None:
@@ -181,6 +190,9 @@ def einsum(site: Site) -> None:
         places = [(i, term.index(letter)) for i, term in enumerate(letters) if letter in term]
         wide = [place for place in places if site.shape(place[0])[place[1]] > 1]
         labels = site.unify_inputs(wide)
+        if labels is not None and any(site.is_assumed(i, k) for i, k in places):
+            site.fence(labels, "meets an axis of unknown size")
+            labels = None
         axes[letter] = labels
         zero[letter] = any(site.zero(i, k) for i, k in wide)
         summed = letter not in result

@@ -4,16 +4,19 @@ import numpy as np
 
 from acgraph.analysis.labels import Axis, concat
 from acgraph.analysis.rules.base import Cut, OpRule
-from acgraph.analysis.rules.reshape import reshape_axes
+from acgraph.analysis.rules.reshape import Block, blocks, reshape_axes
 from acgraph.analysis.site import Site
 
 
 def reshape(site: Site) -> None:
     """Reshape, Flatten, Squeeze, Unsqueeze: elements stay in order."""
+    if site.node.op == "Squeeze" and _picks_by_size(site):
+        site.fence_all("which axes it drops depends on sizes that are unknown")
+        return
     why = site.why("splits or joins axes that have no common factors")
-    axes, zero = reshape_axes(
-        site.labels, site.shape(0), site.out_shape(), site.axes(0), site.zeros(0), why
-    )
+    axes, zero = site.axes(0), site.zeros(0)
+    _fence_unsure(site, axes)
+    axes, zero = reshape_axes(site.labels, site.shape(0), site.out_shape(), axes, zero, why)
     vector = site.value(1) if site.node.op == "Reshape" else None
     for axis, labels in enumerate(axes):
         stated = vector is None or int(vector.reshape(-1)[axis]) != -1
@@ -21,6 +24,45 @@ def reshape(site: Site) -> None:
             site.fence(labels, "states a size that depends on the size of the input", axis)
             axes[axis] = None
     site.emit(axes, zero)
+
+
+def _picks_by_size(site: Site) -> bool:
+    stated = site.has(1) or site.attrs.get("axes") is not None
+    return not stated and any(site.is_assumed(0, k) for k in range(len(site.shape(0))))
+
+
+def _fence_unsure(site: Site, axes: list[Axis]) -> None:
+    """Fence axes that land where they seem to for some values of the unknown sizes only."""
+    names = site.node.inputs[0].name, site.node.outputs[0].name
+    facts = site.walk.facts
+    if site.is_born() or any(name in facts.assumed for name in names):
+        source, target = site.shape(0), site.out_shape()
+        others = [
+            facts.others.get(name, () if name in facts.assumed else shape)
+            for name, shape in zip(names, (source, target), strict=True)
+        ]
+        sure = {(block.ins, block.outs) for block in blocks(*others)}
+        for block in blocks(source, target):
+            known = (block.ins, block.outs) in sure
+            if (
+                not block.ins
+                or not block.outs
+                or (known and (not site.is_born() or _is_held(site, block)))
+            ):
+                continue
+            for i in block.ins:
+                site.fence(axes[i], "reshapes by sizes that are unknown", i)
+                axes[i] = None
+
+
+def _is_held(site: Site, block: Block) -> bool:
+    """Say whether known sizes on one side of a block hold it in its place."""
+    read = [site.is_assumed(0, k) for k in range(len(site.shape(0)))]
+    made = [site.is_assumed_out(k) for k in range(len(site.out_shape()))]
+    i, j, after_i, after_j = block.ins[0], block.outs[0], block.ins[-1] + 1, block.outs[-1] + 1
+    before = not any(read[:i]) and not any(made[:j])
+    behind = not any(read[after_i:]) and not any(made[after_j:])
+    return (before or behind) and not any(read[i:after_i]) and not any(made[j:after_j])
 
 
 def resize_reshape(cut: Cut) -> None:
@@ -81,6 +123,9 @@ def _along(site: Site) -> int:
 
 def split(site: Site) -> None:
     """Deal the labels of the split axis out to the outputs."""
+    if any(site.is_born(j) for j in range(len(site.node.outputs))):
+        site.fence_all("the sizes of its parts are unknown")
+        return
     along = _along(site)
     axes, zero = site.axes(0), site.zeros(0)
     start = 0
@@ -160,6 +205,9 @@ def resize_constant_of_shape(cut: Cut) -> None:
 
 def tile(site: Site) -> None:
     """Repeat the labels."""
+    if site.is_born():
+        site.fence_all("how often it repeats is unknown")
+        return
     axes: list[Axis] = []
     for axis, (before, after) in enumerate(zip(site.shape(0), site.out_shape(), strict=True)):
         labels = site.axis(0, axis)
