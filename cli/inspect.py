@@ -83,7 +83,7 @@ def _plain(model: "Model", graph: "DependencyGraph") -> dict[str, Any]:
             "path": model.source,
             "opset": model.graph.opset,
             "nodes": len(model.graph.nodes),
-            "remarks": model.remarks,
+            "remarks": [*model.remarks, *graph.facts.remarks()],
         },
         "cost": {
             "params": cost.params,
@@ -140,6 +140,8 @@ def _print(plain: dict[str, Any]) -> None:
     )
     console.print(_layer_table(plain["layers"]), "")
     console.print(_family_table(plain["families"]), "")
+    for remark in model["remarks"]:
+        console.print(printable(f"remark: {remark}"), markup=False, highlight=False)
     fences = plain["fences"]
     console.print("fences:" if fences else "no fences: everything can be cut")
     for fence in fences:

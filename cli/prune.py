@@ -127,6 +127,7 @@ def _plain(result: "PruneResult", int8: "Int8 | None") -> dict[str, Any]:
         "after": after,
         "rate": {key: _rate(result, key) for key in before},
         "macs_unknown": _unknown(result),
+        "remarks": list(result.remarks),
         "verify": verification(result.verify).model_dump(mode="json"),
         "inexact": result.inexact,
         "int8": None if int8 is None else int8.model_dump(mode="json"),
@@ -168,13 +169,14 @@ def _text(result: "PruneResult", int8: "Int8 | None") -> str:
     for label, key in (("params", "params"), ("MACs", "macs"), ("bytes", "bytes")):
         before, after = getattr(result.before, key), getattr(result.after, key)
         rate = _rate(result, key)
-        shown = "" if rate is None else f"  ({format_rate(rate)})"
+        shown = "  (rate unknown)" if rate is None else f"  ({format_rate(rate)})"
         lines.append(f"{label}: {before:,} -> {after:,}{shown}")
     if unknown := _unknown(result):
         lines.append(
             f"MACs are a lower bound, those of {counted(len(unknown), 'node')} are unknown: "
             f"{', '.join(unknown[:5])}"
         )
+    lines += [f"remark: {remark}" for remark in result.remarks]
     law = verification(result.verify)
     word = "holds" if law.passed else f"does not hold (cut inexactly: {', '.join(result.inexact)})"
     if law.passed and law.vacuous:

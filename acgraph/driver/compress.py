@@ -41,7 +41,7 @@ from acgraph.driver.runtime import run_settings
 from acgraph.driver.stages import Pace, plan_stages
 from acgraph.driver.trace import compose
 from acgraph.driver.workers import check_workers
-from acgraph.ir import Model, read_model
+from acgraph.ir import Model, infer_facts, read_model
 from acgraph.report import Report, format_rate
 
 log = logging.getLogger(__name__)
@@ -91,6 +91,8 @@ def compress(
             base = run.state
             if saved is not None:
                 _go_on(run, saved)
+            for remark in (*original.remarks, *infer_facts(original, assume=True).remarks()):
+                run.warn(remark)
             if is_noise_spec(config.data or ""):
                 run.warn(noise.WARNING)
             _warn_of_few_images(run)

@@ -17,7 +17,7 @@ from acgraph.driver.run import Run, limit_of
 from acgraph.driver.runtime import run_settings
 from acgraph.driver.trace import Positions, adopt_biases, expand, inexact_cuts
 from acgraph.errors import VerifyError
-from acgraph.ir import Model, clone_model, write_bytes, write_model
+from acgraph.ir import Model, clone_model, infer_facts, write_bytes, write_model
 from acgraph.passes.fuse_batchnorm import fuse_batchnorm
 from acgraph.passes.untie_constants import untie_constants
 from acgraph.pruning.tie import retie_vectors
@@ -39,6 +39,8 @@ def export(run: Run, trained: Model) -> Report:
     masked = expand(dependency.model, dependency, plain.constants(), positions)
     for model in (small, masked):
         retie_vectors(model, run.copies)
+    for remark in dependency.facts.remarks_beside(infer_facts(small, assume=True)):
+        run.warn(remark)
     law = _law(small, masked, plain, inexact_cuts(dependency, positions))
     with replaced_together(folder) as staged:
         write_model(masked, staged / "masked.onnx")

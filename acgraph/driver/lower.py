@@ -8,6 +8,7 @@ from typing import Literal
 from acgraph.analysis.cost import model_cost
 from acgraph.analysis.layers import layers
 from acgraph.diagnostics import counted
+from acgraph.errors import PassError
 from acgraph.ir import Model, clone_model, count_params, proto_from_model, proto_size
 from acgraph.lowering.base import Candidate, Chooser
 from acgraph.lowering.cost_model import RANK, CostModelChooser
@@ -50,9 +51,20 @@ class Limit:
         return CostModelChooser() if self.metric == "macs" else SmallestChooser(self.metric)
 
     def size_of(self, model: Model) -> int:
-        """What of a model counts."""
+        """What of a model counts.
+
+        Raises:
+            PassError: MACs count, and those of a node are unknown: they are within no limit.
+        """
         if self.metric == "macs":
-            return model_cost(model).macs
+            cost = model_cost(model)
+            if cost.unknown:
+                raise PassError(
+                    f"the MACs of '{cost.unknown[0]}' became unknown when the network was cut",
+                    location=model.location(),
+                    hint="choose another --metric, and report the model's operators",
+                )
+            return cost.macs
         proto = proto_from_model(model)
         return count_params(proto) if self.metric == "params" else proto_size(proto)
 

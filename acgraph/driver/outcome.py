@@ -187,7 +187,7 @@ def make_report(
     is_held = bool(frontier) and frontier[-1].within_floor
     met = rate is not None and rate >= (asked or 1.0)
     if asked is None:
-        met = is_held and bool(rounds)
+        met = is_held and bool(rounds) and rate is not None
     drop_met = config.max_drop is None or (
         before.accuracy is not None
         and after.accuracy is not None

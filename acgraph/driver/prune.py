@@ -17,7 +17,7 @@ from acgraph.driver.lower import compact
 from acgraph.driver.runtime import session_settings
 from acgraph.driver.trace import Positions, compose, expand
 from acgraph.errors import VerifyError
-from acgraph.ir import Model, clone_model
+from acgraph.ir import Model, clone_model, infer_facts
 from acgraph.lowering.base import Chooser
 from acgraph.lowering.patterns import check_pattern
 from acgraph.passes.lower_columns import LoweredLayer
@@ -38,6 +38,7 @@ class PruneResult:
         masked: The input model with every removed filter and column zeroed.
         before: Cost of the input.
         after: Cost of the compact model.
+        remarks: What import had to change, and which shapes could not be found.
         fences: What could not be cut, with reasons.
         lowered: What became of each layer where columns were cut; ``remark`` says why one was not.
         cuts: The pattern of each layer's columns, where columns were cut.
@@ -52,6 +53,7 @@ class PruneResult:
     masked: Model
     before: Cost
     after: Cost
+    remarks: tuple[str, ...]
     fences: list[Diagnostic]
     lowered: list[LoweredLayer]
     cuts: list[LayerCut]
@@ -123,11 +125,13 @@ def prune(
             location=model.location(),
             hint="nothing was written; please report the model's operators",
         )
+    facts = infer_facts(small, assume=True)
     return PruneResult(
         model=small,
         masked=masked,
         before=model_cost(model),
-        after=model_cost(small),
+        after=model_cost(small, facts=facts),
+        remarks=(*model.remarks, *dependency.facts.remarks_beside(facts)),
         fences=dependency.all_fences(),
         lowered=lowered,
         cuts=cuts,

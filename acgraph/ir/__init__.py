@@ -2,6 +2,7 @@
 
 from acgraph.ir.constants import in_c_order, is_same, replace_constants
 from acgraph.ir.external import external_files
+from acgraph.ir.facts import Facts
 from acgraph.ir.model import Array, Model, constant_node_value
 from acgraph.ir.odd_values import array_bytes
 from acgraph.ir.onnx_io import (
@@ -18,7 +19,7 @@ from acgraph.ir.onnx_io import (
     write_model,
     write_proto,
 )
-from acgraph.ir.shapes import Facts, infer_facts, input_sizes
+from acgraph.ir.shapes import infer_facts, input_sizes
 
 __all__ = [
     "Array",

@@ -5,9 +5,10 @@ import onnx.shape_inference
 import onnx_graphsurgeon as gs
 from onnx_graphsurgeon.importers.onnx_importer import get_numpy_type
 
+from acgraph.ir.facts import Facts
 from acgraph.ir.model import Model
 from acgraph.ir.onnx_io import proto_from_model
-from acgraph.ir.shapes import Facts, infer_facts
+from acgraph.ir.shapes import infer_facts
 
 Size = int | str | None
 #: A numpy type (an onnx number where numpy has none) and sizes: known, named, or unknown.

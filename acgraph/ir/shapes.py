@@ -8,7 +8,7 @@ asks onnx's own per-operator inference, node by node, with the values known so f
 
 import contextlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import numpy as np
 import onnx
@@ -19,6 +19,7 @@ import onnx.shape_inference
 import onnx_graphsurgeon as gs
 
 from acgraph.ir.assume import STAND_INS, Assumptions, elem_of, float_elem, sizes_of
+from acgraph.ir.facts import Facts, failure
 from acgraph.ir.fold import evaluate_node
 from acgraph.ir.model import Array, Model, constant_node_value
 from acgraph.ir.odd_values import exportable
@@ -34,34 +35,6 @@ _SAME_SHAPE = frozenset(["GroupNormalization", "MeanVarianceNormalization"])
 DEFAULT_BATCH = 1
 DEFAULT_IMAGE = 224
 DEFAULT_OTHER = 16
-
-
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """What is known of the tensors of a concretised graph, by name.
-
-    Attributes:
-        shapes: Sizes; a tensor whose shape could not be found is absent.
-        dtypes: onnx ``TensorProto.DataType`` numbers.
-        values: Values of small tensors that do not depend on the data (weights excluded).
-        dynamic: Names in ``values`` that hold only for the chosen input sizes.
-        fixed_axes: For tensors whose shape depends on the input sizes: which axes do not.
-        unknown: Tensors without a shape, in graph order.
-        assumed: Where shapes were assumed, by tensor: which axes have a size that depends on one
-            that is not known at all. What ``shapes`` says of them only stands for it.
-        others: Those shapes with another number for what is not known.
-        born: Tensors whose shape was assumed, because inference does not give it.
-    """
-
-    shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
-    dtypes: dict[str, int] = field(default_factory=dict)
-    values: dict[str, Array] = field(default_factory=dict)
-    dynamic: set[str] = field(default_factory=set)
-    fixed_axes: dict[str, tuple[bool, ...]] = field(default_factory=dict)
-    unknown: list[str] = field(default_factory=list)
-    assumed: dict[str, tuple[bool, ...]] = field(default_factory=dict)
-    others: dict[str, tuple[int, ...]] = field(default_factory=dict)
-    born: frozenset[str] = frozenset()
 
 
 def input_sizes(
@@ -324,8 +297,9 @@ class _Walk:
                 opset_imports=self._imports,
                 ir_version=self._ir_version,
             )
-        except (onnx.shape_inference.InferenceError, KeyError, RuntimeError, ValueError):
+        except (onnx.shape_inference.InferenceError, KeyError, RuntimeError, ValueError) as error:
             found = {}  # the outputs are counted in ``unknown``; whoever needs them fences them
+            self._note_failure(node, error)
         if node.op in _SAME_SHAPE and node.inputs[0].name in types:
             found = {node.outputs[0].name: types[node.inputs[0].name]}
         return dict(found)
@@ -356,6 +330,12 @@ class _Walk:
             if touched and tensor.name in self.facts.values:
                 assumptions.doubt_value(node, tensor.name)
         self._suppose(node, assumptions)
+
+    def _note_failure(self, node: gs.Node, error: Exception) -> None:
+        """Remember a failure, unless it only follows from an input whose shape is not known."""
+        follows = self._assumptions is not None and self._assumptions.touches(node)
+        if not follows and all(t.name in self.facts.shapes for t in node.inputs if t.name):
+            self.facts.failures.append(failure(node, error))
 
     def _suppose(self, node: gs.Node, assumptions: Assumptions) -> None:
         """Follow supposed integers through a node, or suppose those that it makes of data."""

@@ -179,7 +179,7 @@ def test_prune_and_diff_give_no_rate_of_unknown_macs(acgraph, branching, tmp_pat
     assert data["macs_unknown"] == ["choice"]
     assert data["rate"]["params"] > 1
     text = acgraph("prune", branching)[0]
-    assert re.search(r"^MACs: [\d,]+ -> [\d,]+$", text, re.MULTILINE)
+    assert re.search(r"^MACs: [\d,]+ -> [\d,]+  \(rate unknown\)$", text, re.MULTILINE)
     assert "choice" in text
     text = acgraph("diff", branching, small, code=1)[0]
     assert re.search(r"^MACs: [\d,]+ -> [\d,]+ \(lower bounds\)$", text, re.MULTILINE)
