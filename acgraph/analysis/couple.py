@@ -8,6 +8,7 @@ import onnx_graphsurgeon as gs
 
 from acgraph.analysis.bake import bake_outputs, settle_inputs
 from acgraph.analysis.rules import RULES
+from acgraph.analysis.rules.fenced import reason_for
 from acgraph.analysis.site import Site
 from acgraph.analysis.sizes import check_outputs, check_sizes, note_sizes
 from acgraph.analysis.walk import Walk
@@ -58,7 +59,7 @@ def _visit(walk: Walk, node: gs.Node) -> None:
         return
     check_sizes(walk, node, [])
     if rule is None:
-        _fence_unknown(site, "the operator is not understood")
+        _fence_unknown(site, reason_for(node))
         return
     missing = _missing_shape(walk, node)
     if missing and rule.status != "fenced":

@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 
 from acgraph.backends.ort.layer_timing import timing_chooser
+from acgraph.backends.torch.checks import check_operators
 from acgraph.backends.torch.trainer import TorchTrainer
 from acgraph.backends.training import ProgressSink
 from acgraph.config import CompressConfig
@@ -35,6 +36,7 @@ from acgraph.driver.inputs import RunData, open_data
 from acgraph.driver.network import ready_to_train
 from acgraph.driver.pace import estimate, measure_pace
 from acgraph.driver.purify import purify
+from acgraph.driver.reading import check_reading
 from acgraph.driver.rounds import cut, say_out_of_reach
 from acgraph.driver.run import Run, State, budget_of, can_cut, check_metric, written_cost
 from acgraph.driver.runtime import run_settings
@@ -137,10 +139,15 @@ def _shrink(run: Run, base: State, done: int) -> None:
 
 
 def _read_original(config: CompressConfig) -> Model:
-    """Read the model; one that came from standard input was kept with the checkpoints."""
-    if config.model == "-" and config.resume is not None:
-        return read_model(config.output / CHECKPOINTS / ORIGINAL)
-    return read_model(config.model)
+    """Read the model, and see that it can be trained.
+
+    One that came from standard input was kept with the checkpoints.
+    """
+    is_kept = config.model == "-" and config.resume is not None
+    original = read_model(config.output / CHECKPOINTS / ORIGINAL if is_kept else config.model)
+    check_operators(original)
+    check_reading(original)
+    return original
 
 
 def _save(run: Run, done: int, *, is_purified: bool = False) -> None:

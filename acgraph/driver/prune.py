@@ -14,6 +14,7 @@ from acgraph.diagnostics import Diagnostic
 from acgraph.driver.chooser import make_chooser
 from acgraph.driver.columns import LayerCut, zero_columns
 from acgraph.driver.lower import compact
+from acgraph.driver.reading import check_reading
 from acgraph.driver.runtime import session_settings
 from acgraph.driver.trace import Positions, compose, expand
 from acgraph.errors import VerifyError
@@ -95,6 +96,7 @@ def prune(
     """
     start = time.perf_counter()
     check_pattern(column_pattern)
+    check_reading(model)
     prepared = clone_model(model)
     copies = untie_constants(prepared)
     dependency = analyse(prepared)

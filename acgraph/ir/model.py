@@ -27,6 +27,7 @@ class Model:
         captured: Initializers that subgraphs read from outside, by name; onnx-graphsurgeon copies
             them into each branch and forgets the one outside.
         remarks: What import had to change, for the report.
+        expanded: Operators of ONNX Runtime that import replaced by standard ones, and how many.
     """
 
     graph: gs.Graph
@@ -35,6 +36,7 @@ class Model:
     originals: dict[str, onnx.NodeProto] = field(default_factory=dict)
     captured: dict[str, onnx.TensorProto] = field(default_factory=dict)
     remarks: list[str] = field(default_factory=list)
+    expanded: dict[str, int] = field(default_factory=dict)
 
     def location(self, node: gs.Node | None = None, **where: object) -> Location:
         """Say where in this model something is."""

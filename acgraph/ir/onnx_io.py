@@ -16,6 +16,7 @@ from onnx_graphsurgeon.logger import G_LOGGER
 
 from acgraph.diagnostics import Location
 from acgraph.errors import ImportModelError, OutputError
+from acgraph.ir.microsoft import as_microsoft, expand_operators, expanded_remark
 from acgraph.ir.model import Model
 from acgraph.ir.odd_values import (
     decode_strings,
@@ -88,7 +89,8 @@ def _check(proto: onnx.ModelProto, where: Location) -> None:
     if proto_size(proto) >= EXTERNAL_BYTES:
         return  # the checker wants a file for models of this size; ONNX Runtime checks them
     try:
-        onnx.checker.check_model(proto)
+        with as_microsoft(proto):
+            onnx.checker.check_model(proto)
     except onnx.checker.ValidationError as error:
         raise ImportModelError(
             f"not a valid ONNX model: {_first_line(error)}", location=where, hint="export it again"
@@ -129,6 +131,9 @@ def model_from_proto(proto: onnx.ModelProto, source: str = "<memory>") -> Model:
             originals[node.name] = lost
     metadata = {prop.key: prop.value for prop in proto.metadata_props}
     inner = {name for raw in proto.graph.node for name in _names_in_subgraphs(raw)}
+    expanded = expand_operators(graph)
+    if expanded:
+        remarks.append(expanded_remark(expanded))
     return Model(
         graph=graph,
         source=source,
@@ -136,6 +141,7 @@ def model_from_proto(proto: onnx.ModelProto, source: str = "<memory>") -> Model:
         originals=originals,
         captured={t.name: t for t in proto.graph.initializer if t.name in inner},
         remarks=remarks,
+        expanded=dict(expanded),
     )
 
 
@@ -186,6 +192,7 @@ def clone_model(model: Model) -> Model:
         originals=dict(model.originals),
         captured=dict(model.captured),
         remarks=list(model.remarks),
+        expanded=dict(model.expanded),
     )
 
 

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 
+import onnx_graphsurgeon as gs
+
 from acgraph.analysis.rules.base import OpRule
 from acgraph.analysis.site import Site
 
@@ -22,6 +24,42 @@ _REASONS = {
     ),
     "what its subgraphs do is not analysed": ("If", "Loop", "Scan", "SequenceMap"),
 }  # fmt: skip
+
+#: Operators of ONNX Runtime's own domain that have no form in standard operators here.
+_MICROSOFT = {
+    _QUANTISED: (
+        "DequantizeLinear", "DynamicQuantizeLSTM", "DynamicQuantizeMatMul", "GatherBlockQuantized",
+        "MatMulBnb4", "MatMulFpQ4", "MatMulInteger16", "MatMulIntegerToFloat", "MatMulNBits",
+        "MulInteger", "QAttention", "QEmbedLayerNormalization", "QGemm", "QLinearAdd",
+        "QLinearAveragePool", "QLinearConcat", "QLinearConv", "QLinearGlobalAveragePool",
+        "QLinearLeakyRelu", "QLinearMul", "QLinearReduceMean", "QLinearSigmoid", "QLinearSoftmax",
+        "QLinearWhere", "QMoE", "QuantizeLinear", "ReduceSumInteger",
+    ),
+    "the heads inside the operator are not taken apart": (
+        "Attention", "DecoderAttention", "DecoderMaskedMultiHeadAttention",
+        "DecoderMaskedSelfAttention", "GroupQueryAttention", "LongformerAttention",
+        "MultiHeadAttention", "PackedAttention", "PackedMultiHeadAttention", "PagedAttention",
+        "RotaryEmbedding", "SparseAttention",
+    ),
+}  # fmt: skip
+_LAID_OUT = (
+    "the operator lays its data out for one machine: prune the model that was optimised, or "
+    "optimise it at ORT_ENABLE_EXTENDED, which writes none"
+)
+#: Domains whose operators ONNX Runtime makes up for the machine it runs on.
+_INTERNAL = ("com.microsoft.nchwc", "com.ms.internal.")
+
+
+def reason_for(node: gs.Node) -> str:
+    """Say why an operator without a rule is fenced."""
+    domain = node.domain or ""
+    if domain.startswith(_INTERNAL) or (domain == "com.microsoft" and node.op.startswith("Nhwc")):
+        return _LAID_OUT
+    if domain == "com.microsoft":
+        for message, ops in _MICROSOFT.items():
+            if node.op in ops:
+                return message
+    return "the operator is not understood"
 
 
 def _fence(message: str) -> Callable[[Site], None]:

@@ -7,12 +7,13 @@ from torch import Tensor
 
 from acgraph.backends.torch.graph_module import GraphModule
 from acgraph.backends.torch.loader import is_augmented, steps_per_pass
+from acgraph.backends.torch.program import Program
 from acgraph.backends.torch.team import Team
 from acgraph.backends.training import Array, TrainConfig
 from acgraph.data import Dataset, check_label_range
 from acgraph.diagnostics import Location
 from acgraph.errors import BackendError, UsageError
-from acgraph.ir import Model
+from acgraph.ir import Model, clone_model
 
 
 def check_options(config: TrainConfig, train: Dataset | None, *, has_own_loss: bool) -> None:
@@ -41,6 +42,15 @@ def check_options(config: TrainConfig, train: Dataset | None, *, has_own_loss: b
         raise UsageError(
             "cache_teacher needs images that stay the same", hint="switch augment and mixup off"
         )
+
+
+def check_operators(model: Model) -> None:
+    """Check that every operator of a model can be trained through.
+
+    Raises:
+        UnsupportedOpError: some cannot, or not in their form: all of them are named.
+    """
+    Program(clone_model(model))
 
 
 def check_weights(module: GraphModule, model: Model) -> None:

@@ -112,7 +112,7 @@ class Program:
         raise UnsupportedOpError(
             f"PyTorch backend: no kernel for {listed}",
             location=self.model.location(next(iter(missing.values()))[0]),
-            hint="rewrite the model with standard operators",
+            hint="acgraph prune cuts the model without training; or export it without them",
         )
 
     def _resolve_identities(self) -> None:
