@@ -7,11 +7,11 @@ import onnx_graphsurgeon as gs
 
 from acgraph.analysis.cost import model_cost
 from acgraph.analysis.layers import layers
+from acgraph.diff.attributes import find_attributes
 from acgraph.diff.lowered import find_lowered
 from acgraph.diff.match import Matching, match_nodes
 from acgraph.diff.rewired import NodePair, find_moved_outputs, find_rewired
 from acgraph.diff.types import (
-    AttributeChange,
     ConstantChange,
     GraphDiff,
     NodeRef,
@@ -48,7 +48,7 @@ def diff_models(first: Model, second: Model) -> GraphDiff:
         resized=tuple(_resized(first, second, matching)),
         lowered=lowered.changes,
         rewired=tuple(find_rewired(pairs, matching, lowered)),
-        attributes=tuple(change for pair in pairs for change in _attributes(*pair)),
+        attributes=tuple(find_attributes(first, second, pairs, matching)),
         constants=tuple(_constants(pairs)),
         properties=(
             *_properties(first, second),
@@ -72,31 +72,6 @@ def _resized(first: Model, second: Model, matching: Matching) -> Iterator[Resize
         filters, columns = (layer.filters, other.filters), (layer.columns, other.columns)
         if filters[0] != filters[1] or columns[0] != columns[1]:
             yield Resized(name=layer.name, op_type=layer.op_type, filters=filters, columns=columns)
-
-
-def _attributes(a: gs.Node, b: gs.Node) -> Iterator[AttributeChange]:
-    for key in sorted({*a.attrs, *b.attrs}):
-        before, after = (_attribute(node, key) for node in (a, b))
-        if before != after:
-            yield AttributeChange(node=a.name, attribute=key, before=before, after=after)
-
-
-def _attribute(node: gs.Node, key: str) -> str | None:
-    if key not in node.attrs:
-        return None
-    value = node.attrs[key]
-    if isinstance(value, gs.Constant):
-        array = np.asarray(value.values)
-        return f"{array.dtype}{list(array.shape)} {np.array2string(array, threshold=8)}"
-    if isinstance(value, gs.Graph):
-        return _subgraph(value)
-    return str(list(value)) if isinstance(value, list | tuple) else str(value)
-
-
-def _subgraph(graph: gs.Graph) -> str:
-    from acgraph.ir.text import text_from_model
-
-    return text_from_model(Model(graph=graph))
 
 
 def _constants(pairs: list[NodePair]) -> Iterator[ConstantChange]:

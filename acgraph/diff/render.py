@@ -25,14 +25,16 @@ def json_from_diff(diff: GraphDiff) -> str:
 
 def text_from_diff(diff: GraphDiff, before: str, after: str) -> str:
     """Make text, one change a line, grouped by kind; empty where nothing changed."""
-    if diff.is_empty:
+    if diff.is_empty and not diff.renamed:
         return ""
     lines = [printable(f"--- {before}"), printable(f"+++ {after}")]
+    if diff.is_empty:
+        lines.append(f"the models are the same; {counted(len(diff.renamed), 'node')} renamed")
     for section in _sections(diff):
         lines += map(printable, section[:_SHOWN])
         if len(section) > _SHOWN:
             lines.append(f"... and {len(section) - _SHOWN} more like these")
-    return "\n".join([*lines, *_cost(diff)]) + "\n"
+    return "\n".join([*lines, *(() if diff.is_empty else _cost(diff))]) + "\n"
 
 
 def change_lines(diff: GraphDiff) -> Iterator[str]:

@@ -110,12 +110,12 @@ class ValueChange:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GraphDiff:
-    """What changed from one model to another. Empty (``is_empty``) where nothing did.
+    """What changed from one model to another. Empty (``is_empty``) where only names of nodes did.
 
     Attributes:
         added: Nodes of the second model alone, those of lowered layers excluded.
         removed: Nodes of the first model alone, lowered layers excluded.
-        renamed: Nodes found again by their place in the graph.
+        renamed: Nodes found again under another name.
         retyped: Nodes with another operator.
         resized: Layers with other numbers of filters or columns.
         lowered: Layers that became several operators.
@@ -142,11 +142,11 @@ class GraphDiff:
 
     @property
     def is_empty(self) -> bool:
-        """True where the models are the same."""
+        """True where the models are the same; names of nodes are no difference."""
         return not any(
             getattr(self, field.name)
             for field in dataclasses.fields(self)
-            if not field.name.startswith("cost_")
+            if not field.name.startswith("cost_") and field.name != "renamed"
         )
 
     def to_dict(self) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from acgraph.diagnostics import counted
 from acgraph.diff import GraphDiff, change_lines, count_operators, pair_layers
 from acgraph.diff.layer_table import LayerPair
 from acgraph.ir import Model
@@ -59,7 +60,8 @@ def summary_lines(diff: GraphDiff, first: Model, second: Model) -> list[str]:
 
 def _headline(diff: GraphDiff, pairs: tuple[LayerPair, ...]) -> str:
     if diff.is_empty:
-        return "The models are the same"
+        names = f"; {counted(len(diff.renamed), 'node')} renamed" if diff.renamed else ""
+        return f"The models are the same{names}"
     changed = sum(bool(pair.changes) for pair in pairs)
     head = f"{changed} of {len(pairs)} layers changed"
     old, new = diff.cost_before.params, diff.cost_after.params

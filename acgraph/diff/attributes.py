@@ -1,0 +1,62 @@
+"""Attributes of paired nodes that changed, subgraphs included."""
+
+from collections.abc import Hashable, Iterable, Iterator, Mapping
+
+import numpy as np
+import onnx_graphsurgeon as gs
+
+from acgraph.diff.fingerprint import Numbering, Outer, subgraph_print
+from acgraph.diff.match import Matching
+from acgraph.diff.rewired import NodePair
+from acgraph.diff.terms import Terms
+from acgraph.diff.types import AttributeChange
+from acgraph.ir import Model
+from acgraph.ir.text import text_from_model
+
+
+def find_attributes(
+    first: Model, second: Model, pairs: Iterable[NodePair], matching: Matching
+) -> Iterator[AttributeChange]:
+    """Compare the attributes of paired nodes.
+
+    Subgraphs are equal where they compute the same of the same tensors: names inside are no
+    difference.
+    """
+    numbering = Numbering()
+    outer = _outer(first, {n: n for n in matching.pairs}), _outer(second, matching.inverse)
+    for a, b in pairs:
+        for key in sorted({*a.attrs, *b.attrs}):
+            values = a.attrs.get(key), b.attrs.get(key)
+            if all(isinstance(value, gs.Graph) for value in values):
+                told = [subgraph_print(v, numbering, o) for v, o in zip(values, outer, strict=True)]
+                is_same = told[0] == told[1]
+            else:
+                is_same = _shown(a, key) == _shown(b, key)
+            if not is_same:
+                yield AttributeChange(
+                    node=a.name, attribute=key, before=_shown(a, key), after=_shown(b, key)
+                )
+
+
+def _outer(model: Model, names: Mapping[str, str]) -> Outer:
+    """Say where tensors of the main graph come from, in names of the first model."""
+    terms = Terms(model, names)
+    known = {t.name: t for node in model.graph.nodes for t in node.outputs}
+
+    def source(tensor: gs.Tensor) -> Hashable:
+        found = terms.source(known.get(tensor.name, tensor))
+        return ("unpaired", tensor.name) if found is None else found
+
+    return source
+
+
+def _shown(node: gs.Node, key: str) -> str | None:
+    if key not in node.attrs:
+        return None
+    value = node.attrs[key]
+    if isinstance(value, gs.Constant):
+        array = np.asarray(value.values)
+        return f"{array.dtype}{list(array.shape)} {np.array2string(array, threshold=8)}"
+    if isinstance(value, gs.Graph):
+        return text_from_model(Model(graph=value))
+    return str(list(value)) if isinstance(value, list | tuple) else str(value)
