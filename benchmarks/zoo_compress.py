@@ -1,0 +1,176 @@
+"""Compress the architectures of the zoo without data, and tell what came of each.
+
+    python benchmarks/zoo_compress.py [NAME ...] [--exports legacy|dynamo|either] [--cache FOLDER]
+                                      [--again] [--timeout 600] [--smallest N] [--write]
+
+Each architecture goes through ``compress --data noise:64 --epochs 0.5 --target-rate 2x`` in a
+process of its own, one after the other. It came through where the exit code is 0 or 3 and the
+compact network equals the masked one. ``either`` takes the export of the new exporter, and the
+other one only where that does not come through.
+
+Results are kept in the cache and not made again, unless with ``--again``. ``--write`` puts them
+into docs/results/zoo_compress.json and docs/zoo_compress.md.
+"""
+
+import argparse
+import json
+import os
+import platform
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import child
+import onnx
+import onnxruntime
+import platformdirs
+import torch
+
+ROOT = Path(__file__).resolve().parents[1]
+SHARED = Path(os.environ.get("ACGRAPH_SHARED", ROOT.parent / "shared"))
+OPTIONS = ("--data", "noise:64", "--epochs", "0.5", "--target-rate", "2x")
+#: Of the 50 architectures, how many must come through.
+ASKED = 47
+Row = dict[str, Any]
+
+
+def compress(name: str, limit_s: float) -> Row:
+    """Compress one export of the zoo."""
+    import zoo
+
+    with tempfile.TemporaryDirectory() as folder:
+        path, out = Path(folder) / f"{name}.onnx", Path(folder) / "out"
+        onnx.save(zoo.load(name), str(path))
+        command = [
+            sys.executable, "-W", "ignore", "-m", "acgraph.cli.main", "compress", str(path),
+            *OPTIONS, "-o", str(out),
+        ]  # fmt: skip
+        ended = child.run(command, limit_s)
+        told = out / "report.json"
+        report = json.loads(told.read_text()) if ended.code in (0, 3) and told.exists() else None
+        mib = path.stat().st_size / 2**20
+    row: Row = {
+        "name": name,
+        "mib": round(mib, 1),
+        "code": ended.code,
+        "verdict": ended.first_line if report else ended.error_line.replace(folder, ""),
+        "seconds": ended.seconds,
+        "peak_mib": ended.peak_mib,
+    }
+    if report is not None:
+        row["verify"] = report["verify"]
+        row["rate"] = report["rate"]
+    return row
+
+
+def came_through(row: Row) -> bool:
+    """Say whether a run ended as it should, with the equivalence shown."""
+    return row["code"] in (0, 3) and bool(row.get("verify", {}).get("passed"))
+
+
+def names_of(architecture: str, exports: str, known: set[str]) -> list[str]:
+    """Return the exports of an architecture, in the order in which they are tried."""
+    kinds = {"either": ("dynamo", "legacy")}.get(exports, (exports,))
+    return [name for kind in kinds if (name := f"{architecture}.{kind}") in known]
+
+
+def table(rows: list[Row]) -> str:
+    """Write docs/zoo_compress.md."""
+    best = best_rows(rows)
+    through = sum(map(came_through, best))
+    host = (
+        f"{platform.machine()}, Python {platform.python_version()}, torch {torch.__version__}, "
+        f"ONNX Runtime {onnxruntime.__version__}"
+    )
+    lines = [
+        "# The zoo, compressed without data",
+        "",
+        f"{through} of {len(best)} architectures come through "
+        f"`acgraph compress MODEL {' '.join(OPTIONS)}`: exit code 0 or 3, and the compact network "
+        f"equals the masked one. Random weights and random inputs: the table tells that runs end "
+        f"well, not what accuracy is worth ({host}).",
+        "",
+        "Made by `python benchmarks/zoo_compress.py --write`. Memory: of the run and its workers, "
+        "at the peak. Where the export of the new exporter does not come through, the one of the "
+        "other exporter has a row as well.",
+        "",
+        "| graph | MiB | exit | first line | error | s | peak MiB |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        code = "out of time" if row["code"] is None else str(row["code"])
+        error = f"{row['verify']['max_rel_error']:.0e}" if "verify" in row else ""
+        verdict = row["verdict"].replace("|", "\\|")
+        lines.append(
+            f"| {row['name']} | {row['mib']:.0f} | {code} | {verdict} | {error} "
+            f"| {row['seconds']:.0f} | {row['peak_mib']:.0f} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def best_rows(rows: list[Row]) -> list[Row]:
+    """Return one row an architecture: one that came through, where there is one."""
+    best: dict[str, Row] = {}
+    for row in rows:
+        architecture = row["name"].rpartition(".")[0]
+        if architecture not in best or came_through(row):
+            best[architecture] = row
+    return list(best.values())
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("names", nargs="*", help="architectures; all where none is given")
+    parser.add_argument("--exports", choices=("legacy", "dynamo", "either"), default="either")
+    parser.add_argument("--cache", type=Path, default=None)
+    parser.add_argument("--again", action="store_true", help="run those that have a result")
+    parser.add_argument("--timeout", type=float, default=600, help="seconds for each")
+    parser.add_argument("--smallest", type=int, default=None, metavar="N")
+    parser.add_argument("--write", action="store_true", help="write docs/zoo_compress.md")
+    arguments = parser.parse_args()
+    if not (SHARED / "zoo").is_dir():
+        print(f"no zoo at {SHARED}: set ACGRAPH_SHARED", file=sys.stderr)
+        return 2
+    sys.path.insert(0, str(SHARED / "zoo"))
+    files = {p.name.removesuffix(".onnx.gz"): p for p in (SHARED / "zoo").glob("*.onnx.gz")}
+    architectures = arguments.names or sorted({name.rpartition(".")[0] for name in files})
+    if arguments.smallest is not None:
+        order = {a: _weight(a, files) for a in architectures}
+        architectures = sorted(architectures, key=lambda a: order[a])[: arguments.smallest]
+    cache = arguments.cache or Path(platformdirs.user_cache_dir("acgraph")) / "zoo_compress"
+    cache.mkdir(parents=True, exist_ok=True)
+    rows = []
+    for architecture in architectures:
+        for name in names_of(architecture, arguments.exports, set(files)):
+            kept = cache / f"{name}.json"
+            if not kept.exists() or arguments.again:
+                kept.write_text(json.dumps(compress(name, arguments.timeout), indent=1) + "\n")
+            row = json.loads(kept.read_text())
+            rows.append(row)
+            print(json.dumps(row), flush=True)
+            if came_through(row):
+                break
+    if arguments.write:
+        (ROOT / "docs/results/zoo_compress.json").write_text(json.dumps(rows, indent=1) + "\n")
+        (ROOT / "docs/zoo_compress.md").write_text(table(rows))
+    best = best_rows(rows)
+    missed = [row["name"] for row in best if not came_through(row)]
+    print(f"{len(best) - len(missed)} of {len(best)} came through, {ASKED} of 50 are asked; not: "
+          f"{' '.join(missed) or 'none'}")  # fmt: skip
+    return 0
+
+
+def _weight(architecture: str, files: dict[str, Path]) -> int:
+    """Return the MACs of an architecture, which tell how long a run takes."""
+    import zoo
+
+    from acgraph.analysis.cost import model_cost
+    from acgraph.ir import model_from_proto
+
+    name = next(n for n in sorted(files) if n.rpartition(".")[0] == architecture)
+    return model_cost(model_from_proto(zoo.load(name), name)).macs
+
+
+if __name__ == "__main__":
+    sys.exit(main())
