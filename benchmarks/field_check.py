@@ -1,0 +1,105 @@
+"""Run two files in ONNX Runtime on realistic inputs, from outside of acgraph; print JSON.
+
+    python benchmarks/field_check.py NAME SMALL ZEROED
+
+ZEROED is the original file with zeros where SMALL was cut. An output counts as equal where it
+differs by at most 1e-4 of its largest value, or by at most four times what rounding alone does:
+the zeroed file is run without ONNX Runtime's optimisations, and on inputs moved by one unit in the
+last place, and its own change is measured.
+"""
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import onnxruntime as ort
+from field_files import FILES, FieldFile
+from field_inputs import Shape
+
+LAW = 1e-4
+NOISE_TIMES = 4
+SEEDS = 2
+Feeds = dict[str, np.ndarray]
+
+
+def feeds(file: FieldFile, sizes: Mapping[str, Shape], seed: int) -> Feeds:
+    """Make realistic inputs of the given sizes."""
+    rng = np.random.default_rng(seed)
+    return {name: np.asarray(file.inputs[name](rng, shape)) for name, shape in sizes.items()}
+
+
+def session(path: str, *, plain: bool = False) -> ort.InferenceSession:
+    """Load a file on the CPU; ``plain`` without optimisations."""
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
+    options.intra_op_num_threads = 1
+    if plain:
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    return ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+
+
+def nudge(values: Feeds, rng: np.random.Generator) -> Feeds:
+    """Move every float by one unit in the last place, up or down."""
+    return {
+        name: np.nextafter(a, rng.choice([-np.inf, np.inf], a.shape).astype(a.dtype))
+        if a.dtype.kind == "f"
+        else a
+        for name, a in values.items()
+    }
+
+
+def distances(ours: Sequence[np.ndarray], theirs: Sequence[np.ndarray]) -> list[float]:
+    """Return for each output the largest difference, as a share of its largest value."""
+    found = []
+    for a, b in zip(ours, theirs, strict=True):
+        if a.shape != b.shape:
+            found.append(float("inf"))
+            continue
+        x, y = a.astype(np.float64), b.astype(np.float64)
+        gap = np.abs(x - y)
+        gap[(x == y) | (np.isnan(x) & np.isnan(y))] = 0
+        largest = float(np.abs(y[np.isfinite(y)]).max(initial=1e-30))
+        found.append(float(gap.max(initial=0.0)) / largest)
+    return found
+
+
+def check(file: FieldFile, small: str, zeroed: str) -> dict[str, object]:
+    """Compare on every size; tell the worst error beside what rounding explains of it."""
+    ours, theirs, plain = session(small), session(zeroed), session(zeroed, plain=True)
+    names = {x.name for x in ours.get_inputs()}
+    worst = {"error": 0.0, "noise": 0.0, "equal": True, "moved": False}
+    first: list[np.ndarray] | None = None
+    for sizes in file.sizes:
+        for seed in range(SEEDS):
+            given = feeds(file, sizes, seed)
+            fed = {k: v for k, v in given.items() if k in names}
+            expected = theirs.run(None, given)
+            moved = nudge(given, np.random.default_rng(seed))
+            noise = [
+                max(pair)
+                for pair in zip(
+                    distances(plain.run(None, given), expected),
+                    distances(theirs.run(None, moved), expected),
+                    strict=True,
+                )
+            ]
+            errors = distances(ours.run(None, fed), expected)
+            for error, floor in zip(errors, noise, strict=True):
+                worst["equal"] &= error <= max(LAW, NOISE_TIMES * floor)
+                worst["error"] = max(worst["error"], error)
+                worst["noise"] = max(worst["noise"], floor)
+            if first is not None and sizes is file.sizes[0]:
+                worst["moved"] |= any(distances(expected, first))
+            first = expected if first is None else first
+    return worst
+
+
+def main() -> None:
+    name, small, zeroed = sys.argv[1:]
+    (file,) = (f for f in FILES if f.name == name)
+    print(json.dumps(check(file, small, zeroed)))
+
+
+if __name__ == "__main__":
+    main()
