@@ -3,8 +3,8 @@
 import onnx
 import onnx.shape_inference
 import onnx_graphsurgeon as gs
-from onnx_graphsurgeon.importers.onnx_importer import get_numpy_type
 
+from acgraph.ir.ends import dtype_of
 from acgraph.ir.facts import Facts
 from acgraph.ir.model import Model
 from acgraph.ir.onnx_io import proto_from_model
@@ -45,15 +45,10 @@ def _from_onnx(model: Model) -> dict[str, Annotation]:
             tensor.ClearField("raw_data")
     inferred = onnx.shape_inference.infer_shapes(proto, data_prop=True)
     return {
-        value.name: (_dtype(value.type.tensor_type.elem_type), _sizes(value))
+        value.name: (dtype_of(value.type.tensor_type.elem_type), _sizes(value))
         for value in inferred.graph.value_info
         if value.type.HasField("tensor_type") and value.type.tensor_type.HasField("shape")
     }
-
-
-def _dtype(elem: int) -> object:
-    kind: object = get_numpy_type(elem)
-    return elem if kind is None else kind
 
 
 def _sizes(value: onnx.ValueInfoProto) -> tuple[Size, ...]:
@@ -69,7 +64,7 @@ def _size(dim: onnx.TensorShapeProto.Dimension) -> Size:
 
 def _from_facts(facts: Facts, known: dict[str, Annotation]) -> dict[str, Annotation]:
     return {
-        name: (_dtype(facts.dtypes[name]), shape)
+        name: (dtype_of(facts.dtypes[name]), shape)
         for name, shape in facts.shapes.items()
         if name not in known or None in known[name][1]
     }

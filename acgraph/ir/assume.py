@@ -173,6 +173,18 @@ class Assumptions:
         )
 
 
+def shape_by_readers(tensor: gs.Tensor) -> Partial | None:
+    """Return the shape that the readers of a tensor want; None where none knows the rank."""
+    rank, hints = _hints(tensor)
+    if rank is None:
+        return None
+    sizes: list[int | None] = [None] * rank
+    for axis, size in hints:
+        if -rank <= axis < rank:
+            sizes[axis] = size
+    return tuple(sizes)
+
+
 def _hints(tensor: gs.Tensor) -> tuple[int | None, list[tuple[int, int]]]:
     """Return the rank that readers want, None where none says, and sizes by axis."""
     rank: int | None = None

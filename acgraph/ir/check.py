@@ -13,6 +13,7 @@ from acgraph.ir.model import Model
 from acgraph.ir.onnx_io import EXTERNAL_BYTES, proto_from_model, proto_size
 from acgraph.ir.shapes import infer_facts
 from acgraph.ir.uses import node_captures
+from acgraph.ir.validity import check_proto
 
 Signature = tuple[str, int | None, tuple[int, ...] | None]
 
@@ -64,7 +65,7 @@ def check_model(model: Model) -> None:
     if proto_size(proto) >= EXTERNAL_BYTES:
         return  # the checker takes no proto of this size; the writer splits it
     try:
-        onnx.checker.check_model(proto)
+        check_proto(proto)
     except onnx.checker.ValidationError as error:
         first = str(error).strip().splitlines()[0]
         raise VerifyError(f"onnx.checker refuses it: {first}", location=model.location()) from error

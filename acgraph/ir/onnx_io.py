@@ -16,7 +16,8 @@ from onnx_graphsurgeon.logger import G_LOGGER
 
 from acgraph.diagnostics import Location
 from acgraph.errors import ImportModelError, OutputError
-from acgraph.ir.microsoft import as_microsoft, expand_operators, expanded_remark
+from acgraph.ir.ends import complete_ends
+from acgraph.ir.microsoft import expand_operators, expanded_remark
 from acgraph.ir.model import Model
 from acgraph.ir.odd_values import (
     decode_strings,
@@ -24,6 +25,8 @@ from acgraph.ir.odd_values import (
     exportable,
 )
 from acgraph.ir.originals import lost_parts, put_back
+from acgraph.ir.tidy import tidy
+from acgraph.ir.validity import check_proto
 
 # onnx-graphsurgeon logs to standard output, which carries our results.
 G_LOGGER.severity = G_LOGGER.CRITICAL
@@ -38,11 +41,21 @@ def read_model(path: str | os.PathLike[str]) -> Model:
     Raises:
         ImportModelError: there is no such file, or it is not a valid ONNX model.
     """
-    return model_from_proto(read_proto(path), source=os.fspath(path))
+    proto, remarks = _read(path)
+    model = model_from_proto(proto, source=os.fspath(path))
+    model.remarks[:0] = remarks
+    return model
 
 
 def read_proto(path: str | os.PathLike[str]) -> onnx.ModelProto:
-    """Read and check an ONNX file, weights in files beside it included."""
+    """Read and check an ONNX file, weights in files beside it included.
+
+    What is not in order though ONNX Runtime takes it is put in order, see ``acgraph.ir.tidy``.
+    """
+    return _read(path)[0]
+
+
+def _read(path: str | os.PathLike[str]) -> tuple[onnx.ModelProto, list[str]]:
     name = os.fspath(path)
     where = Location(model=name)
     try:
@@ -64,8 +77,9 @@ def read_proto(path: str | os.PathLike[str]) -> onnx.ModelProto:
         raise ImportModelError(
             f"cannot be read: {_first_line(error)}", location=where, hint="check the file"
         ) from error
+    proto, remarks = tidy(proto, in_place=True)
     _check(proto, where)
-    return proto
+    return proto, remarks
 
 
 def proto_size(proto: onnx.ModelProto) -> int:
@@ -89,8 +103,7 @@ def _check(proto: onnx.ModelProto, where: Location) -> None:
     if proto_size(proto) >= EXTERNAL_BYTES:
         return  # the checker wants a file for models of this size; ONNX Runtime checks them
     try:
-        with as_microsoft(proto):
-            onnx.checker.check_model(proto)
+        check_proto(proto)
     except onnx.checker.ValidationError as error:
         raise ImportModelError(
             f"not a valid ONNX model: {_first_line(error)}", location=where, hint="export it again"
@@ -100,11 +113,13 @@ def _check(proto: onnx.ModelProto, where: Location) -> None:
 def model_from_proto(proto: onnx.ModelProto, source: str = "<memory>") -> Model:
     """Make a model of a proto: functions inlined, nodes named. The proto may be shared, not kept.
 
-    Initializers that are also graph inputs become plain constants, which is noted in ``remarks``.
+    Initializers that are also graph inputs become plain constants, and what is not in order is put
+    in order, which is noted in ``remarks``. Inputs and outputs without a shape get the one that
+    can be found.
     """
     if proto.functions:
         proto = onnx.inliner.inline_local_functions(proto)
-    remarks = []
+    proto, remarks = tidy(proto)
     initializers = {t.name for t in proto.graph.initializer}
     doubled = [i.name for i in proto.graph.input if i.name in initializers]
     if doubled:
@@ -134,7 +149,7 @@ def model_from_proto(proto: onnx.ModelProto, source: str = "<memory>") -> Model:
     expanded = expand_operators(graph)
     if expanded:
         remarks.append(expanded_remark(expanded))
-    return Model(
+    model = Model(
         graph=graph,
         source=source,
         metadata=metadata,
@@ -143,6 +158,8 @@ def model_from_proto(proto: onnx.ModelProto, source: str = "<memory>") -> Model:
         remarks=remarks,
         expanded=dict(expanded),
     )
+    complete_ends(model, proto.graph)
+    return model
 
 
 def _names_in_subgraphs(node: onnx.NodeProto) -> Iterator[str]:
