@@ -125,10 +125,19 @@ def _entry(compact: str, against: str, result: "LawResult") -> dict[str, Any]:
                 "max_rel_error": _finite(output.max_rel_error),
                 "passed": output.passed,
                 "vacuous": output.vacuous,
+                "noise": _finite(output.noise),
                 "reason": output.reason,
             }
             for output in result.per_output
         ],
+        "inside": {
+            "compared": len(result.inside),
+            "failed": [
+                {"name": value.name, "reason": value.reason}
+                for value in result.inside
+                if value.reason
+            ],
+        },
         "notes": list(result.notes),
     }
 
@@ -148,5 +157,9 @@ def _text(compact: str, against: str, result: "LawResult") -> str:
             f"  {output.name}: relative {output.max_rel_error:.1e}, "
             f"absolute {output.max_abs_error:.1e}, {state}{note}"
         )
+    if result.inside:
+        state = "passed" if all(value.passed for value in result.inside) else "FAILED"
+        lines.append(f"  {counted(len(result.inside), 'value')} inside compared as well: {state}")
+    lines += [f"  {value.name}: {value.reason}" for value in result.inside if value.reason][:5]
     lines += [f"  {note}" for note in result.notes]
     return "\n".join(map(printable, lines)) + "\n"

@@ -66,7 +66,7 @@ def export(run: Run, trained: Model) -> Report:
         write_report(report, staged)
     if not law.passed:
         raise VerifyError(
-            f"the law does not hold: relative error {law.max_rel_error:.1e}",
+            f"the law does not hold: {law.failures[0]}",
             location=Location(model=str(folder / "model.onnx")),
             hint="do not deploy it; acgraph verify compares it with masked.onnx",
         )

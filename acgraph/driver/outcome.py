@@ -213,7 +213,7 @@ def int8_section(after: Side, quantised: Side, examples: int) -> Int8:
 
 def verification(law: LawResult) -> Verification:
     """Say what the law found, with everything that makes it less than a plain pass."""
-    notes = [f"output '{entry.name}': {entry.reason}" for entry in law.per_output if entry.reason]
+    notes = law.failures
     if not law.vacuous:
         notes += [
             f"output '{entry.name}' does not depend on the inputs"

@@ -119,11 +119,8 @@ def prune(
     law = check_law(small, masked)
     inexact = [f.name for f in dependency.families if f.name in plan.sets and not f.is_exact]
     if not law.passed and not (inexact and math.isfinite(law.max_rel_error)):
-        reasons = [
-            f"output '{entry.name}': {entry.reason}" for entry in law.per_output if entry.reason
-        ]
         raise VerifyError(
-            f"the law does not hold: {reasons[0]}",
+            f"the law does not hold: {law.failures[0]}",
             location=model.location(),
             hint="nothing was written; please report the model's operators",
         )

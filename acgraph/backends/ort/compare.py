@@ -16,10 +16,9 @@ def array_errors(value: Array, reference: Array) -> tuple[float, float, str]:
     The relative error is ``max|value - reference| / max|reference|``. Arrays that are not float
     have error 0 or infinity.
     """
-    if value.shape != reference.shape:
-        return np.inf, np.inf, f"shape {list(value.shape)} instead of {list(reference.shape)}"
-    if value.dtype != reference.dtype:
-        return np.inf, np.inf, f"type {value.dtype} instead of {reference.dtype}"
+    reason = _mismatch(value, reference)
+    if reason:
+        return np.inf, np.inf, reason
     if reference.dtype.kind != "f":
         wrong = int(np.count_nonzero(value != reference))
         reason = f"{wrong} of {value.size} values differ" if wrong else ""
@@ -37,29 +36,68 @@ def array_errors(value: Array, reference: Array) -> tuple[float, float, str]:
         return error, error / scale if error else 0.0, ""
 
 
+def unlikeness(value: Array, reference: Array) -> float:
+    """Return how far two arrays are apart: the relative error, or the share that differs.
+
+    The latter is of arrays that are not float; infinite where the shapes differ.
+    """
+    if _mismatch(value, reference):
+        return np.inf
+    if reference.dtype.kind == "f":
+        return array_errors(value, reference)[1]
+    return float(np.count_nonzero(value != reference)) / max(value.size, 1)
+
+
+def _mismatch(value: Array, reference: Array) -> str:
+    if value.shape != reference.shape:
+        return f"shape {list(value.shape)} instead of {list(reference.shape)}"
+    if value.dtype != reference.dtype:
+        return f"type {value.dtype} instead of {reference.dtype}"
+    return ""
+
+
 @dataclass(slots=True)
 class Comparison:
-    """The running comparison of one output over several sets of inputs."""
+    """The running comparison of one value over several sets of inputs.
+
+    Attributes:
+        name: Name of the value.
+        max_abs_error: Largest difference.
+        max_rel_error: Largest relative error, see ``array_errors``.
+        unlike: Largest ``unlikeness``; equals ``max_rel_error`` for floats.
+        reason: Why it cannot be equal, of the first set of inputs where it is not.
+        is_float: Whether its numbers are; False before any was seen.
+        is_hopeless: Whether no rounding explains what differs: a value that one side lacks, or that
+            is no number, or of another type.
+    """
 
     name: str
     max_abs_error: float = 0.0
     max_rel_error: float = 0.0
+    unlike: float = 0.0
     reason: str = ""
+    is_float: bool = False
+    is_hopeless: bool = False
     _count: int = 0
     _first: Array | None = None
+    _scale: float = 0.0
+    _change: float | None = None
     _is_constant: bool = True
     _is_same: bool = True
 
     def add(self, value: Array | None, reference: Array | None) -> None:
         """Compare one more pair; an output that one side lacks is a failure."""
         if value is None or reference is None:
-            self.max_abs_error = self.max_rel_error = np.inf
+            self.max_abs_error = self.max_rel_error = self.unlike = np.inf
             self.reason = self.reason or "only one of the two models makes it"
+            self.is_hopeless = True
             return
         absolute, relative, reason = array_errors(value, reference)
         self.max_abs_error = max(self.max_abs_error, absolute)
         self.max_rel_error = max(self.max_rel_error, relative)
+        self.unlike = max(self.unlike, unlikeness(value, reference))
         self.reason = self.reason or reason
+        self.is_hopeless |= reason.startswith(("NaN", "type"))
         self._observe(reference)
 
     @property
@@ -67,13 +105,31 @@ class Comparison:
         """True where the reference is one number throughout, or the same for several inputs."""
         return self._is_constant or (self._count > 1 and self._is_same)
 
+    @property
+    def change(self) -> float | None:
+        """How much the inputs change the reference, relative to its largest magnitude.
+
+        None where a single set of inputs was seen, or what was seen cannot be subtracted.
+        """
+        if self._change is None or not np.isfinite(self._change):
+            return None
+        return self._change / max(self._scale, _TINY)
+
     def _observe(self, reference: Array) -> None:
         self._count += 1
-        if self._first is None:
-            self._first = reference.copy()
-        if reference.size and self._first.size:
-            start = self._first.flat[0]
-            self._is_constant &= bool((reference == start).all())
-        self._is_same &= reference.shape != self._first.shape or bool(
-            (reference == self._first).all()
-        )
+        self.is_float = reference.dtype.kind == "f"
+        first = self._first
+        if first is None:
+            self._first = first = reference.copy()
+        if reference.size and first.size:
+            self._is_constant &= bool((reference == first.flat[0]).all())
+        is_like = reference.shape == first.shape
+        self._is_same &= not is_like or bool((reference == first).all())
+        if not self.is_float or not reference.size:
+            return
+        with np.errstate(invalid="ignore", over="ignore"):
+            numbers = reference.astype(np.float64)
+            self._scale = max(self._scale, float(np.abs(numbers).max()))
+            if is_like and self._count > 1:
+                step = float(np.abs(numbers - first.astype(np.float64)).max())
+                self._change = max(self._change or 0.0, step)

@@ -1,10 +1,11 @@
 """Values for the inputs of a session: sizes for what is dynamic, random numbers that make sense."""
 
 from collections.abc import Mapping
+from typing import Protocol
 
 import numpy as np
 
-from acgraph.backends.ort.session import Session, TensorInfo
+from acgraph.backends.ort.session import TensorInfo
 from acgraph.diagnostics import Location
 from acgraph.errors import BackendError, UsageError
 from acgraph.ir import Array
@@ -15,8 +16,20 @@ from acgraph.ir.shapes import DEFAULT_IMAGE, DEFAULT_OTHER
 INTEGER_BOUND = 2
 
 
+class TakesInputs(Protocol):
+    """A session, or whatever else knows what the inputs of a model are."""
+
+    @property
+    def inputs(self) -> tuple[TensorInfo, ...]:
+        """Each input."""
+
+    @property
+    def source(self) -> str:
+        """What the model is called in messages."""
+
+
 def input_shapes(
-    session: Session, *, batch: int = 1, dims: Mapping[str, int] | None = None
+    session: TakesInputs, *, batch: int = 1, dims: Mapping[str, int] | None = None
 ) -> dict[str, tuple[int, ...]]:
     """Choose a size for every axis of every input.
 
@@ -45,7 +58,7 @@ def _shape(info: TensorInfo, batch: int, symbols: dict[str, int]) -> tuple[int, 
     return tuple(shape)
 
 
-def dims_from_shapes(session: Session, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, int]:
+def dims_from_shapes(session: TakesInputs, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, int]:
     """Turn whole shapes of inputs into sizes by ``"input:axis"``, as ``input_shapes`` takes them.
 
     Raises:
@@ -69,14 +82,14 @@ def dims_from_shapes(session: Session, shapes: Mapping[str, tuple[int, ...]]) ->
     return dims
 
 
-def has_dynamic_batch(session: Session) -> bool:
+def has_dynamic_batch(session: TakesInputs) -> bool:
     """Say whether axis 0 of every input is dynamic, so that a batch of any size may be fed."""
     return bool(session.inputs) and all(
         info.shape and not isinstance(info.shape[0], int) for info in session.inputs
     )
 
 
-def fixed_batch(session: Session) -> int | None:
+def fixed_batch(session: TakesInputs) -> int | None:
     """Return the batch that the file fixes, None where it is dynamic."""
     sizes = [info.shape[0] for info in session.inputs if info.shape]
     numbers = [size for size in sizes if isinstance(size, int)]
@@ -84,7 +97,7 @@ def fixed_batch(session: Session) -> int | None:
 
 
 def random_inputs(
-    session: Session,
+    session: TakesInputs,
     *,
     seed: int = 0,
     batch: int = 1,

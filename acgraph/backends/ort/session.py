@@ -5,7 +5,7 @@ import re
 import shutil
 import tempfile
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -95,6 +95,33 @@ class TensorInfo:
         return any(not isinstance(size, int) for size in self.shape)
 
 
+@dataclass(frozen=True, slots=True)
+class GraphInputs:
+    """The inputs of a model that is not loaded, as those of a session."""
+
+    source: str
+    inputs: tuple[TensorInfo, ...]
+
+    @classmethod
+    def of(cls, model: Model) -> "GraphInputs | None":
+        """Describe the inputs of a model; None where only ONNX Runtime can."""
+        kinds = {np.dtype(dtype): kind for kind, dtype in _DTYPES.items()}
+        found = []
+        for tensor in model.graph.inputs:
+            is_plain = tensor.type == "tensor_type" and not isinstance(tensor.dtype, int)
+            if not is_plain or tensor.dtype is None or tensor.shape is None:
+                return None
+            shape = tuple(
+                size
+                if isinstance(size, int) and size >= 0
+                else (size if isinstance(size, str) and size else None)
+                for size in tensor.shape
+            )
+            dtype = np.dtype(tensor.dtype)
+            found.append(TensorInfo(tensor.name, dtype, shape, kinds.get(dtype, str(dtype))))
+        return cls(model.source, tuple(found))
+
+
 class Session:
     """A loaded model, ready to run on the CPU.
 
@@ -109,7 +136,7 @@ class Session:
 
     def __init__(self, model: ModelSource, settings: SessionSettings | None = None) -> None:
         self.settings = settings or SessionSettings()
-        self.source = _name_of(model)
+        self.source = name_of(model)
         folder = tempfile.mkdtemp(prefix="acgraph-profile-") if self.settings.profile else ""
         if folder:
             weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
@@ -123,11 +150,14 @@ class Session:
         """What really runs the model, not what was asked for."""
         return list(self._session.get_providers())
 
-    def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
+    def run(
+        self, feeds: Mapping[str, Array], *, only: Container[str] | None = None
+    ) -> dict[str, Array]:
         """Run once.
 
         Args:
             feeds: An array for every input, by name.
+            only: The outputs to return, all by default; those that the model lacks are ignored.
 
         Returns:
             Every output by name; the tensors of a sequence as ``name[0]``, ``name[1]``...
@@ -137,16 +167,19 @@ class Session:
                 model fails.
         """
         self._check_names(feeds)
-        values = self.run_raw(feeds)
+        wanted = [x for x in self.outputs if only is None or x.name in only]
+        values = self.run_raw(feeds, [info.name for info in wanted])
         result: dict[str, Array] = {}
-        for info, value in zip(self.outputs, values, strict=True):
+        for info, value in zip(wanted, values, strict=True):
             result.update(_flatten(info, value, self.source))
         return result
 
-    def run_raw(self, feeds: Mapping[str, Array]) -> Sequence[Any]:
-        """Run once and return what ONNX Runtime returns, for timing."""
+    def run_raw(
+        self, feeds: Mapping[str, Array], names: Sequence[str] | None = None
+    ) -> Sequence[Any]:
+        """Run once and return what ONNX Runtime returns: all outputs, or those with these names."""
         try:
-            return list(self._session.run(None, feeds))
+            return list(self._session.run(names, feeds))
         except Exception as error:
             raise _backend_error("cannot run", error, self.source) from error
 
@@ -166,7 +199,8 @@ class Session:
             )
 
 
-def _name_of(model: ModelSource) -> str:
+def name_of(model: ModelSource) -> str:
+    """Say what to call a model in messages."""
     if isinstance(model, Model):
         return model.source
     return "<memory>" if isinstance(model, bytes) else os.fspath(model)

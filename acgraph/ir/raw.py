@@ -1,0 +1,44 @@
+"""Models as the bytes of a file."""
+
+import os
+
+import onnx
+
+from acgraph.diagnostics import Location
+from acgraph.errors import ImportModelError
+from acgraph.ir.model import Model
+from acgraph.ir.onnx_io import EXTERNAL_BYTES, model_from_proto, proto_size, read_proto
+
+
+def model_from_bytes(data: bytes, source: str = "<memory>") -> Model:
+    """Make a model of the bytes of an ONNX file.
+
+    Raises:
+        ImportModelError: they are none.
+    """
+    return model_from_proto(_parse(data, source), source)
+
+
+def bytes_with_outputs(model: bytes | str | os.PathLike[str], names: list[str]) -> bytes | None:
+    """Return a model, given as a path or as bytes, with more outputs and nothing else changed.
+
+    Their types are left for the runtime to find. None where the model is too large for that.
+
+    Raises:
+        ImportModelError: it cannot be read.
+    """
+    proto = _parse(model, "<memory>") if isinstance(model, bytes) else read_proto(model)
+    if proto_size(proto) >= EXTERNAL_BYTES:
+        return None
+    present = {value.name for value in proto.graph.output}
+    proto.graph.output.extend(
+        onnx.ValueInfoProto(name=name) for name in names if name not in present
+    )
+    return proto.SerializeToString()
+
+
+def _parse(data: bytes, source: str) -> onnx.ModelProto:
+    try:
+        return onnx.load_model_from_string(data)
+    except Exception as error:  # google.protobuf's DecodeError, by whichever implementation
+        raise ImportModelError("not an ONNX file", location=Location(model=source)) from error
