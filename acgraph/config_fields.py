@@ -46,7 +46,12 @@ def _duration(value: Any) -> Any:
     return None if value is None else parse_duration(str(value))
 
 
-def _align(value: Any) -> Any:
+def parse_align(value: Any) -> Any:
+    """Read a step of filters, or ``auto``.
+
+    Raises:
+        ValueError: it is neither.
+    """
     if value == AUTO:
         return value
     try:
@@ -75,6 +80,6 @@ def _numbers(value: Any) -> Any:
 RateField = Annotated[Rate | None, BeforeValidator(_rate), PlainSerializer(_rate_text)]
 Seconds = Annotated[float, BeforeValidator(_duration)]
 #: A step of filters, or ``auto``.
-Align = Annotated[int | Literal["auto"], BeforeValidator(_align)]
+Align = Annotated[int | Literal["auto"], BeforeValidator(parse_align)]
 Numbers = Annotated[tuple[float, ...], BeforeValidator(_numbers), Field(min_length=1)]
 Finite = Annotated[float, AfterValidator(_finite)]

@@ -16,8 +16,8 @@ The nodes are called ``LAYER/FORM.PART``: ``conv1/gather.k02.pad``, ``conv1/gath
 """
 
 import logging
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import ClassVar, get_args
 
 import onnx_graphsurgeon as gs
@@ -27,11 +27,13 @@ from acgraph.analysis.layers import layers as find_layers
 from acgraph.diagnostics import Diagnostic, Location
 from acgraph.errors import PreconditionError
 from acgraph.ir import Facts, Model, infer_facts
-from acgraph.lowering.base import DENSE, Chooser
+from acgraph.lowering.base import DENSE, Candidate, Chooser
 from acgraph.lowering.candidates import candidates
 from acgraph.lowering.cost_model import CostModelChooser, Metric
 from acgraph.lowering.find import read_layer
+from acgraph.lowering.layer import Lowerable
 from acgraph.lowering.rewrite import ConstantPool, replace_node
+from acgraph.lowering.sharing import choose_together, sharing_layers, with_label
 from acgraph.passmanager.base import Pass, PassContext, PassResult
 
 log = logging.getLogger(__name__)
@@ -89,11 +91,16 @@ def lower_columns(
     _check_names(model, layers, found)
     nodes = {node.name: node for node in model.graph.nodes}
     pool = ConstantPool.of(model.graph)
-    lowered = [
-        _lower(model, facts, nodes[layer.name], layer, choose, pool)
-        for layer in found
-        if layers is None or layer.name in layers
-    ]
+    wanted = [layer for layer in found if layers is None or layer.name in layers]
+    reads = {x.name: read_layer(model, facts, nodes[x.name], x) for x in wanted}
+    labels = _shared_labels(sharing_layers(model, wanted), reads, choose, pool)
+    lowered = []
+    for layer in wanted:
+        read, label = reads[layer.name], labels.get(layer.name)
+        if isinstance(read, str):
+            lowered.append(_dense(layer, read))
+        else:
+            lowered.append(_lower(model, nodes[layer.name], read, layer, choose, pool, label))
     changed = [layer for layer in lowered if layer.form != DENSE]
     log.info("lower-columns: %d of %d layers lowered", len(changed), len(lowered))
     return lowered
@@ -109,26 +116,59 @@ def _check_names(model: Model, wanted: Collection[str] | None, found: list[Layer
         )
 
 
+def _shared_labels(
+    groups: Sequence[Sequence[Layer]],
+    reads: Mapping[str, Lowerable | str],
+    choose: Chooser,
+    pool: ConstantPool,
+) -> dict[str, str]:
+    """Choose the forms of layers that share a weight: a label for each of their names."""
+    labels = {}
+    for group in groups:
+        found = [read for layer in group if not isinstance(read := reads[layer.name], str)]
+        whole = len(found) == len(group)
+        label = choose_together(found, choose, pool.held) if whole else DENSE
+        labels.update({layer.name: label for layer in group})
+    return labels
+
+
+def _dense(layer: Layer, reason: str) -> LoweredLayer:
+    """A layer that cannot be lowered."""
+    log.debug("%s stays dense: %s", layer.name, reason)
+    params = layer.size + layer.bias_size
+    return LoweredLayer(
+        name=layer.name,
+        form=DENSE,
+        variant="",
+        columns_before=layer.columns,
+        columns_after=layer.columns,
+        params_before=params,
+        params_after=params,
+        remark=reason,
+    )
+
+
 def _lower(
-    model: Model, facts: Facts, node: gs.Node, layer: Layer, choose: Chooser, pool: ConstantPool
+    model: Model,
+    node: gs.Node,
+    read: Lowerable,
+    layer: Layer,
+    choose: Chooser,
+    pool: ConstantPool,
+    label: str | None,
 ) -> LoweredLayer:
-    read = read_layer(model, facts, node, layer)
-    if isinstance(read, str):
-        log.debug("%s stays dense: %s", layer.name, read)
-        params = layer.size + layer.bias_size
-        return LoweredLayer(
-            name=layer.name,
-            form=DENSE,
-            variant="",
-            columns_before=layer.columns,
-            columns_after=layer.columns,
-            params_before=params,
-            params_after=params,
-            remark=read,
-        )
-    ways = candidates(read, pool.held)
-    chosen = choose.choose(ways) if len(ways) > 1 else ways[0]
-    if chosen.form != DENSE:
+    """Lower one layer: to the form with the label, or else to the one that is chosen."""
+    before = candidates(read)[0].params
+    ways = candidates(read if label is None else replace(read, is_tied=False), pool.held)
+    chosen = ways[0]
+    if label is not None:
+        chosen = with_label(ways, label) or chosen
+    elif len(ways) > 1 and not read.is_tied:  # else the dense weight would stay in the file as well
+        chosen = choose.choose(ways)
+    after = chosen.params
+    if chosen.form == DENSE:
+        after = before
+    else:
         replace_node(model, node, chosen.fragment, layer.weight_input, pool)
         log.debug("%s: %s, %d of %d columns", read.name, chosen.label, chosen.columns, read.columns)
     return LoweredLayer(
@@ -137,10 +177,19 @@ def _lower(
         variant=chosen.variant,
         columns_before=read.columns,
         columns_after=chosen.columns,
-        params_before=ways[0].params,
-        params_after=chosen.params,
-        remark=read.limit if chosen.columns > read.used else "",
+        params_before=before,
+        params_after=after,
+        remark=_remark(read, chosen, is_shared=label is not None),
     )
+
+
+def _remark(read: Lowerable, chosen: Candidate, *, is_shared: bool) -> str:
+    """Say why columns stay that are not in use; nothing where none do, or where dense is faster."""
+    if chosen.columns <= read.used:
+        return ""
+    if read.is_tied and not is_shared:
+        return "others read its weight too, so that the file would hold it twice"
+    return read.limit
 
 
 @dataclass(frozen=True)

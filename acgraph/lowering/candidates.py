@@ -1,6 +1,7 @@
 """All candidates of a layer: every form's drafts, with their constants counted."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 
 from acgraph.lowering.base import Candidate, ConvForm, Draft
 from acgraph.lowering.crop import crop, dense
@@ -20,13 +21,34 @@ NODE_BYTES = 120
 CONSTANT_BYTES = 50
 
 
-def candidates(layer: Lowerable, held: Collection[object] = ()) -> list[Candidate]:
+@dataclass(frozen=True, slots=True)
+class Held:
+    """Constants that a model has already, so that they cost nothing.
+
+    Attributes:
+        indices: ``Index.key`` of integer constants.
+        weights: By ``Weights.stem``: the ``Weights.key`` of those of that name.
+    """
+
+    indices: Collection[object] = ()
+    weights: Mapping[str, Collection[object]] = field(default_factory=dict)
+
+    def holds(self, constant: Weights | Index) -> bool:
+        """Say whether a constant is among them."""
+        if isinstance(constant, Index):
+            return constant.key in self.indices
+        # The key is a digest of all numbers: not computed where there is nothing to compare with.
+        return constant.stem in self.weights and constant.key in self.weights[constant.stem]
+
+
+def candidates(layer: Lowerable, held: Held | None = None) -> list[Candidate]:
     """Propose every way to compute a layer; the dense layer is the first.
 
     Args:
         layer: The layer.
-        held: ``Index.key`` of the integer constants that the model has already; they cost nothing.
+        held: Constants that the model has already.
     """
+    held = held or Held()
     if isinstance(layer, ConvLayer):
         drafts = [draft for form in FORMS for draft in form(layer)]
     elif isinstance(layer, LinearLayer):
@@ -36,7 +58,7 @@ def candidates(layer: Lowerable, held: Collection[object] = ()) -> list[Candidat
     return [_count(draft, layer, held) for draft in drafts]
 
 
-def _count(draft: Draft, layer: Lowerable, held: Collection[object]) -> Candidate:
+def _count(draft: Draft, layer: Lowerable, held: Held) -> Candidate:
     added = [c for c in draft.fragment.constants() if _is_added(c, layer, held)]
     params = sum(elements(constant.values.shape) for constant in added)
     size = sum(int(constant.values.nbytes) + CONSTANT_BYTES for constant in added)
@@ -50,9 +72,11 @@ def _count(draft: Draft, layer: Lowerable, held: Collection[object]) -> Candidat
     )
 
 
-def _is_added(constant: Weights | Index, layer: Lowerable, held: Collection[object]) -> bool:
+def _is_added(constant: Weights | Index, layer: Lowerable, held: Held) -> bool:
+    if held.holds(constant):
+        return False
     if isinstance(constant, Index):
-        return constant.key not in held
+        return True
     # A tied weight stays in the file for its other reader, so that keeping it costs nothing.
     return bool(constant.suffix) or not layer.is_tied
 

@@ -4,6 +4,7 @@ A fragment can be counted, compared, hashed and put into a model of its own for 
 puts the chosen one into the real graph.
 """
 
+import hashlib
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from acgraph.ir import Array
+from acgraph.ir import Array, array_bytes
 
 #: The name of a fragment's only input.
 INPUT = "x"
@@ -36,6 +37,17 @@ class Weights:
     values: Array
     source: str
     suffix: str = ""
+
+    @property
+    def key(self) -> tuple[str, str, tuple[int, ...], bytes]:
+        """What is equal for weights that one constant can hold: a digest of the numbers, too."""
+        digest = hashlib.sha256(array_bytes(self.values)).digest()
+        return self.stem, self.values.dtype.name, self.values.shape, digest
+
+    @property
+    def stem(self) -> str:
+        """Name of the constant, unless it is taken."""
+        return f"{self.source}/{self.suffix}" if self.suffix else self.source
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -8,6 +8,7 @@ import onnx_graphsurgeon as gs
 
 from acgraph.ir import Model, in_c_order
 from acgraph.ir.uses import captured_names
+from acgraph.lowering.candidates import Held
 from acgraph.lowering.fragment import INPUT, Fragment, Index, Operand, Weights
 
 #: Begins the names of shared integer constants.
@@ -18,10 +19,17 @@ SPELLED_OUT = 8
 
 @dataclass(slots=True)
 class ConstantPool:
-    """Integer constants of one graph, shared by content, and the names that are taken."""
+    """What lowering put into one graph, shared by content, and the names that are taken.
+
+    Attributes:
+        taken: Names of tensors.
+        indices: Integer constants by ``Index.key``.
+        weights: By ``Weights.stem``: new weights by ``Weights.key``.
+    """
 
     taken: set[str]
-    held: dict[object, gs.Constant] = field(default_factory=dict)
+    indices: dict[object, gs.Constant] = field(default_factory=dict)
+    weights: dict[str, dict[object, gs.Constant]] = field(default_factory=dict)
 
     @staticmethod
     def of(graph: gs.Graph) -> "ConstantPool":
@@ -30,15 +38,28 @@ class ConstantPool:
         pool = ConstantPool(set(tensors))
         for name, tensor in tensors.items():
             if name.startswith(POOL) and isinstance(tensor, gs.Constant):
-                pool.held[Index(tensor.values).key] = tensor
+                pool.indices[Index(tensor.values).key] = tensor
         return pool
 
     def index(self, index: Index) -> gs.Constant:
         """Return the shared constant."""
-        if index.key not in self.held:
+        if index.key not in self.indices:
             name = self.fresh(f"{POOL}{_index_name(index)}")
-            self.held[index.key] = gs.Constant(name, index.values)
-        return self.held[index.key]
+            self.indices[index.key] = gs.Constant(name, index.values)
+        return self.indices[index.key]
+
+    def weight(self, weights: Weights) -> gs.Constant:
+        """Return the constant that holds these weights: one for all layers that want the same."""
+        of_name = self.weights.setdefault(weights.stem, {})
+        key = weights.key
+        if key not in of_name:
+            of_name[key] = gs.Constant(self.fresh(weights.stem), in_c_order(weights.values))
+        return of_name[key]
+
+    @property
+    def held(self) -> Held:
+        """What is there already, as candidates are counted by."""
+        return Held(self.indices, self.weights)
 
     def fresh(self, stem: str) -> str:
         """Reserve a name."""
@@ -124,7 +145,7 @@ def _nodes(
         if not operand.suffix and operand.source in kept:
             return kept[operand.source]
         if id(operand) not in weights:
-            weights[id(operand)] = _weights(operand, pool)
+            weights[id(operand)] = pool.weight(operand)
         return weights[id(operand)]
 
     nodes = []
@@ -138,11 +159,6 @@ def _nodes(
             gs.Node(step.op, name=name, attrs=dict(step.attrs), inputs=inputs, outputs=[made])
         )
     return nodes
-
-
-def _weights(weights: Weights, pool: ConstantPool) -> gs.Constant:
-    stem = f"{weights.source}/{weights.suffix}" if weights.suffix else weights.source
-    return gs.Constant(pool.fresh(stem), in_c_order(weights.values))
 
 
 def fragment_model(fragment: Fragment, name: str = "layer", *, activation: bool = False) -> Model:

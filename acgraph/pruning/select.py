@@ -18,6 +18,7 @@ def magnitude_plan(
     *,
     allow_inexact: bool = False,
     min_keep: int = 1,
+    align: int = 1,
 ) -> Plan:
     """Remove the same share of every family, the coupled sets of least group magnitude first.
 
@@ -27,14 +28,35 @@ def magnitude_plan(
         sparsity: Share of the coupled sets of each family that goes, in [0, 1).
         allow_inexact: Cut families whose cut changes the function of the zeroed model, too.
         min_keep: How many coupled sets of a family stay at the least, at least 1.
+        align: Of a family that is cut, keep a multiple of so many coupled sets: the one that is
+            nearest to the share, and of two the larger.
     """
     chosen = choose_families(dependency.prunable(allow_inexact=allow_inexact))
     sets = {}
     for family in chosen:
-        count = min(int(sparsity * family.size + 1e-9), family.size - min_keep)
+        kept = max(family.size - int(sparsity * family.size + 1e-9), min_keep)
+        count = family.size - aligned_count(kept, family.size, align)
         if count > 0:
             sets[family.name] = least_important(family, constants, count)
     return Plan(sets=sets)
+
+
+def aligned_count(kept: int, size: int, step: int, *, up: bool = False) -> int:
+    """Return the multiple of a step that is nearest to a count, from one step to the size.
+
+    Args:
+        kept: How many were to stay, at least 1.
+        size: How many there are; all may stay whether or not that is a multiple.
+        step: What the result is a multiple of.
+        up: Never return less than ``kept``.
+
+    >>> [aligned_count(kept, 40, 8) for kept in (1, 19, 20, 28, 39)]
+    [8, 16, 24, 32, 40]
+    >>> aligned_count(17, 40, 8, up=True), aligned_count(3, 6, 8)
+    (24, 6)
+    """
+    whole = -(-kept // step) if up else (2 * kept + step) // (2 * step)
+    return min(max(whole, 1) * step, size)
 
 
 def choose_families(families: list[Family]) -> list[Family]:

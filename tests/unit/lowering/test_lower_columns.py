@@ -138,16 +138,37 @@ def test_params_are_those_of_the_file(lab: Any, label: str) -> None:
     assert count_params(proto_from_model(model)) == before + gained
 
 
-def test_a_tied_weight_that_stays_costs_nothing_more(lab: Any) -> None:
+def test_a_weight_that_another_layer_keeps_is_not_stored_twice(lab: Any) -> None:
     dense = network(lab, tied=True)
     lowered = clone_model(dense)
-    results = lower_columns(lowered, choose=Prefer("gather:each-pad"), layers=["b"])
-    assert results[0].params_before == 0
-    assert {"a.weight", "a.weight/columns"} <= lowered.constants().keys()
+    (result,) = lower_columns(lowered, choose=Prefer("gather:each-pad"), layers=["b"])
+    assert (result.form, result.params_before, result.params_after) == ("dense", 0, 0)
+    assert "others read its weight too" in result.remark
+    assert lowered.constants().keys() == dense.constants().keys()
+
+
+def test_layers_that_share_a_weight_share_what_is_left_of_it(lab: Any) -> None:
+    dense = network(lab, tied=True)
+    lowered = clone_model(dense)
+    results = lower_columns(lowered, choose=Prefer("gather:each-pad"))
+    assert [result.form for result in results] == ["gather", "gather", "dense"]
+    weights = {name for name in lowered.constants() if name.startswith("a.weight")}
+    assert weights == {"a.weight/columns"}
+    assert count_params(proto_from_model(lowered)) < count_params(proto_from_model(dense)) / 2
     check_equal(lab, dense, lowered)
-    smallest = clone_model(dense)
-    results = lower_columns(smallest, choose=CostModelChooser(metric="params"), layers=["b"])
-    assert results[0].form == "dense"
+
+
+def test_layers_that_share_a_weight_stay_dense_together(lab: Any) -> None:
+    """One of them has no form for it: half of the readers lowered would be two copies."""
+    dense = network(lab, tied=True)
+    second = next(node for node in dense.graph.nodes if node.name == "b")
+    second.attrs |= {"auto_pad": "SAME_UPPER", "strides": [2, 2]}
+    del second.attrs["pads"]
+    dense.graph.inputs[0].shape = ["n", 24, "h", "w"]
+    dense.graph.outputs[0].shape = dense.graph.outputs[1].shape = None
+    results = lower_columns(dense, choose=Prefer("gather:each-pad"))
+    assert [result.form for result in results] == ["dense"] * 3
+    assert "a.weight" in dense.constants()
 
 
 @pytest.mark.parametrize("through", ["Identity", "Constant"])
