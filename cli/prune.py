@@ -2,7 +2,7 @@
 
 import json
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -11,8 +11,12 @@ from acgraph.diagnostics import counted, printable
 from acgraph.errors import UsageError
 
 if TYPE_CHECKING:
-    from acgraph.driver.prune import PruneResult
+    from acgraph.driver.prune_result import PruneResult
     from acgraph.report import Int8
+
+
+#: Layers that a line names.
+_SHOWN = 3
 
 
 class Quantize(StrEnum):
@@ -37,19 +41,36 @@ def prune(
         float, typer.Option(help="Share of every layer's columns to remove, from 0 to below 1.")
     ] = 0.0,
     column_pattern: Annotated[
-        str,
+        str | None,
         typer.Option(
             metavar="PATTERN",
             help="Which columns stay together: free, balanced, kernel, contiguous, box, or auto: "
-            "for each layer the one that saves most time for the magnitude lost.",
+            "for each layer the one that saves most time for the magnitude lost; free by default.",
         ),
-    ] = "free",
+    ] = None,
     column_multiple: Annotated[
-        int, typer.Option(min=1, help="Keep a multiple of so many channels: a vector width.")
-    ] = 1,
+        int | None,
+        typer.Option(min=1, help="Keep a multiple of so many channels at a kernel position."),
+    ] = None,
+    align: Annotated[
+        str | None,
+        typer.Option(
+            metavar="N",
+            help="Keep a multiple of so many filters; auto: of as many as are worth it here, "
+            "by a few timed layers.",
+        ),
+    ] = None,
     allow_inexact: Annotated[
         bool,
         typer.Option("--allow-inexact", help="Cut across normalisation too, as training allows."),
+    ] = False,
+    allow_slower: Annotated[
+        bool,
+        typer.Option(
+            "--allow-slower",
+            help="Store each layer with removed columns in its smallest form, even one that takes "
+            "more time; nothing is timed.",
+        ),
     ] = False,
     output: Annotated[
         str | None,
@@ -79,11 +100,23 @@ def prune(
     for name, share in (("--sparsity", sparsity), ("--columns", columns)):
         if not 0 <= share < 1:
             raise UsageError(f"{name} is {share:g}", hint="give a share from 0 to below 1")
+    for name, given in (
+        ("--column-multiple", column_multiple is not None),
+        ("--column-pattern", column_pattern is not None),
+        ("--allow-slower", allow_slower),
+    ):
+        if given and not columns:
+            raise UsageError(f"{name} is given, but no columns are cut", hint="say --columns 0.5")
+    if align is not None and not sparsity:
+        raise UsageError(
+            "--align is given, but no filters are cut", hint="say --sparsity 0.5, or leave it out"
+        )
     to_stdout = [path for path in (output, masked_out) if path == "-"]
     if len(to_stdout) > 1 or (to_stdout and output_format is OutputFormat.JSON):
         raise UsageError("standard output can hold one result", hint="give the others a path")
     from acgraph.driver.prune import prune as cut
     from acgraph.driver.prune_files import PruneFiles
+    from acgraph.driver.prune_verdict import is_met
     from acgraph.ir import read_model
 
     files = PruneFiles(
@@ -99,23 +132,39 @@ def prune(
         read_model(model),
         sparsity=sparsity,
         columns=columns,
-        column_pattern=column_pattern,
-        column_multiple=column_multiple,
+        column_pattern=column_pattern or "free",
+        column_multiple=column_multiple or 1,
+        align=_parse_align(align),
         allow_inexact=allow_inexact,
+        allow_slower=allow_slower,
         runtime=runtime.value,
     )
     int8 = files.write(result.model, result.masked)
     if output_format is OutputFormat.JSON:
         typer.echo(json.dumps(_plain(result, int8), indent=2, allow_nan=False))
-        return
-    typer.echo(_text(result, int8), err=bool(to_stdout))
-    if files.written:
-        names = printable(", ".join(files.written))
-        typer.echo(f"written to {names}", err=bool(to_stdout))
+    else:
+        typer.echo(_text(result, int8), err=bool(to_stdout))
+        if files.written:
+            names = printable(", ".join(files.written))
+            typer.echo(f"written to {names}", err=bool(to_stdout))
+    if not is_met(result):
+        raise typer.Exit(3)
+
+
+def _parse_align(text: str | None) -> int | Literal["auto"]:
+    """Read ``--align``."""
+    from acgraph.config_fields import parse_align
+
+    try:
+        step: int | Literal["auto"] = parse_align(text or 1)
+    except ValueError as error:
+        raise UsageError(f"--align is {text}", hint=f"it {error}") from None
+    return step
 
 
 def _plain(result: "PruneResult", int8: "Int8 | None") -> dict[str, Any]:
     from acgraph.driver.outcome import verification
+    from acgraph.driver.prune_verdict import hint, is_met, verdict
 
     before, after = (
         {"params": cost.params, "macs": cost.macs, "bytes": cost.bytes}
@@ -125,9 +174,14 @@ def _plain(result: "PruneResult", int8: "Int8 | None") -> dict[str, Any]:
     return {
         "before": before,
         "after": after,
-        "rate": {key: _rate(result, key) for key in before},
-        "macs_unknown": _unknown(result),
+        "rate": {key: result.rate(key) for key in before},
+        "macs_unknown": result.unknown_macs,
         "remarks": list(result.remarks),
+        "asked": {"sparsity": result.request.sparsity, "columns": result.request.columns},
+        "reached": _reached(result),
+        "met": is_met(result),
+        "verdict": verdict(result),
+        "hint": hint(result),
         "verify": verification(result.verify).model_dump(mode="json"),
         "inexact": result.inexact,
         "int8": None if int8 is None else int8.model_dump(mode="json"),
@@ -145,33 +199,44 @@ def _plain(result: "PruneResult", int8: "Int8 | None") -> dict[str, Any]:
             {"node": fence.location.node or fence.location.value, "reason": fence.message}
             for fence in result.fences
         ],
+        "holding": [
+            {
+                "nodes": list(each.nodes),
+                "reason": each.reason,
+                "share": each.share,
+                "inexact": each.inexact,
+            }
+            for each in result.holding
+        ],
+        "notes": list(result.notes),
         "seconds": result.seconds,
     }
 
 
-def _unknown(result: "PruneResult") -> list[str]:
-    """Name the nodes of either model whose MACs are unknown, so that no rate of MACs is."""
-    return list(dict.fromkeys([*result.before.unknown, *result.after.unknown]))
-
-
-def _rate(result: "PruneResult", key: str) -> float | None:
-    before, after = getattr(result.before, key), getattr(result.after, key)
-    is_known = after and not (key == "macs" and _unknown(result))
-    return before / after if is_known else None
+def _reached(result: "PruneResult") -> dict[str, float]:
+    """Say which shares went: of all coupled sets, and of the columns of what is left."""
+    gone = sum(int(sets.sum()) for sets in result.plan.sets.values())
+    before = sum(layer.columns_before for layer in result.lowered)
+    after = sum(layer.columns_after for layer in result.lowered)
+    return {
+        "sparsity": gone / max(result.coupled_sets, 1),
+        "columns": 1 - after / before if before else 0.0,
+    }
 
 
 def _text(result: "PruneResult", int8: "Int8 | None") -> str:
     from acgraph.driver.outcome import verification
+    from acgraph.driver.prune_verdict import hint, verdict
     from acgraph.report import format_rate, int8_text
     from acgraph.report.verdict import format_error
 
-    lines = []
+    lines = [line for line in (verdict(result), hint(result)) if line]
     for label, key in (("params", "params"), ("MACs", "macs"), ("bytes", "bytes")):
         before, after = getattr(result.before, key), getattr(result.after, key)
-        rate = _rate(result, key)
+        rate = result.rate(key)
         shown = "  (rate unknown)" if rate is None else f"  ({format_rate(rate)})"
         lines.append(f"{label}: {before:,} -> {after:,}{shown}")
-    if unknown := _unknown(result):
+    if unknown := result.unknown_macs:
         lines.append(
             f"MACs are a lower bound, those of {counted(len(unknown), 'node')} are unknown: "
             f"{', '.join(unknown[:5])}"
@@ -189,10 +254,23 @@ def _text(result: "PruneResult", int8: "Int8 | None") -> str:
         forms = sorted({x.form for x in result.lowered})
         counts = [f"{sum(x.form == form for x in result.lowered)} {form}" for form in forms]
         lines.append(f"lowered: {', '.join(counts)}")
-        lines += [f"columns kept: {x.name}: {x.remark}" for x in result.lowered if x.remark]
+        lines += _columns_kept(result)
     if result.fences:
         count = len(result.fences)
         lines.append(f"{counted(count, 'fence')}; acgraph inspect lists them")
     lines.append("nothing was trained: fine-tune it before use, or let acgraph compress do both")
     lines.append(f"{result.seconds:.2f} s")
     return "\n".join(map(printable, lines))
+
+
+def _columns_kept(result: "PruneResult") -> list[str]:
+    """Say which layers kept columns, and why: a line for each reason."""
+    names: dict[str, list[str]] = {}
+    for layer in result.lowered:
+        if layer.remark:
+            names.setdefault(layer.remark, []).append(layer.name)
+    return [
+        f"columns kept: {', '.join(found[:_SHOWN])}"
+        f"{f' and {len(found) - _SHOWN} more' if len(found) > _SHOWN else ''}: {reason}"
+        for reason, found in names.items()
+    ]

@@ -2,67 +2,39 @@
 
 import math
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import Literal
 
-from acgraph.analysis.cost import Cost, model_cost
-from acgraph.analysis.dependency import analyse
-from acgraph.analysis.layers import layers
-from acgraph.backends.ort.law import LawResult, check_law
+from acgraph.analysis.cost import model_cost
+from acgraph.analysis.dependency import DependencyGraph, analyse
+from acgraph.analysis.obstacles import obstacles
+from acgraph.backends.ort.law import check_law
+from acgraph.backends.ort.layer_timing import timing_chooser
+from acgraph.backends.ort.session import SessionSettings
 from acgraph.config import Runtime
-from acgraph.diagnostics import Diagnostic
+from acgraph.config_fields import AUTO
+from acgraph.driver.alignment import learn_align
 from acgraph.driver.chooser import make_chooser
-from acgraph.driver.columns import LayerCut, zero_columns
-from acgraph.driver.lower import compact
+from acgraph.driver.columns import LayerCut
+from acgraph.driver.lower import SmallestChooser
+from acgraph.driver.prune_columns import ColumnRequest, NotLarger, as_asked, cut_columns
+from acgraph.driver.prune_result import PruneRequest, PruneResult
+from acgraph.driver.prune_verdict import is_met
 from acgraph.driver.reading import check_reading
 from acgraph.driver.runtime import session_settings
-from acgraph.driver.trace import Positions, compose, expand
+from acgraph.driver.trace import expand
 from acgraph.errors import VerifyError
-from acgraph.ir import Model, clone_model, infer_facts
+from acgraph.ir import Model, clone_model, count_params, infer_facts, proto_from_model
 from acgraph.lowering.base import Chooser
 from acgraph.lowering.patterns import check_pattern
 from acgraph.passes.lower_columns import LoweredLayer
 from acgraph.passes.untie_constants import untie_constants
-from acgraph.pruning.dead import dead_sets
 from acgraph.pruning.plan import Plan
 from acgraph.pruning.select import magnitude_plan
 from acgraph.pruning.shrink import masked_model, shrink
 from acgraph.pruning.tie import retie_vectors
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PruneResult:
-    """What a cut did.
-
-    Attributes:
-        model: The compact model.
-        masked: The input model with every removed filter and column zeroed.
-        before: Cost of the input.
-        after: Cost of the compact model.
-        remarks: What import had to change, and which shapes could not be found.
-        fences: What could not be cut, with reasons.
-        lowered: What became of each layer where columns were cut; ``remark`` says why one was not.
-        cuts: The pattern of each layer's columns, where columns were cut.
-        plan: What was removed.
-        inexact: The families of it whose cut changes what the zeroed model computes.
-        verify: The law: compact against masked.
-        seconds: All of it, the law included.
-        cut_seconds: Grouping and shrinking alone.
-    """
-
-    model: Model
-    masked: Model
-    before: Cost
-    after: Cost
-    remarks: tuple[str, ...]
-    fences: list[Diagnostic]
-    lowered: list[LoweredLayer]
-    cuts: list[LayerCut]
-    plan: Plan
-    inexact: list[str]
-    verify: LawResult
-    seconds: float
-    cut_seconds: float
+from acgraph.report.shortfall import is_little
 
 
 def prune(
@@ -72,11 +44,15 @@ def prune(
     columns: float = 0.0,
     column_pattern: str = "free",
     column_multiple: int = 1,
+    align: int | Literal["auto"] = 1,
     allow_inexact: bool = False,
+    allow_slower: bool = False,
     runtime: Runtime = "ort-mobile",
     chooser: Chooser | None = None,
 ) -> PruneResult:
     """Cut the coupled sets and columns of least magnitude; prove the result.
+
+    A cut that would make the file larger is not made; ``notes`` of the result say so.
 
     Args:
         model: What to cut; it stays as it is.
@@ -85,10 +61,15 @@ def prune(
         column_pattern: Which columns may stay together, one of
             ``acgraph.lowering.patterns.PATTERN_CHOICES``.
         column_multiple: Keep a multiple of so many channels, see ``project_columns``.
+        align: Keep a multiple of so many coupled sets of each family that is cut; ``auto`` times a
+            few layers to find which multiple is worth it on this host.
         allow_inexact: Cut across normalisations, too; where the plan does, the two models may
             differ in their numbers.
+        allow_slower: Take the smallest form of each layer with removed columns, whatever time it
+            takes; nothing is timed.
         runtime: What the forms of layers are timed as, see ``session_settings``.
-        chooser: Picks the form of each layer with removed columns; times them by default.
+        chooser: Picks the form of each layer with removed columns; by default the fastest that is
+            no larger than the dense layer. What another one picks is taken, larger or not.
 
     Raises:
         UsageError: there is no such pattern.
@@ -100,23 +81,30 @@ def prune(
     prepared = clone_model(model)
     copies = untie_constants(prepared)
     dependency = analyse(prepared)
-    plan = magnitude_plan(dependency, prepared.constants(), sparsity, allow_inexact=allow_inexact)
-    shrunk = shrink(dependency, plan)
-    cut_seconds = time.perf_counter() - start
-    small, masked = shrunk.model, masked_model(dependency, plan)
-    lowered: list[LoweredLayer] = []
-    cuts: list[LayerCut] = []
-    if columns > 0:
-        cuts = zero_columns(small, columns, pattern=column_pattern, multiple=column_multiple)
-        small, kept = _drop_dead(small, shrunk.kept)
-        masked = expand(masked, dependency, small.constants(), kept)
-        if chooser is None:
-            chooser = make_chooser("latency", timing=True, settings=session_settings(runtime))
-        small, lowered = compact(small, chooser)
-        lowered = _as_asked(lowered, cuts, model)
-    retie_vectors(small, copies)
-    retie_vectors(masked, copies)
-    law = check_law(small, masked)
+    analysed = time.perf_counter()
+    before = model_cost(model)
+    settings = session_settings(runtime)
+    step = learn_align(timing_chooser(settings=settings)) if align == AUTO else align
+    asked = PruneRequest(
+        sparsity=sparsity, columns=columns, allow_inexact=allow_inexact,
+        allow_slower=allow_slower, align=step,
+    )  # fmt: skip
+    source = _Source(model, dependency, copies)
+    wanted = ColumnRequest(
+        share=columns, pattern=column_pattern, multiple=column_multiple, align=step,
+        chooser=chooser or _chooser(settings, allow_slower=allow_slower),
+        is_timed=not allow_slower,
+    )  # fmt: skip
+    notes = []
+    for attempt in _attempts(_plan(source, asked), wanted, is_given=chooser is not None):
+        cut = _cut(source, attempt)
+        facts = infer_facts(cut.model, assume=True)
+        after = model_cost(cut.model, facts=facts)
+        if after.bytes <= before.bytes or attempt.is_given:
+            break
+        notes.append(f"the {attempt.name} are not cut: the file would be larger")
+    law = check_law(cut.model, cut.masked)
+    plan = attempt.plan
     inexact = [f.name for f in dependency.families if f.name in plan.sets and not f.is_exact]
     if not law.passed and not (inexact and math.isfinite(law.max_rel_error)):
         raise VerifyError(
@@ -124,55 +112,127 @@ def prune(
             location=model.location(),
             hint="nothing was written; please report the model's operators",
         )
-    facts = infer_facts(small, assume=True)
-    return PruneResult(
-        model=small,
-        masked=masked,
-        before=model_cost(model),
-        after=model_cost(small, facts=facts),
+    result = PruneResult(
+        model=cut.model,
+        masked=cut.masked,
+        before=before,
+        after=after,
+        families=dependency.families,
         remarks=(*model.remarks, *dependency.facts.remarks_beside(facts)),
         fences=dependency.all_fences(),
-        lowered=lowered,
-        cuts=cuts,
+        lowered=as_asked(cut.lowered, cut.cuts, model),
+        cuts=cut.cuts,
         plan=plan,
         inexact=inexact,
         verify=law,
+        request=asked,
+        holding=obstacles(dependency, allow_inexact=allow_inexact),
+        notes=tuple(notes),
+        rates_with={},
         seconds=time.perf_counter() - start,
-        cut_seconds=cut_seconds,
+        cut_seconds=analysed - start + cut.seconds,
+    )
+    if is_met(result):
+        return result
+    return replace(result, rates_with=_rates_with(source, result, wanted))
+
+
+def _plan(source: "_Source", asked: PruneRequest) -> Plan:
+    return magnitude_plan(
+        source.dependency,
+        source.dependency.model.constants(),
+        asked.sparsity,
+        allow_inexact=asked.allow_inexact,
+        align=asked.align,
     )
 
 
-def _drop_dead(model: Model, kept: Positions) -> tuple[Model, Positions]:
-    """Delete the filters that nothing reads any more: a channel whose columns all went goes whole.
+def _rates_with(source: "_Source", result: PruneResult, wanted: ColumnRequest) -> dict[str, float]:
+    """Try what would cut more; return the rate of params by option, of those that do."""
+    asked = result.request
+    tries = {}
+    if asked.sparsity and not asked.allow_inexact:
+        more = replace(asked, allow_inexact=True)
+        tries["--allow-inexact"] = _Attempt("coupled sets", _plan(source, more), None, True)
+    if wanted.share and not asked.allow_slower:
+        small = replace(wanted, chooser=SmallestChooser("size"))
+        tries["--allow-slower"] = _Attempt("columns", result.plan, small, True)
+    rates = {}
+    for option, attempt in tries.items():
+        params = count_params(proto_from_model(_cut(source, attempt).model))
+        if not is_little(asked.share, 1 - params / max(result.before.params, 1)):
+            rates[option] = result.before.params / params
+    return rates
 
-    Args:
-        model: With removed columns zeroed.
-        kept: Where its constants lay in the dense model.
 
-    Returns:
-        The smaller model, and where its constants lay.
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """What is cut.
+
+    Attributes:
+        model: As it was read.
+        dependency: Of the model with its constants untied.
+        copies: The constants that untying made, with their origins.
     """
-    while True:
-        dependency = analyse(model)
-        families = dependency.prunable(allow_inexact=False)
-        dead = dead_sets(dependency, families, model.constants())
-        if not dead:
-            return model, kept
-        shrunk = shrink(dependency, Plan(sets=dead))
-        model, kept = shrunk.model, compose(kept, shrunk)
+
+    model: Model
+    dependency: DependencyGraph
+    copies: dict[str, str]
 
 
-def _as_asked(
-    lowered: Sequence[LoweredLayer], cuts: Sequence[LayerCut], original: Model
-) -> list[LoweredLayer]:
-    """State the columns of the input model, and why a layer's were not cut."""
-    remarks = {cut.name: cut.remark for cut in cuts}
-    before = {layer.name: layer.columns for layer in layers(original)}
-    return [
-        replace(
-            layer,
-            columns_before=before.get(layer.name, layer.columns_before),
-            remark=remarks.get(layer.name) or layer.remark,
-        )
-        for layer in lowered
-    ]
+@dataclass(frozen=True, slots=True)
+class _Attempt:
+    """One cut to try: what it is called, which coupled sets go, and which columns.
+
+    ``is_given`` says that it is taken however large the file becomes.
+    """
+
+    name: str
+    plan: Plan
+    columns: ColumnRequest | None
+    is_given: bool
+
+
+def _attempts(plan: Plan, columns: ColumnRequest, *, is_given: bool) -> Iterator[_Attempt]:
+    """Yield what to try, until the file does not become larger."""
+    if columns.share > 0:
+        yield _Attempt("columns", plan, columns, is_given)
+    if plan.sets:
+        yield _Attempt("coupled sets", plan, None, is_given=False)
+    yield _Attempt("", Plan(), None, is_given=True)
+
+
+@dataclass(frozen=True, slots=True)
+class _Cut:
+    model: Model
+    masked: Model
+    seconds: float
+    lowered: list[LoweredLayer] = field(default_factory=list)
+    cuts: list[LayerCut] = field(default_factory=list)
+
+
+def _cut(source: _Source, attempt: _Attempt) -> _Cut:
+    """Cut a copy of a model."""
+    start = time.perf_counter()
+    if not attempt.name:
+        return _Cut(clone_model(source.model), clone_model(source.model), 0.0)
+    dependency = source.dependency
+    shrunk = shrink(dependency, attempt.plan)
+    seconds = time.perf_counter() - start
+    small, masked = shrunk.model, masked_model(dependency, attempt.plan)
+    lowered: list[LoweredLayer] = []
+    cuts: list[LayerCut] = []
+    if attempt.columns is not None:
+        found = cut_columns(shrunk, attempt.columns)
+        small, lowered, cuts = found.model, found.lowered, found.cuts
+        masked = expand(masked, dependency, found.weights, found.kept)
+    retie_vectors(small, source.copies)
+    retie_vectors(masked, source.copies)
+    return _Cut(small, masked, seconds, lowered, cuts)
+
+
+def _chooser(settings: SessionSettings, *, allow_slower: bool) -> Chooser:
+    """Make what picks the form of a layer: never one that takes more bytes than the dense layer."""
+    if allow_slower:
+        return SmallestChooser("size")
+    return NotLarger(make_chooser("latency", timing=True, settings=settings))

@@ -7,7 +7,7 @@ import numpy as np
 from acgraph.analysis.dependency import DependencyGraph
 from acgraph.analysis.families import Family
 from acgraph.ir import Array
-from acgraph.pruning.importance import set_importance
+from acgraph.pruning.importance import FloatArray, set_importance
 from acgraph.pruning.plan import Bools, Plan
 
 
@@ -74,7 +74,12 @@ def least_important(family: Family, constants: Mapping[str, Array], count: int) 
     Families without weights among their members go from the end.
     """
     gone = np.zeros(family.size, bool)
-    usable = any(m.role != "other" for m in family.members)
-    scores = set_importance(family, constants) if usable else -np.arange(family.size)
-    gone[np.argsort(scores, kind="stable")[:count]] = True
+    gone[np.argsort(magnitudes(family, constants), kind="stable")[:count]] = True
     return gone
+
+
+def magnitudes(family: Family, constants: Mapping[str, Array]) -> FloatArray:
+    """Return what coupled sets are ranked by: ``float64 [size]``; without weights, their order."""
+    if all(member.role == "other" for member in family.members):
+        return -np.arange(family.size, dtype=np.float64)
+    return set_importance(family, constants)

@@ -213,7 +213,7 @@ def strict(text: str) -> dict:
 
 def test_prune_tolerates_numbers_that_differ_where_it_cut_inexactly(acgraph, tmp_path):
     net = _net(tmp_path / "n.onnx", "b = LayerNormalization <axis = 1> (a, s, t)")
-    exact = strict(acgraph("prune", net, "--format", "json")[0])
+    exact = strict(acgraph("prune", net, "--format", "json", code=3)[0])  # nothing may go
     assert exact["inexact"] == []
     assert exact["verify"]["passed"]
     words = ("prune", net, "--allow-inexact", "-o", tmp_path / "small.onnx")
@@ -277,34 +277,45 @@ def test_prune_says_which_layers_were_lowered(acgraph, model):
     assert all(x["columns"][1] <= x["columns"][0] for x in lowered)
 
 
-def test_prune_heeds_the_pattern_of_columns(acgraph, model):
+@pytest.fixture(scope="module")
+def wide(tmp_path_factory) -> str:
+    """A network whose compact forms are smaller than its layers, nodes and all."""
+    path = tmp_path_factory.mktemp("models") / "wide.onnx"
+    write_model(resnet_cifar(8, widths=(48, 48, 48), image=8), path)
+    return str(path)
+
+
+def test_prune_heeds_the_pattern_of_columns(acgraph, wide):
     def lowered(*options):
-        words = ("prune", model, "--sparsity", "0", "--columns", "0.5", *options)
+        words = ("prune", wide, "--sparsity", "0", "--columns", "0.5", "--allow-slower", *options)
         return json.loads(acgraph(*words, "--format", "json")[0])["lowered"]
 
-    assert {x["pattern"] for x in lowered()} == {"free"}
+    convolutions = slice(1, -1)  # the first has three channels, the head no kernel
+    assert {x["pattern"] for x in lowered()[convolutions]} == {"free"}
     kernel = lowered("--column-pattern", "kernel")
-    assert {x["pattern"] for x in kernel} == {"free", "kernel"}  # the head has no kernel
+    found = {x["pattern"] for x in kernel[convolutions]}
+    assert found == {"free", "kernel"}  # those of one point have no kernel
 
 
-def test_prune_heeds_the_multiple_of_columns(acgraph, model, tmp_path):
+def test_prune_heeds_the_multiple_of_columns(acgraph, wide, tmp_path):
     def kept(multiple):
         words = (
             "prune",
-            model,
+            wide,
             "--sparsity",
             "0",
             "--columns",
             "0.5",
+            "--allow-slower",
             "--masked-out",
             tmp_path / "z",
         )
         acgraph(*words, "--column-pattern", "balanced", "--column-multiple", multiple)
         weights = [numpy_helper.to_array(w) for w in onnx.load(tmp_path / "z").graph.initializer]
-        return [(w != 0).any(axis=0).sum() for w in weights if w.shape[1:] == (8, 3, 3)]
+        return [(w != 0).any(axis=0).sum() for w in weights if w.shape[1:] == (48, 3, 3)]
 
-    assert set(kept(1)) == {4 * 9}
-    assert set(kept(8)) == {8 * 9}
+    assert set(kept(1)) == {24 * 9}
+    assert set(kept(32)) == {32 * 9}
 
 
 def test_prune_knows_its_patterns(acgraph, model):

@@ -10,8 +10,8 @@ from onnx import helper, numpy_helper
 from acgraph.driver.lower import SmallestChooser
 from acgraph.driver.prune import PruneResult, prune
 from acgraph.errors import UsageError
-from acgraph.ir import Model, model_from_proto, read_model
-from acgraph.lowering import CostModelChooser
+from acgraph.ir import Model, is_same, model_from_proto, read_model
+from acgraph.lowering import Candidate, CostModelChooser
 from acgraph.models.demo import model_path
 
 
@@ -59,7 +59,15 @@ def test_auto_says_which_pattern_each_layer_got(demo: Model) -> None:
 
 def test_multiple_rounds_the_channels_at_every_position(demo: Model) -> None:
     plain, rounded = (
-        masks(cut(demo, column_pattern="balanced", column_multiple=n)) for n in (1, 3)
+        masks(
+            cut(
+                demo,
+                column_pattern="balanced",
+                column_multiple=n,
+                chooser=SmallestChooser("params"),
+            )
+        )
+        for n in (1, 3)
     )
     assert any((plain[k] != rounded[k]).any() for k in plain)
     for mask in rounded.values():
@@ -171,7 +179,7 @@ def test_a_table_that_other_nodes_read_is_not_cut() -> None:
     result = cut(embedded(tied=True))
     assert remark(result) == "its weight is read by embed, which is no layer"
     assert np.all(result.masked.constants()["table"] != 0)
-    assert remark(cut(embedded(tied=False))) == ""
+    assert remark(cut(embedded(tied=False), chooser=SmallestChooser())) == ""
 
 
 def test_layers_that_are_not_cut_say_why() -> None:
@@ -187,3 +195,60 @@ def test_layers_that_are_not_cut_say_why() -> None:
         [1, 4, 6, 6],
     )
     assert remark(cut(turned)) == "its weight passes through alias"
+
+
+class Dense:
+    """Finds no form worth taking."""
+
+    def choose(self, candidates: Sequence[Candidate]) -> Candidate:
+        return candidates[0]
+
+
+def test_columns_that_save_nothing_are_not_zeroed() -> None:
+    model, before, _ = LAYERS["gemm"]
+    result = cut(model, chooser=Dense())
+    (layer,) = result.lowered
+    assert (layer.columns_before, layer.columns_after) == (before, before)
+    assert (
+        layer.remark
+        == "its columns stay: no compact form of it is smaller and faster than the dense one"
+    )
+    for changed in (result.masked, result.model):
+        assert is_same(changed.constants()["w"], model.constants()["w"])
+
+
+def test_a_filter_that_lost_its_readers_stays_away_when_columns_come_back() -> None:
+    first, second = weight(8, 3, 3, 3), weight(4, 8, 3, 3)
+    second[:, [1, 6]] *= 0.01
+    steps = [
+        helper.make_node("Conv", ["x", "a"], ["p"], name="first", pads=[1] * 4),
+        helper.make_node("Relu", ["p"], ["q"], name="relu"),
+        helper.make_node("Conv", ["q", "c"], ["y"], name="second"),
+    ]
+    model = chain(steps, {"a": first, "c": second}, [1, 3, 9, 9])
+    result = cut(model, columns=0.5, chooser=Dense())
+    assert result.verify.passed
+    constants = result.model.constants()
+    assert is_same(constants["c"], np.delete(second, [1, 6], axis=1))
+    assert is_same(constants["a"], np.delete(first, [1, 6], axis=0))
+
+
+def test_filters_that_lost_their_readers_go_in_whole_blocks() -> None:
+    first, second = weight(16, 3, 3, 3), weight(4, 16, 3, 3)
+    second[:, :6] *= 0.01
+    steps = [
+        helper.make_node("Conv", ["x", "a"], ["p"], name="first", pads=[1] * 4),
+        helper.make_node("Conv", ["p", "c"], ["y"], name="second"),
+    ]
+    model = chain(steps, {"a": first, "c": second}, [1, 3, 9, 9])
+    for align, kept in ((1, 10), (4, 12), (16, 16)):
+        result = cut(model, columns=0.4, align=align, chooser=Dense())
+        assert result.model.constants()["a"].shape[0] == kept
+
+
+def test_a_file_that_would_become_larger_is_left_as_it_is() -> None:
+    """Three filters go; the Slice whose ends must be computed anew weighs more than they do."""
+    model, *_ = LAYERS["depthwise"]
+    result = prune(model, sparsity=0.0, columns=0.4, allow_slower=True)
+    assert result.after.bytes <= result.before.bytes
+    assert result.verify.passed

@@ -130,7 +130,7 @@ def test_no_command_ends_in_a_traceback(
     code = run(["prune", source, "-o", target, "--no-ort"])
     said = capfd.readouterr().err
     assert "bug" not in said
-    if code == 0:
+    if code in (0, 3):  # 3 where nothing of it can be cut
         assert _bits(onnx.load(target)) == _bits(CASES[name])
     else:
         assert "ONNX Runtime cannot load it: " in said
