@@ -16,8 +16,7 @@ from acgraph.backends.ort.evidence import Trial
 from acgraph.backends.ort.inside import layer_weights, showing
 from acgraph.backends.ort.session import ModelSource, Session, SessionSettings
 from acgraph.errors import BackendError
-from acgraph.ir import Array, Model, clone_model
-from acgraph.pruning.shrink import replace_constants
+from acgraph.ir import Array, Model, clone_model, replace_constants
 
 _log = logging.getLogger(__name__)
 
