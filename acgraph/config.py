@@ -23,7 +23,15 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from acgraph.admm.config import AdmmConfig
 from acgraph.backends.training import TrainConfig
-from acgraph.config_fields import AUTO, Align, Finite, Numbers, RateField, Seconds
+from acgraph.config_fields import (
+    AUTO,
+    Align,
+    Finite,
+    InputShapes,
+    Numbers,
+    RateField,
+    Seconds,
+)
 from acgraph.diagnostics import Location
 from acgraph.errors import UsageError
 from acgraph.lowering.patterns import check_pattern
@@ -111,6 +119,8 @@ class CompressConfig(BaseModel):
         mean: Of the pixels, a value a channel or one for all.
         std: Likewise.
         scale: What pixels are multiplied by first; 1/255 unless stated.
+        input_shape: Shapes of inputs whose sizes the file leaves open, by name; where not stated,
+            those of the data.
         layout: How the network takes images; found from the model where not stated.
         image_size: Height and width for images of a folder, where the network leaves them open.
         epochs: Passes over the data, in all; excludes ``time_budget``.
@@ -154,6 +164,7 @@ class CompressConfig(BaseModel):
     mean: Numbers | None = None
     std: Numbers | None = None
     scale: Annotated[Finite, Field(gt=0)] | None = None
+    input_shape: InputShapes | None = None
     layout: Literal["NCHW", "NHWC"] | None = None
     image_size: Annotated[int, Field(ge=1)] | None = None
     epochs: Annotated[Finite, Field(ge=0)] | None = None

@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer
@@ -12,6 +13,11 @@ from acgraph.pruning.rate import Rate
 #: An option of this value is found out on this host.
 AUTO: Literal["auto"] = "auto"
 
+#: How a shape is written, the name first: by commas, and as it was before.
+_SHAPES = (
+    re.compile(r"(?:(?P<name>.+):)?(?P<sizes>\d+(?:,\d+)*)", re.ASCII),
+    re.compile(r"(?P<name>.+)=(?P<sizes>\d+(?:x\d+)*)", re.ASCII),
+)
 _DURATION = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s?)?")
 
 
@@ -32,6 +38,39 @@ def parse_duration(text: str) -> float:
     if total == 0:
         raise UsageError("a time budget must be more than nothing", hint="as in 20m")
     return total
+
+
+def parse_shapes(texts: Sequence[str] | None) -> dict[str, tuple[int, ...]]:
+    """Read ``NAME:1,3,48,320``; ``NAME=1x3x48x320`` is the same, and one input needs no name.
+
+    >>> parse_shapes(["x:0:1,3,32,32", "1,16"])
+    {'x:0': (1, 3, 32, 32), '': (1, 16)}
+
+    Raises:
+        UsageError: a text is anything else, or two are of one input.
+    """
+    shapes = {}
+    for text in texts or ():
+        match = next(filter(None, (form.fullmatch(text) for form in _SHAPES)), None)
+        sizes = [] if match is None else [int(part) for part in re.split("[,x]", match["sizes"])]
+        if match is None or min(sizes) < 1:
+            raise UsageError(f"'{text}' is no shape", hint="say --input-shape NAME:1,3,224,224")
+        name = match["name"] or ""
+        if name in shapes:
+            raise UsageError(
+                f"two shapes for '{name}'", hint="say --input-shape once for each input"
+            )
+        shapes[name] = tuple(sizes)
+    return shapes
+
+
+def _shapes(value: Any) -> Any:
+    """Read a mapping of names to sizes, or what the command line takes."""
+    if isinstance(value, str):
+        return parse_shapes([value])
+    if isinstance(value, list | tuple):
+        return parse_shapes([str(text) for text in value])
+    return value
 
 
 def _rate(value: Any) -> Any:
@@ -82,4 +121,9 @@ Seconds = Annotated[float, BeforeValidator(_duration)]
 #: A step of filters, or ``auto``.
 Align = Annotated[int | Literal["auto"], BeforeValidator(parse_align)]
 Numbers = Annotated[tuple[float, ...], BeforeValidator(_numbers), Field(min_length=1)]
+#: Shapes of inputs by name.
+InputShapes = Annotated[
+    dict[str, Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)]],
+    BeforeValidator(_shapes),
+]
 Finite = Annotated[float, AfterValidator(_finite)]

@@ -6,7 +6,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from acgraph.cli.runtime_options import DataOption, FormatOption, OutputFormat, ScaleOption
+from acgraph.cli.runtime_options import (
+    DataOption,
+    FormatOption,
+    InputShapeOption,
+    OutputFormat,
+    ScaleOption,
+)
 
 if TYPE_CHECKING:
     from acgraph.config import CompressConfig
@@ -55,6 +61,7 @@ def compress(
     image_size: Annotated[
         int | None, typer.Option(help="Height and width of images.", rich_help_panel=_DATA)
     ] = None,
+    input_shape: InputShapeOption = None,
     epochs: Annotated[
         float | None, typer.Option(help="Passes over the data, in all.", rich_help_panel=_TRAINING)
     ] = None,
@@ -192,6 +199,7 @@ def compress(
         "scale": scale,
         "layout": layout,
         "image_size": image_size,
+        "input_shape": input_shape or None,
         "epochs": epochs,
         "time_budget": time_budget,
         "rounds": rounds,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from acgraph.cli.runtime_options import InputShapeOption, settle_both
 from acgraph.errors import UsageError
 
 if TYPE_CHECKING:
@@ -45,15 +46,18 @@ def diff(
             metavar="FILE", help="Write node data for Model Explorer here, and print a summary."
         ),
     ] = None,
+    input_shape: InputShapeOption = None,
 ) -> None:
     """Compare two models; exit with 1 when they differ."""
     if before == after == "-":
         raise UsageError("standard input holds one model", hint="give the other by its path")
+    from acgraph.config_fields import parse_shapes
     from acgraph.diff import diff_models
     from acgraph.ir import read_model, write_bytes
     from acgraph.report.diff_page import summary_lines
 
     models = read_model(before), read_model(after)
+    settle_both(models, parse_shapes(input_shape))
     found = diff_models(*models)
     render = _renderer(found, models, (before, after))
     beside = [

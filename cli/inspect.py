@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from acgraph.cli.runtime_options import FormatOption, OutputFormat
+from acgraph.cli.runtime_options import FormatOption, InputShapeOption, OutputFormat, read_sized
 from acgraph.diagnostics import counted, printable
 from acgraph.errors import UsageError
 
@@ -27,13 +27,13 @@ def inspect(
             help="Explain what couples and fences a node, or why a graph output is kept.",
         ),
     ] = None,
+    input_shape: InputShapeOption = None,
     output_format: FormatOption = OutputFormat.TEXT,
 ) -> None:
     """Show the layers of a model, what they cost, what can be cut, and what cannot and why."""
     from acgraph.analysis.dependency import analyse
-    from acgraph.ir import read_model
 
-    loaded = read_model(model)
+    loaded = read_sized(model, input_shape)
     graph = analyse(loaded)
     if why is not None:
         lines = _explain(graph, loaded, why)
@@ -76,6 +76,7 @@ def _explain_output(graph: "DependencyGraph", output: "gs.Tensor") -> list[str]:
 
 def _plain(model: "Model", graph: "DependencyGraph") -> dict[str, Any]:
     from acgraph.analysis.cost import layer_costs, model_cost
+    from acgraph.ir import input_sizes
 
     cost = model_cost(model, facts=graph.facts)
     return {
@@ -83,6 +84,7 @@ def _plain(model: "Model", graph: "DependencyGraph") -> dict[str, Any]:
             "path": model.source,
             "opset": model.graph.opset,
             "nodes": len(model.graph.nodes),
+            "inputs": {name: list(shape) for name, shape in input_sizes(model).shapes.items()},
             "remarks": [*model.remarks, *graph.facts.remarks()],
         },
         "cost": {

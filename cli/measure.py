@@ -2,6 +2,8 @@
 
 import json
 import sys
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -9,23 +11,23 @@ import typer
 from acgraph.cli.runtime_options import (
     DataOption,
     FormatOption,
+    InputShapeOption,
     LimitOption,
     MeanOption,
     NchwcOption,
     OutputFormat,
     ScaleOption,
-    ShapeOption,
     StdOption,
     ThreadsOption,
     local_files,
     open_data,
-    parse_shapes,
 )
 from acgraph.errors import UsageError
 
 if TYPE_CHECKING:
     from acgraph.data import Dataset
 
+Shapes = Mapping[str, tuple[int, ...]]
 RUNTIMES = ("ort", "ort-mobile", "web")
 
 
@@ -44,8 +46,10 @@ def measure(
     limit: LimitOption = None,
     threads: ThreadsOption = 1,
     nchwc: NchwcOption = False,
-    batch: Annotated[int, typer.Option(help="Size of a dynamic batch.", min=1)] = 1,
-    shape: ShapeOption = None,
+    batch: Annotated[
+        int | None, typer.Option(help="Size of a dynamic batch; 1 unless given.", min=1)
+    ] = None,
+    input_shape: InputShapeOption = None,
     runs: Annotated[
         int | None,
         typer.Option(help="Timed runs; as many as two seconds hold unless given.", min=1),
@@ -62,22 +66,25 @@ def measure(
     from acgraph.backends.ort.measurement import MeasureOptions, Runtime, measure_files
     from acgraph.backends.ort.session import SessionSettings
     from acgraph.cli.measure_output import result_from_measurements, text_from_result
+    from acgraph.config_fields import parse_shapes
 
     if runtime not in RUNTIMES:
         raise UsageError(f"no runtime '{runtime}'", hint=f"one of {', '.join(RUNTIMES)}")
+    shapes = parse_shapes(input_shape)
+    if batch is not None and any(shape[0] != batch for shape in shapes.values()):
+        raise UsageError(f"--batch {batch} contradicts --input-shape", hint="give one of them")
     options = MeasureOptions(
         runtime=Runtime(runtime),
         session=SessionSettings(threads=threads, nchwc=nchwc),
         batch=batch,
-        shapes=parse_shapes(shape),
         runs=runs,
         profile=profile,
         limit=limit,
     )
     given = [path for path in (model, against) if path is not None]
     with local_files(*given) as files:
-        dataset = _dataset(files[0], data, mean, std, scale, limit)
-        measured = measure_files(files, options, dataset=dataset)
+        dataset, found = _dataset(files[0], data, mean, std, scale, limit, shapes)
+        measured = measure_files(files, replace(options, shapes=found), dataset=dataset)
     result = result_from_measurements(given, measured, options)
     if output_format is OutputFormat.JSON:
         sys.stdout.write(json.dumps(result, indent=2) + "\n")
@@ -92,13 +99,17 @@ def _dataset(
     std: str | None,
     scale: float | None,
     limit: int | None,
-) -> "Dataset | None":
+    shapes: Shapes,
+) -> "tuple[Dataset | None, Shapes]":
+    """Open the data; return it, and the shapes of inputs: stated, or those of the data."""
     if data is not None:
         from acgraph.backends.ort.session import Session
 
-        return open_data(data, Session(model), mean, std, scale)
+        session = Session(model)
+        dataset = open_data(data, model, session, shapes, mean, std, scale)
+        return dataset, session.sizes.shapes
     stated = {"--mean": mean, "--std": std, "--scale": scale, "--limit": limit}
     lonely = [name for name, value in stated.items() if value is not None]
     if lonely:
         raise UsageError(f"{lonely[0]} without --data", hint="give the data that it is for")
-    return None
+    return None, shapes

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from acgraph.cli.runtime_options import InputShapeOption, settle
 from acgraph.errors import UsageError
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ def opt(
     list_passes: Annotated[bool, typer.Option(help="List the passes and leave.")] = False,
     verify_each: Annotated[bool, typer.Option(help="Check the model after each pass.")] = True,
     seed: Annotated[int, typer.Option(help="Seed of passes that choose at random.")] = 0,
+    input_shape: InputShapeOption = None,
 ) -> None:
     """Run graph passes on a model."""
     if list_passes:
@@ -45,12 +47,14 @@ def opt(
         raise UsageError("no model is given", hint="see acgraph opt --help")
     if pipeline is None:
         raise UsageError("no pipeline is given", hint="say -p 'fold-constants', or --list-passes")
+    from acgraph.config_fields import parse_shapes
     from acgraph.passes import REGISTRY
     from acgraph.passmanager import PassContext, PassManager, build_passes
 
     passes = build_passes(pipeline, REGISTRY)
     watched = _instruments(passes, print_ir_after, dump_dir)
     loaded = _read(model)
+    settle(loaded, parse_shapes(input_shape))
     manager = PassManager(passes, watched, verify_each=verify_each)
     runs = manager.run(loaded, PassContext(seed=seed))
     _report(runs, pass_statistics, time_passes)

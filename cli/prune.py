@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from acgraph.cli.runtime_options import FormatOption, OutputFormat
+from acgraph.cli.runtime_options import FormatOption, InputShapeOption, OutputFormat, read_sized
 from acgraph.diagnostics import counted, printable
 from acgraph.errors import UsageError
 
@@ -94,6 +94,7 @@ def prune(
             "x86 server."
         ),
     ] = TimedAs.ORT_MOBILE,
+    input_shape: InputShapeOption = None,
     output_format: FormatOption = OutputFormat.TEXT,
 ) -> None:
     """Remove the filters and columns of least magnitude, and prove that nothing else changed."""
@@ -117,7 +118,6 @@ def prune(
     from acgraph.driver.prune import prune as cut
     from acgraph.driver.prune_files import PruneFiles
     from acgraph.driver.prune_verdict import is_met
-    from acgraph.ir import read_model
 
     files = PruneFiles(
         source=model,
@@ -129,7 +129,7 @@ def prune(
     )
     files.check()
     result = cut(
-        read_model(model),
+        read_sized(model, input_shape),
         sparsity=sparsity,
         columns=columns,
         column_pattern=column_pattern or "free",
@@ -165,6 +165,7 @@ def _parse_align(text: str | None) -> int | Literal["auto"]:
 def _plain(result: "PruneResult", int8: "Int8 | None") -> dict[str, Any]:
     from acgraph.driver.outcome import verification
     from acgraph.driver.prune_verdict import hint, is_met, verdict
+    from acgraph.ir import input_sizes
 
     before, after = (
         {"params": cost.params, "macs": cost.macs, "bytes": cost.bytes}
@@ -172,6 +173,7 @@ def _plain(result: "PruneResult", int8: "Int8 | None") -> dict[str, Any]:
     )
     patterns = {cut.name: cut.pattern for cut in result.cuts}
     return {
+        "inputs": {name: list(shape) for name, shape in input_sizes(result.model).shapes.items()},
         "before": before,
         "after": after,
         "rate": {key: result.rate(key) for key in before},

@@ -1,13 +1,15 @@
 """Options that the commands share which run models, and what they mean."""
 
 import contextlib
+import logging
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
+import numpy as np
 import typer
 
 from acgraph.errors import UsageError
@@ -15,6 +17,9 @@ from acgraph.errors import UsageError
 if TYPE_CHECKING:
     from acgraph.backends.ort.session import Session
     from acgraph.data import Dataset
+    from acgraph.ir import InputSizes, Model
+
+log = logging.getLogger(__name__)
 
 
 class OutputFormat(StrEnum):
@@ -47,10 +52,14 @@ ScaleOption = Annotated[
 LimitOption = Annotated[
     int | None, typer.Option(help="Use only so many examples of --data, evenly spaced.", min=1)
 ]
-ShapeOption = Annotated[
+InputShapeOption = Annotated[
     list[str] | None,
     typer.Option(
-        help="Shape of an input with dynamic sizes; may be repeated.", metavar="NAME=1x3x224x224"
+        "--input-shape",
+        "--shape",
+        help="Shape of an input whose sizes the file leaves open; may be repeated. Without it: "
+        "that of the data, else a common one.",
+        metavar="NAME:1,3,48,320",
     ),
 ]
 ThreadsOption = Annotated[int, typer.Option(help="Threads inside an operator.", min=1)]
@@ -63,25 +72,43 @@ NchwcOption = Annotated[
 ]
 
 
-def parse_shapes(texts: Sequence[str] | None) -> dict[str, tuple[int, ...]]:
-    """Read ``NAME=1x3x224x224``.
+def read_sized(path: str, input_shape: Sequence[str] | None) -> "Model":
+    """Read a model, settle the sizes of its inputs, and say what had to be assumed.
 
     Raises:
-        UsageError: a text is anything else, or two are of one input.
-
-    >>> parse_shapes(["x:0=1x3x32x32"])
-    {'x:0': (1, 3, 32, 32)}
+        ImportModelError: there is no such file, or it is not a valid ONNX model.
+        UsageError: a shape that is stated contradicts it.
     """
-    shapes = {}
-    for text in texts or ():
-        name, _, sizes = text.rpartition("=")
-        parts = sizes.lower().split("x")
-        if not name or not all(part.isdecimal() and int(part) > 0 for part in parts):
-            raise UsageError(f"'{text}' is no shape", hint="say --shape NAME=1x3x224x224")
-        if name in shapes:
-            raise UsageError(f"two shapes for '{name}'", hint="say --shape once for each input")
-        shapes[name] = tuple(int(part) for part in parts)
-    return shapes
+    from acgraph.config_fields import parse_shapes
+    from acgraph.ir import read_model
+
+    model = read_model(path)
+    settle(model, parse_shapes(input_shape))
+    return model
+
+
+def settle(model: "Model", shapes: Mapping[str, tuple[int, ...]]) -> None:
+    """Settle the sizes of a model's inputs, and say what had to be assumed."""
+    from acgraph.ir import settle_sizes
+
+    say_assumed(settle_sizes(model, shapes))
+
+
+def say_assumed(sizes: "InputSizes") -> None:
+    """Say in one line which sizes had to be assumed; nothing where none had."""
+    if remark := sizes.remark():
+        log.warning("%s", remark)
+
+
+def settle_both(models: "tuple[Model, Model]", shapes: Mapping[str, tuple[int, ...]]) -> None:
+    """Settle the sizes of two models that are compared; a shape may be of an input of one alone.
+
+    Raises:
+        UsageError: neither has an input of a name, or a shape contradicts one of them.
+    """
+    first, second = ({tensor.name for tensor in model.graph.inputs} for model in models)
+    settle(models[0], {k: v for k, v in shapes.items() if k in first or k not in second})
+    settle(models[1], {k: v for k, v in shapes.items() if k in second or not k})
 
 
 def parse_numbers(option: str, text: str | None) -> list[float] | None:
@@ -118,15 +145,50 @@ def local_files(*paths: str | None) -> Iterator[list[str]]:
 
 
 def open_data(
-    spec: str, session: "Session", mean: str | None, std: str | None, scale: float | None
+    spec: str,
+    path: str,
+    session: "Session",
+    shapes: Mapping[str, tuple[int, ...]],
+    mean: str | None,
+    std: str | None,
+    scale: float | None,
 ) -> "Dataset":
-    """Open the data for a loaded model."""
-    from acgraph.data import load_dataset
+    """Open the data for a loaded model, and settle the sizes of the session.
 
-    return load_dataset(
+    Data has sizes, which count unless others are stated; noise is made in the sizes of the run.
+
+    Args:
+        spec: What the data is.
+        path: The file of the model.
+        session: The same, loaded.
+        shapes: Stated shapes of inputs.
+        mean: Of uint8 images, as it was typed.
+        std: Likewise.
+        scale: What uint8 pixels are multiplied by.
+    """
+    from acgraph.backends.ort.inputs import fixed_batch
+    from acgraph.backends.ort.sizes import file_sizes
+    from acgraph.data import load_dataset
+    from acgraph.data.noise import is_noise_spec
+    from acgraph.diagnostics import Location
+    from acgraph.ir.sizes import state
+
+    known: Mapping[str, Sequence[int | str | None]]
+    if is_noise_spec(spec):
+        session.sizes = file_sizes(path, session, shapes)
+        say_assumed(session.sizes)
+        known = session.sizes.shapes
+    else:
+        known = state(session.declared, shapes, Location(model=session.source)).specs()
+    dataset = load_dataset(
         spec,
-        inputs=[(info.name, info.shape, info.dtype) for info in session.inputs],
+        inputs=[(info.name, known[info.name], info.dtype) for info in session.inputs],
         mean=parse_numbers("--mean", mean),
         std=parse_numbers("--std", std),
         scale=scale,
     )
+    if not is_noise_spec(spec):
+        x, _ = dataset.batch(np.zeros(1, np.int64))
+        found = (fixed_batch(session) or 1, *x.shape[1:])
+        session.sizes = file_sizes(path, session, shapes or {session.inputs[0].name: found})
+    return dataset

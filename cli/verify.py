@@ -12,14 +12,14 @@ import typer
 from acgraph.cli.runtime_options import (
     DataOption,
     FormatOption,
+    InputShapeOption,
     MeanOption,
     OutputFormat,
     ScaleOption,
-    ShapeOption,
     StdOption,
     local_files,
     open_data,
-    parse_shapes,
+    say_assumed,
 )
 from acgraph.diagnostics import counted, printable
 from acgraph.errors import UsageError
@@ -49,7 +49,7 @@ def verify(
     tolerance: Annotated[
         float, typer.Option(help="Relative error allowed for each output.", min=0.0)
     ] = 1e-4,
-    shape: ShapeOption = None,
+    input_shape: InputShapeOption = None,
     output_format: FormatOption = OutputFormat.TEXT,
 ) -> None:
     """Check the law on random inputs and on given ones.
@@ -57,25 +57,30 @@ def verify(
     Exits with 1 where it does not hold, and with 3 where it holds of outputs that depend on no
     input, which proves nothing.
     """
-    from acgraph.backends.ort.inputs import dims_from_shapes
     from acgraph.backends.ort.law import check_law
     from acgraph.backends.ort.session import Session
+    from acgraph.backends.ort.sizes import file_sizes
+    from acgraph.config_fields import parse_shapes
 
     if data is None and not (mean is None and std is None and scale is None):
         raise UsageError("preprocessing without --data", hint="give the data that it is for")
     with local_files(compact, against) as (ours, reference):
         session = Session(reference)
+        shapes = parse_shapes(input_shape)
         given: list[dict[str, Array]] = []
         if data is not None:
-            dataset = open_data(data, session, mean, std, scale)
+            dataset = open_data(data, reference, session, shapes, mean, std, scale)
             given = list(_inputs(session, dataset, limit))
+        else:
+            session.sizes = file_sizes(reference, session, shapes)
+            say_assumed(session.sizes)
         result = check_law(
             ours,
             reference,
             seeds=seeds,
             inputs=given,
             tolerance=tolerance,
-            dims=dims_from_shapes(session, parse_shapes(shape)),
+            sizes=session.sizes,
         )
     entry = _entry(compact, against, result)
     if output_format is OutputFormat.JSON:

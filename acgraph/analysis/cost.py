@@ -1,7 +1,6 @@
 """What a model costs: params, MACs, bytes; of the whole and layer by layer."""
 
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +8,7 @@ from acgraph.analysis.layers import layers
 from acgraph.analysis.macs import node_macs
 from acgraph.ir import (
     Facts,
+    InputSizes,
     Model,
     count_params,
     infer_facts,
@@ -58,32 +58,31 @@ class LayerCost:
     macs: int | None
 
 
-def model_cost(
-    model: Model, *, dims: Mapping[str, int] | None = None, facts: Facts | None = None
-) -> Cost:
+def model_cost(model: Model, *, facts: Facts | None = None) -> Cost:
     """Count what a model in memory costs, as the file that ``write_model`` makes of it.
 
     Args:
-        model: The model.
-        dims: Sizes of dynamic axes, as for ``infer_facts``; the batch is 1 where it is dynamic.
+        model: The model, at the sizes that are settled for it.
         facts: The facts of the model where they are known already.
     """
     proto = proto_from_model(model)
-    macs, unknown = _macs(
-        model, facts if facts is not None else infer_facts(model, dims, assume=True)
-    )
+    macs, unknown = _macs(model, facts if facts is not None else infer_facts(model, assume=True))
     return Cost(params=count_params(proto), macs=macs, bytes=proto_size(proto), unknown=unknown)
 
 
-def file_cost(path: str | os.PathLike[str], *, dims: Mapping[str, int] | None = None) -> Cost:
+def file_cost(path: str | os.PathLike[str], *, sizes: InputSizes | None = None) -> Cost:
     """Count what an ONNX file costs, constants that nobody reads included.
+
+    Args:
+        path: The file.
+        sizes: Of its inputs; the likeliest unless given.
 
     Raises:
         ImportModelError: there is no such file, or it is not a valid ONNX model.
     """
     proto = read_proto(path)
     model = model_from_proto(proto, source=os.fspath(path))
-    macs, unknown = _macs(model, infer_facts(model, dims, assume=True))
+    macs, unknown = _macs(model, infer_facts(model, sizes, assume=True))
     # Weights kept in files beside the model are part of it: they were read into the proto.
     on_disk = 0 if os.fspath(path) == "-" else Path(path).stat().st_size
     size = max(proto_size(proto), on_disk)

@@ -43,7 +43,7 @@ from acgraph.driver.runtime import run_settings
 from acgraph.driver.stages import Pace, plan_stages
 from acgraph.driver.trace import compose
 from acgraph.driver.workers import check_workers
-from acgraph.ir import Model, infer_facts, read_model
+from acgraph.ir import Model, infer_facts, input_sizes, read_model
 from acgraph.report import Report, format_rate
 
 log = logging.getLogger(__name__)
@@ -74,11 +74,13 @@ def compress(
     if config.resume is not None:
         config = config.model_copy(update={"output": config.resume})
     original = _read_original(config)
-    check_metric(config, original)
     check_workers(config.search.workers)
     if config.search.cluster is not None:
         check_cluster(config.search.cluster)
     data = open_data(config, original)
+    check_metric(config, original)
+    check_operators(original)
+    check_reading(original)
     inputs = input_fingerprints(original, data)
     saved, earlier_s, pace = None, 0.0, None
     if config.resume is not None:
@@ -93,10 +95,7 @@ def compress(
             base = run.state
             if saved is not None:
                 _go_on(run, saved)
-            for remark in (*original.remarks, *infer_facts(original, assume=True).remarks()):
-                run.warn(remark)
-            if is_noise_spec(config.data or ""):
-                run.warn(noise.WARNING)
+            _warn_of_inputs(run)
             _warn_of_few_images(run)
             if saved is None or not saved.is_purified:
                 _shrink(run, base, 0 if saved is None else saved.done)
@@ -107,6 +106,16 @@ def compress(
             return export(run, finished.model)
         finally:
             record_seconds(config, earlier_s + time.perf_counter() - begin)
+
+
+def _warn_of_inputs(run: Run) -> None:
+    """Say what was read with reservations: the file, the sizes of its inputs, the data."""
+    found = infer_facts(run.original, assume=True)
+    for remark in (*run.original.remarks, *found.remarks(), input_sizes(run.original).remark()):
+        if remark:
+            run.warn(remark)
+    if is_noise_spec(run.config.data or ""):
+        run.warn(noise.WARNING)
 
 
 def _warn_of_few_images(run: Run) -> None:
@@ -120,6 +129,7 @@ def _warn_of_few_images(run: Run) -> None:
 
 def _go_on(run: Run, saved: Saved) -> None:
     run.model, run.positions = saved.model, saved.positions
+    run.model.sizes = run.original.sizes
     run.rounds, run.history = saved.rounds, saved.history
     run.warnings = saved.warnings
     for point in saved.frontier:  # the floor may be another
@@ -144,10 +154,7 @@ def _read_original(config: CompressConfig) -> Model:
     One that came from standard input was kept with the checkpoints.
     """
     is_kept = config.model == "-" and config.resume is not None
-    original = read_model(config.output / CHECKPOINTS / ORIGINAL if is_kept else config.model)
-    check_operators(original)
-    check_reading(original)
-    return original
+    return read_model(config.output / CHECKPOINTS / ORIGINAL if is_kept else config.model)
 
 
 def _save(run: Run, done: int, *, is_purified: bool = False) -> None:

@@ -51,8 +51,9 @@ def export(run: Run, trained: Model) -> Report:
         if config.quantize == "int8":
             examples = quantise(run, files[1], staged / "model.int8.onnx")
             files += [staged / "model.int8.onnx"] if examples else []
+        sides = measure_sides(config, files, run.data.report, run.original.sizes)
         report = make_report(
-            config, measure_sides(config, files, run.data.report), law, dependency,
+            config, sides, law, dependency,
             measure=run.data.measure,
             changes=layer_changes(
                 run.original, trained, lowered, small if config.timing else None,

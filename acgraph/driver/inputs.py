@@ -1,5 +1,6 @@
 """Open the data of a run: training images, images that choose, images that are reported."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -7,11 +8,13 @@ from typing import Any
 import numpy as np
 
 from acgraph.config import CompressConfig
-from acgraph.data import Dataset, Subset, check_has_classes, load_dataset
+from acgraph.data import Dataset, Subset, check_has_classes, check_label_range, load_dataset
+from acgraph.data.noise import is_noise_spec
 from acgraph.data.npz import is_npz, selected_rows
 from acgraph.diagnostics import Location
 from acgraph.errors import UsageError
-from acgraph.ir import Model, infer_facts
+from acgraph.ir import Model, infer_facts, input_sizes, settle_sizes
+from acgraph.ir.sizes import declared_inputs, state
 from acgraph.report import Measure
 
 #: Share of the training data held back where no evaluation data is given.
@@ -54,6 +57,8 @@ def open_data(config: CompressConfig, model: Model) -> RunData:
         )
     _check_single_input(model)
     train = _load(config, model, config.data)
+    _settle_sizes(config, model, train)
+    _check_labels(model, train, config.data)
     if config.eval_data is not None:
         if _shares_examples(config.data, config.eval_data):
             raise UsageError(
@@ -63,6 +68,7 @@ def open_data(config: CompressConfig, model: Model) -> RunData:
                 hint="give others, or leave --eval-data out and a part is held back",
             )
         held = _load(config, model, config.eval_data)
+        _check_labels(model, held, config.eval_data)
     else:
         order = np.random.default_rng(config.seed).permutation(len(train))
         count = max(2, int(HELD_BACK * len(train)))
@@ -116,31 +122,51 @@ def _load(config: CompressConfig, model: Model, spec: str) -> Dataset:
     options: dict[str, Any] = {}
     if config.image_size is not None:
         options["size"] = config.image_size
-    dataset = load_dataset(
+    if is_noise_spec(spec):  # it has the sizes of the run, which no data states
+        settle_sizes(model, config.input_shape)
+    return load_dataset(
         spec,
-        inputs=input_specs(model),
+        inputs=input_specs(model, config.input_shape, whole=is_noise_spec(spec)),
         mean=config.mean,
         std=config.std,
         scale=config.scale,
         layout=config.layout,
-        classes=class_count(model),
         **options,
     )
-    if dataset.labels is not None:
-        check_has_classes(first_output_shape(model), Location(model=spec))
-    return dataset
 
 
-def input_specs(model: Model) -> list[tuple[str, list[int | str | None], Any]]:
-    """Describe the inputs of a model: name, shape with None for unknown sizes, dtype."""
-    return [
-        (
-            tensor.name,
-            [size if isinstance(size, int | str) else None for size in tensor.shape or ()],
-            np.dtype(tensor.dtype),
-        )
-        for tensor in model.graph.inputs
-    ]
+def _settle_sizes(config: CompressConfig, model: Model, data: Dataset) -> None:
+    """Let the whole run see the model at the sizes of its data."""
+    if is_noise_spec(config.data or ""):
+        return
+    x, _ = data.batch(np.zeros(1, np.int64))
+    (name, (batch, *_), _), *_ = input_specs(model, config.input_shape)
+    settle_sizes(model, {name: (batch if isinstance(batch, int) else 1, *x.shape[1:])})
+
+
+def _check_labels(model: Model, data: Dataset, spec: str) -> None:
+    """Check labels against the classes that the network tells apart at these sizes."""
+    if data.labels is None:
+        return
+    check_has_classes(first_output_shape(model), Location(model=spec))
+    where = Location(model=spec.partition("#")[0])
+    check_label_range(data.labels, class_count(model), where)
+
+
+def input_specs(
+    model: Model, stated: Mapping[str, tuple[int, ...]] | None = None, *, whole: bool = False
+) -> list[tuple[str, Sequence[int | str | None], Any]]:
+    """Describe the inputs of a model: name, shape, dtype.
+
+    Args:
+        model: The model.
+        stated: Shapes that were stated, by input.
+        whole: Give every size as it is settled; otherwise an open one is a name or None.
+    """
+    sizes = state(declared_inputs(model), stated, model.location()).specs()
+    if whole:
+        sizes = {**sizes, **input_sizes(model).shapes}
+    return [(t.name, sizes.get(t.name, ()), np.dtype(t.dtype)) for t in model.graph.inputs]
 
 
 def class_count(model: Model) -> int | None:

@@ -18,7 +18,7 @@ from acgraph.config import CompressConfig
 from acgraph.data import Dataset
 from acgraph.driver.layer_times import layer_times
 from acgraph.driver.runtime import run_settings
-from acgraph.ir import Model, infer_facts
+from acgraph.ir import InputSizes, Model, infer_facts
 from acgraph.passes.lower_columns import LoweredLayer
 from acgraph.report import (
     Fence,
@@ -48,23 +48,26 @@ _OTHER_EXAMPLES = (
 _PACKAGES = ("onnx", "onnxruntime", "onnx-graphsurgeon", "torch", "numpy")
 
 
-def measure_sides(config: CompressConfig, files: Sequence[Path], data: Dataset) -> list[Side]:
+def measure_sides(
+    config: CompressConfig, files: Sequence[Path], data: Dataset, sizes: InputSizes | None = None
+) -> list[Side]:
     """Measure written files: costs, latency side by side, accuracy on the report split.
 
     Args:
         config: Says whether latency is measured, in which runtime and on how many threads.
         files: The original first; without labels the others are compared with it.
         data: The report split.
+        sizes: Of the inputs, of all files; the likeliest unless given.
     """
     settings = run_settings(config)
     timed: Sequence[Latency | None] = [None] * len(files)
     if config.timing:
-        timed = measure_latency([str(path) for path in files], settings)
+        timed = measure_latency([str(path) for path in files], settings, sizes=sizes)
     sides = []
     reference = Session(str(files[0]), settings)
     for path, latency in zip(files, timed, strict=True):
         # Of the file: weights that lie beside it count, and constants that nobody reads.
-        cost = file_cost(path)
+        cost = file_cost(path, sizes=sizes)
         session = Session(str(path), settings)
         score = (
             accuracy(session, data)

@@ -25,7 +25,14 @@ from acgraph.driver.reading import check_reading
 from acgraph.driver.runtime import session_settings
 from acgraph.driver.trace import expand
 from acgraph.errors import VerifyError
-from acgraph.ir import Model, clone_model, count_params, infer_facts, proto_from_model
+from acgraph.ir import (
+    Model,
+    clone_model,
+    count_params,
+    infer_facts,
+    proto_from_model,
+    settle_sizes,
+)
 from acgraph.lowering.base import Chooser
 from acgraph.lowering.patterns import check_pattern
 from acgraph.passes.lower_columns import LoweredLayer
@@ -55,7 +62,7 @@ def prune(
     A cut that would make the file larger is not made; ``notes`` of the result say so.
 
     Args:
-        model: What to cut; it stays as it is.
+        model: What to cut; it stays as it is. Sizes of its inputs are settled where they are not.
         sparsity: Share of the coupled sets of every family that goes, in [0, 1).
         columns: Share of the columns of every layer that goes, in [0, 1).
         column_pattern: Which columns may stay together, one of
@@ -77,6 +84,8 @@ def prune(
     """
     start = time.perf_counter()
     check_pattern(column_pattern)
+    if model.sizes is None:
+        settle_sizes(model)
     check_reading(model)
     prepared = clone_model(model)
     copies = untie_constants(prepared)

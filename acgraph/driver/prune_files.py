@@ -13,7 +13,7 @@ from acgraph.config import Runtime
 from acgraph.diagnostics import Location
 from acgraph.driver.runtime import session_settings
 from acgraph.errors import BackendError, UsageError
-from acgraph.ir import Model, is_device, make_folder, write_model
+from acgraph.ir import InputSizes, Model, is_device, make_folder, write_model
 from acgraph.report import Int8, LatencyMs
 
 #: Measuring time for the quantised model and as much for the one it is compared with, in seconds.
@@ -117,7 +117,7 @@ class PruneFiles:
                 write_model(model, plain)
             if self.int8_path is not None:
                 self._make(quantise_dynamic, plain, self.int8_path, "leave --quantize out")
-                int8 = _measure(plain, self.int8_path, self.runtime)
+                int8 = _measure(plain, self.int8_path, self.runtime, model.sizes)
             if self.ort_path is not None:
                 self._make(write_ort, plain, self.ort_path, "--no-ort leaves the file out")
         if self.output is not None:
@@ -159,10 +159,14 @@ class PruneFiles:
         return path.with_name(stem + ending)
 
 
-def _measure(plain: Path, quantised: Path, runtime: Runtime) -> Int8:
+def _measure(
+    plain: Path, quantised: Path, runtime: Runtime, input_sizes: InputSizes | None
+) -> Int8:
     sizes = [path.stat().st_size for path in (plain, quantised)]
     settings = session_settings(runtime)
-    before, after = measure_latency([plain, quantised], settings, budget_s=LATENCY_BUDGET_S)
+    before, after = measure_latency(
+        [plain, quantised], settings, sizes=input_sizes, budget_s=LATENCY_BUDGET_S
+    )
     return Int8(
         bytes=sizes[1],
         bytes_rate=sizes[0] / sizes[1],

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from acgraph.backends.ort.law import check_law
 from acgraph.errors import VerifyError
-from acgraph.ir import Model
+from acgraph.ir import Model, input_sizes
 
 
 def check_reading(model: Model) -> None:
@@ -16,7 +16,7 @@ def check_reading(model: Model) -> None:
     """
     if not model.expanded or not Path(model.source).is_file():
         return
-    law = check_law(model, model.source)
+    law = check_law(model, model.source, sizes=input_sizes(model))
     if not law.passed:
         reason = next(f"output '{e.name}': {e.reason}" for e in law.per_output if e.reason)
         raise VerifyError(

@@ -23,7 +23,7 @@ from acgraph.driver.mending import Mender
 from acgraph.driver.proxy import Proxy
 from acgraph.driver.space import Space, open_space
 from acgraph.errors import BackendError, UsageError
-from acgraph.ir import Array, Model, model_from_proto, proto_from_model
+from acgraph.ir import Array, InputSizes, Model, model_from_proto, proto_from_model
 from acgraph.search import Knob, Point
 
 log = logging.getLogger(__name__)
@@ -68,6 +68,7 @@ class Task:
 
     Attributes:
         model: Proto of the graph.
+        sizes: Of the inputs of both.
         teacher: Proto of the original, to agree with; None where labels judge.
         state: Weights and mode of the parent's trainer.
         config: Of the run, its threads those of one process.
@@ -79,6 +80,7 @@ class Task:
     """
 
     model: Any
+    sizes: InputSizes | None
     teacher: Any
     state: dict[str, Any]
     config: CompressConfig
@@ -126,6 +128,7 @@ def make_task(
     x, y = select.batch(spread_indices(len(select), limit))
     return Task(
         model=proto_from_model(space.dependency.model),
+        sizes=space.dependency.model.sizes,
         teacher=proto_from_model(teacher) if select.labels is None else None,
         state=trainer.state_dict(),
         config=config.model_copy(update={"train": mine}),
@@ -145,6 +148,8 @@ def open_task(task: Task) -> Proxy:
     """
     model = model_from_proto(task.model)
     teacher = None if task.teacher is None else model_from_proto(task.teacher)
+    for each in filter(None, (model, teacher)):
+        each.sizes = task.sizes
     trainer = TorchTrainer(model, task.train, teacher=teacher, config=task.config.train)
     trainer.load_state_dict(task.state)
     space = replace(open_space(model, task.config), mender=task.mender, thrifty=task.thrifty)

@@ -3,7 +3,8 @@
 from acgraph.ir.constants import in_c_order, is_same, replace_constants
 from acgraph.ir.external import external_files
 from acgraph.ir.facts import Facts
-from acgraph.ir.model import Array, Model, constant_node_value
+from acgraph.ir.guess import settle_sizes
+from acgraph.ir.model import Array, InputSizes, Model, constant_node_value
 from acgraph.ir.odd_values import array_bytes
 from acgraph.ir.onnx_io import (
     clone_model,
@@ -19,11 +20,13 @@ from acgraph.ir.onnx_io import (
     write_model,
     write_proto,
 )
-from acgraph.ir.shapes import infer_facts, input_sizes
+from acgraph.ir.shapes import infer_facts
+from acgraph.ir.sizes import input_sizes
 
 __all__ = [
     "Array",
     "Facts",
+    "InputSizes",
     "Model",
     "array_bytes",
     "clone_model",
@@ -42,6 +45,7 @@ __all__ = [
     "read_model",
     "read_proto",
     "replace_constants",
+    "settle_sizes",
     "write_bytes",
     "write_model",
     "write_proto",

@@ -1,6 +1,6 @@
 """The model: an onnx-graphsurgeon graph and what onnx-graphsurgeon would lose."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -11,6 +11,36 @@ import onnx_graphsurgeon as gs
 from acgraph.diagnostics import Location
 
 Array = npt.NDArray[np.generic]
+Shape = tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class InputSizes:
+    """The sizes that the inputs of a model have throughout a run.
+
+    Attributes:
+        shapes: Of every input whose rank is known.
+        assumed: The inputs with a size, other than the batch, that nobody stated.
+        doubt: Why the model may not run at these sizes; empty where nothing speaks against them.
+    """
+
+    shapes: Mapping[str, Shape]
+    assumed: tuple[str, ...] = ()
+    doubt: str = ""
+
+    def remark(self) -> str:
+        """Say in one line what was assumed; nothing where nothing was.
+
+        >>> InputSizes({"x": (1, 3, 224, 224)}, ("x",)).remark()
+        "input 'x' has unknown sizes; assuming 1x3x224x224, see --input-shape"
+        """
+        if not self.assumed:
+            return ""
+        names = ", ".join(f"'{name}'" for name in self.assumed)
+        shapes = ", ".join("x".join(map(str, self.shapes[name])) for name in self.assumed)
+        subject = f"inputs {names} have" if len(self.assumed) > 1 else f"input {names} has"
+        doubt = f", and no common ones fit ({self.doubt})" if self.doubt else ""
+        return f"{subject} unknown sizes{doubt}; assuming {shapes}, see --input-shape"
 
 
 @dataclass(slots=True)
@@ -28,6 +58,7 @@ class Model:
             them into each branch and forgets the one outside.
         remarks: What import had to change, for the report.
         expanded: Operators of ONNX Runtime that import replaced by standard ones, and how many.
+        sizes: The sizes of its inputs in this run; None before they are settled.
     """
 
     graph: gs.Graph
@@ -37,6 +68,7 @@ class Model:
     captured: dict[str, onnx.TensorProto] = field(default_factory=dict)
     remarks: list[str] = field(default_factory=list)
     expanded: dict[str, int] = field(default_factory=dict)
+    sizes: InputSizes | None = None
 
     def location(self, node: gs.Node | None = None, **where: object) -> Location:
         """Say where in this model something is."""

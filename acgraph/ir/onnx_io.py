@@ -210,6 +210,7 @@ def clone_model(model: Model) -> Model:
         captured=dict(model.captured),
         remarks=list(model.remarks),
         expanded=dict(model.expanded),
+        sizes=model.sizes,
     )
 
 

@@ -9,6 +9,7 @@ asks onnx's own per-operator inference, node by node, with the values known so f
 import contextlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import zip_longest
 
 import numpy as np
 import onnx
@@ -19,11 +20,13 @@ import onnx.shape_inference
 import onnx_graphsurgeon as gs
 
 from acgraph.ir.assume import STAND_INS, Assumptions, elem_of, float_elem, sizes_of
+from acgraph.ir.contradictions import contradiction
 from acgraph.ir.facts import Facts, failure
 from acgraph.ir.fold import evaluate_node
-from acgraph.ir.model import Array, Model, constant_node_value
+from acgraph.ir.model import Array, InputSizes, Model, Shape, constant_node_value
 from acgraph.ir.odd_values import exportable
 from acgraph.ir.originals import put_back
+from acgraph.ir.sizes import declared_inputs, input_sizes, open_axes, resized
 
 #: Values larger than this are not evaluated: they are weights or masks, not shapes.
 MAX_VALUE_ELEMENTS = 1 << 16
@@ -31,72 +34,58 @@ MAX_VALUE_ELEMENTS = 1 << 16
 MAX_DATA_ELEMENTS = 1 << 10
 #: Operators of input 0's shape that onnx infers no shape of: it knows them as functions only.
 _SAME_SHAPE = frozenset(["GroupNormalization", "MeanVarianceNormalization"])
-#: What unknown sizes become: the batch, then any other axis, by rank of the input.
-DEFAULT_BATCH = 1
-DEFAULT_IMAGE = 224
-DEFAULT_OTHER = 16
 
 
-def input_sizes(
-    model: Model, dims: Mapping[str, int] | None = None, batch: int = DEFAULT_BATCH
-) -> dict[str, tuple[int, ...]]:
-    """Choose a size for every axis of every graph input.
-
-    Args:
-        model: The model.
-        dims: Sizes by the symbolic name of the axis, or by ``"input:axis"``.
-        batch: Size of an unknown axis 0.
-    """
-    dims = dims or {}
-    sizes: dict[str, tuple[int, ...]] = {}
-    for tensor in model.graph.inputs:
-        if tensor.shape is None:
-            continue
-        shape = []
-        for axis, size in enumerate(tensor.shape):
-            if isinstance(size, int) and size > 0:
-                shape.append(size)
-                continue
-            other = DEFAULT_IMAGE if len(tensor.shape) == 4 and axis >= 2 else DEFAULT_OTHER
-            default = batch if axis == 0 else other
-            named = dims.get(str(size), default)
-            shape.append(int(dims.get(f"{tensor.name}:{axis}", named)))
-        sizes[tensor.name] = tuple(shape)
-    return sizes
-
-
-def infer_facts(
-    model: Model,
-    dims: Mapping[str, int] | None = None,
-    batch: int = DEFAULT_BATCH,
-    *,
-    assume: bool = False,
-) -> Facts:
+def infer_facts(model: Model, sizes: InputSizes | None = None, *, assume: bool = False) -> Facts:
     """Walk the top graph and collect its facts.
 
-    Where sizes of inputs are unknown it walks twice, with other sizes the second time: what then
-    differs is ``dynamic``.
+    Where the file leaves sizes of inputs open it walks again, with other sizes: what then differs
+    is ``dynamic``. Other sizes at which the graph cannot run tell nothing.
 
     Args:
         model: The model.
-        dims: Sizes by the symbolic name of the axis, or by ``"input:axis"``.
-        batch: Size of an unknown axis 0.
+        sizes: Of its inputs; by default those that are settled for it.
         assume: Give the tensors that no shape can be inferred of one, see `acgraph.ir.assume`:
             for those who look at ``assumed``.
     """
-    sizes = input_sizes(model, dims, batch)
-    facts = _walk_once(model, sizes, STAND_INS[0] if assume else None)
-    other = _other_sizes(model, sizes)
-    if other is not None:
-        second = _walk_once(model, other, STAND_INS[0] if assume else None)
+    shapes = (sizes or input_sizes(model)).shapes
+    stand_in = STAND_INS[0] if assume else None
+    facts = walk_shapes(model, shapes, stand_in)
+    for second in _at_other_sizes(model, shapes, stand_in, len(facts.failures)):
         facts.dynamic.update(_differing(facts, second))
-        facts.fixed_axes.update(_fixed_axes(facts, second))
+        for name, fixed in _fixed_axes(facts, second).items():
+            before = facts.fixed_axes.get(name, fixed)
+            facts.fixed_axes[name] = tuple(a and b for a, b in zip(before, fixed, strict=False))
     if facts.born:
-        third = _walk_once(model, sizes, STAND_INS[1])
+        third = walk_shapes(model, shapes, STAND_INS[1])
         facts.dynamic.update(_differing(facts, third))
         facts.assumed.update(_assumed_axes(facts, third))
         facts.others.update({n: third.shapes[n] for n in facts.assumed if n in third.shapes})
     return facts
+
+
+def _at_other_sizes(
+    model: Model, shapes: Mapping[str, Shape], stand_in: int | None, most: int
+) -> list[Facts]:
+    """Walk with other sizes for all that the file leaves open.
+
+    Where more nodes than ``most`` cannot run then, each size is changed alone.
+    """
+    inputs = declared_inputs(model)
+    others = {
+        name: axis.size + 1 if axis.is_batch else 2 * axis.size
+        for name, axis in open_axes(inputs, shapes).items()
+    }
+    if not others:
+        return []
+    whole = walk_shapes(model, resized(inputs, shapes, others), stand_in)
+    if len(whole.failures) <= most:
+        return [whole]
+    alone = (
+        walk_shapes(model, resized(inputs, shapes, {name: size}), stand_in)
+        for name, size in others.items()
+    )
+    return [found for found in alone if len(found.failures) <= most] or [whole]
 
 
 def _differing(first: Facts, second: Facts) -> set[str]:
@@ -121,22 +110,36 @@ def _assumed_axes(first: Facts, second: Facts) -> dict[str, tuple[bool, ...]]:
     return found
 
 
-def _walk_once(
-    model: Model, sizes: Mapping[str, tuple[int, ...]], stand_in: int | None = None
+def walk_shapes(
+    model: Model,
+    shapes: Mapping[str, Shape],
+    stand_in: int | None = None,
+    *,
+    give_up_at: int | None = None,
 ) -> Facts:
-    assumptions = None if stand_in is None else _assumptions(model, sizes, stand_in)
+    """Walk the top graph once, at sizes of its inputs.
+
+    Args:
+        model: The model.
+        shapes: Of its inputs; the shape of one that is missing is unknown.
+        stand_in: The size of axes of which nothing is known; None leaves them unknown.
+        give_up_at: End the walk at so many failures.
+    """
+    assumptions = None if stand_in is None else _assumptions(model, shapes, stand_in)
     walk = _Walk(model, assumptions)
     for tensor in model.graph.inputs:
-        walk.add_input(tensor, sizes.get(tensor.name))
+        walk.add_input(tensor, shapes.get(tensor.name))
     for node in model.graph.nodes:
         walk.visit(node)
+        if give_up_at is not None and len(walk.facts.failures) >= give_up_at:
+            break
     if assumptions is None:
         return walk.facts
     return replace(walk.facts, born=frozenset(assumptions.born))
 
 
 def _assumptions(model: Model, sizes: Mapping[str, tuple[int, ...]], stand_in: int) -> Assumptions:
-    first = next((shape for shape in sizes.values() if len(shape) > 1), (DEFAULT_BATCH,))
+    first = next((shape for shape in sizes.values() if len(shape) > 1), (1,))
     symbols = {
         name: size
         for tensor in model.graph.inputs
@@ -148,25 +151,9 @@ def _assumptions(model: Model, sizes: Mapping[str, tuple[int, ...]], stand_in: i
     return Assumptions(stand_in=stand_in, batch=batch, symbols=symbols)
 
 
-def _other_sizes(
-    model: Model, sizes: Mapping[str, tuple[int, ...]]
-) -> dict[str, tuple[int, ...]] | None:
-    """Grow every size that the model leaves open, by name alike; None where it leaves none."""
-    found = False
-    other = {}
-    for tensor in model.graph.inputs:
-        grown = list(sizes.get(tensor.name, ()))
-        for axis, size in enumerate(tensor.shape or ()):
-            if not (isinstance(size, int) and size > 0):
-                grown[axis] = grown[axis] + 1 if axis == 0 else grown[axis] * 2
-                found = True
-        other[tensor.name] = tuple(grown)
-    return other if found else None
-
-
 def _fixed_axes(first: Facts, second: Facts) -> dict[str, tuple[bool, ...]]:
     return {
-        name: tuple(a == b for a, b in zip(shape, second.shapes.get(name, ()), strict=False))
+        name: tuple(a == b for a, b in zip_longest(shape, second.shapes.get(name, ())))
         for name, shape in first.shapes.items()
         if shape != second.shapes.get(name)
     }
@@ -199,10 +186,9 @@ class _Walk:
         if not kind.HasField("tensor_type"):
             return
         self.facts.dtypes[name] = kind.tensor_type.elem_type
-        if kind.tensor_type.HasField("shape"):
-            dims = kind.tensor_type.shape.dim
-            if all(dim.HasField("dim_value") for dim in dims):
-                self.facts.shapes[name] = tuple(dim.dim_value for dim in dims)
+        shape = _shape_of(kind)
+        if shape is not None:
+            self.facts.shapes[name] = shape
 
     def _record_array(self, name: str, value: Array) -> None:
         elem = onnx.helper.np_dtype_to_tensor_dtype(value.dtype)
@@ -269,7 +255,15 @@ class _Walk:
         }
         if self._assumptions is not None:
             values.update(self._assumptions.stated(node))
-        for name, kind in self._ask(node, types, values).items():
+        found = self._ask(node, types, values)
+        made = {n: s for n, s in ((n, _shape_of(k)) for n, k in found.items()) if s is not None}
+        wrong = contradiction(node, self.facts.shapes, made)
+        if wrong is not None and self._is_to_be_noted(node):
+            self.facts.failures.append(wrong)
+            for name, shape in made.items():
+                if min(shape, default=1) < 1:
+                    found[name].tensor_type.ClearField("shape")
+        for name, kind in found.items():
             self._record(name, kind)
 
     def _ask(
@@ -299,7 +293,8 @@ class _Walk:
             )
         except (onnx.shape_inference.InferenceError, KeyError, RuntimeError, ValueError) as error:
             found = {}  # the outputs are counted in ``unknown``; whoever needs them fences them
-            self._note_failure(node, error)
+            if self._is_to_be_noted(node):
+                self.facts.failures.append(failure(node, error))
         if node.op in _SAME_SHAPE and node.inputs[0].name in types:
             found = {node.outputs[0].name: types[node.inputs[0].name]}
         return dict(found)
@@ -331,11 +326,10 @@ class _Walk:
                 assumptions.doubt_value(node, tensor.name)
         self._suppose(node, assumptions)
 
-    def _note_failure(self, node: gs.Node, error: Exception) -> None:
-        """Remember a failure, unless it only follows from an input whose shape is not known."""
+    def _is_to_be_noted(self, node: gs.Node) -> bool:
+        """Say whether a failure does not only follow from an input whose shape is not known."""
         follows = self._assumptions is not None and self._assumptions.touches(node)
-        if not follows and all(t.name in self.facts.shapes for t in node.inputs if t.name):
-            self.facts.failures.append(failure(node, error))
+        return not follows and all(t.name in self.facts.shapes for t in node.inputs if t.name)
 
     def _suppose(self, node: gs.Node, assumptions: Assumptions) -> None:
         """Follow supposed integers through a node, or suppose those that it makes of data."""
@@ -353,6 +347,16 @@ class _Walk:
                 assumptions.supposed[name] = outputs[j]
             else:
                 assumptions.suppose(name, self.facts.shapes[name], self.facts.dtypes[name])
+
+
+def _shape_of(kind: onnx.TypeProto) -> Shape | None:
+    """Read a shape of numbers; None where it is no tensor's, or a size is unknown."""
+    if not kind.HasField("tensor_type") or not kind.tensor_type.HasField("shape"):
+        return None
+    dims = kind.tensor_type.shape.dim
+    if not all(dim.HasField("dim_value") for dim in dims):
+        return None
+    return tuple(dim.dim_value for dim in dims)
 
 
 def node_to_proto(node: gs.Node) -> onnx.NodeProto:

@@ -11,8 +11,9 @@ from acgraph.backends.ort.inside import Inside, find_inside, showing, without_ze
 from acgraph.backends.ort.session import ModelSource, Session, SessionSettings, name_of
 from acgraph.diagnostics import Location
 from acgraph.errors import BackendError, VerifyError
-from acgraph.ir import Array, Model, infer_facts
+from acgraph.ir import Array, Model
 from acgraph.ir.raw import bytes_with_outputs
+from acgraph.ir.shapes import walk_shapes
 
 _log = logging.getLogger(__name__)
 
@@ -83,13 +84,8 @@ class Pair:
 
 def _affordable(inside: Inside, masked: Model, feeds: Sequence[Feeds]) -> Inside:
     """Leave out the largest results, of the first layers, where not all can be kept."""
-    dims = {
-        f"{name}:{axis}": size
-        for _, arrays in feeds[:1]
-        for name, array in arrays.items()
-        for axis, size in enumerate(array.shape)
-    }
-    shapes = infer_facts(masked, dims).shapes
+    fed = {name: array.shape for _, arrays in feeds[:1] for name, array in arrays.items()}
+    shapes = walk_shapes(masked, fed).shapes
     sizes = {name: 4 * int(np.prod(shapes[name])) for name in inside.layers if name in shapes}
     total, kept = 0, set()
     for name in sorted(sizes, key=lambda name: sizes[name]):

@@ -4,11 +4,13 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from acgraph.backends.ort.session import SessionSettings
 from acgraph.diagnostics import Location
 from acgraph.errors import BackendError
+from acgraph.ir.model import Shape
 
 _TIMEOUT_S = 600
 
@@ -39,10 +41,14 @@ def measure_footprint(
     path: str | os.PathLike[str],
     settings: SessionSettings | None = None,
     *,
-    batch: int = 1,
-    dims: dict[str, int] | None = None,
+    shapes: Mapping[str, Shape] | None = None,
 ) -> Footprint:
     """Load and run a model file in a process of its own.
+
+    Args:
+        path: The file.
+        settings: How to run it.
+        shapes: Of its inputs; the likeliest unless given.
 
     Raises:
         BackendError: the process failed, with its last line.
@@ -53,8 +59,7 @@ def measure_footprint(
         "threads": used.threads,
         "nchwc": used.nchwc,
         "optimisation": used.optimisation,
-        "batch": batch,
-        "dims": dims or {},
+        "shapes": None if shapes is None else dict(shapes),
     }
     where = Location(model=os.fspath(path))
     command = [sys.executable, "-m", "acgraph.backends.ort.footprint_probe"]

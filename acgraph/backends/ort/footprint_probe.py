@@ -36,7 +36,7 @@ def main() -> None:
     start = time.perf_counter()
     session = Session(request["path"], settings)
     loaded = time.perf_counter()
-    feeds = random_inputs(session, batch=request["batch"], dims=request["dims"])
+    feeds = random_inputs(session, shapes=request["shapes"])
     before = time.perf_counter()
     session.run(feeds)
     ran = time.perf_counter()

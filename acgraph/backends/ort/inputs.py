@@ -7,9 +7,10 @@ import numpy as np
 
 from acgraph.backends.ort.session import TensorInfo
 from acgraph.diagnostics import Location
-from acgraph.errors import BackendError, UsageError
-from acgraph.ir import Array
-from acgraph.ir.shapes import DEFAULT_IMAGE, DEFAULT_OTHER
+from acgraph.errors import BackendError
+from acgraph.ir import Array, InputSizes
+from acgraph.ir.model import Shape
+from acgraph.ir.sizes import Declared, with_batch
 
 #: Random values of 16-bit and wider integers are below this: they are mostly indices into tables
 #: and masks, and every table has two rows.
@@ -27,59 +28,24 @@ class TakesInputs(Protocol):
     def source(self) -> str:
         """What the model is called in messages."""
 
+    @property
+    def sizes(self) -> InputSizes:
+        """The sizes of its inputs in this run."""
 
-def input_shapes(
-    session: TakesInputs, *, batch: int = 1, dims: Mapping[str, int] | None = None
-) -> dict[str, tuple[int, ...]]:
-    """Choose a size for every axis of every input.
+    @property
+    def declared(self) -> tuple[Declared, ...]:
+        """What the file says of them."""
 
-    A symbolic size gets the same number wherever it occurs.
+
+def input_shapes(session: TakesInputs, *, batch: int | None = None) -> dict[str, Shape]:
+    """Return the shapes of the inputs in this run, which are those of the session.
 
     Args:
         session: The session.
-        batch: Size of a dynamic axis 0.
-        dims: Sizes by the symbolic name of the axis, or by ``"input:axis"``.
+        batch: Another batch, where the file leaves it open.
     """
-    symbols = dict(dims or {})
-    return {info.name: _shape(info, batch, symbols) for info in session.inputs}
-
-
-def _shape(info: TensorInfo, batch: int, symbols: dict[str, int]) -> tuple[int, ...]:
-    shape = []
-    for axis, size in enumerate(info.shape):
-        if isinstance(size, int):
-            shape.append(size)
-            continue
-        image = len(info.shape) == 4 and axis >= 2
-        number = batch if axis == 0 else DEFAULT_IMAGE if image else DEFAULT_OTHER
-        if size:
-            number = symbols.setdefault(size, number)
-        shape.append(symbols.get(f"{info.name}:{axis}", number))
-    return tuple(shape)
-
-
-def dims_from_shapes(session: TakesInputs, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, int]:
-    """Turn whole shapes of inputs into sizes by ``"input:axis"``, as ``input_shapes`` takes them.
-
-    Raises:
-        UsageError: no such input, or the model fixes another size or rank.
-    """
-    known = {info.name: info for info in session.inputs}
-    dims: dict[str, int] = {}
-    for name, shape in shapes.items():
-        where = Location(model=session.source, value=name)
-        if name not in known:
-            hint = f"the inputs are {', '.join(known) or 'none'}"
-            raise UsageError("no such input", location=where, hint=hint)
-        declared = known[name].shape
-        text = "x".join(str(size) if size is not None else "?" for size in declared)
-        pairs = zip(declared, shape, strict=False)
-        if len(declared) != len(shape) or any(isinstance(d, int) and d != s for d, s in pairs):
-            raise UsageError(
-                f"shape {'x'.join(map(str, shape))} does not fit {text}", location=where
-            )
-        dims.update({f"{name}:{axis}": size for axis, size in enumerate(shape)})
-    return dims
+    shapes = session.sizes.shapes
+    return dict(shapes) if batch is None else with_batch(session.declared, shapes, batch)
 
 
 def has_dynamic_batch(session: TakesInputs) -> bool:
@@ -100,13 +66,14 @@ def random_inputs(
     session: TakesInputs,
     *,
     seed: int = 0,
-    batch: int = 1,
-    dims: Mapping[str, int] | None = None,
+    batch: int | None = None,
+    shapes: Mapping[str, Shape] | None = None,
     bounds: Mapping[str, int] | None = None,
 ) -> dict[str, Array]:
     """Make random values for every input, the same for the same seed.
 
-    Floats are standard normal, 8-bit integers use their whole range, wider integers are below
+    They have the sizes of the session, unless another batch or other shapes are given. Floats are
+    standard normal, 8-bit integers use their whole range, wider integers are below
     ``INTEGER_BOUND`` or the input's entry of ``bounds``, strings are digits.
 
     Raises:
@@ -114,7 +81,7 @@ def random_inputs(
             the memory.
     """
     rng = np.random.default_rng(seed)
-    shapes = input_shapes(session, batch=batch, dims=dims)
+    shapes = input_shapes(session, batch=batch) if shapes is None else shapes
     limits = bounds or {}
     values = {}
     for info in session.inputs:

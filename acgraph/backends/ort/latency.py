@@ -17,7 +17,7 @@ import numpy.typing as npt
 from acgraph.backends.ort.inputs import random_inputs
 from acgraph.backends.ort.session import ModelSource, Session, SessionSettings
 from acgraph.errors import UsageError
-from acgraph.ir import Array
+from acgraph.ir import Array, InputSizes
 
 #: Measuring time per model, in seconds, where no number of runs is asked for.
 BUDGET_S = 2.0
@@ -93,8 +93,7 @@ def measure_latency(
     *,
     runs: int | None = None,
     warmup: int = 3,
-    batch: int = 1,
-    dims: Mapping[str, int] | None = None,
+    sizes: InputSizes | None = None,
     feeds: Sequence[Mapping[str, Array]] | None = None,
     budget_s: float = BUDGET_S,
 ) -> list[Latency]:
@@ -105,8 +104,7 @@ def measure_latency(
         settings: How to run those that are not sessions.
         runs: Samples of each; chosen by ``budget_s`` where it is None.
         warmup: Runs of each before the clock starts.
-        batch: Size of a dynamic batch.
-        dims: Sizes of other dynamic axes, see ``random_inputs``.
+        sizes: Of the inputs of models in files, see ``Session``.
         feeds: Inputs of each model instead of random ones.
         budget_s: Time for each model, in seconds.
 
@@ -115,8 +113,8 @@ def measure_latency(
     """
     if runs is not None and runs < 1:
         raise UsageError(f"{runs} runs", hint="ask for at least 1")
-    sessions = [m if isinstance(m, Session) else Session(m, settings) for m in models]
-    chosen = feeds or [random_inputs(session, batch=batch, dims=dims) for session in sessions]
+    sessions = [m if isinstance(m, Session) else Session(m, settings, sizes=sizes) for m in models]
+    chosen = feeds or [random_inputs(session) for session in sessions]
     calls = [_call(session, values) for session, values in zip(sessions, chosen, strict=True)]
     return [
         latency_from_samples(samples)

@@ -1,15 +1,15 @@
 """The law: the compact model computes what the masked model computes."""
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from acgraph.backends.ort.bounds import integer_bounds
-from acgraph.backends.ort.evidence import LARGE, Feeds, Form, Pair
-from acgraph.backends.ort.inputs import TakesInputs, has_dynamic_batch, random_inputs
+from acgraph.backends.ort.evidence import Feeds, Form, Pair
+from acgraph.backends.ort.inputs import TakesInputs
 from acgraph.backends.ort.judge import judge
 from acgraph.backends.ort.session import (
     GraphInputs,
@@ -17,19 +17,19 @@ from acgraph.backends.ort.session import (
     Session,
     SessionSettings,
 )
+from acgraph.backends.ort.trials import random_trials
 from acgraph.backends.ort.verdict import LawResult, OutputLaw
 from acgraph.errors import BackendError, ImportModelError, UsageError
-from acgraph.ir import Array, Model, read_model
+from acgraph.ir import Array, InputSizes, Model, read_model, settle_sizes
+from acgraph.ir.model import Shape
 from acgraph.ir.precision import computes_in_half, widened
 from acgraph.ir.raw import model_from_bytes
-from acgraph.ir.shapes import DEFAULT_IMAGE
+from acgraph.ir.shapes import walk_shapes
 
 __all__ = ["TOLERANCE", "LawResult", "OutputLaw", "check_law"]
 
 #: Relative error up to which two models are the same function in float32.
 TOLERANCE = 1e-4
-#: The last random inputs are so many times as large.
-_ENLARGED = 10
 #: Files in ONNX Runtime's own format say so behind their first four bytes.
 _ORT_MARK = b"ORTM"
 #: Models with more bytes of constants are not computed in float32 as well.
@@ -43,7 +43,7 @@ def check_law(
     seeds: int = 3,
     inputs: Sequence[Mapping[str, Array]] | None = None,
     tolerance: float = TOLERANCE,
-    dims: Mapping[str, int] | None = None,
+    sizes: InputSizes | None = None,
     settings: SessionSettings | None = None,
 ) -> LawResult:
     """Run both models in ONNX Runtime on the same inputs and compare every output.
@@ -56,11 +56,11 @@ def check_law(
     Args:
         compact: The shrunk model.
         masked: The dense model with zeros, the reference.
-        seeds: How many random inputs, the last of larger numbers; with a dynamic batch one more
-            of batch 2, with dynamic image sizes one more of another size.
+        seeds: How many random inputs, the last of larger numbers; where the file leaves sizes
+            open, more of other ones, see ``random_trials``.
         inputs: Further sets of inputs to compare on, by input name.
         tolerance: The relative error allowed per output.
-        dims: Sizes of dynamic axes, by symbolic name or ``"input:axis"``.
+        sizes: Of the random inputs; by default those that are settled for ``masked``.
         settings: How to run both.
 
     Raises:
@@ -74,7 +74,7 @@ def check_law(
         raise UsageError(f"tolerance {tolerance}", hint="give a finite number from 0")
     settings = settings or SessionSettings()
     ours, reference = _form(compact), _form(masked)
-    feeds = _feeds(reference, seeds, inputs or (), dims, settings)
+    feeds = _feeds(reference, seeds, inputs or (), sizes, settings)
     if _is_widened(ours) and _is_widened(reference):
         return _judge_half(ours, reference, feeds, tolerance, settings)
     return judge(Pair.of(ours, reference, feeds), feeds, tolerance=tolerance, settings=settings)[0]
@@ -98,49 +98,33 @@ def _feeds(
     masked: Form,
     seeds: int,
     inputs: Sequence[Mapping[str, Array]],
-    dims: Mapping[str, int] | None,
+    sizes: InputSizes | None,
     settings: SessionSettings,
 ) -> list[Feeds]:
-    described = None if masked.graph is None else GraphInputs.of(masked.graph)
-    session = described or Session(masked.source, settings)
+    graph = masked.graph
+    if graph is not None and sizes is None:
+        sizes = graph.sizes or settle_sizes(graph)
+    described = None if graph is None else GraphInputs.of(graph, sizes)
+    session = described or Session(masked.source, settings, sizes=sizes)
     kinds = [np.dtype(info.dtype).kind for info in session.inputs if info.dtype is not None]
-    has_integers = masked.graph is not None and any(kind in "iu" for kind in kinds)
-    bounds = integer_bounds(masked.graph) if has_integers and masked.graph is not None else {}
-    return list(_trials(session, seeds, inputs, dims, bounds))
+    has_integers = graph is not None and any(kind in "iu" for kind in kinds)
+    bounds = integer_bounds(graph) if has_integers and graph is not None else {}
+    given: list[Feeds] = [("", feeds) for feeds in inputs]
+    return [*given, *random_trials(session, seeds, bounds, _judge_of_shapes(graph, session))]
 
 
-def _trials(
-    session: TakesInputs,
-    seeds: int,
-    inputs: Sequence[Mapping[str, Array]],
-    dims: Mapping[str, int] | None,
-    bounds: Mapping[str, int],
-) -> Iterator[Feeds]:
-    """Yield sets of inputs; those with a name may be beyond what the reference can do."""
-    for feeds in inputs:
-        yield "", feeds
-    for seed in range(seeds):
-        arrays = random_inputs(session, seed=seed, dims=dims, bounds=bounds)
-        if 0 < seed == seeds - 1:
-            yield LARGE, {name: _enlarged(array) for name, array in arrays.items()}
-        else:
-            yield "", arrays
-    if seeds and has_dynamic_batch(session):
-        yield "batch 2", random_inputs(session, seed=seeds, batch=2, dims=dims, bounds=bounds)
-    other = {
-        f"{info.name}:{axis}": DEFAULT_IMAGE // 7 * 5
-        for info in session.inputs
-        for axis, size in enumerate(info.shape)
-        if len(info.shape) == 4 and axis >= 2 and not isinstance(size, int)
-    }
-    if seeds and other and not dims:
-        size = next(iter(other.values()))
-        yield f"image size {size}", random_inputs(session, seed=seeds, dims=other, bounds=bounds)
+def _judge_of_shapes(
+    graph: Model | None, session: TakesInputs
+) -> Callable[[Mapping[str, Shape]], bool]:
+    """Return what says whether no more speaks against other shapes than against usual ones."""
 
+    def can_run(shapes: Mapping[str, Shape]) -> bool:
+        if graph is None:
+            return True
+        usual = len(walk_shapes(graph, session.sizes.shapes).failures)
+        return len(walk_shapes(graph, shapes).failures) <= usual
 
-def _enlarged(array: Array) -> Array:
-    """Wake filters whose bias silences them on numbers around 1."""
-    return (array * _ENLARGED).astype(array.dtype) if array.dtype.kind == "f" else array
+    return can_run
 
 
 def _is_widened(form: Form) -> bool:

@@ -1,5 +1,6 @@
 """Everything measured of one or more model files, together, in the runtime that was asked for."""
 
+import logging
 import os
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -13,16 +14,20 @@ from acgraph.analysis.cost import Cost, file_cost
 from acgraph.backends.ort.accuracy import accuracy
 from acgraph.backends.ort.compare import array_errors
 from acgraph.backends.ort.footprint import Footprint, measure_footprint
-from acgraph.backends.ort.inputs import dims_from_shapes, random_inputs
+from acgraph.backends.ort.inputs import random_inputs
 from acgraph.backends.ort.latency import BUDGET_S, Latency, measure_latency
 from acgraph.backends.ort.mobile import Usability, check_usability, write_ort
 from acgraph.backends.ort.profile import OperatorTime, profile_operators
 from acgraph.backends.ort.session import Session, SessionSettings
+from acgraph.backends.ort.sizes import file_sizes
 from acgraph.backends.ort.web import measure_web
 from acgraph.data import Dataset
 from acgraph.diagnostics import Location
 from acgraph.errors import BackendError, UsageError
 from acgraph.ir import Array
+from acgraph.ir.model import Shape
+
+log = logging.getLogger(__name__)
 
 #: Largest relative difference between two builds of ONNX Runtime that run one model.
 RUNTIME_TOLERANCE = 1e-3
@@ -43,8 +48,8 @@ class MeasureOptions:
     Attributes:
         runtime: ONNX Runtime on the file as it is, on its ``.ort`` form, or onnxruntime-web.
         session: Threads, layout, optimisation.
-        batch: Size of a dynamic batch.
-        shapes: Shapes of inputs, for those with dynamic axes.
+        batch: Size of a dynamic batch; None leaves it as ``shapes`` has it, or at 1.
+        shapes: Shapes of inputs, for those with dynamic axes; see ``file_sizes`` for the others.
         runs: Samples of each model; chosen by ``budget_s`` where it is None.
         budget_s: Time for each model, in seconds.
         profile: Whether to list the time of every operator.
@@ -53,8 +58,8 @@ class MeasureOptions:
 
     runtime: Runtime = Runtime.ORT
     session: SessionSettings = field(default_factory=SessionSettings)
-    batch: int = 1
-    shapes: Mapping[str, tuple[int, ...]] | None = None
+    batch: int | None = None
+    shapes: Mapping[str, Shape] | None = None
     runs: int | None = None
     budget_s: float = BUDGET_S
     profile: bool = False
@@ -121,6 +126,9 @@ def measure_files(
     names = [os.fspath(path) for path in paths]
     with tempfile.TemporaryDirectory(prefix="acgraph-measure-") as folder:
         jobs = [_open(name, index, Path(folder), used) for index, name in enumerate(names)]
+        for remark in dict.fromkeys(job.session.sizes.remark() for job in jobs):
+            if remark:
+                log.warning("%s", remark)
         timings = _in_web(jobs, used) if used.runtime is Runtime.WEB else _in_ort(jobs, used)
         return [
             _finish(job, timing, used, dataset) for job, timing in zip(jobs, timings, strict=True)
@@ -134,7 +142,6 @@ class _Job:
     path: str
     file: str
     session: Session
-    dims: dict[str, int]
     feeds: dict[str, Array]
 
 
@@ -152,9 +159,9 @@ def _open(path: str, index: int, folder: Path, options: MeasureOptions) -> _Job:
         file = str(folder / f"{index}.ort")
         write_ort(path, file)
     session = Session(file, options.session)
-    dims = dims_from_shapes(session, options.shapes or {})
-    feeds = random_inputs(session, batch=options.batch, dims=dims)
-    return _Job(path=path, file=file, session=session, dims=dims, feeds=feeds)
+    session.sizes = file_sizes(path, session, options.shapes)
+    feeds = random_inputs(session, batch=options.batch)
+    return _Job(path=path, file=file, session=session, feeds=feeds)
 
 
 def _is_ort(name: str) -> bool:
@@ -170,7 +177,8 @@ def _in_ort(jobs: Sequence[_Job], options: MeasureOptions) -> list[_Timing]:
     )
     timings = []
     for job, latency in zip(jobs, latencies, strict=True):
-        footprint = measure_footprint(job.file, options.session, batch=options.batch, dims=job.dims)
+        shapes = {name: array.shape for name, array in job.feeds.items()}
+        footprint = measure_footprint(job.file, options.session, shapes=shapes)
         timings.append(_Timing(latency=latency, load_ms=footprint.load_ms, footprint=footprint))
     return timings
 
@@ -210,7 +218,7 @@ def _finish(
     )
     return Measurement(
         path=job.path,
-        cost=None if _is_ort(job.path) else file_cost(job.path, dims=job.dims),
+        cost=None if _is_ort(job.path) else file_cost(job.path, sizes=job.session.sizes),
         file_bytes=Path(job.file).stat().st_size,
         inputs={name: array.shape for name, array in job.feeds.items()},
         latency=timing.latency,

@@ -37,8 +37,6 @@ def profile_operators(
     settings: SessionSettings | None = None,
     *,
     runs: int = 20,
-    batch: int = 1,
-    dims: Mapping[str, int] | None = None,
     feeds: Mapping[str, Array] | None = None,
 ) -> list[OperatorTime]:
     """Run a model under the profiler; return its operators, the slowest first.
@@ -46,7 +44,7 @@ def profile_operators(
     Recording makes every operator a few microseconds slower: use the shares, not the sum.
     """
     session = Session(model, replace(settings or SessionSettings(), profile=True))
-    values = feeds or random_inputs(session, batch=batch, dims=dims)
+    values = feeds or random_inputs(session)
     for _ in range(_WARMUP + runs):
         session.run(values)
     return _operators(json.loads(session.end_profiling()), runs)

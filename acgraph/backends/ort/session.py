@@ -6,7 +6,7 @@ import shutil
 import tempfile
 import weakref
 from collections.abc import Container, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,7 +16,8 @@ import onnxruntime as ort
 
 from acgraph.diagnostics import Location
 from acgraph.errors import BackendError, ImportModelError, UsageError
-from acgraph.ir import Array, Model, proto_from_model, write_model
+from acgraph.ir import Array, InputSizes, Model, input_sizes, proto_from_model, write_model
+from acgraph.ir.sizes import Declared, Known, default_sizes
 
 #: A model in memory, the bytes of an .onnx or .ort file, or its path.
 ModelSource = Model | bytes | str | os.PathLike[str]
@@ -94,6 +95,11 @@ class TensorInfo:
         """True where some size is not a number."""
         return any(not isinstance(size, int) for size in self.shape)
 
+    @property
+    def is_float(self) -> bool:
+        """True where it takes floats or pixels, not indices."""
+        return self.dtype is None or np.dtype(self.dtype) == np.uint8 or _kind(self.dtype) == "f"
+
 
 @dataclass(frozen=True, slots=True)
 class GraphInputs:
@@ -101,10 +107,21 @@ class GraphInputs:
 
     source: str
     inputs: tuple[TensorInfo, ...]
+    sizes: InputSizes
+
+    @property
+    def declared(self) -> tuple[Declared, ...]:
+        """What the file says of its inputs."""
+        return _declared(self.inputs)
 
     @classmethod
-    def of(cls, model: Model) -> "GraphInputs | None":
-        """Describe the inputs of a model; None where only ONNX Runtime can."""
+    def of(cls, model: Model, sizes: InputSizes | None = None) -> "GraphInputs | None":
+        """Describe the inputs of a model; None where only ONNX Runtime can.
+
+        Args:
+            model: The model.
+            sizes: Of its inputs in this run; by default those that it has.
+        """
         kinds = {np.dtype(dtype): kind for kind, dtype in _DTYPES.items()}
         found = []
         for tensor in model.graph.inputs:
@@ -119,7 +136,7 @@ class GraphInputs:
             )
             dtype = np.dtype(tensor.dtype)
             found.append(TensorInfo(tensor.name, dtype, shape, kinds.get(dtype, str(dtype))))
-        return cls(model.source, tuple(found))
+        return cls(model.source, tuple(found), sizes or input_sizes(model))
 
 
 class Session:
@@ -128,13 +145,21 @@ class Session:
     Args:
         model: The model, see ``ModelSource``.
         settings: How to run it.
+        sizes: The sizes of its inputs in this run. By default those that a model in memory has;
+            of a file, the likeliest.
 
     Raises:
         ImportModelError: there is no such file.
         BackendError: ONNX Runtime refuses the model.
     """
 
-    def __init__(self, model: ModelSource, settings: SessionSettings | None = None) -> None:
+    def __init__(
+        self,
+        model: ModelSource,
+        settings: SessionSettings | None = None,
+        *,
+        sizes: InputSizes | None = None,
+    ) -> None:
         self.settings = settings or SessionSettings()
         self.source = name_of(model)
         folder = tempfile.mkdtemp(prefix="acgraph-profile-") if self.settings.profile else ""
@@ -144,6 +169,18 @@ class Session:
         self._session = _load(model, options, self.settings, self.source)
         self.inputs = tuple(_info(entry) for entry in self._session.get_inputs())
         self.outputs = tuple(_info(entry) for entry in self._session.get_outputs())
+        if sizes is None and isinstance(model, Model):
+            sizes = input_sizes(model)
+        likely = default_sizes(Known(self.declared))
+        # An input whose rank only ONNX Runtime knows has its likeliest shape.
+        self.sizes = (
+            likely if sizes is None else replace(sizes, shapes={**likely.shapes, **sizes.shapes})
+        )
+
+    @property
+    def declared(self) -> tuple[Declared, ...]:
+        """What the file says of its inputs."""
+        return _declared(self.inputs)
 
     @property
     def providers(self) -> list[str]:
@@ -197,6 +234,14 @@ class Session:
                 location=Location(model=self.source),
                 hint=f"the inputs are {', '.join(sorted(known)) or 'none'}",
             )
+
+
+def _declared(inputs: Sequence[TensorInfo]) -> tuple[Declared, ...]:
+    return tuple(Declared(info.name, info.shape, info.is_float) for info in inputs)
+
+
+def _kind(dtype: npt.DTypeLike) -> str:
+    return np.dtype(dtype).kind
 
 
 def name_of(model: ModelSource) -> str:

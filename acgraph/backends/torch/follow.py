@@ -15,7 +15,7 @@ from acgraph.backends.torch.team import Team, team
 from acgraph.backends.training import TrainConfig
 from acgraph.data import Dataset
 from acgraph.errors import AcgraphError
-from acgraph.ir import Model, model_from_proto, proto_from_model
+from acgraph.ir import InputSizes, Model, model_from_proto, proto_from_model
 
 log = logging.getLogger(__name__)
 
@@ -34,6 +34,7 @@ class Job:
     """
 
     model: Any
+    sizes: InputSizes | None
     teacher: Any
     config: TrainConfig
     images: int
@@ -56,6 +57,7 @@ def announce(
     others.tell(
         Job(
             model=proto_from_model(model),
+            sizes=model.sizes,
             teacher=None if teacher is None else proto_from_model(teacher),
             config=config,
             images=len(train),
@@ -83,6 +85,8 @@ def follow(open_train: Callable[[Model], Dataset]) -> None:
         if train is None:
             train = open_train(model)
         teacher = None if job.teacher is None else model_from_proto(job.teacher)
+        for each in filter(None, (model, teacher)):
+            each.sizes = job.sizes
         trainer = TorchTrainer(model, train, teacher=teacher, config=job.config)
         trainer.load_state_dict(job.state)
         try:

@@ -102,7 +102,7 @@ class GraphModule(torch.nn.Module):
         batch = self._program.batch
         if batch is None:
             return None
-        sizes = input_sizes(self._program.model, batch=batch)
+        sizes = input_sizes(self._program.model).shapes
         dtypes = {t.name: t.dtype for t in self._program.model.graph.inputs}
         inputs = [
             torch.from_numpy(np.zeros(sizes[name], dtypes[name])).to(self._device())

@@ -22,7 +22,9 @@ def test_a_target_of_macs_needs_macs(configure: Configure, tmp_path: Path) -> No
     )
     path = tmp_path / "if.onnx"
     onnx.save(onnx.parser.parse_model(text), path)
-    config = configure(model=str(path), metric="macs", target_rate="2x")
+    config = configure(
+        model=str(path), metric="macs", target_rate="2x", data="noise:8", eval_data=None
+    )
     with pytest.raises(UsageError, match="those of 'choice' are unknown") as caught:
         compress(config)
     assert "--metric" in str(caught.value)

@@ -138,7 +138,7 @@ def test_latencies_measured_apart_are_not_compared() -> None:
 def test_measures_paths_models_and_sessions_together(conv_net: ConvNet, net_path: Path) -> None:
     proto = conv_net(size=64, channels=16)
     models = [net_path, proto.SerializeToString(), Session(net_path)]
-    small, large, again = measure_latency(models, runs=7, batch=2)
+    small, large, again = measure_latency(models, runs=7)
     assert small.runs == large.runs == again.runs == 7
     assert large.min_ms > small.min_ms  # 170 times the work
     assert small.min_ms <= small.p50_ms <= small.p90_ms
@@ -166,9 +166,9 @@ def test_the_footprint_is_of_a_process_of_its_own(conv_net: ConvNet, tmp_path: P
     onnx.save(conv_net(size="S"), path)
     ballast = bytearray(300 << 20)
     ballast[::4096] = b"x" * len(ballast[::4096])
-    small = measure_footprint(path, dims={"S": 8})
+    small = measure_footprint(path, shapes={"x": (1, 3, 8, 8)})
     del ballast
-    large = measure_footprint(path, batch=2, dims={"S": 512})
+    large = measure_footprint(path, shapes={"x": (2, 3, 512, 512)})
     assert small.base_bytes < 300 << 20
     assert small.load_ms > 0
     assert small.first_run_ms > 0

@@ -14,7 +14,7 @@ from typer.testing import CliRunner, Result
 
 from acgraph.backends.ort import latency, measurement
 from acgraph.cli.measure import measure
-from acgraph.cli.runtime_options import parse_numbers, parse_shapes
+from acgraph.cli.runtime_options import parse_numbers
 from acgraph.cli.verify import verify
 from acgraph.errors import AcgraphError, BackendError, DataError, UsageError
 
@@ -91,7 +91,7 @@ def test_options_reach_the_measurement(net_path: Path, monkeypatch: pytest.Monke
 def test_a_shape_for_dynamic_sizes(conv_net: ConvNet, tmp_path: Path) -> None:
     path = tmp_path / "free.onnx"
     onnx.save(conv_net(size="S"), path)
-    found = _measured(path, "--shape", "x=1x3x10x10")
+    found = _measured(path, "--input-shape", "x:1,3,10,10")
     assert found["inputs"] == {"x": [1, 3, 10, 10]}
     assert found["macs"] == 6 * 27 * 100 + 30
 
@@ -206,7 +206,7 @@ def test_standard_input(net_path: Path) -> None:
         (["--runtime", "web", "--profile"], "no operator profile in onnxruntime-web"),
         (["--runtime", "ort-mobile", "--nchwc"], "ort-mobile has no NCHWc layout"),
         (["--shape", "x=1xbig"], "'x=1xbig' is no shape"),
-        (["--shape", "z=1x3x8x8"], "no such input; the inputs are x"),
+        (["--input-shape", "z:1,3,8,8"], "no input is named 'z'; the inputs are x"),
         (["--mean", "0.5"], "--mean without --data"),
         (["--limit", "5"], "--limit without --data"),
     ],
@@ -217,13 +217,8 @@ def test_usage_errors(net_path: Path, words: list[str], message: str) -> None:
 
 
 def test_parsing() -> None:
-    assert parse_shapes(["a=b=2x3", "x:0=1"]) == {"a=b": (2, 3), "x:0": (1,)}
-    assert parse_shapes(None) == {}
     assert parse_numbers("--mean", "0.5, 1") == [0.5, 1.0]
     assert parse_numbers("--mean", None) is None
-    for text in ("x", "=1x2", "x=", "x=0x1", "x=1.5"):
-        with pytest.raises(UsageError):
-            parse_shapes([text])
     with pytest.raises(UsageError, match="say --std"):
         parse_numbers("--std", "a")
 

@@ -10,13 +10,13 @@ import pytest
 
 from acgraph.backends.ort.bounds import integer_bounds
 from acgraph.backends.ort.inputs import (
-    dims_from_shapes,
     fixed_batch,
     has_dynamic_batch,
     input_shapes,
     random_inputs,
 )
 from acgraph.backends.ort.session import Session, SessionSettings
+from acgraph.backends.ort.sizes import file_sizes
 from acgraph.errors import BackendError, ImportModelError, UsageError
 from acgraph.ir import model_from_proto
 
@@ -132,24 +132,24 @@ def test_a_symbol_has_one_size_everywhere(parse: Parse) -> None:
         )
     )
     assert input_shapes(session, batch=2) == {"x": (2, 16, 3), "m": (16, 2)}
-    assert input_shapes(session, dims={"L": 7}) == {"x": (1, 7, 3), "m": (7, 1)}
-    dims = dims_from_shapes(session, {"x": (4, 5, 3), "m": (5, 4)})
-    assert input_shapes(session, dims=dims) == {"x": (4, 5, 3), "m": (5, 4)}
+    session.sizes = file_sizes("net.ort", session, {"x": (4, 5, 3)})
+    assert input_shapes(session) == {"x": (4, 5, 3), "m": (5, 4)}
+    assert input_shapes(session, batch=2) == {"x": (2, 5, 3), "m": (5, 2)}
 
 
 @pytest.mark.parametrize(
     ("shapes", "message"),
     [
-        ({"z": (1,)}, "no such input"),
-        ({"x": (1, 3, 9, 8)}, "1x3x9x8 does not fit Nx3x8x8"),
-        ({"x": (1, 3)}, "1x3 does not fit Nx3x8x8"),
+        ({"z": (1,)}, r"no input is named 'z'; the inputs are x \[N, 3, 8, 8\]"),
+        ({"x": (1, 3, 9, 8)}, r"x:1,3,9,8 does not fit; the inputs are x \[N, 3, 8, 8\]"),
+        ({"x": (1, 3)}, "x:1,3 does not fit"),
     ],
 )
 def test_shapes_must_fit(
     conv_net: ConvNet, shapes: dict[str, tuple[int, ...]], message: str
 ) -> None:
     with pytest.raises(UsageError, match=message):
-        dims_from_shapes(Session(conv_net().SerializeToString()), shapes)
+        file_sizes("net.onnx", Session(conv_net().SerializeToString()), shapes)
 
 
 def test_indices_stay_inside_their_tables(parse: Parse) -> None:

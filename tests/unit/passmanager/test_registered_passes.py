@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from acgraph.ir import Model, clone_model, input_sizes, proto_from_model, read_model
+from acgraph.ir.sizes import declared_inputs, with_batch
 from acgraph.ir.text import model_from_text, text_from_model
 from acgraph.models.resnet import resnet_cifar
 from acgraph.passes import REGISTRY
@@ -31,7 +32,7 @@ def run(model: Model, feeds: dict[str, np.ndarray]) -> list[np.ndarray]:
 
 def random_feeds(model: Model) -> dict[str, np.ndarray]:
     rng = np.random.default_rng(0)
-    sizes = input_sizes(model, batch=2)
+    sizes = with_batch(declared_inputs(model), input_sizes(model).shapes, 2)
     return {name: rng.normal(size=size).astype(np.float32) for name, size in sizes.items()}
 
 

@@ -1,0 +1,32 @@
+"""The input sizes of a model file that a session has loaded."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from acgraph.backends.ort.session import Session
+from acgraph.diagnostics import Location
+from acgraph.ir import InputSizes, read_model, settle_sizes
+from acgraph.ir.model import Shape
+from acgraph.ir.sizes import default_sizes, state
+
+
+def file_sizes(
+    path: str | os.PathLike[str], session: Session, stated: Mapping[str, Shape] | None = None
+) -> InputSizes:
+    """Choose the input sizes of a file as ``settle_sizes`` does.
+
+    The graph is read only where something must be assumed, and never of an .ort file.
+
+    Args:
+        path: The file.
+        session: The same, loaded.
+        stated: Whole shapes by input.
+
+    Raises:
+        UsageError: a stated shape contradicts the file.
+    """
+    known = state(session.declared, stated, Location(model=session.source))
+    if not known.assumed() or Path(path).suffix.lower() == ".ort":
+        return default_sizes(known)
+    return settle_sizes(read_model(path), stated)

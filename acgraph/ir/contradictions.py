@@ -1,0 +1,62 @@
+"""Nodes that cannot run on what they are given, where onnx's own inference does not say so."""
+
+import math
+from collections.abc import Mapping
+
+import onnx_graphsurgeon as gs
+
+from acgraph.diagnostics import Diagnostic, Location
+
+Shape = tuple[int, ...]
+#: Operators whose kernel must fit into its input: no output element means that it does not.
+_WINDOWS = frozenset(
+    ["AveragePool", "Conv", "ConvInteger", "LpPool", "MaxPool", "QLinearConv", "STFT"]
+)
+
+
+def contradiction(
+    node: gs.Node, known: Mapping[str, Shape], made: Mapping[str, Shape]
+) -> Diagnostic | None:
+    """Say why a node cannot make what was inferred of it; None where nothing speaks against it.
+
+    Args:
+        node: The node.
+        known: Shapes of its inputs, as far as they are known.
+        made: Shapes inferred of its outputs.
+    """
+    reason = _reason(node, known, made)
+    where = Location(node=node.name, op_type=node.op)
+    return Diagnostic(location=where, message=reason) if reason else None
+
+
+def _reason(node: gs.Node, known: Mapping[str, Shape], made: Mapping[str, Shape]) -> str:
+    shapes = [known.get(tensor.name) for tensor in node.inputs]
+    first = shapes[0] if shapes else None
+    for tensor in node.outputs:
+        shape = made.get(tensor.name)
+        if shape is None:
+            continue
+        is_empty = node.op in _WINDOWS and 0 in shape and 0 not in (first or ())
+        if min(shape, default=0) < 0 or is_empty:
+            given = "" if first is None else f" into {_text(first)}"
+            return f"its kernel does not fit{given}"
+    if first is None or not made:
+        return ""
+    if node.op == "Conv":
+        return _channels(node, first, shapes[1])
+    if node.op == "Reshape":
+        shape = made.get(node.outputs[0].name)
+        if shape is not None and math.prod(shape) != math.prod(first):
+            return f"it makes {_text(shape)} of {_text(first)}"
+    return ""
+
+
+def _channels(node: gs.Node, x: Shape, weight: Shape | None) -> str:
+    if weight is None or len(x) < 2 or len(weight) < 2:
+        return ""
+    wanted = weight[1] * int(node.attrs.get("group", 1))
+    return "" if x[1] == wanted else f"it takes {wanted} channels, not {x[1]}"
+
+
+def _text(shape: Shape) -> str:
+    return "x".join(map(str, shape)) or "a scalar"

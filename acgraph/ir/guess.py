@@ -1,0 +1,89 @@
+"""Sizes that nobody stated: the first common ones at which a graph contradicts nothing."""
+
+from collections.abc import Iterator, Mapping
+
+import onnx_graphsurgeon as gs
+
+from acgraph.ir.model import InputSizes, Model, Shape
+from acgraph.ir.shapes import walk_shapes
+from acgraph.ir.sizes import Known, declared_inputs, state
+
+#: Operators that an input passes before the first layer, its axes where they were.
+_PASSED = frozenset(
+    ["Add", "BatchNormalization", "Cast", "Clip", "Div", "Identity", "Mul", "Pad", "Sub"]
+)
+_TO_CHANNELS_FIRST = (0, 3, 1, 2)
+
+
+def settle_sizes(model: Model, stated: Mapping[str, Shape] | None = None) -> InputSizes:
+    """Choose the sizes of a model's inputs, and keep them with the model.
+
+    What is stated holds, then what the file says. What is open after that is tried: common sizes,
+    one input after the other, and those win at which the fewest nodes fail.
+
+    Args:
+        model: Its ``sizes`` are set.
+        stated: Whole shapes by input, from the user or from the data. The name may be empty where
+            there is one input.
+
+    Raises:
+        UsageError: a stated shape contradicts the file.
+    """
+    known = _with_hints(model, state(declared_inputs(model), stated, model.location()))
+    values = known.first_values()
+    facts = walk_shapes(model, known.shapes(values))
+    for choice in known.choices():
+        for option in choice.options[1:]:
+            if not facts.failures:
+                break
+            tried = {**values, **dict(zip(choice.axes, option, strict=True))}
+            most = len(facts.failures)
+            found = walk_shapes(model, known.shapes(tried), give_up_at=most)
+            if len(found.failures) < most:
+                facts, values = found, tried
+    doubt = str(facts.failures[0]) if facts.failures else ""
+    model.sizes = InputSizes(known.shapes(values), known.assumed(), doubt)
+    return model.sizes
+
+
+def _with_hints(model: Model, known: Known) -> Known:
+    """Add what the layers that read the inputs say of rank, layout and channels."""
+    inputs = {entry.name: entry for entry in known.inputs}
+    wanted: dict[tuple[str, int], int] = {}
+    layouts: dict[str, str] = {}
+    for tensor in model.graph.inputs:
+        entry = inputs[tensor.name]
+        for layer, is_moved in _first_readers(tensor):
+            weight = layer.inputs[1].shape
+            if layer.op == "Conv":
+                if entry.shape is None:
+                    entry = type(entry)(entry.name, (None,) * len(weight), entry.is_float)
+                    inputs[tensor.name] = entry
+                if is_moved:
+                    layouts[tensor.name] = "NHWC"
+                axis = len(weight) - 1 if is_moved else 1
+                wanted[tensor.name, axis] = int(weight[1]) * int(layer.attrs.get("group", 1))
+            elif entry.shape is not None and len(weight) == 2:
+                rows = weight[1] if layer.attrs.get("transB", 0) else weight[0]
+                wanted[tensor.name, len(entry.shape) - 1] = int(rows)
+            break
+    return Known(tuple(inputs.values()), known.stated, wanted, layouts)
+
+
+def _first_readers(tensor: gs.Tensor) -> Iterator[tuple[gs.Node, bool]]:
+    """Yield the layers that read an input, and whether its channels were moved to the front."""
+    pending, seen = [(tensor, False)], {tensor.name}
+    while pending:
+        current, is_moved = pending.pop(0)
+        for node in current.outputs:
+            if node.op in ("Conv", "Gemm", "MatMul") and node.inputs[0] is current:
+                if isinstance(node.inputs[1], gs.Constant):
+                    yield node, is_moved
+                continue
+            perm = tuple(node.attrs.get("perm", ())) if node.op == "Transpose" else None
+            if node.op not in _PASSED and (perm != _TO_CHANNELS_FIRST or is_moved):
+                continue
+            for output in node.outputs[:1]:
+                if output.name not in seen:
+                    seen.add(output.name)
+                    pending.append((output, is_moved or perm is not None))

@@ -1,0 +1,347 @@
+"""Sizes of a model's inputs: one choice, made once, that everything in a run goes by.
+
+A file may leave sizes of its inputs open. Analysis, costs, the equivalence check, measurements and
+training must all see the same ones, so the choice is a value (``InputSizes``) that travels with
+the model. Who states a size wins; then the data; then the file; the rest is assumed and said.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import chain
+
+import numpy as np
+
+from acgraph.diagnostics import Location
+from acgraph.errors import UsageError
+from acgraph.ir.model import InputSizes, Model, Shape
+
+Size = int | str | None
+#: Symbolic names that mean the batch, on whichever axis they stand.
+_BATCH_NAME = re.compile(r"\w*batch\w*|bsz|bs", re.I)
+#: Names that mean it where they stand on axis 0 of some input.
+_MAYBE_BATCH = frozenset("nNbB")
+#: Counts of colour channels, which tell the channel axis of an image from its height and width.
+_COLOURS = (1, 3, 4)
+
+#: What open heights and widths of images may be, the likeliest first.
+IMAGES = (
+    (224, 224), (256, 256), (320, 320), (640, 640), (512, 512), (416, 416), (48, 320), (32, 320),
+    (32, 100), (32, 128), (64, 64), (128, 128), (32, 32), (28, 28), (96, 96), (112, 112),
+    (160, 160), (299, 299), (300, 300), (384, 384), (240, 320), (480, 640), (1024, 1024), (16, 16),
+    (8, 8), (24, 24), (12, 12),
+)  # fmt: skip
+#: What the open length of a sequence of features, of a waveform and of a row of tokens may be.
+SEQUENCES = (16, 100, 128, 80, 64, 256, 512, 1000, 1024, 3000, 16000, 32, 400, 768, 48000)
+WAVES = (16, 16000, 1024, 512, 4096, 128, 400, 1280, 48000, 64, 32)
+TOKENS = (16, 128, 77, 64, 256, 512, 1, 384)
+CLIPS = (16, 8, 32, 4)
+CHANNELS = (3, 1, 4, 2, 16, 64)
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """What a file says of one input.
+
+    Attributes:
+        name: Its name.
+        shape: Sizes, a name or None for an open one; None where not even the rank is stated.
+        is_float: Whether it takes floats or pixels, not indices.
+    """
+
+    name: str
+    shape: tuple[Size, ...] | None
+    is_float: bool = True
+
+    def text(self) -> str:
+        """Write it for a message: ``x [N, 3, ?, 320]``."""
+        if self.shape is None:
+            return f"{self.name} [of any rank]"
+        return f"{self.name} [{', '.join('?' if s is None else str(s) for s in self.shape)}]"
+
+
+def declared_inputs(model: Model) -> tuple[Declared, ...]:
+    """Read what a model says of its inputs."""
+    return tuple(
+        Declared(tensor.name, _sizes(tensor.shape), _is_float(tensor.dtype))
+        for tensor in model.graph.inputs
+    )
+
+
+def _sizes(shape: Sequence[object] | None) -> tuple[Size, ...] | None:
+    if shape is None:
+        return None
+    return tuple(
+        size if (isinstance(size, int) and size > 0) or (isinstance(size, str) and size) else None
+        for size in shape
+    )
+
+
+def _is_float(dtype: object) -> bool:
+    try:
+        kind = np.dtype(dtype)  # type: ignore[call-overload]
+    except TypeError:
+        return True  # bfloat16 and others that numpy does not know
+    return bool(kind.kind == "f" or kind == np.uint8)
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Open axes whose sizes are chosen together.
+
+    Attributes:
+        axes: Which: names of sizes, or ``"input:axis"`` for one without a name.
+        options: Sizes of these axes, the likeliest first.
+        is_batch: Whether it is the batch, which is 1 and needs no word.
+    """
+
+    axes: tuple[str, ...]
+    options: tuple[tuple[int, ...], ...]
+    is_batch: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is known of input sizes before anything is assumed.
+
+    Attributes:
+        inputs: What the file says.
+        stated: Sizes that somebody stated, by the axis as in ``Choice``.
+        wanted: Sizes that the weights which read an input ask for, by input and axis.
+        layouts: ``"NHWC"`` for inputs whose channels come last, by what reads them.
+    """
+
+    inputs: tuple[Declared, ...]
+    stated: Mapping[str, int] = field(default_factory=dict)
+    wanted: Mapping[tuple[str, int], int] = field(default_factory=dict)
+    layouts: Mapping[str, str] = field(default_factory=dict)
+
+    def choices(self) -> list[Choice]:
+        """List what is open, each size once."""
+        taken = set(self.stated)
+        found = []
+        for choice in chain.from_iterable(self._of_input(entry) for entry in self.inputs):
+            kept = [i for i, axis in enumerate(choice.axes) if axis not in taken]
+            if kept:
+                axes = tuple(choice.axes[i] for i in kept)
+                options = dict.fromkeys(tuple(o[i] for i in kept) for o in choice.options)
+                found.append(Choice(axes, tuple(options), choice.is_batch))
+                taken.update(axes)
+        return found
+
+    def _of_input(self, entry: Declared) -> Iterator[Choice]:
+        names = axis_names(entry)
+        open_axes = [i for i, size in enumerate(entry.shape or ()) if not isinstance(size, int)]
+        if len(names) > 1 or not entry.is_float:
+            batch = [i for i in open_axes if i == 0 or self._is_batch(names[i])]
+            yield from (Choice((names[i],), ((1,),), is_batch=True) for i in batch)
+            open_axes = [i for i in open_axes if i not in batch]
+        for axis in list(open_axes):
+            if (entry.name, axis) in self.wanted:
+                yield Choice((names[axis],), ((self.wanted[entry.name, axis],),))
+                open_axes.remove(axis)
+        rank = len(names)
+        if entry.is_float and rank in (4, 5):
+            yield from self._of_image(entry, names, open_axes)
+        else:
+            lengths = _lengths(rank) if entry.is_float else TOKENS
+            yield from (Choice((names[i],), tuple((s,) for s in lengths)) for i in open_axes)
+
+    def _is_batch(self, name: str) -> bool:
+        if name in _MAYBE_BATCH:
+            return any(entry.shape and entry.shape[0] == name for entry in self.inputs)
+        return ":" not in name and _BATCH_NAME.fullmatch(name) is not None
+
+    def _of_image(
+        self, entry: Declared, names: Sequence[str], open_axes: Sequence[int]
+    ) -> Iterator[Choice]:
+        rank = len(names)
+        channels_last = self._is_channels_last(entry)
+        channel = rank - 1 if channels_last else 1
+        height = rank - (3 if channels_last else 2)
+        for axis in open_axes:
+            if axis == channel:
+                yield Choice((names[axis],), tuple((c,) for c in CHANNELS))
+            elif axis < height:
+                yield Choice((names[axis],), tuple((c,) for c in CLIPS))
+        sides = [axis for axis in (height, height + 1) if axis in open_axes]
+        if len(sides) == 2 and names[height] == names[height + 1]:
+            squares = dict.fromkeys((a,) for a, b in IMAGES if a == b)
+            yield Choice((names[height],), tuple(squares))
+        elif sides:
+            pairs = [tuple(pair[axis - height] for axis in sides) for pair in IMAGES]
+            assert entry.shape is not None
+            other = entry.shape[height if sides[0] != height else height + 1]
+            if len(sides) == 1 and isinstance(other, int):
+                pairs.insert(1, (other,))
+            yield Choice(tuple(names[axis] for axis in sides), tuple(dict.fromkeys(pairs)))
+
+    def _is_channels_last(self, entry: Declared) -> bool:
+        if entry.name in self.layouts:
+            return self.layouts[entry.name] == "NHWC"
+        shape = entry.shape or ()
+        return shape[-1] in _COLOURS and shape[1] not in _COLOURS
+
+    def shapes(self, values: Mapping[str, int]) -> dict[str, Shape]:
+        """Return the shapes of all inputs of known rank, by sizes of the open axes."""
+        found = {}
+        for entry in self.inputs:
+            if entry.shape is None:
+                continue
+            pairs = zip(entry.shape, axis_names(entry), strict=True)
+            found[entry.name] = tuple(
+                size if isinstance(size, int) else self.stated.get(name, values.get(name, 1))
+                for size, name in pairs
+            )
+        return found
+
+    def specs(self) -> dict[str, tuple[Size, ...]]:
+        """Return what is certain of the shapes: the file's, with what was stated put in."""
+        return {
+            entry.name: tuple(
+                size if isinstance(size, int) else self.stated.get(name, size)
+                for size, name in zip(entry.shape, axis_names(entry), strict=True)
+            )
+            for entry in self.inputs
+            if entry.shape is not None
+        }
+
+    def first_values(self) -> dict[str, int]:
+        """Return the likeliest size of every open axis."""
+        return {
+            axis: size
+            for choice in self.choices()
+            for axis, size in zip(choice.axes, choice.options[0], strict=True)
+        }
+
+    def assumed(self) -> tuple[str, ...]:
+        """Name the inputs with a size, other than the batch, that has to be assumed."""
+        open_axes = {axis for c in self.choices() if not c.is_batch for axis in c.axes}
+        return tuple(e.name for e in self.inputs if open_axes & set(axis_names(e)))
+
+
+def _lengths(rank: int) -> tuple[int, ...]:
+    return WAVES if rank <= 2 else SEQUENCES
+
+
+def axis_names(entry: Declared) -> tuple[str, ...]:
+    """Name the axes of an input: by the name of the size, or ``"input:axis"``."""
+    return tuple(
+        size if isinstance(size, str) else f"{entry.name}:{axis}"
+        for axis, size in enumerate(entry.shape or ())
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class OpenAxis:
+    """A size that a file leaves open: how large it is in this run, and whether it is the batch."""
+
+    size: int
+    is_batch: bool
+
+
+def open_axes(inputs: Iterable[Declared], shapes: Mapping[str, Shape]) -> dict[str, OpenAxis]:
+    """Map the name of every size that a file leaves open to what it is at these shapes."""
+    ranked = _ranked(inputs, shapes)
+    sizes = {
+        name: size
+        for entry in ranked
+        for name, size in zip(axis_names(entry), shapes.get(entry.name, ()), strict=False)
+    }
+    return {
+        axis: OpenAxis(sizes[axis], choice.is_batch)
+        for choice in Known(ranked).choices()
+        for axis in choice.axes
+        if axis in sizes
+    }
+
+
+def resized(
+    inputs: Iterable[Declared], shapes: Mapping[str, Shape], sizes: Mapping[str, int]
+) -> dict[str, Shape]:
+    """Replace open sizes, by name as ``open_axes`` gives them, in the shapes of inputs."""
+    return {
+        entry.name: tuple(
+            size if isinstance(declared, int) else sizes.get(name, size)
+            for declared, name, size in zip(
+                entry.shape or (), axis_names(entry), shapes[entry.name], strict=True
+            )
+        )
+        for entry in _ranked(inputs, shapes)
+        if entry.name in shapes
+    }
+
+
+def with_batch(
+    inputs: Sequence[Declared], shapes: Mapping[str, Shape], batch: int
+) -> dict[str, Shape]:
+    """Give the shapes of inputs for another batch, where the file leaves it open."""
+    found = open_axes(inputs, shapes)
+    return resized(inputs, shapes, {name: batch for name, axis in found.items() if axis.is_batch})
+
+
+def _ranked(inputs: Iterable[Declared], shapes: Mapping[str, Shape]) -> tuple[Declared, ...]:
+    """Give inputs of unknown rank the rank that they have in this run."""
+    return tuple(
+        Declared(entry.name, (None,) * len(shapes[entry.name]), entry.is_float)
+        if entry.shape is None and entry.name in shapes
+        else entry
+        for entry in inputs
+    )
+
+
+def state(inputs: Iterable[Declared], stated: Mapping[str, Shape] | None, where: Location) -> Known:
+    """Put stated shapes over what a file says.
+
+    Args:
+        inputs: What the file says.
+        stated: Whole shapes by input. The name may be empty where there is one input.
+        where: What to name in messages.
+
+    Raises:
+        UsageError: there is no such input, or the file fixes another size or rank.
+    """
+    known = {entry.name: entry for entry in inputs}
+    values: dict[str, int] = {}
+    for name, shape in (stated or {}).items():
+        entry = known.get(name) if name or len(known) != 1 else next(iter(known.values()))
+        if entry is None:
+            wrong = f"no input is named '{name}'" if name else "a shape names no input"
+            raise _contradiction(wrong, known.values(), where)
+        text = ",".join(map(str, shape))
+        if entry.shape is None:
+            entry = Declared(entry.name, (None,) * len(shape), entry.is_float)
+            known[entry.name] = entry
+        assert entry.shape is not None
+        pairs = zip(entry.shape, shape, strict=False)
+        if len(entry.shape) != len(shape) or any(isinstance(d, int) and d != s for d, s in pairs):
+            raise _contradiction(
+                f"the shape {entry.name}:{text} does not fit", known.values(), where
+            )
+        for axis, size, declared in zip(axis_names(entry), shape, entry.shape, strict=True):
+            if isinstance(declared, int):
+                continue
+            if values.setdefault(axis, size) != size:
+                raise _contradiction(
+                    f"the size '{axis}' is stated as {values[axis]} and as {size}",
+                    known.values(),
+                    where,
+                )
+    return Known(tuple(known.values()), values)
+
+
+def _contradiction(text: str, inputs: Iterable[Declared], where: Location) -> UsageError:
+    listed = ", ".join(entry.text() for entry in inputs) or "none"
+    return UsageError(text, location=where, hint=f"the inputs are {listed}")
+
+
+def default_sizes(known: Known) -> InputSizes:
+    """Assume the likeliest size for everything that is open, without trying it on a graph."""
+    return InputSizes(known.shapes(known.first_values()), known.assumed())
+
+
+def input_sizes(model: Model) -> InputSizes:
+    """Return the sizes that a model is looked at with: those settled for it, or the likeliest."""
+    if model.sizes is not None:
+        return model.sizes
+    return default_sizes(Known(declared_inputs(model)))
