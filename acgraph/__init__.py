@@ -12,6 +12,8 @@ it is first asked for::
 import importlib
 from typing import TYPE_CHECKING
 
+import acgraph.telemetry  # noqa: F401  # before anything imports onnxruntime
+
 if TYPE_CHECKING:
     from acgraph.analysis.dependency import analyse
     from acgraph.backends.ort.latency import measure_latency

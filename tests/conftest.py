@@ -1,5 +1,9 @@
 """A builder of small ONNX graphs, and ONNX Runtime as the oracle of the law."""
 
+# isort: off
+import acgraph.telemetry  # noqa: F401  # before anything imports onnxruntime
+
+# isort: on
 import logging
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
