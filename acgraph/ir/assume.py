@@ -124,6 +124,13 @@ class Assumptions:
         names = {t.name for t in node.inputs} - self.doubted
         return {name: values[name] for name in names if name in values}
 
+    def doubt_inputs(self, inputs: Sequence[gs.Tensor]) -> None:
+        """Note that the sizes of the open axes of a model's inputs were only chosen."""
+        for tensor in inputs:
+            axes = tuple(not (isinstance(s, int) and s > 0) for s in tensor.shape or ())
+            if any(axes):
+                self.doubtful[tensor.name] = axes
+
     def suppose(self, name: str, shape: Sequence[int], elem: int) -> None:
         """Give a small tensor of integers that depends on the data a value."""
         sizes = int(np.prod(shape, dtype=np.int64))

@@ -50,14 +50,17 @@ def infer_facts(model: Model, sizes: InputSizes | None = None, *, assume: bool =
     """
     shapes = (sizes or input_sizes(model)).shapes
     stand_in = STAND_INS[0] if assume else None
-    facts = walk_shapes(model, shapes, stand_in)
-    for second in _at_other_sizes(model, shapes, stand_in, len(facts.failures)):
+    facts, doubt = walk_shapes(model, shapes, stand_in), False
+    if assume and (facts.born or facts.unknown):
+        # Perhaps only because the sizes that were chosen for the inputs do not fit.
+        facts, doubt = walk_shapes(model, shapes, stand_in, doubt_inputs=True), True
+    for second in _at_other_sizes(model, shapes, stand_in, len(facts.failures), doubt):
         facts.dynamic.update(_differing(facts, second))
         for name, fixed in _fixed_axes(facts, second).items():
             before = facts.fixed_axes.get(name, fixed)
             facts.fixed_axes[name] = tuple(a and b for a, b in zip(before, fixed, strict=False))
     if facts.born:
-        third = walk_shapes(model, shapes, STAND_INS[1])
+        third = walk_shapes(model, shapes, STAND_INS[1], doubt_inputs=doubt)
         facts.dynamic.update(_differing(facts, third))
         facts.assumed.update(_assumed_axes(facts, third))
         facts.others.update({n: third.shapes[n] for n in facts.assumed if n in third.shapes})
@@ -65,7 +68,7 @@ def infer_facts(model: Model, sizes: InputSizes | None = None, *, assume: bool =
 
 
 def _at_other_sizes(
-    model: Model, shapes: Mapping[str, Shape], stand_in: int | None, most: int
+    model: Model, shapes: Mapping[str, Shape], stand_in: int | None, most: int, doubt: bool
 ) -> list[Facts]:
     """Walk with other sizes for all that the file leaves open.
 
@@ -78,11 +81,11 @@ def _at_other_sizes(
     }
     if not others:
         return []
-    whole = walk_shapes(model, resized(inputs, shapes, others), stand_in)
+    whole = walk_shapes(model, resized(inputs, shapes, others), stand_in, doubt_inputs=doubt)
     if len(whole.failures) <= most:
         return [whole]
     alone = (
-        walk_shapes(model, resized(inputs, shapes, {name: size}), stand_in)
+        walk_shapes(model, resized(inputs, shapes, {name: size}), stand_in, doubt_inputs=doubt)
         for name, size in others.items()
     )
     return [found for found in alone if len(found.failures) <= most] or [whole]
@@ -104,8 +107,10 @@ def _assumed_axes(first: Facts, second: Facts) -> dict[str, tuple[bool, ...]]:
         if shape == other:
             continue
         alike = len(shape) == len(other)
-        found[name] = tuple(
-            not alike or a != b for a, b in zip(shape, other or shape, strict=alike)
+        found[name] = (
+            tuple(a != b for a, b in zip(shape, other, strict=True))
+            if alike
+            else (True,) * len(shape)
         )
     return found
 
@@ -115,6 +120,7 @@ def walk_shapes(
     shapes: Mapping[str, Shape],
     stand_in: int | None = None,
     *,
+    doubt_inputs: bool = False,
     give_up_at: int | None = None,
 ) -> Facts:
     """Walk the top graph once, at sizes of its inputs.
@@ -123,10 +129,14 @@ def walk_shapes(
         model: The model.
         shapes: Of its inputs; the shape of one that is missing is unknown.
         stand_in: The size of axes of which nothing is known; None leaves them unknown.
+        doubt_inputs: Take the sizes of the inputs' open axes for stand-ins: where they do not
+            fit, what is known without them goes on.
         give_up_at: End the walk at so many failures.
     """
     assumptions = None if stand_in is None else _assumptions(model, shapes, stand_in)
     walk = _Walk(model, assumptions)
+    if assumptions is not None and doubt_inputs:
+        assumptions.doubt_inputs(model.graph.inputs)
     for tensor in model.graph.inputs:
         walk.add_input(tensor, shapes.get(tensor.name))
     for node in model.graph.nodes:

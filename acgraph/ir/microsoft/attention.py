@@ -5,7 +5,8 @@ import math
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from acgraph.ir.microsoft.writer import Writer, rank_of
+from acgraph.ir.microsoft.known import rank_of
+from acgraph.ir.microsoft.writer import Writer
 
 #: What is added to the score of a position that is masked out, where the node does not say.
 _FILTER = -10000.0

@@ -5,7 +5,8 @@ from typing import Any
 
 import onnx_graphsurgeon as gs
 
-from acgraph.ir.microsoft.writer import Writer, rank_of
+from acgraph.ir.microsoft.known import rank_of
+from acgraph.ir.microsoft.writer import Writer
 
 #: Activations without parameters.
 _PLAIN = frozenset(["Relu", "Sigmoid", "Softplus", "Softsign", "Tanh"])

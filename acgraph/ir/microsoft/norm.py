@@ -2,7 +2,8 @@
 
 import onnx_graphsurgeon as gs
 
-from acgraph.ir.microsoft.writer import Writer, rank_of
+from acgraph.ir.microsoft.known import rank_of
+from acgraph.ir.microsoft.writer import Writer
 
 
 def _axes(writer: Writer, x: gs.Tensor) -> list[int] | None:

@@ -183,3 +183,15 @@ def test_stand_ins_are_never_given_out_for_shapes(make_net: Any) -> None:
     unsure = {name for name, shape in facts.shapes.items() if 96 in shape or 192 in shape}
     assert unsure
     assert unsure == set(facts.assumed)
+
+
+def test_sizes_that_do_not_fit_fence_what_they_meet(make_net: Any, check_law: Any) -> None:
+    """The file leaves the image's size open, and takes one size only, which is not known."""
+    net = make_net()
+    x = net.op("Flatten", net.conv(net.input(1, 3, "h", "w"), 3, 4))
+    x = net.op("Relu", net.gemm(x, 4 * 6 * 6, 16, name="first"))
+    proto = net.proto(net.gemm(net.op("Relu", net.gemm(x, 16, 32)), 32, 2))
+    found = check_law(proto, sizes=[{"h": 6, "w": 6}])
+    assert sorted(family.size for family in found.dependency.prunable()) == [16, 32]
+    reasons = {f.message for f in found.dependency.all_fences() if f.location.node == "first"}
+    assert reasons == {"meets an axis of another size, or of an unknown one"}

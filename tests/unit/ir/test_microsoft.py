@@ -65,6 +65,7 @@ def _same(proto: onnx.ModelProto) -> list[str]:
     kept.CopyFrom(proto)
     for y in kept.graph.output:
         y.type.tensor_type.ClearField("shape")
+    del kept.graph.value_info[:]  # ONNX Runtime's optimiser writes none
     model = model_from_proto(kept)
     read = proto_from_model(model)
     assert not [node.op_type for node in read.graph.node if node.domain]
@@ -91,6 +92,20 @@ def fused_matmul(net: Any) -> str:
     a = _ms(net, "FusedMatMul", x, net.w(6, 8), transB=1, alpha=0.25)
     b = net.op("Transpose", net.op("MatMul", x, net.w(8, 6)), perm=[0, 2, 1])
     return str(_ms(net, "FusedMatMul", b, a, transA=1, transB=1))
+
+
+@case()
+def fused_matmul_of_derived_rank(net: Any) -> str:
+    """Nothing is declared: the rank follows from what was split, squeezed, gathered, reduced."""
+    x = net.op("Reshape", net.op("MatMul", net.input(2, 3, 8), net.w(8, 8)), net.ints(2, 3, 2, 4))
+    a, _ = net.op("Split", x, outputs=2, axis=2)
+    a = net.op("Squeeze", a, net.ints(2))
+    a = net.op("Div", a, net.op("Clip", net.op("ReduceL2", a, axes=[-1]), net.const(np.float32(1))))
+    b = net.op("Gather", x, net.const(np.int64(1)), axis=2)
+    b = net.op(
+        "Add", b, net.op("Unsqueeze", net.op("ReduceMean", b, axes=[2], keepdims=0), net.ints(2))
+    )
+    return str(_ms(net, "FusedMatMul", a, b, transB=1))
 
 
 @case()
