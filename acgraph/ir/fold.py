@@ -31,9 +31,11 @@ def _concat(node: gs.Node, *xs: Array) -> Array:
     return np.concatenate(xs, axis=int(node.attrs["axis"]))
 
 
-def _slice(node: gs.Node, x: Array, *args: Array) -> Array | None:
-    if not args:
-        return None
+def _slice(node: gs.Node, x: Array, *args: Array) -> Array:
+    if not args:  # opset 9 and earlier
+        kept = {key: np.asarray(node.attrs[key]) for key in ("starts", "ends", "axes")
+                if key in node.attrs}  # fmt: skip
+        args = tuple(kept.values())
     starts, ends = args[0], args[1]
     axes = args[2] if len(args) > 2 and args[2] is not None else np.arange(len(starts))
     steps = args[3] if len(args) > 3 and args[3] is not None else np.ones(len(starts), np.int64)

@@ -18,8 +18,8 @@ _SAME_RANK = frozenset(
         "GlobalAveragePool", "GlobalMaxPool", "HardSigmoid", "HardSwish", "Identity",
         "InstanceNormalization", "LayerNormalization", "LeakyRelu", "Log", "LogSoftmax",
         "LpNormalization", "MaxPool", "Neg", "Not", "Pad", "PRelu", "QuickGelu", "Reciprocal",
-        "Relu", "Resize", "Sigmoid", "SimplifiedLayerNormalization", "SkipLayerNormalization", "Slice",
-        "Softmax", "Softplus", "Split", "Sqrt", "Tanh", "Tile", "Transpose",
+        "Relu", "Resize", "Sigmoid", "SimplifiedLayerNormalization", "SkipLayerNormalization",
+        "Slice", "Softmax", "Softplus", "Split", "Sqrt", "Tanh", "Tile", "Transpose",
     ]
 )  # fmt: skip
 #: Operators whose output has the largest of the inputs' ranks.

@@ -438,6 +438,19 @@ def sampled_on_a_grid(net: Any) -> Any:
     return net.proto(net.conv(x, 8, 2))
 
 
+@case(1.7, opset=9)
+def sizes_computed_as_before_opset_10(net: Any) -> Any:
+    """PaddlePaddle's exporter: slices of shapes with bounds that are attributes."""
+    x = net.op("Relu", net.conv(net.input("n", 3, 4, 4), 3, 16))
+    shape = net.op(
+        "Slice", net.op("Cast", net.op("Shape", x), to=6), starts=[0], ends=[1], axes=[0]
+    )
+    shape = net.op("Concat", shape, net.const(np.array([16, -1], np.int32)), axis=0)
+    x = net.op("Reshape", x, net.op("Cast", shape, to=7))
+    x = net.op("MatMul", net.op("Transpose", x, perm=[0, 2, 1]), net.w(16, 8))
+    return net.proto(net.op("MatMul", net.op("Relu", x), net.w(8, 2)))
+
+
 @case(1.4)
 def elementwise_with_constants(net: Any) -> Any:
     x = net.conv(net.input(1, 3, 4, 4), 3, 8)

@@ -191,7 +191,26 @@ def test_sizes_that_do_not_fit_fence_what_they_meet(make_net: Any, check_law: An
     x = net.op("Flatten", net.conv(net.input(1, 3, "h", "w"), 3, 4))
     x = net.op("Relu", net.gemm(x, 4 * 6 * 6, 16, name="first"))
     proto = net.proto(net.gemm(net.op("Relu", net.gemm(x, 16, 32)), 32, 2))
+    del proto.graph.value_info[:]
     found = check_law(proto, sizes=[{"h": 6, "w": 6}])
     assert sorted(family.size for family in found.dependency.prunable()) == [16, 32]
     reasons = {f.message for f in found.dependency.all_fences() if f.location.node == "first"}
     assert reasons == {"meets an axis of another size, or of an unknown one"}
+
+
+def test_a_length_that_does_not_fit_is_given_up(make_net: Any, check_law: Any) -> None:
+    """Positions are stored for 6 places, and the file leaves open how many there are."""
+    net = make_net()
+    x = net.op("Add", net.input(1, "t", 8), net.w(1, 6, 8))
+    x = net.op("Sub", x, net.op("ReduceMean", x, axes=[-1]))
+    square = net.op("ReduceMean", net.op("Mul", x, x), axes=[-1])
+    x = net.op("Div", x, net.op("Sqrt", net.op("Add", square, net.const(np.float32(1e-3)))))
+    x = net.op(
+        "Transpose", net.op("MatMul", net.op("Mul", x, net.w(8)), net.w(8, 16)), perm=[0, 2, 1]
+    )
+    x = net.op("Transpose", net.op("Relu", x), perm=[0, 2, 1])
+    proto = net.proto(net.op("MatMul", x, net.w(16, 3)))
+    del proto.graph.value_info[:]
+    found = check_law(proto, sizes=[{"t": 6}])
+    assert [family.size for family in found.dependency.prunable()] == [16]
+    assert found.dependency.facts.unknown == []
