@@ -2,13 +2,15 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from acgraph.data.fingerprint import LIMIT, Fingerprint, digest_of, of_array
 from acgraph.data.pixels import Pixels
-from acgraph.diagnostics import Location
+from acgraph.diagnostics import Location, counted
 from acgraph.errors import DataError
 
 Array = npt.NDArray[Any]
@@ -16,6 +18,10 @@ Labels = npt.NDArray[np.int64]
 Indices = npt.NDArray[np.int64]
 #: How the network's input is laid out; empty where it is not an image.
 Layout = Literal["NCHW", "NHWC", ""]
+#: Examples, and bytes of them, that are hashed of a dataset whose examples are made on demand.
+SAMPLE = 1024
+SAMPLE_BYTES = LIMIT // 8
+_SAMPLE_BATCH = 32
 
 
 class Dataset(ABC):
@@ -54,6 +60,30 @@ class Dataset(ABC):
         Returns:
             ``x [n, ...]``, a new array in the dtype of the network's input, and ``y int64 [n]``.
         """
+
+    @cached_property
+    def fingerprint(self) -> Fingerprint:
+        """Hash of the number of examples, all labels, and a large sample of the examples.
+
+        A dataset that can be hashed whole without reading it example by example overrides this.
+        """
+        total = len(self)
+        first, _ = self.batch(np.zeros(1, np.int64))
+        most = max(1, SAMPLE_BYTES // max(1, first.nbytes))
+        indices = spread_indices(total, min(SAMPLE, most))
+        digests = [digest_of(str(total), _label_bytes(self.labels))]
+        for start in range(0, len(indices), _SAMPLE_BATCH):
+            x, _ = self.batch(indices[start : start + _SAMPLE_BATCH])
+            digests.append(of_array(x).digest)
+        note = ""
+        if len(indices) < total:
+            examples = counted(total, "example")
+            note = f"{len(indices)} of {examples} are compared when the run is resumed"
+        return Fingerprint(digest_of(*digests), note)
+
+
+def _label_bytes(labels: Labels | None) -> bytes:
+    return b"" if labels is None else np.ascontiguousarray(labels, np.int64).tobytes()
 
 
 class ArrayDataset(Dataset):
@@ -102,6 +132,13 @@ class ArrayDataset(Dataset):
         y = None if self._labels is None else self._labels[indices]
         return x.astype(self._dtype, copy=False), y
 
+    @cached_property
+    def fingerprint(self) -> Fingerprint:
+        """Hash of the arrays as they are held, and of what is made of their pixels."""
+        found = of_array(self._x)
+        made = f"{self._pixels} {self._dtype.str} {self.layout}"
+        return Fingerprint(digest_of(found.digest, made, _label_bytes(self._labels)), found.note)
+
 
 class Subset(Dataset):
     """Some examples of another dataset, in a given order."""
@@ -125,6 +162,12 @@ class Subset(Dataset):
     def batch(self, indices: Indices) -> tuple[Array, Labels | None]:
         """Read from the dataset underneath."""
         return self._dataset.batch(self._indices[indices])
+
+    @cached_property
+    def fingerprint(self) -> Fingerprint:
+        """Hash of the dataset underneath, and of which examples of it these are."""
+        whole = self._dataset.fingerprint
+        return Fingerprint(digest_of(whole.digest, self._indices.tobytes()), whole.note)
 
 
 def split(

@@ -3,12 +3,14 @@
 import logging
 import os
 from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from acgraph.data.dataset import Array, Dataset, Indices, Labels
+from acgraph.data.fingerprint import Fingerprint, digest_of, of_files
 from acgraph.data.pixels import Pixels
 from acgraph.diagnostics import Location
 from acgraph.errors import DataError
@@ -82,6 +84,13 @@ class FolderDataset(Dataset):
         """
         images = list(self._pool.map(self._decode, (self._files[i] for i in indices)))
         return self._pixels.apply(np.stack(images)), self._labels[indices]
+
+    @cached_property
+    def fingerprint(self) -> Fingerprint:
+        """Hash of the files, of their classes, and of what is made of their pixels."""
+        found = of_files(self._files, Path(self.name))
+        made = f"{self._size} {self._pixels} {self.class_names}"
+        return Fingerprint(digest_of(found.digest, made), found.note)
 
     def _decode(self, file: Path) -> Array:
         height, width = self._size

@@ -3,11 +3,13 @@
 import math
 import re
 from collections.abc import Sequence
+from functools import cached_property
 
 import numpy as np
 
 from acgraph.data.checks import InputSpec, format_shape, is_fixed
 from acgraph.data.dataset import Array, Dataset, Indices
+from acgraph.data.fingerprint import Fingerprint, digest_of, of_array
 from acgraph.diagnostics import Location
 from acgraph.errors import DataError
 
@@ -78,6 +80,12 @@ class NoiseDataset(Dataset):
         for row, index in zip(x, indices, strict=True):
             row[:] = np.random.default_rng(int(index)).standard_normal(len(row), np.float32)
         return x.reshape(len(indices), *self._shape), None
+
+    @cached_property
+    def fingerprint(self) -> Fingerprint:
+        """Hash of how many examples there are and of the first, which tells how they are made."""
+        first, _ = self.batch(np.zeros(1, np.int64))
+        return Fingerprint(digest_of(str(self._count), of_array(first).digest))
 
 
 def _sizes(
