@@ -58,6 +58,12 @@ def counted(number: float, noun: str, spec: str = "") -> str:
     return f"{shown} {noun}" if shown == "1" else f"{shown} {noun}s"
 
 
+def first_line(error: Exception) -> str:
+    """Return the first line of what an error says, without the stop at its end."""
+    lines = str(error).strip().splitlines()
+    return lines[0].rstrip(".") if lines else "no message"
+
+
 def printable(text: str) -> str:
     r"""Escape what would break a line or reach a terminal as a command: names come from files.
 

@@ -14,6 +14,7 @@
     +-- SearchError                       no plan can meet what was asked
     +-- BackendError                      training or running failed
     +-- OutputError                       a result cannot be written
+    +-- CheckpointError                   a run that cannot go on from its checkpoints
     +-- InterruptedRunError      exit 130 stopped by the user, and can go on
 """
 
@@ -76,6 +77,10 @@ class BackendError(AcgraphError):
 
 class OutputError(AcgraphError):
     """A result cannot be written."""
+
+
+class CheckpointError(AcgraphError):
+    """The checkpoints of a run are damaged, or the run was started with other inputs."""
 
 
 class InterruptedRunError(AcgraphError):

@@ -21,6 +21,7 @@ from acgraph.cli.measure import measure
 from acgraph.cli.opt import opt
 from acgraph.cli.prune import prune
 from acgraph.cli.verify import verify
+from acgraph.diagnostics import first_line
 from acgraph.errors import AcgraphError
 
 INTERRUPTED = 130
@@ -103,14 +104,9 @@ def _without_debug(arguments: Sequence[str]) -> tuple[list[str], bool]:
     return (["--debug", *kept] if debug else kept), debug
 
 
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else "no message"
-
-
 def _fail_unforeseen(error: Exception, debug: bool) -> int:
     hint = "this is a bug; run again with --debug and report it"
-    return _fail(f"{type(error).__name__}: {_first_line(error)}; {hint}", 1, debug)
+    return _fail(f"{type(error).__name__}: {first_line(error)}; {hint}", 1, debug)
 
 
 def _fail_full(error: OSError, debug: bool) -> int:

@@ -1,6 +1,7 @@
 """``compress``: every stage in order."""
 
 import logging
+import shlex
 import time
 from collections.abc import Callable
 
@@ -12,12 +13,12 @@ from acgraph.config import CompressConfig
 from acgraph.config_fields import AUTO
 from acgraph.data import noise
 from acgraph.data.noise import is_noise_spec
-from acgraph.diagnostics import counted
+from acgraph.diagnostics import Location, counted, first_line
 from acgraph.driver.alignment import SIZES, learn_align
 from acgraph.driver.checkpoints import (
-    ORIGINAL,
     Saved,
     load,
+    read_original,
     record_pace,
     record_seconds,
     save,
@@ -29,21 +30,23 @@ from acgraph.driver.chooser import make_chooser
 from acgraph.driver.climb import climb
 from acgraph.driver.cluster import check_cluster
 from acgraph.driver.export import export
-from acgraph.driver.fingerprints import input_fingerprints
+from acgraph.driver.fingerprints import fingerprint_notes, input_fingerprints
 from acgraph.driver.finish import fine_tune
-from acgraph.driver.folder import CHECKPOINTS, claimed
+from acgraph.driver.folder import claimed
 from acgraph.driver.inputs import RunData, open_data
 from acgraph.driver.network import ready_to_train
 from acgraph.driver.pace import estimate, measure_pace
 from acgraph.driver.purify import purify
 from acgraph.driver.reading import check_reading
+from acgraph.driver.rehearsal import rehearse
 from acgraph.driver.rounds import cut, say_out_of_reach
 from acgraph.driver.run import Run, State, budget_of, can_cut, check_metric, written_cost
 from acgraph.driver.runtime import run_settings
-from acgraph.driver.stages import Pace, plan_stages
+from acgraph.driver.stages import plan_stages
 from acgraph.driver.trace import compose
 from acgraph.driver.workers import check_workers
-from acgraph.ir import Model, infer_facts, input_sizes, read_model
+from acgraph.errors import AcgraphError, BackendError
+from acgraph.ir import Model, infer_facts, input_sizes
 from acgraph.report import Report, format_rate
 
 log = logging.getLogger(__name__)
@@ -73,7 +76,7 @@ def compress(
     begin = time.perf_counter()
     if config.resume is not None:
         config = config.model_copy(update={"output": config.resume})
-    original = _read_original(config)
+    original = read_original(config)
     check_workers(config.search.workers)
     if config.search.cluster is not None:
         check_cluster(config.search.cluster)
@@ -90,22 +93,52 @@ def compress(
         if saved is None:
             start(config, inputs, original, pace)
         try:
-            run = _start(config, original, data, progress, say or log.info, pace)
-            run.start, run.earlier_s, run.inputs = begin, earlier_s, inputs
-            base = run.state
-            if saved is not None:
-                _go_on(run, saved)
-            _warn_of_inputs(run)
-            _warn_of_few_images(run)
-            if saved is None or not saved.is_purified:
-                _shrink(run, base, 0 if saved is None else saved.done)
-            finished = fine_tune(run)
-            if config.max_drop is not None:
-                rate = budget_of(run, 1.0) / written_cost(run, finished.model)
-                run.tell_frontier(rate, finished.accuracy, finished.epochs)
-            return export(run, finished.model)
+            run = _start(config, original, data, progress, say or log.info)
+            run.start, run.earlier_s, run.pace = begin, earlier_s, pace
+            _train(run, saved)
+            return _export(run)
         finally:
             record_seconds(config, earlier_s + time.perf_counter() - begin)
+
+
+def _export(run: Run) -> Report:
+    """Write the results; where that fails, say that the training is not lost."""
+    folder = shlex.quote(str(run.asked.output))
+    kept = (
+        f"the trained network is kept: acgraph compress --resume {folder} writes the results "
+        "without training again"
+    )
+    try:
+        return export(run, run.model)
+    except AcgraphError as error:
+        found = error.diagnostic
+        hint = f"{found.hint}; {kept}" if found.hint else kept
+        raise type(error)(found.message, location=found.location, hint=hint) from error
+    except Exception as error:
+        raise BackendError(
+            f"the results cannot be written: {type(error).__name__}: {first_line(error)}",
+            location=Location(model=str(run.asked.output)),
+            hint=f"this is a bug, which --debug shows; {kept}",
+        ) from error
+
+
+def _train(run: Run, saved: Saved | None) -> None:
+    """Do what comes before the results are written, or what is left of it."""
+    base = run.state
+    for note in fingerprint_notes(run.data):
+        run.say(note)
+    if saved is None or not saved.is_trained:
+        run.rehearsal = rehearse(run)
+        run.say(f"rehearsal: {run.rehearsal.describe()}")
+        _plan(run)
+    if saved is not None:
+        _go_on(run, saved)
+    _warn_of_inputs(run)
+    _warn_of_few_images(run)
+    if saved is None or not saved.is_purified:
+        _shrink(run, base)
+    if saved is None or not saved.is_trained:
+        _finish(run)
 
 
 def _warn_of_inputs(run: Run) -> None:
@@ -131,16 +164,21 @@ def _go_on(run: Run, saved: Saved) -> None:
     run.model, run.positions = saved.model, saved.positions
     run.model.sizes = run.original.sizes
     run.rounds, run.history = saved.rounds, saved.history
-    run.warnings = saved.warnings
+    run.warnings, run.done, run.fine_tune = saved.warnings, saved.done, saved.fine_tune
+    for remark in saved.remarks:
+        run.warn(remark)
     for point in saved.frontier:  # the floor may be another
         run.tell_frontier(point.rate, point.accuracy, point.epochs)
-    run.say(f"going on after stage {saved.done}")
+    if saved.is_trained:
+        run.say("the network is trained: only the results are written again")
+    else:
+        run.say(f"going on after stage {saved.done}")
 
 
-def _shrink(run: Run, base: State, done: int) -> None:
+def _shrink(run: Run, base: State) -> None:
     """Run the rounds, or attempts, that are not done yet, and the purification."""
     for number, rate in enumerate(run.stages.rates, start=1):
-        if number > done and _round(run, number, rate):
+        if number > run.done and _round(run, number, rate):
             _save(run, number)
     if run.stages.attempts:
         climb(run, base, lambda: _save(run, len(run.frontier)))
@@ -148,22 +186,24 @@ def _shrink(run: Run, base: State, done: int) -> None:
     _save(run, (len(run.stages.rates) or len(run.frontier)) + 1, is_purified=True)
 
 
-def _read_original(config: CompressConfig) -> Model:
-    """Read the model, and see that it can be trained.
+def _finish(run: Run) -> None:
+    """Fine-tune, and save what came of it before anything is made of it."""
+    finished = fine_tune(run)
+    if run.config.max_drop is not None:
+        rate = budget_of(run, 1.0) / written_cost(run, finished.model)
+        run.tell_frontier(rate, finished.accuracy, finished.epochs)
+    run.model = finished.model
+    _save(run, run.done + 1, is_purified=True, is_trained=True)
 
-    One that came from standard input was kept with the checkpoints.
-    """
-    is_kept = config.model == "-" and config.resume is not None
-    return read_model(config.output / CHECKPOINTS / ORIGINAL if is_kept else config.model)
 
-
-def _save(run: Run, done: int, *, is_purified: bool = False) -> None:
+def _save(run: Run, done: int, *, is_purified: bool = False, is_trained: bool = False) -> None:
     saved = Saved(
-        done=done, is_purified=is_purified, model=run.model, positions=run.positions,
-        rounds=run.rounds, history=run.history, frontier=run.frontier, warnings=run.warnings,
-        elapsed_s=run.elapsed_s, pace=run.pace,
+        done=done, is_purified=is_purified, is_trained=is_trained, model=run.model,
+        positions=run.positions, rounds=run.rounds, history=run.history, frontier=run.frontier,
+        warnings=run.warnings, elapsed_s=run.elapsed_s, pace=run.pace,
     )  # fmt: skip
-    save(run.asked, run.inputs, saved)
+    save(run.asked, saved)
+    run.done = done
 
 
 def _start(
@@ -172,9 +212,8 @@ def _start(
     data: RunData,
     progress: ProgressSink | None,
     say: Callable[[str], None],
-    pace: Pace | None,
 ) -> Run:
-    """Judge the original, make it trainable, and plan; what is known of its speed is not timed."""
+    """Judge the original and make it trainable."""
     base = TorchTrainer(original, None, teacher=original, config=config.train)
     baseline = 1.0
     if data.measure == "accuracy":
@@ -184,30 +223,35 @@ def _start(
         images = counted(len(data.select), "image")
         say(f"baseline: no labels, agreement with the original on {images} counts")
     model, inserted, copies = ready_to_train(original, data.train)
-    if pace is None and (config.timing or config.time_budget is not None):
-        pace = measure_pace(config, model, original, data)
-        record_pace(config, pace)
-    stages = plan_stages(
+    return Run(
+        asked=config, config=_aligned(config, say), original=original, data=data,
+        chooser=make_chooser(config.metric, timing=config.timing, settings=run_settings(config)),
+        progress=progress, say=say,
+        model=model, inserted=inserted, copies=copies, baseline=baseline,
+    )  # fmt: skip
+
+
+def _plan(run: Run) -> None:
+    """Split the budget over the stages; what is known of the host's speed is not timed again."""
+    config = run.asked
+    if run.pace is None and (config.timing or config.time_budget is not None):
+        run.pace = measure_pace(config, run.model, run.original, run.data)
+        record_pace(config, run.pace)
+    run.stages = plan_stages(
         config.target_rate,
         rounds=config.rounds,
         epochs=config.epochs,
         time_budget_s=config.time_budget,
-        seconds_per_pass=None if pace is None else pace.pass_s,
+        seconds_per_pass=None if run.pace is None else run.pace.pass_s,
         criterion=config.criterion,
         admm_share=config.admm_share,
         retrain_share=config.retrain_share,
     )
-    say(f"plan: {stages.describe()}")
+    run.say(f"plan: {run.stages.describe()}")
     if config.columns.enabled is None and not config.cuts_columns:
-        say("cuts: filters, which lose less for as many MACs; --columns cuts columns, too")
-    if pace is not None and config.time_budget is None:
-        say(f"time: {estimate(config, stages, pace).describe()}")
-    return Run(
-        asked=config, config=_aligned(config, say), original=original, data=data, stages=stages,
-        chooser=make_chooser(config.metric, timing=config.timing, settings=run_settings(config)),
-        progress=progress, say=say,
-        model=model, inserted=inserted, copies=copies, baseline=baseline, pace=pace,
-    )  # fmt: skip
+        run.say("cuts: filters, which lose less for as many MACs; --columns cuts columns, too")
+    if run.pace is not None and config.time_budget is None:
+        run.say(f"time: {estimate(config, run.stages, run.pace).describe()}")
 
 
 def _aligned(config: CompressConfig, say: Callable[[str], None]) -> CompressConfig:

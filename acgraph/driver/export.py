@@ -1,15 +1,19 @@
 """Write the results: the compact and the masked model, proven and measured, and the report."""
 
 import json
-from dataclasses import replace
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from acgraph.analysis.dependency import DependencyGraph, analyse
+from acgraph.backends.ort.examples import real_inputs
 from acgraph.backends.ort.law import LawResult, check_law
 from acgraph.backends.ort.mobile import write_ort
+from acgraph.backends.ort.session import Session
 from acgraph.diagnostics import Location
 from acgraph.driver.checkpoints import ORIGINAL
-from acgraph.driver.folder import CHECKPOINTS, replaced_together
+from acgraph.driver.folder import CHECKPOINTS, UNPROVEN, replaced_together
 from acgraph.driver.lower import compact
 from acgraph.driver.outcome import layer_changes, make_report, measure_sides
 from acgraph.driver.quantise import quantise
@@ -17,20 +21,67 @@ from acgraph.driver.run import Run, limit_of
 from acgraph.driver.runtime import run_settings
 from acgraph.driver.trace import Positions, adopt_biases, expand, inexact_cuts
 from acgraph.errors import VerifyError
-from acgraph.ir import Model, clone_model, infer_facts, write_bytes, write_model
+from acgraph.ir import Model, clone_model, infer_facts, make_folder, write_bytes, write_model
 from acgraph.passes.fuse_batchnorm import fuse_batchnorm
+from acgraph.passes.lower_columns import LoweredLayer
 from acgraph.passes.untie_constants import untie_constants
 from acgraph.pruning.tie import retie_vectors
 from acgraph.report import Report, write_report
+
+#: How many examples of the data the equivalence check runs on at once, where the batch is free;
+#: two sets of the same number show whether outputs depend on the inputs.
+REAL_EXAMPLES = (1, 1, 4)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Made:
+    """What a trained graph became.
+
+    Attributes:
+        trained: The shrunk graph, BatchNormalization as it was trained.
+        small: The compact model.
+        masked: The original with the trained weights, and zeros where something was cut.
+        lowered: What lowering did to each layer.
+        dependency: Of the original.
+        positions: Where the constants of the shrunk graph lay in it.
+        law: The equivalence check of the compact model.
+    """
+
+    trained: Model
+    small: Model
+    masked: Model
+    lowered: Sequence[LoweredLayer]
+    dependency: DependencyGraph
+    positions: Positions
+    law: LawResult
 
 
 def export(run: Run, trained: Model) -> Report:
     """Lower a trained graph, write everything to the folder of the results, and report.
 
     Raises:
-        VerifyError: the compact model does not compute what the masked one does; all is written.
+        VerifyError: the compact model does not compute what the masked one does; all is written to
+            a folder of its own, whose name says so.
     """
-    config, folder = run.config, run.config.output
+    folder = run.config.output
+    made = make_models(run, trained)
+    if made.law.passed:
+        with replaced_together(folder) as staged:
+            report = write_results(run, made, staged)
+        shutil.rmtree(folder / UNPROVEN, ignore_errors=True)
+        return report
+    make_folder(folder / UNPROVEN)
+    with replaced_together(folder / UNPROVEN) as staged:
+        write_results(run, made, staged)
+    raise VerifyError(
+        f"the equivalence check failed: {made.law.failures[0]}",
+        location=Location(model=str(folder / UNPROVEN / "model.onnx")),
+        hint="do not deploy it; acgraph verify compares it with masked.onnx beside it",
+    )
+
+
+def make_models(run: Run, trained: Model) -> Made:
+    """Fold and lower a trained graph, put its weights back into the original, and compare both."""
     small, lowered = compact(trained, run.chooser, limit=limit_of(run), warn=run.warn)
     plain = clone_model(trained)
     fuse_batchnorm(plain, run.inserted)
@@ -41,44 +92,50 @@ def export(run: Run, trained: Model) -> Report:
         retie_vectors(model, run.copies)
     for remark in dependency.facts.remarks_beside(infer_facts(small, assume=True)):
         run.warn(remark)
-    law = _law(small, masked, plain, inexact_cuts(dependency, positions))
-    with replaced_together(folder) as staged:
-        write_model(masked, staged / "masked.onnx")
-        write_model(small, staged / "model.onnx")
-        write_ort(staged / "model.onnx", staged / "model.ort")
-        files = [_original_file(run), staged / "model.onnx"]
-        examples = 0
-        if config.quantize == "int8":
-            examples = quantise(run, files[1], staged / "model.int8.onnx")
-            files += [staged / "model.int8.onnx"] if examples else []
-        sides = measure_sides(config, files, run.data.report, run.original.sizes)
-        report = make_report(
-            config, sides, law, dependency,
-            measure=run.data.measure,
-            changes=layer_changes(
-                run.original, trained, lowered, small if config.timing else None,
-                run_settings(config),
-            ),
-            rounds=run.rounds, history=run.history, frontier=run.frontier, warnings=run.warnings,
-            nodes=(len(run.original.graph.nodes), len(small.graph.nodes)),
-            seconds=run.elapsed_s, int8_examples=examples,
-        )  # fmt: skip
-        write_bytes(_plan(positions).encode(), staged / "plan.json")
-        write_report(report, staged)
-    if not law.passed:
-        raise VerifyError(
-            f"the law does not hold: {law.failures[0]}",
-            location=Location(model=str(folder / "model.onnx")),
-            hint="do not deploy it; acgraph verify compares it with masked.onnx",
-        )
+    return Made(
+        trained=trained, small=small, masked=masked, lowered=lowered, dependency=dependency,
+        positions=positions,
+        law=_law(run, small, masked, plain, inexact_cuts(dependency, positions)),
+    )  # fmt: skip
+
+
+def write_results(run: Run, made: Made, staged: Path) -> Report:
+    """Write all results to a folder, measured."""
+    config, small = run.config, made.small
+    write_model(made.masked, staged / "masked.onnx")
+    write_model(small, staged / "model.onnx")
+    write_ort(staged / "model.onnx", staged / "model.ort")
+    files = [_original_file(run), staged / "model.onnx"]
+    examples = 0
+    if config.quantize == "int8":
+        examples = quantise(run, files[1], staged / "model.int8.onnx")
+        files += [staged / "model.int8.onnx"] if examples else []
+    sides = measure_sides(config, files, run.data.report, run.original.sizes)
+    report = make_report(
+        config, sides, made.law, made.dependency,
+        measure=run.data.measure,
+        changes=layer_changes(
+            run.original, made.trained, made.lowered, small if config.timing else None,
+            run_settings(config),
+        ),
+        rounds=run.rounds, history=run.history, frontier=run.frontier, warnings=run.warnings,
+        nodes=(len(run.original.graph.nodes), len(small.graph.nodes)),
+        seconds=run.elapsed_s, int8_examples=examples,
+    )  # fmt: skip
+    write_bytes(_plan(made.positions).encode(), staged / "plan.json")
+    write_report(report, staged)
     return report
 
 
-def _law(small: Model, masked: Model, trained: Model, inexact: list[str]) -> LawResult:
-    """Check against the masked model; where none can be equal, against the trained graph."""
+def _law(run: Run, small: Model, masked: Model, trained: Model, inexact: list[str]) -> LawResult:
+    """Check against the masked model; where none can be equal, against the trained graph.
+
+    Inputs are random ones, and examples of the data in every number that the original takes.
+    """
+    real = real_inputs(Session(run.original), run.data.select, REAL_EXAMPLES)
     if not inexact:
-        return check_law(small, masked)
-    law = check_law(small, trained)
+        return check_law(small, masked, inputs=real)
+    law = check_law(small, trained, inputs=real)
     note = (
         f"cut inexactly, as allowed: {', '.join(inexact)}; compared with the trained graph, "
         "because masked.onnx computes something else"

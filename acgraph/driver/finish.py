@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from acgraph.backends.torch.checkpoint import load_checkpoint, save_checkpoint
 from acgraph.backends.torch.trainer import TorchTrainer
 from acgraph.backends.training import EpochStats
-from acgraph.driver.checkpoints import FINE_TUNE, record_seconds
-from acgraph.driver.folder import CHECKPOINTS
+from acgraph.driver.checkpoints import next_fine_tune, record_fine_tune
 from acgraph.driver.held import training_masks
 from acgraph.driver.run import Run
 from acgraph.driver.space import open_space
@@ -33,7 +32,7 @@ class Finished:
 
 
 def fine_tune(run: Run) -> Finished:
-    """Fine-tune with distillation; a checkpoint after every pass.
+    """Fine-tune with distillation; a checkpoint after every pass, and every few minutes in it.
 
     A network of which nothing may be cut stays as it is; weights that training made worse on the
     selection split are dropped for those before it.
@@ -46,17 +45,17 @@ def fine_tune(run: Run) -> Finished:
     trainer = TorchTrainer(
         run.model, run.data.train, teacher=run.original, config=config.train, progress=run.progress
     )
-    checkpoint = config.output / CHECKPOINTS / FINE_TUNE
     trained_s = 0.0
     weights, before = trainer.weights(), trainer.evaluate(run.data.select)
-    if config.resume is not None and checkpoint.is_file():
-        state = load_checkpoint(checkpoint)
+    if run.fine_tune is not None:
+        state = load_checkpoint(run.fine_tune)
         trainer.load_state_dict(state)
         trained_s = state["fit"]["seconds"]
 
     def keep(_: EpochStats) -> None:
-        save_checkpoint(checkpoint, trainer.state_dict())
-        record_seconds(config, run.elapsed_s)
+        file = next_fine_tune(config, run.done)
+        save_checkpoint(file, trainer.state_dict())
+        record_fine_tune(config, run.done, file, run.elapsed_s)
 
     run.say(f"fine-tune: training in {trainer.describe()}")
     fitted = trainer.fit(

@@ -12,6 +12,7 @@ from acgraph.config import CompressConfig
 from acgraph.diagnostics import Location
 from acgraph.errors import OutputError, UsageError
 from acgraph.ir import external_files
+from acgraph.report.verdict import format_bytes
 
 #: Every file that a run may write beside the checkpoints; the weights of models above 2 GiB and
 #: the operator list of the .ort file included. The report, which speaks of the others, is last.
@@ -30,7 +31,10 @@ RESULTS = (
 CHECKPOINTS = "checkpoints"
 #: Held by the run that writes to the folder; the file alone means nothing.
 LOCK = f"{CHECKPOINTS}/.lock"
+#: Where results go whose equivalence check failed.
+UNPROVEN = "unproven"
 _STAGED = ".results"
+_REHEARSED = ".rehearsal"
 
 
 @contextlib.contextmanager
@@ -79,11 +83,7 @@ def replaced_together(folder: Path) -> Iterator[Path]:
     Raises:
         OutputError: the files cannot be replaced.
     """
-    staged = folder / _STAGED
-    shutil.rmtree(staged, ignore_errors=True)
-    try:
-        with _written(folder):
-            staged.mkdir()
+    with _emptied(folder, _STAGED) as staged:
         yield staged
         made = sorted(staged.iterdir(), key=lambda file: RESULTS.index(file.name))
         with _written(folder):
@@ -91,8 +91,48 @@ def replaced_together(folder: Path) -> Iterator[Path]:
                 (folder / name).unlink(missing_ok=True)
             for file in made:
                 file.replace(folder / file.name)
+
+
+def rehearsed(folder: Path) -> contextlib.AbstractContextManager[Path]:
+    """Give a folder on the disk of the results whose content is thrown away at the end.
+
+    Raises:
+        OutputError: it cannot be made.
+    """
+    return _emptied(folder, _REHEARSED)
+
+
+@contextlib.contextmanager
+def _emptied(folder: Path, name: str) -> Iterator[Path]:
+    """Make a folder anew, and remove it at the end with what is left in it."""
+    staged = folder / name
+    shutil.rmtree(staged, ignore_errors=True)
+    try:
+        with _written(folder):
+            staged.mkdir()
+        yield staged
     finally:
         shutil.rmtree(staged, ignore_errors=True)
+
+
+def check_room(folder: Path, needed: int) -> None:
+    """Make sure that the disk has room for what will be written to a folder.
+
+    Args:
+        folder: The folder, which exists.
+        needed: Bytes, as far as they are known.
+
+    Raises:
+        OutputError: it has not.
+    """
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise OutputError(
+            f"needs about {format_bytes(needed)} for checkpoints and results, and "
+            f"{format_bytes(free)} are free",
+            location=Location(model=str(folder)),
+            hint="make room, or choose another place with -o",
+        )
 
 
 @contextlib.contextmanager
@@ -125,7 +165,7 @@ def _check_apart(given: Path, folder: Path) -> None:
         if folder.resolve().is_relative_to(given.resolve()):
             raise UsageError(f"the results in {folder} would lie in it", location=where, hint=hint)
         return
-    written = [folder / name for name in RESULTS]
+    written = [place / name for place in (folder, folder / UNPROVEN) for name in RESULTS]
     if any(file.exists() and file.samefile(given) for file in written):
         raise UsageError(
             f"would be overwritten by the results in {folder}", location=where, hint=hint

@@ -235,12 +235,17 @@ def _cut(
         )
         if epochs > 0:
             space = replace(space, mender=_measure(task, space, trainer))
+    mask_hard(trainer, space, plan)
+    trainer.recalibrate(RECALIBRATION_BATCHES)
+    return point, plan, epochs, residuals
+
+
+def mask_hard(trainer: TorchTrainer, space: Space, plan: Plan) -> None:
+    """Zero in a trainer what a plan removes, and mend what is left where the space can."""
     weights = trainer.weights()
     masks = training_masks(space, plan, weights)
     zeroed = {name: ~mask for name, mask in masks.items()}
     trainer.load_weights(masked_weights(space, weights, zeroed))
-    trainer.recalibrate(RECALIBRATION_BATCHES)
-    return point, plan, epochs, residuals
 
 
 def _measure(task: RoundTask, space: Space, trainer: TorchTrainer) -> Mender:

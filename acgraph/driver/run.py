@@ -5,6 +5,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from acgraph.analysis.cost import model_cost
 from acgraph.backends.training import ProgressSink
@@ -25,6 +26,8 @@ from acgraph.report import FrontierPoint, Round, SearchPoint
 
 log = logging.getLogger(__name__)
 
+_NO_STAGES = Stages(rates=(), admm=0.0, retrain=0.0, finish=0.0)
+
 
 @dataclass(frozen=True, slots=True)
 class State:
@@ -36,6 +39,27 @@ class State:
     history: tuple[SearchPoint, ...]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rehearsal:
+    """How long the steps after training took before it, on a graph that was cut by magnitude.
+
+    Attributes:
+        cut_s: Seconds to cut it, which a run does in its rounds.
+        check_s: Seconds to lower it and to check the equivalence.
+        export_s: Seconds to write and convert the results, without timing them, and with few
+            examples to judge by.
+    """
+
+    cut_s: float
+    check_s: float
+    export_s: float
+
+    def describe(self) -> str:
+        """Say in one line what was shown, and how long it took."""
+        seconds = self.cut_s + self.check_s + self.export_s
+        return f"a cut by magnitude is lowered, exported, equivalent and runs, in {seconds:.0f} s"
+
+
 @dataclass(slots=True)
 class Run:
     """A run under way.
@@ -45,14 +69,13 @@ class Run:
         config: The same, with what had to be learned on this host: ``align``.
         original: The model as it was read.
         data: Disjoint images.
-        stages: How the budget of epochs or time is spent.
         chooser: Which compact form a layer takes.
         progress: Who shows how far training is.
         say: Who prints a line about each stage.
+        stages: How the budget of epochs or time is spent; none before it is planned.
         model: The graph as the last stage left it.
         inserted: BatchNormalization nodes that were put in for training.
         copies: Copies of merged constants, with the names that they had.
-        inputs: Hashes of what the run reads.
         start: When this part of it started, on the clock of ``time.perf_counter``.
         earlier_s: Seconds that its earlier parts took, where it was interrupted.
         pace: How fast the dense network is here, where it was timed.
@@ -62,13 +85,17 @@ class Run:
         baseline: Accuracy of the original on the selection split.
         frontier: Every rate that was tried.
         warnings: What the reader of the report must know.
+        done: Stages that are done and saved.
+        fine_tune: State of a fine-tuning that was interrupted, to go on from.
+        rehearsal: How long the end of the run took when it was rehearsed; None where it was not.
+        is_rehearsed: Whether this is a copy for the rehearsal, whose warnings are not logged: the
+            run itself will say them.
     """
 
     asked: CompressConfig
     config: CompressConfig
     original: Model
     data: RunData
-    stages: Stages
     chooser: Chooser
     progress: ProgressSink | None
     say: Callable[[str], None]
@@ -76,7 +103,7 @@ class Run:
     inserted: list[str]
     copies: dict[str, str]
     baseline: float
-    inputs: dict[str, str] = field(default_factory=dict)
+    stages: Stages = _NO_STAGES
     start: float = field(default_factory=time.perf_counter)
     earlier_s: float = 0.0
     pace: Pace | None = None
@@ -85,6 +112,10 @@ class Run:
     history: list[SearchPoint] = field(default_factory=list)
     frontier: list[FrontierPoint] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    done: int = 0
+    fine_tune: Path | None = None
+    rehearsal: Rehearsal | None = None
+    is_rehearsed: bool = False
 
     @property
     def floor(self) -> float:
@@ -117,7 +148,8 @@ class Run:
 
     def warn(self, text: str) -> None:
         """Log a warning and keep it for the report, once."""
-        log.warning("%s", text)
+        if not self.is_rehearsed:
+            log.warning("%s", text)
         if text not in self.warnings:
             self.warnings.append(text)
 

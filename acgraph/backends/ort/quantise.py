@@ -84,8 +84,8 @@ def _quantised(
     """Prepare a copy of the model as the quantiser wants it, quantise it, load it, write it."""
     where = Location(model=os.fspath(source))
     with tempfile.TemporaryDirectory(prefix="acgraph-int8-") as folder, _quiet():
-        tool = importlib.import_module("onnxruntime.quantization")
-        preparation = importlib.import_module("onnxruntime.quantization.shape_inference")
+        tool = _tool("onnxruntime.quantization", where)
+        preparation = _tool("onnxruntime.quantization.shape_inference", where)
         plain, made = Path(folder) / "plain.onnx", Path(folder) / "int8.onnx"
         try:
             preparation.quant_pre_process(str(source), str(plain), skip_symbolic_shape=True)
@@ -103,6 +103,15 @@ def _quantised(
                 location=where,
             ) from error
         write_proto(read_proto(made), target)
+
+
+def _tool(name: str, where: Location) -> Any:
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise BackendError(
+            f"cannot be quantised here: {error}", location=where, hint="install what is missing"
+        ) from error
 
 
 def _reader(tool: Any, feeds: Iterable[Mapping[str, Array]]) -> Any:

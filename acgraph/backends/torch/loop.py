@@ -34,6 +34,8 @@ from acgraph.errors import BackendError
 
 #: Steps between copies of the weights that a failure falls back to.
 SNAPSHOT_STEPS = 50
+#: Seconds after which a pass that is under way may be saved, too.
+SAVE_SECONDS = 120.0
 #: Names of the random streams of a step, beside those of the loader.
 _NETWORK, _MIXUP = 3, 4
 
@@ -168,7 +170,7 @@ class Fit:
 
     def _run(self, progress: ProgressSink, on_epoch: Callable[[EpochStats], None] | None) -> None:
         total, per_pass = self.plan.total_steps, self.loader.steps_per_pass
-        start = time.perf_counter()
+        start = saved = time.perf_counter()
         for batch in self.loader.iterate(self.step, total):
             if self.step % per_pass == 0:
                 self._tally = _Tally()
@@ -180,10 +182,11 @@ class Fit:
             start = now
             progress.update(self.step, loss, self._tally.speed())
             is_last = self.step == total or self._is_out_of_time()
-            if on_epoch is not None and (is_last or self.step % per_pass == 0):
+            is_due = is_last or self.step % per_pass == 0 or now - saved >= SAVE_SECONDS
+            if on_epoch is not None and is_due:
                 on_epoch(self._stats(rate))
                 self.learner.module.train()
-                start = time.perf_counter()
+                start = saved = time.perf_counter()
             if is_last:
                 return
 

@@ -136,7 +136,8 @@ class TorchTrainer:
             proximal: Pulls weights to targets; part of the reported loss.
             time_budget_s: Stop after so many seconds of compiling and training; the schedule is
                 shortened to end by then, so that the result depends on the speed of the host.
-            on_epoch: Called after every pass; may evaluate and save :meth:`state_dict`.
+            on_epoch: Called after every pass, and every few minutes within a long one; may evaluate
+                and save :meth:`state_dict`.
             description: What progress calls the fit.
 
         Raises:

@@ -9,6 +9,7 @@ import onnx
 import onnxruntime as ort
 import pytest
 
+from acgraph.backends.ort.quantise import quantise_static
 from acgraph.cli.main import run
 from acgraph.config import CompressConfig
 from acgraph.driver.compress import compress
@@ -82,13 +83,34 @@ def test_a_fixed_batch_is_calibrated_in_batches_of_its_size(
     assert report.int8.accuracy == pytest.approx(report.after.accuracy, abs=0.1)
 
 
-def test_what_cannot_be_quantised_is_a_warning(
-    configure: Configure, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def refuse(*_: object) -> None:
-        raise BackendError("ONNX Runtime cannot quantise it: no")
+def _refuse_from(monkeypatch: pytest.MonkeyPatch, call: int) -> None:
+    """Let quantisation fail from a call on, the rehearsal's being the first."""
+    calls = 0
+
+    def refuse(*arguments: Any) -> None:
+        nonlocal calls
+        calls += 1
+        if calls >= call:
+            raise BackendError("ONNX Runtime cannot quantise it: no")
+        quantise_static(*arguments)
 
     monkeypatch.setattr("acgraph.driver.quantise.quantise_static", refuse)
+
+
+def test_what_cannot_be_quantised_is_refused_before_training(
+    configure: Configure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _refuse_from(monkeypatch, 1)
+    monkeypatch.setattr("acgraph.driver.compress.cut", None)
+    said = f"{model_path()}: there is no model.int8.onnx: ONNX Runtime cannot quantise it: no; "
+    with pytest.raises(BackendError, match=said + "leave --quantize out; nothing was trained yet"):
+        compress(configure("purify=false", quantize="int8", **_FAST))
+
+
+def test_what_cannot_be_quantised_after_training_is_a_warning(
+    configure: Configure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _refuse_from(monkeypatch, 2)
     config = configure("purify=false", quantize="int8", **_FAST)
     report = compress(config)
     assert report.int8 is None

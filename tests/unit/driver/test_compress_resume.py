@@ -1,7 +1,6 @@
 """A run that was interrupted goes on, as itself and as nothing else."""
 
 import io
-import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -18,13 +17,35 @@ from acgraph.backends.torch.trainer import TorchTrainer
 from acgraph.backends.training import FitResult
 from acgraph.config import CompressConfig, make_config
 from acgraph.driver import finish
-from acgraph.driver.checkpoints import Saved, can_resume, load, save, stored_options
+from acgraph.driver.checkpoints import (
+    Saved,
+    can_resume,
+    load,
+    record_seconds,
+    save,
+    start,
+    stored_options,
+    stored_seconds,
+)
 from acgraph.driver.compress import compress
-from acgraph.errors import UsageError
+from acgraph.driver.fingerprints import input_fingerprints
+from acgraph.driver.inputs import open_data
+from acgraph.errors import CheckpointError, UsageError
 from acgraph.ir import read_model
 from acgraph.models.demo import model_path
 
 Configure = Callable[..., CompressConfig]
+
+
+@pytest.fixture
+def configure(configure: Configure) -> Configure:
+    """Runs of a few seconds."""
+
+    def make(*settings: str, **options: Any) -> CompressConfig:
+        quick: dict[str, Any] = {"criterion": "magnitude", "columns": {"enabled": False}}
+        return configure("search.evaluations=1", *settings, **{**quick, **options})
+
+    return make
 
 
 def interrupt(config: CompressConfig, patch: pytest.MonkeyPatch, stage: str) -> None:
@@ -46,7 +67,9 @@ def again(config: CompressConfig, **options: object) -> CompressConfig:
 def saved(config: CompressConfig, done: int = 1) -> None:
     """Leave what a run does after so many stages."""
     (config.output / "checkpoints").mkdir(parents=True, exist_ok=True)
-    save(config, {}, Saved(done=done, model=read_model(model_path()), positions={}))
+    model = read_model(model_path())
+    start(config, {}, model)
+    save(config, Saved(done=done, model=model, positions={}))
 
 
 def test_resume_goes_on_after_the_last_stage(
@@ -95,12 +118,13 @@ def test_a_new_run_forgets_the_one_before(
     config = configure(epochs=0.5)
     compress(config)
     checkpoints = config.output / "checkpoints"
-    assert (checkpoints / "fine-tune.pt").is_file()
+    assert (checkpoints / "stage3.onnx").is_file()
+    (checkpoints / "fine-tune-a.pt").write_bytes(b"")
     (checkpoints / "stage7.onnx.data").write_bytes(b"")
     (checkpoints / "mine.txt").write_text("kept")
     interrupt(config, monkeypatch, "_round")
     left = [p.name for p in checkpoints.iterdir()]
-    assert not [n for n in left if n.startswith("stage") or n == "fine-tune.pt"]
+    assert not [n for n in left if n.startswith(("stage", "fine-tune"))]
     assert "mine.txt" in left
 
 
@@ -127,7 +151,7 @@ def test_resume_refuses_another_model(
     changed.flat[0] += 1
     weight.CopyFrom(numpy_helper.from_array(changed, weight.name))
     onnx.save(proto, str(model))
-    with pytest.raises(UsageError, match="a model of other content"):
+    with pytest.raises(CheckpointError, match="a model of other content"):
         compress(again(config))
     shutil.copy(model_path(), tmp_path / "moved.onnx")
     assert compress(again(config, model=str(tmp_path / "moved.onnx"))).verify.passed
@@ -135,30 +159,42 @@ def test_resume_refuses_another_model(
 
 @pytest.mark.parametrize(
     ("array", "place", "what"),
-    [("y_train", 3, "training"), ("y_test", 3, "evaluation"), ("x_test", 0, "evaluation")],
+    [
+        ("x_train", 17, "training"),
+        ("x_train", 255, "training"),
+        ("y_train", 3, "training"),
+        ("x_test", 0, "evaluation"),
+        ("x_test", 119, "evaluation"),
+        ("y_test", 4, "evaluation"),
+        ("more", 0, "training"),
+    ],
 )
 def test_resume_refuses_other_data(
-    configure: Configure,
-    monkeypatch: pytest.MonkeyPatch,
-    images: Path,
-    tmp_path: Path,
-    array: str,
-    place: int,
-    what: str,
+    configure: Configure, images: Path, tmp_path: Path, array: str, place: int, what: str
 ) -> None:
     data = tmp_path / "some.npz"
     shutil.copy(images, data)
-    config = configure(data=f"{data}#x_train,y_train", eval_data=f"{data}#x_test,y_test", epochs=0)
-    interrupt(config, monkeypatch, "fine_tune")
+    config = configure(data=f"{data}#x_train,y_train", eval_data=f"{data}#x_test,y_test")
+    original = read_model(model_path())
+    (config.output / "checkpoints").mkdir(parents=True)
+    start(config, input_fingerprints(original, open_data(config, original)), original)
     with np.load(images) as archive:
         arrays = dict(archive)
-    arrays[array][place] = 9 - arrays[array][place]
+    if array == "more":
+        for name in ("x_train", "y_train"):
+            arrays[name] = np.concatenate([arrays[name], arrays[name][:1]])
+    elif array.startswith("x"):
+        arrays[array][place, 0, 11, 13] += 0.01
+    else:
+        arrays[array][place] = 9 - arrays[array][place]
     np.savez(data, **arrays)
-    with pytest.raises(UsageError, match=f"{what} data of other content"):
+    with pytest.raises(CheckpointError, match=f"{what} data of other content; give") as caught:
         compress(again(config))
+    assert "\n" not in str(caught.value)
+    assert caught.value.exit_code == 1
 
 
-@pytest.mark.parametrize(("text", "what"), [('{"format": 5,', "damaged"), ("{}", "version")])
+@pytest.mark.parametrize(("text", "what"), [('{"format": 6,', "damaged"), ("{}", "version")])
 def test_resume_refuses_a_state_that_it_cannot_read(
     configure: Configure, text: str, what: str
 ) -> None:
@@ -166,17 +202,20 @@ def test_resume_refuses_a_state_that_it_cannot_read(
     state = config.output / "checkpoints" / "state.json"
     state.parent.mkdir(parents=True)
     state.write_text(text)
-    with pytest.raises(UsageError, match=what):
+    with pytest.raises(CheckpointError, match=what):
         compress(again(config))
 
 
-def test_fine_tuning_of_an_earlier_stage_is_forgotten(configure: Configure, tmp_path: Path) -> None:
-    folder = tmp_path / "out" / "checkpoints"
-    folder.mkdir(parents=True)
-    (folder / "fine-tune.pt").write_bytes(b"of another graph")
+def test_fine_tuning_of_an_earlier_stage_is_forgotten(configure: Configure) -> None:
+    config = configure()
+    folder = config.output / "checkpoints"
+    saved(config)
+    (folder / "fine-tune-a.pt").write_bytes(b"of another graph")
+    (folder / ".fine-tune-b.pt.xyz").write_bytes(b"half of it")
     (folder / "stage1.onnx.data").write_bytes(b"")
-    saved(configure(), done=2)
-    assert {p.name for p in folder.iterdir()} == {"stage2.onnx", "state.json"}
+    save(config, Saved(done=2, model=read_model(model_path()), positions={}))
+    found = {p.name for p in folder.iterdir()}
+    assert found == {"stage1.onnx", "stage2.onnx", "state.json"}
 
 
 def test_a_run_stopped_in_its_first_round_starts_again(
@@ -232,10 +271,9 @@ def test_options_go_over_those_stored(configure: Configure) -> None:
 
 
 def _add_seconds(config: CompressConfig, seconds: float) -> None:
-    file = config.output / "checkpoints" / "state.json"
-    state = json.loads(file.read_text())
-    assert state["elapsed_s"] > 0
-    file.write_text(json.dumps({**state, "elapsed_s": state["elapsed_s"] + seconds}))
+    before = stored_seconds(config)
+    assert before > 0
+    record_seconds(config, before + seconds)
 
 
 @pytest.mark.parametrize("stage", ["_round", "fine_tune"])

@@ -1,0 +1,96 @@
+"""The state of a run on disk, with a checksum of its own and of every file that it names."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from acgraph.data.fingerprint import file_digest
+from acgraph.diagnostics import Location
+from acgraph.errors import CheckpointError, UsageError
+from acgraph.ir import write_bytes
+
+#: Changes when an older state can no longer be read.
+FORMAT = 6
+STATE = "state.json"
+#: What to do where checkpoints are of no use.
+START_ANEW = "start anew, without --resume"
+
+Files = dict[str, dict[str, Any]]
+
+
+def write_state(folder: Path, run: Mapping[str, Any]) -> None:
+    """Write the state of a run, whole or not at all.
+
+    Args:
+        folder: Of the checkpoints.
+        run: What JSON can hold.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    content = {"format": FORMAT, "checksum": _checksum(run), "run": run}
+    write_bytes(json.dumps(content).encode(), folder / STATE)
+
+
+def read_state(folder: Path) -> dict[str, Any]:
+    """Read the state of a run.
+
+    Args:
+        folder: Of the checkpoints.
+
+    Raises:
+        UsageError: there is none.
+        CheckpointError: it is damaged, or another version of acgraph wrote it.
+    """
+    file = folder / STATE
+    where = Location(model=str(file))
+    if not file.is_file():
+        raise UsageError(
+            "no run to go on with",
+            location=Location(model=str(folder.parent)),
+            hint="give the -o of that run",
+        )
+    try:
+        text = file.read_text(encoding="utf-8")
+        content = json.loads(text)
+    except (OSError, ValueError, RecursionError) as error:
+        raise CheckpointError("is damaged", location=where, hint=START_ANEW) from error
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise CheckpointError(
+            "is damaged, or of another version of acgraph", location=where, hint=START_ANEW
+        )
+    # The text itself, too: a changed byte that JSON takes for the same value is still damage.
+    run: Any = content.get("run")
+    if content.get("checksum") != _checksum(run) or json.dumps(content) != text:
+        raise CheckpointError("is damaged", location=where, hint=START_ANEW)
+    state: dict[str, Any] = run
+    return state
+
+
+def _checksum(run: object) -> str:
+    return hashlib.sha256(json.dumps(run).encode()).hexdigest()
+
+
+def describe_files(files: Iterable[Path]) -> Files:
+    """Return the size and the hash of every file, by its name."""
+    return {
+        file.name: {"bytes": file.stat().st_size, "sha256": file_digest(file)}
+        for file in sorted(files)
+    }
+
+
+def find_damage(folder: Path, files: Files) -> str:
+    """Name the first file that is not what was written; empty where all are."""
+    for name, known in files.items():
+        file = folder / name
+        try:
+            is_whole = (
+                file.stat().st_size == known["bytes"] and file_digest(file) == known["sha256"]
+            )
+        except OSError:
+            is_whole = False
+        if not is_whole:
+            return name
+    return ""
