@@ -17,6 +17,8 @@ import onnx_graphsurgeon as gs
 from acgraph.ir.model import Array, constant_node_value
 
 Partial = tuple[int | None, ...]
+#: A rank, None where nothing says, and sizes by axis; an axis below 0 counts from the end.
+_Hints = tuple[int | None, list[tuple[int, int]]]
 
 #: Stand-ins of the first and of the second walk; networks that halve sizes five times take both.
 STAND_INS = (96, 24)
@@ -192,15 +194,25 @@ def shape_by_readers(tensor: gs.Tensor) -> Partial | None:
     return tuple(sizes)
 
 
-def _hints(tensor: gs.Tensor) -> tuple[int | None, list[tuple[int, int]]]:
+def _hints(tensor: gs.Tensor, hops: int = _HOPS) -> _Hints:
     """Return the rank that readers want, None where none says, and sizes by axis."""
     rank: int | None = None
     sizes = []
-    for node, i in _readers(tensor, _HOPS):
-        own, found = _wanted(node, i)
+    for node, i in _readers(tensor, hops):
+        own, found = _through(node, hops) if node.op == "Transpose" else _wanted(node, i)
         rank = own if rank is None else rank
         sizes.extend(found)
     return rank, sizes
+
+
+def _through(node: gs.Node, hops: int) -> _Hints:
+    """Say what the readers of a Transpose want of its input."""
+    perm = node.attrs.get("perm")
+    if perm is None or not hops:
+        return None, []
+    _, sizes = _hints(node.outputs[0], hops - 1)
+    rank = len(perm)
+    return rank, [(int(perm[axis]), size) for axis, size in sizes if -rank <= axis < rank]
 
 
 def _readers(tensor: gs.Tensor, hops: int) -> Iterator[tuple[gs.Node, int]]:
@@ -215,7 +227,7 @@ def _readers(tensor: gs.Tensor, hops: int) -> Iterator[tuple[gs.Node, int]]:
                 yield node, i
 
 
-def _wanted(node: gs.Node, i: int) -> tuple[int | None, list[tuple[int, int]]]:
+def _wanted(node: gs.Node, i: int) -> _Hints:
     """Say what the constants of a node want of its input ``i``: a rank, and sizes by axis."""
     if node.op == "MatMul" and i == 1:
         left = _shape_of(node, 0)

@@ -23,6 +23,7 @@ from acgraph.ir.assume import STAND_INS, Assumptions, elem_of, float_elem, sizes
 from acgraph.ir.contradictions import contradiction
 from acgraph.ir.facts import Facts, failure
 from acgraph.ir.fold import evaluate_node
+from acgraph.ir.microsoft.layout import reordered, schema_domain
 from acgraph.ir.model import Array, InputSizes, Model, Shape, constant_node_value
 from acgraph.ir.odd_values import exportable
 from acgraph.ir.originals import put_back
@@ -280,13 +281,17 @@ class _Walk:
         self, node: gs.Node, types: Mapping[str, onnx.TypeProto], values: Mapping[str, Array]
     ) -> dict[str, onnx.TypeProto]:
         """Ask onnx for the types of a node's outputs; those that it cannot tell are absent."""
-        domain = "" if node.domain in (None, "", "ai.onnx") else node.domain
+        blocked = reordered(node, types.get(node.inputs[0].name) if node.inputs else None)
+        if blocked is not None:
+            return {node.outputs[0].name: blocked}
+        domain = schema_domain(node)
         version = self._opsets.get(domain)
         if version is None or not onnx.defs.has(node.op, version, domain):
             return {}
         schema = onnx.defs.get_schema(node.op, version, domain)
         proto = node_to_proto(node)
         put_back(proto, node, self._model.originals.get(node.name))
+        proto.domain = domain
         data = {
             name: onnx.numpy_helper.from_array(value, name)
             for name, value in values.items()

@@ -214,3 +214,14 @@ def test_a_length_that_does_not_fit_is_given_up(make_net: Any, check_law: Any) -
     found = check_law(proto, sizes=[{"t": 6}])
     assert [family.size for family in found.dependency.prunable()] == [16]
     assert found.dependency.facts.unknown == []
+
+
+def test_readers_behind_a_transpose_say_the_size_of_an_axis(make_net: Any) -> None:
+    net = make_net()
+    x = net.op("Wave", net.input(1, 8, 5), domain="my.ops", name="wave")
+    x = net.op("Relu", net.op("Transpose", x, perm=[0, 2, 1]))
+    x = net.op("Relu", net.op("MatMul", net.op("LayerNormalization", x, net.w(12)), net.w(12, 16)))
+    graph = analyse(model_from_proto(net.proto(net.op("MatMul", x, net.w(16, 2)))))
+    assert [family.size for family in graph.prunable()] == [16]
+    assert graph.facts.shapes["wave:0"][1] == 12
+    assert graph.facts.assumed["wave:0"] == (True, False, True)

@@ -100,7 +100,8 @@ def fused_matmul_of_derived_rank(net: Any) -> str:
     x = net.op("Reshape", net.op("MatMul", net.input(2, 3, 8), net.w(8, 8)), net.ints(2, 3, 2, 4))
     a, _ = net.op("Split", x, outputs=2, axis=2)
     a = net.op("Squeeze", a, net.ints(2))
-    a = net.op("Div", a, net.op("Clip", net.op("ReduceL2", a, axes=[-1]), net.const(np.float32(1))))
+    size = net.op("Clip", net.op("ReduceL2", a, axes=[-1]), net.const(np.float32(1)))
+    a = net.op("Div", a, net.op("Expand", size, net.op("Shape", a)))
     b = net.op("Gather", x, net.const(np.int64(1)), axis=2)
     b = net.op(
         "Add", b, net.op("Unsqueeze", net.op("ReduceMean", b, axes=[2], keepdims=0), net.ints(2))
@@ -249,17 +250,21 @@ def test_heads_and_hidden_units_of_an_optimised_encoder_are_cut(
 
 
 def test_what_has_no_standard_form_is_fenced_alone_and_kept(make_net: Any) -> None:
+    """Channels are laid out in blocks of 8: what lies before and behind is cut."""
     net = make_net()
     x = net.op("Relu", net.conv(net.input(1, 16, 8, 8), 16, 16))
     x = net.op("ReorderInput", x, domain="com.microsoft.nchwc", name="in")
-    x = net.op("Conv", x, net.w(16, 16, 3, 3), domain="com.microsoft.nchwc", pads=[1] * 4, name="c")
-    x = net.op("ReorderOutput", x, domain="com.microsoft.nchwc", channels=16, name="out")
-    x = net.op("Relu", net.conv(x, 16, 32))
-    graph = analyse(model_from_proto(net.proto(net.conv(x, 32, 2))))
+    x = net.op("Conv", x, net.w(24, 16, 3, 3), domain="com.microsoft.nchwc", pads=[1] * 4, name="c")
+    x = net.op("ReorderOutput", x, domain="com.microsoft.nchwc", channels=20, name="out")
+    x = net.op("Reshape", x, net.ints(1, 20, 64))
+    x = net.op("Add", net.op("Transpose", x, perm=[0, 2, 1]), net.w(1, 64, 20))
+    x = net.op("Relu", net.op("MatMul", x, net.w(20, 32)))
+    graph = analyse(model_from_proto(net.proto(net.op("MatMul", x, net.w(32, 2)))))
     assert [family.size for family in graph.prunable()] == [32]
     reasons = {fence.location.node: fence.message for fence in graph.fences}
     assert set(reasons) == {"in", "c"}
     assert all("lays its data out for one machine" in reason for reason in reasons.values())
+    assert graph.facts.shapes["out:0"] == (1, 20, 8, 8)
 
 
 @pytest.mark.parametrize(
