@@ -18,7 +18,7 @@ import onnx_graphsurgeon as gs
 
 from acgraph.diagnostics import Diagnostic
 from acgraph.ir import Facts, Model, infer_facts
-from acgraph.ir.annotate import is_static
+from acgraph.ir.shapes import is_static
 from acgraph.ir.uses import captured_names, node_captures
 from acgraph.passmanager.base import Pass, PassContext, PassResult
 

@@ -8,7 +8,7 @@ from acgraph.ir.ends import dtype_of
 from acgraph.ir.facts import Facts
 from acgraph.ir.model import Model
 from acgraph.ir.onnx_io import proto_from_model
-from acgraph.ir.shapes import infer_facts
+from acgraph.ir.shapes import infer_facts, is_static
 
 Size = int | str | None
 #: A numpy type (an onnx number where numpy has none) and sizes: known, named, or unknown.
@@ -28,14 +28,6 @@ def symbolic_shapes(model: Model) -> dict[str, Annotation]:
     if is_static(model):
         found.update(_from_facts(infer_facts(model), found))
     return found
-
-
-def is_static(model: Model) -> bool:
-    """True where every size of every input is a declared number."""
-    return all(
-        tensor.shape is not None and all(isinstance(s, int) and s > 0 for s in tensor.shape)
-        for tensor in model.graph.inputs
-    )
 
 
 def _from_onnx(model: Model) -> dict[str, Annotation]:

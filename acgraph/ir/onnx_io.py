@@ -14,9 +14,11 @@ import onnx_graphsurgeon as gs
 from google.protobuf.message import DecodeError
 from onnx_graphsurgeon.logger import G_LOGGER
 
-from acgraph.diagnostics import Location
+from acgraph.diagnostics import Location, counted
 from acgraph.errors import ImportModelError, OutputError
+from acgraph.ir.conditions import decided_branches
 from acgraph.ir.ends import complete_ends
+from acgraph.ir.inline_branches import inline_branches
 from acgraph.ir.microsoft import expand_operators, expanded_remark
 from acgraph.ir.model import Model
 from acgraph.ir.odd_values import (
@@ -113,10 +115,30 @@ def _check(proto: onnx.ModelProto, where: Location) -> None:
 def model_from_proto(proto: onnx.ModelProto, source: str = "<memory>") -> Model:
     """Make a model of a proto: functions inlined, nodes named. The proto may be shared, not kept.
 
-    Initializers that are also graph inputs become plain constants, and what is not in order is put
-    in order, which is noted in ``remarks``. Inputs and outputs without a shape get the one that
-    can be found.
+    Initializers that are also graph inputs become plain constants, what is not in order is put in
+    order, and an If whose condition the file decides becomes its branch; all this is noted in
+    ``remarks``. Inputs and outputs without a shape get the one that can be found.
     """
+    proto, remarks = _prepared(proto)
+    model = _import(proto, source)
+    inlined: list[str] = []
+    while branches := decided_branches(model, proto):
+        if not inlined:  # the caller's stays as it is
+            proto = onnx.ModelProto.FromString(proto.SerializeToString())
+        inlined += inline_branches(proto, branches)
+        model = _import(proto, source)
+    if inlined:
+        count = counted(len(inlined), "If")
+        remarks.append(
+            f"{count} whose condition the file decides became its branch: {', '.join(inlined)}"
+        )
+    model.remarks[:0] = remarks
+    complete_ends(model, proto.graph)
+    return model
+
+
+def _prepared(proto: onnx.ModelProto) -> tuple[onnx.ModelProto, list[str]]:
+    """Inline functions, put the model in order, and make initializers constants only."""
     if proto.functions:
         proto = onnx.inliner.inline_local_functions(proto)
     proto, remarks = tidy(proto)
@@ -131,6 +153,11 @@ def model_from_proto(proto: onnx.ModelProto, source: str = "<memory>") -> Model:
         copy.ir_version = max(copy.ir_version, 4)
         proto = copy
         remarks.append(f"{len(doubled)} initializers were also graph inputs; now constants only")
+    return proto, remarks
+
+
+def _import(proto: onnx.ModelProto, source: str) -> Model:
+    """Let onnx-graphsurgeon read a model, and keep what it loses."""
     graph = gs.import_onnx(escape_strings(proto))
     decode_strings(graph)
     originals = {}
@@ -147,19 +174,15 @@ def model_from_proto(proto: onnx.ModelProto, source: str = "<memory>") -> Model:
     metadata = {prop.key: prop.value for prop in proto.metadata_props}
     inner = {name for raw in proto.graph.node for name in _names_in_subgraphs(raw)}
     expanded = expand_operators(graph)
-    if expanded:
-        remarks.append(expanded_remark(expanded))
-    model = Model(
+    return Model(
         graph=graph,
         source=source,
         metadata=metadata,
         originals=originals,
         captured={t.name: t for t in proto.graph.initializer if t.name in inner},
-        remarks=remarks,
+        remarks=[expanded_remark(expanded)] if expanded else [],
         expanded=dict(expanded),
     )
-    complete_ends(model, proto.graph)
-    return model
 
 
 def _names_in_subgraphs(node: onnx.NodeProto) -> Iterator[str]:

@@ -37,6 +37,14 @@ MAX_DATA_ELEMENTS = 1 << 10
 _SAME_SHAPE = frozenset(["GroupNormalization", "MeanVarianceNormalization"])
 
 
+def is_static(model: Model) -> bool:
+    """True where every size of every input is a declared number."""
+    return all(
+        tensor.shape is not None and all(isinstance(s, int) and s > 0 for s in tensor.shape)
+        for tensor in model.graph.inputs
+    )
+
+
 def infer_facts(model: Model, sizes: InputSizes | None = None, *, assume: bool = False) -> Facts:
     """Walk the top graph and collect its facts.
 
@@ -52,6 +60,7 @@ def infer_facts(model: Model, sizes: InputSizes | None = None, *, assume: bool =
     shapes = (sizes or input_sizes(model)).shapes
     stand_in = STAND_INS[0] if assume else None
     facts, doubt = walk_shapes(model, shapes, stand_in), False
+    failures = facts.failures
     if assume and (facts.born or facts.unknown):
         # Perhaps only because the sizes that were chosen for the inputs do not fit.
         facts, doubt = walk_shapes(model, shapes, stand_in, doubt_inputs=True), True
@@ -65,7 +74,7 @@ def infer_facts(model: Model, sizes: InputSizes | None = None, *, assume: bool =
         facts.dynamic.update(_differing(facts, third))
         facts.assumed.update(_assumed_axes(facts, third))
         facts.others.update({n: third.shapes[n] for n in facts.assumed if n in third.shapes})
-    return facts
+    return replace(facts, failures=failures)
 
 
 def _at_other_sizes(

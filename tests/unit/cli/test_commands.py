@@ -162,8 +162,8 @@ def branching(tmp_path) -> str:
     """A model whose MACs are unknown: a product in a branch."""
     branch = "=> (float[1,2,4,4] o) { o = Conv(x, v) }"
     text = (
-        '<ir_version: 8, opset_import: ["" : 17]> g (float[1,2,4,4] x) => (float[1,3,4,4] y) '
-        "<float[4,2,1,1] w = {1,2,3,4,5,6,7,8}, float[2,2,1,1] v = {1,2,3,4}, bool c = {1}, "
+        '<ir_version: 8, opset_import: ["" : 17]> g (float[1,2,4,4] x, bool c) => '
+        "(float[1,3,4,4] y) <float[4,2,1,1] w = {1,2,3,4,5,6,7,8}, float[2,2,1,1] v = {1,2,3,4}, "
         "float[3,4,1,1] u = {1,2,3,4,5,6,7,8,9,1,2,3}> { [choice] a = If (c) "
         f"<then_branch = a () {branch}, else_branch = b () {branch}> "
         "[first] b = Conv(a, w) [second] y = Conv(b, u) }"

@@ -1,0 +1,140 @@
+"""Which branch an If takes, where the file decides it for every input that the model accepts.
+
+The condition may be a constant, or computed from constants and from sizes that the file fixes. A
+size that the file leaves open decides nothing, even where every size that is tried gives the same
+answer: what an exporter asks is often just whether a size is one.
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import onnx.shape_inference
+import onnx_graphsurgeon as gs
+
+from acgraph.ir.facts import Facts
+from acgraph.ir.fold import evaluate_node
+from acgraph.ir.model import Array, Model
+from acgraph.ir.shapes import infer_facts, is_static
+
+THEN, ELSE = "then_branch", "else_branch"
+Bools = npt.NDArray[np.bool_]
+#: Of every tensor: which of its sizes hold for every input.
+_Fixed = Mapping[str, tuple[bool, ...]]
+
+_DEFAULT = (None, "", "ai.onnx")
+#: Operators that move the elements of input 0 (Concat: of all inputs) and compute nothing.
+_MOVES = frozenset(
+    ["Cast", "Concat", "Gather", "Identity", "Reshape", "Slice", "Squeeze", "Unsqueeze"]
+)
+#: Constants above this decide no shape; their bytes are not shown to onnx.
+_DATA_BYTES = 1 << 13
+
+
+def decided_branches(model: Model, proto: onnx.ModelProto) -> dict[str, str]:
+    """Find the Ifs of the top graph whose condition is the same for every input.
+
+    Args:
+        model: The model.
+        proto: What it was read from.
+
+    Returns:
+        By the first output of the node: the attribute that holds the branch which is taken.
+    """
+    nodes = [
+        node
+        for node in model.graph.nodes
+        if node.op == "If" and node.domain in _DEFAULT and node.outputs[0].name
+    ]
+    if not nodes:
+        return {}
+    facts = infer_facts(model)
+    proofs = _Proofs(facts, _fixed_sizes(model, proto, facts), int(model.graph.opset))
+    found = {}
+    for node in nodes:
+        value = facts.values.get(node.inputs[0].name)
+        if value is not None and value.size == 1 and proofs.of(node.inputs[0]).all():
+            found[node.outputs[0].name] = THEN if bool(value.reshape(())) else ELSE
+    return found
+
+
+def _fixed_sizes(model: Model, proto: onnx.ModelProto, facts: Facts) -> _Fixed:
+    """Say which sizes hold for every input: all where inputs are fixed, else what onnx proves."""
+    if is_static(model):
+        return {name: (True,) * len(shape) for name, shape in facts.shapes.items()}
+    inferred = onnx.shape_inference.infer_shapes(_without_weights(proto), data_prop=True).graph
+    found = {t.name: (True,) * len(t.dims) for t in proto.graph.initializer}
+    for value in [*inferred.value_info, *inferred.input, *inferred.output]:
+        if value.type.tensor_type.HasField("shape"):
+            dims = value.type.tensor_type.shape.dim
+            found[value.name] = tuple(dim.HasField("dim_value") for dim in dims)
+    return found
+
+
+def _without_weights(proto: onnx.ModelProto) -> onnx.ModelProto:
+    """Copy a model without the bytes of its large constants."""
+    copy = onnx.ModelProto(ir_version=proto.ir_version)
+    copy.opset_import.extend(proto.opset_import)
+    copy.graph.name = proto.graph.name
+    for part in ("node", "input", "output", "value_info"):
+        getattr(copy.graph, part).extend(getattr(proto.graph, part))
+    for tensor in proto.graph.initializer:
+        if len(tensor.raw_data) > _DATA_BYTES:
+            copy.graph.initializer.add(
+                name=tensor.name, dims=tensor.dims, data_type=tensor.data_type
+            )
+        else:
+            copy.graph.initializer.append(tensor)
+    return copy
+
+
+class _Proofs:
+    """Says of small values which of their elements hold for every input."""
+
+    def __init__(self, facts: Facts, fixed: _Fixed, opset: int) -> None:
+        self._facts, self._fixed, self._opset = facts, fixed, opset
+        self._known: dict[str, Bools] = {}
+
+    def of(self, tensor: gs.Tensor) -> Bools:
+        """Return a flag for every element; a single False where nothing is known."""
+        if tensor.name not in self._known:
+            self._known[tensor.name] = self._prove(tensor)
+        return self._known[tensor.name]
+
+    def _prove(self, tensor: gs.Tensor) -> Bools:
+        value = self._facts.values.get(tensor.name)
+        if value is None:
+            return np.zeros((), np.bool_)
+        node = tensor.inputs[0] if tensor.inputs else None
+        if isinstance(tensor, gs.Constant) or node is None or not node.inputs:
+            return np.ones(value.shape, np.bool_)
+        if node.op in ("Shape", "Size"):
+            return self._measured(node, value)
+        proofs = [self.of(read) for read in node.inputs if read.name]
+        moved = self._moved(node, proofs) if node.op in _MOVES else None
+        if moved is not None and moved.shape == value.shape:
+            return moved
+        return np.full(value.shape, all(proof.all() for proof in proofs), np.bool_)
+
+    def _measured(self, node: gs.Node, value: Array) -> Bools:
+        flags = np.array(self._fixed.get(node.inputs[0].name, (False,)), np.bool_)
+        if node.op == "Shape":
+            flags = flags[int(node.attrs.get("start", 0)) : node.attrs.get("end")]
+        else:
+            flags = np.array(flags.all(), np.bool_)
+        return flags if flags.shape == value.shape else np.zeros(value.shape, np.bool_)
+
+    def _moved(self, node: gs.Node, proofs: list[Bools]) -> Bools | None:
+        """Move the flags as the node moves the elements, where it is proven where they go."""
+        if node.op != "Concat" and not all(proof.all() for proof in proofs[1:]):
+            return None
+        if node.op == "Cast":
+            return proofs[0]
+        arrays: list[Array | None] = [
+            self._facts.values[read.name] if read.name else None for read in node.inputs
+        ]
+        count = len(arrays) if node.op == "Concat" else 1
+        arrays[:count] = [proof.astype(np.int64) for proof in proofs[:count]]
+        outputs = evaluate_node(node, arrays, self._opset, 1 << 16)
+        return None if outputs is None else outputs[0].astype(np.bool_)

@@ -1,0 +1,157 @@
+"""Put the branch that an If always takes in the place of the If."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+
+import onnx
+
+from acgraph.ir.tidy import subgraphs
+
+
+def inline_branches(proto: onnx.ModelProto, branches: Mapping[str, str]) -> list[str]:
+    """Replace Ifs of the top graph by one of their branches, in place.
+
+    What is made in a branch keeps its name where nothing else has it. Nodes that only computed the
+    conditions go.
+
+    Args:
+        proto: The model.
+        branches: By the first output of an If: the attribute that holds the branch.
+
+    Returns:
+        The names of the Ifs, or of their first outputs where they have none.
+    """
+    graph = proto.graph
+    names = Counter(_made_names(graph))
+    nodes: list[onnx.NodeProto] = []
+    conditions, inlined = [], []
+    for node in graph.node:
+        attribute = branches.get(node.output[0]) if node.op_type == "If" else None
+        if attribute is None:
+            nodes.append(node)
+            continue
+        branch = next(a.g for a in node.attribute if a.name == attribute)
+        inlined.append(node.name or node.output[0])
+        conditions.append(node.input[0])
+        nodes.extend(_Branch(branch, node, names).open(graph))
+    kept = _without_makers(graph, nodes, conditions)
+    copies = [onnx.NodeProto.FromString(node.SerializeToString()) for node in kept]
+    del graph.node[:]
+    graph.node.extend(copies)
+    return inlined
+
+
+def _made_names(graph: onnx.GraphProto) -> Iterator[str]:
+    """Yield every name that a graph, or a subgraph in it, gives to a value."""
+    yield from (value.name for value in graph.input)
+    yield from (tensor.name for tensor in graph.initializer)
+    yield from (tensor.values.name for tensor in graph.sparse_initializer)
+    for node in graph.node:
+        yield from (name for name in node.output if name)
+        for inner in subgraphs(node):
+            yield from _made_names(inner)
+
+
+class _Branch:
+    """One branch on its way into the graph around it."""
+
+    def __init__(self, graph: onnx.GraphProto, node: onnx.NodeProto, names: Counter[str]) -> None:
+        self._graph, self._node = graph, node
+        makers = {name for inner in graph.node for name in inner.output if name}
+        self._new: dict[str, str] = {}
+        self._handed: list[tuple[str, str]] = []
+        for inner, outer in zip((v.name for v in graph.output), node.output, strict=True):
+            if not outer:
+                continue
+            if inner in makers and inner not in self._new:
+                self._new[inner] = outer
+            else:  # a constant, a value from outside, or one that is returned twice
+                self._handed.append((inner, outer))
+        for name in sorted(set(_own_names(graph)) - set(self._new)):
+            self._new[name] = _fresh(name, names)
+
+    def open(self, outer: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
+        """Yield the nodes under their new names; constants and shapes go to the graph outside."""
+        for tensor in self._graph.initializer:
+            outer.initializer.append(tensor)
+            outer.initializer[-1].name = self._named(tensor.name)
+        for sparse in self._graph.sparse_initializer:
+            outer.sparse_initializer.append(sparse)
+            outer.sparse_initializer[-1].values.name = self._named(sparse.values.name)
+        returned = set(self._node.output)
+        for value in self._graph.value_info:
+            if self._named(value.name) not in returned:
+                outer.value_info.append(value)
+                outer.value_info[-1].name = self._named(value.name)
+        for node in self._graph.node:
+            copy = onnx.NodeProto()
+            copy.CopyFrom(node)
+            _rename(copy, self._new)
+            yield copy
+        for inner, name in self._handed:
+            yield onnx.NodeProto(
+                op_type="Identity",
+                name=f"{self._node.name or 'If'}/{name}",
+                input=[self._named(inner)],
+                output=[name],
+            )
+
+    def _named(self, name: str) -> str:
+        return self._new.get(name, name)
+
+
+def _rename(node: onnx.NodeProto, names: Mapping[str, str]) -> None:
+    node.input[:] = [names.get(name, name) for name in node.input]
+    node.output[:] = [names.get(name, name) for name in node.output]
+    for graph in subgraphs(node):
+        own = {*_own_names(graph), *(value.name for value in graph.input)}
+        outer = {old: new for old, new in names.items() if old not in own}
+        for value in graph.output:
+            value.name = outer.get(value.name, value.name)
+        for inner in graph.node:
+            _rename(inner, outer)
+
+
+def _own_names(graph: onnx.GraphProto) -> Iterator[str]:
+    yield from (tensor.name for tensor in graph.initializer)
+    yield from (tensor.values.name for tensor in graph.sparse_initializer)
+    yield from (name for node in graph.node for name in node.output if name)
+
+
+def _fresh(name: str, names: Counter[str]) -> str:
+    """Return a name that nothing else has; the same where that is so already."""
+    if names[name] <= 1:
+        return name
+    number = 2
+    while f"{name}_{number}" in names:
+        number += 1
+    names[f"{name}_{number}"] += 1
+    return f"{name}_{number}"
+
+
+def _without_makers(
+    graph: onnx.GraphProto, nodes: list[onnx.NodeProto], conditions: list[str]
+) -> list[onnx.NodeProto]:
+    """Leave out the nodes that nothing reads now that the conditions are gone."""
+    reads = Counter(name for node in nodes for name in _reads(node))
+    reads.update(value.name for value in graph.output)
+    makers = {name: node for node in nodes for name in node.output if name}
+    gone: set[int] = set()
+    waiting = list(conditions)
+    while waiting:
+        node = makers.get(waiting.pop())
+        if node is None or id(node) in gone or any(reads[name] for name in node.output if name):
+            continue
+        gone.add(id(node))
+        for name in _reads(node):
+            reads[name] -= 1
+            waiting.append(name)
+    return [node for node in nodes if id(node) not in gone]
+
+
+def _reads(node: onnx.NodeProto) -> Iterator[str]:
+    yield from node.input
+    for graph in subgraphs(node):
+        yield from (value.name for value in graph.output)
+        for inner in graph.node:
+            yield from _reads(inner)
