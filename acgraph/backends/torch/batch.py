@@ -7,19 +7,24 @@ that mixes samples, or that the walk does not know, ends it: the batch stays fix
 as reason.
 
 The batch axis may hold more than the batch, the batch varying slowest (windows of an image:
-``[batch * windows, ...]``): every rule here holds for those as well.
+``[batch * windows, ...]``) or not (tokens of sequences that come first: ``[tokens * batch, ...]``):
+every rule here holds for those as well, since it treats all positions of the axis alike.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+import onnx_graphsurgeon as gs
 import torch
 
 from acgraph.backends.torch import batch_compute, batch_movement
 from acgraph.backends.torch.batch_walk import FixedBatchError, Rule, Shape, Walk
 from acgraph.backends.torch.program import Program
-from acgraph.diagnostics import Diagnostic
+from acgraph.diagnostics import Diagnostic, Location
 from acgraph.ir import Array
+
+#: So many ways to read all Reshapes are tried; each is one walk over the graph.
+_MOST_READINGS = 200
 
 _RULES: dict[str, Rule] = {**batch_compute.RULES, **batch_movement.RULES}
 
@@ -53,18 +58,54 @@ def plan_batch(
         measured: Values of the shape arithmetic at that batch.
         batch: The batch of the export.
     """
-    walk = Walk(program, shapes, {**program.known, **measured}, batch)
+    values = {**program.known, **measured}
+    nodes = program.needed(program.outputs, program.known)
+    choices: list[int] | None = []
+    first: BatchPlan | None = None
+    for _ in range(_MOST_READINGS):
+        walk = Walk(program, shapes, values, batch, choices)
+        found = _follow(walk, nodes)
+        first = first or found
+        choices = _next_choices(walk.made)
+        if found.reason is None or choices is None:
+            return found if found.reason is None else first
+    assert first is not None
+    return first
+
+
+def _follow(walk: Walk, nodes: Sequence[gs.Node]) -> BatchPlan:
+    program = walk.program
     for name in program.inputs:
-        if shapes[name] and shapes[name][0] == batch:
+        if walk.shapes[name] and walk.shapes[name][0] == walk.batch:
             walk.axis[name] = 0
-    for node in program.needed(program.outputs, program.known):
+    for node in nodes:
         try:
             walk.visit(node, _RULES)
         except FixedBatchError as error:
             reason = Diagnostic(message=str(error), location=program.model.location(node))
             return BatchPlan(reason=reason)
-    axes = tuple(walk.axis.get(program.resolve(name)) for name in program.outputs)
-    return BatchPlan(rebatch=walk.rebatch, axes=axes)
+    outputs = [program.resolve(name) for name in program.outputs]
+    inside = [name for name in outputs if walk.outer.get(name, 1) != 1]
+    if inside:
+        reason = Diagnostic(
+            message="an output holds the batch inside another axis",
+            location=Location(model=program.model.source, value=inside[0]),
+        )
+        return BatchPlan(reason=reason)
+    return BatchPlan(rebatch=walk.rebatch, axes=tuple(walk.axis.get(name) for name in outputs))
+
+
+def _next_choices(made: Sequence[tuple[int, int]]) -> list[int] | None:
+    """Take the next reading of the last Reshape that has one left; None where none has.
+
+    >>> _next_choices([(0, 2), (1, 2)]), _next_choices([(1, 2)])
+    ([1], None)
+    """
+    for place in range(len(made) - 1, -1, -1):
+        taken, count = made[place]
+        if taken + 1 < count:
+            return [*(before for before, _ in made[:place]), taken + 1]
+    return None
 
 
 def with_batch(x: torch.Tensor, batch: int) -> torch.Tensor:

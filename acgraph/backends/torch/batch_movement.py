@@ -27,7 +27,7 @@ def _flatten(walk: Walk, node: gs.Node) -> int:
     axis = only_first(walk, node)
     cut = int(node.attrs.get("axis", 1)) % (len(walk.shape(walk.name(node, 0))) or 1)
     sizes = walk.shape(walk.name(node, 0))
-    if prod(sizes[:axis]) != 1 or cut <= axis:
+    if prod(sizes[:axis]) * walk.outer.get(walk.name(node, 0), 1) != 1 or cut <= axis:
         raise FixedBatchError("it moves the batch inside another axis")
     return 0
 
@@ -42,23 +42,41 @@ def _reshape(walk: Walk, node: gs.Node) -> int:
         raise FixedBatchError("its shape is missing")
     keep_zero = bool(node.attrs.get("allowzero", 0))
     target = _resolve_target(found[0], sizes, keep_zero=keep_zero)
-    outer = prod(sizes[:axis])
-    # Row-major order: the batch stays the slowest part of the axis that starts after as many
-    # elements as before. An axis of size one there might be it, or might not: take the first.
-    places = [
-        j for j in range(len(target)) if prod(target[:j]) == outer and target[j] % walk.batch == 0
-    ]
+    slower = prod(sizes[:axis]) * walk.outer.get(source, 1)
     after = _resolve_target(found[1], doubled, keep_zero=keep_zero)
     if prod(after) == prod(doubled):
         grown = grown_axis(target, after)
-        follows = found[0] != found[1] or (places and grown == places[0])
-        if follows and grown in places:
-            return grown
+        places = _places(target, slower, walk.batch)
+        follows = found[0] != found[1] or (places and grown == places[0][0])
+        if follows and grown is not None and grown in dict(places):
+            return _settled(walk, node, grown, dict(places)[grown])
+    places = _places(target, slower, walk.batch)
     if not places or found[0] != found[1]:
         raise FixedBatchError("its shape holds the batch inside another axis")
-    place = places[0]
+    place, outer = places[walk.choose(len(places))]
     walk.rebatch[node.name] = (*target[:place], -1, *target[place + 1 :])
+    return _settled(walk, node, place, outer)
+
+
+def _settled(walk: Walk, node: gs.Node, place: int, outer: int) -> int:
+    walk.outer[node.outputs[0].name] = outer
     return place
+
+
+def _places(target: Shape, slower: int, batch: int) -> list[tuple[int, int]]:
+    """List where the batch may be after a Reshape: its axis, and how many positions are slower.
+
+    Row-major order: as many elements stay slower than the batch as before. The likeliest reading
+    comes first: the batch is the slowest part of an axis, of the first one where sizes of one leave
+    that open. Only a batch of one can be inside an axis.
+    """
+    found = []
+    for place, size in enumerate(target):
+        before = prod(target[:place])
+        outer, rest = divmod(slower, before) if before else (0, 1)
+        if not rest and outer and size % (outer * batch) == 0:
+            found.append((place, outer))
+    return sorted(found, key=lambda entry: entry[1] != 1)
 
 
 def _resolve_target(target: Shape, sizes: Shape, *, keep_zero: bool) -> Shape:

@@ -1,6 +1,6 @@
 """Where the batch axis is: the state of the walk that follows it, and what rules have in common."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import onnx_graphsurgeon as gs
@@ -17,16 +17,41 @@ class FixedBatchError(Exception):
 
 
 class Walk:
-    """The state of the walk: which axis of which tensor holds the batch."""
+    """The state of the walk: which axis of which tensor holds the batch.
+
+    A Reshape of a batch of one can often be read in several ways. The walk takes the first, and
+    notes that there are others: who finds that it leads nowhere may walk again with another.
+
+    Args:
+        program: The program.
+        shapes: Sizes of every tensor at the batch of the export.
+        values: What is known of them, shape arithmetic at that batch included.
+        batch: The batch of the export.
+        choices: Which reading to take of each Reshape that has several, in order.
+
+    Attributes:
+        axis: Which axis of a tensor holds the batch; that of the others does not.
+        outer: How many positions of that axis are slower than the batch, where it is not the
+            slowest: ``[positions * batch, channels]``.
+        made: Readings that were taken, each with the number of those that there were.
+    """
 
     def __init__(
-        self, program: Program, shapes: Mapping[str, Shape], values: Mapping[str, Array], batch: int
+        self,
+        program: Program,
+        shapes: Mapping[str, Shape],
+        values: Mapping[str, Array],
+        batch: int,
+        choices: Sequence[int] = (),
     ) -> None:
         self.program = program
         self.shapes = shapes
         self.values = values
         self.batch = batch
         self.axis: dict[str, int] = {}
+        self.outer: dict[str, int] = {}
+        self.made: list[tuple[int, int]] = []
+        self._choices = choices
         self.rebatch: dict[str, Shape] = {}
         #: Values at twice the batch: they tell which numbers follow the batch by themselves.
         self.doubled: dict[str, Array] = dict(program.known)
@@ -54,6 +79,15 @@ class Walk:
             sizes[self.axis[name]] *= 2
         return tuple(sizes)
 
+    def choose(self, count: int) -> int:
+        """Return which of so many readings to take, and note it where there are several."""
+        if count == 1:
+            return 0
+        place = len(self.made)
+        taken = self._choices[place] if place < len(self._choices) else 0
+        self.made.append((taken, count))
+        return taken
+
     def visit(self, node: gs.Node, rules: "Mapping[str, Rule]") -> None:
         """Find the batch axis of a node's outputs."""
         if node.outputs[0].name in self.program.host:
@@ -64,11 +98,16 @@ class Walk:
         rule = rules.get(node.op)
         if rule is None:
             raise FixedBatchError("the batch axis cannot be followed through this operator")
+        outers = {self.outer.get(name, 1) for name in self.names(node) if name in self.axis}
+        if len(outers) > 1:
+            raise FixedBatchError("its inputs hold the batch in different orders")
         found = rule(self, node)
         for index, tensor in enumerate(node.outputs):
             axis = found if not isinstance(found, tuple) else found[index]
             if tensor.name and axis is not None:
                 self.axis[tensor.name] = axis
+                for outer in outers - {1}:
+                    self.outer.setdefault(tensor.name, outer)
 
     def _visit_host(self, node: gs.Node) -> None:
         """Compute shape arithmetic at twice the batch; what grows holds the batch."""

@@ -132,7 +132,39 @@ def recurrent_over_rows():
     return nodes, (1, 2, 5, 4), constants
 
 
+def tokens_first():
+    """Attention over tokens that come first, as of torch.nn.MultiheadAttention.
+
+    ``[tokens, 1, 4]`` becomes the rows of a product: the batch is the fastest part of an axis.
+    """
+    nodes = [N("Transpose", ["x"], ["b0"], name="t", perm=[1, 0, 2])]
+    for i in range(3):
+        nodes += [
+            N("Reshape", [f"b{i}", "rows"], [f"r{i}"], name=f"rows{i}"),
+            N("Gemm", [f"r{i}", "w", "bias"], [f"g{i}"], name=f"gemm{i}", transB=1),
+            N("Reshape", [f"g{i}", "heads"], [f"h{i}"], name=f"heads{i}"),
+            N("Transpose", [f"h{i}"], [f"q{i}"], name=f"q{i}", perm=[1, 2, 0, 3]),
+            N("Transpose", [f"h{i}"], [f"k{i}"], name=f"k{i}", perm=[1, 2, 3, 0]),
+            N("MatMul", [f"q{i}", f"k{i}"], [f"s{i}"], name=f"scores{i}"),
+            N("Softmax", [f"s{i}"], [f"p{i}"], name=f"softmax{i}", axis=-1),
+            N("MatMul", [f"p{i}", f"q{i}"], [f"o{i}"], name=f"mix{i}"),
+            N("Transpose", [f"o{i}"], [f"m{i}"], name=f"m{i}", perm=[2, 0, 1, 3]),
+            N("Reshape", [f"m{i}", "tokens"], [f"b{i + 1}"], name=f"tokens{i}"),
+        ]
+    nodes.append(N("Transpose", ["b3"], ["y"], name="back", perm=[1, 0, 2]))
+    rng = np.random.default_rng(0)
+    constants = {
+        "rows": ints(5, 4),
+        "w": rng.standard_normal((4, 4)).astype(np.float32),
+        "bias": rng.standard_normal(4).astype(np.float32),
+        "heads": ints(5, 1, 2, 2),
+        "tokens": ints(5, 1, 4),
+    }
+    return nodes, (1, 5, 4), constants
+
+
 FREE = [
+    tokens_first,
     window_attention,
     class_token,
     expand_and_resize,
@@ -191,7 +223,17 @@ def multiplies_over_the_batch():
     return nodes, (1, 4), {}
 
 
+def returns_the_batch_inside():
+    nodes = [
+        N("Transpose", ["x"], ["a"], name="t", perm=[1, 0, 2]),
+        N("Reshape", ["a", "s"], ["b"], name="r"),
+        N("Gemm", ["b", "w"], ["y"], name="bad"),
+    ]
+    return nodes, (1, 3, 4), {"s": ints(3, 4), "w": np.eye(4, 2, dtype=np.float32)}
+
+
 FIXED = [
+    returns_the_batch_inside,
     mixes_by_softmax,
     reduces_over_the_batch,
     drops_the_batch,
