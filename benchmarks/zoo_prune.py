@@ -35,7 +35,7 @@ from acgraph.ir import count_params, model_from_proto, proto_from_model
 from acgraph.passes.untie_constants import untie_constants
 from acgraph.pruning.select import magnitude_plan
 from acgraph.pruning.shrink import masked_model, shrink
-from acgraph.pruning.tie import retie_vectors
+from acgraph.pruning.tie import retie_constants
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = Path(os.environ.get("ACGRAPH_SHARED", ROOT.parent / "shared"))
@@ -60,7 +60,7 @@ def prune_graph(name: str, proto: onnx.ModelProto) -> Row:
     peak_kib = resident("VmHWM")
     masked = masked_model(dependency, plan)
     for result in (shrunk, masked):
-        retie_vectors(result, copies)
+        retie_constants(result, copies)
     small, zeroed = proto_from_model(shrunk), proto_from_model(masked)
     onnx.checker.check_model(small)
     error, same_shapes = compare(small, zeroed)

@@ -1,13 +1,16 @@
 """Give every use of a merged constant its own copy.
 
-Exporters store equal tensors once: at export all biases may be zero, all BatchNorm scales one, and
-two layers then name the same initializer, directly or through Identity. Equal at export is not
-shared by design, and training (or cutting) one of them must not touch the other::
+Exporters store equal tensors once: at export all biases may be zero, all BatchNorm scales one, all
+initial states of recurrent layers zero, and layers then name the same initializer, directly or
+through Identity. Equal at export is not shared by design, and training (or cutting) one of them
+must not touch the other::
 
     Conv(x, w1, zeros), Conv(y, w2, zeros)  ->  Conv(x, w1, zeros), Conv(y, w2, zeros/conv2)
 
-What stays tied: constants of two or more axes that several nodes read directly (an embedding used
-twice, a head run on several levels), and the bias of layers that also share their weight.
+That holds for every input of every operator. What stays tied: constants of two or more axes that
+hold different numbers (an embedding used twice, a head run on several levels), weights of layers
+unless they hold one number throughout, the bias of layers that also share their weight, and
+vectors of integers, which hold sizes and axes.
 """
 
 from collections.abc import Collection, Iterator
@@ -18,19 +21,31 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from acgraph.diagnostics import Diagnostic
-from acgraph.ir import Model, constant_node_value
+from acgraph.ir import Array, Model, constant_node_value
 from acgraph.passmanager.base import Pass, PassContext, PassResult
 
 _LAYER_BIAS = {"Conv": 2, "ConvTranspose": 2, "Gemm": 2, "LSTM": 3, "GRU": 3, "RNN": 3}
-_VECTORS = {
+#: Inputs that hold the weight of a layer: several nodes that read one run the same layer.
+_LAYER_WEIGHTS = {
+    "Conv": (1,),
+    "ConvTranspose": (1,),
+    "Einsum": (0, 1, 2),
+    "Gather": (0,),
+    "Gemm": (0, 1),
+    "GRU": (1, 2),
+    "LSTM": (1, 2),
+    "MatMul": (0, 1),
+    "RNN": (1, 2),
+}
+#: Inputs that training changes even where they hold a single number.
+_TRAINED = {
     "BatchNormalization": (1, 2, 3, 4),
     "GroupNormalization": (1, 2),
     "InstanceNormalization": (1, 2),
     "LayerNormalization": (1, 2),
-    "RMSNormalization": (1,),
     "PRelu": (1,),
+    "RMSNormalization": (1,),
 }
-_ELEMENTWISE = frozenset(["Add", "Sub", "Mul", "Div"])
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,12 +81,12 @@ def untie_constants(model: Model, names: Collection[str] | None = None) -> dict[
 
 
 def _merged(model: Model) -> Iterator[tuple[gs.Tensor, list[_Use]]]:
-    """Yield the float constants with several uses, in graph order."""
+    """Yield the constants with several uses that may be untied, in graph order."""
     uses: dict[str, list[_Use]] = {}
     tensors: dict[str, gs.Tensor] = {}
     for node in model.graph.nodes:
         for index, tensor in enumerate(node.inputs):
-            if _is_float_constant(tensor):
+            if _may_be_merged(tensor):
                 tensors[tensor.name] = tensor
                 uses.setdefault(tensor.name, []).append(_Use(node, index))
     outputs = {tensor.name for tensor in model.graph.outputs}
@@ -80,19 +95,25 @@ def _merged(model: Model) -> Iterator[tuple[gs.Tensor, list[_Use]]]:
             yield tensors[name], found
 
 
-def _is_float_constant(tensor: gs.Tensor) -> bool:
+def _may_be_merged(tensor: gs.Tensor) -> bool:
+    """Say whether a tensor is a constant, and no vector of integers: those hold sizes and axes."""
     if isinstance(tensor, gs.Constant):
-        return not isinstance(tensor.dtype, int) and np.issubdtype(tensor.dtype, np.floating)
-    if len(tensor.inputs) != 1 or tensor.inputs[0].op != "Constant":
-        return False
-    value = constant_node_value(tensor.inputs[0])
-    return value is not None and np.issubdtype(value.dtype, np.floating)
+        # Types that numpy lacks, such as bfloat16, are numbers of ONNX here.
+        kind = "V" if isinstance(tensor.dtype, int) else np.dtype(tensor.dtype).kind
+        rank = len(tensor.shape)
+    else:
+        value = _values(tensor) if len(tensor.inputs) == 1 else None
+        if value is None:
+            return False
+        kind, rank = value.dtype.kind, value.ndim
+    return kind not in "OSU" and (kind not in "iu" or rank > 1)
 
 
-def _values(tensor: gs.Tensor) -> "np.typing.NDArray[np.generic] | None":
+def _values(tensor: gs.Tensor) -> Array | None:
     if isinstance(tensor, gs.Constant):
         return np.asarray(tensor.values)
-    return constant_node_value(tensor.inputs[0])
+    node = tensor.inputs[0]
+    return constant_node_value(node) if node.op == "Constant" and not node.domain else None
 
 
 def _group_uses(tensor: gs.Tensor, uses: list[_Use]) -> list[list[_Use]]:
@@ -111,22 +132,36 @@ def _group_uses(tensor: gs.Tensor, uses: list[_Use]) -> list[list[_Use]]:
 def _key(tensor: gs.Tensor, use: _Use) -> tuple[str, str] | None:
     """Name the group of a use; None for those that stay with the original."""
     node, index = use.node, use.index
+    own = ("node", f"{node.name}:{index}")
     if node.domain not in (None, "", "ai.onnx"):
-        return None
+        return own if _is_vector(tensor) or _is_uniform(tensor) else None
     if node.op == "Identity":
         return ("alias", node.name)
     if _LAYER_BIAS.get(node.op) == index:
         return ("layer", node.inputs[1].name)
-    if index in _VECTORS.get(node.op, ()):
-        return ("node", f"{node.name}:{index}")
-    if node.op in _ELEMENTWISE and _is_vector(tensor):
-        return ("node", f"{node.name}:{index}")
+    if index in _TRAINED.get(node.op, ()):
+        return own
+    is_weight = index in _LAYER_WEIGHTS.get(node.op, ())
+    if _is_uniform(tensor) or (_is_vector(tensor) and not is_weight):
+        return own
     return None
 
 
+def _shape(tensor: gs.Tensor) -> tuple[int, ...]:
+    if isinstance(tensor, gs.Constant):
+        return tuple(tensor.shape)
+    value = _values(tensor)
+    return () if value is None else value.shape
+
+
 def _is_vector(tensor: gs.Tensor) -> bool:
-    values = tensor if isinstance(tensor, gs.Constant) else _values(tensor)
-    return values is not None and sum(size > 1 for size in values.shape) == 1
+    return sum(size > 1 for size in _shape(tensor)) == 1
+
+
+def _is_uniform(tensor: gs.Tensor) -> bool:
+    """Say whether a constant holds one number several times."""
+    value = _values(tensor) if max(_shape(tensor), default=1) > 1 else None
+    return value is not None and bool((value == value.reshape(-1)[0]).all())
 
 
 def _fresh_name(stem: str, taken: set[str]) -> str:
@@ -160,5 +195,4 @@ class UntieConstants(Pass):
 
 
 def _is_matrix(tensor: gs.Tensor) -> bool:
-    values = tensor if isinstance(tensor, gs.Constant) else _values(tensor)
-    return values is not None and sum(size > 1 for size in values.shape) > 1
+    return sum(size > 1 for size in _shape(tensor)) > 1

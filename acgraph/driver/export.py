@@ -25,7 +25,7 @@ from acgraph.ir import Model, clone_model, infer_facts, make_folder, write_bytes
 from acgraph.passes.fuse_batchnorm import fuse_batchnorm
 from acgraph.passes.lower_columns import LoweredLayer
 from acgraph.passes.untie_constants import untie_constants
-from acgraph.pruning.tie import retie_vectors
+from acgraph.pruning.tie import retie_constants, write_once
 from acgraph.report import Report, write_report
 
 #: How many examples of the data the equivalence check runs on at once, where the batch is free;
@@ -88,8 +88,8 @@ def make_models(run: Run, trained: Model) -> Made:
     dependency: DependencyGraph = _original_dependency(run)
     positions = adopt_biases(plain, dependency.model, run.positions)
     masked = expand(dependency.model, dependency, plain.constants(), positions)
-    for model in (small, masked):
-        retie_vectors(model, run.copies)
+    write_once(small, run.copies)
+    retie_constants(masked, run.copies)
     for remark in dependency.facts.remarks_beside(infer_facts(small, assume=True)):
         run.warn(remark)
     return Made(

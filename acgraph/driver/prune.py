@@ -40,7 +40,7 @@ from acgraph.passes.untie_constants import untie_constants
 from acgraph.pruning.plan import Plan
 from acgraph.pruning.select import magnitude_plan
 from acgraph.pruning.shrink import masked_model, shrink
-from acgraph.pruning.tie import retie_vectors
+from acgraph.pruning.tie import retie_constants, write_once
 from acgraph.report.shortfall import is_little
 
 
@@ -235,8 +235,8 @@ def _cut(source: _Source, attempt: _Attempt) -> _Cut:
         found = cut_columns(shrunk, attempt.columns)
         small, lowered, cuts = found.model, found.lowered, found.cuts
         masked = expand(masked, dependency, found.weights, found.kept)
-    retie_vectors(small, source.copies)
-    retie_vectors(masked, source.copies)
+    write_once(small, source.copies)
+    retie_constants(masked, source.copies)
     return _Cut(small, masked, seconds, lowered, cuts)
 
 

@@ -1,30 +1,33 @@
 """Equal constants: apart where a cut may part them, together where nothing can.
 
-An exporter merges vectors because they are equal. Equal at export is not tied by design: two
+An exporter merges constants because they are equal. Equal at export is not tied by design: two
 biases that are both zero may be cut differently. Other exporters repeat the same table of indices
-in every block.
+in every block. What is written holds equal constants once.
 """
 
-from collections.abc import Collection
+import hashlib
+from collections import Counter
+from collections.abc import Collection, Mapping
 
 import onnx_graphsurgeon as gs
 
-from acgraph.ir import Array, Model
+from acgraph.ir import Array, Model, array_bytes
+from acgraph.ir.uses import captured_names
+
+#: Constants of fewer elements keep their names, however many are equal.
+LARGE_ELEMENTS = 1 << 10
+
+_Key = tuple[str, str, tuple[int, ...], bytes]
 
 
-def retie_vectors(model: Model, copies: dict[str, str]) -> None:
-    """Let copies that are still equal share one constant again, in place."""
-    first: dict[tuple[str, tuple[int, ...], bytes], gs.Constant] = {}
-    for node in model.graph.nodes:
-        for i, tensor in enumerate(node.inputs):
-            if not isinstance(tensor, gs.Constant):
-                continue
-            origin = copies.get(tensor.name, tensor.name)
-            if tensor.name not in copies and origin not in copies.values():
-                continue
-            values = tensor.values
-            key = (origin, tuple(values.shape), values.tobytes())
-            node.inputs[i] = first.setdefault(key, tensor)
+def retie_constants(model: Model, copies: Mapping[str, str]) -> None:
+    """Let copies that still equal their origin, or each other, share one constant again, in place.
+
+    Args:
+        model: The model.
+        copies: Names of the copies with those of their origins, as untying returned them.
+    """
+    _merge(model, {**{origin: origin for origin in copies.values()}, **copies})
 
 
 def merge_equal(model: Model, names: Collection[str]) -> None:
@@ -32,16 +35,38 @@ def merge_equal(model: Model, names: Collection[str]) -> None:
 
     Nodes that made the others stay, unused.
     """
-    values = {name: value for name, value in model.constants().items() if name in names}
-    first: dict[tuple[str, tuple[int, ...], bytes], gs.Tensor] = {}
+    _merge(model, dict.fromkeys(names, ""))
+
+
+def write_once(model: Model, copies: Mapping[str, str]) -> None:
+    """Retie copies, and let all large constants that are equal share one tensor, in place."""
+    retie_constants(model, copies)
+    kept = captured_names(model.graph) | {tensor.name for tensor in model.graph.outputs}
+    sizes = {name: value.size for name, value in model.constants().items()}
+    merge_equal(model, {n for n, size in sizes.items() if size >= LARGE_ELEMENTS} - kept)
+
+
+def _merge(model: Model, groups: Mapping[str, str]) -> None:
+    """Let constants of one group share one tensor where they are equal.
+
+    The first of them stays; of a group that has the name of a constant, that one.
+    """
+    values = {name: value for name, value in model.constants().items() if name in groups}
+    looks = Counter((groups[name], *_look(value)) for name, value in values.items())
+    tensors = model.graph.tensors()
+    first: dict[_Key, gs.Tensor] = {}
+    shared: dict[str, gs.Tensor] = {}
+    for name in sorted(values, key=lambda name: groups[name] != name):
+        look = (groups[name], *_look(values[name]))
+        if looks[look] > 1:
+            digest = hashlib.sha256(array_bytes(values[name])).digest()
+            shared[name] = first.setdefault((*look, digest), tensors[name])
     for node in model.graph.nodes:
-        for tensor in node.outputs:
-            if tensor.name in values:
-                first.setdefault(_key(values[tensor.name]), tensor)
         for i, tensor in enumerate(node.inputs):
-            if tensor.name in values:
-                node.inputs[i] = first.setdefault(_key(values[tensor.name]), tensor)
+            if shared.get(tensor.name, tensor) is not tensor:
+                node.inputs[i] = shared[tensor.name]
 
 
-def _key(value: Array) -> tuple[str, tuple[int, ...], bytes]:
-    return value.dtype.str, value.shape, value.tobytes()
+def _look(value: Array) -> tuple[str, tuple[int, ...]]:
+    """What must be equal where arrays are: cheap to compare."""
+    return value.dtype.name, value.shape
