@@ -10,10 +10,10 @@ from acgraph.ir import Array, Model, in_c_order
 from acgraph.ir.fold import evaluate_node
 
 #: Constants below this are not worth a look.
-WORTH_ELEMENTS = 1 << 10
+WORTH_BYTES = 1 << 12
 _NO_LIMIT = 1 << 62
-#: Their constants are integers and what they compute is not, so that fewer elements are more bytes.
-_QUANTISED = frozenset(["DequantizeLinear", "QuantizeLinear", "DynamicQuantizeLinear"])
+#: They round, and what they round to is left to the runtime.
+_ROUNDING = frozenset(["QuantizeLinear", "DynamicQuantizeLinear"])
 
 
 @dataclass(slots=True)
@@ -36,11 +36,11 @@ def precompute(model: Model) -> None:
     chains = list(_chains(behind, read, values))
     results: dict[str, gs.Constant] = {}
     for chain in chains:
-        freed = sum(values[name].size for name in chain.sources - read)
-        if freed < WORTH_ELEMENTS:
+        freed = sum(values[name].nbytes for name in chain.sources - read)
+        if freed < WORTH_BYTES:
             continue
         found = _evaluate(model, values, chain.results)
-        if found is not None and sum(value.size for value in found.values()) < freed:
+        if found is not None and sum(value.nbytes for value in found.values()) < freed:
             results.update(
                 {
                     name: gs.Constant(f"{name}/value", in_c_order(value))
@@ -62,7 +62,7 @@ def _sources(model: Model, values: dict[str, Array]) -> dict[str, frozenset[str]
     found: dict[str, frozenset[str]] = {}
     for node in model.graph.nodes:
         names = [t.name for t in node.inputs if t.name]
-        if not names or node.op in _QUANTISED or node.domain not in (None, "", "ai.onnx"):
+        if not names or node.op in _ROUNDING or node.domain not in (None, "", "ai.onnx"):
             continue
         if any(isinstance(value, gs.Graph) for value in node.attrs.values()):
             continue
