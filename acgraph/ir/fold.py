@@ -20,7 +20,9 @@ _Fn = Callable[..., Any]
 
 def _cast(node: gs.Node, x: Array) -> Array:
     to = node.attrs["to"]
-    return x.astype(tensor_dtype_to_np_dtype(to) if isinstance(to, int) else to)
+    # What an integer becomes of infinity is up to the runtime: not known here.
+    with np.errstate(invalid="raise"):
+        return x.astype(tensor_dtype_to_np_dtype(to) if isinstance(to, int) else to)
 
 
 def _gather(node: gs.Node, x: Array, index: Array) -> Array:
@@ -116,8 +118,9 @@ def evaluate_node(
     rule = _TABLE.get(node.op)
     if rule is not None:
         try:
-            value = rule(node, *inputs)
-        except (IndexError, ValueError, TypeError):
+            with np.errstate(all="ignore"):
+                value = rule(node, *inputs)
+        except (IndexError, ValueError, TypeError, FloatingPointError):
             value = None
         return None if value is None or np.size(value) > limit else [np.asarray(value)]
     return _reference(node, inputs, opset, limit)
