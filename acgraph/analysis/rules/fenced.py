@@ -14,6 +14,10 @@ _REASONS = {
         "QLinearMatMul", "ConvInteger", "MatMulInteger",
     ),
     "the heads inside the operator are not taken apart": ("Attention", "RotaryEmbedding"),
+    "it draws random numbers": (
+        "Bernoulli", "Multinomial", "RandomNormalLike", "RandomUniformLike",
+    ),
+    "positions become numbers, or numbers positions": ("EyeLike", "OneHot"),
     "where the results lie depends on the data": (
         "NonZero", "NonMaxSuppression", "Compress", "Unique", "StringNormalizer", "MaxUnpool",
     ),

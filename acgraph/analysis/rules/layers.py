@@ -36,6 +36,26 @@ def conv(site: Site) -> None:
     _finish_layer(site, made, bias=2)
 
 
+def deform_conv(site: Site) -> None:
+    """Couple ``x[N, I, ...]`` with ``W[O, I, ...]``, sampled at computed positions."""
+    if int(site.attrs.get("group", 1)) != 1 or int(site.attrs.get("offset_group", 1)) != 1:
+        site.fence_all("the groups of a deformable convolution are not taken apart")
+        return
+    if not site.is_constant(1):
+        site.fence_all("the weight is not a constant")
+        return
+    _spatial_stops(site, 0, 2, "convolves")
+    _spatial_stops(site, 1, 2, "is a kernel")
+    for i in (2, 4):
+        if site.has(i):
+            for axis in range(len(site.shape(i))):
+                site.stop(i, axis, "moves the positions of the kernel")
+    _contract(site, 1, 1)
+    site.set_role(1, 0, "filter")
+    site.set_role(1, 1, "column")
+    _finish_layer(site, site.axis(1, 0), bias=3)
+
+
 def _grouped(site: Site, rows: Axis, group: int, each: int) -> Axis:
     """Labels of ``group * each`` positions: a row's label, and one for each place in a row."""
     places = site.labels.fresh(each) if each > 1 else None
@@ -206,6 +226,7 @@ def einsum(site: Site) -> None:
 RULES: dict[str, OpRule] = {
     "Conv": OpRule(couple=conv, resize=resize_groups, note="1d, 2d, 3d, grouped, depthwise"),
     "ConvTranspose": OpRule(couple=conv_transpose, resize=resize_groups),
+    "DeformConv": OpRule(couple=deform_conv, note="fenced with groups"),
     "Gemm": OpRule(couple=gemm, note="all transposes"),
     "MatMul": OpRule(couple=matmul, note="a constant on either side, or two activations"),
     "Einsum": OpRule(couple=einsum, note="without ellipses and diagonals"),

@@ -234,6 +234,29 @@ def space_to_depth(site: Site) -> None:
     _rearrange(site, (n, c, h // b, b, w // b, b), (0, 3, 5, 1, 2, 4))
 
 
+def col2im(site: Site) -> None:
+    """Put patches ``[N, C * block, L]`` into an image: a channel has all positions of a block."""
+    channels = site.out_shape()[1]
+    inside = site.shape(0)[1] // channels
+    why = site.why("joins the positions of a block", 1)
+    rows, places = site.labels.split(site.axis(0, 1), [channels, inside], why)
+    site.fence(places, "joins the positions of a block", 1)
+    site.fence(site.axis(0, 2), "puts blocks in their places", 2)
+    spatial = len(site.out_shape()) - 2
+    flags = [site.zero(0, 0), site.zero(0, 1)] + [False] * spatial
+    site.emit([site.axis(0, 0), rows] + [None] * spatial, flags)
+
+
+def reverse_sequence(site: Site) -> None:
+    """Pass the axes beside the two along which sequences are reversed."""
+    axes = site.axes(0)
+    for key, default in (("batch_axis", 1), ("time_axis", 0)):
+        axis = int(site.attrs.get(key, default))
+        site.fence(axes[axis], "reverses sequences along the axis", axis)
+        axes[axis] = None
+    site.emit(axes, site.zeros(0))
+
+
 def _rearrange(site: Site, middle: tuple[int, ...], perm: tuple[int, ...]) -> None:
     why = site.why("splits or joins axes that have no common factors")
     axes, zero = reshape_axes(site.labels, site.shape(0), middle, site.axes(0), site.zeros(0), why)
@@ -255,5 +278,7 @@ RULES: dict[str, OpRule] = {
     "ConstantOfShape": OpRule(couple=constant_of_shape, resize=resize_constant_of_shape),
     "Tile": OpRule(couple=tile),
     "DepthToSpace": OpRule(couple=depth_to_space),
+    "Col2Im": OpRule(couple=col2im, note="whole channels"),
+    "ReverseSequence": OpRule(couple=reverse_sequence, note="fenced along batch and time"),
     "SpaceToDepth": OpRule(couple=space_to_depth),
 }

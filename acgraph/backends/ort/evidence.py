@@ -54,6 +54,12 @@ class Form:
     source: ModelSource
     graph: Model | None
 
+    @property
+    def is_rewritten(self) -> bool:
+        """Say whether the graph has other operators than the file that is run."""
+        is_file = not isinstance(self.source, Model)
+        return is_file and self.graph is not None and bool(self.graph.expanded)
+
     def showing(self, names: Sequence[str]) -> ModelSource:
         """Make outputs of values inside; a file is otherwise run as it is."""
         if not names or self.graph is None:
@@ -75,8 +81,13 @@ class Pair:
 
     @classmethod
     def of(cls, compact: Form, masked: Form, feeds: Sequence[Feeds]) -> "Pair":
-        """Pair two models; those whose graphs are at hand are compared inside, too."""
+        """Pair two models; those whose graphs are at hand are compared inside, too.
+
+        The graph of a file some of whose operators were replaced is not what the file runs.
+        """
         if compact.graph is None or masked.graph is None:
+            return cls(compact, masked)
+        if compact.is_rewritten or masked.is_rewritten:
             return cls(compact, masked)
         inside = find_inside(compact.graph, masked.graph)
         return cls(compact, masked, _affordable(inside, masked.graph, feeds))

@@ -165,16 +165,23 @@ def _attention(walk: Walk, node: gs.Node) -> tuple[int | None, ...]:
     return (0,) * len(node.outputs)
 
 
+def _grid_sample(walk: Walk, node: gs.Node) -> int:
+    if any(walk.axis.get(name) != 0 for name in walk.names(node)):
+        raise FixedBatchError("image and positions do not both hold the batch on axis 0")
+    return 0
+
+
 _ELEMENTWISE = (
-    "Abs Acos Add And Asin Atan BitShift Cast CastLike Ceil Celu Clip Cos Cosh Div Elu Equal Erf "
+    "Abs Acos Acosh Add And Asin Asinh Atan Atanh BitShift BitwiseAnd BitwiseNot BitwiseOr "
+    "BitwiseXor Cast CastLike Ceil Celu Clip Cos Cosh Div Elu Equal Erf "
     "Exp Floor Gelu Greater GreaterOrEqual HardSigmoid HardSwish Identity IsInf IsNaN LeakyRelu "
     "Less LessOrEqual Log Max Mean Min Mish Mod Mul Neg Not Or PRelu Pow Reciprocal Relu Round "
     "Selu Shrink Sigmoid Sign Sin Sinh Softplus Softsign Sqrt Sub Sum Swish Tan Tanh "
     "ThresholdedRelu Where Xor"
 )
 _FIRST_AXIS = (
-    "Conv ConvTranspose AveragePool GlobalAveragePool GlobalMaxPool LpPool MaxPool DepthToSpace "
-    "SpaceToDepth GroupNormalization InstanceNormalization LRN"
+    "Conv ConvTranspose AveragePool GlobalAveragePool GlobalLpPool GlobalMaxPool LpPool MaxPool "
+    "DepthToSpace SpaceToDepth GroupNormalization InstanceNormalization LRN"
 )
 _REDUCTIONS = (
     "ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax ReduceMean ReduceMin ReduceProd "
@@ -189,10 +196,12 @@ RULES: dict[str, Rule] = {
     "Attention": _attention,
     "BatchNormalization": _batch_norm,
     "CumSum": _cum_sum,
+    "Col2Im": _first_axis,
     "Dropout": _same,
     "Einsum": _einsum,
     "GRU": _recurrent,
     "Gemm": _gemm,
+    "GridSample": _grid_sample,
     "Hardmax": _softmax,
     "LSTM": _recurrent,
     "LayerNormalization": _from_axis(-1),

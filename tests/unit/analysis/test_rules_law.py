@@ -451,6 +451,29 @@ def sizes_computed_as_before_opset_10(net: Any) -> Any:
     return net.proto(net.op("MatMul", net.op("Relu", x), net.w(8, 2)))
 
 
+@case(1.7, opset=19)
+def deformable(net: Any) -> Any:
+    x = net.op("Relu", net.conv(net.input(1, 3, 6, 6), 3, 8))
+    offset = net.conv(net.input(1, 3, 6, 6, name="z"), 3, 18)
+    x = net.op("DeformConv", x, net.w(16, 8, 3, 3), offset, net.w(16), pads=[1] * 4)
+    return net.proto(net.conv(net.op("Relu", x), 16, 2))
+
+
+@case(1.7, opset=18)
+def patches_put_into_an_image(net: Any) -> Any:
+    x = net.op("MatMul", net.input(1, 9, 4), net.w(4, 32))
+    x = net.op("Transpose", net.op("Relu", x), perm=[0, 2, 1])
+    x = net.op("Col2Im", x, net.ints(6, 6), net.ints(2, 2), strides=[2, 2])
+    return net.proto(net.conv(x, 8, 2))
+
+
+@case(1.7)
+def reversed_sequences(net: Any) -> Any:
+    x = net.op("Relu", net.op("MatMul", net.input(5, 2, 4), net.w(4, 16)))
+    x = net.op("ReverseSequence", x, net.ints(3, 5))
+    return net.proto(net.op("MatMul", x, net.w(16, 3)))
+
+
 @case(1.4)
 def elementwise_with_constants(net: Any) -> Any:
     x = net.conv(net.input(1, 3, 4, 4), 3, 8)

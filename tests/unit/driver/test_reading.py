@@ -6,9 +6,11 @@ from typing import Any
 import onnx
 import pytest
 
+from acgraph.config import CompressConfig
+from acgraph.driver.compress import compress
 from acgraph.driver.prune import prune
 from acgraph.driver.reading import check_reading
-from acgraph.errors import VerifyError
+from acgraph.errors import UnsupportedOpError, VerifyError
 from acgraph.ir import read_model
 
 
@@ -39,3 +41,20 @@ def test_a_replacement_that_computes_something_else_is_caught(
     next(node for node in model.graph.nodes if node.op == "LeakyRelu").attrs["alpha"] = 0.2
     with pytest.raises(VerifyError, match="FusedConv do not compute what they are read as"):
         prune(model)
+
+
+def test_compress_names_what_it_cannot_train_before_anything_else(
+    make_net: Any, tmp_path: Path
+) -> None:
+    net = make_net()
+    x = net.op("Inverse", net.input(1, 1, 3, 3), domain="com.microsoft", name="odd")
+    x = net.op("Unique", x, outputs=4, name="apart")[0]
+    onnx.save(net.proto(net.op("Relu", x)), tmp_path / "m.onnx")
+    asked = CompressConfig(model=str(tmp_path / "m.onnx"), output=tmp_path / "out", target_rate=2)
+    with pytest.raises(UnsupportedOpError) as caught:
+        compress(asked)
+    message = str(caught.value)
+    assert "com.microsoft.Inverse (node 'odd')" in message
+    assert "ai.onnx.Unique (node 'apart')" in message
+    assert "acgraph prune cuts the model without training" in message
+    assert not (tmp_path / "out").exists()

@@ -152,9 +152,15 @@ def _global_max_pool(node: NodeView) -> Kernel:
     return lambda x: x.amax(dim=tuple(range(2, x.ndim)), keepdim=True)
 
 
+def _global_lp_pool(node: NodeView) -> Kernel:
+    p = node.integer("p", 2)
+    return lambda x: (x.abs() ** p).sum(dim=tuple(range(2, x.ndim)), keepdim=True) ** (1.0 / p)
+
+
 TABLE: dict[str, Builder] = {
     "AveragePool": _average_pool,
     "GlobalAveragePool": _global_average_pool,
+    "GlobalLpPool": _global_lp_pool,
     "GlobalMaxPool": _global_max_pool,
     "LpPool": _lp_pool,
     "MaxPool": _max_pool,

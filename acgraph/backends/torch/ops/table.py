@@ -12,6 +12,7 @@ from acgraph.backends.torch.ops import (
     recurrent,
     reduce,
     resize,
+    sampling,
 )
 from acgraph.backends.torch.ops.node import Builder
 
@@ -27,4 +28,5 @@ BUILDERS: dict[str, Builder] = {
     **recurrent.TABLE,
     **reduce.TABLE,
     **resize.TABLE,
+    **sampling.TABLE,
 }

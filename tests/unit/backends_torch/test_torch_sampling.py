@@ -1,0 +1,75 @@
+"""Kernels that sample images, and those of operators that few exporters write."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from onnx import helper
+
+from acgraph.backends.torch.graph_module import GraphModule
+from acgraph.errors import UnsupportedOpError
+
+GRIDS = [
+    (20, "linear", "zeros", 0),
+    (20, "nearest", "border", 0),
+    (20, "cubic", "zeros", 0),
+    (20, "cubic", "border", 1),
+    (16, "bilinear", "reflection", 1),
+    (16, "bilinear", "border", 0),
+]
+
+
+@pytest.mark.parametrize(("opset", "mode", "padding", "corners"), GRIDS)
+def test_grid_sample(
+    compare: Any, normal: Any, opset: int, mode: str, padding: str, corners: int
+) -> None:
+    feeds = {"x": normal(2, 3, 7, 6), "grid": normal(2, 5, 4, 2)}
+    compare(
+        "GridSample", feeds, opset=opset, mode=mode, padding_mode=padding, align_corners=corners
+    )
+
+
+def test_grid_sample_of_volumes(compare: Any, normal: Any) -> None:
+    compare("GridSample", {"x": normal(1, 2, 4, 5, 6), "grid": normal(1, 3, 2, 4, 3)})
+
+
+def test_a_cubic_that_differs_is_refused(build: Any, normal: Any) -> None:
+    feeds = {"x": normal(1, 1, 4, 4), "grid": normal(1, 2, 2, 2)}
+    node = helper.make_node("GridSample", ["x", "grid"], ["y"], mode="cubic", padding_mode="border")
+    with pytest.raises(UnsupportedOpError, match="cubic GridSample"):
+        GraphModule(build([node], feeds, {}, ["y"]))
+
+
+def test_the_batch_of_a_grid_sample_is_found(build: Any, normal: Any) -> None:
+    feeds = {"x": normal(1, 2, 5, 5), "grid": normal(1, 3, 3, 2)}
+    node = helper.make_node("GridSample", ["x", "grid"], ["y"])
+    module = GraphModule(build([node], feeds, {}, ["y"])).eval()
+    many = {"x": normal(4, 2, 5, 5), "grid": normal(4, 3, 3, 2)}
+    (y,) = module(*(torch.from_numpy(many[name]) for name in module.input_names))
+    assert tuple(y.shape) == (4, 2, 3, 3)
+
+
+@pytest.mark.parametrize("strides", [[1, 1], [2, 2]])
+def test_col2im(compare: Any, normal: Any, strides: list[int]) -> None:
+    count = 36 if strides == [1, 1] else 9
+    sizes = {"size": np.array([5, 5]), "block": np.array([2, 2])}
+    compare("Col2Im", {"x": normal(2, 12, count)}, sizes, pads=[1, 1, 1, 1], strides=strides)
+
+
+@pytest.mark.parametrize(("op", "shift"), [("Asinh", 0.0), ("Acosh", 1.5), ("Atanh", 0.0)])
+def test_inverse_hyperbolic(compare: Any, normal: Any, op: str, shift: float) -> None:
+    compare(op, {"x": np.abs(normal(2, 5)).clip(0, 0.9) + np.float32(shift)})
+
+
+@pytest.mark.parametrize("op", ["BitwiseAnd", "BitwiseOr", "BitwiseXor"])
+def test_bitwise(compare: Any, op: str) -> None:
+    compare(op, {"x": np.arange(6, dtype=np.int32), "y": np.array([3], np.int32)})
+
+
+def test_bitwise_not(compare: Any) -> None:
+    compare("BitwiseNot", {"x": np.arange(6, dtype=np.int32)})
+
+
+def test_global_lp_pool(compare: Any, normal: Any) -> None:
+    compare("GlobalLpPool", {"x": normal(2, 3, 4, 5)}, p=3)
