@@ -223,12 +223,15 @@ def _start(
         images = counted(len(data.select), "image")
         say(f"baseline: no labels, agreement with the original on {images} counts")
     model, inserted, copies = ready_to_train(original, data.train)
-    return Run(
+    run = Run(
         asked=config, config=_aligned(config, say), original=original, data=data,
         chooser=make_chooser(config.metric, timing=config.timing, settings=run_settings(config)),
         progress=progress, say=say,
         model=model, inserted=inserted, copies=copies, baseline=baseline,
     )  # fmt: skip
+    if remark := base.reservation():
+        run.warn(remark)
+    return run
 
 
 def _plan(run: Run) -> None:

@@ -60,17 +60,15 @@ def plan_batch(
     """
     values = {**program.known, **measured}
     nodes = program.needed(program.outputs, program.known)
-    choices: list[int] | None = []
-    first: BatchPlan | None = None
+    walk = Walk(program, shapes, values, batch)
+    first = found = _follow(walk, nodes)
     for _ in range(_MOST_READINGS):
-        walk = Walk(program, shapes, values, batch, choices)
-        found = _follow(walk, nodes)
-        first = first or found
         choices = _next_choices(walk.made)
         if found.reason is None or choices is None:
-            return found if found.reason is None else first
-    assert first is not None
-    return first
+            break
+        walk = Walk(program, shapes, values, batch, choices)
+        found = _follow(walk, nodes)
+    return first if found.reason is not None else found
 
 
 def _follow(walk: Walk, nodes: Sequence[gs.Node]) -> BatchPlan:

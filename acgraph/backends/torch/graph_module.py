@@ -17,6 +17,7 @@ from acgraph.backends.torch.batch import (
     with_batch,
 )
 from acgraph.backends.torch.ops.indexing import array_of_tensor, tensor_of_array
+from acgraph.backends.torch.parts import LEAST_STATISTICS, cut_into_parts, join_parts
 from acgraph.backends.torch.plan import Plan, Step, Variant, run_steps
 from acgraph.backends.torch.program import Program
 from acgraph.backends.torch.recognise import recognise_activations
@@ -97,18 +98,31 @@ class GraphModule(torch.nn.Module):
         """The batch size that ``forward`` insists on; None where any will do.
 
         A model that declares its batch also runs at others where that is provably right: see
-        `acgraph.backends.torch.batch`.
+        `acgraph.backends.torch.batch`. Where it is not, ``forward`` cuts what it is given into
+        parts of this batch, see `acgraph.backends.torch.parts`.
         """
-        batch = self._program.batch
-        if batch is None:
+        return None if self.fixed_reason is None else self._program.batch
+
+    @property
+    def fixed_reason(self) -> Diagnostic | None:
+        """Why the batch is fixed; None where it is not."""
+        if self._program.batch is None:
             return None
         sizes = input_sizes(self._program.model).shapes
         dtypes = {t.name: t.dtype for t in self._program.model.graph.inputs}
+        rng = np.random.default_rng(0)  # equal numbers would show no mixing of samples
         inputs = [
-            torch.from_numpy(np.zeros(sizes[name], dtypes[name])).to(self._device())
+            torch.from_numpy(rng.standard_normal(sizes[name]).astype(dtypes[name]))
             for name in self._program.inputs
         ]
-        return None if self._batch_plan(inputs).reason is None else batch
+        inputs = [x.abs().to(self._device()) for x in inputs]
+        return self._batch_plan(inputs).reason
+
+    @property
+    def keeps_statistics(self) -> bool:
+        """Whether training leaves BatchNormalization's running statistics, of too small a batch."""
+        batch = self.fixed_batch
+        return batch is not None and batch < LEAST_STATISTICS
 
     def _device(self) -> torch.device:
         keys = list(self._keys.values())
@@ -246,6 +260,13 @@ class GraphModule(torch.nn.Module):
         """
         watch = tuple(names)
         self._check_inputs(inputs)
+        batch = self._program.batch
+        if batch is not None and self._is_cut(inputs):
+            parts = list(cut_into_parts(inputs, batch))
+            whole = [part for part, count in parts if count == batch]
+            for part in whole or [parts[0][0]]:  # what fills a part up must not count
+                self.visit(names, look, *part)
+            return
         plan = self._plan(inputs, watch, is_visited=True)
         values = self._filled(plan, inputs)
         places: dict[int, list[str]] = {}
@@ -293,7 +314,26 @@ class GraphModule(torch.nn.Module):
         self, inputs: Sequence[torch.Tensor], watch: tuple[str, ...]
     ) -> tuple[torch.Tensor, ...]:
         self._check_inputs(inputs)
-        return self._execute(self._plan(inputs, watch), inputs)
+        batch = self._program.batch
+        if batch is None or not self._is_cut(inputs):
+            return self._execute(self._plan(inputs, watch), inputs)
+        parts = list(cut_into_parts(inputs, batch))
+        results = [self._execute(self._plan(part, watch), part) for part, _ in parts]
+        return join_parts(results, [count for _, count in parts], batch)
+
+    def _is_cut(self, inputs: Sequence[torch.Tensor]) -> bool:
+        """Say whether so many examples must go through the graph in parts."""
+        batch = self._program.batch
+        if batch is None or not inputs[0].ndim or inputs[0].shape[0] in (0, batch):
+            return False
+        return self._batch_plan(inputs).reason is not None
+
+    def _is_frozen(self, inputs: Sequence[torch.Tensor]) -> bool:
+        """Say whether BatchNormalization must keep its statistics: the batch is fixed and small."""
+        batch = self._program.batch
+        if not self.training or batch is None or batch >= LEAST_STATISTICS:
+            return False
+        return bool(self._buffers) and self._batch_plan(inputs).reason is not None
 
     def _check_inputs(self, inputs: Sequence[torch.Tensor]) -> None:
         if len(inputs) != len(self._program.inputs):
@@ -321,7 +361,8 @@ class GraphModule(torch.nn.Module):
         if plan is None:
             self._check_names(watch)
             found = self._leave_batch(inputs) if other else BatchPlan()
-            variant = Variant(self.training, momentum, found.rebatch, watch, is_visited)
+            frozen = self._is_frozen(inputs)
+            variant = Variant(self.training, momentum, found.rebatch, watch, is_visited, frozen)
             plan = program.compile(variant, self._measure(inputs, found), device)
             _remember(self._plans, key, plan)
         return plan

@@ -35,6 +35,7 @@ class Variant:
         momentum: Replaces the momentum of every BatchNormalization where not None.
         rebatch: Reshape, Expand, Concat and Resize nodes whose constants follow the batch.
         watch: Tensors to return after the graph's outputs.
+        is_frozen: Whether BatchNormalization keeps to its running statistics, in training, too.
         is_visited: Whether watched tensors are only looked at as they are made, and then freed.
     """
 
@@ -43,6 +44,7 @@ class Variant:
     rebatch: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     watch: tuple[str, ...] = ()
     is_visited: bool = False
+    is_frozen: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -180,6 +180,7 @@ class Program:
             ),
             used=tuple(self._is_used(tensor) for tensor in node.outputs),
             batch=variant.rebatch.get(node.name),
+            is_frozen=variant.is_frozen,
         )
 
     def _is_used(self, tensor: gs.Tensor) -> bool:

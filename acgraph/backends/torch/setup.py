@@ -20,6 +20,7 @@ from acgraph.backends.torch.runtime import settings
 from acgraph.backends.torch.team import Team
 from acgraph.backends.training import TrainConfig
 from acgraph.data import Dataset
+from acgraph.diagnostics import Diagnostic
 from acgraph.errors import BackendError
 
 log = logging.getLogger(__name__)
@@ -161,6 +162,8 @@ class Setup:
         wanted = self._config.compile
         if wanted is False or self.compiled is not None or self._is_hopeless or steps == 0:
             return 0.0
+        if self._module.fixed_reason is not None:
+            return self._stay_uncompiled(self._module.fixed_reason)
         start = time.perf_counter()
         if wanted == "auto" and goes_on and self._was_compiled is not None:
             wanted = self._was_compiled
@@ -182,6 +185,21 @@ class Setup:
             log.warning("training goes on uncompiled: %s", error)
         return time.perf_counter() - start
 
+    def _stay_uncompiled(self, reason: Diagnostic) -> float:
+        """Compile nothing where the batch is fixed: a last part would be of another size.
+
+        Raises:
+            BackendError: it must be compiled.
+        """
+        if self._config.compile is True:
+            raise BackendError(
+                f"cannot be compiled, since its batch is fixed ({reason.message})",
+                location=reason.location,
+                hint="leave train.compile at auto",
+            )
+        self._is_hopeless = True
+        return 0.0
+
     def _sizes(self, train: Dataset) -> Sequence[int]:
         """Return how many images run at once in the steps of a pass."""
         counts = part_sizes(len(train), self._config.batch_size, self._team.rank, self._team.size)
@@ -195,6 +213,10 @@ class Setup:
         return torch.from_numpy(np.ascontiguousarray(x)).to(self._device)
 
     def _fit_into_memory(self, x: Tensor, mode: Mode) -> None:
+        fixed = self._module.fixed_batch
+        if fixed is not None:  # parts of that batch, whose gradients are added up
+            self.micro_batch.size = fixed
+            return
         if self._config.micro_batch != "auto":
             self.micro_batch.size = self._config.micro_batch
             return

@@ -36,6 +36,7 @@ from acgraph.backends.training import (
     TrainConfig,
 )
 from acgraph.data import Dataset
+from acgraph.diagnostics import counted
 from acgraph.errors import BackendError, UsageError
 from acgraph.ir import Model
 
@@ -279,6 +280,19 @@ class TorchTrainer:
             self._setup.prepare(train)
         return self.mode
 
+    def reservation(self) -> str:
+        """Say in one line what a batch that cannot be left means; nothing where there is none."""
+        reason = self.module.fixed_reason
+        if reason is None:
+            return ""
+        batch = counted(self.module.fixed_batch or 1, "image")
+        few = self.module.keeps_statistics
+        kept = ", and BatchNormalization keeps its running statistics" if few else ""
+        return (
+            f"the export fixed the batch ({reason}): training runs {batch} at a time and adds the "
+            f"gradients of a batch up{kept}"
+        )
+
     def describe(self) -> str:
         """Say how training will run, which is chosen now where it was not before.
 
@@ -295,7 +309,8 @@ class TorchTrainer:
         """Estimate the running statistics of BatchNormalization anew, weights unchanged.
 
         Mean and variance of each become their averages over so many batches of training images,
-        not augmented. A model without BatchNormalization stays as it is.
+        not augmented. A model without BatchNormalization stays as it is, and so does one that
+        runs on so few images at once that they say too little, see ``GraphModule``.
 
         Args:
             batches: How many.
@@ -308,12 +323,16 @@ class TorchTrainer:
         train = self._require_train()
         if batches < 1:
             raise UsageError(f"cannot recalibrate on {batches} batches", hint="give at least 1")
+        if self.module.keeps_statistics:
+            return
+        whole = self.config.batch_size
+        size = self.module.fixed_batch or whole
         with self._setup.settings():
             recalibrate(
                 self.module,
                 train,
-                batches=batches,
-                batch_size=self.config.batch_size,
+                batches=-(-batches * whole // size),
+                batch_size=size,
                 seed=self.config.seed,
                 mode=self.mode if fast else self._setup.evaluation_mode,
                 device=self.device,

@@ -32,6 +32,7 @@ class NodeView:
         consumed: Indices of the known inputs that the builder took in; their tensor is not passed.
         statistics: Indices of the inputs that are running statistics, which training updates.
         used: For every output, whether anything reads it.
+        is_frozen: Whether BatchNormalization keeps to its running statistics.
         batch: What the batch analysis changed of this node: see `acgraph.backends.torch.batch`.
     """
 
@@ -45,6 +46,7 @@ class NodeView:
     statistics: frozenset[int]
     used: tuple[bool, ...]
     batch: tuple[int, ...] | None = None
+    is_frozen: bool = False
 
     def has(self, index: int) -> bool:
         """Say whether the optional input is given."""

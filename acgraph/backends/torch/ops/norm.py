@@ -18,6 +18,7 @@ def _batch_norm(node: NodeView) -> Kernel:
     # ONNX: running = running * m + batch * (1 - m); torch's momentum is the weight of the batch.
     given = node.momentum
     momentum = 1.0 - node.real("momentum", 0.9) if given is None else given
+    is_training = node.training and not node.is_frozen
 
     def norm(
         x: torch.Tensor,
@@ -26,7 +27,7 @@ def _batch_norm(node: NodeView) -> Kernel:
         mean: torch.Tensor,
         var: torch.Tensor,
     ) -> torch.Tensor:
-        return F.batch_norm(x, mean, var, scale, bias, node.training, momentum, eps)
+        return F.batch_norm(x, mean, var, scale, bias, is_training, momentum, eps)
 
     return _pad_outputs(norm, node)
 
