@@ -207,6 +207,11 @@ class CompressConfig(BaseModel):
             raise UsageError(
                 "neither filters nor columns may be pruned", hint="leave one of them on"
             )
+        if self.columns.enabled is False and self._is_shaped:
+            raise UsageError(
+                "a pattern or a multiple of columns is given, but columns are not pruned",
+                hint="leave out --no-columns, or the other two options",
+            )
         if self.metric == "latency" and not self.timing:
             raise UsageError(
                 "the target is a latency, but timing is off", hint="leave out --no-timing"
@@ -224,8 +229,11 @@ class CompressConfig(BaseModel):
         """``columns.enabled``, with what stands for None; a pattern asks for columns, too."""
         if self.columns.enabled is not None:
             return self.columns.enabled
-        is_shaped = self.columns.pattern is not None or self.columns.multiple > 1
-        return self.metric != "macs" or not self.filters or is_shaped
+        return self.metric != "macs" or not self.filters or self._is_shaped
+
+    @property
+    def _is_shaped(self) -> bool:
+        return self.columns.pattern is not None or self.columns.multiple > 1
 
     @property
     def asked_align(self) -> int | Literal["auto"]:

@@ -10,6 +10,7 @@ from acgraph import __version__
 from acgraph.analysis.cost import file_cost
 from acgraph.analysis.dependency import DependencyGraph
 from acgraph.analysis.layers import Layer, layers
+from acgraph.analysis.obstacles import obstacles
 from acgraph.backends.ort.accuracy import accuracy, agreement
 from acgraph.backends.ort.latency import Latency, compare_latency, measure_latency
 from acgraph.backends.ort.law import LawResult
@@ -23,6 +24,7 @@ from acgraph.passes.lower_columns import LoweredLayer
 from acgraph.report import (
     Fence,
     FrontierPoint,
+    Holding,
     Int8,
     LatencyMs,
     LayerChange,
@@ -175,6 +177,10 @@ def make_report(
         fences=tuple(
             Fence(node=f.location.node or f.location.value, reason=f.message)
             for f in dependency.all_fences()
+        ),
+        holding=tuple(
+            Holding(nodes=o.nodes, reason=o.reason, share=o.share, inexact=o.inexact)
+            for o in obstacles(dependency, allow_inexact=config.allow_inexact)
         ),
         rounds=tuple(rounds),
         search=tuple(history),

@@ -150,6 +150,22 @@ class Fence(_Part):
     reason: str
 
 
+class Holding(_Part):
+    """What keeps weights from being cut.
+
+    Attributes:
+        nodes: Where; that which holds most first.
+        reason: Why.
+        share: Of the elements of all constants of the original, those that it holds, 0 to 1.
+        inexact: Whether only exactness forbids the cut, so that ``--allow-inexact`` frees it.
+    """
+
+    nodes: tuple[str, ...]
+    reason: str
+    share: float
+    inexact: bool
+
+
 class AdmmUpdate(_Part):
     """How far the weights were from their constraint after one update of ADMM: relative, 0 at best.
 
@@ -207,7 +223,8 @@ class Report(_Part):
 
     ``measure`` says what every ``accuracy`` in it is: the share of right labels, or, where the
     data has none, the agreement with the original model. ``int8`` is there where it was asked for.
-    ``runtime`` is what every latency was timed as. ``frontier`` holds every rate that was tried,
+    ``runtime`` is what every latency was timed as. ``holding`` says what keeps most weights from
+    being cut. ``frontier`` holds every rate that was tried,
     where a floor was stated.
     """
 
@@ -222,6 +239,7 @@ class Report(_Part):
     verify: Verification
     layers: tuple[LayerChange, ...] = ()
     fences: tuple[Fence, ...] = ()
+    holding: tuple[Holding, ...] = ()
     warnings: tuple[str, ...] = ()
     runtime: Literal["ort", "ort-mobile"] = "ort-mobile"
     rounds: tuple[Round, ...] = ()

@@ -1,8 +1,10 @@
 """Say in words how much was cut of what was asked for; and if little, why and what would help."""
 
 from collections.abc import Mapping, Sequence
+from typing import Protocol
 
-from acgraph.analysis.obstacles import OUTPUT_REASON, Obstacle
+from acgraph.analysis.obstacles import OUTPUT_REASON
+from acgraph.diagnostics import printable
 from acgraph.pruning.rate import format_rate
 
 #: Less than this share of what was asked for is hardly anything.
@@ -13,14 +15,28 @@ BLAMED = 0.1
 _OF_SIZES = ("is unknown", "depends on the size")
 
 
+class Holder(Protocol):
+    """What keeps weights from being cut, see ``acgraph.analysis.obstacles.Obstacle``."""
+
+    @property
+    def nodes(self) -> tuple[str, ...]: ...  # noqa: D102
+    @property
+    def reason(self) -> str: ...  # noqa: D102
+    @property
+    def share(self) -> float: ...  # noqa: D102
+    @property
+    def inexact(self) -> bool: ...  # noqa: D102
+
+
 def is_little(asked: float, reached: float) -> bool:
     """Say whether hardly anything was cut of what was asked for; both are shares, 0 to 1."""
     return asked > 0 and reached < LITTLE * asked
 
 
-def blame(holding: Sequence[Obstacle]) -> str:
+def blame(holding: Sequence[Holder]) -> str:
     """Name what holds most of the weights, in a clause; empty where nothing holds many.
 
+    >>> from acgraph.analysis.obstacles import Obstacle
     >>> blame([Obstacle(nodes=("ln1", "ln2"), reason="normalises", share=0.871, inexact=True)])
     "87 % of the weights are held by 'ln1' and 1 more (normalises)"
     """
@@ -29,10 +45,11 @@ def blame(holding: Sequence[Obstacle]) -> str:
     first = holding[0]
     more = f" and {len(first.nodes) - 1} more" if len(first.nodes) > 1 else ""
     share = f"{100 * first.share:.0f} %"
-    return f"{share} of the weights are held by '{first.nodes[0]}'{more} ({first.reason})"
+    where = printable(first.nodes[0])
+    return f"{share} of the weights are held by '{where}'{more} ({printable(first.reason)})"
 
 
-def remedy(holding: Sequence[Obstacle], rates: Mapping[str, float]) -> str:
+def remedy(holding: Sequence[Holder], rates: Mapping[str, float]) -> str:
     """Say what would help, in a sentence; empty where nothing is known to.
 
     Args:

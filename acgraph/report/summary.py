@@ -17,6 +17,7 @@ from acgraph.report.verdict import (
     format_percent,
     format_points,
     frontier_text,
+    hint,
     int8_text,
     measure_text,
     paired_text,
@@ -114,7 +115,10 @@ def render_summary(report: Report) -> RenderableType:
     tried = frontier_text(report)
     frontier = [Text("rates tried:"), *(Text(f"  {line}") for line in tried)] if tried else []
     below = (*notes, *frontier, *warnings, *_fence_lines(report))
-    return Group(headline, Text(), table, *quantised, *paired, *unknown, Text(), law, *below)
+    advice = [Text(printable(text), style="yellow") for text in [hint(report)] if text]
+    return Group(
+        headline, *advice, Text(), table, *quantised, *paired, *unknown, Text(), law, *below
+    )
 
 
 def _fence_lines(report: Report) -> Iterator[Text]:

@@ -3,6 +3,7 @@
 from acgraph.diagnostics import counted
 from acgraph.pruning.rate import format_rate
 from acgraph.report.schema import LATENCY_NOISE, Int8, Report, Verification
+from acgraph.report.shortfall import blame, is_little, remedy
 
 _METRICS = {"params": "params", "macs": "MACs", "size": "bytes", "latency": "latency"}
 #: Changes below this are the rounding of two shares to binary fractions.
@@ -32,7 +33,7 @@ def verdict_parts(report: Report) -> list[str]:
     got = f"{format_rate(rate)} {more}" if rate is not None else f"the rate of {metric} is unknown"
     word = "met" if target.met else "missed"
     floor = "" if target.drop_met else ", floor missed"
-    parts = [f"target {word}{floor}: {got} (asked {_asked(target.rate)})"]
+    parts = [f"target {word}{floor}: {got} (asked {_asked(target.rate)}){_scant_text(report)}"]
     drop = drop_points(report)
     if drop is not None:
         parts.append(_drop_text(drop, report))
@@ -40,6 +41,27 @@ def verdict_parts(report: Report) -> list[str]:
     if target.metric != "latency" and speed is not None:
         parts.append(speed_text(speed))
     return _with_proof(parts, report.verify)
+
+
+def is_scant(report: Report) -> bool:
+    """Say whether less than a tenth of what was asked for was cut; anything, where no rate was."""
+    rate, asked = reached(report), report.target.rate
+    if rate is None:
+        return False
+    return rate <= 1 if asked is None else is_little(1 - 1 / asked, 1 - 1 / rate)
+
+
+def _scant_text(report: Report) -> str:
+    """Say that hardly anything was cut, and what holds most of the weights."""
+    if not is_scant(report):
+        return ""
+    held = blame(report.holding)
+    return f": hardly anything could be cut{f'; {held}' if held else ''}"
+
+
+def hint(report: Report) -> str:
+    """Say what would help where the target was missed; empty where it was met."""
+    return "" if report.target.met else remedy(report.holding, {})
 
 
 def _asked(rate: float | None) -> str:

@@ -127,6 +127,9 @@ def test_filters_and_columns_can_be_left_out(model: Model) -> None:
     assert kinds(columns={"enabled": False}) == {"filters"}
     with pytest.raises(UsageError, match="neither filters nor columns"):
         config(filters=False, columns={"enabled": False})
+    for shaped in ({"pattern": "kernel"}, {"multiple": 4}):
+        with pytest.raises(UsageError, match="columns are not pruned"):
+            config(columns={"enabled": False, **shaped})
 
 
 def test_columns_are_regular_by_themselves_where_time_is_the_target(model: Model) -> None:
