@@ -65,6 +65,28 @@ def test_a_resumed_run_is_bit_exact(make, tmp_path, options, stop_after):
         np.testing.assert_array_equal(weights[name], value, err_msg=name)
 
 
+@pytest.mark.parametrize("stop_at", [1, 2])
+def test_a_long_pass_is_saved_within_and_goes_on_there(make, tmp_path, monkeypatch, stop_at):
+    whole = fit_two(new(make, batch_size=8))
+    monkeypatch.setattr("acgraph.backends.torch.loop.SAVE_SECONDS", 0.0)
+    stopped, calls = new(make, batch_size=8), []
+
+    def save_and_stop(stats):
+        calls.append(stats.epoch)
+        if len(calls) == stop_at:
+            save_checkpoint(tmp_path / "state.pt", stopped.state_dict())
+            raise _InterruptedError
+
+    with pytest.raises(_InterruptedError):
+        fit_two(stopped, on_epoch=save_and_stop)
+    assert 0 < calls[-1] < 1
+    resumed = new(make, batch_size=8)
+    resumed.load_state_dict(load_checkpoint(tmp_path / "state.pt"))
+    weights = fit_two(resumed)
+    for name, value in whole.items():
+        np.testing.assert_array_equal(weights[name], value, err_msg=name)
+
+
 def test_resuming_between_fits(make, tmp_path):
     whole = new(make)
     whole.fit(epochs=1)
