@@ -44,10 +44,20 @@ def _reason(node: gs.Node, known: Mapping[str, Shape], made: Mapping[str, Shape]
         return ""
     if node.op == "Conv":
         return _channels(node, first, shapes[1])
+    if node.op == "Pad" and node.attrs.get("mode", "constant") == "reflect":
+        return _reflection(first, made.get(node.outputs[0].name))
     if node.op == "Reshape":
         shape = made.get(node.outputs[0].name)
         if shape is not None and math.prod(shape) != math.prod(first):
             return f"it makes {_text(shape)} of {_text(first)}"
+    return ""
+
+
+def _reflection(x: Shape, made: Shape | None) -> str:
+    """An axis can only be extended by what it has beside each end."""
+    pairs = zip(x, made or (), strict=False)
+    if any(after > before + 2 * max(before - 1, 0) for before, after in pairs):
+        return f"it reflects more than {_text(x)} holds"
     return ""
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 
 import onnx_graphsurgeon as gs
 
+from acgraph.ir.facts import Facts
 from acgraph.ir.model import InputSizes, Model, Shape
 from acgraph.ir.shapes import walk_shapes
 from acgraph.ir.sizes import Known, declared_inputs, state
@@ -19,7 +20,8 @@ def settle_sizes(model: Model, stated: Mapping[str, Shape] | None = None) -> Inp
     """Choose the sizes of a model's inputs, and keep them with the model.
 
     What is stated holds, then what the file says. What is open after that is tried: common sizes,
-    one input after the other, and those win at which the fewest nodes fail.
+    one input after the other, and those win at which the fewest nodes fail. Of lengths, those at
+    which the fewest shapes stay unknown: a Squeeze may wait for a length that leaves one position.
 
     Args:
         model: Its ``sizes`` are set.
@@ -34,16 +36,21 @@ def settle_sizes(model: Model, stated: Mapping[str, Shape] | None = None) -> Inp
     facts = walk_shapes(model, known.shapes(values))
     for choice in known.choices():
         for option in choice.options[1:]:
-            if not facts.failures:
+            if not facts.failures and (choice.is_image or not facts.unknown):
                 break
             tried = {**values, **dict(zip(choice.axes, option, strict=True))}
             most = len(facts.failures)
-            found = walk_shapes(model, known.shapes(tried), give_up_at=most)
-            if len(found.failures) < most:
+            limit = most if choice.is_image else most + 1
+            found = walk_shapes(model, known.shapes(tried), give_up_at=limit)
+            if _rank(found) < _rank(facts):
                 facts, values = found, tried
     doubt = str(facts.failures[0]) if facts.failures else ""
     model.sizes = InputSizes(known.shapes(values), known.assumed(), doubt)
     return model.sizes
+
+
+def _rank(facts: Facts) -> tuple[int, int]:
+    return len(facts.failures), len(facts.unknown)
 
 
 def _with_hints(model: Model, known: Known) -> Known:

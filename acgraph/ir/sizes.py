@@ -7,7 +7,7 @@ the model. Who states a size wins; then the data; then the file; the rest is ass
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 
 import numpy as np
@@ -33,7 +33,7 @@ IMAGES = (
 )  # fmt: skip
 #: What the open length of a sequence of features, of a waveform and of a row of tokens may be.
 SEQUENCES = (16, 100, 128, 80, 64, 256, 512, 1000, 1024, 3000, 16000, 32, 400, 768, 48000)
-WAVES = (16, 16000, 1024, 512, 4096, 128, 400, 1280, 48000, 64, 32)
+WAVES = (16, 16000, 512, 576, 1024, 4096, 128, 400, 1280, 48000, 64, 32)
 TOKENS = (16, 128, 77, 64, 256, 512, 1, 384)
 CLIPS = (16, 8, 32, 4)
 CHANNELS = (3, 1, 4, 2, 16, 64)
@@ -93,11 +93,13 @@ class Choice:
         axes: Which: names of sizes, or ``"input:axis"`` for one without a name.
         options: Sizes of these axes, the likeliest first.
         is_batch: Whether it is the batch, which is 1 and needs no word.
+        is_image: Whether they are the sides of an image, which many networks take at any size.
     """
 
     axes: tuple[str, ...]
     options: tuple[tuple[int, ...], ...]
     is_batch: bool = False
+    is_image: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,7 +127,7 @@ class Known:
             if kept:
                 axes = tuple(choice.axes[i] for i in kept)
                 options = dict.fromkeys(tuple(o[i] for i in kept) for o in choice.options)
-                found.append(Choice(axes, tuple(options), choice.is_batch))
+                found.append(replace(choice, axes=axes, options=tuple(options)))
                 taken.update(axes)
         return found
 
@@ -133,7 +135,7 @@ class Known:
         names = axis_names(entry)
         open_axes = [i for i, size in enumerate(entry.shape or ()) if not isinstance(size, int)]
         if len(names) > 1 or not entry.is_float:
-            batch = [i for i in open_axes if i == 0 or self._is_batch(names[i])]
+            batch = [i for i in open_axes if i == 0 or self._is_batch(entry, names[i], i)]
             yield from (Choice((names[i],), ((1,),), is_batch=True) for i in batch)
             open_axes = [i for i in open_axes if i not in batch]
         for axis in list(open_axes):
@@ -147,10 +149,15 @@ class Known:
             lengths = _lengths(rank) if entry.is_float else TOKENS
             yield from (Choice((names[i],), tuple((s,) for s in lengths)) for i in open_axes)
 
-    def _is_batch(self, name: str) -> bool:
+    def _is_batch(self, entry: Declared, name: str, axis: int) -> bool:
+        if ":" in name or name not in (entry.shape or ()):
+            # The state of a recurrent network: [layers, batch, units].
+            others = [size for i, size in enumerate(entry.shape or ()) if i != axis]
+            is_state = len(others) == 2 and axis == 1 and entry is not self.inputs[0]
+            return is_state and all(isinstance(s, int) for s in others) and others[0] != 1
         if name in _MAYBE_BATCH:
             return any(entry.shape and entry.shape[0] == name for entry in self.inputs)
-        return ":" not in name and _BATCH_NAME.fullmatch(name) is not None
+        return _BATCH_NAME.fullmatch(name) is not None
 
     def _of_image(
         self, entry: Declared, names: Sequence[str], open_axes: Sequence[int]
@@ -167,14 +174,15 @@ class Known:
         sides = [axis for axis in (height, height + 1) if axis in open_axes]
         if len(sides) == 2 and names[height] == names[height + 1]:
             squares = dict.fromkeys((a,) for a, b in IMAGES if a == b)
-            yield Choice((names[height],), tuple(squares))
+            yield Choice((names[height],), tuple(squares), is_image=True)
         elif sides:
             pairs = [tuple(pair[axis - height] for axis in sides) for pair in IMAGES]
             assert entry.shape is not None
             other = entry.shape[height if sides[0] != height else height + 1]
             if len(sides) == 1 and isinstance(other, int):
                 pairs.insert(1, (other,))
-            yield Choice(tuple(names[axis] for axis in sides), tuple(dict.fromkeys(pairs)))
+            axes = tuple(names[axis] for axis in sides)
+            yield Choice(axes, tuple(dict.fromkeys(pairs)), is_image=True)
 
     def _is_channels_last(self, entry: Declared) -> bool:
         if entry.name in self.layouts:

@@ -75,9 +75,18 @@ def check_law(
     settings = settings or SessionSettings()
     ours, reference = _form(compact), _form(masked)
     feeds = _feeds(reference, seeds, inputs or (), sizes, settings)
-    if _is_widened(ours) and _is_widened(reference):
-        return _judge_half(ours, reference, feeds, tolerance, settings)
-    return judge(Pair.of(ours, reference, feeds), feeds, tolerance=tolerance, settings=settings)[0]
+    try:
+        if _is_widened(ours) and _is_widened(reference):
+            return _judge_half(ours, reference, feeds, tolerance, settings)
+        pair = Pair.of(ours, reference, feeds)
+        return judge(pair, feeds, tolerance=tolerance, settings=settings)[0]
+    except BackendError as error:
+        used = sizes or (None if reference.graph is None else reference.graph.sizes)
+        remark = "" if used is None else used.remark()
+        if not remark:
+            raise
+        found = error.diagnostic
+        raise BackendError(found.message, location=found.location, hint=remark) from error
 
 
 def _form(source: ModelSource) -> Form:

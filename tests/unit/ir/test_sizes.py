@@ -84,6 +84,24 @@ def tokens(net: Any) -> Model:
     return built(net, net.op("Gather", net.w(30, 4), ids))
 
 
+def reflected(net: Any) -> Model:
+    x = net.op("Unsqueeze", net.input("batch", "samples"), net.ints(1))
+    x = net.op("Pad", x, net.ints(0, 0, 96, 0, 0, 96), mode="reflect")
+    return built(net, net.op("Conv", x, net.w(4, 1, 16)))
+
+
+def one_window(net: Any) -> Model:
+    """Only 512 samples leave one position to squeeze."""
+    x = net.op("Unsqueeze", net.input("batch", "samples"), net.ints(1))
+    x = net.op("Squeeze", net.op("Conv", x, net.w(4, 1, 512), strides=[128]), net.ints(2))
+    return built(net, net.gemm(x, 4, 2))
+
+
+def anonymous_state(net: Any) -> Model:
+    x, h = net.input(None, 32), net.input(2, None, 4, name="h")
+    return built(net, net.op("Relu", x), net.op("Relu", h))
+
+
 @pytest.mark.parametrize(
     ("make", "shapes", "assumed"),
     [
@@ -96,7 +114,10 @@ def tokens(net: Any) -> Model:
         (flattened, {"x": (1, 1, 28, 28)}, ("x",)),
         (reshaped, {"x": (1, 3, 32, 32)}, ("x",)),
         (waveform, {"x": (1, 16000)}, ("x",)),
+        (reflected, {"x": (1, 16000)}, ("x",)),
+        (one_window, {"x": (1, 512)}, ("x",)),
         (features, {"x": (1, 7)}, ("x",)),
+        (anonymous_state, {"x": (1, 32), "h": (2, 1, 4)}, ()),
         (state_beside, {"x": (1, 16, 8), "h": (2, 1, 4)}, ("x",)),
         (tokens, {"ids": (1, 16)}, ("ids",)),
     ],
