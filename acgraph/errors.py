@@ -13,6 +13,7 @@
     +-- VerifyError                       the law does not hold, or the IR is broken
     +-- SearchError                       no plan can meet what was asked
     +-- BackendError                      training or running failed
+    |   +-- DivergedError                 training diverged, however small its steps
     +-- OutputError                       a result cannot be written
     +-- CheckpointError                   a run that cannot go on from its checkpoints
     +-- InterruptedRunError      exit 130 stopped by the user, and can go on
@@ -73,6 +74,10 @@ class SearchError(AcgraphError):
 
 class BackendError(AcgraphError):
     """Training or running a model failed."""
+
+
+class DivergedError(BackendError):
+    """Training diverged, however small its steps; the weights are those before it."""
 
 
 class OutputError(AcgraphError):

@@ -63,7 +63,8 @@ class TrainConfig:
         feature_weight: Of the difference between tensors inside the network and inside the
             teacher, which is added to the loss; 0 is off.
         ema: Decay of the running average of the weights that a fit ends with; 0 is off.
-        grad_clip: Largest norm of the gradient of the loss; 0 is off.
+        grad_clip: Largest norm of the gradient of the loss; 0 is off. ``auto`` clips the gradients
+            of layers that no BatchNormalization follows, each to a share of its weights.
         augment: Crop, flip and erase images as stated below; data that is no image never is.
         crop: Random shift by up to so many pixels.
         crop_fill: What a shift uncovers: zeros, or the image mirrored.
@@ -94,7 +95,7 @@ class TrainConfig:
     distill_temperature: float = 4.0
     feature_weight: float = 0.0
     ema: float = 0.0
-    grad_clip: float = 0.0
+    grad_clip: Literal["auto"] | float = "auto"
     augment: bool = True
     crop: int = 4
     crop_fill: Literal["zero", "reflect"] = "zero"
@@ -121,10 +122,10 @@ class TrainConfig:
                 allowed = ", ".join(str(choice) for choice in choices)
                 raise UsageError(f"{name} is {value!r}", hint=f"choose one of {allowed}")
         for name, (low, high) in _RANGES.items():
-            if not low <= getattr(self, name) <= high:
+            value = getattr(self, name)
+            if value != "auto" and not low <= value <= high:
                 raise UsageError(
-                    f"{name} is {getattr(self, name)}",
-                    hint=f"give a number from {low:g} to {high:g}",
+                    f"{name} is {value}", hint=f"give a number from {low:g} to {high:g}"
                 )
         if self.micro_batch != "auto" and self.micro_batch < 1:
             raise UsageError(f"micro_batch is {self.micro_batch}", hint="give at least 1, or auto")
@@ -179,6 +180,7 @@ class FitResult:
         steps: Optimizer steps.
         images_per_second: Mean, once it was compiled.
         is_stopped: True where the time budget ended before the epochs.
+        trouble: What happened where training diverged and went on with smaller steps, in one line.
     """
 
     epochs: float
@@ -187,6 +189,7 @@ class FitResult:
     steps: int
     images_per_second: float
     is_stopped: bool = field(default=False)
+    trouble: str = ""
 
 
 class ProgressSink(Protocol):

@@ -10,6 +10,7 @@ from acgraph.admm.solver import layer_scales, run_admm
 from acgraph.backends.torch.trainer import TorchTrainer
 from acgraph.backends.training import Masks, Proximal
 from acgraph.config import CompressConfig
+from acgraph.driver.fitting import fit_or_keep
 from acgraph.ir import Array
 
 #: Peak learning rate of ADMM, relative to that of the final fine-tuning.
@@ -33,6 +34,7 @@ def train_towards(
     epochs: float,
     held: Masks,
     round_number: int,
+    warn: Callable[[str], None],
 ) -> tuple[float, list[Residual]]:
     """Train towards a set.
 
@@ -45,6 +47,7 @@ def train_towards(
         epochs: Of all updates together.
         held: What stays zero all the while.
         round_number: For the progress line.
+        warn: Who is told where training diverged.
 
     Returns:
         Epochs spent, and residuals.
@@ -60,13 +63,15 @@ def train_towards(
     spent = [0.0]
 
     def minimise(targets: Mapping[str, Array], rho: Mapping[str, float]) -> dict[str, Array]:
-        fitted = trainer.fit(
+        fitted = fit_or_keep(
+            trainer,
+            warn,
+            f"round {round_number}: ADMM",
             epochs=each,
             learning_rate=rate,
             schedule="constant",
             masks=held,
             proximal=Proximal(targets=targets, rho=rho),
-            description=f"round {round_number}: ADMM",
         )
         spent[0] += fitted.epochs
         current = trainer.weights()

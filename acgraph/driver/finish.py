@@ -6,6 +6,7 @@ from acgraph.backends.torch.checkpoint import load_checkpoint, save_checkpoint
 from acgraph.backends.torch.trainer import TorchTrainer
 from acgraph.backends.training import EpochStats
 from acgraph.driver.checkpoints import next_fine_tune, record_fine_tune
+from acgraph.driver.fitting import fit_or_keep
 from acgraph.driver.held import training_masks
 from acgraph.driver.run import Run
 from acgraph.driver.space import open_space
@@ -58,12 +59,14 @@ def fine_tune(run: Run) -> Finished:
         record_fine_tune(config, run.done, file, run.elapsed_s)
 
     run.say(f"fine-tune: training in {trainer.describe()}")
-    fitted = trainer.fit(
+    fitted = fit_or_keep(
+        trainer,
+        run.warn,
+        "fine-tune",
         epochs=run.stages.finish_after(sum(point.epochs for point in run.frontier)),
         time_budget_s=_time_budget(run, trained_s),
         masks=training_masks(space, Plan(), trainer.weights()),
         on_epoch=keep,
-        description="fine-tune",
     )
     after = kept = trainer.evaluate(run.data.select)
     if after < before:

@@ -16,6 +16,7 @@ from acgraph.backends.training import ProgressSink
 from acgraph.config import CompressConfig, SearchConfig
 from acgraph.driver.admm_stage import Onto, train_towards
 from acgraph.driver.cluster import cluster_evaluators
+from acgraph.driver.fitting import fit_or_keep
 from acgraph.driver.held import dead_columns, training_masks
 from acgraph.driver.inputs import RunData
 from acgraph.driver.mending import MAX_COLUMNS, Mender, measure_layers
@@ -146,11 +147,13 @@ def run_round(task: RoundTask) -> RoundResult | None:
     point, plan, admm_epochs, residuals = _cut(task, space, trainer, problem, found.point)
     retrain_epochs = 0.0
     if task.stages.retrain > 0 and not _is_enough(task, trainer):
-        retrain_epochs = trainer.fit(
+        retrain_epochs = fit_or_keep(
+            trainer,
+            task.warn,
+            f"round {task.number}: retrain",
             epochs=task.stages.retrain,
             learning_rate=RETRAIN_RATE * config.train.learning_rate,
             masks=training_masks(space, plan, trainer.weights()),
-            description=f"round {task.number}: retrain",
         ).epochs
     shrunk = shrink(analyse(trainer.model()), plan)
     accuracy = trainer.evaluate(task.data.select)
@@ -276,6 +279,7 @@ def _admm(
         epochs=task.stages.admm,
         held=dead_columns(space),
         round_number=task.number,
+        warn=task.warn,
     )
 
 

@@ -1,6 +1,5 @@
 """One fit: the loop over steps, and all that makes it stop, resume and repeat."""
 
-import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -10,15 +9,18 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from acgraph.backends.torch.clipping import clip_to_weights, free_parameters
+from acgraph.backends.torch.fallback import Fallback
+from acgraph.backends.torch.fit_parts import Learner, Plan, Tally
 from acgraph.backends.torch.loader import Batch, Loader
-from acgraph.backends.torch.losses import Mix, Outputs
+from acgraph.backends.torch.losses import Mix
 from acgraph.backends.torch.micro_batch import (
     Examples,
     MicroBatch,
     can_run_out_of_memory,
     is_out_of_memory,
 )
-from acgraph.backends.torch.modes import Mode, run_module
+from acgraph.backends.torch.modes import run_module
 from acgraph.backends.torch.optimizer import (
     Average,
     Pull,
@@ -29,8 +31,8 @@ from acgraph.backends.torch.optimizer import (
 )
 from acgraph.backends.torch.schedule import learning_rate_at
 from acgraph.backends.torch.team import Team
-from acgraph.backends.training import EpochStats, FitResult, ProgressSink, Schedule, TrainConfig
-from acgraph.errors import BackendError
+from acgraph.backends.training import EpochStats, FitResult, ProgressSink
+from acgraph.errors import BackendError, DivergedError
 
 #: Steps between copies of the weights that a failure falls back to.
 SNAPSHOT_STEPS = 50
@@ -38,66 +40,6 @@ SNAPSHOT_STEPS = 50
 SAVE_SECONDS = 120.0
 #: Names of the random streams of a step, beside those of the loader.
 _NETWORK, _MIXUP = 3, 4
-
-LossOf = Callable[[Outputs, Tensor | None, Outputs | None, Mix | None], Tensor]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """What a fit is to do; a fit is only resumed by the same plan.
-
-    Attributes:
-        number: Which fit of its trainer this is, from 0.
-        epochs: Passes over the training images.
-        total_steps: The same in steps.
-        learning_rate: Peak.
-        schedule: Of the learning rate.
-    """
-
-    number: int
-    epochs: float
-    total_steps: int
-    learning_rate: float
-    schedule: Schedule
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Learner:
-    """What is trained, and by what.
-
-    Attributes:
-        module: The network, in the layout of ``mode``.
-        forward: Runs it: the module itself, or its compiled form.
-        loss: Of a batch.
-        teacher: Gives the teacher's outputs for mixed, augmented images and their numbers.
-        mode: Precision and layout.
-        device: Where the network is.
-        config: How to train.
-    """
-
-    module: nn.Module
-    forward: Callable[[Tensor], Outputs]
-    loss: LossOf
-    teacher: Callable[[Tensor, Batch], Outputs] | None
-    mode: Mode
-    device: torch.device
-    config: TrainConfig
-
-
-@dataclass(slots=True)
-class _Tally:
-    """Sums over the steps of the present pass."""
-
-    loss: float = 0.0
-    steps: int = 0
-    images: int = 0
-    seconds: float = 0.0
-
-    def mean_loss(self) -> float:
-        return self.loss / self.steps if self.steps else math.nan
-
-    def speed(self) -> float:
-        return self.images / self.seconds if self.seconds > 0 else 0.0
 
 
 @dataclass(slots=True)
@@ -132,14 +74,22 @@ class Fit:
     seconds: float = field(default=0.0, init=False)
     optimizer: torch.optim.Optimizer = field(init=False)
     average: Average | None = field(default=None, init=False)
-    _tally: _Tally = field(default_factory=_Tally, init=False)
-    _good: dict[str, Tensor] = field(default_factory=dict, init=False)
+    _tally: Tally = field(default_factory=Tally, init=False)
+    _fallback: Fallback = field(init=False)
+    _free: list[nn.Parameter] = field(default_factory=list, init=False)
 
     def __post_init__(self) -> None:
         """Zero the removed entries and set the optimizer up."""
         module, config = self.learner.module, self.learner.config
         self.seconds = self.compiling_s
         mask_weights(self.removed)
+        self._fallback = Fallback(module)
+        if config.grad_clip == "auto":
+            self._free = free_parameters(module)
+        self._start_optimizer()
+
+    def _start_optimizer(self) -> None:
+        module, config = self.learner.module, self.learner.config
         self.optimizer = build_optimizer(module, config, self.plan.learning_rate)
         if config.ema:
             self.average = Average(module, config.ema)
@@ -153,9 +103,11 @@ class Fit:
         """Train to the end of the plan or of the time.
 
         Raises:
-            BackendError: the loss or a weight is no longer finite; the last good weights are kept.
+            DivergedError: the loss or a weight is no longer finite, or the loss is beyond all
+                bounds, however small the steps; the weights before the fit are back in place.
+            BackendError: an image is not finite.
         """
-        self._keep_good()
+        self._fallback.begin()
         self.learner.module.train()
         progress.start(self.plan.total_steps, description)
         try:
@@ -173,9 +125,9 @@ class Fit:
         start = saved = time.perf_counter()
         for batch in self.loader.iterate(self.step, total):
             if self.step % per_pass == 0:
-                self._tally = _Tally()
+                self._tally = Tally()
             rate = self._set_learning_rate()
-            loss = self._train_on(batch)
+            loss = self._train_or_back_off(batch)
             self.step += 1
             now = time.perf_counter()
             self._count(batch, loss, now - start)
@@ -216,18 +168,33 @@ class Fit:
             left = max(self.time_budget_s - self.compiling_s, 1e-9)
             position = max(position, self.plan.total_steps * self._training_s / left)
         plan = self.plan
-        rate = learning_rate_at(plan.schedule, plan.learning_rate, position, plan.total_steps)
+        peak = self._fallback.factor * plan.learning_rate
+        rate = learning_rate_at(plan.schedule, peak, position, plan.total_steps)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         return rate
+
+    def _train_or_back_off(self, batch: Batch) -> float:
+        """Train on a batch; where that diverges, again from good weights with half the rate."""
+        while True:
+            try:
+                return self._train_on(batch)
+            except DivergedError as error:
+                if not self._fallback.go_back(error.diagnostic.message):
+                    raise DivergedError(
+                        f"{self._fallback.first}, and {self._fallback.times} times more at smaller "
+                        "learning rates",
+                        hint="lower the learning rate",
+                    ) from error
+            self._start_optimizer()
+            self._set_learning_rate()
 
     def _train_on(self, batch: Batch) -> float:
         module = self.learner.module
         torch.manual_seed(self._seed(_NETWORK))
         self.optimizer.zero_grad(set_to_none=True)
         value = self._descend(batch)
-        if self.learner.config.grad_clip:
-            nn.utils.clip_grad_norm_(module.parameters(), self.learner.config.grad_clip)
+        self._clip()
         value += add_pulls(self.pulls)
         mask_gradients(self.removed)
         self.optimizer.step()
@@ -237,14 +204,22 @@ class Fit:
             self.average.update(module)
         return value
 
+    def _clip(self) -> None:
+        most = self.learner.config.grad_clip
+        if most == "auto":
+            mask_gradients(self.removed)  # they would count
+            clip_to_weights(self._free)
+        elif most:
+            nn.utils.clip_grad_norm_(self.learner.module.parameters(), most)
+
     def _descend(self, batch: Batch) -> float:
         """Set the gradients of the batch of all processes, and return its loss."""
         total = self._accumulate(batch)
         gradients = [p.grad for p in self.learner.module.parameters() if p.grad is not None]
         self.team.add([total, *gradients])
         value = float(total)
-        if not math.isfinite(value):
-            raise self._failure(f"the loss is {value}", batch)
+        if self._fallback.has_exploded(value):
+            raise self._failure(f"the loss is {value:.3g}", batch)
         return value
 
     def _accumulate(self, batch: Batch) -> Tensor:
@@ -314,25 +289,18 @@ class Fit:
             bad = next(n for n, p in parameters.items() if not bool(p.isfinite().all()))
             raise self._failure(f"weight '{self.names.get(bad, bad)}' is no longer finite", batch)
         if (self.step + 1) % SNAPSHOT_STEPS == 0:
-            self._keep_good()
-
-    @torch.no_grad()
-    def _keep_good(self) -> None:
-        state = self.learner.module.state_dict()
-        if all(bool(v.isfinite().all()) for v in state.values()):
-            self._good = {name: value.clone() for name, value in state.items()}
+            self._fallback.keep()
 
     def _failure(self, what: str, batch: Batch) -> BackendError:
-        if self._good:
-            self.learner.module.load_state_dict(self._good)
         number, place = divmod(self.step, self.loader.steps_per_pass)
         rows = ~np.isfinite(batch.x.reshape(len(batch.x), -1)).all(axis=1)
         mine = f", whose image {batch.indices[rows][0]} is not finite" if rows.any() else ""
         cause = next(filter(None, self.team.hear(mine)), "")
-        return BackendError(
-            f"{what} at step {self.step + 1} (batch {place + 1} of pass {number + 1}{cause})",
-            hint="repair the data" if cause else "lower the learning rate, or set grad_clip",
-        )
+        step = f"step {self.step + 1} (batch {place + 1} of pass {number + 1}{cause})"
+        if cause:
+            self._fallback.go_back(what)
+            return BackendError(f"{what} at {step}", hint="repair the data")
+        return DivergedError(f"{what} at {step}")
 
     def _stats(self, rate: float) -> EpochStats:
         return EpochStats(
@@ -352,6 +320,7 @@ class Fit:
             steps=self.step,
             images_per_second=self.images / self._training_s if self._training_s > 0 else 0.0,
             is_stopped=self.step < self.plan.total_steps,
+            trouble=self._fallback.describe(),
         )
 
     def state_dict(self) -> dict[str, Any]:
@@ -365,6 +334,7 @@ class Fit:
             "compiling_s": self.compiling_s,
             "tally": [self._tally.loss, self._tally.steps, self._tally.images, self._tally.seconds],
             "optimizer": self.optimizer.state_dict(),
+            "fallback": self._fallback.state_dict(),
             "average": None if self.average is None else self.average.state_dict(),
         }
 
@@ -386,7 +356,9 @@ class Fit:
         self.seconds += state["seconds"]
         self.compiling_s += state.get("compiling_s", 0.0)  # older states never had any
         loss, steps, images, seconds = state["tally"]
-        self._tally = _Tally(loss=loss, steps=steps, images=images, seconds=seconds)
+        self._tally = Tally(loss=loss, steps=steps, images=images, seconds=seconds)
         self.optimizer.load_state_dict(state["optimizer"])
+        if "fallback" in state:  # older states ended where they diverged
+            self._fallback.load_state_dict(state["fallback"])
         if self.average is not None:
             self.average.load_state_dict(state["average"])

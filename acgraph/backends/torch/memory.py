@@ -124,8 +124,8 @@ def _peak_on_gpu(module: nn.Module, x: Tensor, mode: Mode) -> int:
 def _kept_bytes(module: nn.Module, config: TrainConfig) -> int:
     """Return the bytes of the copies of the weights that a fit keeps.
 
-    One to fall back to, the moments of the optimizer, and the running average.
+    Two to fall back to, the moments of the optimizer, and the running average.
     """
     moments = int(config.momentum > 0) if config.optimizer == "sgd" else 2
-    copies = 1 + moments + int(config.ema > 0)
+    copies = 2 + moments + int(config.ema > 0)
     return copies * sum(p.numel() * p.element_size() for p in module.parameters())

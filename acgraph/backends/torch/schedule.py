@@ -6,6 +6,8 @@ from acgraph.backends.training import Schedule
 
 #: Share of a one-cycle fit that warms up.
 WARMUP = 0.1
+#: A one-cycle fit warms up for at least so many steps, or half of all where there are fewer.
+WARMUP_STEPS = 5
 #: A one-cycle fit starts at its peak divided by this ...
 START_DIVISOR = 25.0
 #: ... and ends at its start divided by this. Both are PyTorch's defaults.
@@ -30,7 +32,7 @@ def learning_rate_at(schedule: Schedule, peak: float, position: float, total_ste
         return peak
     if schedule == "cosine":
         return _cosine(peak, 0.0, position / total_steps)
-    warm_end = WARMUP * total_steps - 1
+    warm_end = max(WARMUP * total_steps - 1, min(WARMUP_STEPS, total_steps // 2))
     last = total_steps - 1
     start = peak / START_DIVISOR
     if warm_end > 0 and position <= warm_end:

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from acgraph.backends.torch.features import Feature, FeatureLoss, choose_features
+from acgraph.backends.torch.fit_parts import LossOf
 from acgraph.backends.torch.graph_module import GraphModule
 from acgraph.backends.torch.loader import Batch
-from acgraph.backends.torch.loop import LossOf
 from acgraph.backends.torch.losses import AdaptedLoss, Loss, Outputs, UserLoss
 from acgraph.backends.torch.modes import Mode
 from acgraph.backends.torch.teacher import Teacher

@@ -11,10 +11,11 @@ from torch import Tensor
 from acgraph.backends.torch import checks
 from acgraph.backends.torch.constraints import find_pulls, find_removed
 from acgraph.backends.torch.evaluation import Metric, evaluate
+from acgraph.backends.torch.fit_parts import Learner, Plan
 from acgraph.backends.torch.follow import announce
 from acgraph.backends.torch.graph_module import GraphModule, export_model
 from acgraph.backends.torch.loader import Loader, steps_per_pass
-from acgraph.backends.torch.loop import Fit, Learner, Plan
+from acgraph.backends.torch.loop import Fit
 from acgraph.backends.torch.losses import Outputs, UserLoss, ends_in_softmax
 from acgraph.backends.torch.modes import Mode, run_module
 from acgraph.backends.torch.recalibration import recalibrate

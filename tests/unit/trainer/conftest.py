@@ -112,7 +112,7 @@ def patterns(count=60, seed=0, labelled=True, layout="NCHW"):
 
 
 def plain(**options):
-    """Return a configuration without timing, augmentation, decay or distillation."""
+    """Return a configuration without timing, augmentation, decay, distillation or clipping."""
     defaults = {
         "precision": "fp32",
         "channels_last": False,
@@ -121,6 +121,7 @@ def plain(**options):
         "momentum": 0.0,
         "schedule": "constant",
         "distill_weight": 0.0,
+        "grad_clip": 0.0,
         "batch_size": 16,
         "learning_rate": 0.1,
     }

@@ -1,18 +1,19 @@
 """Each option of a fit by its effect."""
 
 import math
+import re
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
-from acgraph.backends.torch import runtime
+from acgraph.backends.torch import fallback, loop, runtime
 from acgraph.backends.torch.checkpoint import load_checkpoint, save_checkpoint
 from acgraph.backends.torch.trainer import TorchTrainer
 from acgraph.backends.training import Proximal
 from acgraph.data import ArrayDataset
-from acgraph.errors import BackendError, DataError, UsageError
+from acgraph.errors import BackendError, DataError, DivergedError, UsageError
 
 
 def trained(make, model=None, data=None, *, epochs=2.0, fit=None, teacher=None, **options):
@@ -67,6 +68,7 @@ def test_it_learns_and_the_model_stays(make):
         {"mixup": 0.5},
         {"ema": 0.9},
         {"grad_clip": 0.01},
+        {"grad_clip": "auto"},
         {"precision": "bf16"},
         {"seed": 1},
     ],
@@ -418,10 +420,10 @@ def test_nan_in_an_image_names_it(make):
     assert all(np.isfinite(w).all() for w in trainer.weights().values())
 
 
-def test_a_diverging_fit_keeps_the_last_good_weights(make):
+def test_a_fit_that_diverges_at_any_rate_keeps_the_weights_before_it(make):
     trainer = TorchTrainer(make.conv(), make.patterns(), config=make.plain(learning_rate=1e30))
     before = trainer.weights()
-    with pytest.raises(BackendError, match="lower the learning rate"):
+    with pytest.raises(DivergedError, match=r"at step .* 5 times more .* lower the learning rate"):
         trainer.fit(epochs=20)
     assert not differ(before, trainer.weights())
 
@@ -433,31 +435,64 @@ def test_a_weight_that_overflows_is_named(make):
     trainer = TorchTrainer(
         make.linear(), make.blobs(), config=make.plain(learning_rate=1e38), loss=loss
     )
-    with pytest.raises(BackendError, match=r"weight '[wb]' is no longer finite at step 1"):
+    with pytest.raises(DivergedError, match=r"weight '[wb]' is no longer finite at step 1"):
         trainer.fit(epochs=1)
 
 
-def test_good_weights_are_taken_along(make, monkeypatch):
-    from acgraph.backends.torch import loop
+@pytest.mark.parametrize("bad", [math.nan, 1e9])
+def test_after_a_step_that_diverged_training_goes_on_with_half_the_rate(make, monkeypatch, bad):
+    monkeypatch.setattr(fallback, "MOST_TIMES", 1)
+    monkeypatch.setattr(loop, "SNAPSHOT_STEPS", 1)
+    calls, rates, path = [], [], []
 
+    def loss(outputs, y, teacher):
+        calls.append(1)
+        return outputs[0].square().mean() * (bad if len(calls) == 4 else 1.0)
+
+    trainer = TorchTrainer(make.linear(), make.blobs(), config=make.plain(), loss=loss)
+
+    def update(step, *_):
+        path.append(trainer.weights())
+        rates.append(trainer._fit.optimizer.param_groups[0]["lr"])
+
+    trainer._progress = SimpleNamespace(start=lambda *_: 0, update=update, finish=lambda: 0)
+    result = trainer.fit(epochs=1)
+    assert len(calls) == len(path) + 1 == 7
+    assert rates == pytest.approx([0.1] * 3 + [0.05] * 3)
+    assert re.match(
+        r"the loss is .* at step 4 .*: training went on .* 1/2 of the learning rate", result.trouble
+    )
+    # Step 4 was taken from the weights after step 3, at half the rate: half as far as at the whole.
+    monkeypatch.setattr(fallback, "MOST_TIMES", 0)
+    twin = TorchTrainer(
+        make.linear(), make.blobs(), config=make.plain(),
+        loss=lambda outputs, y, teacher: outputs[0].square().mean(),
+    )  # fmt: skip
+    whole = []
+    twin._progress = SimpleNamespace(
+        start=lambda *_: 0, update=lambda *_: whole.append(twin.weights()), finish=lambda: 0
+    )
+    assert not twin.fit(epochs=1).trouble
+    np.testing.assert_array_equal(path[2]["w"], whole[2]["w"])
+    np.testing.assert_allclose(
+        path[3]["w"] - path[2]["w"], (whole[3]["w"] - whole[2]["w"]) / 2, rtol=1e-3, atol=1e-7
+    )
+
+
+def test_good_weights_are_taken_along(make, monkeypatch):
     monkeypatch.setattr(loop, "SNAPSHOT_STEPS", 1)
     calls = []
 
     def loss(outputs, y, teacher):
         calls.append(1)
-        return outputs[0].square().mean() * (math.nan if len(calls) == 4 else 1.0)
+        return outputs[0].square().mean() * (math.nan if len(calls) > 3 else 1.0)
 
     trainer = TorchTrainer(make.linear(), make.blobs(), config=make.plain(), loss=loss)
-    path = []
-
-    def update(step, *_):
-        path.append(trainer.weights())
-
-    trainer._progress = SimpleNamespace(start=lambda *_: 0, update=update, finish=lambda: 0)
-    with pytest.raises(BackendError, match="at step 4"):
+    before = trainer.weights()
+    with pytest.raises(DivergedError, match="at step 4"):
         trainer.fit(epochs=1)
-    assert len(path) == 3
-    assert not differ(path[-1], trainer.weights())
+    assert len(calls) == 3 + 1 + fallback.MOST_TIMES
+    assert not differ(before, trainer.weights())  # not those after step 3
 
 
 class _Slow(ArrayDataset):

@@ -15,7 +15,7 @@ def pytorchs(make_scheduler, steps, peak=0.1):
     return rates
 
 
-@pytest.mark.parametrize("steps", [30, 100, 391])
+@pytest.mark.parametrize("steps", [60, 100, 391])
 def test_onecycle_is_pytorchs(steps):
     theirs = pytorchs(
         lambda o: torch.optim.lr_scheduler.OneCycleLR(
@@ -45,3 +45,12 @@ def test_short_onecycles_stay_in_bounds_and_end_low(steps):
     if steps > 2:
         assert rates[-1] == pytest.approx(0.1 / 25 / 1e4)
         assert max(rates) > 0.06
+
+
+@pytest.mark.parametrize("steps", [4, 8, 20])
+def test_short_onecycles_warm_up_for_several_steps(steps):
+    rates = [learning_rate_at("onecycle", 0.1, step, steps) for step in range(steps)]
+    warm = rates.index(max(rates))
+    assert warm == min(5, steps // 2)
+    assert rates[0] == pytest.approx(0.1 / 25)
+    assert rates[: warm + 1] == sorted(rates[: warm + 1])
