@@ -234,6 +234,9 @@ def run_compress(config: "CompressConfig", output_format: OutputFormat) -> None:
 
     Of several processes the first one does; the others train with it and print nothing.
     """
+    from acgraph.cli.started import began
+
+    begin = began()
     from acgraph.cli.console import is_quiet, progress_sink, stderr_console, stdout_console
     from acgraph.driver.checkpoints import can_resume
     from acgraph.driver.compress import compress as drive
@@ -252,7 +255,8 @@ def run_compress(config: "CompressConfig", output_format: OutputFormat) -> None:
     try:
         quiet = is_quiet()
         with leading():
-            report = drive(config, None if quiet else progress_sink(log), None if quiet else say)
+            sink = None if quiet else progress_sink(log)
+            report = drive(config, sink, None if quiet else say, begin)
     except KeyboardInterrupt as stop:
         if not can_resume(config):
             raise

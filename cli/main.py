@@ -20,6 +20,7 @@ from acgraph.cli.inspect import inspect
 from acgraph.cli.measure import measure
 from acgraph.cli.opt import opt
 from acgraph.cli.prune import prune
+from acgraph.cli.started import note_start
 from acgraph.cli.verify import verify
 from acgraph.diagnostics import first_line
 from acgraph.errors import AcgraphError
@@ -138,6 +139,7 @@ def _fail_usage(error: Any, debug: bool) -> int:
 
 def main() -> None:
     """Run the command line of this process and leave with its exit code."""
+    note_start()
     code = run(sys.argv[1:])
     try:
         sys.stdout.flush()

@@ -15,6 +15,7 @@ from acgraph.data import noise
 from acgraph.data.noise import is_noise_spec
 from acgraph.diagnostics import Location, counted, first_line
 from acgraph.driver.alignment import SIZES, learn_align
+from acgraph.driver.budget import STATISTICS_SHARE, HurriedChooser, fewer_examples
 from acgraph.driver.checkpoints import (
     Saved,
     load,
@@ -35,7 +36,7 @@ from acgraph.driver.finish import fine_tune
 from acgraph.driver.folder import claimed
 from acgraph.driver.inputs import RunData, open_data
 from acgraph.driver.network import ready_to_train
-from acgraph.driver.pace import estimate, measure_pace
+from acgraph.driver.pace import estimate, image_seconds, measure_pace, with_mode
 from acgraph.driver.purify import purify
 from acgraph.driver.reading import check_reading
 from acgraph.driver.rehearsal import rehearse
@@ -47,10 +48,13 @@ from acgraph.driver.trace import compose
 from acgraph.driver.workers import check_workers
 from acgraph.errors import AcgraphError, BackendError
 from acgraph.ir import Model, infer_facts, input_sizes
+from acgraph.lowering.base import Chooser
 from acgraph.report import Report, format_rate
 
 log = logging.getLogger(__name__)
 
+#: Share of a time budget for measuring latency at the end, and when no layer is timed any more.
+MEASURING_SHARE, TIMING_UNTIL = 0.06, 0.92
 #: Fewer reported images than these make figures that one image moves visibly.
 FEW_IMAGES = 500
 
@@ -59,6 +63,7 @@ def compress(
     config: CompressConfig,
     progress: ProgressSink | None = None,
     say: Callable[[str], None] | None = None,
+    begin: float | None = None,
 ) -> Report:
     """Compress a model and write all results to ``config.output``.
 
@@ -66,6 +71,7 @@ def compress(
         config: What to do.
         progress: Who shows how far training is.
         say: Who prints a line about each stage.
+        begin: When the run began, on the clock of ``time.perf_counter``; now by default.
 
     Returns:
         The report; ``report.exit_code`` says whether the targets were met.
@@ -73,7 +79,7 @@ def compress(
     Raises:
         AcgraphError: in the input or the run.
     """
-    begin = time.perf_counter()
+    begin = time.perf_counter() if begin is None else begin
     if config.resume is not None:
         config = config.model_copy(update={"output": config.resume})
     original = read_original(config)
@@ -93,8 +99,8 @@ def compress(
         if saved is None:
             start(config, inputs, original, pace)
         try:
-            run = _start(config, original, data, progress, say or log.info)
-            run.start, run.earlier_s, run.pace = begin, earlier_s, pace
+            run = _start(config, original, data, progress, say or log.info, begin)
+            run.earlier_s, run.pace = earlier_s, pace
             _train(run, saved)
             return _export(run)
         finally:
@@ -212,9 +218,14 @@ def _start(
     data: RunData,
     progress: ProgressSink | None,
     say: Callable[[str], None],
+    begin: float,
 ) -> Run:
     """Judge the original and make it trainable."""
+    asked, budget_s, statistics_s = config, config.time_budget, None
     base = TorchTrainer(original, None, teacher=original, config=config.train)
+    if budget_s is not None:
+        data = _judged_in_time(config, base, data, say)
+        statistics_s = STATISTICS_SHARE * budget_s
     baseline = 1.0
     if data.measure == "accuracy":
         baseline = base.evaluate(data.select)
@@ -222,10 +233,12 @@ def _start(
     else:
         images = counted(len(data.select), "image")
         say(f"baseline: no labels, agreement with the original on {images} counts")
-    model, inserted, copies = ready_to_train(original, data.train)
+    model, inserted, copies = ready_to_train(original, data.train, statistics_s)
+    if budget_s is not None:
+        config = with_mode(config, model, original, data)
     run = Run(
-        asked=config, config=_aligned(config, say), original=original, data=data,
-        chooser=make_chooser(config.metric, timing=config.timing, settings=run_settings(config)),
+        asked=asked, config=_aligned(config, say), original=original, data=data,
+        chooser=_chooser(config, begin), start=begin,
         progress=progress, say=say,
         model=model, inserted=inserted, copies=copies, baseline=baseline,
     )  # fmt: skip
@@ -236,7 +249,7 @@ def _start(
 
 def _plan(run: Run) -> None:
     """Split the budget over the stages; what is known of the host's speed is not timed again."""
-    config = run.asked
+    config = run.config
     if run.pace is None and (config.timing or config.time_budget is not None):
         run.pace = measure_pace(config, run.model, run.original, run.data)
         record_pace(config, run.pace)
@@ -246,6 +259,8 @@ def _plan(run: Run) -> None:
         epochs=config.epochs,
         time_budget_s=config.time_budget,
         seconds_per_pass=None if run.pace is None else run.pace.pass_s,
+        elapsed_s=0.0 if config.time_budget is None else time.perf_counter() - run.start,
+        export_s=_export_seconds(run),
         criterion=config.criterion,
         admm_share=config.admm_share,
         retrain_share=config.retrain_share,
@@ -255,6 +270,39 @@ def _plan(run: Run) -> None:
         run.say("cuts: filters, which lose less for as many MACs; --columns cuts columns, too")
     if run.pace is not None and config.time_budget is None:
         run.say(f"time: {estimate(config, run.stages, run.pace).describe()}")
+
+
+def _export_seconds(run: Run) -> float:
+    """What the export will take of a time budget: as its rehearsal, all examples and latency."""
+    budget_s = run.config.time_budget
+    if budget_s is None or run.rehearsal is None or run.pace is None:
+        return 0.0
+    judging_s = 2 * len(run.data.report) * run.pace.image_s  # of two models
+    measuring_s = MEASURING_SHARE * budget_s if run.config.timing else 0.0
+    return run.rehearsal.check_s + run.rehearsal.export_s + judging_s + measuring_s
+
+
+def _judged_in_time(
+    config: CompressConfig, judge: TorchTrainer, data: RunData, say: Callable[[str], None]
+) -> RunData:
+    """Leave as many examples to judge by as the time budget allows, and say so."""
+    image_s = image_seconds(judge, data.select, config.train.batch_size)
+    less = fewer_examples(data, image_s, config.time_budget or 0.0)
+    for name, before, after in (
+        ("selection", data.select, less.select), ("report", data.report, less.report)
+    ):  # fmt: skip
+        if len(after) < len(before):
+            say(f"{name} split: {len(after)} of {len(before)} examples, for the time budget")
+    return less
+
+
+def _chooser(config: CompressConfig, begin: float) -> Chooser:
+    """Choose forms by timing, with a time budget as long as that leaves time for the rest."""
+    chooser = make_chooser(config.metric, timing=config.timing, settings=run_settings(config))
+    if config.time_budget is None or not config.timing:
+        return chooser
+    untimed = make_chooser(config.metric, timing=False)
+    return HurriedChooser(chooser, untimed, begin + TIMING_UNTIL * config.time_budget)
 
 
 def _aligned(config: CompressConfig, say: Callable[[str], None]) -> CompressConfig:

@@ -26,8 +26,10 @@ from acgraph.passes.fuse_batchnorm import fuse_batchnorm
 from acgraph.passes.lower_columns import LoweredLayer
 from acgraph.passes.untie_constants import untie_constants
 from acgraph.pruning.tie import retie_constants, write_once
-from acgraph.report import Report, write_report
+from acgraph.report import Report, Side, write_report
 
+#: Runs of both models that their profiles take, as slow as recording makes them, and loading.
+PROFILED_RUNS = 40
 #: How many examples of the data the equivalence check runs on at once, where the batch is free;
 #: two sets of the same number show whether outputs depend on the inputs.
 REAL_EXAMPLES = (1, 1, 4)
@@ -112,12 +114,14 @@ def write_results(run: Run, made: Made, staged: Path) -> Report:
     if config.quantize == "int8":
         examples = quantise(run, files[1], staged / "model.int8.onnx")
         files += [staged / "model.int8.onnx"] if examples else []
-    sides = measure_sides(config, files, run.data.report, run.original.sizes)
+    sides = measure_sides(
+        config, files, run.data.report, run.original.sizes, left_s=run.left_s, warn=run.warn
+    )
     report = make_report(
         config, sides, made.law, made.dependency,
         measure=run.data.measure,
         changes=layer_changes(
-            run.original, made.trained, made.lowered, small if config.timing else None,
+            run.original, made.trained, made.lowered, small if _times_layers(run, sides) else None,
             run_settings(config),
         ),
         rounds=run.rounds, history=run.history, frontier=run.frontier, warnings=run.warnings,
@@ -127,6 +131,17 @@ def write_results(run: Run, made: Made, staged: Path) -> Report:
     write_bytes(_plan(made.positions).encode(), staged / "plan.json")
     write_report(report, staged)
     return report
+
+
+def _times_layers(run: Run, sides: Sequence[Side]) -> bool:
+    """Whether there is time to profile the layers, which is the last that a time budget pays."""
+    if not run.config.timing or run.left_s is None:
+        return run.config.timing
+    runs_s = [side.latency_ms.p50 / 1e3 for side in sides[:2] if side.latency_ms is not None]
+    if len(runs_s) == 2 and PROFILED_RUNS * sum(runs_s) <= run.left_s:
+        return True
+    run.warn("layers are not timed: too little is left of the time budget")
+    return False
 
 
 def _law(run: Run, small: Model, masked: Model, trained: Model, inexact: list[str]) -> LawResult:

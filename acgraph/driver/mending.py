@@ -12,6 +12,7 @@ from acgraph.analysis.layers import Layer, layers
 from acgraph.backends.torch.grams import input_grams
 from acgraph.backends.torch.graph_module import GraphModule
 from acgraph.data import Dataset
+from acgraph.driver.budget import within_time
 from acgraph.ir import Array, Model
 from acgraph.pruning.importance import FloatArray
 from acgraph.pruning.plan import Bools
@@ -143,7 +144,12 @@ class Mender:
 
 
 def measure_layers(
-    dependency: DependencyGraph, module: GraphModule, data: Dataset, *, seed: int = 0
+    dependency: DependencyGraph,
+    module: GraphModule,
+    data: Dataset,
+    *,
+    seed: int = 0,
+    seconds: float | None = None,
 ) -> Mender:
     """Run data through a graph and keep the moments of what its layers read.
 
@@ -152,13 +158,15 @@ def measure_layers(
         module: The graph, with the weights of now.
         data: Images; a random part of them is used.
         seed: Of the draw.
+        seconds: No batch is begun after so many; None for no limit.
     """
     model = dependency.model
     found = [layer for layer in layers(model) if has_form_to_mend(layer)]
     eligible = {layer.weight: layer for layer in found if layer.columns <= MAX_COLUMNS}
     order = np.random.default_rng(seed).permutation(len(data))[:IMAGES].astype(np.int64)
     batches = (data.batch(order[i : i + BATCH])[0] for i in range(0, len(order), BATCH))
-    grams = input_grams(module, model, list(eligible.values()), batches, seed=seed)
+    timely = within_time(batches, seconds)
+    grams = input_grams(module, model, list(eligible.values()), timely, seed=seed)
     centred, inputs = _centred(model, eligible), {}
     unmeasured = tuple(eligible[name].name for name, gram in grams.items() if not gram.is_finite)
     for name in list(grams):

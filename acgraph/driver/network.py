@@ -9,6 +9,7 @@ import numpy.typing as npt
 import onnx_graphsurgeon as gs
 
 from acgraph.data import Dataset
+from acgraph.driver.budget import within_time
 from acgraph.ir import Model, clone_model
 from acgraph.passes.insert_batchnorm import insert_batchnorm, layers_without_batchnorm
 from acgraph.passes.untie_constants import untie_constants
@@ -24,7 +25,9 @@ FILTER_NORM = math.sqrt(2)
 Floats = npt.NDArray[np.float64]
 
 
-def ready_to_train(model: Model, train: Dataset) -> tuple[Model, list[str], dict[str, str]]:
+def ready_to_train(
+    model: Model, train: Dataset, seconds: float | None = None
+) -> tuple[Model, list[str], dict[str, str]]:
     """Copy a model into the form that trains well.
 
     Constants that the exporter merged are made separate. A deep network without
@@ -48,7 +51,8 @@ def ready_to_train(model: Model, train: Dataset) -> tuple[Model, list[str], dict
     count = min(len(train), CALIBRATION_IMAGES)
     order = np.linspace(0, len(train) - 1, count).astype(np.int64)
     batches = (train.batch(order[i : i + BATCH])[0] for i in range(0, count, BATCH))
-    statistics = channel_statistics(GraphModule(ready), list(outputs.values()), batches)
+    timely = within_time(batches, seconds)
+    statistics = channel_statistics(GraphModule(ready), list(outputs.values()), timely)
     factors = filter_factors(ready, outputs)
     inserted = insert_batchnorm(ready, statistics, layers=list(outputs), factors=factors)
     log.info("put BatchNormalization back after %d convolutions", len(inserted))

@@ -1,9 +1,11 @@
 """Measure what came out, prove it, and say it in the report's words."""
 
 import importlib.metadata
+import logging
 import math
 import platform
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from acgraph import __version__
@@ -12,7 +14,14 @@ from acgraph.analysis.dependency import DependencyGraph
 from acgraph.analysis.layers import Layer, layers
 from acgraph.analysis.obstacles import obstacles
 from acgraph.backends.ort.accuracy import accuracy, agreement
-from acgraph.backends.ort.latency import Latency, compare_latency, measure_latency
+from acgraph.backends.ort.inputs import random_inputs
+from acgraph.backends.ort.latency import (
+    BUDGET_S,
+    MIN_RUNS,
+    Latency,
+    compare_latency,
+    measure_latency,
+)
 from acgraph.backends.ort.law import LawResult
 from acgraph.backends.ort.session import Session, SessionSettings
 from acgraph.config import CompressConfig
@@ -40,6 +49,11 @@ from acgraph.report import (
 )
 from acgraph.report.verdict import reached
 
+log = logging.getLogger(__name__)
+
+#: Share of what is left of a time budget for latency, and the fewest runs that say anything.
+LATENCY_SHARE = 0.35
+FEWEST_RUNS = 5
 #: The report knows four forms; one that gathers whole channels is a gather.
 _CONTRACT_FORMS = {"channels": "gather"}
 #: Where the floor held for the examples that choose, and not for those that are reported.
@@ -51,7 +65,13 @@ _PACKAGES = ("onnx", "onnxruntime", "onnx-graphsurgeon", "torch", "numpy")
 
 
 def measure_sides(
-    config: CompressConfig, files: Sequence[Path], data: Dataset, sizes: InputSizes | None = None
+    config: CompressConfig,
+    files: Sequence[Path],
+    data: Dataset,
+    sizes: InputSizes | None = None,
+    *,
+    left_s: float | None = None,
+    warn: Callable[[str], None] = log.warning,
 ) -> list[Side]:
     """Measure written files: costs, latency side by side, accuracy on the report split.
 
@@ -60,11 +80,14 @@ def measure_sides(
         files: The original first; without labels the others are compared with it.
         data: The report split.
         sizes: Of the inputs, of all files; the likeliest unless given.
+        left_s: Seconds that are left of a time budget: latency is measured in a share of them, in
+            fewer runs than usual, or not at all. None for no limit.
+        warn: Who is told where it is not.
     """
     settings = run_settings(config)
     timed: Sequence[Latency | None] = [None] * len(files)
     if config.timing:
-        timed = measure_latency([str(path) for path in files], settings, sizes=sizes)
+        timed = _latencies([str(path) for path in files], settings, sizes, left_s, warn) or timed
     sides = []
     reference = Session(str(files[0]), settings)
     for path, latency in zip(files, timed, strict=True):
@@ -92,6 +115,36 @@ def measure_sides(
             )
         )
     return sides
+
+
+def _latencies(
+    files: Sequence[str],
+    settings: SessionSettings,
+    sizes: InputSizes | None,
+    left_s: float | None,
+    warn: Callable[[str], None],
+) -> list[Latency] | None:
+    """Measure latency in the time that there is; None where it is too short for a few runs."""
+    if left_s is None:
+        return measure_latency(files, settings, sizes=sizes)
+    sessions = [Session(file, settings, sizes=sizes) for file in files]
+    once_s = sum(_seconds_of_a_run(session) for session in sessions)
+    share_s = LATENCY_SHARE * left_s
+    if share_s < FEWEST_RUNS * once_s:
+        warn("latency is not measured: too little is left of the time budget")
+        return None
+    each_s = min(BUDGET_S, share_s / len(files))
+    if share_s >= 2 * MIN_RUNS * once_s:
+        return measure_latency(sessions, budget_s=each_s)
+    return measure_latency(sessions, runs=int(share_s / once_s), warmup=1)
+
+
+def _seconds_of_a_run(session: Session) -> float:
+    feeds = random_inputs(session)
+    session.run(feeds)
+    start = time.perf_counter()
+    session.run(feeds)
+    return time.perf_counter() - start
 
 
 def layer_changes(

@@ -1,16 +1,19 @@
 """How fast this host trains and searches, and how long a run will take at that."""
 
 import logging
+import math
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from acgraph.analysis.layers import Layer, layers
 from acgraph.backends.torch.loader import steps_per_pass
+from acgraph.backends.torch.modes import PROBE_SECONDS
 from acgraph.backends.torch.trainer import TorchTrainer
 from acgraph.config import CompressConfig
+from acgraph.data import Dataset
 from acgraph.driver.inputs import RunData
 from acgraph.driver.mending import can_mend
 from acgraph.driver.purify import EVALUATIONS as PURIFY_EVALUATIONS
@@ -27,6 +30,12 @@ TIMED_STEPS = 8
 TIMED_FITS = 4
 #: No timed training starts after so many seconds, and none goes on for longer.
 MOST_SECONDS = 2.0
+#: Images that are judged first, to see how long one takes; a step of training takes so much more.
+_FEW_IMAGES = 8
+_STEP_COST = 3
+#: Share of a time budget in which the mode of training is chosen, and steps that are timed for it.
+MODE_SHARE = 0.05
+_TIMED_MODES = 20
 #: Of the copy that is timed, so small that nothing diverges.
 _LEARNING_RATE = 1e-6
 #: Columns of a layer whose mending is timed; wider ones take longer by the cube.
@@ -56,11 +65,43 @@ class Estimate:
         )
 
 
+def with_mode(
+    config: CompressConfig, model: Model, teacher: Model, data: RunData
+) -> CompressConfig:
+    """State the mode of training that is fastest on this host, so that no later trainer times it.
+
+    What is fastest for the dense network is so for what becomes of it, nearly.
+
+    Args:
+        config: With a time budget, of which a small share goes into this.
+        model: The network.
+        teacher: What it learns from.
+        data: What it learns on.
+    """
+    probe_s = min(PROBE_SECONDS, MODE_SHARE * (config.time_budget or math.inf) / _TIMED_MODES)
+    trainer = TorchTrainer(model, data.train, teacher=teacher, config=config.train, probe_s=probe_s)
+    mode = trainer.choose_mode()
+    train = replace(
+        config.train,
+        precision=mode.precision,
+        channels_last=mode.channels_last,
+        threads=config.train.threads or mode.threads,
+    )
+    return config.model_copy(update={"train": train})
+
+
 def measure_pace(config: CompressConfig, model: Model, teacher: Model, data: RunData) -> Pace:
-    """Train a copy for a few steps against the clock, after a few that warm torch up; judge it."""
-    trainer = TorchTrainer(model, data.train, teacher=teacher, config=config.train)
+    """Train a copy for a few steps against the clock, after a few that warm torch up; judge it.
+
+    Batches are smaller than those of training where one would take too long.
+    """
+    judge = TorchTrainer(model, data.train, teacher=teacher, config=config.train)
+    image_s = image_seconds(judge, data.select, config.train.batch_size)
+    size = min(config.train.batch_size, max(2, int(MOST_SECONDS / (_STEP_COST * image_s))))
+    timed = replace(config.train, batch_size=size)
+    trainer = TorchTrainer(model, data.train, teacher=teacher, config=timed)
     trainer.choose_mode()
-    passes = TIMED_STEPS / steps_per_pass(len(data.train), config.train.batch_size)
+    passes = TIMED_STEPS / steps_per_pass(len(data.train), size)
     until = time.perf_counter() + MOST_SECONDS
     speeds: list[float] = []
     while not speeds or (len(speeds) < TIMED_FITS and time.perf_counter() < until):
@@ -71,18 +112,27 @@ def measure_pace(config: CompressConfig, model: Model, teacher: Model, data: Run
             description="timing",
         )
         speeds.append(fitted.images_per_second)
-    evaluation_s = _judging_s(config, trainer, data)
+    evaluation_s = _judging_s(config, data, image_s)
     if config.criterion == "reconstruction":
         evaluation_s += _mending_s(filter(can_mend, layers(model)))
-    return Pace(pass_s=len(data.train) / max(speeds), evaluation_s=evaluation_s)
+    return Pace(pass_s=len(data.train) / max(speeds), evaluation_s=evaluation_s, image_s=image_s)
 
 
-def _judging_s(config: CompressConfig, trainer: TorchTrainer, data: RunData) -> float:
-    """Seconds for the images of one evaluation, by one batch of them."""
-    few = min(len(data.select), config.train.batch_size)
-    start = time.perf_counter()
-    trainer.evaluate(data.select, few, fast=True)
-    image_s = (time.perf_counter() - start) / few
+def image_seconds(judge: TorchTrainer, data: Dataset, batch_size: int) -> float:
+    """Seconds in which one image is judged: by a batch, or by a few where those take long."""
+    count = min(len(data), _FEW_IMAGES)
+    while True:
+        start = time.perf_counter()
+        judge.evaluate(data, count, fast=True)
+        seconds = time.perf_counter() - start
+        whole = min(len(data), batch_size)
+        if count >= whole or seconds * whole / count > MOST_SECONDS:
+            return max(seconds, 1e-9) / count
+        count = whole
+
+
+def _judging_s(config: CompressConfig, data: RunData, image_s: float) -> float:
+    """Seconds for the images of one evaluation."""
     recalibration = min(len(data.train), config.search.recalibrate * config.train.batch_size)
     return image_s * (recalibration + min(len(data.select), PROXY_IMAGES))
 

@@ -46,6 +46,8 @@ log = logging.getLogger(__name__)
 RETRAIN_RATE = 0.5
 #: Images that one evaluation of the search uses.
 PROXY_IMAGES = 1000
+#: Share of the time for a search that goes into measuring what layers read.
+MEASURING_SHARE = 0.4
 #: Training batches for BatchNormalization after the cut.
 RECALIBRATION_BATCHES = 4
 
@@ -142,7 +144,10 @@ def run_round(task: RoundTask) -> RoundResult | None:
         evaluate=proxy,
     )
     problem = replace(problem, budget=max(task.budget, problem.cost(problem.smallest)))
-    found = _search(task, space, trainer, problem)
+    left_s = None
+    if task.stages.search_s is not None:
+        left_s = max(task.stages.search_s - (time.perf_counter() - start), 0.0)
+    found = _search(task, space, trainer, problem, left_s)
     log.info("round %d: proxy %.4f, %d evaluations", task.number, found.score, found.evaluations)
     point, plan, admm_epochs, residuals = _cut(task, space, trainer, problem, found.point)
     retrain_epochs = 0.0
@@ -170,8 +175,15 @@ def run_round(task: RoundTask) -> RoundResult | None:
     )
 
 
-def _search(task: RoundTask, space: Space, trainer: TorchTrainer, problem: Problem) -> SearchResult:
+def _search(
+    task: RoundTask,
+    space: Space,
+    trainer: TorchTrainer,
+    problem: Problem,
+    seconds: float | None,
+) -> SearchResult:
     """Search, in several processes or on a cluster where that was asked for."""
+    begin = time.perf_counter()
     config = task.config
     importances = space.importances()  # before the mender is packed, which remembers them
     data, anneal = task.data, config.search.anneal
@@ -193,7 +205,7 @@ def _search(task: RoundTask, space: Space, trainer: TorchTrainer, problem: Probl
             importances=importances,
             sensitivity=space.sensitivity if space.mender is not None else None,
             config=replace(anneal, batch=max(anneal.batch, judges.at_once)),
-            time_budget_s=task.stages.search_s,
+            time_budget_s=None if seconds is None else seconds - (time.perf_counter() - begin),
         )
 
 
@@ -253,7 +265,11 @@ def mask_hard(trainer: TorchTrainer, space: Space, plan: Plan) -> None:
 
 def _measure(task: RoundTask, space: Space, trainer: TorchTrainer) -> Mender:
     seed = task.config.seed + task.number
-    mender = measure_layers(space.dependency, trainer.module, task.data.train, seed=seed)
+    seconds = task.stages.search_s
+    mender = measure_layers(
+        space.dependency, trainer.module, task.data.train, seed=seed,
+        seconds=None if seconds is None else MEASURING_SHARE * seconds,
+    )  # fmt: skip
     if mender.wide:
         task.say(
             f"round {task.number}: layers of more than {MAX_COLUMNS} columns are cut by magnitude "

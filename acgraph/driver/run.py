@@ -146,6 +146,12 @@ class Run:
         """Seconds that the run has taken so far, all parts together."""
         return self.earlier_s + time.perf_counter() - self.start
 
+    @property
+    def left_s(self) -> float | None:
+        """Seconds that are left of the time budget, 0 where it is spent; None without one."""
+        budget_s = self.asked.time_budget
+        return None if budget_s is None else max(budget_s - self.elapsed_s, 0.0)
+
     def warn(self, text: str) -> None:
         """Log a warning and keep it for the report, once."""
         if not self.is_rehearsed:

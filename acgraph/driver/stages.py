@@ -33,9 +33,16 @@ HABITS: dict[Criterion, Habits] = {
     "reconstruction": Habits(round_rate=8.0, admm=0.0, retrain=0.15, retrain_once=0.0),
     "magnitude": Habits(round_rate=2.0, admm=0.1, retrain=0.15, retrain_once=0.15),
 }
-#: Shares of a time budget for the searches of all rounds, and for purification and export.
-SEARCH_SHARE = 0.15
-EXPORT_SHARE = 0.12
+#: The least share of a time budget that is training, whatever the stages around it would like.
+TRAIN_SHARE = 0.5
+#: The most of a time budget for the searches of all rounds, and for purification; of what is left
+#: beside training and export, searches get the part below.
+SEARCH_SHARE, PURIFY_SHARE = 0.15, 0.06
+SEARCH_PART = 0.7
+#: Shares of a time budget that are kept for the export, at least and at most; between them it gets
+#: what it is expected to take, times what such an expectation is wrong by.
+LEAST_EXPORT, MOST_EXPORT = 0.06, 0.25
+EXPORT_MARGIN = 1.3
 DEFAULT_EPOCHS = 8.0
 #: Attempts that train, where no rate is stated and the user does not say how many.
 ATTEMPTS = 6
@@ -50,10 +57,12 @@ class Pace:
     Attributes:
         pass_s: Seconds of training on all images once.
         evaluation_s: Seconds in which a search judges one point.
+        image_s: Seconds in which one image is judged.
     """
 
     pass_s: float
     evaluation_s: float
+    image_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,6 +135,8 @@ def plan_stages(
     epochs: float | None = None,
     time_budget_s: float | None = None,
     seconds_per_pass: float | None = None,
+    elapsed_s: float = 0.0,
+    export_s: float = 0.0,
     criterion: Criterion = "reconstruction",
     admm_share: float | None = None,
     retrain_share: float | None = None,
@@ -140,6 +151,8 @@ def plan_stages(
             the time that is left.
         seconds_per_pass: How long the dense network trains on all images once; needed with a time
             budget.
+        elapsed_s: Seconds of the time budget that are gone already.
+        export_s: Seconds that the export is expected to take.
         criterion: What decides what stays: it sets what is not stated here.
         admm_share: Share of the training that is ADMM, over all rounds.
         retrain_share: Share of the training that is masked retraining, over all rounds. What both
@@ -169,20 +182,25 @@ def plan_stages(
             finish=(1 - admm_share - retrain_share) * total,
             attempts=attempts,
         )
-    total = (1 - SEARCH_SHARE - EXPORT_SHARE) * time_budget_s / seconds_per_pass
+    kept = min(
+        max(EXPORT_MARGIN * export_s, LEAST_EXPORT * time_budget_s), MOST_EXPORT * time_budget_s
+    )
+    finish_by_s = time_budget_s - kept
+    left = max(finish_by_s - elapsed_s, 0.0)
+    free = max(left - TRAIN_SHARE * time_budget_s, 0.0)
+    search_s = min(SEARCH_SHARE * time_budget_s, SEARCH_PART * free)
+    purify_s = min(PURIFY_SHARE * time_budget_s, free - search_s)
+    train_s = left - search_s - purify_s
+    total = train_s / seconds_per_pass
+    share = admm_share + retrain_share
     return Stages(
         rates=rates,
         admm=admm_share * total / count,
         retrain=retrain_share * total / count,
         finish=MANY_EPOCHS,
-        search_s=SEARCH_SHARE * time_budget_s / count,
-        purify_s=EXPORT_SHARE / 2 * time_budget_s,
-        finish_by_s=(1 - EXPORT_SHARE / 2) * time_budget_s,
+        search_s=search_s / count,
+        purify_s=purify_s,
+        finish_by_s=finish_by_s,
         attempts=attempts,
-        attempt_by_s=_attempt_by_s(time_budget_s, admm_share + retrain_share) if attempts else None,
+        attempt_by_s=elapsed_s + share * train_s + search_s if attempts else None,
     )
-
-
-def _attempt_by_s(time_budget_s: float, share: float) -> float:
-    """Seconds for attempts: their share of the training, and all searches."""
-    return ((1 - SEARCH_SHARE - EXPORT_SHARE) * share + SEARCH_SHARE) * time_budget_s

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 
 #: A fit that diverges goes on so many times, each time with half the learning rate.
 MOST_TIMES = 5
-#: A loss so many times that of the first step, or 1 where that is less, is one that diverged.
+#: A loss so many times that of the first step, or 1 where that is less, is one that diverged; so is
+#: a weight whose norm is so many times that before, or that of as many ones.
 EXPLODED = 1000.0
 
 
@@ -30,12 +31,17 @@ class Fallback:
     first: str = ""
     _start: dict[str, Tensor] = field(default_factory=dict)
     _good: dict[str, Tensor] = field(default_factory=dict)
+    _most: Tensor = field(default_factory=lambda: torch.zeros(0))
     _first_loss: float | None = None
 
+    @torch.no_grad()
     def begin(self) -> None:
         """Remember the weights that the fit starts with."""
-        self.keep()
-        self._start = self._good
+        self._start = {name: v.clone() for name, v in self.module.state_dict().items()}
+        self._good = self._start
+        parameters = list(self.module.parameters())
+        ones = torch.tensor([p.numel() ** 0.5 for p in parameters])
+        self._most = EXPLODED * torch.maximum(_norms(parameters).cpu(), ones)
 
     @torch.no_grad()
     def keep(self) -> None:
@@ -43,6 +49,13 @@ class Fallback:
         state = self.module.state_dict()
         if all(bool(v.isfinite().all()) for v in state.values()):
             self._good = {name: value.clone() for name, value in state.items()}
+
+    @torch.no_grad()
+    def exploded_weight(self) -> str:
+        """Key of a parameter that is no longer finite, or beyond all bounds; empty for none."""
+        parameters = dict(self.module.named_parameters())
+        is_good = _norms(list(parameters.values())).cpu() <= self._most  # False for NaN
+        return "" if bool(is_good.all()) else list(parameters)[int(is_good.int().argmin())]
 
     def has_exploded(self, loss: float) -> bool:
         """Whether a loss is no longer a number, or beyond all bounds."""
@@ -85,3 +98,9 @@ class Fallback:
         """Go on from a saved state."""
         self.times, self.first, self._first_loss = state["times"], state["first"], state["loss"]
         self.factor = 0.5**self.times
+
+
+def _norms(parameters: list[nn.Parameter]) -> Tensor:
+    if not parameters:
+        return torch.zeros(0)
+    return torch.stack(torch._foreach_norm([p.detach() for p in parameters])).float()

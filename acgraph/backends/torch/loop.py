@@ -283,11 +283,11 @@ class Fit:
         return int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
     def _check_weights(self, batch: Batch) -> None:
-        parameters = dict(self.learner.module.named_parameters())
-        sums = torch.stack([p.detach().sum() for p in parameters.values()])
-        if not bool(sums.isfinite().all()):
-            bad = next(n for n, p in parameters.items() if not bool(p.isfinite().all()))
-            raise self._failure(f"weight '{self.names.get(bad, bad)}' is no longer finite", batch)
+        bad = self._fallback.exploded_weight()
+        if bad:
+            is_finite = bool(self.learner.module.get_parameter(bad).isfinite().all())
+            how = "has grown beyond all bounds" if is_finite else "is no longer finite"
+            raise self._failure(f"weight '{self.names.get(bad, bad)}' {how}", batch)
         if (self.step + 1) % SNAPSHOT_STEPS == 0:
             self._fallback.keep()
 

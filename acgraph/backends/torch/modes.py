@@ -22,8 +22,9 @@ log = logging.getLogger(__name__)
 TOLERANCE = 0.02
 #: Timed steps a mode, after one that warms up; the fastest counts.
 TIMED_STEPS = 3
-#: A batch is cut until one step takes about this long.
+#: A batch is cut until one step takes about this long, by a step on a few images.
 PROBE_SECONDS = 1.0
+PROBE_IMAGES = 4
 #: A faster mode must win by this factor to displace a simpler one: timings are noisy.
 MARGIN = 0.95
 #: Under what choices are remembered.
@@ -78,6 +79,7 @@ def choose_mode(
     precision: str = "auto",
     channels_last: bool | str = "auto",
     choose_threads: bool = False,
+    probe_s: float = PROBE_SECONDS,
 ) -> Mode:
     """Time training steps in every allowed mode and return the fastest that is accurate.
 
@@ -94,6 +96,7 @@ def choose_mode(
         precision: ``fp32`` or ``bf16`` where the choice is made already, or ``auto``.
         channels_last: Likewise.
         choose_threads: Whether the number of threads is open.
+        probe_s: Seconds of one timed step, about; there are up to 20.
     """
     candidates = _candidates(precision, channels_last, x)
     if len(candidates) == 1:
@@ -104,7 +107,7 @@ def choose_mode(
     if known is not None and replace(known, threads=None) in candidates:
         log.info("training mode: %s (remembered)", known)
         return known
-    mode = _fastest(module, x, candidates, counts)
+    mode = _fastest(module, x, candidates, counts, probe_s)
     remember(KIND, key, asdict(mode))
     return mode
 
@@ -134,13 +137,15 @@ def _fewer_threads(count: int) -> list[int]:
     return counts
 
 
-def _fastest(module: nn.Module, x: Tensor, candidates: list[Mode], counts: list[int]) -> Mode:
+def _fastest(
+    module: nn.Module, x: Tensor, candidates: list[Mode], counts: list[int], probe_s: float
+) -> Mode:
     with rehearsal(module):
         try:
-            reference, seconds = _time(module, x, PLAIN, steps=1)
-            if seconds > PROBE_SECONDS:
-                x = x[: max(2, int(len(x) * PROBE_SECONDS / seconds))]
-                reference, _ = _time(module, x, PLAIN, steps=0)
+            few = x[:PROBE_IMAGES]
+            _, seconds = _time(module, few, PLAIN, steps=1)
+            x = x[: max(2, int(len(few) * probe_s / seconds))]
+            reference, _ = _time(module, x, PLAIN, steps=0)
             mode, seconds = _compare(module, x, candidates, reference)
             return _compare_threads(module, x, mode, seconds, counts)
         finally:

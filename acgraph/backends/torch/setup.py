@@ -15,7 +15,7 @@ from acgraph.backends.torch.loader import part_sizes
 from acgraph.backends.torch.losses import Outputs
 from acgraph.backends.torch.memory import images_that_fit, processes_here
 from acgraph.backends.torch.micro_batch import MicroBatch
-from acgraph.backends.torch.modes import PLAIN, Mode, apply_mode, choose_mode
+from acgraph.backends.torch.modes import PLAIN, PROBE_SECONDS, Mode, apply_mode, choose_mode
 from acgraph.backends.torch.runtime import settings
 from acgraph.backends.torch.team import Team
 from acgraph.backends.training import TrainConfig
@@ -35,6 +35,7 @@ class Setup:
         config: What is stated of the mode.
         device: Where both are.
         team: The processes that share a batch.
+        probe_s: Seconds of a step by which the mode is chosen, about.
 
     Attributes:
         chosen: The mode, None before it was measured.
@@ -50,6 +51,7 @@ class Setup:
         config: TrainConfig,
         device: torch.device,
         team: Team,
+        probe_s: float = PROBE_SECONDS,
     ) -> None:
         self.chosen: Mode | None = None
         self.micro_batch = MicroBatch()
@@ -60,6 +62,7 @@ class Setup:
         self._config = config
         self._device = device
         self._team = team
+        self._probe_s = probe_s
         self._was_compiled: bool | None = None
         self._is_hopeless = False
 
@@ -117,6 +120,7 @@ class Setup:
             precision=self._config.precision,
             channels_last=self._config.channels_last,
             choose_threads=self._config.threads is None,
+            probe_s=self._probe_s,
         )
         self._take(mode)
         if mode.threads is not None:  # here inside settings, which restore the number

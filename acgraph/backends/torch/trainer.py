@@ -17,7 +17,7 @@ from acgraph.backends.torch.graph_module import GraphModule, export_model
 from acgraph.backends.torch.loader import Loader, steps_per_pass
 from acgraph.backends.torch.loop import Fit
 from acgraph.backends.torch.losses import Outputs, UserLoss, ends_in_softmax
-from acgraph.backends.torch.modes import Mode, run_module
+from acgraph.backends.torch.modes import PROBE_SECONDS, Mode, run_module
 from acgraph.backends.torch.recalibration import recalibrate
 from acgraph.backends.torch.runtime import choose_device
 from acgraph.backends.torch.setup import Setup
@@ -63,6 +63,7 @@ class TorchTrainer:
         progress: ProgressSink | None = None,
         loss: UserLoss | None = None,
         metric: Metric | None = None,
+        probe_s: float = PROBE_SECONDS,
     ) -> None:
         """Set a model up for training.
 
@@ -76,6 +77,7 @@ class TorchTrainer:
                 scalar.
             metric: Replaces the metric of :meth:`evaluate`: outputs, labels or None -> number of a
                 batch, averaged over images.
+            probe_s: Seconds of a step by which the mode is chosen, about; there are up to 20.
 
         Raises:
             UnsupportedOpError: the backend cannot run the model.
@@ -102,7 +104,7 @@ class TorchTrainer:
             user_loss=loss,
         )
         taught_by = None if self._teacher is None else self._teacher.module
-        self._setup = Setup(self.module, taught_by, self.config, self.device, self._team)
+        self._setup = Setup(self.module, taught_by, self.config, self.device, self._team, probe_s)
         self._fits = 0
         self._fit: Fit | None = None
         self._pending: Mapping[str, Any] | None = None

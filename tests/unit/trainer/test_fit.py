@@ -428,6 +428,15 @@ def test_a_fit_that_diverges_at_any_rate_keeps_the_weights_before_it(make):
     assert not differ(before, trainer.weights())
 
 
+def test_a_weight_that_grows_beyond_all_bounds_is_named_at_once(make):
+    config = make.plain(learning_rate=1e9)
+    trainer = TorchTrainer(make.linear(), make.blobs(), config=config)
+    before = trainer.weights()
+    with pytest.raises(DivergedError, match=r"weight '[wb]' has grown .* at step 1 "):
+        trainer.fit(epochs=1 / 6)  # the loss of a next step would tell: there is none
+    assert not differ(before, trainer.weights())
+
+
 def test_a_weight_that_overflows_is_named(make):
     def loss(outputs, y, teacher):
         return outputs[0].sum() * 1e10
