@@ -42,7 +42,7 @@ def test_speed_ups_are_of_neighbouring_runs(
     """Most runs of one model are interrupted, and few of the other; their medians say nothing."""
     samples = ([2.0] + [6.0] * 3) * 20, [1.0] * 80
     latencies = [latency_from_samples(each) for each in samples]
-    monkeypatch.setattr(outcome, "measure_latency", lambda files, settings: latencies)
+    monkeypatch.setattr(outcome, "measure_latency", lambda *_, **__: latencies)
     config = configure(timing=True)
     sides = measure_sides(config, [model_path(), model_path()], ArrayDataset(IMAGES))
     assert rates_between(*sides).latency == 2.0

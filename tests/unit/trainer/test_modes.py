@@ -94,8 +94,14 @@ def test_a_network_that_cannot_run_at_all(net, x, timings):
 def test_a_slow_network_is_timed_on_less(net, timings):
     timings[FP32] = (1.0, 4.0)
     choose_mode(net, torch.zeros(32, 3, 6, 6))
-    assert timings["calls"][0] == (FP32, 32)
-    assert {count for mode, count in timings["calls"] if mode == BF16} == {8}
+    assert timings["calls"][0] == (FP32, 4)
+    assert {count for mode, count in timings["calls"] if mode == BF16} == {2}
+
+
+def test_a_network_is_timed_on_as_many_images_as_take_the_time_asked_for(net, timings):
+    timings[FP32] = (1.0, 0.04)
+    choose_mode(net, torch.zeros(32, 3, 6, 6), probe_s=0.2)
+    assert {count for mode, count in timings["calls"] if mode == BF16} == {20}
 
 
 @pytest.mark.parametrize(
