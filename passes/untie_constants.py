@@ -22,6 +22,7 @@ import onnx_graphsurgeon as gs
 
 from acgraph.diagnostics import Diagnostic
 from acgraph.ir import Array, Model, constant_node_value
+from acgraph.passes.untie_fills import untie_fills
 from acgraph.passmanager.base import Pass, PassContext, PassResult
 
 _LAYER_BIAS = {"Conv": 2, "ConvTranspose": 2, "Gemm": 2, "LSTM": 3, "GRU": 3, "RNN": 3}
@@ -57,6 +58,9 @@ class _Use:
 def untie_constants(model: Model, names: Collection[str] | None = None) -> dict[str, str]:
     """Untie merged constants in place; return the name of every new constant with its origin's.
 
+    Tensors that are filled with one number are untied, too, see `untie_fills`, unless ``names``
+    says which constants to make.
+
     The first use keeps the original. The names depend on the graph only, so that a second call on
     a clone makes the same ones.
 
@@ -77,7 +81,7 @@ def untie_constants(model: Model, names: Collection[str] | None = None) -> dict[
             for use in group:
                 use.node.inputs[use.index] = copy
             made[fresh] = tensor.name
-    return made
+    return made if names is not None else {**made, **untie_fills(model)}
 
 
 def _merged(model: Model) -> Iterator[tuple[gs.Tensor, list[_Use]]]:

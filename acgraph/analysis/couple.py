@@ -117,8 +117,8 @@ def _is_arithmetic_on_sizes(walk: Walk, node: gs.Node) -> bool:
 
 def _is_known_scalar(walk: Walk, node: gs.Node) -> bool:
     """Say whether a node computes known floats from sizes only (a scale from a head's width)."""
-    if node.op in ("ConstantOfShape", "DequantizeLinear"):
-        return False  # the rules cut the shape of the one, and fence the other
+    if node.op in ("ConstantOfShape", "DequantizeLinear", "Expand"):
+        return False  # the rules cut the shapes that two of them make, and fence the other
     outputs = [t.name for t in node.outputs if t.name]
     if not all(name in walk.facts.values for name in outputs):
         return False

@@ -10,14 +10,17 @@ from acgraph.analysis.rules import Keep
 from acgraph.errors import PassError
 from acgraph.ir import Array, Facts, Model, in_c_order
 
+#: Vectors of sizes with some entries overridden: by the vector's name and these entries.
+Patches = dict[tuple[str, tuple[tuple[int, int], ...]], gs.Tensor]
+
 
 @dataclass(slots=True)
 class NodeCut:
     """One node of the model being shrunk; implements `acgraph.analysis.rules.Cut`.
 
     ``names_in`` and ``names_out`` are the tensors' names before any input was replaced; ``pins``
-    are the constants that took the place of computed values, shared by all nodes; ``taken`` are
-    the names in use.
+    are the constants that took the place of computed values, shared by all nodes, as ``patches``
+    are, vectors of sizes with some of them overridden; ``taken`` are the names in use.
     """
 
     model: Model
@@ -25,6 +28,7 @@ class NodeCut:
     facts: Facts
     kept: Mapping[str, Mapping[int, Keep]]
     pins: dict[str, gs.Constant] = field(default_factory=dict)
+    patches: Patches = field(default_factory=dict)
     taken: set[str] = field(default_factory=set)
     before: list[gs.Node] = field(default_factory=list)
     after: list[gs.Node] = field(default_factory=list)
@@ -98,6 +102,10 @@ class NodeCut:
                 vector[place] = size
             self.set_input(i, vector)
             return
+        key = (self.names_in[i], tuple(sorted(sizes.items())))
+        if key in self.patches:
+            self.node.inputs[i] = self.patches[key]
+            return
         length = self.shape_in(i)[0] if self.names_in[i] in self.facts.shapes else 0
         if not length:
             raise PassError(
@@ -120,7 +128,7 @@ class NodeCut:
             outputs=[patched],
         )
         self.before.append(where)
-        self.node.inputs[i] = patched
+        self.node.inputs[i] = self.patches[key] = patched
 
     def scale_output(self, j: int, factor: float) -> None:
         """Multiply output ``j`` by a number: a Mul behind the node makes the old output."""

@@ -18,7 +18,7 @@ from acgraph.ir import (
     clone_model,
     replace_constants,
 )
-from acgraph.pruning.cut import NodeCut
+from acgraph.pruning.cut import NodeCut, Patches
 from acgraph.pruning.plan import Plan, kept_positions, zeroed_elements
 from acgraph.pruning.precompute import precompute
 from acgraph.pruning.tie import merge_equal
@@ -59,9 +59,10 @@ def shrink(dependency: DependencyGraph, plan: Plan) -> Shrunk:
     affected = _affected_sizes(model, dependency.facts, kept)
     nodes: list[gs.Node] = []
     pins: dict[str, gs.Constant] = {}
+    patches: Patches = {}
     taken = {node.name for node in model.graph.nodes} | set(model.graph.tensors())
     for node in list(model.graph.nodes):
-        cut = NodeCut(model, node, dependency.facts, kept, pins, taken)
+        cut = NodeCut(model, node, dependency.facts, kept, pins, patches, taken)
         _cut_node(cut, affected, dependency.baked)
         nodes.extend([*cut.before, node, *cut.after])
     model.graph.nodes.clear()

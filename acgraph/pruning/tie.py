@@ -23,11 +23,14 @@ _Key = tuple[str, str, tuple[int, ...], bytes]
 def retie_constants(model: Model, copies: Mapping[str, str]) -> None:
     """Let copies that still equal their origin, or each other, share one constant again, in place.
 
+    Copies of nodes that still compute the same from the same go, too.
+
     Args:
         model: The model.
         copies: Names of the copies with those of their origins, as untying returned them.
     """
     _merge(model, {**{origin: origin for origin in copies.values()}, **copies})
+    _merge_nodes(model, copies)
 
 
 def merge_equal(model: Model, names: Collection[str]) -> None:
@@ -65,6 +68,38 @@ def _merge(model: Model, groups: Mapping[str, str]) -> None:
         for i, tensor in enumerate(node.inputs):
             if shared.get(tensor.name, tensor) is not tensor:
                 node.inputs[i] = shared[tensor.name]
+
+
+def _merge_nodes(model: Model, copies: Mapping[str, str]) -> None:
+    """Remove the copies of nodes that compute what their origin, or an earlier copy, computes."""
+    first: dict[tuple[object, ...], gs.Node] = {}
+    origins = set(copies.values())
+    gone: set[int] = set()
+    for node in model.graph.nodes:
+        name = node.outputs[0].name if node.outputs else ""
+        if node.op == "Constant" or (name not in copies and name not in origins):
+            continue
+        attributes = tuple((key, _identity(value)) for key, value in sorted(node.attrs.items()))
+        key = (copies.get(name, name), node.op, attributes, *(id(t) for t in node.inputs))
+        other = first.setdefault(key, node)
+        if other is not node and name in copies:
+            for reader in list(node.outputs[0].outputs):
+                for i, tensor in enumerate(list(reader.inputs)):
+                    if tensor is node.outputs[0]:
+                        reader.inputs[i] = other.outputs[0]
+            gone.add(id(node))
+    for node in [node for node in model.graph.nodes if id(node) in gone]:
+        node.inputs.clear()
+        node.outputs.clear()
+        model.originals.pop(node.name, None)
+    model.graph.nodes[:] = [node for node in model.graph.nodes if id(node) not in gone]
+
+
+def _identity(value: object) -> object:
+    """What tells attributes apart: the values of a constant, which clones share."""
+    if isinstance(value, gs.Constant):
+        return (*_look(value.values), array_bytes(value.values))
+    return repr(value)
 
 
 def _look(value: Array) -> tuple[str, tuple[int, ...]]:

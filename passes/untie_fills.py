@@ -1,0 +1,104 @@
+"""Give every reader of a filled tensor a fill of its own.
+
+An exporter makes the initial states of all layers of a recurrent network at once::
+
+    z = ConstantOfShape(sizes); a = Slice(z, 0:1); b = Slice(z, 1:2)
+        ->  z = ConstantOfShape(sizes); z2 = ConstantOfShape(sizes)
+            a = Slice(z, 0:1); b = Slice(z2, 1:2)
+
+All positions of such a tensor are alike: that layers read one of them does not mean that their
+channels go together.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+import onnx_graphsurgeon as gs
+
+from acgraph.ir import Model, constant_node_value
+from acgraph.ir.uses import captured_names
+
+#: Operators that only move what their first input holds.
+_MOVES = frozenset(
+    ["Expand", "Identity", "Reshape", "Slice", "Squeeze", "Tile", "Transpose", "Unsqueeze"]
+)
+
+
+def untie_fills(model: Model) -> dict[str, str]:
+    """Copy the nodes that fill float tensors for several readers, in place.
+
+    Returns:
+        The name of every new tensor with that of the one which it is a copy of.
+    """
+    filled = set(_filled(model))
+    kept = {tensor.name for tensor in model.graph.outputs} | captured_names(model.graph)
+    taken = {node.name for node in model.graph.nodes} | set(model.graph.tensors())
+    made: dict[str, str] = {}
+    # From the end: a copy of a Slice is one more reader of what it slices.
+    for node in reversed(list(model.graph.nodes)):
+        if not node.outputs or node.outputs[0].name not in filled - kept:
+            continue
+        for reader in _readers(node)[1:]:
+            copy = _copy(model, node, reader.name, taken)
+            made[copy.outputs[0].name] = node.outputs[0].name
+            for i, tensor in enumerate(list(reader.inputs)):
+                if tensor is node.outputs[0]:
+                    reader.inputs[i] = copy.outputs[0]
+    return made
+
+
+def _filled(model: Model) -> Iterator[str]:
+    """Yield the names of the float tensors that hold one number throughout, of computed shapes."""
+    found: set[str] = set()
+    for node in model.graph.nodes:
+        if node.domain not in (None, "", "ai.onnx") or not node.inputs or not node.outputs:
+            continue
+        moves = node.op in _MOVES and node.inputs[0].name in found
+        if moves or _fills(node):
+            found.add(node.outputs[0].name)
+            yield node.outputs[0].name
+
+
+def _fills(node: gs.Node) -> bool:
+    """Say whether a node repeats one float."""
+    if node.op == "ConstantOfShape":
+        value = node.attrs.get("value")
+        return value is None or np.asarray(value.values).dtype.kind == "f"
+    source = node.inputs[0]
+    if node.op != "Expand":
+        return False
+    value = source.values if isinstance(source, gs.Constant) else None
+    if value is None and source.inputs and source.inputs[0].op == "Constant":
+        value = constant_node_value(source.inputs[0])
+    return value is not None and value.dtype.kind == "f" and value.size == 1
+
+
+def _readers(node: gs.Node) -> list[gs.Node]:
+    return list({id(reader): reader for reader in node.outputs[0].outputs}.values())
+
+
+def _copy(model: Model, node: gs.Node, reader: str, taken: set[str]) -> gs.Node:
+    """Put a copy of a node behind it."""
+    output = node.outputs[0]
+    made = gs.Variable(_fresh(f"{output.name}/{reader}", taken), output.dtype, output.shape)
+    copy = gs.Node(
+        node.op,
+        name=_fresh(f"{node.name}/{reader}", taken),
+        attrs=dict(node.attrs),
+        inputs=list(node.inputs),
+        outputs=[made],
+        domain=node.domain,
+    )
+    place = next(i for i, other in enumerate(model.graph.nodes) if other is node)
+    model.graph.nodes.insert(place + 1, copy)
+    if node.name in model.originals:
+        model.originals[copy.name] = model.originals[node.name]
+    return copy
+
+
+def _fresh(stem: str, taken: set[str]) -> str:
+    name, number = stem, 2
+    while name in taken:
+        name, number = f"{stem}_{number}", number + 1
+    taken.add(name)
+    return name
