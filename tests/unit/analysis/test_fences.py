@@ -106,7 +106,7 @@ REFUSALS: dict[str, tuple[str, int, Build]] = {
         ),
     ),
     "identity of the same shape": (
-        "the operator is not understood",
+        "positions become numbers, or numbers positions",
         17,
         lambda net, x: net.op("Add", x, net.op("EyeLike", net.op("Squeeze", net.op(
             "Slice", x, net.ints(0), net.ints(1), net.ints(2)), net.ints(0, 2)))),
