@@ -23,7 +23,7 @@ from acgraph.ir.assume import STAND_INS, Assumptions, elem_of, float_elem, sizes
 from acgraph.ir.contradictions import contradiction
 from acgraph.ir.facts import Facts, failure
 from acgraph.ir.fold import evaluate_node
-from acgraph.ir.microsoft.layout import reordered, schema_domain
+from acgraph.ir.microsoft.layout import as_standard, reordered, schema_domain
 from acgraph.ir.model import Array, InputSizes, Model, Shape, constant_node_value
 from acgraph.ir.odd_values import exportable
 from acgraph.ir.originals import put_back
@@ -300,7 +300,8 @@ class _Walk:
         schema = onnx.defs.get_schema(node.op, version, domain)
         proto = node_to_proto(node)
         put_back(proto, node, self._model.originals.get(node.name))
-        proto.domain = domain
+        if proto.domain != domain:
+            as_standard(proto, schema)
         data = {
             name: onnx.numpy_helper.from_array(value, name)
             for name, value in values.items()

@@ -6,6 +6,7 @@ many channels there really are.
 """
 
 import onnx
+import onnx.defs
 import onnx_graphsurgeon as gs
 
 _DOMAIN = "com.microsoft.nchwc"
@@ -17,6 +18,14 @@ def schema_domain(node: gs.Node) -> str:
     if node.domain in (None, "", "ai.onnx") or (node.domain == _DOMAIN and node.op in _STANDARD):
         return ""
     return str(node.domain)
+
+
+def as_standard(node: onnx.NodeProto, schema: onnx.defs.OpSchema) -> None:
+    """Make a node the standard operator that has its shapes: without what only this one knows."""
+    known = [attribute for attribute in node.attribute if attribute.name in schema.attributes]
+    del node.attribute[:]
+    node.attribute.extend(known)
+    node.domain = ""
 
 
 def reordered(node: gs.Node, kind: onnx.TypeProto | None) -> onnx.TypeProto | None:

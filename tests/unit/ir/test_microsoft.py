@@ -254,7 +254,8 @@ def test_what_has_no_standard_form_is_fenced_alone_and_kept(make_net: Any) -> No
     net = make_net()
     x = net.op("Relu", net.conv(net.input(1, 16, 8, 8), 16, 16))
     x = net.op("ReorderInput", x, domain="com.microsoft.nchwc", name="in")
-    x = net.op("Conv", x, net.w(24, 16, 3, 3), domain="com.microsoft.nchwc", pads=[1] * 4, name="c")
+    more = {"activation": "Relu", "domain": "com.microsoft.nchwc"}
+    x = net.op("Conv", x, net.w(24, 16, 3, 3), pads=[1] * 4, name="c", **more)
     x = net.op("ReorderOutput", x, domain="com.microsoft.nchwc", channels=20, name="out")
     x = net.op("Reshape", x, net.ints(1, 20, 64))
     x = net.op("Add", net.op("Transpose", x, perm=[0, 2, 1]), net.w(1, 64, 20))
