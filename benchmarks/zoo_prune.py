@@ -35,7 +35,7 @@ from acgraph.ir import count_params, model_from_proto, proto_from_model
 from acgraph.passes.untie_constants import untie_constants
 from acgraph.pruning.select import magnitude_plan
 from acgraph.pruning.shrink import masked_model, shrink
-from acgraph.pruning.tie import retie_constants
+from acgraph.pruning.tie import retie_constants, write_once
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = Path(os.environ.get("ACGRAPH_SHARED", ROOT.parent / "shared"))
@@ -59,8 +59,8 @@ def prune_graph(name: str, proto: onnx.ModelProto) -> Row:
     cut = time.process_time()
     peak_kib = resident("VmHWM")
     masked = masked_model(dependency, plan)
-    for result in (shrunk, masked):
-        retie_constants(result, copies)
+    write_once(shrunk, copies)
+    retie_constants(masked, copies)
     small, zeroed = proto_from_model(shrunk), proto_from_model(masked)
     onnx.checker.check_model(small)
     error, same_shapes = compare(small, zeroed)

@@ -25,7 +25,7 @@ from acgraph.pruning.dead import dead_sets
 from acgraph.pruning.plan import Bools, Plan
 from acgraph.pruning.select import choose_families, magnitude_plan
 from acgraph.pruning.shrink import shrink
-from acgraph.pruning.tie import retie_constants
+from acgraph.pruning.tie import write_once
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ class ShrinkChannels(Pass):
             dependency, more = self._without_dead(dependency)
             dead += more
         if dead + least:
-            retie_constants(dependency.model, copies)
+            write_once(dependency.model, copies)
             _replace(model, dependency.model)
         return PassResult(
             modified=dead + least > 0,

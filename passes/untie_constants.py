@@ -140,7 +140,7 @@ def _key(tensor: gs.Tensor, use: _Use) -> tuple[str, str] | None:
     if node.domain not in (None, "", "ai.onnx"):
         return own if _is_vector(tensor) or _is_uniform(tensor) else None
     if node.op == "Identity":
-        return ("alias", node.name)
+        return ("alias", node.name) if _is_vector(tensor) or _is_uniform(tensor) else None
     if _LAYER_BIAS.get(node.op) == index:
         return ("layer", node.inputs[1].name)
     if index in _TRAINED.get(node.op, ()):

@@ -23,7 +23,7 @@ from acgraph.passes.untie_constants import untie_constants
 from acgraph.pruning.plan import Plan
 from acgraph.pruning.select import magnitude_plan
 from acgraph.pruning.shrink import masked_model, shrink
-from acgraph.pruning.tie import retie_constants
+from acgraph.pruning.tie import write_once
 
 ort.set_default_logger_severity(4)
 
@@ -179,7 +179,7 @@ def cut(
         constants = model.constants()
         plan = magnitude_plan(dependency, constants, sparsity, allow_inexact=allow_inexact)
     shrunk, masked = shrink(dependency, plan).model, masked_model(dependency, plan)
-    retie_constants(shrunk, copies)
+    write_once(shrunk, copies)
     after, zeroed = proto_from_model(shrunk), proto_from_model(masked)
     onnx.checker.check_model(after, full_check=True)
     error = 0.0

@@ -69,7 +69,7 @@ def shrink(dependency: DependencyGraph, plan: Plan) -> Shrunk:
     model.graph.nodes.extend(nodes)
     stored = _cut_constants(model, kept)
     _forget_shapes(model, kept)
-    merge_equal(model, dependency.auxiliary - set(stored))
+    merge_equal(model, _tables(model, dependency) - set(stored))
     if kept:
         precompute(model)
     model.graph.cleanup(remove_unused_node_outputs=False)
@@ -77,6 +77,15 @@ def shrink(dependency: DependencyGraph, plan: Plan) -> Shrunk:
         name: {axis: np.flatnonzero(keep) for axis, keep in kept[name].items()} for name in stored
     }
     return Shrunk(model=model, kept=positions)
+
+
+def _tables(model: Model, dependency: DependencyGraph) -> set[str]:
+    """Name the constants that others are computed from and that are no weights: indices, flags.
+
+    Equal weights keep their names: each is trained, or loses columns, on its own.
+    """
+    constants = model.constants()
+    return {n for n in dependency.auxiliary if n in constants and constants[n].dtype.kind in "iub"}
 
 
 def masked_model(dependency: DependencyGraph, plan: Plan) -> Model:

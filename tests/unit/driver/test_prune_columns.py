@@ -252,3 +252,47 @@ def test_a_file_that_would_become_larger_is_left_as_it_is() -> None:
     result = prune(model, sparsity=0.0, columns=0.4, allow_slower=True)
     assert result.after.bytes <= result.before.bytes
     assert result.verify.passed
+
+
+def shared_block(*, by: str) -> Model:
+    """Run one block twice: with its weight through Identity, or two equal ones transposed."""
+    rng = np.random.default_rng(0)
+    block = rng.standard_normal((64, 64)).astype(np.float32) / 8
+    head = rng.standard_normal((64, 5)).astype(np.float32)
+    weights = {"w": block, "head": head}
+    if by == "Identity":
+        reads = [helper.make_node("Identity", ["w"], [name], name=f"as_{name}") for name in "vu"]
+        first, second = "v", "u"
+    else:
+        weights["u"] = block.copy()
+        reads = [
+            helper.make_node("Transpose", [name], [f"{name}.t"], name=f"turn_{name}")
+            for name in ("w", "u")
+        ]
+        first, second = "w.t", "u.t"
+    nodes = [
+        *reads,
+        helper.make_node("MatMul", ["x", first], ["a"], name="first"),
+        helper.make_node("LayerNormalization", ["a", "one"], ["n"], name="norm"),
+        helper.make_node("MatMul", ["n", second], ["b"], name="second"),
+        helper.make_node("MatMul", ["b", "head"], ["y"], name="last"),
+    ]
+    weights["one"] = np.linspace(0.5, 1.5, 64, dtype=np.float32)
+    graph = helper.make_graph(
+        nodes,
+        "shared",
+        [helper.make_tensor_value_info("x", 1, [3, 64])],
+        [helper.make_tensor_value_info("y", 1, [3, 5])],
+        [numpy_helper.from_array(value, name) for name, value in weights.items()],
+    )
+    proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    return model_from_proto(proto, "shared")
+
+
+@pytest.mark.parametrize("by", ["Identity", "Transpose"])
+def test_equal_weights_of_several_layers_lose_the_same_columns(by: str) -> None:
+    """The proof failed: the masked model had zeros in one of them, the compact one in both."""
+    result = cut(shared_block(by=by), columns=0.5, chooser=SmallestChooser("size"))
+    assert result.verify.passed
+    forms = {layer.name: layer.columns_after for layer in result.lowered}
+    assert forms["first"] == forms["second"] == 32

@@ -122,3 +122,17 @@ def test_recurrent_layers_with_one_initial_state_are_cut_apart(
     x = net.op("LayerNormalization", x, scale, shift, axis=-1)
     outcome = check_law(net.proto(net.op("MatMul", x, net.w(16, 4))))
     assert outcome.rate > 1.3
+
+
+def test_a_weight_that_is_read_through_identities_stays_one() -> None:
+    """Exporters write one block that runs several times so: its weight is one by design."""
+    names = ("p", "q")
+    nodes = [helper.make_node("Identity", ["w"], [name], f"as_{name}") for name in names]
+    nodes += [helper.make_node("MatMul", ["x", name], [f"{name}.y"], name) for name in names]
+    value_info = helper.make_tensor_value_info
+    outputs = [value_info(f"{name}.y", 1, None) for name in names]
+    held = [numpy_helper.from_array(NUMBERS, "w")]
+    graph = helper.make_graph(nodes, "g", [value_info("x", 1, None)], outputs, held)
+    opsets = [helper.make_opsetid("", 17)]
+    model = model_from_proto(helper.make_model(graph, opset_imports=opsets, ir_version=8))
+    assert untie_constants(model) == {}
