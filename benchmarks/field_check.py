@@ -5,8 +5,9 @@
 ZEROED is the original file with zeros where SMALL was cut. An output counts as equal where it
 differs by at most 1e-4 of its largest value, or by at most four times what rounding alone does:
 the zeroed file is run without ONNX Runtime's optimisations, and on inputs moved by one unit in the
-last place, and its own change is measured. A Sigmoid or Softmax at the end may be saturated and
-hide everything: what it reads is compared as well.
+last place, and its own change is measured. Of a file with 16-bit weights it is at least one unit in
+the last place of 16 bits: integers at the input cannot be moved. A Sigmoid or Softmax at the end
+may be saturated and hide everything: what it reads is compared as well.
 """
 
 import json
@@ -22,6 +23,8 @@ from field_inputs import Shape
 LAW = 1e-4
 NOISE_TIMES = 4
 SEEDS = 2
+#: One unit in the last place of float16 and bfloat16, relative.
+HALF = {onnx.TensorProto.FLOAT16: 2.0**-11, onnx.TensorProto.BFLOAT16: 2.0**-8}
 SATURATING = ("Sigmoid", "HardSigmoid", "Softmax", "LogSoftmax", "Tanh", "Clip", "ArgMax")
 Feeds = dict[str, np.ndarray]
 
@@ -54,6 +57,14 @@ def widened(paths: Sequence[str]) -> list[bytes]:
             names = dict.fromkeys(name for *_, name in entries if name not in known)
             model.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
     return [model.SerializeToString() for model in models]
+
+
+def grain(path: str) -> float:
+    """Return what one rounding of the coarsest weights of a file is worth, relative."""
+    graph = onnx.load(path).graph
+    kinds = {tensor.data_type for tensor in graph.initializer}
+    kinds |= {a.t.data_type for n in graph.node for a in n.attribute if a.HasField("t")}
+    return max((HALF[kind] for kind in kinds if kind in HALF), default=0.0)
 
 
 def session(path: bytes, *, plain: bool = False) -> ort.InferenceSession:
@@ -95,7 +106,7 @@ def check(file: FieldFile, small: str, zeroed: str) -> dict[str, object]:
     """Compare on every size; tell the worst error beside what rounding explains of it."""
     files = widened((small, zeroed))
     ours, theirs, plain = session(files[0]), session(files[1]), session(files[1], plain=True)
-    names = {x.name for x in ours.get_inputs()}
+    names, least = {x.name for x in ours.get_inputs()}, grain(zeroed)
     worst = {"error": 0.0, "noise": 0.0, "equal": True, "moved": False}
     first: list[np.ndarray] | None = None
     for sizes in file.sizes:
@@ -105,7 +116,7 @@ def check(file: FieldFile, small: str, zeroed: str) -> dict[str, object]:
             expected = theirs.run(None, given)
             moved = nudge(given, np.random.default_rng(seed))
             noise = [
-                max(pair)
+                max(*pair, least)
                 for pair in zip(
                     distances(plain.run(None, given), expected),
                     distances(theirs.run(None, moved), expected),
