@@ -84,12 +84,12 @@ def compress(
         config = config.model_copy(update={"output": config.resume})
     original = read_original(config)
     check_operators(original)
-    check_reading(original)
     check_workers(config.search.workers)
     if config.search.cluster is not None:
         check_cluster(config.search.cluster)
     data = open_data(config, original)
     check_metric(config, original)
+    check_reading(original)  # at the sizes of the data
     inputs = input_fingerprints(original, data)
     saved, earlier_s, pace = None, 0.0, None
     if config.resume is not None:

@@ -89,11 +89,11 @@ def measure_sides(
     if config.timing:
         timed = _latencies([str(path) for path in files], settings, sizes, left_s, warn) or timed
     sides = []
-    reference = Session(str(files[0]), settings)
+    reference = Session(str(files[0]), settings, sizes=sizes)
     for path, latency in zip(files, timed, strict=True):
         # Of the file: weights that lie beside it count, and constants that nobody reads.
         cost = file_cost(path, sizes=sizes)
-        session = Session(str(path), settings)
+        session = Session(str(path), settings, sizes=sizes)
         score = (
             accuracy(session, data)
             if data.labels is not None

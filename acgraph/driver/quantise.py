@@ -26,7 +26,9 @@ def quantise(run: Run, source: Path, target: Path) -> int:
     data = run.data.train
     examples = min(EXAMPLES, len(data))
     try:
-        quantise_static(source, target, _feeds(Session(source), data, examples))
+        quantise_static(
+            source, target, _feeds(Session(source, sizes=run.original.sizes), data, examples)
+        )
     except BackendError as error:
         run.warn(f"there is no model.int8.onnx: {error.diagnostic.message}")
         return 0

@@ -7,7 +7,7 @@ import onnx_graphsurgeon as gs
 from acgraph.ir.facts import Facts
 from acgraph.ir.model import InputSizes, Model, Shape
 from acgraph.ir.shapes import walk_shapes
-from acgraph.ir.sizes import Known, declared_inputs, state
+from acgraph.ir.sizes import Known, declared_inputs, open_axes, state, with_batch
 
 #: Operators that an input passes before the first layer, its axes where they were.
 _PASSED = frozenset(
@@ -45,8 +45,19 @@ def settle_sizes(model: Model, stated: Mapping[str, Shape] | None = None) -> Inp
             if _rank(found) < _rank(facts):
                 facts, values = found, tried
     doubt = str(facts.failures[0]) if facts.failures else ""
-    model.sizes = InputSizes(known.shapes(values), known.assumed(), doubt)
+    shapes = known.shapes(values)
+    bound = None if doubt else _bound_batch(model, known, shapes)
+    model.sizes = InputSizes(shapes, known.assumed(), doubt, bound)
     return model.sizes
+
+
+def _bound_batch(model: Model, known: Known, shapes: Mapping[str, Shape]) -> int | None:
+    """Return the batch, where the graph cannot run at another one that the file allows."""
+    batches = [axis.size for axis in open_axes(known.inputs, shapes).values() if axis.is_batch]
+    if not batches:
+        return None
+    other = with_batch(known.inputs, shapes, batches[0] + 1)
+    return batches[0] if walk_shapes(model, other, give_up_at=1).failures else None
 
 
 def _rank(facts: Facts) -> tuple[int, int]:

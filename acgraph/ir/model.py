@@ -22,11 +22,14 @@ class InputSizes:
         shapes: Of every input whose rank is known.
         assumed: The inputs with a size, other than the batch, that nobody stated.
         doubt: Why the model may not run at these sizes; empty where nothing speaks against them.
+        bound: The batch that the graph is bound to by its constants, though the file leaves it
+            open; None where nothing binds it.
     """
 
     shapes: Mapping[str, Shape]
     assumed: tuple[str, ...] = ()
     doubt: str = ""
+    bound: int | None = None
 
     def remark(self) -> str:
         """Say in one line what was assumed; nothing where nothing was.

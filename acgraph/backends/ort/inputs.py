@@ -56,10 +56,10 @@ def has_dynamic_batch(session: TakesInputs) -> bool:
 
 
 def fixed_batch(session: TakesInputs) -> int | None:
-    """Return the batch that the file fixes, None where it is dynamic."""
+    """Return the batch that the file fixes, or binds by its constants; None where it is dynamic."""
     sizes = [info.shape[0] for info in session.inputs if info.shape]
     numbers = [size for size in sizes if isinstance(size, int)]
-    return numbers[0] if numbers else None
+    return numbers[0] if numbers else session.sizes.bound
 
 
 def random_inputs(

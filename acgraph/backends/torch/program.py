@@ -25,7 +25,7 @@ from acgraph.backends.torch.plan import (
 )
 from acgraph.backends.torch.weights import Role, find_weights
 from acgraph.errors import UnsupportedOpError
-from acgraph.ir import Array, Model
+from acgraph.ir import Array, Model, settle_sizes
 
 _CPU = torch.device("cpu")
 #: Their value is not a function of the inputs, or depends on the mode.
@@ -54,7 +54,7 @@ class Program:
 
     def __init__(self, model: Model) -> None:
         self.model = model
-        self.batch = _declared_batch(model)
+        self.batch = _batch_of(model)
         self.inputs = [tensor.name for tensor in model.graph.inputs]
         self.outputs = [tensor.name for tensor in model.graph.outputs]
         self.constants = model.constants()
@@ -268,11 +268,13 @@ class Program:
         return kept[::-1]
 
 
-def _declared_batch(model: Model) -> int | None:
-    """Return the batch that the first input declares; None where it is free."""
+def _batch_of(model: Model) -> int | None:
+    """Return the batch that the first input declares, or that constants bind; None: it is free."""
     shape = model.graph.inputs[0].shape if model.graph.inputs else None
     size = shape[0] if shape else None
-    return size if isinstance(size, int) and size > 0 else None
+    if isinstance(size, int) and size > 0:
+        return size
+    return (model.sizes or settle_sizes(model)).bound
 
 
 def _in_order(model: Model) -> list[gs.Node]:

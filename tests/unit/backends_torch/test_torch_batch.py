@@ -294,3 +294,15 @@ def test_a_declared_batch_trains_at_another(build, normal):
     out.square().sum().backward()
     assert module.parameter("w").grad.abs().max() > 0
     assert not np.allclose(module.weights()["m"], before["m"])
+
+
+def test_a_batch_that_only_constants_bind_is_left_as_well(build, ort, normal):
+    """The file declares any batch, but flattens to [1, 12]."""
+    nodes = [N("Reshape", ["x", "s"], ["a"], name="r"), N("Gemm", ["a", "w"], ["y"], name="g")]
+    x, constants = normal(3, 3, 4), {"s": ints(1, -1), "w": normal(12, 5)}
+    model = build(nodes, {"x": x[:1]}, constants, ["y"])
+    model.graph.inputs[0].shape = ["n", 3, 4]
+    module = GraphModule(model).eval()
+    wanted = np.concatenate([ort(model, {"x": part[None]})[0] for part in x])
+    with torch.no_grad():
+        np.testing.assert_allclose(module(torch.from_numpy(x))[0], wanted, rtol=1e-4, atol=1e-5)

@@ -137,6 +137,15 @@ def test_the_likeliest_sizes_that_the_graph_can_run_at(
         )
 
 
+def test_constants_that_bind_the_batch(net: Any) -> None:
+    x = net.op("Reshape", net.input("n", 3, 4), net.ints(1, -1))
+    sizes = settle_sizes(built(net, net.gemm(x, 12, 5)))
+    assert (sizes.shapes, sizes.bound, sizes.remark()) == ({"x": (1, 3, 4)}, 1, "")
+    free = type(net)()
+    x = free.op("Reshape", free.input("n", 3, 4), free.ints(-1, 12))
+    assert settle_sizes(built(free, free.gemm(x, 12, 5))).bound is None
+
+
 def test_a_batch_alone_needs_no_word(net: Any) -> None:
     model = built(net, net.conv(net.input("n", 3, 8, 8), 3, 4))
     sizes = settle_sizes(model)
