@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
+from typing import TypeGuard
 
 import numpy as np
 
@@ -72,9 +73,18 @@ def _sizes(shape: Sequence[object] | None) -> tuple[Size, ...] | None:
     if shape is None:
         return None
     return tuple(
-        size if (isinstance(size, int) and size > 0) or (isinstance(size, str) and size) else None
-        for size in shape
+        size if (isinstance(size, int) and size > 0) or _is_name(size) else None for size in shape
     )
+
+
+def _is_name(size: object) -> TypeGuard[str]:
+    """Say whether a size has a name, and not what exporters write for one that is unknown.
+
+    Two axes of one name are equally long; two axes called ``?``, ``-1`` or ``None`` are not.
+    """
+    if not isinstance(size, str) or size == "None" or size.lstrip("-").isdigit():
+        return False
+    return any(letter.isalnum() for letter in size)
 
 
 def _is_float(dtype: object) -> bool:

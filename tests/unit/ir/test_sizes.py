@@ -237,3 +237,13 @@ def test_parsing() -> None:
             parse_shapes([text])
     with pytest.raises(UsageError, match="two shapes for 'x'"):
         parse_shapes(["x:1,2", "x=1x3"])
+
+
+@pytest.mark.parametrize("mark", ["?", "-1", "None", "*"])
+def test_what_exporters_write_for_an_unknown_size_is_no_name(net: Any, mark: str) -> None:
+    """PaddlePaddle calls height and width of an image ``?``, which does not make them equal."""
+    model = built(net, net.conv(net.input(1, 3, mark, mark), 3, 4))
+    (entry,) = declared_inputs(model)
+    assert entry.shape == (1, 3, None, None)
+    settle_sizes(model, {"x": (1, 3, 48, 192)})
+    assert input_sizes(model).shapes["x"] == (1, 3, 48, 192)
