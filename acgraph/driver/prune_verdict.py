@@ -5,6 +5,8 @@ from acgraph.driver.prune_result import PruneResult
 from acgraph.pruning.rate import format_rate
 from acgraph.report.shortfall import blame, is_little, remedy
 
+#: Where the file shrank by less than this share of what was asked for, the reason is said as well.
+HALF = 0.5
 _NAMES = {"params": "params", "macs": "MACs"}
 
 
@@ -24,11 +26,13 @@ def verdict(result: PruneResult) -> str:
     rates = {name: result.rate(key) for key, name in _NAMES.items()}
     reached = [f"{format_rate(rate)} fewer {name}" for name, rate in rates.items() if rate]
     aim = f"asked to cut {' and '.join(wanted)}"
-    if is_met(result):
-        return f"{', '.join(reached)} ({aim})"
-    little = "hardly anything" if result.after.bytes < result.before.bytes else "nothing"
     why = _why(result)
-    return f"{reached[0]}: {little} could be cut ({aim}){'. ' if why else ''}{why}"
+    reason = f". {why[0].upper()}{why[1:]}" if why else ""
+    if is_met(result):
+        smaller = 1 - result.after.bytes / max(result.before.bytes, 1)
+        return f"{', '.join(reached)} ({aim}){reason if smaller < HALF * asked.share else ''}"
+    little = "hardly anything" if result.after.bytes < result.before.bytes else "nothing"
+    return f"{reached[0]}: {little} could be cut ({aim}){reason}"
 
 
 def _why(result: PruneResult) -> str:

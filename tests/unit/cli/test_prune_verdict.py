@@ -1,6 +1,7 @@
 """``prune`` says first what it reached of what was asked for; and if little, why."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -69,6 +70,24 @@ def test_prune_says_why_hardly_anything_was_cut_and_what_helps(acgraph, tmp_path
     rate = found["rate"]["params"]
     assert out[1] == f"--allow-inexact would give {format_rate(rate)} fewer params."
     assert (tmp_path / "small.onnx").exists()
+
+
+def test_prune_says_why_it_cut_less_than_half_of_what_was_asked(acgraph, tmp_path):
+    text = (
+        '<ir_version: 8, opset_import: ["" : 17]> g (float[4,8] x) => (float[4,8] y) '
+        "{ [in] a = MatMul(x, w) [norm] b = LayerNormalization(a, s) [out] c = MatMul(b, u) "
+        "[up] d = MatMul(x, p) e = Relu(d) [down] f = MatMul(e, q) y = Add(c, f) }"
+    )
+    proto = onnx.parser.parse_model(text)
+    rng = np.random.default_rng(0)
+    shapes = {"w": (8, 64), "s": (64,), "u": (64, 8), "p": (8, 32), "q": (32, 8)}
+    for name, shape in shapes.items():
+        values = rng.standard_normal(shape).astype(np.float32)
+        proto.graph.initializer.append(onnx.numpy_helper.from_array(values, name))
+    onnx.save(proto, tmp_path / "n.onnx")
+    line = acgraph("prune", tmp_path / "n.onnx", "-o", tmp_path / "s.onnx")[0].splitlines()[0]
+    held = r"\(asked to cut 50 % of the coupled sets\)\. \d+ % of the weights are held by 'norm'"
+    assert re.search(held, line)
 
 
 def test_prune_says_that_what_was_asked_for_is_nothing(acgraph, model):
