@@ -149,6 +149,9 @@ def _recurrent(walk: Walk, node: gs.Node) -> tuple[int | None, ...]:
         if state in walk.axis or walk.shape(state)[1 - layout] == 1:
             continue
         value = walk.values.get(state)
+        if walk.batch == 1 and walk.outer.get(walk.name(node, 0), 1) == 1:
+            walk.rebatch[node.name] = (1 - layout, 1)  # the rows of one sample, for each again
+            continue
         if value is None or (value != value.take([0], axis=1 - layout)).any():
             raise FixedBatchError("it joins the batch with a constant of that size")
         walk.rebatch[node.name] = (1 - layout,)  # the same for every sample: take the first's

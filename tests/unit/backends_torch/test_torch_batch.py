@@ -125,7 +125,7 @@ def recurrent_over_rows():
         "s1": ints(2, 5, 4),
         "w": rng.standard_normal((1, 9, 4)).astype(np.float32),
         "r": rng.standard_normal((1, 9, 3)).astype(np.float32),
-        "h": np.full((1, 2, 3), 0.5, np.float32),
+        "h": rng.standard_normal((1, 2, 3)).astype(np.float32),
         "one": ints(1),
         "s2": ints(1, 2, 5, 3),
     }

@@ -64,14 +64,23 @@ def _weights(op: str, w: Tensor, r: Tensor, b: Tensor | None) -> list[Tensor]:
 
 
 def _state(
-    given: Tensor | None, x: Tensor, directions: int, hidden: int, *, uniform: bool
+    given: Tensor | None, x: Tensor, directions: int, hidden: int, *, form: tuple[int, ...] | None
 ) -> Tensor:
-    """Return the state at the start; a uniform one is that of the first sample for all."""
+    """Return the state at the start.
+
+    Args:
+        given: That of the graph; None is zero.
+        x: ``[time, batch, in]``.
+        directions: How many.
+        hidden: Units.
+        form: What the batch analysis found: None, ``(axis,)`` where it is that of the first sample
+            for all, ``(axis, 1)`` where the rows of one sample are repeated for each.
+    """
     batch = x.shape[1]
     if given is None:
         return x.new_zeros(directions, batch, hidden)
-    if uniform:
-        given = given[:, :1]
+    if form is not None:
+        given = given[:, :1] if len(form) == 1 else given.repeat(1, batch // given.shape[1], 1)
     return given.expand(directions, batch, hidden).contiguous()
 
 
@@ -82,7 +91,6 @@ def _recurrent(node: NodeView) -> Kernel:
     direction = node.text("direction", "forward")
     batch_first = bool(node.integer("layout", 0))
     backward, two = direction == "reverse", direction == "bidirectional"
-    uniform = node.batch is not None
     after = op != "GRU" or bool(node.integer("linear_before_reset", 0))
     if not after:
         return _gru_before(node, hidden, direction)
@@ -103,11 +111,11 @@ def _recurrent(node: NodeView) -> Kernel:
         x = x.flip(0) if backward else x
         directions = w.shape[0]
         flat = _weights(op, w, r, b)
-        start = _state(h, x, directions, hidden, uniform=uniform)
+        start = _state(h, x, directions, hidden, form=node.batch)
         tail = (flat, b is not None, 1, 0.0, False, two, False)
         if op == "LSTM":
             y, *last = torch.lstm(
-                x, (start, _state(c, x, directions, hidden, uniform=uniform)), *tail
+                x, (start, _state(c, x, directions, hidden, form=node.batch)), *tail
             )
         elif op == "GRU":
             y, *last = torch.gru(x, start, *tail)
@@ -138,7 +146,7 @@ def _trim(run: Kernel, node: NodeView) -> Kernel:
 
 def _gru_before(node: NodeView, hidden: int, direction: str) -> Kernel:
     """Run a GRU whose reset gate acts before the recurrent product, which PyTorch's cannot."""
-    batch_first, uniform = bool(node.integer("layout", 0)), node.batch is not None
+    batch_first = bool(node.integer("layout", 0))
 
     def run(
         x: Tensor,
@@ -152,7 +160,7 @@ def _gru_before(node: NodeView, hidden: int, direction: str) -> Kernel:
             x, h = x.transpose(0, 1), None if h is None else h.transpose(0, 1)
         directions = w.shape[0]
         bias = x.new_zeros(directions, 6 * hidden) if b is None else b
-        state = _state(h, x, directions, hidden, uniform=uniform)
+        state = _state(h, x, directions, hidden, form=node.batch)
         runs = []
         for d in range(directions):
             flip = direction == "reverse" or d == 1
