@@ -43,7 +43,7 @@ class FoldConstants(Pass):
         """Walk once, in graph order, so that chains fold whole."""
         fixed = captured_names(model.graph) | {t.name for t in model.graph.outputs}
         facts = infer_facts(model) if self.shapes else Facts()
-        known = model.constants()
+        known = dict(model.constants())
         folded: dict[str, gs.Constant] = {}
         kept, remarks = [], []
         for node in model.graph.nodes:

@@ -13,9 +13,9 @@ from acgraph.ir import (
     count_params,
     infer_facts,
     model_from_proto,
-    proto_from_model,
     proto_size,
     read_proto,
+    stored_size,
 )
 
 
@@ -65,9 +65,9 @@ def model_cost(model: Model, *, facts: Facts | None = None) -> Cost:
         model: The model, at the sizes that are settled for it.
         facts: The facts of the model where they are known already.
     """
-    proto = proto_from_model(model)
+    params, size = stored_size(model)
     macs, unknown = _macs(model, facts if facts is not None else infer_facts(model, assume=True))
-    return Cost(params=count_params(proto), macs=macs, bytes=proto_size(proto), unknown=unknown)
+    return Cost(params=params, macs=macs, bytes=size, unknown=unknown)
 
 
 def file_cost(path: str | os.PathLike[str], *, sizes: InputSizes | None = None) -> Cost:

@@ -28,10 +28,10 @@ from acgraph.errors import VerifyError
 from acgraph.ir import (
     Model,
     clone_model,
-    count_params,
     infer_facts,
-    proto_from_model,
+    release_mapped,
     settle_sizes,
+    stored_size,
 )
 from acgraph.lowering.base import Chooser
 from acgraph.lowering.patterns import check_pattern
@@ -112,7 +112,9 @@ def prune(
         if after.bytes <= before.bytes or attempt.is_given:
             break
         notes.append(f"the {attempt.name} are not cut: the file would be larger")
+    release_mapped(model)
     law = check_law(cut.model, cut.masked)
+    release_mapped(model)
     plan = attempt.plan
     inexact = [f.name for f in dependency.families if f.name in plan.sets and not f.is_exact]
     if not law.passed and not (inexact and math.isfinite(law.max_rel_error)):
@@ -168,7 +170,7 @@ def _rates_with(source: "_Source", result: PruneResult, wanted: ColumnRequest) -
         tries["--allow-slower"] = _Attempt("columns", result.plan, small, True)
     rates = {}
     for option, attempt in tries.items():
-        params = count_params(proto_from_model(_cut(source, attempt).model))
+        params, _ = stored_size(_cut(source, attempt).model)
         if not is_little(asked.share, 1 - params / max(result.before.params, 1)):
             rates[option] = result.before.params / params
     return rates

@@ -60,7 +60,7 @@ class ColumnCut:
     """
 
     model: Model
-    weights: dict[str, Array]
+    weights: Mapping[str, Array]
     kept: Positions
     lowered: list[LoweredLayer]
     cuts: list[LayerCut]

@@ -4,6 +4,7 @@ from acgraph.ir.constants import in_c_order, is_same, replace_constants
 from acgraph.ir.external import external_files
 from acgraph.ir.facts import Facts
 from acgraph.ir.guess import settle_sizes
+from acgraph.ir.mapped import release_mapped
 from acgraph.ir.model import Array, InputSizes, Model, constant_node_value
 from acgraph.ir.odd_values import array_bytes
 from acgraph.ir.onnx_io import (
@@ -17,11 +18,11 @@ from acgraph.ir.onnx_io import (
     read_model,
     read_proto,
     write_bytes,
-    write_model,
     write_proto,
 )
 from acgraph.ir.shapes import infer_facts
 from acgraph.ir.sizes import input_sizes
+from acgraph.ir.store import stored_size, write_beside, write_model
 
 __all__ = [
     "Array",
@@ -44,8 +45,11 @@ __all__ = [
     "proto_size",
     "read_model",
     "read_proto",
+    "release_mapped",
     "replace_constants",
     "settle_sizes",
+    "stored_size",
+    "write_beside",
     "write_bytes",
     "write_model",
     "write_proto",

@@ -4,13 +4,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
-import numpy.typing as npt
 import onnx
 import onnx_graphsurgeon as gs
 
 from acgraph.diagnostics import Location
+from acgraph.ir.lazy import Array as Array
+from acgraph.ir.lazy import Computed, held_values, stored_bytes
 
-Array = npt.NDArray[np.generic]
 Shape = tuple[int, ...]
 
 
@@ -85,15 +85,46 @@ class Model:
             axis=axis if isinstance(axis, int) else None,
         )
 
-    def constants(self) -> dict[str, Array]:
+    def constants(self) -> Mapping[str, Array]:
         """Map the name of every constant of the top graph to its values (not a copy).
 
-        Initializers and the outputs of Constant nodes alike.
+        Initializers and the outputs of Constant nodes alike. They stay as they are now whatever
+        becomes of the model. Values that are computed are so whenever they are asked for.
         """
-        return dict(_constants(self.graph))
+        return _Constants({name: held_values(x) for name, x in _constants(self.graph)})
+
+    def constant_forms(self) -> dict[str, tuple[str, Shape]]:
+        """Map the name of every constant of the top graph to its type and shape."""
+        return {
+            name: (str(held.dtype if isinstance(held.dtype, int) else np.dtype(held.dtype).name),
+                   tuple(held.shape))
+            for name, held in _constants(self.graph)
+        }  # fmt: skip
+
+    def constant_bytes(self) -> int:
+        """Return how many bytes the constants of the top graph take."""
+        held = dict(_constants(self.graph)).values()
+        return sum(x.nbytes if isinstance(x, np.ndarray) else stored_bytes(x) for x in held)
 
 
-def _constants(graph: gs.Graph) -> Iterator[tuple[str, Array]]:
+class _Constants(Mapping[str, Array]):
+    """The values of constants; those that are computed are not kept."""
+
+    def __init__(self, held: Mapping[str, "Array | Computed"]) -> None:
+        self._held = held
+
+    def __getitem__(self, name: str) -> Array:
+        found = self._held[name]
+        return found.load() if isinstance(found, Computed) else found
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._held)
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+
+def _constants(graph: gs.Graph) -> Iterator[tuple[str, "Array | gs.Constant"]]:
     seen: set[str] = set()
     for node in graph.nodes:
         if node.op == "Constant" and not node.domain and node.outputs:
@@ -103,11 +134,11 @@ def _constants(graph: gs.Graph) -> Iterator[tuple[str, Array]]:
         for tensor in node.inputs:
             if isinstance(tensor, gs.Constant) and tensor.name not in seen:
                 seen.add(tensor.name)
-                yield tensor.name, tensor.values
+                yield tensor.name, tensor
     for tensor in graph.outputs:
         if isinstance(tensor, gs.Constant) and tensor.name not in seen:
             seen.add(tensor.name)
-            yield tensor.name, tensor.values
+            yield tensor.name, tensor
 
 
 def constant_node_value(node: gs.Node) -> Array | None:

@@ -14,7 +14,7 @@ import onnx
 import onnx_graphsurgeon as gs
 from onnx_graphsurgeon.ir.tensor import LazyValues
 
-from acgraph.ir.model import Array
+from acgraph.ir.lazy import Array, Computed
 
 #: numpy's kinds of types that are no numbers of its own: those of ml_dtypes, and objects.
 _ODD_KINDS = frozenset("VOSU")
@@ -31,14 +31,18 @@ def exportable(nodes: Iterable[gs.Node], outputs: Iterable[gs.Tensor] = ()) -> I
         outputs: Of the graph, which may be constants themselves.
     """
     nodes = list(nodes)
-    changed, emptied = [], []
+    changed: list[tuple[gs.Constant, object]] = []
+    emptied = []
     for node in _all_nodes(nodes):
         if any(isinstance(value, list) and not value for value in node.attrs.values()):
             emptied.append((node, node.attrs))
             node.attrs = {k: v for k, v in node.attrs.items() if v != []}
     for tensor in _constants(nodes, outputs):
         values = tensor._values
-        if isinstance(values, np.ndarray) and values.dtype.kind in _ODD_KINDS:
+        if isinstance(values, Computed):
+            changed.append((tensor, values))
+            tensor.values = values.load()
+        elif isinstance(values, np.ndarray) and values.dtype.kind in _ODD_KINDS:
             changed.append((tensor, values))
             tensor.values = LazyValues(onnx.numpy_helper.from_array(values, tensor.name))
     try:

@@ -19,6 +19,7 @@ from acgraph.errors import ImportModelError, OutputError
 from acgraph.ir.conditions import decided_branches
 from acgraph.ir.ends import complete_ends
 from acgraph.ir.inline_branches import inline_branches
+from acgraph.ir.mapped import Views, attach, checkable, is_large, read_mapped
 from acgraph.ir.microsoft import expand_operators, expanded_remark
 from acgraph.ir.model import Model
 from acgraph.ir.odd_values import (
@@ -40,11 +41,13 @@ EXTERNAL_BYTES = 2**31 - 2**20
 def read_model(path: str | os.PathLike[str]) -> Model:
     """Read an ONNX file, or standard input for ``-``.
 
+    The weights of large files stay where they are, and are mapped into memory.
+
     Raises:
         ImportModelError: there is no such file, or it is not a valid ONNX model.
     """
-    proto, remarks = _read(path)
-    model = model_from_proto(proto, source=os.fspath(path))
+    proto, remarks, views = _read(path, mapped=True)
+    model = model_from_proto(proto, source=os.fspath(path), views=views)
     model.remarks[:0] = remarks
     return model
 
@@ -57,8 +60,11 @@ def read_proto(path: str | os.PathLike[str]) -> onnx.ModelProto:
     return _read(path)[0]
 
 
-def _read(path: str | os.PathLike[str]) -> tuple[onnx.ModelProto, list[str]]:
+def _read(
+    path: str | os.PathLike[str], *, mapped: bool = False
+) -> tuple[onnx.ModelProto, list[str], Views]:
     name = os.fspath(path)
+    views: Views = {}
     where = Location(model=name)
     try:
         if name == "-":
@@ -70,7 +76,10 @@ def _read(path: str | os.PathLike[str]) -> tuple[onnx.ModelProto, list[str]]:
                     location=where,
                     hint="give the path of an .onnx file",
                 )
-            proto = onnx.load(name)
+            if mapped and is_large(Path(name)):
+                proto, views = read_mapped(Path(name))
+            else:
+                proto = onnx.load(name)
     except DecodeError as error:
         raise ImportModelError(
             "not an ONNX file, or cut short", location=where, hint="export or copy it again"
@@ -80,8 +89,9 @@ def _read(path: str | os.PathLike[str]) -> tuple[onnx.ModelProto, list[str]]:
             f"cannot be read: {_first_line(error)}", location=where, hint="check the file"
         ) from error
     proto, remarks = tidy(proto, in_place=True)
-    _check(proto, where)
-    return proto, remarks
+    with checkable(proto, views):
+        _check(proto, where)
+    return proto, remarks, views
 
 
 def proto_size(proto: onnx.ModelProto) -> int:
@@ -112,21 +122,24 @@ def _check(proto: onnx.ModelProto, where: Location) -> None:
         ) from error
 
 
-def model_from_proto(proto: onnx.ModelProto, source: str = "<memory>") -> Model:
+def model_from_proto(
+    proto: onnx.ModelProto, source: str = "<memory>", *, views: Views | None = None
+) -> Model:
     """Make a model of a proto: functions inlined, nodes named. The proto may be shared, not kept.
 
     Initializers that are also graph inputs become plain constants, what is not in order is put in
     order, and an If whose condition the file decides becomes its branch; all this is noted in
     ``remarks``. Inputs and outputs without a shape get the one that can be found.
+    ``views`` are the values that initializers of the proto lack.
     """
     proto, remarks = _prepared(proto)
-    model = _import(proto, source)
+    model = _import(proto, source, views or {})
     inlined: list[str] = []
     while branches := decided_branches(model, proto):
         if not inlined:  # the caller's stays as it is
             proto = onnx.ModelProto.FromString(proto.SerializeToString())
         inlined += inline_branches(proto, branches)
-        model = _import(proto, source)
+        model = _import(proto, source, views or {})
     if inlined:
         count = counted(len(inlined), "If")
         remarks.append(
@@ -156,9 +169,10 @@ def _prepared(proto: onnx.ModelProto) -> tuple[onnx.ModelProto, list[str]]:
     return proto, remarks
 
 
-def _import(proto: onnx.ModelProto, source: str) -> Model:
+def _import(proto: onnx.ModelProto, source: str, views: Views) -> Model:
     """Let onnx-graphsurgeon read a model, and keep what it loses."""
     graph = gs.import_onnx(escape_strings(proto))
+    attach(graph, views)
     decode_strings(graph)
     originals = {}
     taken = {node.name for node in graph.nodes if node.name}
@@ -237,17 +251,6 @@ def clone_model(model: Model) -> Model:
     )
 
 
-def write_model(model: Model, path: str | os.PathLike[str]) -> int:
-    """Write a model whole or not at all; return the bytes written.
-
-    Above 2 GiB the weights go to ``NAME.data`` beside it.
-
-    Raises:
-        OutputError: the file cannot be written.
-    """
-    return write_proto(proto_from_model(model), path)
-
-
 def write_proto(proto: onnx.ModelProto, path: str | os.PathLike[str]) -> int:
     """Write a proto whole or not at all, to standard output for ``-``; return the bytes.
 
@@ -315,24 +318,27 @@ def make_folder(folder: Path) -> None:
         ) from error
 
 
-def write_bytes(data: bytes, path: str | os.PathLike[str]) -> None:
+def write_bytes(data: bytes | Iterable[bytes | memoryview], path: str | os.PathLike[str]) -> None:
     """Write a file whole or not at all: to a temporary neighbour, then renamed.
 
-    Links are followed. What is there and no file, as a device or a pipe, is written to as it is.
+    The data may come in pieces. Links are followed. What is there and no file, as a device or a
+    pipe, is written to as it is.
 
     Raises:
         OutputError: the folder is missing or cannot be written to.
     """
     where = Location(model=os.fspath(path))
+    pieces = [data] if isinstance(data, bytes) else data
     temporary: str | None = None
     try:
         if is_device(path):
-            Path(path).write_bytes(data)
+            with Path(path).open("wb") as device:
+                device.writelines(pieces)
             return
         target = Path(os.path.realpath(path))
         handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
         with os.fdopen(handle, "wb") as file:
-            file.write(data)
+            file.writelines(pieces)
         umask = os.umask(0)
         os.umask(umask)
         os.chmod(temporary, 0o666 & ~umask)  # noqa: PTH101

@@ -1,11 +1,13 @@
 """Models as the bytes of a file."""
 
 import os
+from pathlib import Path
 
 import onnx
 
 from acgraph.diagnostics import Location
 from acgraph.errors import ImportModelError
+from acgraph.ir.mapped import is_large
 from acgraph.ir.model import Model
 from acgraph.ir.onnx_io import EXTERNAL_BYTES, model_from_proto, proto_size, read_proto
 
@@ -27,6 +29,8 @@ def bytes_with_outputs(model: bytes | str | os.PathLike[str], names: list[str]) 
     Raises:
         ImportModelError: it cannot be read.
     """
+    if not isinstance(model, bytes) and is_large(Path(model)):
+        return None
     proto = _parse(model, "<memory>") if isinstance(model, bytes) else read_proto(model)
     if proto_size(proto) >= EXTERNAL_BYTES:
         return None

@@ -1,6 +1,6 @@
 """A plan: which coupled sets go, and which columns of which layer."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from acgraph.analysis.dependency import DependencyGraph
 from acgraph.analysis.families import Family
+from acgraph.ir import Array
 
 Bools = npt.NDArray[np.bool_]
 
@@ -60,26 +61,63 @@ def kept_positions(dependency: DependencyGraph, plan: Plan) -> dict[str, dict[in
     return kept
 
 
-def zeroed_elements(
-    families: Mapping[str, Family], plan: Plan, shapes: Mapping[str, tuple[int, ...]]
-) -> dict[str, Bools]:
-    """Return, by constant, ``bool`` of its shape: the elements that the masked model zeroes.
+@dataclass(frozen=True, slots=True)
+class Zeroed:
+    """What the masked model zeroes of one constant: whole slices, and columns.
+
+    Attributes:
+        slices: By axis, ``bool [size]``: True where a slice is zero.
+        columns: ``bool [I/group, *kernel]``: True for zero columns; None where there are none.
+    """
+
+    slices: dict[int, Bools] = field(default_factory=dict)
+    columns: Bools | None = None
+
+    def apply(self, value: Array) -> Array:
+        """Copy a value of the constant and zero it there."""
+        result = value.copy()
+        for index in self._places():
+            result[index] = np.zeros((), value.dtype)
+        return result
+
+    def mask(self, shape: tuple[int, ...]) -> Bools:
+        """Return ``bool`` of this shape, True where it is zero."""
+        found = np.zeros(shape, bool)
+        for index in self._places():
+            found[index] = True
+        return found
+
+    def _places(self) -> Iterator[tuple[Any, ...]]:
+        for axis, lost in self.slices.items():
+            yield (*(slice(None),) * axis, lost)
+        if self.columns is not None:
+            yield (slice(None), self.columns)
+
+
+def zeroed_parts(families: Mapping[str, Family], plan: Plan) -> dict[str, Zeroed]:
+    """Return, by constant, what the masked model zeroes of it.
 
     These are the removed filters and columns: rows of the producers with their bias, scale and
     shift, and the columns of the readers.
     """
-    zeroed: dict[str, Bools] = {}
+    zeroed: dict[str, Zeroed] = {}
     for name, gone in plan.sets.items():
         for member in families[name].members:
             if member.role == "other":
                 continue
             lost = (member.sets >= 0) & gone[member.sets]
             if lost.any():
-                mask = zeroed.setdefault(member.tensor, np.zeros(shapes[member.tensor], bool))
-                index: list[Any] = [slice(None)] * mask.ndim
-                index[member.axis] = lost
-                mask[tuple(index)] = np.True_
+                slices = zeroed.setdefault(member.tensor, Zeroed()).slices
+                slices[member.axis] = slices.get(member.axis, np.False_) | lost
     for name, columns in plan.columns.items():
-        dense = zeroed.setdefault(name, np.zeros(shapes[name], bool))
-        dense[:, columns] = True
+        slices = zeroed[name].slices if name in zeroed else {}
+        zeroed[name] = Zeroed(slices, columns)
     return zeroed
+
+
+def zeroed_elements(
+    families: Mapping[str, Family], plan: Plan, shapes: Mapping[str, tuple[int, ...]]
+) -> dict[str, Bools]:
+    """Return, by constant, ``bool`` of its shape: the elements that the masked model zeroes."""
+    parts = zeroed_parts(families, plan)
+    return {name: part.mask(shapes[name]) for name, part in parts.items()}

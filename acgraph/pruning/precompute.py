@@ -1,6 +1,6 @@
 """Store what is computed from constants where that takes less than the constants do."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -57,7 +57,7 @@ def precompute(model: Model) -> None:
                 node.inputs[i] = results[tensor.name]
 
 
-def _sources(model: Model, values: dict[str, Array]) -> dict[str, frozenset[str]]:
+def _sources(model: Model, values: Mapping[str, Array]) -> dict[str, frozenset[str]]:
     """By tensor that is computed from constants only: the constants behind it."""
     found: dict[str, frozenset[str]] = {}
     for node in model.graph.nodes:
@@ -82,7 +82,7 @@ def _read_by_others(model: Model, behind: dict[str, frozenset[str]]) -> set[str]
 
 
 def _chains(
-    behind: dict[str, frozenset[str]], read: set[str], values: dict[str, Array]
+    behind: dict[str, frozenset[str]], read: set[str], values: Mapping[str, Array]
 ) -> Iterator[_Chain]:
     """Group results that share a constant of some size."""
     home: dict[str, _Chain] = {}
@@ -98,7 +98,9 @@ def _chains(
     yield from {id(chain): chain for chain in home.values()}.values()
 
 
-def _evaluate(model: Model, values: dict[str, Array], results: set[str]) -> dict[str, Array] | None:
+def _evaluate(
+    model: Model, values: Mapping[str, Array], results: set[str]
+) -> Mapping[str, Array] | None:
     """Evaluate tensors; None where one of them cannot be."""
     outputs = {t.name for t in model.graph.outputs}
     if results & outputs:

@@ -18,8 +18,9 @@ from acgraph.ir import (
     clone_model,
     replace_constants,
 )
+from acgraph.ir.later import change_constants
 from acgraph.pruning.cut import NodeCut, Patches
-from acgraph.pruning.plan import Plan, kept_positions, zeroed_elements
+from acgraph.pruning.plan import Plan, kept_positions, zeroed_parts
 from acgraph.pruning.precompute import precompute
 from acgraph.pruning.tie import merge_equal
 
@@ -92,12 +93,8 @@ def masked_model(dependency: DependencyGraph, plan: Plan) -> Model:
     """Copy the model with every removed filter and column zeroed, and nothing else changed."""
     model = clone_model(dependency.model)
     families = {family.name: family for family in dependency.families}
-    zeroed = zeroed_elements(families, plan, dependency.facts.shapes)
-    replace_constants(
-        model, {name: np.where(mask, 0, value).astype(value.dtype)
-                for name, value in model.constants().items()
-                if (mask := zeroed.get(name)) is not None}
-    )  # fmt: skip
+    zeroed = zeroed_parts(families, plan)
+    change_constants(model, {name: part.apply for name, part in zeroed.items()})
     return model
 
 

@@ -6,6 +6,7 @@ in every block. What is written holds equal constants once.
 """
 
 import hashlib
+import math
 from collections import Counter
 from collections.abc import Collection, Mapping
 
@@ -45,8 +46,9 @@ def write_once(model: Model, copies: Mapping[str, str]) -> None:
     """Retie copies, and let all large constants that are equal share one tensor, in place."""
     retie_constants(model, copies)
     kept = captured_names(model.graph) | {tensor.name for tensor in model.graph.outputs}
-    sizes = {name: value.size for name, value in model.constants().items()}
-    merge_equal(model, {n for n, size in sizes.items() if size >= LARGE_ELEMENTS} - kept)
+    forms = model.constant_forms()
+    large = {name for name, (_, shape) in forms.items() if math.prod(shape) >= LARGE_ELEMENTS}
+    merge_equal(model, large - kept)
 
 
 def _merge(model: Model, groups: Mapping[str, str]) -> None:
@@ -54,13 +56,14 @@ def _merge(model: Model, groups: Mapping[str, str]) -> None:
 
     The first of them stays; of a group that has the name of a constant, that one.
     """
-    values = {name: value for name, value in model.constants().items() if name in groups}
-    looks = Counter((groups[name], *_look(value)) for name, value in values.items())
+    forms = {name: form for name, form in model.constant_forms().items() if name in groups}
+    looks = Counter((groups[name], *form) for name, form in forms.items())
+    values = model.constants()
     tensors = model.graph.tensors()
     first: dict[_Key, gs.Tensor] = {}
     shared: dict[str, gs.Tensor] = {}
-    for name in sorted(values, key=lambda name: groups[name] != name):
-        look = (groups[name], *_look(values[name]))
+    for name in sorted(forms, key=lambda name: groups[name] != name):
+        look = (groups[name], *forms[name])
         if looks[look] > 1:
             digest = hashlib.sha256(array_bytes(values[name])).digest()
             shared[name] = first.setdefault((*look, digest), tensors[name])

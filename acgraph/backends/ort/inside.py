@@ -117,21 +117,15 @@ def tail_model(model: Model, output: str, starts: Mapping[str, Array]) -> Model:
     return copy
 
 
-def layer_weights(model: Model) -> dict[str, Array]:
-    """Map the names of the constants of numbers that layers multiply by to their values."""
-    constants = model.constants()
-    names = {
+def layer_weights(model: Model) -> frozenset[str]:
+    """Name the constants of numbers that layers multiply by."""
+    return frozenset(
         found.name
         for node in model.graph.nodes
         if _is_layer(node)
         for tensor in node.inputs
         if (found := _constant_behind(tensor)) is not None
-    }
-    return {
-        name: constants[name]
-        for name in sorted(names)
-        if name in constants and constants[name].dtype.kind == "f"
-    }
+    )
 
 
 def without_zeros(value: Array, reference: Array) -> tuple[Array, Array] | None:

@@ -9,6 +9,7 @@ import re
 import tempfile
 import warnings
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 
@@ -21,6 +22,8 @@ from acgraph.ir import read_proto, write_bytes, write_proto
 
 _log = logging.getLogger(__name__)
 
+#: Bytes that are copied at a time.
+_CHUNK = 1 << 24
 #: The name of the operator list ends like this; a custom minimal build takes it with
 #: ``--include_ops_by_config``.
 CONFIG_SUFFIX = ".required_operators_and_types.config"
@@ -68,7 +71,8 @@ def write_ort(onnx_path: str | os.PathLike[str], ort_path: str | os.PathLike[str
         operators = next(made.glob("*.config")).read_text(encoding="utf-8").splitlines()
         # The list names its source by the temporary path.
         kept = [f"# Generated from {target.name}", *operators[2:]]
-        write_bytes(next(made.glob("*.ort")).read_bytes(), target)
+        with next(made.glob("*.ort")).open("rb") as file:
+            write_bytes(iter(partial(file.read, _CHUNK), b""), target)
         write_bytes(("\n".join(kept) + "\n").encode(), config)
     return config
 

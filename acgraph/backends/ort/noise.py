@@ -16,7 +16,8 @@ from acgraph.backends.ort.evidence import Trial
 from acgraph.backends.ort.inside import layer_weights, showing
 from acgraph.backends.ort.session import ModelSource, Session, SessionSettings
 from acgraph.errors import BackendError
-from acgraph.ir import Array, Model, clone_model, replace_constants
+from acgraph.ir import Array, Model, clone_model
+from acgraph.ir.later import change_constants
 
 _log = logging.getLogger(__name__)
 
@@ -51,26 +52,39 @@ def measure_noise(
     found: dict[str, float] = {}
     for seed, changed in enumerate((settings, replace(settings, optimisation="none"))):
         try:
-            session = Session(moved, changed)
-            for trial in trials[:_TRIALS]:
-                held = {name: trial.expected[name] for name in names if name in trial.expected}
-                made = session.run(_moved_inputs(trial.feeds, seed))
-                for name, expected in held.items():
-                    spread = unlikeness(made[name], expected) if name in made else np.inf
-                    found[name] = max(found.get(name, 0.0), spread)
+            _add_spread(found, Session(moved, changed), trials[:_TRIALS], names, seed)
         except BackendError as error:  # not every model runs without optimisations
             _log.info("rounding not measured with optimisation %s: %s", changed.optimisation, error)
     return found
 
 
+def _add_spread(
+    found: dict[str, float],
+    session: Session,
+    trials: Sequence[Trial],
+    names: Collection[str],
+    seed: int,
+) -> None:
+    for trial in trials:
+        made = session.run(_moved_inputs(trial.feeds, seed))
+        for name in names:
+            if name in trial.expected:
+                spread = unlikeness(made[name], trial.expected[name]) if name in made else np.inf
+                found[name] = max(found.get(name, 0.0), spread)
+
+
 def _with_moved_weights(reference: ModelSource, shown: Sequence[str]) -> ModelSource:
+    """Move the weights of layers; large ones whenever they are asked for, so that none is kept."""
     if not isinstance(reference, Model):
         return reference
     model = showing(reference, shown) if shown else clone_model(reference)
-    rng = np.random.default_rng(0)
-    weights = layer_weights(model)
-    replace_constants(model, {name: move(value, rng) for name, value in weights.items()})
+    change_constants(model, dict.fromkeys(layer_weights(model), _moved))
     return model
+
+
+def _moved(values: Array) -> Array:
+    """Move the values of a constant, in the same way each time; those that are no floats stay."""
+    return move(values, np.random.default_rng(0)) if values.dtype.kind == "f" else values
 
 
 def _moved_inputs(feeds: Mapping[str, Array], seed: int) -> dict[str, Array]:
@@ -83,7 +97,11 @@ def _moved_inputs(feeds: Mapping[str, Array], seed: int) -> dict[str, Array]:
 
 def move(values: Array, rng: np.random.Generator) -> Array:
     """Move numbers by one step of their type, up or down at random; zeros stay."""
-    towards = np.where(rng.integers(0, 2, values.shape, dtype=np.int8) == 1, np.inf, -np.inf)
+    towards = np.where(
+        rng.integers(0, 2, values.shape, dtype=np.bool_),
+        np.array(np.inf, values.dtype),
+        np.array(-np.inf, values.dtype),
+    )
     with np.errstate(over="ignore"):
-        moved = np.nextafter(values, towards.astype(values.dtype))
-    return np.where((values == 0) | ~np.isfinite(moved), values, moved).astype(values.dtype)
+        moved = np.nextafter(values, towards)
+    return np.where((values == 0) | ~np.isfinite(moved), values, moved)

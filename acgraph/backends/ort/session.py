@@ -16,15 +16,16 @@ import onnxruntime as ort
 
 from acgraph.diagnostics import Location
 from acgraph.errors import BackendError, ImportModelError, UsageError
-from acgraph.ir import Array, InputSizes, Model, input_sizes, proto_from_model, write_model
+from acgraph.ir import Array, InputSizes, Model, input_sizes, proto_from_model, write_beside
 from acgraph.ir.sizes import Declared, Known, default_sizes
 
 #: A model in memory, the bytes of an .onnx or .ort file, or its path.
 ModelSource = Model | bytes | str | os.PathLike[str]
 Optimisation = Literal["all", "extended", "basic", "none"]
 
-#: Constants above this go to ONNX Runtime through a file (protobuf's limit is 2 GiB).
-MAX_BYTES_IN_MEMORY = 2**31 - 2**24
+#: Constants above this go to ONNX Runtime through a file, which it maps: it holds several copies
+#: of a model that it gets as bytes (and protobuf's limit is 2 GiB).
+MAX_BYTES_IN_MEMORY = 1 << 26
 
 _LEVELS: dict[str, ort.GraphOptimizationLevel] = {
     "all": ort.GraphOptimizationLevel.ORT_ENABLE_ALL,
@@ -62,12 +63,15 @@ class SessionSettings:
             16), which no ARM build does, and so hides what removing channels gains there.
         optimisation: How far ONNX Runtime optimises the graph when it loads it.
         profile: Record the time of every operator, for ``profile_operators``.
+        prepack: Let kernels keep copies of the weights in the order that they like: faster, and
+            twice the memory.
     """
 
     threads: int = 1
     nchwc: bool = False
     optimisation: Optimisation = "all"
     profile: bool = False
+    prepack: bool = True
 
     def __post_init__(self) -> None:
         if self.threads < 1:
@@ -259,6 +263,8 @@ def _options(settings: SessionSettings, profile_folder: str) -> ort.SessionOptio
     options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
     options.graph_optimization_level = _LEVELS[settings.optimisation]
     options.log_severity_level = QUIET
+    if not settings.prepack:
+        options.add_session_config_entry("session.disable_prepacking", "1")
     if settings.profile:
         options.enable_profiling = True
         options.profile_file_prefix = str(Path(profile_folder) / "ort")
@@ -289,12 +295,12 @@ def _load(
                 "no such file", location=Location(model=source), hint="check the path"
             )
         return load(source)
-    if sum(array.nbytes for array in model.constants().values()) < MAX_BYTES_IN_MEMORY:
+    if model.constant_bytes() < MAX_BYTES_IN_MEMORY:
         return load(proto_from_model(model).SerializeToString())
     with tempfile.TemporaryDirectory(prefix="acgraph-large-") as folder:
-        path = str(Path(folder) / "model.onnx")
-        write_model(model, path)
-        return load(path)
+        path = Path(folder) / "model.onnx"
+        write_beside(model, path)
+        return load(str(path))
 
 
 def _info(entry: ort.NodeArg) -> TensorInfo:
