@@ -11,6 +11,7 @@ import onnx_graphsurgeon as gs
 from acgraph.data import Dataset
 from acgraph.driver.budget import within_time
 from acgraph.ir import Model, clone_model
+from acgraph.ir.constants import lift_constants
 from acgraph.passes.insert_batchnorm import insert_batchnorm, layers_without_batchnorm
 from acgraph.passes.untie_constants import untie_constants
 
@@ -30,10 +31,11 @@ def ready_to_train(
 ) -> tuple[Model, list[str], dict[str, str]]:
     """Copy a model into the form that trains well.
 
-    Constants that the exporter merged are made separate. A deep network without
-    BatchNormalization does not retrain well, so each convolution with a bias and without one gets
-    one, set so that the function is unchanged. Steps of training are then as large as the learning
-    rate over the squared size of a filter, so filters get the size that learning rates are for.
+    Constants that the exporter merged are made separate, and Constant nodes become initializers. A
+    deep network without BatchNormalization does not retrain well, so each convolution with a bias
+    and without one gets one, set so that the function is unchanged. Steps of training are then as
+    large as the learning rate over the squared size of a filter, so filters get the size that
+    learning rates are for.
 
     Returns:
         The copy; the names of the BatchNormalization nodes that were put in; the copies of merged
@@ -41,6 +43,7 @@ def ready_to_train(
     """
     ready = clone_model(model)
     copies = untie_constants(ready)
+    lift_constants(ready)
     outputs = bare_convolutions(ready)
     if not outputs:
         return ready, [], copies

@@ -14,6 +14,7 @@ import onnx_graphsurgeon as gs
 from acgraph.errors import PassError
 from acgraph.ir.model import Array, Model, constant_node_value
 from acgraph.ir.odd_values import array_bytes
+from acgraph.ir.uses import captured_names
 
 
 def in_c_order(value: Array) -> Array:
@@ -52,6 +53,30 @@ def _replace_node(model: Model, node: gs.Node, values: Mapping[str, Array]) -> N
         return
     node.attrs.clear()
     node.attrs["value"] = gs.Constant(f"{node.name}/value", in_c_order(new))
+
+
+def lift_constants(model: Model) -> None:
+    """Make initializers of Constant nodes, in place; the values keep their names.
+
+    Those that a subgraph reads or the model returns stay nodes, and those that hold no numbers.
+    """
+    fixed = captured_names(model.graph) | {tensor.name for tensor in model.graph.outputs}
+    kept = []
+    for node in model.graph.nodes:
+        is_constant = node.op == "Constant" and not node.domain and len(node.outputs) == 1
+        value = constant_node_value(node) if is_constant else None
+        if value is None or node.outputs[0].name in fixed:
+            kept.append(node)
+            continue
+        old = node.outputs[0]
+        new = gs.Constant(old.name, in_c_order(value))
+        for reader in list(old.outputs):
+            for index, tensor in enumerate(reader.inputs):
+                if tensor is old:
+                    reader.inputs[index] = new
+        node.outputs.clear()
+        model.originals.pop(node.name, None)
+    model.graph.nodes = kept
 
 
 def _initializers(model: Model) -> Iterator[gs.Constant]:

@@ -13,6 +13,7 @@ from acgraph.ir import (
     proto_from_model,
     replace_constants,
 )
+from acgraph.ir.constants import lift_constants
 
 
 def _noted() -> onnx.ModelProto:
@@ -77,3 +78,23 @@ def test_what_did_not_change_is_left_as_it_was() -> None:
 def test_another_rank_or_type_is_refused(value: np.ndarray) -> None:
     with pytest.raises(PassError, match="rank 0"):
         replace_constants(model_from_proto(_noted()), {"s": value})
+
+
+def test_constant_nodes_become_initializers_of_the_same_names() -> None:
+    model = model_from_proto(_noted())
+    before = {name: value.copy() for name, value in model.constants().items()}
+    lift_constants(model)
+    written = proto_from_model(model)
+    assert [node.op_type for node in written.graph.node] == ["Mul", "Add"]
+    assert sorted(tensor.name for tensor in written.graph.initializer) == ["s", "v"]
+    onnx.checker.check_model(written)
+    assert all(is_same(value, before[name]) for name, value in model.constants().items())
+
+
+def test_a_constant_node_that_is_returned_stays() -> None:
+    proto = _noted()
+    proto.graph.output.append(helper.make_tensor_value_info("v", TensorProto.FLOAT, [2]))
+    model = model_from_proto(proto)
+    lift_constants(model)
+    assert [node.op for node in model.graph.nodes] == ["Constant", "Mul", "Add"]
+    onnx.checker.check_model(proto_from_model(model))
