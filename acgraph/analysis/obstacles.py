@@ -15,7 +15,7 @@ OUTPUT_REASON = "a graph output keeps its shape"
 #: Constants with a smaller share of all elements explain nothing, and are left out.
 LEAST_SHARE = 1e-3
 #: Where no node says why.
-NO_REASON = "no channels of it are known"
+NO_REASON = "this input of it has no channels that can be cut"
 
 _Found = list[tuple[Family, Member]]
 

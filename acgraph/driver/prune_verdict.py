@@ -1,5 +1,6 @@
 """What ``prune`` reached of what was asked for, in a line; and what would help, in another."""
 
+from acgraph.analysis.layers import layers
 from acgraph.diagnostics import counted
 from acgraph.driver.prune_result import PruneResult
 from acgraph.pruning.rate import format_rate
@@ -31,7 +32,7 @@ def verdict(result: PruneResult) -> str:
     if is_met(result):
         smaller = 1 - result.after.bytes / max(result.before.bytes, 1)
         return f"{', '.join(reached)} ({aim}){reason if smaller < HALF * asked.share else ''}"
-    little = "hardly anything" if result.after.bytes < result.before.bytes else "nothing"
+    little = "hardly anything" if result.after.params < result.before.params else "nothing"
     return f"{reached[0]}: {little} could be cut ({aim}){reason}"
 
 
@@ -39,7 +40,7 @@ def _why(result: PruneResult) -> str:
     """Name the reason for a small rate; empty where none is known."""
     idle = [layer for layer in result.lowered if layer.remark]
     reasons = list(result.notes)
-    if result.request.sparsity and (held := blame(result.holding)):
+    if (result.request.sparsity or not result.lowered) and (held := blame(result.holding)):
         reasons.append(held)
     if result.request.columns and idle:
         reasons.append(
@@ -49,7 +50,7 @@ def _why(result: PruneResult) -> str:
     if not reasons and result.request.align > 1:
         reasons.append(f"few layers have more than {result.request.align} filters")
     if not reasons and not result.plan.sets and not result.lowered:
-        reasons.append("no layer has channels that can be cut")
+        reasons.append("no layer of it can be cut")
     return "; ".join(reasons)
 
 
@@ -58,6 +59,6 @@ def hint(result: PruneResult) -> str:
     if is_met(result):
         return ""
     found = remedy(result.holding, result.rates_with)
-    if found or result.request.columns:
+    if found or result.request.columns or not layers(result.model):
         return found
     return "--columns 0.5 cuts the columns of layers whose channels must stay."

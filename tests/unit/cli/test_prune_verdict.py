@@ -115,3 +115,19 @@ def test_prune_keeps_filters_in_multiples(acgraph, model, tmp_path):
         acgraph("prune", model, "--sparsity", "0.3", "--align", align, "-o", tmp_path / "s.onnx")
         sizes = {w.dims[0] for w in onnx.load(tmp_path / "s.onnx").graph.initializer}
         assert all(size % 4 == 0 for size in sizes if size > 10) == (align == "4")
+
+
+def test_prune_offers_no_columns_where_there_are_none(acgraph, tmp_path):
+    """All of its numbers are integers."""
+    text = (
+        '<ir_version: 8, opset_import: ["" : 17]> g (uint8[1,64] x) => (int32[1,32] y) '
+        "{ y = MatMulInteger(x, w) }"
+    )
+    proto = onnx.parser.parse_model(text)
+    proto.graph.initializer.append(onnx.numpy_helper.from_array(np.ones((64, 32), np.int8), "w"))
+    onnx.save(proto, tmp_path / "q.onnx")
+    for words in ((), ("--sparsity", "0", "--columns", "0.5")):
+        out = acgraph("prune", tmp_path / "q.onnx", *words, code=3)[0].splitlines()
+        assert out[0].startswith("1x fewer params: nothing could be cut")
+        assert "100 % of the weights are held by" in out[0]
+        assert not out[1].startswith("--columns")
