@@ -86,7 +86,7 @@ def lower_columns(
     Raises:
         PreconditionError: ``layers`` names something that is not a layer.
     """
-    facts = facts or infer_facts(model)
+    facts = facts or infer_facts(model, assume=True)
     found = find_layers(model)
     _check_names(model, layers, found)
     nodes = {node.name: node for node in model.graph.nodes}

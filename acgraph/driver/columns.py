@@ -87,7 +87,7 @@ def zero_columns(
     Returns:
         What became of every layer, in graph order.
     """
-    facts = infer_facts(model)
+    facts = infer_facts(model, assume=True)
     constants = model.constants()
     reader = LayerReader.of(model, facts)
     found = layers(model, facts)

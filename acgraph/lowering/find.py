@@ -39,17 +39,17 @@ def read_layer(model: Model, facts: Facts, node: gs.Node, layer: Layer) -> Lower
         "opset": int(model.graph.opset),
     }
     if node.op == "Conv":
-        return _conv(model, node, common)
+        is_known = data.name not in facts.assumed and node.outputs[0].name not in facts.assumed
+        return _conv(node, common, is_static=is_known and has_static_sizes(model))
     if node.op in ("Gemm", "MatMul"):
         return _linear(node, layer, output_shape, common)
     return _transposed(node, output_shape, common)
 
 
-def _conv(model: Model, node: gs.Node, common: dict[str, Any]) -> ConvLayer | str:
+def _conv(node: gs.Node, common: dict[str, Any], *, is_static: bool) -> ConvLayer | str:
     rank = common["weight"].ndim - 2
     strides = tuple(node.attrs.get("strides") or [1] * rank)
     dilations = tuple(node.attrs.get("dilations") or [1] * rank)
-    is_static = has_static_sizes(model)
     auto = _auto_pad(node)
     kernel = common["weight"].shape[2:]
     if auto == "NOTSET":

@@ -296,3 +296,20 @@ def test_equal_weights_of_several_layers_lose_the_same_columns(by: str) -> None:
     assert result.verify.passed
     forms = {layer.name: layer.columns_after for layer in result.lowered}
     assert forms["first"] == forms["second"] == 32
+
+
+def test_columns_go_behind_a_length_that_depends_on_the_data(make_net: Any) -> None:
+    net = make_net()
+    first = net.op("Gather", net.input(1, 8, 40), net.const(np.int64(0)), axis=1)
+    where = net.op("NonZero", net.op("Greater", first, net.const(np.float32(0))))
+    index = net.op("Gather", where, net.const(np.int64(1)), axis=0)
+    x = net.op("Gather", "x", index, axis=2)
+    x = net.op("Conv", x, net.w(16, 8, 3), pads=[1, 1], name="wide")
+    x = net.op("Conv", net.op("Relu", x), net.w(16, 16, 5), pads=[2, 2], strides=[2], name="half")
+    x = net.op("ConvTranspose", net.op("Relu", x), net.w(16, 8, 4), strides=[2], name="up")
+    x = net.op("MatMul", net.op("Transpose", x, perm=[0, 2, 1]), net.w(8, 2), name="last")
+    result = cut(model_from_proto(net.proto(x)), chooser=SmallestChooser("params"), columns=0.6)
+    assert result.verify.passed
+    assert {layer.name for layer in result.lowered if layer.form != "dense"} >= {"wide", "half"}
+    assert [c.remark for c in result.cuts] == [""] * 4
+    assert result.after.params < 0.6 * result.before.params
