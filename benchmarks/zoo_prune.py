@@ -41,6 +41,8 @@ ROOT = Path(__file__).resolve().parent.parent
 SHARED = Path(os.environ.get("ACGRAPH_SHARED", ROOT.parent / "shared"))
 SPARSITY = 0.5
 LAW = 1e-4
+#: Least share of the other exporter's rate.
+ALIKE = 0.9
 Row = dict[str, Any]
 
 
@@ -209,11 +211,34 @@ def table(result: Row) -> str:
         for r in result["graphs"]
         if "failed" in r
     ]
+    lines += ["", *exporters(rows)]
     low = [r for r in rows if r["rate"] < 1.5]
     if low:
         lines += ["", "What holds back those below 1.5x, first reasons:", ""]
         lines += [f"- {r['name']}: {'; '.join(r['first_fences'])}" for r in low]
     return "\n".join(lines) + "\n"
+
+
+def exporters(rows: list[Row]) -> list[str]:
+    """Compare what comes of the exports of one architecture."""
+    by_name = {r["name"]: r for r in rows}
+    pairs = [
+        (name.removesuffix(".dynamo"), new, by_name[name.replace(".dynamo", ".legacy")])
+        for name, new in by_name.items()
+        if name.endswith(".dynamo") and name.replace(".dynamo", ".legacy") in by_name
+    ]
+    apart = [pair for pair in pairs if pair[1]["rate"] < ALIKE * pair[2]["rate"]]
+    lines = [
+        f"Both exports of an architecture: the rate of the new exporter (dynamo) is at least "
+        f"{ALIKE:g} of that of the old one for {len(pairs) - len(apart)} of {len(pairs)}."
+    ]
+    lines += [
+        f"{name}: {new['rate']:.2f}x and {old['rate']:.2f}x, of files with "
+        f"{new['params'][0]:,} and {old['params'][0]:,} params; {new['params'][1]:,} and "
+        f"{old['params'][1]:,} are left."
+        for name, new, old in apart
+    ]
+    return [" ".join(lines)]
 
 
 def main() -> int:
