@@ -35,6 +35,8 @@ from acgraph.driver.fingerprints import fingerprint_notes, input_fingerprints
 from acgraph.driver.finish import fine_tune
 from acgraph.driver.folder import claimed
 from acgraph.driver.inputs import RunData, open_data
+from acgraph.driver.judging import affordable_evaluations, whole_images
+from acgraph.driver.needs import memory_bytes
 from acgraph.driver.network import ready_to_train
 from acgraph.driver.pace import estimate, image_seconds, measure_pace, with_mode
 from acgraph.driver.purify import purify
@@ -269,7 +271,10 @@ def _plan(run: Run) -> None:
     if config.columns.enabled is None and not config.cuts_columns:
         run.say("cuts: filters, which lose less for as many MACs; --columns cuts columns, too")
     if run.pace is not None and config.time_budget is None:
-        run.say(f"time: {estimate(config, run.stages, run.pace).describe()}")
+        affordable = affordable_evaluations(run.model, whole_images(config, run.data))
+        run.say(f"time: {estimate(config, run.stages, run.pace, affordable).describe()}")
+    needed = memory_bytes(config, run.model, run.data.train)
+    run.say(f"memory: at most about {needed / 2**30:.2g} GiB")
 
 
 def _export_seconds(run: Run) -> float:

@@ -150,6 +150,8 @@ def measure_layers(
     *,
     seed: int = 0,
     seconds: float | None = None,
+    images: int = IMAGES,
+    batch: int = BATCH,
 ) -> Mender:
     """Run data through a graph and keep the moments of what its layers read.
 
@@ -159,12 +161,14 @@ def measure_layers(
         data: Images; a random part of them is used.
         seed: Of the draw.
         seconds: No batch is begun after so many; None for no limit.
+        images: How many are used, at most.
+        batch: How many run at once.
     """
     model = dependency.model
     found = [layer for layer in layers(model) if has_form_to_mend(layer)]
     eligible = {layer.weight: layer for layer in found if layer.columns <= MAX_COLUMNS}
-    order = np.random.default_rng(seed).permutation(len(data))[:IMAGES].astype(np.int64)
-    batches = (data.batch(order[i : i + BATCH])[0] for i in range(0, len(order), BATCH))
+    order = np.random.default_rng(seed).permutation(len(data))[:images].astype(np.int64)
+    batches = (data.batch(order[i : i + batch])[0] for i in range(0, len(order), batch))
     timely = within_time(batches, seconds)
     grams = input_grams(module, model, list(eligible.values()), timely, seed=seed)
     centred, inputs = _centred(model, eligible), {}

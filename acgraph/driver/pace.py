@@ -15,9 +15,9 @@ from acgraph.backends.torch.trainer import TorchTrainer
 from acgraph.config import CompressConfig
 from acgraph.data import Dataset
 from acgraph.driver.inputs import RunData
+from acgraph.driver.judging import PROXY_IMAGES
 from acgraph.driver.mending import can_mend
 from acgraph.driver.purify import EVALUATIONS as PURIFY_EVALUATIONS
-from acgraph.driver.round import PROXY_IMAGES
 from acgraph.driver.stages import Pace, Stages
 from acgraph.ir import Model
 from acgraph.pruning.reconstruct import refit
@@ -153,10 +153,19 @@ def _mending_s(found: Iterable[Layer]) -> float:
     return min(seconds) * sum((count / size) ** 3 for count in columns)
 
 
-def estimate(config: CompressConfig, stages: Stages, pace: Pace) -> Estimate:
-    """Say how long a plan of epochs takes at a pace."""
+def estimate(
+    config: CompressConfig, stages: Stages, pace: Pace, affordable: float = math.inf
+) -> Estimate:
+    """Say how long a plan of epochs takes at a pace.
+
+    Args:
+        config: Of the run.
+        stages: The plan.
+        pace: Of the dense network.
+        affordable: How many whole evaluations one search may take.
+    """
     rounds = len(stages.rates) or stages.attempts
-    evaluations = rounds * (config.search.evaluations or EVALUATIONS)
+    evaluations = rounds * min(config.search.evaluations or EVALUATIONS, affordable)
     if config.purify and stages.round_epochs > 0:
         evaluations += PURIFY_EVALUATIONS
     return Estimate(

@@ -25,7 +25,7 @@ class Evaluator(Protocol):
         """Set the named weights."""
         ...
 
-    def recalibrate(self, batches: int, *, fast: bool = False) -> None:
+    def recalibrate(self, batches: int, *, fast: bool = False, images: int | None = None) -> None:
         """Estimate BatchNormalization's statistics anew; ``fast`` in the precision of training."""
         ...
 
@@ -49,7 +49,14 @@ class Proxy:
     """Scores points: the metric of the masked network, its BatchNormalization recalibrated."""
 
     def __init__(
-        self, trainer: Evaluator, space: Space, data: Dataset, *, limit: int, batches: int
+        self,
+        trainer: Evaluator,
+        space: Space,
+        data: Dataset,
+        *,
+        limit: int,
+        batches: int,
+        images: int | None = None,
     ) -> None:
         """Prepare.
 
@@ -60,12 +67,14 @@ class Proxy:
             limit: Images to evaluate on.
             batches: Training batches to recalibrate on; with none a hard cut by magnitude
                 scores close to chance.
+            images: No more than so many of their images.
         """
         self._trainer = trainer
         self._space = space
         self._data = data
         self._limit = limit
         self._batches = batches
+        self._images = images
         self._weights = dict(trainer.weights())
 
     def __call__(self, point: Point) -> float:
@@ -76,7 +85,7 @@ class Proxy:
         self._trainer.load_weights(masked_weights(self._space, self._weights, zeroed))
         try:
             if self._batches > 0:
-                self._trainer.recalibrate(self._batches, fast=True)
+                self._trainer.recalibrate(self._batches, fast=True, images=self._images)
             return self._trainer.evaluate(self._data, self._limit, fast=True)
         finally:
             self._trainer.load_weights(self._weights)

@@ -19,8 +19,9 @@ from acgraph.driver.cluster import cluster_evaluators
 from acgraph.driver.fitting import fit_or_keep
 from acgraph.driver.held import dead_columns, training_masks
 from acgraph.driver.inputs import RunData
-from acgraph.driver.mending import MAX_COLUMNS, Mender, measure_layers
-from acgraph.driver.proxy import Proxy, masked_weights
+from acgraph.driver.judging import Images, levels_of, measured_images, proxies, whole_images
+from acgraph.driver.mending import BATCH, IMAGES, MAX_COLUMNS, Mender, measure_layers
+from acgraph.driver.proxy import masked_weights
 from acgraph.driver.settle import COUNTED_BAND, Settling
 from acgraph.driver.space import Space, open_space
 from acgraph.driver.space_cost import CostMetric
@@ -28,6 +29,7 @@ from acgraph.driver.stages import Stages
 from acgraph.driver.thrift import thrifty_space
 from acgraph.driver.workers import Judges, Task, evaluators, make_task
 from acgraph.ir import Array, Model
+from acgraph.pruning.importance import FloatArray
 from acgraph.pruning.plan import Plan
 from acgraph.pruning.shrink import Shrunk, shrink
 from acgraph.search import (
@@ -39,13 +41,12 @@ from acgraph.search import (
     project_to_budget,
     search,
 )
+from acgraph.search.halving import Level, judge_again
 
 log = logging.getLogger(__name__)
 
 #: Peak learning rate of retraining, relative to that of the final fine-tuning.
 RETRAIN_RATE = 0.5
-#: Images that one evaluation of the search uses.
-PROXY_IMAGES = 1000
 #: Share of the time for a search that goes into measuring what layers read.
 MEASURING_SHARE = 0.4
 #: Training batches for BatchNormalization after the cut.
@@ -94,6 +95,8 @@ class RoundTask:
         progress: Who shows how far training is.
         say: Who prints how training runs.
         warn: Who is told what the reader of the report must know.
+        evaluation_s: Seconds in which a search judges one point, where they were measured and time
+            matters.
     """
 
     model: Model
@@ -109,6 +112,7 @@ class RoundTask:
     say: Callable[[str], None] = log.info
     warn: Callable[[str], None] = log.warning
     enough: float | None = None
+    evaluation_s: float | None = None
 
 
 def run_round(task: RoundTask) -> RoundResult | None:
@@ -134,20 +138,22 @@ def run_round(task: RoundTask) -> RoundResult | None:
     cost: Callable[[Point], float] = (
         partial(space.cost, metric=metric) if task.point_cost is None else task.point_cost(space)
     )
-    proxy = Proxy(
-        trainer, space, task.data.select, limit=PROXY_IMAGES, batches=config.search.recalibrate
-    )
+    importances = space.importances()  # before the mender is packed, which remembers them
+    left_s = _left_s(task, start)
+    whole = whole_images(config, task.data)
+    levels = _levels(task, space, whole, left_s)
+    judges = proxies(config, trainer, space, task.data, whole, levels)
     problem = Problem(
         knobs=space.knobs,
         cost=cost,
         budget=task.budget,
-        evaluate=proxy,
+        evaluate=judges[0][1],
     )
     problem = replace(problem, budget=max(task.budget, problem.cost(problem.smallest)))
-    left_s = None
-    if task.stages.search_s is not None:
-        left_s = max(task.stages.search_s - (time.perf_counter() - start), 0.0)
-    found = _search(task, space, trainer, problem, left_s)
+    found = _search(task, space, trainer, problem, importances, whole, levels[0], left_s)
+    if judges[1:]:
+        left_s = _left_s(task, start)
+        found = judge_again(found, problem.budget, judges[1:], time_budget_s=left_s)
     log.info("round %d: proxy %.4f, %d evaluations", task.number, found.score, found.evaluations)
     point, plan, admm_epochs, residuals = _cut(task, space, trainer, problem, found.point)
     retrain_epochs = 0.0
@@ -175,32 +181,59 @@ def run_round(task: RoundTask) -> RoundResult | None:
     )
 
 
+def _left_s(task: RoundTask, start: float) -> float | None:
+    """Seconds that are left for the search of a round that began at a time; None for no limit."""
+    search_s = task.stages.search_s
+    return None if search_s is None else max(search_s - (time.perf_counter() - start), 0.0)
+
+
+def _levels(
+    task: RoundTask, space: Space, whole: Images, left_s: float | None
+) -> tuple[Level, ...]:
+    """Plan by how many images points are judged, and say so where it is not by all."""
+    search = task.config.search
+    evaluations = search.evaluations or default_evaluations(
+        search.method, len(space.knobs), is_measured=space.mender is not None
+    )
+    levels = levels_of(
+        task.model, whole, evaluations, left_s=left_s, evaluation_s=task.evaluation_s
+    )
+    if len(levels) > 1:
+        few = whole.shared(levels[0].share)
+        task.say(
+            f"round {task.number}: each point is judged by {few.select} examples and "
+            f"BatchNormalization's statistics of {few.train}, the best by up to {whole.select} and "
+            f"{whole.train}"
+        )
+    return levels
+
+
 def _search(
     task: RoundTask,
     space: Space,
     trainer: TorchTrainer,
     problem: Problem,
+    importances: list[FloatArray],
+    whole: Images,
+    level: Level,
     seconds: float | None,
 ) -> SearchResult:
     """Search, in several processes or on a cluster where that was asked for."""
     begin = time.perf_counter()
-    config = task.config
-    importances = space.importances()  # before the mender is packed, which remembers them
+    config, images = task.config, whole.shared(level.share)
     data, anneal = task.data, config.search.anneal
 
     def packed() -> Task:
         return make_task(
-            config, trainer, space, task.teacher, data.train, data.select, PROXY_IMAGES
-        )
+            config, trainer, space, task.teacher, data.train, data.select, images.select,
+            images.train,
+        )  # fmt: skip
 
     with _judges(config.search, packed) as judges:
         return search(
             replace(problem, evaluate_many=judges.evaluate_many),
             config.search.method,
-            evaluations=config.search.evaluations
-            or default_evaluations(
-                config.search.method, len(space.knobs), is_measured=space.mender is not None
-            ),
+            evaluations=level.count,
             seed=config.seed + task.number,
             importances=importances,
             sensitivity=space.sensitivity if space.mender is not None else None,
@@ -268,6 +301,8 @@ def _measure(task: RoundTask, space: Space, trainer: TorchTrainer) -> Mender:
     seconds = task.stages.search_s
     mender = measure_layers(
         space.dependency, trainer.module, task.data.train, seed=seed,
+        images=measured_images(task.model, IMAGES),
+        batch=min(BATCH, trainer.images_at_once(task.data.train)),
         seconds=None if seconds is None else MEASURING_SHARE * seconds,
     )  # fmt: skip
     if mender.wide:

@@ -68,12 +68,19 @@ def cut(
             say=run.say,
             warn=run.warn,
             enough=enough,
+            evaluation_s=_evaluation_s(run),
         )
     )
     if result is not None:
         _take(run, name, result)
         run.tell_frontier(run.rounds[-1].rate, result.accuracy, result.epochs)
     return result
+
+
+def _evaluation_s(run: Run) -> float | None:
+    """Seconds of an evaluation, where time matters: elsewhere no clock decides anything."""
+    is_timed = run.pace is not None and run.config.time_budget is not None
+    return run.pace.evaluation_s if run.pace is not None and is_timed else None
 
 
 def _params_per_byte(run: Run) -> float:

@@ -77,6 +77,7 @@ class Task:
         knobs: Of the space, to be sure that it is the same.
         train: Images that BatchNormalization is recalibrated on.
         select: Images to judge by.
+        images: As of the proxy.
     """
 
     model: Any
@@ -89,6 +90,7 @@ class Task:
     knobs: tuple[Knob, ...]
     train: Dataset
     select: Dataset
+    images: int | None = None
 
     def on_threads(self, threads: int) -> Self:
         """Return the same task for a process that has so many threads of the CPU."""
@@ -117,6 +119,7 @@ def make_task(
     train: Dataset,
     select: Dataset,
     limit: int,
+    images: int | None = None,
 ) -> Task:
     """Pack what a proxy of these would judge by."""
     threads = max(1, (config.threads or os.cpu_count() or 1) // config.search.workers)
@@ -137,6 +140,7 @@ def make_task(
         knobs=space.knobs,
         train=HeldRows(train, rows),
         select=ArrayDataset(x, y, layout=select.layout, dtype=x.dtype, name=select.name),
+        images=images,
     )
 
 
@@ -156,8 +160,9 @@ def open_task(task: Task) -> Proxy:
     if space.knobs != task.knobs:
         raise BackendError("a worker of the search finds other things to cut than its parent")
     return Proxy(
-        trainer, space, task.select, limit=len(task.select), batches=task.config.search.recalibrate
-    )
+        trainer, space, task.select, limit=len(task.select),
+        batches=task.config.search.recalibrate, images=task.images,
+    )  # fmt: skip
 
 
 def check_workers(workers: int) -> None:

@@ -7,6 +7,7 @@ import numpy.typing as npt
 import torch
 
 from acgraph.backends.torch.graph_module import GraphModule
+from acgraph.backends.torch.visit import visit
 from acgraph.errors import DataError
 from acgraph.ir import Array
 
@@ -37,14 +38,16 @@ def channel_statistics(
     counts: dict[str, int] = {}
     means: dict[str, torch.Tensor] = {}
     squares: dict[str, torch.Tensor] = {}
+
+    def merge(name: str, x: torch.Tensor) -> None:
+        _merge(name, x, counts, means, squares)
+
     was_training = module.training
     module.eval()
     try:
         with torch.no_grad():
             for batch in batches:
-                _, watched = module.run_and_watch(tensor_names, *_tensors(batch))
-                for name, x in watched.items():
-                    _merge(name, x, counts, means, squares)
+                visit(module, tensor_names, merge, *_tensors(batch))
     finally:
         module.train(was_training)
     if tensor_names and not counts:

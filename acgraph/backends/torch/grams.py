@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from acgraph.analysis.layers import Layer
 from acgraph.backends.torch.graph_module import GraphModule
 from acgraph.backends.torch.ops.conv import same_pads, torch_pads
+from acgraph.backends.torch.visit import visit
 from acgraph.errors import DataError
 from acgraph.ir import Array, Model
 from acgraph.pruning.reconstruct import Gram
@@ -69,7 +70,7 @@ def input_grams(
         with torch.no_grad():
             for batch in batches:
                 x = torch.from_numpy(np.ascontiguousarray(batch)).to(device)
-                module.visit(sorted(readers), look, x)
+                visit(module, sorted(readers), look, x)
     finally:
         module.train(was_training)
     if layers and not sums:

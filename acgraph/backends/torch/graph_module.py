@@ -242,43 +242,37 @@ class GraphModule(torch.nn.Module):
         count = len(self._program.outputs)
         return results[:count], dict(zip(watch, results[count:], strict=True))
 
-    def visit(
-        self,
-        names: Collection[str],
-        look: Callable[[str, torch.Tensor], None],
-        *inputs: torch.Tensor,
-    ) -> None:
-        """Run the graph and look at the named tensors as they are made; none is kept for long.
+    def filled_plan(
+        self, inputs: Sequence[torch.Tensor], watch: Collection[str] = ()
+    ) -> tuple[Plan, list[Any]]:
+        """Return the plan for inputs of these sizes, and its slots before the first step.
 
         Args:
-            names: Tensors of the graph, its inputs included.
-            look: Called once for each of them, with its name.
-            inputs: In graph order.
-
-        Raises:
-            BackendError: no node makes a tensor of that name.
+            inputs: In graph order, of a number of examples that the graph runs at once.
+            watch: Tensors whose slots are the last outputs of the plan; they are freed, too.
         """
-        watch = tuple(names)
+        self._check_inputs(inputs)
+        plan = self._plan(inputs, tuple(watch), is_visited=True)
+        return plan, self._filled(plan, inputs)
+
+    def whole_parts(self, inputs: Sequence[torch.Tensor]) -> list[Sequence[torch.Tensor]]:
+        """Cut inputs into what the graph runs at once; one that would have to be filled up is left.
+
+        Unless it is the only one: then it is filled up.
+        """
         self._check_inputs(inputs)
         batch = self._program.batch
-        if batch is not None and self._is_cut(inputs):
-            parts = list(cut_into_parts(inputs, batch))
-            whole = [part for part, count in parts if count == batch]
-            for part in whole or [parts[0][0]]:  # what fills a part up must not count
-                self.visit(names, look, *part)
-            return
-        plan = self._plan(inputs, watch, is_visited=True)
-        values = self._filled(plan, inputs)
-        places: dict[int, list[str]] = {}
-        for name, slot in zip(watch, plan.outputs[len(self._program.outputs) :], strict=True):
-            places.setdefault(slot, []).append(name)
-        for slot in [slot for slot in places if values[slot] is not None]:
-            _look_at(places.pop(slot), look, values[slot])
+        if batch is None or not self._is_cut(inputs):
+            return [inputs]
+        parts = list(cut_into_parts(inputs, batch))
+        return [part for part, count in parts if count == batch] or [parts[0][0]]
+
+    def step_by_step(self, plan: Plan, values: list[Any]) -> Iterator[Step]:
+        """Run a plan on filled slots; yield each step after it has run, before it frees any."""
         for step in plan.steps:
             alone = Step(step.kernel, step.inputs, step.outputs, (), step.node)
             run_steps(self._program.model, (alone,), values)
-            for slot in step.outputs:
-                _look_at(places.pop(slot, []), look, values[slot])
+            yield step
             for slot in step.frees:
                 values[slot] = None
 
@@ -414,13 +408,6 @@ class GraphModule(torch.nn.Module):
         values = self._filled(plan, inputs)
         run_steps(self._program.model, plan.steps, values)
         return tuple(values[slot] for slot in plan.outputs)
-
-
-def _look_at(
-    names: Sequence[str], look: Callable[[str, torch.Tensor], None], value: torch.Tensor
-) -> None:
-    for name in names:
-        look(name, value)
 
 
 def _remember(store: "OrderedDict[tuple[Any, ...], Any]", key: tuple[Any, ...], value: Any) -> Any:

@@ -1,21 +1,30 @@
 """How many images fit into memory at once: measured on a few, extrapolated."""
 
 import logging
+import math
 import os
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from acgraph.backends.torch.graph_module import GraphModule
 from acgraph.backends.torch.modes import Mode, probe_loss, rehearsal, run_module
+from acgraph.backends.torch.visit import peak_bytes
 from acgraph.backends.training import TrainConfig
+from acgraph.data import Dataset
+from acgraph.ir import Model
 
 log = logging.getLogger(__name__)
 
 #: Share of the available memory that training may take. A step of ResNet-18, ResNet-20 and VGG-16
 #: took up to 1.6 times what is counted here: kernels have buffers of their own.
 SHARE = 0.5
+#: The most that a step takes on a CPU, where a batch in parts is as fast as a whole one.
+MOST_STEP_BYTES = 3 << 30
+#: The most that a batch takes that is only judged.
+MOST_FORWARD_BYTES = 1 << 29
 #: Images of the two steps that are measured; BatchNormalization needs at least two.
 PROBES = (2, 4)
 _MEMINFO = Path("/proc/meminfo")
@@ -54,6 +63,8 @@ def images_that_fit(
     each = (more - few) / (PROBES[1] - PROBES[0])
     fixed = few - PROBES[0] * each + _kept_bytes(module, config)
     budget = SHARE * free / processes - fixed
+    if x.device.type == "cpu":
+        budget = min(budget, MOST_STEP_BYTES)
     log.info(
         "a step takes %.1f MB and %.2f MB an image; %.0f MB are available",
         fixed / 1e6, each / 1e6, free / 1e6,
@@ -64,6 +75,31 @@ def images_that_fit(
         log.warning("memory is short: one step takes more than %.0f %% of it", 100 * SHARE)
         return PROBES[0]
     return int(budget / each)
+
+
+def images_to_judge(module: GraphModule, example: Tensor, batch_size: int) -> int:
+    """Return how many images are run at once where no gradients are needed.
+
+    Args:
+        module: The network, on its device.
+        example: One image, ``[1, ...]``, on the same device.
+        batch_size: The most.
+    """
+    if module.fixed_batch is not None:
+        return batch_size
+    each = peak_bytes(module, example)
+    return max(1, min(batch_size, MOST_FORWARD_BYTES // max(each, 1)))
+
+
+def bytes_of_an_image(model: Model, data: Dataset) -> int:
+    """Return the bytes that all tensors of one image take together, about what gradients need."""
+    module = GraphModule(model)
+    count = module.fixed_batch or 1
+    x, _ = data.batch(np.zeros(count, np.int64))
+    sizes = module.tensor_sizes(torch.from_numpy(np.ascontiguousarray(x)))
+    weights = set(module.parameter_names().values())
+    numbers = sum(math.prod(size) for name, size in sizes.items() if name not in weights)
+    return torch.float32.itemsize * numbers // count
 
 
 def available_bytes(device: torch.device) -> int | None:

@@ -14,7 +14,7 @@ def recalibrate(
     module: GraphModule,
     data: Dataset,
     *,
-    batches: int,
+    images: int,
     batch_size: int,
     seed: int,
     mode: Mode,
@@ -25,7 +25,7 @@ def recalibrate(
     Args:
         module: The network; its weights stay as they are.
         data: Examples, drawn at random without replacement.
-        batches: How many batches, at most a pass over the data.
+        images: How many, at most a pass over the data.
         batch_size: Examples in one.
         seed: Of the draw, and of Dropout.
         mode: Precision and layout to run in.
@@ -34,7 +34,7 @@ def recalibrate(
     statistics = dict(module.named_buffers())
     if not statistics:
         return
-    order = np.random.default_rng(seed).permutation(len(data))[: batches * batch_size]
+    order = np.random.default_rng(seed).permutation(len(data))[:images]
     parts = np.array_split(order, steps_per_pass(len(order), batch_size))
     sums = {name: torch.zeros_like(value) for name, value in statistics.items()}
     was_training, momentum = module.training, module.momentum

@@ -13,7 +13,7 @@ from acgraph.backends.torch.compiled import Compiled, choose_compiled
 from acgraph.backends.torch.graph_module import GraphModule
 from acgraph.backends.torch.loader import part_sizes
 from acgraph.backends.torch.losses import Outputs
-from acgraph.backends.torch.memory import images_that_fit, processes_here
+from acgraph.backends.torch.memory import images_that_fit, images_to_judge, processes_here
 from acgraph.backends.torch.micro_batch import MicroBatch
 from acgraph.backends.torch.modes import PLAIN, PROBE_SECONDS, Mode, apply_mode, choose_mode
 from acgraph.backends.torch.runtime import settings
@@ -65,6 +65,7 @@ class Setup:
         self._probe_s = probe_s
         self._was_compiled: bool | None = None
         self._is_hopeless = False
+        self._judged_at_once: int | None = None
 
     def __str__(self) -> str:
         """Say it as the user reads it: bf16, channels last, 1 thread; batch 128.
@@ -106,6 +107,14 @@ class Setup:
     def settings(self) -> AbstractContextManager[None]:
         """Return the process-wide settings that all running happens in."""
         return settings(self._config.threads or self.mode.threads, self._device)
+
+    def images_at_once(self, data: Dataset) -> int:
+        """Return how many images run at once where no gradients are needed: a batch, or less."""
+        if self._judged_at_once is None:
+            example, _ = data.batch(np.zeros(1, np.int64))
+            x = torch.from_numpy(np.ascontiguousarray(example)).to(self._device)
+            self._judged_at_once = images_to_judge(self._module, x, self._config.batch_size)
+        return self._judged_at_once
 
     def prepare(self, train: Dataset) -> None:
         """Choose what is not chosen yet, and apply it; inside :meth:`settings`."""

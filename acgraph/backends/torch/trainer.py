@@ -264,13 +264,17 @@ class TorchTrainer:
                     lambda x: run_module(self.module, x, mode),
                     data,
                     device=self.device,
-                    batch_size=self.config.batch_size,
+                    batch_size=self._setup.images_at_once(data),
                     limit=limit,
                     teacher=self._teacher,
                     metric=self._metric,
                 )
         finally:
             self.module.train(was_training)
+
+    def images_at_once(self, data: Dataset) -> int:
+        """Return how many images of a dataset run at once where no gradients are needed."""
+        return self._setup.images_at_once(data)
 
     def choose_mode(self) -> Mode:
         """Choose precision and memory layout by measurement now, rather than at the first fit.
@@ -300,15 +304,12 @@ class TorchTrainer:
         """Say how training will run, which is chosen now where it was not before.
 
         That is precision, layout, threads, whether steps are compiled, images a step and at once.
-
-        Raises:
-            BackendError: no training data.
         """
         self.choose_mode()
         with self._setup.settings():
             return str(self._setup)
 
-    def recalibrate(self, batches: int, *, fast: bool = False) -> None:
+    def recalibrate(self, batches: int, *, fast: bool = False, images: int | None = None) -> None:
         """Estimate the running statistics of BatchNormalization anew, weights unchanged.
 
         Mean and variance of each become their averages over so many batches of training images,
@@ -316,8 +317,9 @@ class TorchTrainer:
         runs on so few images at once that they say too little, see ``GraphModule``.
 
         Args:
-            batches: How many.
+            batches: How many; smaller ones where memory holds no whole batch.
             fast: Run in the mode of training, where float32 is the rule: for searches.
+            images: No more than so many, where that is less than the batches hold.
 
         Raises:
             BackendError: no training data.
@@ -329,12 +331,12 @@ class TorchTrainer:
         if self.module.keeps_statistics:
             return
         whole = self.config.batch_size
-        size = self.module.fixed_batch or whole
+        size = self.module.fixed_batch or self._setup.images_at_once(train)
         with self._setup.settings():
             recalibrate(
                 self.module,
                 train,
-                batches=-(-batches * whole // size),
+                images=min(batches * whole, images or len(train)),
                 batch_size=size,
                 seed=self.config.seed,
                 mode=self.mode if fast else self._setup.evaluation_mode,

@@ -8,6 +8,7 @@ import torch
 from onnx import helper, numpy_helper
 
 from acgraph.backends.torch.graph_module import GraphModule, export_model
+from acgraph.backends.torch.visit import peak_bytes, visit
 from acgraph.backends.torch.weights import Role, find_weights
 from acgraph.errors import BackendError, DataError, UnsupportedOpError
 from acgraph.ir import clone_model, proto_from_model
@@ -412,8 +413,19 @@ def test_a_visit_sees_what_a_watch_keeps(conv_bn, normal):
     seen: dict[str, torch.Tensor] = {}
     with torch.no_grad():
         _, watched = module.run_and_watch(names, x)
-        module.visit(names, lambda name, value: seen.update({name: value.clone()}), x)
+        visit(module, names, lambda name, value: seen.update({name: value.clone()}), x)
     assert sorted(seen) == sorted(names)
     assert all(torch.equal(seen[name], watched[name]) for name in names)
     with pytest.raises(BackendError, match="no such tensor"):
-        module.visit(["nope"], lambda name, value: None, x)
+        visit(module, ["nope"], lambda name, value: None, x)
+
+
+def test_the_peak_is_what_lives_at_once(conv_bn, normal):
+    x = torch.from_numpy(normal(2, 3, 6, 6))
+    module = GraphModule(conv_bn)
+    sizes = module.tensor_sizes(x)
+    each = [4 * int(np.prod(sizes[name])) for name in (module.input_names[0], "c")]
+    most = peak_bytes(module, x)
+    assert sum(each) <= most <= 3 * sum(each)
+    assert peak_bytes(module, torch.cat([x, x])) == 2 * most
+    assert module.training

@@ -15,7 +15,6 @@ from distributed import LocalCluster
 from acgraph.config import CompressConfig
 from acgraph.driver import cluster as module
 from acgraph.driver import compress as compress_module
-from acgraph.driver import round as round_module
 from acgraph.driver.cluster import check_cluster, cluster_evaluators
 from acgraph.driver.compress import compress
 from acgraph.driver.proxy import Proxy
@@ -59,7 +58,7 @@ def _is_left_clean(cluster: LocalCluster) -> bool:
 def test_a_cluster_finds_what_one_process_does(
     configure: Configure, processes: LocalCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(round_module, "PROXY_IMAGES", 40)
+    monkeypatch.setattr("acgraph.driver.judging.PROXY_IMAGES", 40)
     settings = ("purify=false", "search.evaluations=5")
     one = compress(configure(*settings, "search.anneal.batch=2", epochs=0))
 

@@ -41,7 +41,7 @@ def test_two_processes_find_what_one_does(
         return opened(count, *arguments, **options)
 
     monkeypatch.setattr(workers, "ProcessPoolExecutor", counted)
-    monkeypatch.setattr(module, "PROXY_IMAGES", 40)
+    monkeypatch.setattr("acgraph.driver.judging.PROXY_IMAGES", 40)
     settings = ("purify=false", "search.evaluations=5", "search.anneal.batch=2")
     one = compress(configure(*settings, epochs=0))
     assert asked == []

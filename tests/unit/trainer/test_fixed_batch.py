@@ -11,6 +11,7 @@ from acgraph.backends.ort.accuracy import accuracy
 from acgraph.backends.ort.session import Session
 from acgraph.backends.torch.batchnorm import channel_statistics
 from acgraph.backends.torch.trainer import TorchTrainer
+from acgraph.backends.torch.visit import visit
 from acgraph.backends.training import TrainConfig
 from acgraph.data import ArrayDataset
 from acgraph.errors import BackendError
@@ -138,7 +139,7 @@ def test_statistics_inside_are_those_of_all_examples(images: ArrayDataset) -> No
     np.testing.assert_allclose(found[0], conv.mean((0, 2, 3)), rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(found[1], conv.var((0, 2, 3), unbiased=False), rtol=1e-4)
     seen = []
-    module.visit(["c"], lambda name, value: seen.append(len(value)), torch.from_numpy(x))
+    visit(module, ["c"], lambda name, value: seen.append(len(value)), torch.from_numpy(x))
     assert seen == [1] * 22
 
 

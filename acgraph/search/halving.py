@@ -1,0 +1,97 @@
+"""Judge many points by little and the best of them by all: successive halving.
+
+Jamieson and Talwalkar, "Non-stochastic Best Arm Identification and Hyperparameter Optimization",
+AISTATS 2016. Where one evaluation is dear, the search itself judges by a share of the examples; the
+best points that it found are then judged again, ever fewer of them by ever more.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from acgraph.search.problem import Point, SearchResult
+
+#: How many of the best points are judged again, and by how many times the share before; the last
+#: of them are judged by all.
+FINALISTS = (4, 2)
+STEP = 3.0
+#: The least share that still tells points apart.
+LEAST_SHARE = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """How points are judged at one level.
+
+    Attributes:
+        share: Of the examples that a whole evaluation takes.
+        count: How many points, at most.
+    """
+
+    share: float
+    count: int
+
+
+def plan_levels(evaluations: int, affordable: float) -> tuple[Level, ...]:
+    """Plan how points are judged so that all costs as much as may be spent.
+
+    Args:
+        evaluations: Of the search.
+        affordable: How many whole evaluations may be spent; infinite for no limit.
+
+    Returns:
+        The level of the search, and those at which its best points are judged again: none where
+        all can be judged by all examples.
+    """
+    if evaluations <= max(affordable, 1.0):
+        return (Level(1.0, evaluations),)
+    counts = [min(count, evaluations) for count in FINALISTS]
+    factors = [1.0, STEP, STEP * STEP]
+    share = affordable / _sum(evaluations, counts, factors)
+    if share * factors[-1] > 1.0:  # the last level takes all, and no more
+        share = max(affordable - counts[-1], 0.0) / _sum(evaluations, counts[:-1], factors[:-1])
+    share = min(max(share, LEAST_SHARE), 1.0)
+    return tuple(
+        Level(min(1.0, factor * share), count)
+        for factor, count in zip(factors, [evaluations, *counts], strict=True)
+    )
+
+
+def _sum(evaluations: int, counts: Sequence[int], factors: Sequence[float]) -> float:
+    return sum(c * f for c, f in zip([evaluations, *counts], factors, strict=True))
+
+
+def judge_again(
+    found: SearchResult,
+    budget: float,
+    judges: Sequence[tuple[int, Callable[[Point], float]]],
+    *,
+    time_budget_s: float | None = None,
+) -> SearchResult:
+    """Take the best points of a search through further levels.
+
+    Args:
+        found: By the cheapest judge.
+        budget: The most that a point may cost.
+        judges: How many points each judges at most, and how; the first come first.
+        time_budget_s: No evaluation starts after so many seconds: what is best by then is best.
+
+    Returns:
+        The best point of the last level, with its score there.
+    """
+    begin = time.monotonic()
+    within = {e.point: e.score for e in found.history if e.cost <= budget}
+    ranked = sorted(within, key=lambda point: -within[point])
+    best, score, spent = found.point, found.score, 0
+    for count, judge in judges:
+        scores: dict[Point, float] = {}
+        for point in ranked[:count]:
+            if time_budget_s is not None and time.monotonic() - begin >= time_budget_s:
+                break
+            scores[point] = judge(point)
+            spent += 1
+        if len(scores) < min(count, len(ranked)):
+            break  # those that were not judged might have been better
+        ranked = sorted(scores, key=lambda point: -scores[point])
+        best, score = ranked[0], scores[ranked[0]]
+    return replace(found, point=best, score=score, evaluations=found.evaluations + spent)
