@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import onnx_graphsurgeon as gs
 
 from acgraph.analysis.dependency import DependencyGraph
 from acgraph.analysis.families import Family, Member
@@ -14,6 +15,8 @@ from acgraph.diagnostics import Diagnostic
 OUTPUT_REASON = "a graph output keeps its shape"
 #: Constants with a smaller share of all elements explain nothing, and are left out.
 LEAST_SHARE = 1e-3
+#: Of weights in a branch or a loop body.
+INNER_REASON = "weights inside a branch or a loop body are not cut"
 #: Where no node says why.
 NO_REASON = "this input of it has no channels that can be cut"
 
@@ -48,7 +51,8 @@ def obstacles(dependency: DependencyGraph, *, allow_inexact: bool = False) -> li
         allow_inexact: Count cuts that are not exact as possible.
     """
     constants = dependency.model.constants()
-    total = max(sum(value.size for value in constants.values()), 1)
+    inside = {node.name: _inner_size(node) for node in dependency.model.graph.nodes}
+    total = max(sum(value.size for value in constants.values()) + sum(inside.values()), 1)
     members: dict[str, _Found] = defaultdict(list)
     for family in dependency.families:
         for member in family.members:
@@ -65,6 +69,10 @@ def obstacles(dependency: DependencyGraph, *, allow_inexact: bool = False) -> li
             held[key] += stuck
         for note, inexact in dict.fromkeys(notes):
             nodes[note.message, inexact][note.location.node or note.location.value] += stuck
+    for name, size in inside.items():
+        if size and size >= LEAST_SHARE * total:
+            held[INNER_REASON, False] += size
+            nodes[INNER_REASON, False][name] += size
     listed = [
         Obstacle(
             nodes=tuple(sorted(nodes[key], key=lambda node: -nodes[key][node])),
@@ -75,6 +83,20 @@ def obstacles(dependency: DependencyGraph, *, allow_inexact: bool = False) -> li
         for key, size in held.items()
     ]
     return sorted(listed, key=lambda o: (-o.share, o.reason == OUTPUT_REASON))
+
+
+def _inner_size(node: gs.Node) -> int:
+    """Count the elements of constants in the branches or the loop body of a node."""
+    graphs = [value for value in node.attrs.values() if isinstance(value, gs.Graph)]
+    inner = [each for graph in graphs for each in graph.nodes]
+    return sum(_stored(each) + _inner_size(each) for each in inner)
+
+
+def _stored(node: gs.Node) -> int:
+    held = [t for t in node.inputs if isinstance(t, gs.Constant)]
+    if node.op == "Constant" and isinstance(node.attrs.get("value"), gs.Constant):
+        held.append(node.attrs["value"])
+    return sum(int(np.prod(tensor.shape)) for tensor in held)
 
 
 def _stuck_share(shape: tuple[int, ...], found: _Found, *, allow_inexact: bool) -> float:

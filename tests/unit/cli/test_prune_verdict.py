@@ -131,3 +131,21 @@ def test_prune_offers_no_columns_where_there_are_none(acgraph, tmp_path):
         assert out[0].startswith("1x fewer params: nothing could be cut")
         assert "100 % of the weights are held by" in out[0]
         assert not out[1].startswith("--columns")
+
+
+def test_prune_runs_nothing_where_nothing_can_be_cut(acgraph, tmp_path):
+    """Whatever random inputs lead to inside an If, the file is written and the reason said."""
+    text = (
+        '<ir_version: 8, opset_import: ["" : 17]> g (int64 rate, float[N] x) => (float[M] y) '
+        "<int64 wide = {16000}> { c = Equal(rate, wide) [choice] y = If (c) "
+        "<then_branch = a () => (float[M] s) { s = Identity(x) }, "
+        "else_branch = b () => (float[M] t) <float[4] w = {1,2,3,4}> { t = Add(x, w) }> }"
+    )
+    onnx.save(onnx.parser.parse_model(text), tmp_path / "n.onnx")
+    given = (tmp_path / "n.onnx", "--no-ort")
+    for words in (given, (*given, "--sparsity", "0", "--columns", "0.5")):
+        out = acgraph("prune", *words, "-o", tmp_path / "s.onnx", code=3)[0]
+        assert out.startswith("1x fewer params: nothing could be cut")
+        assert "80 % of the weights are held by 'choice' (weights inside a branch" in out
+        assert "nothing was cut, so nothing was run" in out
+        assert onnx.load(tmp_path / "s.onnx").graph.node[-1].op_type == "If"
