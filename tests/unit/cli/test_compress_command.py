@@ -18,7 +18,7 @@ def driver(monkeypatch, report):
     """Stand in for the driver; remember the configurations that it was given."""
     given = []
 
-    def compress(config, progress, say):
+    def compress(config, progress, say, begin):
         given.append(config)
         if say is not None:
             say("baseline: 92.58 %")
@@ -153,7 +153,7 @@ def test_exit_code_is_that_of_the_report(driver, capfd, part, update, code):
 
 
 def test_an_interrupt_exits_with_130(monkeypatch, capfd):
-    def compress(config, progress, say):
+    def compress(config, progress, say, begin):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("acgraph.driver.compress.compress", compress)
