@@ -26,7 +26,11 @@ def file_sizes(
     Raises:
         UsageError: a stated shape contradicts the file.
     """
+    is_graph = Path(path).suffix.lower() != ".ort"
+    # ONNX Runtime shows an input without a shape as it shows a single number.
+    if is_graph and not all(declared.shape for declared in session.declared):
+        return settle_sizes(read_model(path), stated)
     known = state(session.declared, stated, Location(model=session.source))
-    if not known.assumed() or Path(path).suffix.lower() == ".ort":
+    if not known.assumed() or not is_graph:
         return default_sizes(known)
     return settle_sizes(read_model(path), stated)

@@ -183,3 +183,15 @@ def test_an_input_of_unknown_rank_is_said_and_stops_nobody() -> None:
     assert model.remarks == ["input 'x' has no shape in the file, and none can be found"]
     assert infer_facts(model).unknown[0] == "x"
     assert proto_from_model(model).graph.input == proto.graph.input
+
+
+def test_an_input_without_a_shape_is_measured_at_the_sizes_that_its_readers_take(
+    tmp_path: Path,
+) -> None:
+    proto = _net()
+    _no_input_shape(proto)
+    path = tmp_path / "m.onnx"
+    path.write_bytes(proto.SerializeToString())
+    for more in ([], ["--input-shape", "x:1,3,16,16"]):
+        done = CliRunner().invoke(app, ["measure", str(path), "--runs", "2", *more])
+        assert done.exit_code == 0, done.stderr
