@@ -21,8 +21,9 @@ from acgraph.ir.later import change_constants
 
 _log = logging.getLogger(__name__)
 
-#: A difference is taken for rounding up to this many times the spread that was measured. Of 60
-#: pruned networks, compact and masked form differed by 0.3 to 2.3 times the spread.
+#: A difference is taken for rounding up to this many times the spread that was measured. In nine
+#: networks that were pruned at half, compact and masked form differed by at most 2.3 times the
+#: spread, in the outputs and inside.
 FACTOR = 8.0
 #: Rounding is measured on so many sets of inputs.
 _TRIALS = 3
@@ -65,8 +66,10 @@ def _add_spread(
     names: Collection[str],
     seed: int,
 ) -> None:
+    # A tensor of a sequence is called NAME[0].
+    wanted = {*names, *(name.split("[")[0] for name in names)}
     for trial in trials:
-        made = session.run(_moved_inputs(trial.feeds, seed))
+        made = session.run(_moved_inputs(trial.feeds, seed), only=wanted)
         for name in names:
             if name in trial.expected:
                 spread = unlikeness(made[name], trial.expected[name]) if name in made else np.inf
