@@ -64,12 +64,13 @@ class Declared:
 def declared_inputs(model: Model) -> tuple[Declared, ...]:
     """Read what a model says of its inputs."""
     return tuple(
-        Declared(tensor.name, _sizes(tensor.shape), _is_float(tensor.dtype))
+        Declared(tensor.name, declared_shape(tensor.shape), _is_float(tensor.dtype))
         for tensor in model.graph.inputs
     )
 
 
-def _sizes(shape: Sequence[object] | None) -> tuple[Size, ...] | None:
+def declared_shape(shape: Sequence[object] | None) -> tuple[Size, ...] | None:
+    """Take a shape as it stands in a file: numbers above 0 and names; None for what is unknown."""
     if shape is None:
         return None
     return tuple(

@@ -17,7 +17,7 @@ import onnxruntime as ort
 from acgraph.diagnostics import Location
 from acgraph.errors import BackendError, ImportModelError, UsageError
 from acgraph.ir import Array, InputSizes, Model, input_sizes, proto_from_model, write_beside
-from acgraph.ir.sizes import Declared, Known, default_sizes
+from acgraph.ir.sizes import Declared, Known, declared_shape, default_sizes
 
 #: A model in memory, the bytes of an .onnx or .ort file, or its path.
 ModelSource = Model | bytes | str | os.PathLike[str]
@@ -241,7 +241,7 @@ class Session:
 
 
 def _declared(inputs: Sequence[TensorInfo]) -> tuple[Declared, ...]:
-    return tuple(Declared(info.name, info.shape, info.is_float) for info in inputs)
+    return tuple(Declared(info.name, declared_shape(info.shape), info.is_float) for info in inputs)
 
 
 def _kind(dtype: npt.DTypeLike) -> str:

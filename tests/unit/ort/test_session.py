@@ -195,3 +195,16 @@ def test_bad_models_are_one_line(tmp_path: Path, parse: Parse) -> None:
 def test_bad_settings(settings: dict[str, object]) -> None:
     with pytest.raises(UsageError):
         SessionSettings(**settings)  # type: ignore[arg-type]
+
+
+def test_marks_of_unknown_sizes_are_no_names(conv_net: ConvNet) -> None:
+    proto = conv_net()
+    dims = proto.graph.input[0].type.tensor_type.shape.dim
+    for axis, dim in enumerate(dims):
+        dim.Clear()
+        if axis == 1:
+            dim.dim_value = 3
+        else:
+            dim.dim_param = "?"
+    (entry,) = Session(proto.SerializeToString()).declared
+    assert entry.shape == (None, 3, None, None)
