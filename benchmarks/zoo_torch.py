@@ -33,7 +33,8 @@ sys.path.insert(0, str(SHARED / "zoo"))
 
 import zoo  # noqa: E402
 
-from acgraph.backends.torch.graph_module import GraphModule, export_model  # noqa: E402
+from acgraph.backends.torch.export import export_model  # noqa: E402
+from acgraph.backends.torch.graph_module import GraphModule  # noqa: E402
 from acgraph.errors import AcgraphError  # noqa: E402
 from acgraph.ir import Model, model_from_proto  # noqa: E402
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from acgraph.backends.ort.layer_timing import timing_chooser
 from acgraph.backends.torch.checks import check_operators
+from acgraph.backends.torch.fixed_batch import describe_fixed_batch
 from acgraph.backends.torch.trainer import TorchTrainer
 from acgraph.backends.training import ProgressSink
 from acgraph.config import CompressConfig
@@ -244,7 +245,7 @@ def _start(
         progress=progress, say=say,
         model=model, inserted=inserted, copies=copies, baseline=baseline,
     )  # fmt: skip
-    if remark := base.reservation():
+    if remark := describe_fixed_batch(base.module):
         run.warn(remark)
     return run
 

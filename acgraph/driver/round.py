@@ -13,7 +13,8 @@ from acgraph.admm.residuals import Residual
 from acgraph.analysis.dependency import analyse
 from acgraph.backends.torch.trainer import TorchTrainer
 from acgraph.backends.training import ProgressSink
-from acgraph.config import CompressConfig, SearchConfig
+from acgraph.config import CompressConfig
+from acgraph.config_sections import SearchConfig
 from acgraph.driver.admm_stage import Onto, train_towards
 from acgraph.driver.cluster import cluster_evaluators
 from acgraph.driver.fitting import fit_or_keep

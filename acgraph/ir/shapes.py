@@ -13,6 +13,7 @@ from itertools import zip_longest
 
 import numpy as np
 import onnx
+import onnx.checker
 import onnx.defs
 import onnx.helper
 import onnx.numpy_helper
@@ -290,6 +291,8 @@ class _Walk:
         self, node: gs.Node, types: Mapping[str, onnx.TypeProto], values: Mapping[str, Array]
     ) -> dict[str, onnx.TypeProto]:
         """Ask onnx for the types of a node's outputs; those that it cannot tell are absent."""
+        if node.op in _SAME_SHAPE and node.inputs[0].name in types:
+            return {node.outputs[0].name: types[node.inputs[0].name]}
         blocked = reordered(node, types.get(node.inputs[0].name) if node.inputs else None)
         if blocked is not None:
             return {node.outputs[0].name: blocked}
@@ -316,12 +319,16 @@ class _Walk:
                 opset_imports=self._imports,
                 ir_version=self._ir_version,
             )
-        except (onnx.shape_inference.InferenceError, KeyError, RuntimeError, ValueError) as error:
+        except (
+            onnx.shape_inference.InferenceError,
+            onnx.checker.ValidationError,
+            KeyError,
+            RuntimeError,
+            ValueError,
+        ) as error:
             found = {}  # the outputs are counted in ``unknown``; whoever needs them fences them
             if self._is_to_be_noted(node):
                 self.facts.failures.append(failure(node, error))
-        if node.op in _SAME_SHAPE and node.inputs[0].name in types:
-            found = {node.outputs[0].name: types[node.inputs[0].name]}
         return dict(found)
 
     def _assume(self, node: gs.Node, assumptions: Assumptions) -> None:

@@ -11,7 +11,7 @@ The batch axis may hold more than the batch, the batch varying slowest (windows 
 every rule here holds for those as well, since it treats all positions of the axis alike.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import onnx_graphsurgeon as gs
@@ -126,3 +126,36 @@ def is_close(a: torch.Tensor, b: torch.Tensor) -> bool:
         return False
     error = (a.double() - b.double()).abs().max()
     return bool(error <= 1e-3 * b.double().abs().max().clamp(min=1e-6))
+
+
+def tried(
+    found: BatchPlan,
+    like: Sequence[torch.Tensor],
+    run: Callable[[Sequence[torch.Tensor], BatchPlan], tuple[torch.Tensor, ...]],
+    names: Sequence[str],
+) -> BatchPlan:
+    """Check a batch plan by numbers: twice the batch must give what two runs give.
+
+    Args:
+        found: The plan.
+        like: Inputs at the batch of the export.
+        run: Runs the graph by a plan.
+        names: Of the outputs.
+
+    Returns:
+        The plan; one with a reason where the samples of an output depend on each other.
+    """
+    generator = torch.Generator().manual_seed(0)
+    other = [shuffled(x, generator) for x in like]
+    twice = [torch.cat(pair) if pair[0].ndim else pair[0] for pair in zip(like, other, strict=True)]
+    with torch.no_grad():
+        alone = [run(inputs, BatchPlan()) for inputs in (like, other)]
+        both = run(twice, found)
+    for name, axis, *parts, out in zip(names, found.axes, *alone, both, strict=True):
+        wanted = torch.cat(parts, dim=axis) if axis is not None else parts[0]
+        if not is_close(out, wanted):
+            reason = Diagnostic(
+                message="its samples depend on each other", location=Location(value=name)
+            )
+            return BatchPlan(reason=reason)
+    return found

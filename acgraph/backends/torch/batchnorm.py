@@ -7,6 +7,7 @@ import numpy.typing as npt
 import torch
 
 from acgraph.backends.torch.graph_module import GraphModule
+from acgraph.backends.torch.runtime import evaluating
 from acgraph.backends.torch.visit import visit
 from acgraph.errors import DataError
 from acgraph.ir import Array
@@ -42,14 +43,9 @@ def channel_statistics(
     def merge(name: str, x: torch.Tensor) -> None:
         _merge(name, x, counts, means, squares)
 
-    was_training = module.training
-    module.eval()
-    try:
-        with torch.no_grad():
-            for batch in batches:
-                visit(module, tensor_names, merge, *_tensors(batch))
-    finally:
-        module.train(was_training)
+    with evaluating(module), torch.no_grad():
+        for batch in batches:
+            visit(module, tensor_names, merge, *_tensors(batch))
     if tensor_names and not counts:
         raise DataError("no data to measure statistics on", hint="give at least one batch")
     return {

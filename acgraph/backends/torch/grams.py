@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from acgraph.analysis.layers import Layer
 from acgraph.backends.torch.graph_module import GraphModule
 from acgraph.backends.torch.ops.conv import same_pads, torch_pads
+from acgraph.backends.torch.runtime import evaluating
 from acgraph.backends.torch.visit import visit
 from acgraph.errors import DataError
 from acgraph.ir import Array, Model
@@ -64,15 +65,10 @@ def input_grams(
             found, known = _Sums.of(columns), sums.get(layer.weight)
             sums[layer.weight] = found if known is None else known.merged(found)
 
-    was_training = module.training
-    module.eval()
-    try:
-        with torch.no_grad():
-            for batch in batches:
-                x = torch.from_numpy(np.ascontiguousarray(batch)).to(device)
-                visit(module, sorted(readers), look, x)
-    finally:
-        module.train(was_training)
+    with evaluating(module), torch.no_grad():
+        for batch in batches:
+            x = torch.from_numpy(np.ascontiguousarray(batch)).to(device)
+            visit(module, sorted(readers), look, x)
     if layers and not sums:
         raise DataError("no data to measure layers on", hint="give at least one batch")
     return {name: found.gram() for name, found in sums.items()}

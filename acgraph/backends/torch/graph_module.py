@@ -1,4 +1,4 @@
-"""An ONNX graph as a PyTorch module, and back."""
+"""An ONNX graph as a PyTorch module; ``export.py`` is the way back."""
 
 import re
 from collections import OrderedDict
@@ -9,22 +9,17 @@ import numpy as np
 import onnx_graphsurgeon as gs
 import torch
 
-from acgraph.backends.torch.batch import (
-    BatchPlan,
-    is_close,
-    plan_batch,
-    shuffled,
-    with_batch,
-)
+from acgraph.backends.torch.batch import BatchPlan, plan_batch, tried, with_batch
 from acgraph.backends.torch.ops.indexing import array_of_tensor, tensor_of_array
 from acgraph.backends.torch.parts import LEAST_STATISTICS, cut_into_parts, join_parts
 from acgraph.backends.torch.plan import Plan, Step, Variant, run_steps
 from acgraph.backends.torch.program import Program
 from acgraph.backends.torch.recognise import recognise_activations
+from acgraph.backends.torch.runtime import evaluating
 from acgraph.backends.torch.weights import Role
 from acgraph.diagnostics import Diagnostic, Location
 from acgraph.errors import BackendError, DataError
-from acgraph.ir import Array, Model, clone_model, input_sizes, is_same, replace_constants
+from acgraph.ir import Array, Model, clone_model, input_sizes
 from acgraph.passes.untie_constants import untie_constants
 
 #: How many combinations of mode and input sizes stay compiled.
@@ -143,37 +138,21 @@ class GraphModule(torch.nn.Module):
                 sizes = self._program.sizes_of(plan, self._filled(plan, like))
             found = plan_batch(self._program, sizes, measured, batch)
             if found.reason is None:
-                found = self._tried(found, like, batch)
+                found = self._tried(found, like)
             _remember(self._batches, key, found)
         return found
 
-    def _tried(self, found: BatchPlan, like: Sequence[torch.Tensor], batch: int) -> BatchPlan:
-        """Check a batch plan by numbers as well: twice the batch against two runs."""
-        generator = torch.Generator().manual_seed(0)
-        other = [shuffled(x, generator) for x in like]
-        plain = Variant(training=False)
-        twice = [
-            torch.cat(pair) if pair[0].ndim else pair[0] for pair in zip(like, other, strict=True)
-        ]
-        with torch.no_grad():
-            alone = [
-                self._execute(self._program.compile(plain, self._measure(x), x[0].device), x)
-                for x in (like, other)
-            ]
-            variant = Variant(training=False, rebatch=found.rebatch)
-            measured = self._measure(twice, found)
-            plan = self._program.compile(variant, measured, twice[0].device)
-            both = self._execute(plan, twice)
-        for name, axis, *parts, out in zip(
-            self.output_names, found.axes, *alone, both, strict=True
-        ):
-            wanted = torch.cat(parts, dim=axis) if axis is not None else parts[0]
-            if not is_close(out, wanted):
-                reason = Diagnostic(
-                    message="its samples depend on each other", location=Location(value=name)
-                )
-                return BatchPlan(reason=reason)
-        return found
+    def _tried(self, found: BatchPlan, like: Sequence[torch.Tensor]) -> BatchPlan:
+        """Check a batch plan by numbers as well."""
+
+        def run(inputs: Sequence[torch.Tensor], rebatched: BatchPlan) -> tuple[torch.Tensor, ...]:
+            variant = Variant(training=False, rebatch=rebatched.rebatch)
+            plan = self._program.compile(
+                variant, self._measure(inputs, rebatched), inputs[0].device
+            )
+            return self._execute(plan, inputs)
+
+        return tried(found, like, run, self.output_names)
 
     def parameter_names(self) -> dict[str, str]:
         """Map the name of every parameter of this module to the name of its constant in ONNX.
@@ -284,13 +263,9 @@ class GraphModule(torch.nn.Module):
     @torch.no_grad()
     def tensor_sizes(self, *inputs: torch.Tensor) -> dict[str, tuple[int, ...]]:
         """Return the sizes of weights, inputs and all tensors that the outputs depend on."""
-        was_training = self.training
-        self.eval()
-        try:
+        with evaluating(self):
             plan = self._plan(inputs, ())
             return self._program.sizes_of(plan, self._filled(plan, inputs))
-        finally:
-            self.train(was_training)
 
     def walk(self) -> Iterator[tuple[gs.Node, tuple[str, ...]]]:
         """Yield the nodes that run, in order, with what they read; Identity nodes are no step."""
@@ -416,42 +391,3 @@ def _remember(store: "OrderedDict[tuple[Any, ...], Any]", key: tuple[Any, ...], 
     if len(store) > _MAX_PLANS:
         store.popitem(last=False)
     return value
-
-
-def export_model(module: GraphModule, model: Model) -> Model:
-    """Return a clone of the model that holds the module's weights.
-
-    Constants are replaced where they have changed; with no training the result equals the model
-    tensor for tensor. A merged constant whose uses have come to differ gets a copy for each.
-
-    Args:
-        module: The trained module.
-        model: The model that the module was made of.
-
-    Raises:
-        BackendError: the model lacks a constant of the module, or has another shape for it.
-    """
-    weights = module.weights()
-    result = clone_model(model)
-    ties = untie_constants(clone_model(model))
-    split = {
-        fresh
-        for fresh, origin in ties.items()
-        if fresh in weights and not is_same(weights[fresh], weights.get(origin, weights[fresh]))
-    }
-    untie_constants(result, split)
-    merged = set(ties) - split
-    before = result.constants()
-    changed = {}
-    for name, value in weights.items():
-        if name in merged:
-            continue
-        if name not in before or before[name].shape != value.shape:
-            raise BackendError(
-                "the module was not made of this model: no such constant",
-                location=Location(model=model.source, value=name),
-            )
-        if not is_same(before[name], value):
-            changed[name] = value.astype(before[name].dtype)
-    replace_constants(result, changed)
-    return result

@@ -37,6 +37,17 @@ def denormals_flushed() -> Iterator[None]:
         _set_flush(before)
 
 
+@contextmanager
+def evaluating(module: torch.nn.Module) -> Iterator[None]:
+    """Put a module into evaluation mode; then back into the mode that it was in."""
+    was_training = module.training
+    module.eval()
+    try:
+        yield
+    finally:
+        module.train(was_training)
+
+
 def _set_flush(wanted: bool) -> None:
     if not torch.set_flush_denormal(wanted):
         return  # this processor has no such setting

@@ -1,6 +1,5 @@
 """Train, recalibrate and evaluate a model on the CPU or a GPU."""
 
-import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -11,15 +10,16 @@ from torch import Tensor
 from acgraph.backends.torch import checks
 from acgraph.backends.torch.constraints import find_pulls, find_removed
 from acgraph.backends.torch.evaluation import Metric, evaluate
+from acgraph.backends.torch.export import export_model
 from acgraph.backends.torch.fit_parts import Learner, Plan
 from acgraph.backends.torch.follow import announce
-from acgraph.backends.torch.graph_module import GraphModule, export_model
+from acgraph.backends.torch.graph_module import GraphModule
 from acgraph.backends.torch.loader import Loader, steps_per_pass
 from acgraph.backends.torch.loop import Fit
 from acgraph.backends.torch.losses import Outputs, UserLoss, ends_in_softmax
 from acgraph.backends.torch.modes import PROBE_SECONDS, Mode, run_module
 from acgraph.backends.torch.recalibration import recalibrate
-from acgraph.backends.torch.runtime import choose_device
+from acgraph.backends.torch.runtime import choose_device, evaluating
 from acgraph.backends.torch.setup import Setup
 from acgraph.backends.torch.state import pack, unpack
 from acgraph.backends.torch.teacher import Teacher
@@ -37,11 +37,8 @@ from acgraph.backends.training import (
     TrainConfig,
 )
 from acgraph.data import Dataset
-from acgraph.diagnostics import counted
 from acgraph.errors import BackendError, UsageError
 from acgraph.ir import Model
-
-log = logging.getLogger(__name__)
 
 
 class TorchTrainer:
@@ -94,9 +91,8 @@ class TorchTrainer:
         self._user_loss = loss
         self._metric = metric
         self._taught_by = teacher
-        self._teacher = (
-            None if teacher is None else Teacher(teacher, self.device, self.config.batch_size)
-        )
+        size = self.config.batch_size
+        self._teacher = None if teacher is None else Teacher(teacher, self.device, size)
         self._teaching = Teaching(
             config=self.config,
             teacher=self._teacher,
@@ -253,13 +249,11 @@ class TorchTrainer:
         Raises:
             BackendError: neither labels, teacher nor metric.
         """
-        was_training = self.module.training
-        try:
-            with self._setup.settings():
-                if fast and self._train is not None:
-                    self._setup.prepare(self._train)
-                self.module.eval()
-                mode = self.mode if fast else self._setup.evaluation_mode
+        with self._setup.settings():
+            if fast and self._train is not None:
+                self._setup.prepare(self._train)
+            mode = self.mode if fast else self._setup.evaluation_mode
+            with evaluating(self.module):
                 return evaluate(
                     lambda x: run_module(self.module, x, mode),
                     data,
@@ -269,8 +263,6 @@ class TorchTrainer:
                     teacher=self._teacher,
                     metric=self._metric,
                 )
-        finally:
-            self.module.train(was_training)
 
     def images_at_once(self, data: Dataset) -> int:
         """Return how many images of a dataset run at once where no gradients are needed."""
@@ -286,19 +278,6 @@ class TorchTrainer:
         with self._setup.settings():
             self._setup.prepare(train)
         return self.mode
-
-    def reservation(self) -> str:
-        """Say in one line what a batch that cannot be left means; nothing where there is none."""
-        reason = self.module.fixed_reason
-        if reason is None:
-            return ""
-        batch = counted(self.module.fixed_batch or 1, "image")
-        few = self.module.keeps_statistics
-        kept = ", and BatchNormalization keeps its running statistics" if few else ""
-        return (
-            f"the export fixed the batch ({reason}): training runs {batch} at a time and adds the "
-            f"gradients of a batch up{kept}"
-        )
 
     def describe(self) -> str:
         """Say how training will run, which is chosen now where it was not before.
@@ -330,14 +309,12 @@ class TorchTrainer:
             raise UsageError(f"cannot recalibrate on {batches} batches", hint="give at least 1")
         if self.module.keeps_statistics:
             return
-        whole = self.config.batch_size
-        size = self.module.fixed_batch or self._setup.images_at_once(train)
         with self._setup.settings():
             recalibrate(
                 self.module,
                 train,
-                images=min(batches * whole, images or len(train)),
-                batch_size=size,
+                images=min(batches * self.config.batch_size, images or len(train)),
+                batch_size=self.module.fixed_batch or self._setup.images_at_once(train),
                 seed=self.config.seed,
                 mode=self.mode if fast else self._setup.evaluation_mode,
                 device=self.device,
@@ -378,10 +355,11 @@ class TorchTrainer:
         self._fits, self._pending = found.fits, found.fit
 
     def _check(self, train: Dataset | None) -> None:
+        has_own_loss, has_teacher = self._user_loss is not None, self._teacher is not None
         checks.check_weights(self.module, self._model)
-        checks.check_options(self.config, train, has_own_loss=self._user_loss is not None)
-        if train is not None and self._user_loss is None:
-            source, has_teacher = self._model.source, self._teacher is not None
+        checks.check_options(self.config, train, has_own_loss=has_own_loss)
+        if train is not None and not has_own_loss:
+            source = self._model.source
             checks.check_outputs(train, self._first_output, source, has_teacher=has_teacher)
 
     @torch.no_grad()

@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection, Sequence
 import torch
 
 from acgraph.backends.torch.graph_module import GraphModule
+from acgraph.backends.torch.runtime import evaluating
 
 Look = Callable[[str, torch.Tensor], None]
 
@@ -48,12 +49,8 @@ def _look_at(names: Sequence[str], look: Look, value: torch.Tensor) -> None:
 @torch.no_grad()
 def peak_bytes(module: GraphModule, *inputs: torch.Tensor) -> int:
     """Return the most bytes of tensors that live at once in a run, weights left out."""
-    was_training = module.training
-    module.eval()
-    try:
+    with evaluating(module):
         plan, values = module.filled_plan(inputs)
-    finally:
-        module.train(was_training)
     alive = {slot: int(values[slot].nbytes) for slot in plan.inputs if slot}
     most = sum(alive.values())
     for step in module.step_by_step(plan, values):

@@ -7,7 +7,8 @@ import pytest
 import torch
 from onnx import helper, numpy_helper
 
-from acgraph.backends.torch.graph_module import GraphModule, export_model
+from acgraph.backends.torch.export import export_model
+from acgraph.backends.torch.graph_module import GraphModule
 from acgraph.backends.torch.visit import peak_bytes, visit
 from acgraph.backends.torch.weights import Role, find_weights
 from acgraph.errors import BackendError, DataError, UnsupportedOpError

@@ -5,7 +5,8 @@ import pytest
 import torch
 from onnx import helper
 
-from acgraph.backends.torch.graph_module import GraphModule, export_model
+from acgraph.backends.torch.export import export_model
+from acgraph.backends.torch.graph_module import GraphModule
 from acgraph.backends.torch.recognise import recognise_activations
 from acgraph.ir import clone_model, proto_from_model
 

@@ -235,8 +235,8 @@ def test_a_floor_that_holds_on_the_selection_split_alone_is_missed_and_said_so(
 ) -> None:
     measure = export.measure_sides
 
-    def worse(*arguments: Any) -> Any:
-        before, after = measure(*arguments)
+    def worse(*arguments: Any, **options: Any) -> Any:
+        before, after = measure(*arguments, **options)
         return [before, after.model_copy(update={"accuracy": before.accuracy - 0.5})]
 
     monkeypatch.setattr(export, "measure_sides", worse)

@@ -17,7 +17,7 @@ from acgraph.data import Dataset
 from acgraph.driver.compress import compress
 from acgraph.driver.outcome import layer_changes
 from acgraph.driver.stages import Pace
-from acgraph.errors import BackendError, UsageError
+from acgraph.errors import UsageError
 from acgraph.ir import read_model
 from acgraph.models.demo import model_path
 from acgraph.report import Report
@@ -270,18 +270,16 @@ def test_weights_that_fine_tuning_made_worse_are_not_kept(
     assert report.after.accuracy > 0.6
 
 
-def test_a_loss_that_is_not_finite_ends_the_run_and_leaves_its_last_stage(
+def test_training_that_diverges_at_every_rate_leaves_the_weights_before_it(
     configure: Configure,
 ) -> None:
     config = configure("train.learning_rate=1e30", target_rate="1x")
-    with pytest.raises(BackendError, match="lower the learning rate") as caught:
-        compress(config)
-    assert caught.value.exit_code == 1
-    left = {path.name for path in (config.output / "checkpoints").iterdir()}
-    assert left == {".lock", "stage2.onnx", "state.json"}
-    stage = read_model(config.output / "checkpoints" / "stage2.onnx")
-    assert all(np.isfinite(value).all() for value in stage.constants().values())
-    assert not (config.output / "model.onnx").exists()
+    report = compress(config)
+    assert any("the weights before it are kept" in line for line in report.warnings)
+    assert report.verify.passed
+    assert report.after.accuracy == pytest.approx(report.before.accuracy, abs=0.02)
+    written = read_model(config.output / "model.onnx")
+    assert all(np.isfinite(value).all() for value in written.constants().values())
 
 
 def test_every_round_of_a_size_target_does_its_part(configure: Configure) -> None:

@@ -22,8 +22,12 @@ Configure = Callable[..., CompressConfig]
 _FAST: dict[str, Any] = {"target_rate": "1.5x", "epochs": 0, "columns": {"enabled": False}}
 
 
-def _run(path: Path, x: np.ndarray) -> np.ndarray:
-    session = ort.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+def _run(path: Path, x: np.ndarray, *, fused: bool = True) -> np.ndarray:
+    """Run a file; not fused, it computes the same on processors that saturate fused products."""
+    options = ort.SessionOptions()
+    if not fused:
+        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     return np.asarray(session.run(None, {session.get_inputs()[0].name: x})[0])
 
 
@@ -43,8 +47,8 @@ def test_the_quantised_file_is_written_measured_and_reported(
     operators = {node.op_type for node in onnx.load(quantised).graph.node}
     assert operators >= {"QuantizeLinear", "DequantizeLinear"}
     x = np.load(images)["x_test"].astype(np.float32)
-    found, wanted = _run(quantised, x), _run(small, x)
-    assert 0 < np.abs(found - wanted).max() < 0.25 * np.abs(wanted).max()
+    found, wanted = _run(quantised, x, fused=False), _run(small, x)
+    assert 0 < np.abs(found - wanted).max() < 0.15 * np.abs(wanted).max()
     int8 = report.int8
     assert int8 is not None
     assert int8.bytes == quantised.stat().st_size

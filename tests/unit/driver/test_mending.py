@@ -5,7 +5,8 @@ import onnxruntime
 import pytest
 
 from acgraph.analysis.dependency import analyse
-from acgraph.backends.torch.graph_module import GraphModule, export_model
+from acgraph.backends.torch.export import export_model
+from acgraph.backends.torch.graph_module import GraphModule
 from acgraph.data import ArrayDataset
 from acgraph.driver import mending
 from acgraph.driver.mending import measure_layers

@@ -95,7 +95,8 @@ def test_nodes_of_unknown_macs_are_named_for_each_side(tmp_path: Path) -> None:
     branch = "=> (float[N,2] o) { o = MatMul(x, w) }"
     text = (
         '<ir_version: 8, opset_import: ["" : 17]> g (float[N,2] x) => (float[N,2] y) '
-        "<float[2,2] w = {1, 2, 3, 4}, bool c = {1}> { [choice] a = If (c) "
+        "<float[2,2] w = {1, 2, 3, 4}> "
+        "{ m = ReduceMax <keepdims = 0> (x) c = Cast <to = 9> (m) [choice] a = If (c) "
         f"<then_branch = a () {branch}, else_branch = b () {branch}> y = MatMul(a, w) }}"
     )
     known = text.replace(text[text.index("[choice]") : text.index(" y = Mat")], "a = Relu(x)")
@@ -106,7 +107,7 @@ def test_nodes_of_unknown_macs_are_named_for_each_side(tmp_path: Path) -> None:
     data = ArrayDataset(np.ones((3, 2), np.float32))
     before, after = measure_sides(config, paths, data)
     # What reads the branch has no known shape either.
-    assert before.macs_unknown == ("choice", "MatMul_1")
+    assert before.macs_unknown == ("choice", "MatMul_3")
     assert after.macs_unknown == ()
     assert (before.macs, after.macs) == (0, 4)
     assert rates_between(before, after).macs is None

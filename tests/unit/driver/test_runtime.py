@@ -39,8 +39,10 @@ def timed(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, bool]]:
 
     def recorder(name: str) -> type[Session]:
         class Recorder(Session):
-            def __init__(self, model: Any, settings: SessionSettings | None = None) -> None:
-                super().__init__(model, settings)
+            def __init__(
+                self, model: Any, settings: SessionSettings | None = None, **options: Any
+            ) -> None:
+                super().__init__(model, settings, **options)
                 found.append((name, self.settings.nchwc))
 
         return Recorder

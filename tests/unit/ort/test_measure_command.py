@@ -140,7 +140,7 @@ def test_text_shows_params_macs_and_rates(net_path: Path, wide_path: Path) -> No
 def test_unknown_macs_are_said(tmp_path: Path) -> None:
     proto = onnx.parser.parse_model(
         '<ir_version: 8, opset_import: ["" : 17, "com.microsoft" : 1]>'
-        "g (float[2,3] x) => (float[2,3] y) { y = com.microsoft.QuickGelu(x) }"
+        "g (float[2,2] x) => (float[2,2] y) { y = com.microsoft.Inverse(x) }"
     )
     path = tmp_path / "custom.onnx"
     onnx.save(proto, path)

@@ -10,6 +10,7 @@ from onnx import helper, numpy_helper
 from acgraph.backends.ort.accuracy import accuracy
 from acgraph.backends.ort.session import Session
 from acgraph.backends.torch.batchnorm import channel_statistics
+from acgraph.backends.torch.fixed_batch import describe_fixed_batch
 from acgraph.backends.torch.trainer import TorchTrainer
 from acgraph.backends.torch.visit import visit
 from acgraph.backends.training import TrainConfig
@@ -112,7 +113,7 @@ def test_it_trains_and_keeps_its_statistics(images: ArrayDataset, batch: int) ->
     assert not np.allclose(after["w"], before["w"])
     for name in "mv":
         np.testing.assert_array_equal(after[name], before[name])
-    said = ours.reservation()
+    said = describe_fixed_batch(ours.module)
     assert f"training runs {batch} image" in said
     assert "node 'mean'" in said
     assert said.endswith("and BatchNormalization keeps its running statistics")
@@ -124,7 +125,7 @@ def test_a_batch_that_can_be_left_has_no_reservation(images: ArrayDataset) -> No
     mean.attrs["axes"] = [1]
     ours = trainer(model, images)
     before = ours.weights()
-    assert (ours.module.fixed_batch, ours.reservation()) == (None, "")
+    assert (ours.module.fixed_batch, describe_fixed_batch(ours.module)) == (None, "")
     ours.recalibrate(2)
     assert not np.allclose(ours.weights()["m"], before["m"])
 

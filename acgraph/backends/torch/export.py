@@ -1,0 +1,46 @@
+"""A trained PyTorch module as an ONNX graph again."""
+
+from acgraph.backends.torch.graph_module import GraphModule
+from acgraph.diagnostics import Location
+from acgraph.errors import BackendError
+from acgraph.ir import Model, clone_model, is_same, replace_constants
+from acgraph.passes.untie_constants import untie_constants
+
+
+def export_model(module: GraphModule, model: Model) -> Model:
+    """Return a clone of the model that holds the module's weights.
+
+    Constants are replaced where they have changed; with no training the result equals the model
+    tensor for tensor. A merged constant whose uses have come to differ gets a copy for each.
+
+    Args:
+        module: The trained module.
+        model: The model that the module was made of.
+
+    Raises:
+        BackendError: the model lacks a constant of the module, or has another shape for it.
+    """
+    weights = module.weights()
+    result = clone_model(model)
+    ties = untie_constants(clone_model(model))
+    split = {
+        fresh
+        for fresh, origin in ties.items()
+        if fresh in weights and not is_same(weights[fresh], weights.get(origin, weights[fresh]))
+    }
+    untie_constants(result, split)
+    merged = set(ties) - split
+    before = result.constants()
+    changed = {}
+    for name, value in weights.items():
+        if name in merged:
+            continue
+        if name not in before or before[name].shape != value.shape:
+            raise BackendError(
+                "the module was not made of this model: no such constant",
+                location=Location(model=model.source, value=name),
+            )
+        if not is_same(before[name], value):
+            changed[name] = value.astype(before[name].dtype)
+    replace_constants(result, changed)
+    return result
