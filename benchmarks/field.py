@@ -216,7 +216,8 @@ def main() -> int:
             else run_file(file, path, out)
         )
         kept.parent.mkdir(parents=True, exist_ok=True)
-        kept.write_text(json.dumps(row, indent=1) + "\n")
+        text = json.dumps(row, indent=1).replace(f"{cache}/", "")  # no path of this machine
+        kept.write_text(text + "\n")
         shutil.rmtree(out, ignore_errors=True)
         print(field_table.summary(row), flush=True)
     results = {
