@@ -22,6 +22,7 @@ import onnx_graphsurgeon as gs
 
 from acgraph.diagnostics import Diagnostic
 from acgraph.ir import Array, Model, constant_node_value
+from acgraph.ir.names import fresh
 from acgraph.passes.untie_fills import untie_fills
 from acgraph.passmanager.base import Pass, PassContext, PassResult
 
@@ -73,14 +74,13 @@ def untie_constants(model: Model, names: Collection[str] | None = None) -> dict[
     for tensor, uses in _merged(model):
         groups = _group_uses(tensor, uses)
         for group in groups[1:]:
-            fresh = _fresh_name(f"{tensor.name}/{group[0].node.name}", taken)
-            taken.add(fresh)
-            if names is not None and fresh not in names:
+            copy_name = fresh(f"{tensor.name}/{group[0].node.name}", taken)
+            if names is not None and copy_name not in names:
                 continue
-            copy = gs.Constant(fresh, _values(tensor))
+            copy = gs.Constant(copy_name, _values(tensor))
             for use in group:
                 use.node.inputs[use.index] = copy
-            made[fresh] = tensor.name
+            made[copy_name] = tensor.name
     return made if names is not None else {**made, **untie_fills(model)}
 
 
@@ -166,14 +166,6 @@ def _is_uniform(tensor: gs.Tensor) -> bool:
     """Say whether a constant holds one number several times."""
     value = _values(tensor) if max(_shape(tensor), default=1) > 1 else None
     return value is not None and bool((value == value.reshape(-1)[0]).all())
-
-
-def _fresh_name(stem: str, taken: set[str]) -> str:
-    name, number = stem, 2
-    while name in taken:
-        name = f"{stem}_{number}"
-        number += 1
-    return name
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from acgraph.ir import Model, constant_node_value
+from acgraph.ir.names import fresh
 from acgraph.ir.uses import captured_names
 
 #: Operators that only move what their first input holds.
@@ -80,10 +81,10 @@ def _readers(node: gs.Node) -> list[gs.Node]:
 def _copy(model: Model, node: gs.Node, reader: str, taken: set[str]) -> gs.Node:
     """Put a copy of a node behind it."""
     output = node.outputs[0]
-    made = gs.Variable(_fresh(f"{output.name}/{reader}", taken), output.dtype, output.shape)
+    made = gs.Variable(fresh(f"{output.name}/{reader}", taken), output.dtype, output.shape)
     copy = gs.Node(
         node.op,
-        name=_fresh(f"{node.name}/{reader}", taken),
+        name=fresh(f"{node.name}/{reader}", taken),
         attrs=dict(node.attrs),
         inputs=list(node.inputs),
         outputs=[made],
@@ -94,11 +95,3 @@ def _copy(model: Model, node: gs.Node, reader: str, taken: set[str]) -> gs.Node:
     if node.name in model.originals:
         model.originals[copy.name] = model.originals[node.name]
     return copy
-
-
-def _fresh(stem: str, taken: set[str]) -> str:
-    name, number = stem, 2
-    while name in taken:
-        name, number = f"{stem}_{number}", number + 1
-    taken.add(name)
-    return name

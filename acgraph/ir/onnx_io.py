@@ -22,6 +22,7 @@ from acgraph.ir.inline_branches import inline_branches
 from acgraph.ir.mapped import Views, attach, checkable, is_large, read_mapped
 from acgraph.ir.microsoft import expand_operators, expanded_remark
 from acgraph.ir.model import Model
+from acgraph.ir.names import fresh
 from acgraph.ir.odd_values import (
     decode_strings,
     escape_strings,
@@ -179,7 +180,7 @@ def _import(proto: onnx.ModelProto, source: str, views: Views) -> Model:
     seen: set[str] = set()
     for index, (node, raw) in enumerate(zip(graph.nodes, proto.graph.node, strict=True)):
         if not node.name or node.name in seen:
-            node.name = _fresh(node.name or f"{node.op}_{index}", taken)
+            node.name = fresh(node.name or f"{node.op}_{index}", taken)
             taken.add(node.name)
         seen.add(node.name)
         lost = lost_parts(raw)
@@ -206,15 +207,6 @@ def _names_in_subgraphs(node: onnx.NodeProto) -> Iterator[str]:
             for inner in graph.node:
                 yield from inner.input
                 yield from _names_in_subgraphs(inner)
-
-
-def _fresh(stem: str, taken: set[str]) -> str:
-    if stem not in taken:
-        return stem
-    number = 2
-    while f"{stem}_{number}" in taken:
-        number += 1
-    return f"{stem}_{number}"
 
 
 def proto_from_model(model: Model) -> onnx.ModelProto:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import onnx_graphsurgeon as gs
 
 from acgraph.ir import Model, in_c_order
+from acgraph.ir.names import fresh
 from acgraph.ir.uses import captured_names
 from acgraph.lowering.candidates import Held
 from acgraph.lowering.fragment import INPUT, Fragment, Index, Operand, Weights
@@ -63,11 +64,7 @@ class ConstantPool:
 
     def fresh(self, stem: str) -> str:
         """Reserve a name."""
-        name, number = stem, 2
-        while name in self.taken:
-            name, number = f"{stem}_{number}", number + 1
-        self.taken.add(name)
-        return name
+        return fresh(stem, self.taken)
 
 
 def _index_name(index: Index) -> str:

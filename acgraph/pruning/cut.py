@@ -9,6 +9,7 @@ import onnx_graphsurgeon as gs
 from acgraph.analysis.rules import Keep
 from acgraph.errors import PassError
 from acgraph.ir import Array, Facts, Model, in_c_order
+from acgraph.ir.names import fresh
 
 #: Vectors of sizes with some entries overridden: by the vector's name and these entries.
 Patches = dict[tuple[str, tuple[tuple[int, int], ...]], gs.Tensor]
@@ -75,11 +76,7 @@ class NodeCut:
         self.node.inputs[i] = gs.Constant(name, in_c_order(value))
 
     def _fresh(self, stem: str) -> str:
-        name, number = stem, 2
-        while name in self.taken:
-            name, number = f"{stem}#{number}", number + 1
-        self.taken.add(name)
-        return name
+        return fresh(stem, self.taken, "#")
 
     def pin(self, i: int, name: str, value: Array) -> None:
         """Replace input ``i`` by a constant with this name, one for all nodes."""

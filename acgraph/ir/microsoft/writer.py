@@ -7,6 +7,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from acgraph.ir.microsoft.known import dtype_of
+from acgraph.ir.names import fresh
 
 
 class Writer:
@@ -97,8 +98,4 @@ class Writer:
         return self._nodes
 
     def _fresh(self, stem: str) -> str:
-        name, number = stem, 2
-        while name in self._taken:
-            name, number = f"{stem}_{number}", number + 1
-        self._taken.add(name)
-        return name
+        return fresh(stem, self._taken)

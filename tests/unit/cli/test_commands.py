@@ -11,7 +11,6 @@ import onnxruntime as ort
 import pytest
 from onnx import numpy_helper
 
-from acgraph.cli.main import run
 from acgraph.ir import count_params, write_model
 from acgraph.models.resnet import resnet_cifar
 from acgraph.passes import REGISTRY
@@ -22,17 +21,6 @@ def model(tmp_path_factory) -> str:
     path = tmp_path_factory.mktemp("models") / "m.onnx"
     write_model(resnet_cifar(8, widths=(8, 8, 16), image=8), path)
     return str(path)
-
-
-@pytest.fixture
-def acgraph(capfd):
-    def call(*words: object, code: int = 0) -> tuple[str, str]:
-        found = run([str(word) for word in words])
-        out, err = capfd.readouterr()
-        assert found == code, err
-        return out, err
-
-    return call
 
 
 def outputs(path: Path | str) -> np.ndarray:

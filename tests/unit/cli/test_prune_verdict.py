@@ -9,7 +9,6 @@ import onnx
 import onnx.parser
 import pytest
 
-from acgraph.cli.main import run
 from acgraph.ir import write_model
 from acgraph.models.resnet import resnet_cifar
 from acgraph.pruning.rate import format_rate
@@ -20,17 +19,6 @@ def model(tmp_path_factory) -> str:
     path = tmp_path_factory.mktemp("models") / "m.onnx"
     write_model(resnet_cifar(8, widths=(8, 16, 24), image=8), path)
     return str(path)
-
-
-@pytest.fixture
-def acgraph(capfd):
-    def call(*words: object, code: int = 0) -> tuple[str, str]:
-        found = run([str(word) for word in words])
-        out, err = capfd.readouterr()
-        assert found == code, err
-        return out, err
-
-    return call
 
 
 def _net(path: Path, middle: str) -> str:
