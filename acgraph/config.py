@@ -73,7 +73,7 @@ class CompressConfig(BaseModel):
         rounds: Shrinking rounds; None makes rounds of about 8x, by magnitude of about 2x. Without
             a target rate: the most attempts that train.
         admm_share: Share of the training that is ADMM, all rounds together; 0 is without. None is
-            what measurements favour, see ``acgraph.driver.stages``; likewise below.
+            what measurements favour, see ``acgraph.driver.schedule.plan``; likewise below.
         retrain_share: Share of the training that is masked retraining, all rounds together;
             fine-tuning gets what both leave.
         seed: Of every random choice.

@@ -29,7 +29,7 @@ from acgraph.backends.torch.trainer import TorchTrainer
 from acgraph.backends.training import EpochStats, TrainConfig
 from acgraph.data import ArrayDataset, Dataset
 from acgraph.data.pixels import DEFAULT_SCALE, Pixels
-from acgraph.driver.network import ready_to_train
+from acgraph.driver.inputs.trainable import ready_to_train
 from acgraph.errors import BackendError
 from acgraph.ir import Model, clone_model, read_model
 from acgraph.passes.untie_constants import untie_constants

@@ -24,11 +24,11 @@ from acgraph.backends.ort.latency import compare_latency, measure_latency
 from acgraph.backends.torch.trainer import TorchTrainer
 from acgraph.backends.training import TrainConfig
 from acgraph.data import Dataset, load_dataset
-from acgraph.driver.chooser import make_chooser
-from acgraph.driver.columns import zero_columns
-from acgraph.driver.inputs import input_specs
-from acgraph.driver.lower import compact
-from acgraph.driver.network import ready_to_train
+from acgraph.driver.cost.compact import compact
+from acgraph.driver.inputs.data import input_specs
+from acgraph.driver.inputs.trainable import ready_to_train
+from acgraph.driver.latency.chooser import make_chooser
+from acgraph.driver.space.columns import zero_columns
 from acgraph.ir import Model, read_model, replace_constants
 from acgraph.lowering.patterns import PATTERN_CHOICES
 from acgraph.models.demo import model_path

@@ -29,7 +29,7 @@ from acgraph.analysis.cost import Cost, file_cost
 from acgraph.backends.ort.latency import Ratio, compare_latency, measure_latency
 from acgraph.backends.ort.mobile import write_ort
 from acgraph.backends.ort.session import SessionSettings
-from acgraph.driver.chooser import make_chooser
+from acgraph.driver.latency.chooser import make_chooser
 from acgraph.driver.prune import prune
 from acgraph.ir import read_model, write_model
 from acgraph.lowering.base import Chooser

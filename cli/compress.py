@@ -185,7 +185,7 @@ def compress(
 ) -> None:
     """Compress a trained network: search rates, train, shrink, lower, prove, measure."""
     from acgraph.config import make_config
-    from acgraph.driver.checkpoints import stored_options
+    from acgraph.driver.checkpoint.checkpoints import stored_options
 
     options: dict[str, Any] = {
         "model": model,
@@ -238,9 +238,9 @@ def run_compress(config: "CompressConfig", output_format: OutputFormat) -> None:
 
     begin = began()
     from acgraph.cli.console import is_quiet, progress_sink, stderr_console, stdout_console
-    from acgraph.driver.checkpoints import can_resume
+    from acgraph.driver.checkpoint.checkpoints import can_resume
     from acgraph.driver.compress import compress as drive
-    from acgraph.driver.follow import follow, is_follower, leading
+    from acgraph.driver.training.follow import follow, is_follower, leading
     from acgraph.errors import InterruptedRunError
     from acgraph.report import render_summary, verdict
 

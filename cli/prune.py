@@ -11,7 +11,7 @@ from acgraph.diagnostics import counted, printable
 from acgraph.errors import UsageError
 
 if TYPE_CHECKING:
-    from acgraph.driver.prune_result import PruneResult
+    from acgraph.driver.prune.result import PruneResult
     from acgraph.report import Int8
 
 
@@ -116,8 +116,8 @@ def prune(
     if len(to_stdout) > 1 or (to_stdout and output_format is OutputFormat.JSON):
         raise UsageError("standard output can hold one result", hint="give the others a path")
     from acgraph.driver.prune import prune as cut
-    from acgraph.driver.prune_files import PruneFiles
-    from acgraph.driver.prune_verdict import is_met
+    from acgraph.driver.prune.files import PruneFiles
+    from acgraph.driver.prune.verdict import is_met
 
     files = PruneFiles(
         source=model,
@@ -163,8 +163,8 @@ def _parse_align(text: str | None) -> int | Literal["auto"]:
 
 
 def _plain(result: "PruneResult", int8: "Int8 | None") -> dict[str, Any]:
-    from acgraph.driver.outcome import verification
-    from acgraph.driver.prune_verdict import hint, is_met, verdict
+    from acgraph.driver.prune.verdict import hint, is_met, verdict
+    from acgraph.driver.results.outcome import verification
     from acgraph.ir import input_sizes
 
     before, after = (
@@ -227,8 +227,8 @@ def _reached(result: "PruneResult") -> dict[str, float]:
 
 
 def _text(result: "PruneResult", int8: "Int8 | None") -> str:
-    from acgraph.driver.outcome import verification
-    from acgraph.driver.prune_verdict import hint, verdict
+    from acgraph.driver.prune.verdict import hint, verdict
+    from acgraph.driver.results.outcome import verification
     from acgraph.report import format_rate, int8_text
     from acgraph.report.verdict import format_error
 

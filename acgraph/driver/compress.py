@@ -15,9 +15,7 @@ from acgraph.config_fields import AUTO
 from acgraph.data import noise
 from acgraph.data.noise import is_noise_spec
 from acgraph.diagnostics import Location, counted, first_line
-from acgraph.driver.alignment import SIZES, learn_align
-from acgraph.driver.budget import STATISTICS_SHARE, HurriedChooser, fewer_examples
-from acgraph.driver.checkpoints import (
+from acgraph.driver.checkpoint.checkpoints import (
     Saved,
     load,
     read_original,
@@ -28,27 +26,29 @@ from acgraph.driver.checkpoints import (
     stored_pace,
     stored_seconds,
 )
-from acgraph.driver.chooser import make_chooser
-from acgraph.driver.climb import climb
-from acgraph.driver.cluster import check_cluster
-from acgraph.driver.export import export
-from acgraph.driver.fingerprints import fingerprint_notes, input_fingerprints
-from acgraph.driver.finish import fine_tune
-from acgraph.driver.folder import claimed
-from acgraph.driver.inputs import RunData, open_data
-from acgraph.driver.judging import affordable_evaluations, whole_images
-from acgraph.driver.needs import memory_bytes
-from acgraph.driver.network import ready_to_train
-from acgraph.driver.pace import estimate, image_seconds, measure_pace, with_mode
-from acgraph.driver.purify import purify
-from acgraph.driver.reading import check_reading
-from acgraph.driver.rehearsal import rehearse
-from acgraph.driver.rounds import cut, say_out_of_reach
-from acgraph.driver.run import Run, State, budget_of, can_cut, check_metric, written_cost
-from acgraph.driver.runtime import run_settings
-from acgraph.driver.stages import plan_stages
-from acgraph.driver.trace import compose
-from acgraph.driver.workers import check_workers
+from acgraph.driver.checkpoint.fingerprints import fingerprint_notes, input_fingerprints
+from acgraph.driver.inputs.data import RunData, open_data
+from acgraph.driver.inputs.reading import check_reading
+from acgraph.driver.inputs.trainable import ready_to_train
+from acgraph.driver.judging.cluster import check_cluster
+from acgraph.driver.judging.images import affordable_evaluations, whole_images
+from acgraph.driver.judging.workers import check_workers
+from acgraph.driver.latency.alignment import SIZES, learn_align
+from acgraph.driver.latency.chooser import make_chooser
+from acgraph.driver.latency.runtime import run_settings
+from acgraph.driver.results.folder import claimed
+from acgraph.driver.schedule.budget import STATISTICS_SHARE, HurriedChooser, fewer_examples
+from acgraph.driver.schedule.memory import memory_bytes
+from acgraph.driver.schedule.pace import estimate, image_seconds, measure_pace, with_mode
+from acgraph.driver.schedule.plan import plan_stages
+from acgraph.driver.stages.climb import climb
+from acgraph.driver.stages.export import export
+from acgraph.driver.stages.fine_tune import fine_tune
+from acgraph.driver.stages.purify import purify
+from acgraph.driver.stages.rehearse import rehearse
+from acgraph.driver.stages.rounds import cut, say_out_of_reach
+from acgraph.driver.state.positions import compose
+from acgraph.driver.state.run import Run, State, budget_of, can_cut, check_metric, written_cost
 from acgraph.errors import AcgraphError, BackendError
 from acgraph.ir import Model, infer_facts, input_sizes
 from acgraph.lowering.base import Chooser

@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from acgraph.admm import layer_scales, run_admm
 from acgraph.config import make_config
-from acgraph.driver.admm_stage import effective_admm, most_rho
+from acgraph.driver.training.admm import effective_admm, most_rho
 from acgraph.pruning.projection import ColumnCut, Constraint
 
 Array = npt.NDArray[Any]

@@ -8,7 +8,7 @@ import pytest
 
 from acgraph.cli.main import run
 from acgraph.config import make_config
-from acgraph.driver import checkpoints
+from acgraph.driver.checkpoint import checkpoints
 from acgraph.ir import Model
 from acgraph.pruning.rate import Rate
 

@@ -95,7 +95,7 @@ def test_what_cannot_be_converted_leaves_nothing(
     def refuse(*_: object) -> None:
         raise BackendError("ONNX Runtime cannot convert it to .ort: no")
 
-    monkeypatch.setattr("acgraph.driver.prune_files.write_ort", refuse)
+    monkeypatch.setattr("acgraph.driver.prune.files.write_ort", refuse)
     small = str(tmp_path / "small.onnx")
     assert run(["prune", model, "-o", small]) == 1
     assert "--no-ort" in capsys.readouterr().err

@@ -7,7 +7,7 @@ import pytest
 
 from acgraph.analysis.dependency import analyse
 from acgraph.config import CompressConfig, make_config
-from acgraph.driver.space import Space
+from acgraph.driver.space.space import Space
 from acgraph.ir import Model, read_model
 from acgraph.models.demo import load_data, model_path, normalise
 

@@ -15,8 +15,8 @@ from acgraph.backends.training import FitResult
 from acgraph.config import CompressConfig
 from acgraph.data import Dataset
 from acgraph.driver.compress import compress
-from acgraph.driver.outcome import layer_changes
-from acgraph.driver.stages import Pace
+from acgraph.driver.results.outcome import layer_changes
+from acgraph.driver.schedule.plan import Pace
 from acgraph.errors import UsageError
 from acgraph.ir import read_model
 from acgraph.models.demo import model_path
@@ -222,7 +222,7 @@ def test_without_data_is_a_usage_error(configure: Configure) -> None:
 def test_purification_has_a_share_of_the_time_and_few_images(
     configure: Configure, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import acgraph.driver.purify as module
+    import acgraph.driver.stages.purify as module
 
     found: dict[str, float] = {}
     search, evaluate = module.purify_search, TorchTrainer.evaluate
@@ -243,7 +243,7 @@ def test_purification_has_a_share_of_the_time_and_few_images(
     monkeypatch.setattr(TorchTrainer, "evaluate", counted)
     slow = Pace(pass_s=1000.0, evaluation_s=1.0)
     monkeypatch.setattr("acgraph.driver.compress.measure_pace", lambda *_: slow)
-    monkeypatch.setattr("acgraph.driver.finish.LEAST_SECONDS", 0.1)
+    monkeypatch.setattr("acgraph.driver.stages.fine_tune.LEAST_SECONDS", 0.1)
     compress(configure(epochs=None, time_budget="2s", target_rate="1x"))
     assert 0 <= found["seconds"] <= 0.12
     assert found["images"] == 1000
@@ -260,7 +260,7 @@ def test_weights_that_fine_tuning_made_worse_are_not_kept(
         self.load_weights({**weights, **noise})
         return FitResult(epochs=1, seconds=1, loss=1e3, steps=1, images_per_second=1)
 
-    monkeypatch.setattr("acgraph.driver.finish.TorchTrainer.fit", diverge)
+    monkeypatch.setattr("acgraph.driver.stages.fine_tune.TorchTrainer.fit", diverge)
     report = compress(configure(target_rate="1x"))
     warning, *_ = _warnings(report)
     found = re.search(r"accuracy ([\d.]+) % before, ([\d.]+) % after", warning)

@@ -10,7 +10,7 @@ import pytest
 
 from acgraph.config import CompressConfig
 from acgraph.driver.compress import compress
-from acgraph.driver.inputs import open_data
+from acgraph.driver.inputs.data import open_data
 from acgraph.errors import DataError
 from acgraph.ir import read_model
 

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from acgraph.cli.main import app
 from acgraph.config import CompressConfig, make_config
 from acgraph.driver.compress import compress
-from acgraph.driver.lower import Limit
+from acgraph.driver.cost.compact import Limit
 from acgraph.errors import PassError
 from acgraph.ir import infer_facts, model_from_proto, read_model
 

@@ -1,0 +1,1 @@
+"""How the points of a search are judged: by how many images, and in which processes."""

@@ -1,0 +1,264 @@
+"""Points of a search judged in processes of their own, each with its share of the threads."""
+
+import logging
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from multiprocessing.connection import Connection
+from typing import Any, Self
+
+import numpy as np
+
+from acgraph.backends.torch.team import team
+from acgraph.backends.torch.trainer import TorchTrainer
+from acgraph.config import CompressConfig
+from acgraph.data import ArrayDataset, Dataset, Indices, Labels, spread_indices
+from acgraph.driver.judging.proxy import Proxy
+from acgraph.driver.space.reconstruction import Mender
+from acgraph.driver.space.space import Space, open_space
+from acgraph.errors import BackendError, UsageError
+from acgraph.ir import Array, InputSizes, Model, model_from_proto, proto_from_model
+from acgraph.search import Knob, Point
+
+log = logging.getLogger(__name__)
+
+EvaluateMany = Callable[[Sequence[Point]], Sequence[float]]
+
+
+class HeldRows(Dataset):
+    """Some rows of a dataset in memory, under the numbers that they have there."""
+
+    def __init__(self, dataset: Dataset, rows: Indices) -> None:
+        """Read the rows."""
+        self._rows = np.unique(rows)
+        self._x, _ = dataset.batch(self._rows)
+        self._labels = dataset.labels
+        self._size = len(dataset)
+        self.name, self.layout, self.class_names = dataset.name, dataset.layout, dataset.class_names
+
+    @property
+    def labels(self) -> Labels | None:
+        """Class number of every example, held or not."""
+        return self._labels
+
+    def __len__(self) -> int:
+        return self._size
+
+    def batch(self, indices: Indices) -> tuple[Array, Labels | None]:
+        """Return rows that are held.
+
+        Raises:
+            BackendError: one is not.
+        """
+        places = np.minimum(np.searchsorted(self._rows, indices), len(self._rows) - 1)
+        if (self._rows[places] != indices).any():
+            raise BackendError("a worker of the search was not given every image that it needs")
+        return self._x[places], None if self._labels is None else self._labels[indices]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """All that a process needs to judge points as its parent would.
+
+    Attributes:
+        model: Proto of the graph.
+        sizes: Of the inputs of both.
+        teacher: Proto of the original, to agree with; None where labels judge.
+        state: Weights and mode of the parent's trainer.
+        config: Of the run, its threads those of one process.
+        mender: What was measured of the layers, or None.
+        thrifty: As of the space.
+        knobs: Of the space, to be sure that it is the same.
+        train: Images that BatchNormalization is recalibrated on.
+        select: Images to judge by.
+        images: As of the proxy.
+    """
+
+    model: Any
+    sizes: InputSizes | None
+    teacher: Any
+    state: dict[str, Any]
+    config: CompressConfig
+    mender: Mender | None
+    thrifty: bool
+    knobs: tuple[Knob, ...]
+    train: Dataset
+    select: Dataset
+    images: int | None = None
+
+    def on_threads(self, threads: int) -> Self:
+        """Return the same task for a process that has so many threads of the CPU."""
+        mine = replace(self.config.train, threads=threads)
+        return replace(self, config=self.config.model_copy(update={"train": mine}))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judges:
+    """Who judges points.
+
+    Attributes:
+        at_once: How many points they judge at once.
+        evaluate_many: Scores of several points, in their order; None where this process judges.
+    """
+
+    at_once: int = 1
+    evaluate_many: EvaluateMany | None = None
+
+
+def make_task(
+    config: CompressConfig,
+    trainer: TorchTrainer,
+    space: Space,
+    teacher: Model,
+    train: Dataset,
+    select: Dataset,
+    limit: int,
+    images: int | None = None,
+) -> Task:
+    """Pack what a proxy of these would judge by."""
+    threads = max(1, (config.threads or os.cpu_count() or 1) // config.search.workers)
+    mine = replace(trainer.config, threads=threads)
+    batches, size = config.search.recalibrate, config.train.batch_size
+    order = np.random.default_rng(mine.seed).permutation(len(train))
+    # The first is what a trainer checks its outputs by.
+    rows = np.append(order[: batches * size], 0).astype(np.int64)
+    x, y = select.batch(spread_indices(len(select), limit))
+    return Task(
+        model=proto_from_model(space.dependency.model),
+        sizes=space.dependency.model.sizes,
+        teacher=proto_from_model(teacher) if select.labels is None else None,
+        state=trainer.state_dict(),
+        config=config.model_copy(update={"train": mine}),
+        mender=space.mender,
+        thrifty=space.thrifty,
+        knobs=space.knobs,
+        train=HeldRows(train, rows),
+        select=ArrayDataset(x, y, layout=select.layout, dtype=x.dtype, name=select.name),
+        images=images,
+    )
+
+
+def open_task(task: Task) -> Proxy:
+    """Make the proxy of a task.
+
+    Raises:
+        BackendError: the space of the graph is another here.
+    """
+    model = model_from_proto(task.model)
+    teacher = None if task.teacher is None else model_from_proto(task.teacher)
+    for each in filter(None, (model, teacher)):
+        each.sizes = task.sizes
+    trainer = TorchTrainer(model, task.train, teacher=teacher, config=task.config.train)
+    trainer.load_state_dict(task.state)
+    space = replace(open_space(model, task.config), mender=task.mender, thrifty=task.thrifty)
+    if space.knobs != task.knobs:
+        raise BackendError("a worker of the search finds other things to cut than its parent")
+    return Proxy(
+        trainer, space, task.select, limit=len(task.select),
+        batches=task.config.search.recalibrate, images=task.images,
+    )  # fmt: skip
+
+
+def check_workers(workers: int) -> None:
+    """Refuse workers where the run itself is several processes: they would join these.
+
+    Raises:
+        UsageError: it is.
+    """
+    if workers > 1 and team().size > 1:
+        raise UsageError(
+            f"search.workers is {workers} in a run of {team().size} processes",
+            hint="leave search.workers at 1",
+        )
+
+
+@contextmanager
+def evaluators(workers: int, make: Callable[[], Task]) -> Iterator[Judges]:
+    """Give a function that judges points in so many processes; none where one is enough.
+
+    The processes end with the block, however it ends, and with this process, however that does.
+
+    Args:
+        workers: How many.
+        make: Packs the task.
+    """
+    if workers == 1:
+        yield Judges()
+        return
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe()
+    pool = ProcessPoolExecutor(workers, context, initializer=_begin, initargs=(make(), theirs))
+
+    def submit(point: Point) -> Future[float]:
+        with _interrupts_held():  # a process starts when there is a point for it
+            return pool.submit(_evaluate, point)
+
+    def evaluate_many(points: Sequence[Point]) -> list[float]:
+        try:
+            return [score.result() for score in [submit(point) for point in points]]
+        except BrokenProcessPool as error:
+            raise BackendError(
+                "a worker of the search ended",
+                hint="set search.workers lower: each holds a copy of the network and its images",
+            ) from error
+
+    log.info("search: %d processes", workers)
+    try:
+        yield Judges(at_once=workers, evaluate_many=evaluate_many)
+    finally:
+        # They see the end of the pipe and leave at once, in the middle of a point if need be.
+        ours.close()
+        pool.shutdown(cancel_futures=True)
+        theirs.close()
+
+
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Start processes that an interrupt never reaches, however early: they inherit what is held.
+
+    This process gets at the end of the block what was meant for it. Systems without signal masks
+    hold nothing.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+_proxy: list[Proxy] = []
+"""Of a worker process: the one proxy that it judges by."""
+
+
+def _begin(task: Task, parent: Connection) -> None:
+    """Start a worker process."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
+    threading.Thread(target=_leave_with, args=(parent,), daemon=True).start()
+    _proxy[:] = [open_task(task)]
+
+
+def _leave_with(parent: Connection) -> None:
+    """End this process as soon as the other end of a pipe is closed."""
+    try:
+        parent.recv()
+    except (EOFError, OSError):
+        os._exit(0)
+
+
+def _evaluate(point: Point) -> float:
+    return _proxy[0](point)
+
+
+__all__ = [
+    "EvaluateMany", "HeldRows", "Judges", "Task", "check_workers", "evaluators", "make_task",
+    "open_task",
+]  # fmt: skip

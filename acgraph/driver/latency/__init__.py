@@ -1,0 +1,1 @@
+"""Latency: how forms of layers are chosen by it, tables of layers, and latency as a target."""

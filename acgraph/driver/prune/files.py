@@ -1,0 +1,179 @@
+"""Write what ``prune`` made: the model, and beside it what phones load."""
+
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from acgraph.backends.ort.latency import measure_latency
+from acgraph.backends.ort.mobile import CONFIG_SUFFIX, write_ort
+from acgraph.backends.ort.quantise import quantise_dynamic
+from acgraph.config import Runtime
+from acgraph.diagnostics import Location
+from acgraph.driver.latency.runtime import session_settings
+from acgraph.errors import BackendError, UsageError
+from acgraph.ir import InputSizes, Model, is_device, make_folder, write_model
+from acgraph.report import Int8, LatencyMs
+
+#: Measuring time for the quantised model and as much for the one it is compared with, in seconds.
+LATENCY_BUDGET_S = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PruneFiles:
+    """Which files ``prune`` writes; standard output, ``-``, or a device takes nothing beside it.
+
+    Attributes:
+        source: The input model, which no file beside the output may overwrite.
+        output: The compact model.
+        masked: The input model with zeros.
+        ort: Whether the file for phones, and its list of operators, lie beside the output.
+        int8: Whether a quantised model does. Without data its activations are quantised when it
+            runs.
+        runtime: What the quantised model is timed as, see ``session_settings``.
+    """
+
+    source: str
+    output: str | None
+    masked: str | None
+    ort: bool = True
+    int8: bool = False
+    runtime: Runtime = "ort-mobile"
+
+    @property
+    def ort_path(self) -> Path | None:
+        """The file for phones; None where there is none."""
+        return self._beside(".ort") if self.ort else None
+
+    @property
+    def int8_path(self) -> Path | None:
+        """The quantised model; None where there is none."""
+        return self._beside(".int8.onnx") if self.int8 else None
+
+    def check(self) -> None:
+        """See, before any work, that no file would be written over another or over the input.
+
+        Raises:
+            UsageError: one would, or the output has no name for the files that come beside it.
+        """
+        for given in (self.output, self.masked):
+            if given is not None and (not given or "\0" in given):
+                raise UsageError(
+                    f"'{given}' is no path", hint="name the output as in -o small.onnx"
+                )
+        if self.output is not None and self.output.endswith(".ort"):
+            raise UsageError(
+                "the output is an ONNX file",
+                location=Location(model=self.output),
+                hint="name it as in small.onnx: small.ort comes beside it",
+            )
+        if self.int8 and self.int8_path is None:
+            raise UsageError(
+                "there is no file that a quantised model could lie beside",
+                hint="name the output: -o small.onnx",
+            )
+        taken = [path for path in (self.output, self.masked) if path is not None and path != "-"]
+        if len({_place(path) for path in taken}) < len(taken):
+            raise UsageError(
+                "both results would be written to it",
+                location=Location(model=taken[0]),
+                hint="give -o and --masked-out different paths",
+            )
+        for name in taken:
+            if self.source != "-" and _place(name) == _place(self.source):
+                raise UsageError(
+                    "would be written over the input",
+                    location=Location(model=name),
+                    hint="choose another path",
+                )
+        places = {_place(path) for path in [self.source, *taken] if path != "-"}
+        for path in self._companions():
+            if _place(path) in places:
+                raise UsageError(
+                    f"would be overwritten by what comes beside the output {self.output}",
+                    location=Location(model=str(path)),
+                    hint="choose another -o, as small.onnx",
+                )
+
+    def write(self, model: Model, masked: Model) -> Int8 | None:
+        """Write all of them; what comes beside the output is made before the output is replaced.
+
+        Returns:
+            What quantisation won, measured here by turns with the compact model; None without it.
+
+        Raises:
+            BackendError: ONNX Runtime cannot convert or quantise the compact model.
+            OutputError: a file cannot be written, or its folder not be made.
+        """
+        int8 = None
+        for given in (self.output, self.masked):
+            if given is not None and given != "-":
+                make_folder(Path(given).parent)
+        with tempfile.TemporaryDirectory(prefix="acgraph-prune-") as folder:
+            plain = Path(folder) / "model.onnx"
+            companions = [path for path in (self.int8_path, self.ort_path) if path is not None]
+            if companions:
+                write_model(model, plain)
+            if self.int8_path is not None:
+                self._make(quantise_dynamic, plain, self.int8_path, "leave --quantize out")
+                int8 = _measure(plain, self.int8_path, self.runtime, model.sizes)
+            if self.ort_path is not None:
+                self._make(write_ort, plain, self.ort_path, "--no-ort leaves the file out")
+        if self.output is not None:
+            write_model(model, self.output)
+        if self.masked is not None:
+            write_model(masked, self.masked)
+        return int8
+
+    @property
+    def written(self) -> list[str]:
+        """Every file that ``write`` writes, the output first; standard output is none."""
+        given = [path for path in (self.output, self.masked) if path is not None and path != "-"]
+        return [*given, *map(str, self._companions())]
+
+    def _make(
+        self, make: Callable[[Path, Path], object], plain: Path, target: Path, hint: str
+    ) -> None:
+        """Make a companion from a temporary copy of the output, which no error may name."""
+        try:
+            make(plain, target)
+        except BackendError as error:
+            raise BackendError(
+                error.diagnostic.message, location=Location(model=str(self.output)), hint=hint
+            ) from error
+
+    def _companions(self) -> Iterator[Path]:
+        if self.ort_path is not None:
+            yield self.ort_path
+            yield self.ort_path.with_suffix(CONFIG_SUFFIX)
+        if self.int8_path is not None:
+            yield self.int8_path
+
+    def _beside(self, ending: str) -> Path | None:
+        """A path like the output's, with another ending instead of ``.onnx``."""
+        if self.output is None or self.output == "-" or is_device(self.output):
+            return None
+        path = Path(self.output)
+        stem = path.stem if path.suffix == ".onnx" else path.name
+        return path.with_name(stem + ending)
+
+
+def _measure(
+    plain: Path, quantised: Path, runtime: Runtime, input_sizes: InputSizes | None
+) -> Int8:
+    sizes = [path.stat().st_size for path in (plain, quantised)]
+    settings = session_settings(runtime)
+    before, after = measure_latency(
+        [plain, quantised], settings, sizes=input_sizes, budget_s=LATENCY_BUDGET_S
+    )
+    return Int8(
+        bytes=sizes[1],
+        bytes_rate=sizes[0] / sizes[1],
+        latency_ms=LatencyMs(p50=after.p50_ms, p90=after.p90_ms),
+        latency_rate=before.p50_ms / after.p50_ms,
+    )
+
+
+def _place(path: str | os.PathLike[str]) -> Path:
+    return Path(os.path.realpath(path))

@@ -1,0 +1,254 @@
+"""``prune``: one magnitude cut, without data and training."""
+
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from acgraph.analysis.cost import model_cost
+from acgraph.analysis.dependency import DependencyGraph, analyse
+from acgraph.analysis.obstacles import obstacles
+from acgraph.backends.ort.law import check_law
+from acgraph.backends.ort.layer_timing import timing_chooser
+from acgraph.backends.ort.session import SessionSettings
+from acgraph.backends.ort.verdict import untouched
+from acgraph.config import Runtime
+from acgraph.config_fields import AUTO
+from acgraph.driver.cost.compact import SmallestChooser
+from acgraph.driver.inputs.reading import check_reading
+from acgraph.driver.latency.alignment import learn_align
+from acgraph.driver.latency.chooser import make_chooser
+from acgraph.driver.latency.runtime import session_settings
+from acgraph.driver.prune.columns import ColumnRequest, NotLarger, as_asked, cut_columns
+from acgraph.driver.prune.result import PruneRequest, PruneResult
+from acgraph.driver.prune.verdict import is_met
+from acgraph.driver.space.columns import LayerCut
+from acgraph.driver.state.positions import expand
+from acgraph.errors import VerifyError
+from acgraph.ir import (
+    Model,
+    clone_model,
+    infer_facts,
+    release_mapped,
+    settle_sizes,
+    stored_size,
+)
+from acgraph.lowering.base import Chooser
+from acgraph.lowering.patterns import check_pattern
+from acgraph.passes.lower_columns import LoweredLayer
+from acgraph.passes.untie_constants import untie_constants
+from acgraph.pruning.plan import Plan
+from acgraph.pruning.select import magnitude_plan
+from acgraph.pruning.shrink import masked_model, shrink
+from acgraph.pruning.tie import retie_constants, write_once
+from acgraph.report.shortfall import is_little
+
+
+def prune(
+    model: Model,
+    *,
+    sparsity: float = 0.5,
+    columns: float = 0.0,
+    column_pattern: str = "free",
+    column_multiple: int = 1,
+    align: int | Literal["auto"] = 1,
+    allow_inexact: bool = False,
+    allow_slower: bool = False,
+    runtime: Runtime = "ort-mobile",
+    chooser: Chooser | None = None,
+) -> PruneResult:
+    """Cut the coupled sets and columns of least magnitude; prove the result.
+
+    A cut that would make the file larger is not made; ``notes`` of the result say so.
+
+    Args:
+        model: What to cut; it stays as it is. Sizes of its inputs are settled where they are not.
+        sparsity: Share of the coupled sets of every family that goes, in [0, 1).
+        columns: Share of the columns of every layer that goes, in [0, 1).
+        column_pattern: Which columns may stay together, one of
+            ``acgraph.lowering.patterns.PATTERN_CHOICES``.
+        column_multiple: Keep a multiple of so many channels, see ``project_columns``.
+        align: Keep a multiple of so many coupled sets of each family that is cut; ``auto`` times a
+            few layers to find which multiple is worth it on this host.
+        allow_inexact: Cut across normalisations, too; where the plan does, the two models may
+            differ in their numbers.
+        allow_slower: Take the smallest form of each layer with removed columns, whatever time it
+            takes; nothing is timed.
+        runtime: What the forms of layers are timed as, see ``session_settings``.
+        chooser: Picks the form of each layer with removed columns; by default the fastest that is
+            no larger than the dense layer. What another one picks is taken, larger or not.
+
+    Raises:
+        UsageError: there is no such pattern.
+        VerifyError: the compact model does not compute what the masked one does.
+    """
+    start = time.perf_counter()
+    check_pattern(column_pattern)
+    if model.sizes is None:
+        settle_sizes(model)
+    check_reading(model)
+    prepared = clone_model(model)
+    copies = untie_constants(prepared)
+    dependency = analyse(prepared)
+    analysed = time.perf_counter()
+    before = model_cost(model)
+    settings = session_settings(runtime)
+    step = learn_align(timing_chooser(settings=settings)) if align == AUTO else align
+    asked = PruneRequest(
+        sparsity=sparsity, columns=columns, allow_inexact=allow_inexact,
+        allow_slower=allow_slower, align=step,
+    )  # fmt: skip
+    source = _Source(model, dependency, copies)
+    wanted = ColumnRequest(
+        share=columns, pattern=column_pattern, multiple=column_multiple, align=step,
+        chooser=chooser or _chooser(settings, allow_slower=allow_slower),
+        is_timed=not allow_slower,
+    )  # fmt: skip
+    notes = []
+    for attempt in _attempts(_plan(source, asked), wanted, is_given=chooser is not None):
+        cut = _cut(source, attempt)
+        facts = infer_facts(cut.model, assume=True)
+        after = model_cost(cut.model, facts=facts)
+        if after.bytes <= before.bytes or attempt.is_given:
+            break
+        notes.append(f"the {attempt.name} are not cut: the file would be larger")
+    plan = attempt.plan
+    if not plan.sets and after.params == before.params and not any(c.pattern for c in cut.cuts):
+        cut = replace(cut, model=clone_model(model), masked=clone_model(model))
+        facts, after, law = infer_facts(cut.model, assume=True), before, untouched()
+    else:
+        release_mapped(model)
+        law = check_law(cut.model, cut.masked)
+        release_mapped(model)
+    inexact = [f.name for f in dependency.families if f.name in plan.sets and not f.is_exact]
+    if not law.passed and not (inexact and math.isfinite(law.max_rel_error)):
+        raise VerifyError(
+            f"the law does not hold: {law.failures[0]}",
+            location=model.location(),
+            hint="nothing was written; please report the model's operators",
+        )
+    result = PruneResult(
+        model=cut.model,
+        masked=cut.masked,
+        before=before,
+        after=after,
+        families=dependency.families,
+        remarks=(*model.remarks, *dependency.facts.remarks_beside(facts)),
+        fences=dependency.all_fences(),
+        lowered=as_asked(cut.lowered, cut.cuts, model),
+        cuts=cut.cuts,
+        plan=plan,
+        inexact=inexact,
+        verify=law,
+        request=asked,
+        holding=obstacles(dependency, allow_inexact=allow_inexact),
+        notes=tuple(notes),
+        rates_with={},
+        seconds=time.perf_counter() - start,
+        cut_seconds=analysed - start + cut.seconds,
+    )
+    if is_met(result):
+        return result
+    return replace(result, rates_with=_rates_with(source, result, wanted))
+
+
+def _plan(source: "_Source", asked: PruneRequest) -> Plan:
+    return magnitude_plan(
+        source.dependency,
+        source.dependency.model.constants(),
+        asked.sparsity,
+        allow_inexact=asked.allow_inexact,
+        align=asked.align,
+    )
+
+
+def _rates_with(source: "_Source", result: PruneResult, wanted: ColumnRequest) -> dict[str, float]:
+    """Try what would cut more; return the rate of params by option, of those that do."""
+    asked = result.request
+    tries = {}
+    if asked.sparsity and not asked.allow_inexact:
+        more = replace(asked, allow_inexact=True)
+        tries["--allow-inexact"] = _Attempt("coupled sets", _plan(source, more), None, True)
+    if wanted.share and not asked.allow_slower:
+        small = replace(wanted, chooser=SmallestChooser("size"))
+        tries["--allow-slower"] = _Attempt("columns", result.plan, small, True)
+    rates = {}
+    for option, attempt in tries.items():
+        params, _ = stored_size(_cut(source, attempt).model)
+        if not is_little(asked.share, 1 - params / max(result.before.params, 1)):
+            rates[option] = result.before.params / params
+    return rates
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """What is cut.
+
+    Attributes:
+        model: As it was read.
+        dependency: Of the model with its constants untied.
+        copies: The constants that untying made, with their origins.
+    """
+
+    model: Model
+    dependency: DependencyGraph
+    copies: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Attempt:
+    """One cut to try: what it is called, which coupled sets go, and which columns.
+
+    ``is_given`` says that it is taken however large the file becomes.
+    """
+
+    name: str
+    plan: Plan
+    columns: ColumnRequest | None
+    is_given: bool
+
+
+def _attempts(plan: Plan, columns: ColumnRequest, *, is_given: bool) -> Iterator[_Attempt]:
+    """Yield what to try, until the file does not become larger."""
+    if columns.share > 0:
+        yield _Attempt("columns", plan, columns, is_given)
+    if plan.sets:
+        yield _Attempt("coupled sets", plan, None, is_given=False)
+    yield _Attempt("", Plan(), None, is_given=True)
+
+
+@dataclass(frozen=True, slots=True)
+class _Cut:
+    model: Model
+    masked: Model
+    seconds: float
+    lowered: list[LoweredLayer] = field(default_factory=list)
+    cuts: list[LayerCut] = field(default_factory=list)
+
+
+def _cut(source: _Source, attempt: _Attempt) -> _Cut:
+    """Cut a copy of a model."""
+    start = time.perf_counter()
+    if not attempt.name:
+        return _Cut(clone_model(source.model), clone_model(source.model), 0.0)
+    dependency = source.dependency
+    shrunk = shrink(dependency, attempt.plan)
+    seconds = time.perf_counter() - start
+    small, masked = shrunk.model, masked_model(dependency, attempt.plan)
+    lowered: list[LoweredLayer] = []
+    cuts: list[LayerCut] = []
+    if attempt.columns is not None:
+        found = cut_columns(shrunk, attempt.columns)
+        small, lowered, cuts = found.model, found.lowered, found.cuts
+        masked = expand(masked, dependency, found.weights, found.kept)
+    write_once(small, source.copies)
+    retie_constants(masked, source.copies)
+    return _Cut(small, masked, seconds, lowered, cuts)
+
+
+def _chooser(settings: SessionSettings, *, allow_slower: bool) -> Chooser:
+    """Make what picks the form of a layer: never one that takes more bytes than the dense layer."""
+    if allow_slower:
+        return SmallestChooser("size")
+    return NotLarger(make_chooser("latency", timing=True, settings=settings))

@@ -1,0 +1,99 @@
+"""What ``prune`` was asked for, and what it did."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from acgraph.analysis.cost import Cost
+from acgraph.analysis.families import Family
+from acgraph.analysis.obstacles import Obstacle
+from acgraph.backends.ort.law import LawResult
+from acgraph.diagnostics import Diagnostic
+from acgraph.driver.space.columns import LayerCut
+from acgraph.ir import Model
+from acgraph.passes.lower_columns import LoweredLayer
+from acgraph.pruning.plan import Plan
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PruneRequest:
+    """What ``prune`` was asked to cut.
+
+    Attributes:
+        sparsity: Share of the coupled sets of every family, in [0, 1).
+        columns: Share of the columns of every layer, in [0, 1).
+        allow_inexact: Whether cuts across normalisation were allowed.
+        allow_slower: Whether layers may take more time than the dense ones.
+        align: A multiple of so many coupled sets was to be kept.
+    """
+
+    sparsity: float
+    columns: float
+    allow_inexact: bool = False
+    allow_slower: bool = False
+    align: int = 1
+
+    @property
+    def share(self) -> float:
+        """About what share of the weights that is."""
+        return 1 - (1 - self.sparsity) * (1 - self.columns)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PruneResult:
+    """What a cut did.
+
+    Attributes:
+        model: The compact model.
+        masked: The input model with every removed filter and column zeroed.
+        before: Cost of the input.
+        after: Cost of the compact model.
+        remarks: What import had to change, and which shapes could not be found.
+        families: All coupled sets of the input.
+        fences: What could not be cut, with reasons.
+        lowered: What became of each layer where columns were cut; ``remark`` says why one was not.
+        cuts: The pattern of each layer's columns, where columns were cut.
+        plan: What was removed.
+        inexact: The families of it whose cut changes what the zeroed model computes.
+        verify: The law: compact against masked.
+        request: What was asked for.
+        holding: What keeps weights from being cut, that which holds most first.
+        notes: Cuts that were not made, and why.
+        rates_with: Where hardly anything was cut: by option, the rate of params with it.
+        seconds: All of it, the law included.
+        cut_seconds: Grouping and shrinking alone.
+    """
+
+    model: Model
+    masked: Model
+    before: Cost
+    after: Cost
+    remarks: tuple[str, ...]
+    families: tuple[Family, ...]
+    fences: list[Diagnostic]
+    lowered: list[LoweredLayer]
+    cuts: list[LayerCut]
+    plan: Plan
+    inexact: list[str]
+    verify: LawResult
+    request: PruneRequest
+    holding: list[Obstacle]
+    notes: tuple[str, ...]
+    rates_with: Mapping[str, float]
+    seconds: float
+    cut_seconds: float
+
+    @property
+    def coupled_sets(self) -> int:
+        """How many there are, those that may not be cut included."""
+        return sum(family.size for family in self.families)
+
+    @property
+    def unknown_macs(self) -> list[str]:
+        """Nodes of either model whose MACs are unknown, so that no rate of MACs is."""
+        return list(dict.fromkeys([*self.before.unknown, *self.after.unknown]))
+
+    def rate(self, key: str) -> float | None:
+        """Before / after of ``params``, ``macs`` or ``bytes``; None where it is unknown."""
+        before, after = getattr(self.before, key), getattr(self.after, key)
+        is_known = after and not (key == "macs" and self.unknown_macs)
+        return before / after if is_known else None

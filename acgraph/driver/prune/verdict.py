@@ -1,0 +1,64 @@
+"""What ``prune`` reached of what was asked for, in a line; and what would help, in another."""
+
+from acgraph.analysis.layers import layers
+from acgraph.diagnostics import counted
+from acgraph.driver.prune.result import PruneResult
+from acgraph.pruning.rate import format_rate
+from acgraph.report.shortfall import blame, is_little, remedy
+
+#: Where the file shrank by less than this share of what was asked for, the reason is said as well.
+HALF = 0.5
+_NAMES = {"params": "params", "macs": "MACs"}
+
+
+def is_met(result: PruneResult) -> bool:
+    """Say whether at least a tenth of what was asked for went: of params, MACs or bytes."""
+    rates = [rate for key in ("params", "macs", "bytes") if (rate := result.rate(key))]
+    return not is_little(result.request.share, max(1 - 1 / rate for rate in rates))
+
+
+def verdict(result: PruneResult) -> str:
+    """Say in one line what was reached, of what, and if little, why."""
+    asked = result.request
+    wanted = [f"{100 * asked.sparsity:g} % of the coupled sets"] if asked.sparsity else []
+    wanted += [f"{100 * asked.columns:g} % of the columns"] if asked.columns else []
+    if not wanted:
+        return "nothing was to be cut: --sparsity and --columns are 0"
+    rates = {name: result.rate(key) for key, name in _NAMES.items()}
+    reached = [f"{format_rate(rate)} fewer {name}" for name, rate in rates.items() if rate]
+    aim = f"asked to cut {' and '.join(wanted)}"
+    why = _why(result)
+    reason = f". {why[0].upper()}{why[1:]}" if why else ""
+    if is_met(result):
+        smaller = 1 - result.after.bytes / max(result.before.bytes, 1)
+        return f"{', '.join(reached)} ({aim}){reason if smaller < HALF * asked.share else ''}"
+    little = "hardly anything" if result.after.params < result.before.params else "nothing"
+    return f"{reached[0]}: {little} could be cut ({aim}){reason}"
+
+
+def _why(result: PruneResult) -> str:
+    """Name the reason for a small rate; empty where none is known."""
+    idle = [layer for layer in result.lowered if layer.remark]
+    reasons = list(result.notes)
+    if (result.request.sparsity or not result.lowered) and (held := blame(result.holding)):
+        reasons.append(held)
+    if result.request.columns and idle:
+        reasons.append(
+            f"{counted(len(idle), 'layer')} of {len(result.lowered)} kept all columns, "
+            f"as '{idle[0].name}': {idle[0].remark}"
+        )
+    if not reasons and result.request.align > 1:
+        reasons.append(f"few layers have more than {result.request.align} filters")
+    if not reasons and not result.plan.sets and not result.lowered:
+        reasons.append("no layer of it can be cut")
+    return "; ".join(reasons)
+
+
+def hint(result: PruneResult) -> str:
+    """Say what would help where hardly anything was cut; empty where enough was."""
+    if is_met(result):
+        return ""
+    found = remedy(result.holding, result.rates_with)
+    if found or result.request.columns or not layers(result.model):
+        return found
+    return "--columns 0.5 cuts the columns of layers whose channels must stay."

@@ -1,0 +1,306 @@
+"""Measure what came out, prove it, and say it in the report's words."""
+
+import importlib.metadata
+import logging
+import math
+import platform
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from acgraph import __version__
+from acgraph.analysis.cost import file_cost
+from acgraph.analysis.dependency import DependencyGraph
+from acgraph.analysis.layers import Layer, layers
+from acgraph.analysis.obstacles import obstacles
+from acgraph.backends.ort.accuracy import accuracy, agreement
+from acgraph.backends.ort.inputs import random_inputs
+from acgraph.backends.ort.latency import (
+    BUDGET_S,
+    MIN_RUNS,
+    Latency,
+    compare_latency,
+    measure_latency,
+)
+from acgraph.backends.ort.law import LawResult
+from acgraph.backends.ort.session import Session, SessionSettings
+from acgraph.config import CompressConfig
+from acgraph.data import Dataset
+from acgraph.driver.latency.layer_times import layer_times
+from acgraph.driver.latency.runtime import run_settings
+from acgraph.ir import InputSizes, Model, infer_facts
+from acgraph.passes.lower_columns import LoweredLayer
+from acgraph.report import (
+    Fence,
+    FrontierPoint,
+    Holding,
+    Int8,
+    LatencyMs,
+    LayerChange,
+    Measure,
+    ModelInfo,
+    Report,
+    Round,
+    SearchPoint,
+    Side,
+    Target,
+    Verification,
+    rates_between,
+)
+from acgraph.report.verdict import reached
+
+log = logging.getLogger(__name__)
+
+#: Share of what is left of a time budget for latency, and the fewest runs that say anything.
+LATENCY_SHARE = 0.35
+FEWEST_RUNS = 5
+#: The report knows four forms; one that gathers whole channels is a gather.
+_CONTRACT_FORMS = {"channels": "gather"}
+#: Where the floor held for the examples that choose, and not for those that are reported.
+_OTHER_EXAMPLES = (
+    "the floor holds on the selection split, by which rates are chosen, but not on the report "
+    "split: ask for a smaller drop, or give more data to evaluate on"
+)
+_PACKAGES = ("onnx", "onnxruntime", "onnx-graphsurgeon", "torch", "numpy")
+
+
+def measure_sides(
+    config: CompressConfig,
+    files: Sequence[Path],
+    data: Dataset,
+    sizes: InputSizes | None = None,
+    *,
+    left_s: float | None = None,
+    warn: Callable[[str], None] = log.warning,
+) -> list[Side]:
+    """Measure written files: costs, latency side by side, accuracy on the report split.
+
+    Args:
+        config: Says whether latency is measured, in which runtime and on how many threads.
+        files: The original first; without labels the others are compared with it.
+        data: The report split.
+        sizes: Of the inputs, of all files; the likeliest unless given.
+        left_s: Seconds that are left of a time budget: latency is measured in a share of them, in
+            fewer runs than usual, or not at all. None for no limit.
+        warn: Who is told where it is not.
+    """
+    settings = run_settings(config)
+    timed: Sequence[Latency | None] = [None] * len(files)
+    if config.timing:
+        timed = _latencies([str(path) for path in files], settings, sizes, left_s, warn) or timed
+    sides = []
+    reference = Session(str(files[0]), settings, sizes=sizes)
+    for path, latency in zip(files, timed, strict=True):
+        # Of the file: weights that lie beside it count, and constants that nobody reads.
+        cost = file_cost(path, sizes=sizes)
+        session = Session(str(path), settings, sizes=sizes)
+        score = (
+            accuracy(session, data)
+            if data.labels is not None
+            else agreement(session, reference, data)
+        )
+        sides.append(
+            Side(
+                params=cost.params,
+                macs=cost.macs,
+                bytes=cost.bytes,
+                latency_ms=None
+                if latency is None
+                else LatencyMs(p50=latency.p50_ms, p90=latency.p90_ms),
+                speed_up=None
+                if latency is None or timed[0] is None
+                else compare_latency(timed[0], latency).median,
+                accuracy=score,
+                macs_unknown=cost.unknown,
+            )
+        )
+    return sides
+
+
+def _latencies(
+    files: Sequence[str],
+    settings: SessionSettings,
+    sizes: InputSizes | None,
+    left_s: float | None,
+    warn: Callable[[str], None],
+) -> list[Latency] | None:
+    """Measure latency in the time that there is; None where it is too short for a few runs."""
+    if left_s is None:
+        return measure_latency(files, settings, sizes=sizes)
+    sessions = [Session(file, settings, sizes=sizes) for file in files]
+    once_s = sum(_seconds_of_a_run(session) for session in sessions)
+    share_s = LATENCY_SHARE * left_s
+    if share_s < FEWEST_RUNS * once_s:
+        warn("latency is not measured: too little is left of the time budget")
+        return None
+    each_s = min(BUDGET_S, share_s / len(files))
+    if share_s >= 2 * MIN_RUNS * once_s:
+        return measure_latency(sessions, budget_s=each_s)
+    return measure_latency(sessions, runs=int(share_s / once_s), warmup=1)
+
+
+def _seconds_of_a_run(session: Session) -> float:
+    feeds = random_inputs(session)
+    session.run(feeds)
+    start = time.perf_counter()
+    session.run(feeds)
+    return time.perf_counter() - start
+
+
+def layer_changes(
+    before: Model,
+    shrunk: Model,
+    lowered: Sequence[LoweredLayer],
+    compact: Model | None = None,
+    settings: SessionSettings | None = None,
+) -> tuple[LayerChange, ...]:
+    """Compare every layer of the original with what became of it.
+
+    Args:
+        before: The original.
+        shrunk: The shrunk model, not lowered yet.
+        lowered: What lowering did to its layers.
+        compact: The lowered model, where layers are to be timed: under ONNX Runtime's profiler,
+            all nodes of a lowered layer together. A layer that the profiler does not tell from
+            others has no time.
+        settings: How they are timed; by default as on a phone.
+    """
+    forms = {layer.name: layer for layer in lowered}
+    left = {layer.name: layer for layer in layers(shrunk, infer_facts(shrunk))}
+    found = layers(before)
+    times: list[dict[str, float]] = []
+    if compact is not None:
+        names = [layer.name for layer in found]
+        times = [layer_times(model, names, shrunk, settings) for model in (before, compact)]
+    return tuple(_change(layer, left.get(layer.name), forms, times) for layer in found)
+
+
+def _change(
+    layer: Layer,
+    left: Layer | None,
+    forms: dict[str, LoweredLayer],
+    times: Sequence[dict[str, float]],
+) -> LayerChange:
+    form = forms.get(layer.name)
+    columns = form.columns_after if form is not None else (left.columns if left else 0)
+    pair = [found[layer.name] for found in times if layer.name in found]
+    return LayerChange(
+        name=layer.name,
+        op_type=layer.op_type,
+        filters=(layer.filters, left.filters if left is not None else 0),
+        columns=(layer.columns, columns),
+        lowering=_CONTRACT_FORMS.get(form.form, form.form) if form is not None else "dense",
+        latency_ms=(pair[0], pair[1]) if len(pair) == 2 else None,
+    )
+
+
+def make_report(
+    config: CompressConfig,
+    sides: Sequence[Side],
+    law: LawResult,
+    dependency: DependencyGraph,
+    *,
+    measure: Measure,
+    changes: tuple[LayerChange, ...],
+    rounds: Sequence[Round],
+    history: Sequence[SearchPoint],
+    frontier: Sequence[FrontierPoint],
+    warnings: Sequence[str],
+    nodes: tuple[int, int],
+    seconds: float,
+    int8_examples: int = 0,
+) -> Report:
+    """Put the report together and decide whether the targets were met.
+
+    ``sides`` are the original, the compact model, and the quantised one where there is one,
+    whose ranges ``int8_examples`` examples gave.
+    """
+    before, after, *quantised = sides
+    asked = None if config.target_rate is None else config.target_rate.value
+    draft = Report(
+        model=ModelInfo(path=config.model, opset=dependency.model.graph.opset, nodes=nodes),
+        measure=measure,
+        target=Target(metric=config.metric, rate=asked, met=False, max_drop=config.max_drop),
+        before=before,
+        after=after,
+        rate=rates_between(before, after),
+        int8=int8_section(after, quantised[0], int8_examples) if quantised else None,
+        verify=verification(law),
+        layers=changes,
+        fences=tuple(
+            Fence(node=f.location.node or f.location.value, reason=f.message)
+            for f in dependency.all_fences()
+        ),
+        holding=tuple(
+            Holding(nodes=o.nodes, reason=o.reason, share=o.share, inexact=o.inexact)
+            for o in obstacles(dependency, allow_inexact=config.allow_inexact)
+        ),
+        rounds=tuple(rounds),
+        search=tuple(history),
+        frontier=() if config.max_drop is None else tuple(frontier),
+        warnings=tuple(warnings),
+        runtime=config.runtime,
+        seed=config.seed,
+        versions=versions(),
+        host=host(),
+        seconds=seconds,
+    )
+    rate = reached(draft)
+    is_held = bool(frontier) and frontier[-1].within_floor
+    met = rate is not None and rate >= (asked or 1.0)
+    if asked is None:
+        met = is_held and bool(rounds) and rate is not None
+    drop_met = config.max_drop is None or (
+        before.accuracy is not None
+        and after.accuracy is not None
+        and 100 * (before.accuracy - after.accuracy) <= config.max_drop + 1e-9
+    )
+    target = draft.target.model_copy(update={"met": met, "drop_met": drop_met})
+    if not drop_met and is_held:
+        warnings = [*warnings, _OTHER_EXAMPLES]
+    return draft.model_copy(update={"target": target, "warnings": tuple(warnings)})
+
+
+def int8_section(after: Side, quantised: Side, examples: int) -> Int8:
+    """Compare the quantised model with the compact one."""
+    return Int8(
+        bytes=quantised.bytes,
+        bytes_rate=after.bytes / quantised.bytes,
+        latency_ms=quantised.latency_ms,
+        latency_rate=rates_between(after, quantised).latency,
+        accuracy=quantised.accuracy,
+        examples=examples,
+    )
+
+
+def verification(law: LawResult) -> Verification:
+    """Say what the law found, with everything that makes it less than a plain pass."""
+    notes = law.failures
+    if not law.vacuous:
+        notes += [
+            f"output '{entry.name}' does not depend on the inputs"
+            for entry in law.per_output
+            if entry.vacuous
+        ]
+    return Verification(
+        max_abs_error=_finite(law.max_abs_error),
+        max_rel_error=_finite(law.max_rel_error),
+        passed=law.passed,
+        vacuous=law.vacuous,
+        notes=(*notes, *law.notes),
+    )
+
+
+def _finite(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of what computed the result."""
+    found = {name: importlib.metadata.version(name) for name in _PACKAGES}
+    return {"acgraph": __version__, "python": platform.python_version(), **found}
+
+
+def host() -> dict[str, str]:
+    """Describe the machine, without naming it."""
+    return {"system": platform.system(), "machine": platform.machine()}

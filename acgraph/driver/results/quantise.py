@@ -1,0 +1,47 @@
+"""Quantise what a run made, by the training images."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from acgraph.backends.ort.inputs import fixed_batch
+from acgraph.backends.ort.quantise import quantise_static
+from acgraph.backends.ort.session import Session
+from acgraph.data import Array, Dataset, iterate_batches
+from acgraph.driver.state.run import Run
+from acgraph.errors import BackendError
+
+#: Training examples that give the ranges of the activations, where there are so many.
+EXAMPLES = 300
+_BATCH = 32
+
+
+def quantise(run: Run, source: Path, target: Path) -> int:
+    """Quantise a written model to int8; the report warns of one that cannot be quantised.
+
+    Hours of training are not thrown away for it, so that is no error.
+
+    Returns:
+        How many training examples gave the ranges of the activations; 0 where there is no result.
+    """
+    data = run.data.train
+    examples = min(EXAMPLES, len(data))
+    try:
+        quantise_static(
+            source, target, _feeds(Session(source, sizes=run.original.sizes), data, examples)
+        )
+    except BackendError as error:
+        run.warn(f"there is no model.int8.onnx: {error.diagnostic.message}")
+        return 0
+    return examples
+
+
+def _feeds(session: Session, data: Dataset, examples: int) -> Iterator[dict[str, Array]]:
+    """Read examples in batches of the size that the model wants; a last, smaller one repeats some.
+
+    Ranges are minima and maxima, which repeated examples do not change.
+    """
+    (info,) = session.inputs
+    size = fixed_batch(session)
+    for x, _ in iterate_batches(data, size or _BATCH, examples):
+        rows = range(size or len(x))
+        yield {info.name: x.take([row % len(x) for row in rows], axis=0)}

@@ -1,0 +1,1 @@
+"""How the budget of a run is spent: epochs, seconds, memory."""

@@ -1,0 +1,36 @@
+"""What memory a run will take, said before it is taken."""
+
+from acgraph.analysis.layers import layers
+from acgraph.backends.ort.footprint_probe import peak_bytes
+from acgraph.backends.torch.memory import MOST_STEP_BYTES, bytes_of_an_image
+from acgraph.config import CompressConfig
+from acgraph.data import Dataset
+from acgraph.driver.space.reconstruction import can_mend
+from acgraph.ir import Model
+
+#: Copies of the weights during training: the graph, the network, its teacher, gradients, momentum,
+#: those of a search, and two to fall back to.
+COPIES = 8
+#: Matrices as large as the widest layer's that an elimination works with.
+WORKING = 5
+_FLOAT64 = 8
+
+
+def memory_bytes(config: CompressConfig, model: Model, train: Dataset) -> int:
+    """Return how much memory a run takes at most, about.
+
+    A step of training takes what its batch makes, up to a bound at which the batch is cut in parts,
+    and judging takes less; what layers read is kept as one matrix for each.
+
+    Args:
+        config: Of the run.
+        model: The network, ready to train.
+        train: Its images.
+    """
+    weights = sum(value.nbytes for value in model.constants().values())
+    squares = [layer.columns**2 for layer in layers(model) if can_mend(layer)]
+    kept = 0
+    if config.criterion == "reconstruction":
+        kept = _FLOAT64 * (sum(squares) + WORKING * max(squares, default=0))
+    step = min(MOST_STEP_BYTES, config.train.batch_size * bytes_of_an_image(model, train))
+    return peak_bytes() + COPIES * weights + kept + step

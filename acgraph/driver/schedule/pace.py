@@ -1,0 +1,187 @@
+"""How fast this host trains and searches, and how long a run will take at that."""
+
+import logging
+import math
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from acgraph.analysis.layers import Layer, layers
+from acgraph.backends.torch.loader import steps_per_pass
+from acgraph.backends.torch.modes import PROBE_SECONDS
+from acgraph.backends.torch.trainer import TorchTrainer
+from acgraph.config import CompressConfig
+from acgraph.data import Dataset
+from acgraph.driver.inputs.data import RunData
+from acgraph.driver.judging.images import PROXY_IMAGES
+from acgraph.driver.schedule.plan import Pace, Stages
+from acgraph.driver.space.reconstruction import can_mend
+from acgraph.driver.stages.purify import EVALUATIONS as PURIFY_EVALUATIONS
+from acgraph.ir import Model
+from acgraph.pruning.reconstruct import refit
+from acgraph.search.methods import EVALUATIONS
+
+log = logging.getLogger(__name__)
+
+#: Steps of one timed training, and how often: torch is slow at first, so the fastest counts.
+TIMED_STEPS = 8
+TIMED_FITS = 4
+#: No timed training starts after so many seconds, and none goes on for longer.
+MOST_SECONDS = 2.0
+#: Images that are judged first, to see how long one takes; a step of training takes so much more.
+_FEW_IMAGES = 8
+_STEP_COST = 3
+#: Share of a time budget in which the mode of training is chosen, and steps that are timed for it.
+MODE_SHARE = 0.05
+_TIMED_MODES = 20
+#: Of the copy that is timed, so small that nothing diverges.
+_LEARNING_RATE = 1e-6
+#: Columns of a layer whose mending is timed; wider ones take longer by the cube.
+_TIMED_COLUMNS = 384
+#: Of which the fastest counts: each is so short that a busy machine holds some of them up.
+_TIMED_MENDINGS = 9
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimate:
+    """How long a run takes, without reading, writing and measuring.
+
+    Attributes:
+        train_s: Seconds of training, if all of it took as long as the dense network does: the
+            network shrinks, so this is the most.
+        search_s: Seconds in which searches judge points.
+    """
+
+    train_s: float
+    search_s: float
+
+    def describe(self) -> str:
+        """Say it in one line."""
+        return (
+            f"at most about {about(self.train_s)} of training (timed on the dense network; what is "
+            f"cut makes it less) and about {about(self.search_s)} of search"
+        )
+
+
+def with_mode(
+    config: CompressConfig, model: Model, teacher: Model, data: RunData
+) -> CompressConfig:
+    """State the mode of training that is fastest on this host, so that no later trainer times it.
+
+    What is fastest for the dense network is so for what becomes of it, nearly.
+
+    Args:
+        config: With a time budget, of which a small share goes into this.
+        model: The network.
+        teacher: What it learns from.
+        data: What it learns on.
+    """
+    probe_s = min(PROBE_SECONDS, MODE_SHARE * (config.time_budget or math.inf) / _TIMED_MODES)
+    trainer = TorchTrainer(model, data.train, teacher=teacher, config=config.train, probe_s=probe_s)
+    mode = trainer.choose_mode()
+    train = replace(
+        config.train,
+        precision=mode.precision,
+        channels_last=mode.channels_last,
+        threads=config.train.threads or mode.threads,
+    )
+    return config.model_copy(update={"train": train})
+
+
+def measure_pace(config: CompressConfig, model: Model, teacher: Model, data: RunData) -> Pace:
+    """Train a copy for a few steps against the clock, after a few that warm torch up; judge it.
+
+    Batches are smaller than those of training where one would take too long.
+    """
+    judge = TorchTrainer(model, data.train, teacher=teacher, config=config.train)
+    image_s = image_seconds(judge, data.select, config.train.batch_size)
+    size = min(config.train.batch_size, max(2, int(MOST_SECONDS / (_STEP_COST * image_s))))
+    timed = replace(config.train, batch_size=size)
+    trainer = TorchTrainer(model, data.train, teacher=teacher, config=timed)
+    trainer.choose_mode()
+    passes = TIMED_STEPS / steps_per_pass(len(data.train), size)
+    until = time.perf_counter() + MOST_SECONDS
+    speeds: list[float] = []
+    while not speeds or (len(speeds) < TIMED_FITS and time.perf_counter() < until):
+        fitted = trainer.fit(
+            epochs=passes,
+            learning_rate=_LEARNING_RATE,
+            time_budget_s=MOST_SECONDS,
+            description="timing",
+        )
+        speeds.append(fitted.images_per_second)
+    evaluation_s = _judging_s(config, data, image_s)
+    if config.criterion == "reconstruction":
+        evaluation_s += _mending_s(filter(can_mend, layers(model)))
+    return Pace(pass_s=len(data.train) / max(speeds), evaluation_s=evaluation_s, image_s=image_s)
+
+
+def image_seconds(judge: TorchTrainer, data: Dataset, batch_size: int) -> float:
+    """Seconds in which one image is judged: by a batch, or by a few where those take long."""
+    count = min(len(data), _FEW_IMAGES)
+    while True:
+        start = time.perf_counter()
+        judge.evaluate(data, count, fast=True)
+        seconds = time.perf_counter() - start
+        whole = min(len(data), batch_size)
+        if count >= whole or seconds * whole / count > MOST_SECONDS:
+            return max(seconds, 1e-9) / count
+        count = whole
+
+
+def _judging_s(config: CompressConfig, data: RunData, image_s: float) -> float:
+    """Seconds for the images of one evaluation."""
+    recalibration = min(len(data.train), config.search.recalibrate * config.train.batch_size)
+    return image_s * (recalibration + min(len(data.select), PROXY_IMAGES))
+
+
+def _mending_s(found: Iterable[Layer]) -> float:
+    """Seconds to mend all layers once, by one of them, half of it cut."""
+    columns = [layer.columns for layer in found]
+    if not columns:
+        return 0.0
+    size = min(max(columns), _TIMED_COLUMNS)
+    kept = np.arange(size) % 2 == 0
+    matrix, moments = np.ones((size, size), np.float32), np.eye(size)
+    seconds = []
+    for _ in range(_TIMED_MENDINGS):
+        start = time.perf_counter()
+        refit(matrix, moments, kept)
+        seconds.append(time.perf_counter() - start)
+    return min(seconds) * sum((count / size) ** 3 for count in columns)
+
+
+def estimate(
+    config: CompressConfig, stages: Stages, pace: Pace, affordable: float = math.inf
+) -> Estimate:
+    """Say how long a plan of epochs takes at a pace.
+
+    Args:
+        config: Of the run.
+        stages: The plan.
+        pace: Of the dense network.
+        affordable: How many whole evaluations one search may take.
+    """
+    rounds = len(stages.rates) or stages.attempts
+    evaluations = rounds * min(config.search.evaluations or EVALUATIONS, affordable)
+    if config.purify and stages.round_epochs > 0:
+        evaluations += PURIFY_EVALUATIONS
+    return Estimate(
+        train_s=pace.pass_s * (rounds * stages.round_epochs + stages.finish),
+        search_s=pace.evaluation_s * evaluations,
+    )
+
+
+def about(seconds: float) -> str:
+    """Print a duration as roughly as it is known.
+
+    >>> about(3.4), about(47), about(754), about(5500)
+    ('3 s', '50 s', '13 min', '1.5 h')
+    """
+    if seconds < 10:
+        return f"{max(1, round(seconds))} s"
+    if seconds < 90:
+        return f"{10 * round(seconds / 10)} s"
+    return f"{round(seconds / 60)} min" if seconds < 5400 else f"{seconds / 3600:.2g} h"

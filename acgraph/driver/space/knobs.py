@@ -1,0 +1,175 @@
+"""What can be chosen in a graph: filters of its families, columns of its layers."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from math import prod
+
+import numpy as np
+
+from acgraph.analysis.dependency import DependencyGraph
+from acgraph.analysis.families import Family
+from acgraph.analysis.layers import Layer, layers
+from acgraph.driver.space.break_even import most_columns
+from acgraph.driver.space.columns import LayerReader
+from acgraph.driver.space.reconstruction import Mender
+from acgraph.ir import Array
+from acgraph.lowering.patterns import AUTO
+from acgraph.pruning.importance import FloatArray
+from acgraph.pruning.patterns import pattern_step
+from acgraph.pruning.plan import Bools
+from acgraph.pruning.select import choose_families
+from acgraph.search import Knob
+
+#: A family keeps at least this share, a layer at least this share of its columns: below, rounds
+#: disconnect what later rounds could still use.
+MIN_SHARE = 0.1
+#: Layers with fewer weights than this share of all keep their columns: nothing to gain.
+SMALL_LAYER = 0.005
+
+
+@dataclass(frozen=True)
+class Offer:
+    """What can be chosen in one graph, as knobs: filters of families, columns of layers.
+
+    Attributes:
+        dependency: Of the graph as it is now.
+        weights: Its constants; columns that are zero in them are gone already.
+        filters: Whether filters are searched.
+        columns: Whether columns are.
+        pattern: Which columns of a layer may stay together, see ``acgraph.lowering.patterns``.
+        multiple: The pattern's granularity.
+        align: Keep a multiple of so many filters.
+        allow_inexact: Families that training may cut though the cut is not exact.
+        thrifty: Leave the columns of a layer whole, or cut them so far that the layer is faster
+            for it, by estimate; layers that never are keep them.
+        mender: Ranks filters and columns by what their readers lose; magnitude where None.
+    """
+
+    dependency: DependencyGraph
+    weights: Mapping[str, Array]
+    filters: bool = True
+    columns: bool = True
+    pattern: str = "free"
+    multiple: int = 1
+    align: int = 1
+    allow_inexact: bool = False
+    thrifty: bool = False
+    mender: Mender | None = None
+
+    @cached_property
+    def families(self) -> list[Family]:
+        """The families with a knob."""
+        if not self.filters:
+            return []
+        free = self.dependency.prunable(allow_inexact=self.allow_inexact)
+        return [f for f in choose_families(free) if any(m.role == "filter" for m in f.members)]
+
+    @cached_property
+    def layers(self) -> list[Layer]:
+        """Every layer of the graph."""
+        return layers(self.dependency.model, self.dependency.facts)
+
+    @cached_property
+    def column_layers(self) -> list[Layer]:
+        """The layers with a knob for their columns."""
+        return [x for x in self._columned if x.weight not in self._most_columns
+                or self._most_columns[x.weight] >= _least_columns(x.columns)]  # fmt: skip
+
+    @cached_property
+    def _most_columns(self) -> dict[str, int]:
+        """By weight of a layer that is whole: how many columns it may keep once it is cut."""
+        if not self.thrifty:
+            return {}
+        pattern = "free" if self.pattern == AUTO else self.pattern
+        reader = LayerReader.of(self.dependency.model, self.dependency.facts)
+        return most_columns(reader, self._columned, pattern=pattern, multiple=self.multiple)
+
+    @cached_property
+    def _columned(self) -> list[Layer]:
+        """The layers whose columns are worth cutting."""
+        if not self.columns:
+            return []
+        total = sum(layer.size for layer in self.layers)
+        return [
+            layer
+            for layer in self._with_columns
+            if layer.size >= SMALL_LAYER * total and self.weights[layer.weight].any()
+        ]
+
+    @cached_property
+    def _with_columns(self) -> list[Layer]:
+        """The layers whose columns can be cut: convolutions whose kernel is not a point."""
+        return [
+            layer
+            for layer in self.layers
+            if layer.op_type == "Conv"
+            and layer.group == 1
+            and prod(layer.kernel) > 1
+            and not layer.through
+        ]
+
+    @cached_property
+    def alive(self) -> dict[str, Bools]:
+        """By weight: ``bool [in_ch, *kernel]``, the columns that are not zero yet.
+
+        Of layers without a knob, too: what an earlier round cut of them stays cut.
+        """
+        return {
+            layer.weight: np.abs(self.weights[layer.weight]).max(axis=0) > 0
+            for layer in self._with_columns
+        }
+
+    @cached_property
+    def knobs(self) -> tuple[Knob, ...]:
+        """One knob per family, then one per layer with columns."""
+        found = []
+        for family in self.families:
+            behind = sum(self.weights[m.tensor].size for m in family.members if m.role != "other")
+            least = max(1, int(np.ceil(MIN_SHARE * family.size)))
+            step = min(self.align, family.size)  # of fewer, all stay
+            found.append(
+                Knob(name=f"filters {family.name}", kind="filters", size=family.size,
+                     min_keep=least, weight=float(behind), step=step)
+            )  # fmt: skip
+        return (*found, *map(self._column_knob, self.column_layers))
+
+    def _column_knob(self, layer: Layer) -> Knob:
+        alive = self.alive[layer.weight]
+        size = int(alive.sum())
+        most = self._most_columns.get(layer.weight)
+        knob = Knob(
+            name=f"columns {layer.name}",
+            kind="columns",
+            size=size,
+            min_keep=_least_columns(size),
+            weight=float(layer.size),
+            step=pattern_step(alive, self.patterns[layer.weight], self.multiple),
+        )
+        return knob if most is None else replace(knob, most=max(most, knob.floor))
+
+    @cached_property
+    def patterns(self) -> dict[str, str]:
+        """By weight: the pattern of its columns; ``auto`` decides by a cut to half of them."""
+        if self.pattern != AUTO:
+            return {layer.weight: self.pattern for layer in self.column_layers}
+        reader = LayerReader.of(self.dependency.model, self.dependency.facts)
+        return {
+            layer.weight: reader.best_pattern(
+                layer,
+                max(1, int(self.alive[layer.weight].sum()) // 2),
+                multiple=self.multiple,
+                scales=self.input_scales(layer),
+            )
+            for layer in self.column_layers
+        }
+
+    def input_scales(self, layer: Layer) -> FloatArray:
+        """``[in_ch, *kernel]``: how large what a column reads is, measured; else 1 for all."""
+        found = None if self.mender is None else self.mender.input_scales(layer.weight)
+        shape = layer.weight_shape[1:]
+        return np.ones(shape) if found is None else found.reshape(shape)
+
+
+def _least_columns(size: int) -> int:
+    return max(1, int(np.ceil(MIN_SHARE * size)))

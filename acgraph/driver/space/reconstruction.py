@@ -1,0 +1,221 @@
+"""What the layers of a graph lose by a cut, measured on data, and how their weights are mended."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from math import prod
+
+import numpy as np
+
+from acgraph.analysis.dependency import DependencyGraph
+from acgraph.analysis.families import Family
+from acgraph.analysis.layers import Layer, layers
+from acgraph.backends.torch.grams import input_grams
+from acgraph.backends.torch.graph_module import GraphModule
+from acgraph.data import Dataset
+from acgraph.driver.schedule.budget import within_time
+from acgraph.ir import Array, Model
+from acgraph.pruning.importance import FloatArray
+from acgraph.pruning.plan import Bools
+from acgraph.pruning.reconstruct import Elimination, Reader, eliminate, refit
+
+#: Images that the moments are measured on.
+IMAGES = 2048
+BATCH = 128
+#: A wider layer is cut by magnitude and not mended: the square of this is held in memory.
+MAX_COLUMNS = 6144
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Input:
+    """What a layer reads.
+
+    Attributes:
+        moments: ``H``, see :meth:`acgraph.pruning.reconstruct.Gram.moments`.
+        mean: ``float64 [columns]``.
+        is_centred: Whether the mean of the layer's output is free: it has a bias, or
+            BatchNormalization behind it.
+    """
+
+    moments: FloatArray
+    mean: FloatArray
+    is_centred: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Mender:
+    """Orders units by what the layers that read them lose, and mends layers after a cut.
+
+    Attributes:
+        layers: The layers that can be mended, by the name of their weight.
+        inputs: What they read, by the same.
+        wide: Names of layers that are too wide to be measured: magnitude ranks what they read.
+        unmeasured: Names of layers whose input holds numbers that are not finite; likewise.
+    """
+
+    layers: Mapping[str, Layer]
+    inputs: Mapping[str, Input]
+    wide: tuple[str, ...] = ()
+    unmeasured: tuple[str, ...] = ()
+    _sets: dict[str, Elimination | None] = field(default_factory=dict)
+    _columns: dict[str, Elimination | None] = field(default_factory=dict)
+
+    def sets(self, family: Family, weights: Mapping[str, Array]) -> Elimination | None:
+        """Order the coupled sets of a family; None where no layer that reads them is measured."""
+        if family.name not in self._sets:
+            readers = list(self._readers(family, weights))
+            self._sets[family.name] = eliminate(readers, family.size) if readers else None
+        return self._sets[family.name]
+
+    def columns(self, weight: str, weights: Mapping[str, Array]) -> Elimination | None:
+        """Order the columns of a layer, ``[in_ch * prod(kernel)]``; None where not measured."""
+        if weight not in self._columns:
+            found = None
+            if weight in self.layers:
+                moments = self.inputs[weight].moments
+                matrix = as_matrix(self.layers[weight], weights[weight])
+                reader = Reader(matrix, moments, np.arange(len(moments)))
+                found = eliminate([reader], len(moments))
+            self._columns[weight] = found
+        return self._columns[weight]
+
+    def input_scales(self, weight: str) -> FloatArray | None:
+        """Root mean square of what each column of a layer reads; None where not measured.
+
+        Times the norm of the column: what the layer's output loses with the column alone.
+        """
+        if weight not in self.layers:
+            return None
+        return np.asarray(np.sqrt(np.diag(self.inputs[weight].moments)))
+
+    def mend(self, weights: Mapping[str, Array], zeroed: Mapping[str, Bools]) -> dict[str, Array]:
+        """Zero what a plan zeroes, and value the rest of each cut layer anew.
+
+        Args:
+            weights: As they are.
+            zeroed: By constant, True where it is to be zero, see ``zeroed_elements``.
+
+        Returns:
+            The constants that change.
+        """
+        found = {
+            name: np.where(mask, 0, weights[name]).astype(weights[name].dtype)
+            for name, mask in zeroed.items()
+            if name in weights
+        }
+        for name, mask in zeroed.items():
+            if name in self.layers:
+                whole = np.broadcast_to(mask, weights[name].shape)
+                found.update(self._mended(self.layers[name], weights, found, whole))
+        return found
+
+    def _mended(
+        self,
+        layer: Layer,
+        weights: Mapping[str, Array],
+        found: Mapping[str, Array],
+        mask: Bools,
+    ) -> dict[str, Array]:
+        name, read = layer.weight, self.inputs[layer.weight]
+        gone = as_matrix(layer, mask)
+        rows = ~gone.all(axis=1)
+        kept = ~gone[rows].all(axis=0) if rows.any() else np.zeros(gone.shape[1], np.bool_)
+        before = as_matrix(layer, weights[name])
+        kept &= np.abs(before).max(axis=0) > 0  # gone in an earlier round
+        if kept.all() or not rows.any():
+            return {}
+        after = np.zeros_like(before)
+        after[rows] = refit(before[rows], read.moments, kept)
+        changed = {name: _from_matrix(layer, after, weights[name])}
+        if read.is_centred and layer.bias in weights:
+            shift = np.subtract(before, after, dtype=np.float64) @ read.mean
+            bias = found.get(layer.bias, weights[layer.bias])
+            moved = np.add(bias, shift * rows, dtype=np.float64)
+            changed[layer.bias] = moved.astype(bias.dtype)
+        return changed
+
+    def _readers(self, family: Family, weights: Mapping[str, Array]) -> Iterator[Reader]:
+        for member in family.members:
+            layer = self.layers.get(member.tensor)
+            if member.role != "column" or layer is None or member.axis != layer.channel_axis:
+                continue
+            units = np.repeat(member.sets, prod(layer.kernel))
+            matrix = as_matrix(layer, weights[layer.weight])
+            yield Reader(matrix, self.inputs[layer.weight].moments, units)
+
+
+def measure_layers(
+    dependency: DependencyGraph,
+    module: GraphModule,
+    data: Dataset,
+    *,
+    seed: int = 0,
+    seconds: float | None = None,
+    images: int = IMAGES,
+    batch: int = BATCH,
+) -> Mender:
+    """Run data through a graph and keep the moments of what its layers read.
+
+    Args:
+        dependency: Of the graph.
+        module: The graph, with the weights of now.
+        data: Images; a random part of them is used.
+        seed: Of the draw.
+        seconds: No batch is begun after so many; None for no limit.
+        images: How many are used, at most.
+        batch: How many run at once.
+    """
+    model = dependency.model
+    found = [layer for layer in layers(model) if has_form_to_mend(layer)]
+    eligible = {layer.weight: layer for layer in found if layer.columns <= MAX_COLUMNS}
+    order = np.random.default_rng(seed).permutation(len(data))[:images].astype(np.int64)
+    batches = (data.batch(order[i : i + batch])[0] for i in range(0, len(order), batch))
+    timely = within_time(batches, seconds)
+    grams = input_grams(module, model, list(eligible.values()), timely, seed=seed)
+    centred, inputs = _centred(model, eligible), {}
+    unmeasured = tuple(eligible[name].name for name, gram in grams.items() if not gram.is_finite)
+    for name in list(grams):
+        gram = grams.pop(name)  # as large as what is made of it
+        if gram.is_finite:
+            moments = gram.moments(centred=name in centred)
+            inputs[name] = Input(moments, gram.mean, is_centred=name in centred)
+    return Mender(
+        layers={name: eligible[name] for name in inputs},
+        inputs=inputs,
+        wide=tuple(layer.name for layer in found if layer.columns > MAX_COLUMNS),
+        unmeasured=unmeasured,
+    )
+
+
+def can_mend(layer: Layer) -> bool:
+    """Whether a layer's weights can be valued anew after a cut."""
+    return has_form_to_mend(layer) and layer.columns <= MAX_COLUMNS
+
+
+def has_form_to_mend(layer: Layer) -> bool:
+    """Whether a layer is a product with one constant matrix, however wide."""
+    if layer.group != 1 or layer.weight_input != 1 or layer.through:
+        return False
+    return layer.op_type in ("Conv", "Gemm", "MatMul")
+
+
+def _centred(model: Model, eligible: Mapping[str, Layer]) -> frozenset[str]:
+    nodes = {node.name: node for node in model.graph.nodes}
+    found = []
+    for weight, layer in eligible.items():
+        readers = nodes[layer.name].outputs[0].outputs
+        is_normalised = len(readers) == 1 and readers[0].op == "BatchNormalization"
+        if is_normalised or layer.bias:
+            found.append(weight)
+    return frozenset(found)
+
+
+def as_matrix(layer: Layer, value: Array) -> Array:
+    """View a weight as ``[filters, columns]``."""
+    axes = (layer.filter_axis, layer.channel_axis)
+    return np.moveaxis(value, axes, (0, 1)).reshape(layer.filters, -1)
+
+
+def _from_matrix(layer: Layer, matrix: Array, like: Array) -> Array:
+    axes = (layer.filter_axis, layer.channel_axis)
+    moved = np.moveaxis(like, axes, (0, 1))
+    return np.ascontiguousarray(np.moveaxis(matrix.reshape(moved.shape), (0, 1), axes))

@@ -1,0 +1,261 @@
+"""The space that a round searches: kept filters per family, kept columns per layer.
+
+A point (kept counts) becomes a plan for the hard mask, a constraint for ADMM, and a cost for the
+budget. Costs are those of the model as it will be written: BatchNormalization folded, index
+tensors of gathered columns included.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from math import prod
+
+import numpy as np
+
+from acgraph.analysis.dependency import analyse
+from acgraph.analysis.families import Family
+from acgraph.analysis.labels import Ints
+from acgraph.analysis.layers import Layer
+from acgraph.config import CompressConfig
+from acgraph.driver.cost.terms import (
+    Block,
+    CostMetric,
+    Term,
+    blocks_of,
+    folded_norms,
+    members_by_axis,
+)
+from acgraph.driver.space.knobs import Offer
+from acgraph.ir import Array, Model
+from acgraph.lowering.patterns import AUTO
+from acgraph.pruning.importance import FloatArray, column_norms, set_importance
+from acgraph.pruning.plan import Bools, Plan
+from acgraph.pruning.projection import (
+    ColumnCut,
+    Constraint,
+    SetCut,
+    norm_mask,
+    set_mask,
+    top_mask,
+)
+from acgraph.pruning.reconstruct import Elimination
+from acgraph.search import Point
+
+#: Loss of cutting all of what no measured layer reads: dearer than anything measured.
+_UNKNOWN = 100.0
+
+
+@dataclass(frozen=True)
+class Space(Offer):
+    """What is offered in one graph, and what a choice of it costs, loses and removes."""
+
+    def importances(self) -> list[FloatArray]:
+        """Return how much each unit of each knob matters, comparable between knobs.
+
+        Where readers are measured: the share of their output that is lost with the unit, by the
+        params that go with it; else its magnitude.
+        """
+        if self.mender is not None:
+            return [self._losses(index) for index in range(len(self.knobs))]
+        found = [set_importance(family, self.weights) for family in self.families]
+        for layer in self.column_layers:
+            norms = column_norms(self.weights[layer.weight])[self.alive[layer.weight]]
+            found.append(norms / max(float(norms.mean()), 1e-12))
+        return found
+
+    def _elimination(self, index: int) -> Elimination | None:
+        """Return how the units of a knob go, where its readers are measured."""
+        if self.mender is None:
+            return None
+        if index < len(self.families):
+            return self.mender.sets(self.families[index], self.weights)
+        layer = self.column_layers[index - len(self.families)]
+        return self.mender.columns(layer.weight, self.weights)
+
+    def _losses(self, index: int) -> FloatArray:
+        """What the output of the readers loses with each unit alive, by the params of a unit."""
+        knob = self.knobs[index]
+        found = self._elimination(index)
+        if found is None:  # nothing is known: as dear as what is dearest
+            return np.full(knob.size, np.inf)
+        steps = np.diff(found.loss, prepend=0.0)[-knob.size :]
+        return np.maximum.accumulate(steps) * (knob.size / max(knob.weight, 1.0))
+
+    def sensitivity(self, index: int, kept: int) -> float:
+        """Share of the readers' output that is lost with a knob cut to so many units, alone.
+
+        Raises:
+            ValueError: no layer is measured.
+        """
+        if self.mender is None:
+            raise ValueError("no layer is measured")
+        found = self._elimination(index)
+        return (
+            float(found.loss_of(kept))
+            if found is not None
+            else _UNKNOWN * (1.0 - kept / self.knobs[index].size)
+        )
+
+    def shares(self, point: Point) -> tuple[dict[str, float], dict[str, float]]:
+        """Return kept shares, by family name and by weight name."""
+        values = [kept / knob.size for kept, knob in zip(point, self.knobs, strict=True)]
+        cut = len(self.families)
+        return (
+            {f.name: v for f, v in zip(self.families, values[:cut], strict=True)},
+            {x.weight: v for x, v in zip(self.column_layers, values[cut:], strict=True)},
+        )
+
+    def stored_shares(self, point: Point) -> tuple[dict[str, float], dict[str, float]]:
+        """Return the same, of all columns that the weights have: those gone already are gone."""
+        of_family, of_columns = self.shares(point)
+        for name, alive in self.alive.items():
+            of_columns[name] = of_columns.get(name, 1.0) * float(alive.sum()) / alive.size
+        return of_family, of_columns
+
+    def cost(self, point: Point, metric: CostMetric) -> float:
+        """Return params or MACs of the model that a point leads to."""
+        of_family, of_columns = self.stored_shares(point)
+        return sum(term.cost(of_family, of_columns, metric) for term in self.terms)
+
+    @cached_property
+    def terms(self) -> list[Term]:
+        """The constants that cost."""
+        by_weight = {layer.weight: layer for layer in self.layers}
+        skipped, biases = folded_norms(self.dependency.model)
+        terms = []
+        for name, value in self.weights.items():
+            if name in skipped:
+                continue
+            axes = tuple(self._blocks(name, axis) for axis in range(value.ndim))
+            layer = by_weight.get(name)
+            positions = 1
+            if layer is not None and layer.output_shape is not None:
+                positions = prod(layer.output_shape) // max(layer.filters, 1)
+            terms.append(Term(name, axes, layer, positions))
+        terms.extend(Term(norm, (self._blocks(norm, 0),), None, 1) for norm in biases)
+        return terms
+
+    def _blocks(self, tensor: str, axis: int) -> tuple[Block, ...]:
+        size = self.dependency.facts.shapes[tensor][axis]
+        return blocks_of(size, self._members.get((tensor, axis), ()))
+
+    @cached_property
+    def _members(self) -> dict[tuple[str, int], list[tuple[str, Ints]]]:
+        return members_by_axis(self.families)
+
+    def plan(self, point: Point, weights: Mapping[str, Array]) -> Plan:
+        """Return what a point removes, judged by the magnitudes of these weights."""
+        sets = {}
+        for family, kept in zip(self.families, point, strict=False):
+            if kept < family.size:
+                scores = self._ranks(family)
+                if scores is None:
+                    scores = set_importance(family, weights)
+                sets[family.name] = ~top_mask(scores, kept)
+        return Plan(sets=sets, columns=self._plan_columns(point, sets, weights))
+
+    def masked_plan(self, point: Point, weights: Mapping[str, Array]) -> Plan:
+        """Return what a point removes, judged as the projection of ADMM does."""
+        sets = {}
+        for family, kept in zip(self.families, point, strict=False):
+            if kept < family.size:
+                scores = self._ranks(family)
+                kept_sets = (
+                    set_mask(family, weights, kept) if scores is None else top_mask(scores, kept)
+                )
+                sets[family.name] = ~kept_sets
+        return Plan(sets=sets, columns=self._plan_columns(point, sets, weights))
+
+    def _plan_columns(
+        self, point: Point, sets: Mapping[str, Bools], weights: Mapping[str, Array]
+    ) -> dict[str, Bools]:
+        columns = {}
+        _, shares = self.shares(point)
+        for layer in self.column_layers:
+            rows, channels = self._left(layer, sets)
+            alive = self.alive[layer.weight].copy()
+            alive[~channels] = False
+            count = int(alive.sum())
+            kept = max(1, round(shares[layer.weight] * count))
+            if kept >= count:
+                continue
+            pattern = self.patterns[layer.weight]
+            norms = self._column_ranks(layer) if pattern == "free" else None
+            if norms is None:
+                norms = column_norms(weights[layer.weight][rows]) * self.input_scales(layer)
+            found = norm_mask(np.where(alive, norms, 0.0), kept, pattern, self.multiple)
+            columns[layer.weight] = alive & ~found
+        return columns
+
+    def _ranks(self, family: Family) -> FloatArray | None:
+        found = None if self.mender is None else self.mender.sets(family, self.weights)
+        return None if found is None else found.scores
+
+    def _column_ranks(self, layer: Layer) -> FloatArray | None:
+        found = None if self.mender is None else self.mender.columns(layer.weight, self.weights)
+        return None if found is None else found.scores.reshape(layer.weight_shape[1:])
+
+    def _left(self, layer: Layer, sets: Mapping[str, Bools]) -> tuple[Bools, Bools]:
+        """Return which filters and which input channels of a layer stay."""
+        found = []
+        for axis in (layer.filter_axis, layer.channel_axis):
+            left = np.ones(layer.weight_shape[axis], bool)
+            for family, own in self._members.get((layer.weight, axis), ()):
+                if family in sets:
+                    left &= ~((own >= 0) & sets[family][own])
+            found.append(left)
+        return found[0], found[1]
+
+    def constraint(self, point: Point) -> Constraint:
+        """Return the set that ADMM projects onto."""
+        _, shares = self.shares(point)
+        of_family, _ = self.shares(point)
+        cuts = tuple(
+            SetCut(family=family, keep=kept)
+            for family, kept in zip(self.families, point, strict=False)
+            if kept < family.size
+        )
+        columns = []
+        for layer in self.column_layers:
+            channels = sum(
+                block.count * prod(of_family[f] for f in block.families)
+                for block in self._blocks(layer.weight, layer.channel_axis)
+            )
+            alive = int(self.alive[layer.weight].sum()) * channels / layer.weight_shape[1]
+            kept = max(1, round(shares[layer.weight] * alive))
+            if kept < self.alive[layer.weight].size:
+                columns.append(
+                    ColumnCut(
+                        tensor=layer.weight,
+                        keep=kept,
+                        pattern=self.patterns[layer.weight],
+                        multiple=self.multiple,
+                    )
+                )
+        return Constraint(sets=cuts, columns=tuple(columns), order="filters-first")
+
+    def constrained(self, constraint: Constraint) -> list[str]:
+        """Name the weights that a constraint restricts: those with Z and U in ADMM."""
+        names = {cut.tensor for cut in constraint.columns}
+        for cut in constraint.sets:
+            names.update(
+                m.tensor
+                for m in cut.family.members
+                if m.role != "other" and self.weights[m.tensor].ndim > 1
+            )
+        return sorted(names)
+
+
+def open_space(model: Model, config: CompressConfig) -> Space:
+    """Return what a configuration lets be chosen in a graph."""
+    pattern = config.columns.pattern or (AUTO if config.metric == "latency" else "free")
+    return Space(
+        dependency=analyse(model),
+        weights=model.constants(),
+        filters=config.filters,
+        columns=config.cuts_columns,
+        pattern=pattern,
+        multiple=config.columns.multiple,
+        align=config.step,
+        allow_inexact=config.allow_inexact,
+    )

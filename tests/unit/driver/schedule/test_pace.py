@@ -1,0 +1,161 @@
+"""How long a run takes is said before it starts, once, and by the clock of this host."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+import acgraph.driver.compress as module
+from acgraph.config import CompressConfig
+from acgraph.data import ArrayDataset
+from acgraph.driver.checkpoint.checkpoints import stored_pace
+from acgraph.driver.compress import compress
+from acgraph.driver.inputs.data import RunData
+from acgraph.driver.schedule import pace as timing
+from acgraph.driver.schedule.pace import about, estimate, measure_pace
+from acgraph.driver.schedule.plan import Pace, Stages, plan_stages
+from acgraph.ir import Model
+from acgraph.pruning.rate import Rate
+
+Configure = Callable[..., CompressConfig]
+PACE = Pace(pass_s=60.0, evaluation_s=2.0)
+
+
+def stop(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def lines_of(config: CompressConfig) -> list[str]:
+    """What is said until the first round begins."""
+    lines: list[str] = []
+    with pytest.raises(KeyboardInterrupt):
+        compress(config, say=lines.append)
+    return lines
+
+
+@pytest.fixture
+def timed(monkeypatch: pytest.MonkeyPatch) -> list[Model]:
+    """Every model whose pace was measured, in order; no round ever begins."""
+    found: list[Model] = []
+
+    def measure(_: CompressConfig, model: Model, *__: object) -> Pace:
+        found.append(model)
+        return PACE
+
+    monkeypatch.setattr(module, "measure_pace", measure)
+    monkeypatch.setattr(module, "_round", stop)
+    return found
+
+
+def test_a_plan_of_epochs_says_how_long_it_takes(configure: Configure, timed: list[Model]) -> None:
+    lines = lines_of(configure(timing=True, epochs=8))
+    (said,) = [line for line in lines if line.startswith("time: ")]
+    assert "at most about 8 min of training (timed on the dense network;" in said
+    assert "about 4 s of search" in said  # 2 evaluations of 2 s; purification searches nothing
+    assert lines.index(said) == 1 + next(i for i, x in enumerate(lines) if x.startswith("plan: "))
+
+
+def test_nothing_is_timed_where_timing_is_off(configure: Configure, timed: list[Model]) -> None:
+    assert not [line for line in lines_of(configure(timing=False)) if line.startswith("time: ")]
+    assert timed == []
+
+
+def test_a_time_budget_says_itself_how_long_it_takes(
+    configure: Configure, timed: list[Model]
+) -> None:
+    lines = lines_of(configure(epochs=None, time_budget="100s"))
+    assert not [line for line in lines if line.startswith("time: ")]
+    assert len(timed) == 1
+
+
+def test_a_run_that_goes_on_is_not_timed_again(configure: Configure, timed: list[Model]) -> None:
+    config = configure(timing=True, epochs=8)
+    first = lines_of(config)
+    assert stored_pace(config) == PACE
+    again = lines_of(config.model_copy(update={"resume": config.output}))
+    assert [x for x in again if x.startswith("time: ")] == [
+        x for x in first if x.startswith("time: ")
+    ]
+    assert len(timed) == 1
+
+
+def test_the_estimate_adds_all_training_and_every_evaluation(configure: Configure) -> None:
+    stages = plan_stages(Rate(64.0), rounds=3, epochs=10.0, admm_share=0.2, retrain_share=0.3)
+    config = configure("search.evaluations=5")
+    found = estimate(config, stages, PACE)
+    assert found.train_s == pytest.approx(10 * 60)
+    assert found.search_s == pytest.approx((3 * 5 + 16) * 2)
+    without = estimate(configure("search.evaluations=5", "purify=false"), stages, PACE)
+    assert without.search_s == pytest.approx(3 * 5 * 2)
+    more = replace(stages, rates=(8.0,), retrain=2.0)
+    assert estimate(config, more, PACE).train_s < found.train_s
+
+
+class _Clock:
+    """Counts the images that training and evaluation take, and takes a fixed time for each."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def perf_counter(self) -> float:
+        return self.now
+
+
+def test_a_pace_is_that_of_the_images_used(
+    configure: Configure, model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, fits = _Clock(), []
+
+    class Trainer:
+        def __init__(self, *_: object, **__: object) -> None:
+            pass
+
+        def choose_mode(self) -> None:
+            pass
+
+        def fit(self, **options: Any) -> Any:
+            fits.append(options)
+            clock.now += 1.0
+            return type("Fit", (), {"images_per_second": 100.0 + len(fits)})
+
+        def evaluate(self, _: object, limit: int, **__: object) -> float:
+            clock.now += 0.01 * limit
+            return 0.5
+
+    monkeypatch.setattr(timing, "TorchTrainer", Trainer)
+    monkeypatch.setattr(timing, "time", clock)
+    data = ArrayDataset(np.zeros((640, 1, 28, 28), np.float32), np.zeros(640, np.int64))
+    config = configure("criterion=magnitude", "search.recalibrate=3")
+    found = measure_pace(config, model, model, RunData(train=data, select=data, report=data))
+    assert len(fits) == 2  # of a second each: no fit starts after two seconds
+    assert found.pass_s == pytest.approx(640 / 102)
+    assert found.evaluation_s == pytest.approx(0.01 * (3 * 64 + 640))
+    assert fits[0]["epochs"] == pytest.approx(8 / 10)
+    assert fits[0]["learning_rate"] <= 1e-6
+
+
+def test_mending_is_part_of_an_evaluation(
+    configure: Configure, model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = ArrayDataset(np.zeros((64, 1, 28, 28), np.float32), np.zeros(64, np.int64))
+    split = RunData(train=data, select=data, report=data)
+    monkeypatch.setattr(timing, "_judging_s", lambda *_: 0.0)
+    assert measure_pace(configure(), model, model, split).evaluation_s > 0
+    assert measure_pace(configure("criterion=magnitude"), model, model, split).evaluation_s == 0
+
+
+def test_durations_are_said_roughly() -> None:
+    assert [about(s) for s in (0.1, 9.4, 34, 754, 5500)] == [
+        "1 s",
+        "9 s",
+        "30 s",
+        "13 min",
+        "1.5 h",
+    ]
+
+
+def test_stages_without_training_take_no_time(configure: Configure) -> None:
+    idle = Stages(rates=(2.0,), admm=0.0, retrain=0.0, finish=0.0)
+    assert estimate(configure(), idle, PACE).train_s == 0

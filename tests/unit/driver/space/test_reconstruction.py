@@ -1,0 +1,128 @@
+"""Mended cuts of the demo's network, judged by ONNX Runtime on images."""
+
+import numpy as np
+import onnxruntime
+import pytest
+
+from acgraph.analysis.dependency import analyse
+from acgraph.backends.torch.export import export_model
+from acgraph.backends.torch.graph_module import GraphModule
+from acgraph.data import ArrayDataset
+from acgraph.driver.judging.proxy import masked_weights
+from acgraph.driver.space import reconstruction as mending
+from acgraph.driver.space.reconstruction import measure_layers
+from acgraph.driver.space.space import Space
+from acgraph.ir import proto_from_model, read_model
+from acgraph.models.demo import load_data, model_path, normalise
+from acgraph.pruning.plan import zeroed_elements
+
+
+@pytest.fixture(scope="module")
+def setting():
+    model = read_model(model_path())
+    x, _, test, _ = load_data()
+    module = GraphModule(model)
+    dependency = analyse(model)
+    data = ArrayDataset(normalise(x[:512]).astype(np.float32))
+    mender = measure_layers(dependency, module, data)
+    weights = model.constants()
+    return (
+        model,
+        module,
+        {
+            "mended": Space(dependency=dependency, weights=weights, mender=mender),
+            "magnitude": Space(dependency=dependency, weights=weights),
+        },
+        normalise(test[:200]).astype(np.float32),
+    )
+
+
+def _run(model, x):
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    data = proto_from_model(model).SerializeToString()
+    session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+    return session.run(None, {session.get_inputs()[0].name: x})[0]
+
+
+def _error(setting, kind, keep, kinds):
+    """Mean squared change of the logits after a cut that nothing retrains."""
+    model, module, spaces, x = setting
+    space = spaces[kind]
+    point = tuple(
+        max(knob.floor, round(keep * knob.size)) if knob.kind in kinds else knob.size
+        for knob in space.knobs
+    )
+    families = {f.name: f for f in space.families}
+    zeroed = zeroed_elements(
+        families, space.plan(point, space.weights), space.dependency.facts.shapes
+    )
+    before = module.weights()
+    module.load_weights(masked_weights(space, space.weights, zeroed))
+    try:
+        cut = export_model(module, model)
+    finally:
+        module.load_weights(before)
+    constants = cut.constants()
+    for name, mask in zeroed.items():
+        if name in constants:
+            assert not constants[name][np.broadcast_to(mask, constants[name].shape)].any(), name
+    return float(((_run(cut, x) - _run(model, x)) ** 2).mean())
+
+
+@pytest.mark.parametrize("kinds", [("columns",), ("filters",), ("filters", "columns")])
+@pytest.mark.parametrize("keep", [0.75, 0.5])
+def test_a_mended_cut_changes_the_outputs_less(setting, kinds, keep):
+    assert _error(setting, "mended", keep, kinds) < 0.5 * _error(setting, "magnitude", keep, kinds)
+
+
+def test_nothing_cut_changes_nothing(setting):
+    assert _error(setting, "mended", 1.0, ("filters", "columns")) == 0.0
+
+
+def test_losses_rise_with_the_cut_and_end_at_the_readers(setting):
+    space = setting[2]["mended"]
+    for index, knob in enumerate(space.knobs):
+        losses = [space.sensitivity(index, kept) for kept in range(knob.size, 0, -1)]
+        assert losses[0] == 0.0
+        assert (np.diff(losses) >= 0).all()
+
+
+def test_a_layer_too_wide_is_cut_by_magnitude(setting, monkeypatch):
+    _, module, spaces, x = setting
+    monkeypatch.setattr(mending, "MAX_COLUMNS", 1)
+    mender = measure_layers(spaces["mended"].dependency, module, ArrayDataset(x))
+    assert not mender.layers
+    assert len(mender.wide) == len(spaces["mended"].dependency.model.constants()) // 2
+    assert not mender.unmeasured
+    wide = Space(
+        dependency=spaces["mended"].dependency, weights=spaces["mended"].weights, mender=mender
+    )
+    point = tuple(max(k.floor, k.size // 2) for k in wide.knobs)
+    plans = [s.plan(point, s.weights) for s in (wide, spaces["magnitude"])]
+    for name, gone in plans[1].columns.items():
+        assert np.array_equal(plans[0].columns[name], gone)
+    for name, gone in plans[1].sets.items():
+        assert np.array_equal(plans[0].sets[name], gone)
+
+
+def test_a_layer_that_reads_no_numbers_is_named_and_cut_by_magnitude(setting):
+    _, module, spaces, x = setting
+    space = spaces["mended"]
+    broken = x.copy()
+    broken[3, 0, 2, 2] = np.inf  # what every layer reads of this image is no number
+    mender = measure_layers(space.dependency, module, ArrayDataset(broken))
+    assert set(mender.unmeasured) == {layer.name for layer in space.mender.layers.values()}
+    assert not mender.layers
+    assert all(mender.sets(family, space.weights) is None for family in space.families)
+
+
+def test_images_that_are_all_the_same_leave_layers_that_can_be_mended(setting):
+    _, module, spaces, x = setting
+    space = spaces["mended"]
+    mender = measure_layers(space.dependency, module, ArrayDataset(np.repeat(x[:1], 70, axis=0)))
+    assert set(mender.layers) == set(space.mender.layers)
+    for family in space.families:
+        found = mender.sets(family, space.weights)
+        assert sorted(found.order) == list(range(family.size))
+        assert np.isfinite(found.loss).all()

@@ -1,0 +1,103 @@
+"""What a round does before any training: choose, mask, mend."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, get_args
+
+import numpy as np
+import pytest
+
+from acgraph.config import CompressConfig
+from acgraph.driver.inputs.data import open_data
+from acgraph.driver.inputs.trainable import ready_to_train
+from acgraph.driver.schedule.plan import plan_stages
+from acgraph.driver.stages import round as one_round
+from acgraph.driver.stages.round import RoundResult, RoundTask, run_round
+from acgraph.ir import count_params, proto_from_model, read_model
+from acgraph.search import Method, Problem, SearchResult
+
+
+@pytest.fixture
+def run_one(configure: Callable[..., CompressConfig]) -> Callable[..., RoundResult]:
+    def run(*settings: str, admm: float = 0.0, rate: float = 2.0) -> RoundResult:
+        config = configure("search.method=uniform", *settings)
+        original = read_model(config.model)
+        data = open_data(config, original)
+        model, inserted, _ = ready_to_train(original, data.train)
+        assert inserted  # the demo's BatchNormalization is folded
+        stages = replace(plan_stages(config.target_rate), admm=admm, retrain=0.0)
+        task = RoundTask(
+            model=model,
+            teacher=original,
+            data=data,
+            config=config,
+            stages=stages,
+            number=1,
+            budget=count_params(proto_from_model(model)) / rate,
+            actual_cost=None,
+            point_cost=None,
+            progress=None,
+        )
+        result = run_round(task)
+        assert result is not None
+        return result
+
+    return run
+
+
+@pytest.mark.parametrize("method", get_args(Method))
+def test_the_method_that_was_asked_for_searches(
+    run_one: Callable[..., RoundResult], monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    asked: list[str] = []
+    search = one_round.search
+
+    def noted(problem: Problem, method: Method, **options: Any) -> SearchResult:
+        asked.append(method)
+        return search(problem, method, **options)
+
+    monkeypatch.setattr(one_round, "search", noted)
+    run_one(f"search.method={method}")
+    assert asked == [method]
+
+
+def test_the_seed_decides_what_a_search_tries(run_one: Callable[..., RoundResult]) -> None:
+    first, again, other = (
+        [tried.point for tried in run_one("search.method=random", f"seed={seed}").history]
+        for seed in (3, 3, 4)
+    )
+    assert first == again
+    assert first != other
+
+
+def test_mending_keeps_what_magnitude_loses(run_one: Callable[..., RoundResult]) -> None:
+    mended = run_one(rate=5.0)
+    by_magnitude = run_one("criterion=magnitude", rate=5.0)
+    assert mended.epochs == by_magnitude.epochs == 0.0
+    assert mended.accuracy > by_magnitude.accuracy + 0.1
+
+
+def test_a_round_without_training_ends_near_its_proxy(run_one: Callable[..., RoundResult]) -> None:
+    result = run_one(rate=8.0)
+    assert result.accuracy == pytest.approx(result.history[0].score, abs=0.1)
+
+
+def test_admm_trains_towards_the_measured_choice(run_one: Callable[..., RoundResult]) -> None:
+    plain = run_one().shrunk.model.constants()
+    result = run_one(admm=1.0)
+    assert result.epochs == pytest.approx(1.0)
+    assert [r.update for r in result.residuals] == [1, 2]
+    trained = result.shrunk.model.constants()
+    assert trained.keys() == plain.keys()
+    for name, value in plain.items():
+        if value.ndim == 4:
+            columns = np.abs(value).max(axis=0) > 0
+            assert np.array_equal(np.abs(trained[name]).max(axis=0) > 0, columns), name
+            assert not np.array_equal(trained[name], value)
+
+
+def test_recalibration_shows_what_a_cut_is_worth(run_one: Callable[..., RoundResult]) -> None:
+    with_it = run_one("criterion=magnitude", rate=5.0).history[0]
+    without = run_one("criterion=magnitude", "search.recalibrate=0", rate=5.0).history[0]
+    assert with_it.point == without.point
+    assert with_it.score > without.score + 0.05
