@@ -34,11 +34,18 @@ def compose(first: Positions, second: Shrunk) -> Positions:
 
 
 def inexact_cuts(dependency: DependencyGraph, positions: Positions) -> list[str]:
-    """Name the families that lost positions though deleting these is not zeroing them."""
+    """Name the families that lost a coupled set though deleting it is not zeroing it.
+
+    A set is lost where all its positions are: a head that goes takes one position of every feature
+    inside the heads, and each of those features stays.
+    """
 
     def is_cut(member: Member) -> bool:
         kept = positions.get(member.tensor, {}).get(member.axis)
-        return kept is not None and bool((np.delete(member.sets, kept) >= 0).any())
+        if kept is None:
+            return False
+        sets = member.sets[member.sets >= 0]
+        return not bool(np.isin(sets, member.sets[kept]).all())
 
     return [f.name for f in dependency.families if not f.is_exact and any(map(is_cut, f.members))]
 
