@@ -23,7 +23,6 @@ _CHOICES: dict[str, tuple[object, ...]] = {
     "schedule": ("onecycle", "cosine", "constant"),
     "precision": ("auto", "fp32", "bf16"),
     "channels_last": ("auto", True, False),
-    "compile": ("auto", True, False),
     "crop_fill": ("zero", "reflect"),
     "device": ("auto", "cpu", "cuda"),
 }
@@ -72,8 +71,6 @@ class TrainConfig:
         erase: Share of the images in which a random square is set to zero.
         precision: Multiply in float32 or bfloat16; ``auto`` takes the fastest that agrees.
         channels_last: Memory layout of images; ``auto`` takes the fastest.
-        compile: Compile the training step with ``torch.compile``; ``auto`` does where it is faster
-            and the steps ahead pay for compiling.
         micro_batch: The most images that run at once: larger batches are cut into parts, whose
             gradients are added up. ``auto`` takes as many as fit into memory.
         cache_teacher: Run the teacher once over all images; needs every image to stay the same.
@@ -103,7 +100,6 @@ class TrainConfig:
     erase: float = 0.0
     precision: Precision = "auto"
     channels_last: Literal["auto"] | bool = "auto"
-    compile: Literal["auto"] | bool = False
     micro_batch: Literal["auto"] | int = "auto"
     cache_teacher: bool = False
     threads: int | None = None
@@ -158,7 +154,7 @@ class EpochStats:
         loss: Mean over the steps of this pass.
         learning_rate: At the last step.
         images_per_second: Of this pass.
-        seconds: Since the start of the fit, compiling included.
+        seconds: Since the start of the fit.
     """
 
     epoch: float
@@ -175,10 +171,10 @@ class FitResult:
 
     Attributes:
         epochs: Passes over the training images, fractional.
-        seconds: Wall time, compiling included, callbacks excluded.
+        seconds: Wall time, callbacks excluded.
         loss: Mean over the steps of the last pass; NaN where there was no step.
         steps: Optimizer steps.
-        images_per_second: Mean, once it was compiled.
+        images_per_second: Mean.
         is_stopped: True where the time budget ended before the epochs.
         trouble: What happened where training diverged and went on with smaller steps, in one line.
     """

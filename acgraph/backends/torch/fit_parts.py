@@ -40,7 +40,7 @@ class Learner:
 
     Attributes:
         module: The network, in the layout of ``mode``.
-        forward: Runs it: the module itself, or its compiled form.
+        forward: Runs it.
         loss: Of a batch.
         teacher: Gives the teacher's outputs for mixed, augmented images and their numbers.
         mode: Precision and layout.

@@ -54,7 +54,6 @@ class Fit:
         pulls: Proximal terms.
         names: Names of the weights, for messages.
         time_budget_s: Seconds after which the fit ends; the schedule ends with it.
-        compiling_s: Seconds that went into compiling before it; they count.
         team: The processes that train; each runs the same fit on its part of every batch.
         micro_batch: How many images run at once; gradients of the parts are added up.
     """
@@ -66,7 +65,6 @@ class Fit:
     pulls: list[Pull]
     names: Mapping[str, str]
     time_budget_s: float | None = None
-    compiling_s: float = 0.0
     team: Team = field(default_factory=Team)
     micro_batch: MicroBatch = field(default_factory=MicroBatch)
     step: int = field(default=0, init=False)
@@ -81,7 +79,6 @@ class Fit:
     def __post_init__(self) -> None:
         """Zero the removed entries and set the optimizer up."""
         module, config = self.learner.module, self.learner.config
-        self.seconds = self.compiling_s
         mask_weights(self.removed)
         self._fallback = Fallback(module)
         if config.grad_clip == "auto":
@@ -156,17 +153,12 @@ class Fit:
     def _is_out_of_time(self) -> bool:
         return self.time_budget_s is not None and self.seconds >= self.time_budget_s
 
-    @property
-    def _training_s(self) -> float:
-        return self.seconds - self.compiling_s
-
     def _set_learning_rate(self) -> float:
         position = float(self.step)
         if self.time_budget_s is not None:
-            # Where time will run out first, the schedule must have ended by then. Where compiling
-            # took all of it, this step is the only one.
-            left = max(self.time_budget_s - self.compiling_s, 1e-9)
-            position = max(position, self.plan.total_steps * self._training_s / left)
+            # Where time will run out first, the schedule must have ended by then.
+            left = max(self.time_budget_s, 1e-9)
+            position = max(position, self.plan.total_steps * self.seconds / left)
         plan = self.plan
         peak = self._fallback.factor * plan.learning_rate
         rate = learning_rate_at(plan.schedule, peak, position, plan.total_steps)
@@ -331,7 +323,6 @@ class Fit:
             "step": self.step,
             "images": self.images,
             "seconds": self.seconds,
-            "compiling_s": self.compiling_s,
             "tally": [self._tally.loss, self._tally.steps, self._tally.images, self._tally.seconds],
             "optimizer": self.optimizer.state_dict(),
             "fallback": self._fallback.state_dict(),
@@ -354,7 +345,6 @@ class Fit:
             )
         self.step, self.images = state["step"], state["images"]
         self.seconds += state["seconds"]
-        self.compiling_s += state.get("compiling_s", 0.0)  # older states never had any
         loss, steps, images, seconds = state["tally"]
         self._tally = Tally(loss=loss, steps=steps, images=images, seconds=seconds)
         self.optimizer.load_state_dict(state["optimizer"])

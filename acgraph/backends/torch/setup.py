@@ -1,17 +1,13 @@
 """How a trainer runs its networks: chosen by measurement, once, and applied to all of them."""
 
-import logging
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from acgraph.backends.torch.compiled import Compiled, choose_compiled
 from acgraph.backends.torch.graph_module import GraphModule
-from acgraph.backends.torch.loader import part_sizes
 from acgraph.backends.torch.losses import Outputs
 from acgraph.backends.torch.memory import images_that_fit, images_to_judge, processes_here
 from acgraph.backends.torch.micro_batch import MicroBatch
@@ -20,10 +16,6 @@ from acgraph.backends.torch.runtime import settings
 from acgraph.backends.torch.team import Team
 from acgraph.backends.training import TrainConfig
 from acgraph.data import Dataset
-from acgraph.diagnostics import Diagnostic
-from acgraph.errors import BackendError
-
-log = logging.getLogger(__name__)
 
 
 class Setup:
@@ -40,7 +32,6 @@ class Setup:
     Attributes:
         chosen: The mode, None before it was measured.
         micro_batch: How many images run at once.
-        compiled: Runs the module as compiled code; None where it is not compiled.
         watch: Tensors inside the networks that a training step reads.
     """
 
@@ -55,7 +46,6 @@ class Setup:
     ) -> None:
         self.chosen: Mode | None = None
         self.micro_batch = MicroBatch()
-        self.compiled: Compiled | None = None
         self.watch: tuple[str, ...] = ()
         self._module = module
         self._teacher = teacher
@@ -63,15 +53,10 @@ class Setup:
         self._device = device
         self._team = team
         self._probe_s = probe_s
-        self._was_compiled: bool | None = None
-        self._is_hopeless = False
         self._judged_at_once: int | None = None
 
     def __str__(self) -> str:
-        """Say it as the user reads it: bf16, channels last, 1 thread; batch 128.
-
-        A fit compiles at its start, and with ``auto`` decides by its number of steps.
-        """
+        """Say it as the user reads it: bf16, channels last, 1 thread; batch 128."""
         mode, batch = self.mode, self._config.batch_size
         threads = self._config.threads or mode.threads or torch.get_num_threads()
         parts = [
@@ -81,10 +66,6 @@ class Setup:
             if self._device.type == "cpu"
             else str(self._device),
         ]
-        if self.compiled is not None or self._config.compile is True:
-            parts.append("compiled")
-        elif self._config.compile == "auto" and not self._is_hopeless:
-            parts.append("compiled where it pays")
         size = self.micro_batch.size
         cut = f" in parts of {size}" if size is not None and size < batch else ""
         return f"{', '.join(parts)}; batch {batch}{cut}"
@@ -102,7 +83,7 @@ class Setup:
     @property
     def forward(self) -> Callable[[Tensor], Outputs]:
         """What runs the module in a training step; watched tensors stand behind its outputs."""
-        return self.compiled or self._module.watching(self.watch)
+        return self._module.watching(self.watch)
 
     def settings(self) -> AbstractContextManager[None]:
         """Return the process-wide settings that all running happens in."""
@@ -137,16 +118,14 @@ class Setup:
         if mode.precision == "bf16" and self.micro_batch.size is not None:
             self._fit_into_memory(x, mode)  # half as large, so that more may fit
 
-    def use(self, mode: Mode, *, size: int | None = None, is_compiled: bool | None = None) -> None:
+    def use(self, mode: Mode, *, size: int | None = None) -> None:
         """Take what was chosen before.
 
         Args:
             mode: The mode.
             size: Images at once; None for whole batches.
-            is_compiled: Whether the fit that goes on was compiled; None where that is open.
         """
         self.micro_batch.size = size
-        self._was_compiled = is_compiled
         self._take(mode)
 
     def _take(self, mode: Mode) -> None:
@@ -154,70 +133,6 @@ class Setup:
         apply_mode(self._module, mode)
         if self._teacher is not None:
             apply_mode(self._teacher, mode)
-
-    def compile(
-        self, train: Dataset, steps: int, time_budget_s: float | None, *, goes_on: bool
-    ) -> float:
-        """Compile the module where that is asked for, or where it pays; after :meth:`prepare`.
-
-        Args:
-            train: Training images.
-            steps: How many are ahead.
-            time_budget_s: Seconds for compiling and for these steps; None for no limit.
-            goes_on: Whether they are those of a fit that was interrupted.
-
-        Returns:
-            The seconds that it took, trials included.
-
-        Raises:
-            BackendError: it must be compiled, and cannot be.
-        """
-        wanted = self._config.compile
-        if wanted is False or self.compiled is not None or self._is_hopeless or steps == 0:
-            return 0.0
-        if self._module.fixed_reason is not None:
-            return self._stay_uncompiled(self._module.fixed_reason)
-        start = time.perf_counter()
-        if wanted == "auto" and goes_on and self._was_compiled is not None:
-            wanted = self._was_compiled
-        try:
-            self.compiled = choose_compiled(
-                self._module,
-                self._typical(train)[: self.micro_batch.size],
-                self.mode,
-                wanted=wanted,
-                steps=steps,
-                time_budget_s=time_budget_s,
-                sizes=self._sizes(train),
-                watch=self.watch,
-            )
-        except BackendError as error:
-            if self._config.compile is True:
-                raise
-            self._is_hopeless = True
-            log.warning("training goes on uncompiled: %s", error)
-        return time.perf_counter() - start
-
-    def _stay_uncompiled(self, reason: Diagnostic) -> float:
-        """Compile nothing where the batch is fixed: a last part would be of another size.
-
-        Raises:
-            BackendError: it must be compiled.
-        """
-        if self._config.compile is True:
-            raise BackendError(
-                f"cannot be compiled, since its batch is fixed ({reason.message})",
-                location=reason.location,
-                hint="leave train.compile at auto",
-            )
-        self._is_hopeless = True
-        return 0.0
-
-    def _sizes(self, train: Dataset) -> Sequence[int]:
-        """Return how many images run at once in the steps of a pass."""
-        counts = part_sizes(len(train), self._config.batch_size, self._team.rank, self._team.size)
-        parts = [part for count in counts for part in self.micro_batch.parts_of(count)]
-        return sorted({part.stop - part.start for part in parts}, reverse=True)
 
     def _typical(self, train: Dataset) -> Tensor:
         """Read as many images as this process gets of a batch."""

@@ -20,14 +20,12 @@ class Progress:
     Attributes:
         mode: Precision, layout and threads; None before one was chosen.
         micro_batch: Images at once; None for whole batches.
-        is_compiled: Whether steps are compiled.
         fits: Fits that are done.
         fit: State of the fit under way, or None.
     """
 
     mode: Mode | None
     micro_batch: int | None
-    is_compiled: bool
     fits: int
     fit: Mapping[str, Any] | None
 
@@ -40,7 +38,6 @@ def pack(module: nn.Module, seed: int, setup: Setup, fits: int, fit: Fit | None)
         "module": {k: v.detach().cpu().clone() for k, v in module.state_dict().items()},
         "mode": None if mode is None else [mode.precision, mode.channels_last, mode.threads],
         "micro_batch": setup.micro_batch.size,
-        "is_compiled": setup.compiled is not None,
         "fits": fits,
         "fit": None if fit is None else fit.state_dict(),
     }
@@ -77,9 +74,8 @@ def unpack(state: Mapping[str, Any], module: nn.Module, seed: int, source: str) 
         mode = Mode(precision=precision, channels_last=channels_last, threads=threads)
     return Progress(
         mode=mode,
-        # States of versions that ran whole batches uncompiled do not say so.
+        # States of versions that ran whole batches do not say so.
         micro_batch=state.get("micro_batch"),
-        is_compiled=state.get("is_compiled", False),
         fits=state["fits"],
         fit=state["fit"],
     )

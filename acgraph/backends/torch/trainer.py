@@ -134,7 +134,7 @@ class TorchTrainer:
             masks: What to keep, by the weight's name; everything else is zero from the start to
                 the end, exactly.
             proximal: Pulls weights to targets; part of the reported loss.
-            time_budget_s: Stop after so many seconds of compiling and training; the schedule is
+            time_budget_s: Stop after so many seconds of training; the schedule is
                 shortened to end by then, so that the result depends on the speed of the host.
             on_epoch: Called after every pass, and every few minutes within a long one; may evaluate
                 and save :meth:`state_dict`.
@@ -163,11 +163,9 @@ class TorchTrainer:
             checks.check_team(
                 self._team, train, self.config, has_own_loss=self._user_loss is not None
             )
-            steps, goes_on = self._steps(train, epochs), self._pending is not None
-            spent_s = self._setup.compile(train, steps, time_budget_s, goes_on=goes_on)
             state = {**self.state_dict(), "fit": self._pending}
             announce(self._team, self._model, self._taught_by, train, self.config, state, options)
-            return self._fit_with_all(train, on_epoch, description, spent_s, **options)
+            return self._fit_with_all(train, on_epoch, description, **options)
 
     def join(self, images: int, **options: Any) -> None:
         """Take part in a fit of the leading process.
@@ -187,16 +185,13 @@ class TorchTrainer:
             )
         with self._setup.settings():
             self._setup.prepare(train)
-            steps, budget_s = self._steps(train, options["epochs"]), options["time_budget_s"]
-            spent_s = self._setup.compile(train, steps, budget_s, goes_on=True)
-            self._fit_with_all(train, None, "", spent_s, **options)
+            self._fit_with_all(train, None, "", **options)
 
     def _fit_with_all(
         self,
         train: Dataset,
         on_epoch: Callable[[EpochStats], None] | None,
         description: str,
-        compiling_s: float,
         *,
         epochs: float,
         learning_rate: float | None,
@@ -221,7 +216,6 @@ class TorchTrainer:
             pulls=find_pulls(self.module, proximal),
             names=self.module.parameter_names(),
             time_budget_s=time_budget_s,
-            compiling_s=compiling_s if time_budget_s is None else self._team.tell(compiling_s),
             team=self._team,
             micro_batch=self._setup.micro_batch,
         )
@@ -282,7 +276,7 @@ class TorchTrainer:
     def describe(self) -> str:
         """Say how training will run, which is chosen now where it was not before.
 
-        That is precision, layout, threads, whether steps are compiled, images a step and at once.
+        That is precision, layout, threads, images a step and at once.
         """
         self.choose_mode()
         with self._setup.settings():
@@ -351,7 +345,7 @@ class TorchTrainer:
         """
         found = unpack(state, self.module, self.config.seed, self._model.source)
         if found.mode is not None:
-            self._setup.use(found.mode, size=found.micro_batch, is_compiled=found.is_compiled)
+            self._setup.use(found.mode, size=found.micro_batch)
         self._fits, self._pending = found.fits, found.fit
 
     def _check(self, train: Dataset | None) -> None:

@@ -15,10 +15,9 @@ from acgraph.backends.torch.trainer import TorchTrainer
 from acgraph.backends.torch.visit import visit
 from acgraph.backends.training import TrainConfig
 from acgraph.data import ArrayDataset
-from acgraph.errors import BackendError
 from acgraph.ir import Model, model_from_proto
 
-CONFIG: dict[str, Any] = {"batch_size": 8, "threads": 1, "precision": "fp32", "compile": False}
+CONFIG: dict[str, Any] = {"batch_size": 8, "threads": 1, "precision": "fp32"}
 
 
 def mixing(batch: int) -> Model:
@@ -142,9 +141,3 @@ def test_statistics_inside_are_those_of_all_examples(images: ArrayDataset) -> No
     seen = []
     visit(module, ["c"], lambda name, value: seen.append(len(value)), torch.from_numpy(x))
     assert seen == [1] * 22
-
-
-def test_it_cannot_be_compiled(images: ArrayDataset) -> None:
-    ours = trainer(mixing(1), images, compile=True)
-    with pytest.raises(BackendError, match="its batch is fixed"):
-        ours.fit(epochs=1)
