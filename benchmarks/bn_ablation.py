@@ -24,6 +24,7 @@ from pathlib import Path
 from pages import rewrite
 
 from acgraph.analysis.dependency import analyse
+from acgraph.backends.select import training_backend
 from acgraph.backends.torch.checkpoint import load_checkpoint, save_checkpoint
 from acgraph.backends.torch.trainer import TorchTrainer
 from acgraph.backends.training import EpochStats, TrainConfig
@@ -104,7 +105,7 @@ def train(arm: Arm, model: Model, data: tuple[Dataset, Dataset], checkpoint: Pat
     images, test = data
     small = cut(model, arm.sparsity)
     if arm.batchnorm:
-        small, inserted, _ = ready_to_train(small, images)
+        small, inserted, _ = ready_to_train(small, images, training_backend())
         if not inserted:
             sys.exit("nothing to compare: no BatchNormalization was put back")
     config = TrainConfig(learning_rate=arm.learning_rate, threads=1)

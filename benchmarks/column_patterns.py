@@ -21,6 +21,7 @@ from pages import rewrite
 
 from acgraph.analysis.layers import layers
 from acgraph.backends.ort.latency import compare_latency, measure_latency
+from acgraph.backends.select import training_backend
 from acgraph.backends.torch.trainer import TorchTrainer
 from acgraph.backends.training import TrainConfig
 from acgraph.data import Dataset, load_dataset
@@ -56,7 +57,7 @@ def data(name: str, model: Model) -> Dataset:
 
 
 def run(original: Model, train: Dataset, test: Dataset, pattern: str, kept: float) -> Run:
-    ready, _, _ = ready_to_train(original, train)
+    ready, _, _ = ready_to_train(original, train, training_backend())
     found = layers(ready)
     first = {found[0].weight: ready.constants()[found[0].weight]}
     zero_columns(ready, 1 - kept, pattern=pattern)

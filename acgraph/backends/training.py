@@ -18,6 +18,9 @@ Schedule = Literal["onecycle", "cosine", "constant"]
 Optimizer = Literal["sgd", "adam", "adamw"]
 Precision = Literal["auto", "fp32", "bf16"]
 
+#: Seconds of a step by which the mode of training is chosen, about; there are up to 20 such steps.
+PROBE_SECONDS = 1.0
+
 _CHOICES: dict[str, tuple[object, ...]] = {
     "optimizer": ("sgd", "adam", "adamw"),
     "schedule": ("onecycle", "cosine", "constant"),
@@ -129,6 +132,11 @@ class TrainConfig:
             raise UsageError(f"threads is {self.threads}", hint="give at least 1")
         if self.seed < 0:
             raise UsageError(f"seed is {self.seed}", hint="give a seed of at least 0")
+
+
+def steps_per_pass(count: int, batch_size: int) -> int:
+    """Return how many steps visit every image once."""
+    return -(-count // batch_size)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

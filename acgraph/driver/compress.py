@@ -5,10 +5,9 @@ import shlex
 import time
 from collections.abc import Callable
 
+from acgraph.backends.interface import Trainer, TrainingBackend
 from acgraph.backends.ort.layer_timing import timing_chooser
-from acgraph.backends.torch.checks import check_operators
-from acgraph.backends.torch.fixed_batch import describe_fixed_batch
-from acgraph.backends.torch.trainer import TorchTrainer
+from acgraph.backends.select import training_backend
 from acgraph.backends.training import ProgressSink
 from acgraph.config import CompressConfig
 from acgraph.config_fields import AUTO
@@ -86,8 +85,9 @@ def compress(
     if config.resume is not None:
         config = config.model_copy(update={"output": config.resume})
     original = read_original(config)
-    check_operators(original)
-    check_workers(config.search.workers)
+    backend = training_backend()
+    backend.check_operators(original)
+    check_workers(config.search.workers, backend.processes)
     if config.search.cluster is not None:
         check_cluster(config.search.cluster)
     data = open_data(config, original)
@@ -102,7 +102,7 @@ def compress(
         if saved is None:
             start(config, inputs, original, pace)
         try:
-            run = _start(config, original, data, progress, say or log.info, begin)
+            run = _start(config, backend, original, data, progress, say or log.info, begin)
             run.earlier_s, run.pace = earlier_s, pace
             _train(run, saved)
             return _export(run)
@@ -217,6 +217,7 @@ def _save(run: Run, done: int, *, is_purified: bool = False, is_trained: bool = 
 
 def _start(
     config: CompressConfig,
+    backend: TrainingBackend,
     original: Model,
     data: RunData,
     progress: ProgressSink | None,
@@ -225,7 +226,7 @@ def _start(
 ) -> Run:
     """Judge the original and make it trainable."""
     asked, budget_s, statistics_s = config, config.time_budget, None
-    base = TorchTrainer(original, None, teacher=original, config=config.train)
+    base = backend.trainer(original, None, teacher=original, config=config.train)
     if budget_s is not None:
         data = _judged_in_time(config, base, data, say)
         statistics_s = STATISTICS_SHARE * budget_s
@@ -236,16 +237,16 @@ def _start(
     else:
         images = counted(len(data.select), "image")
         say(f"baseline: no labels, agreement with the original on {images} counts")
-    model, inserted, copies = ready_to_train(original, data.train, statistics_s)
+    model, inserted, copies = ready_to_train(original, data.train, backend, statistics_s)
     if budget_s is not None:
-        config = with_mode(config, model, original, data)
+        config = with_mode(config, backend, model, original, data)
     run = Run(
         asked=asked, config=_aligned(config, say), original=original, data=data,
-        chooser=_chooser(config, begin), start=begin,
+        backend=backend, chooser=_chooser(config, begin), start=begin,
         progress=progress, say=say,
         model=model, inserted=inserted, copies=copies, baseline=baseline,
     )  # fmt: skip
-    if remark := describe_fixed_batch(base.module):
+    if remark := base.describe_fixed_batch():
         run.warn(remark)
     return run
 
@@ -254,7 +255,7 @@ def _plan(run: Run) -> None:
     """Split the budget over the stages; what is known of the host's speed is not timed again."""
     config = run.config
     if run.pace is None and (config.timing or config.time_budget is not None):
-        run.pace = measure_pace(config, run.model, run.original, run.data)
+        run.pace = measure_pace(config, run.backend, run.model, run.original, run.data)
         record_pace(config, run.pace)
     run.stages = plan_stages(
         config.target_rate,
@@ -274,7 +275,7 @@ def _plan(run: Run) -> None:
     if run.pace is not None and config.time_budget is None:
         affordable = affordable_evaluations(run.model, whole_images(config, run.data))
         run.say(f"time: {estimate(config, run.stages, run.pace, affordable).describe()}")
-    needed = memory_bytes(config, run.model, run.data.train)
+    needed = memory_bytes(config, run.backend, run.model, run.data.train)
     run.say(f"memory: at most about {needed / 2**30:.2g} GiB")
 
 
@@ -289,7 +290,7 @@ def _export_seconds(run: Run) -> float:
 
 
 def _judged_in_time(
-    config: CompressConfig, judge: TorchTrainer, data: RunData, say: Callable[[str], None]
+    config: CompressConfig, judge: Trainer, data: RunData, say: Callable[[str], None]
 ) -> RunData:
     """Leave as many examples to judge by as the time budget allows, and say so."""
     image_s = image_seconds(judge, data.select, config.train.batch_size)
@@ -337,7 +338,7 @@ def _purify(run: Run) -> None:
         return
     trainer = None
     if not run.rounds or run.rounds[-1].epochs > 0:
-        trainer = TorchTrainer(
+        trainer = run.backend.trainer(
             run.model, run.data.train, teacher=run.original, config=run.config.train
         )
     purified = purify(run.model, run.data, trainer, run.config, run.stages.purify_s)

@@ -6,10 +6,10 @@ import numpy as np
 from torch import Tensor
 
 from acgraph.backends.torch.graph_module import GraphModule
-from acgraph.backends.torch.loader import is_augmented, steps_per_pass
+from acgraph.backends.torch.loader import is_augmented
 from acgraph.backends.torch.program import Program
 from acgraph.backends.torch.team import Team
-from acgraph.backends.training import Array, TrainConfig
+from acgraph.backends.training import Array, TrainConfig, steps_per_pass
 from acgraph.data import Dataset, check_label_range
 from acgraph.diagnostics import Location
 from acgraph.errors import BackendError, UsageError

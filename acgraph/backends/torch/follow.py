@@ -6,65 +6,16 @@ same, and stays so, because every step applies the same averaged gradient.
 """
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any
 
-from acgraph.backends.torch.team import Team, team
-from acgraph.backends.training import TrainConfig
+from acgraph.backends.torch.team import team
+from acgraph.backends.torch.trainer import TorchTrainer
 from acgraph.data import Dataset
 from acgraph.errors import AcgraphError
-from acgraph.ir import InputSizes, Model, model_from_proto, proto_from_model
+from acgraph.ir import Model, model_from_proto
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
-    """One fit, as the leader tells it.
-
-    Attributes:
-        model: Proto of what is trained.
-        teacher: Proto of what is learnt from, or None.
-        config: How to train.
-        images: How many training images the leader has.
-        state: Weights, mode and progress of the leader's trainer.
-        options: Arguments of ``TorchTrainer.fit``.
-    """
-
-    model: Any
-    sizes: InputSizes | None
-    teacher: Any
-    config: TrainConfig
-    images: int
-    state: Mapping[str, Any]
-    options: Mapping[str, Any]
-
-
-def announce(
-    others: Team,
-    model: Model,
-    teacher: Model | None,
-    train: Dataset,
-    config: TrainConfig,
-    state: Mapping[str, Any],
-    options: Mapping[str, Any],
-) -> None:
-    """Tell the others to join a fit; nothing where there are none."""
-    if others.size == 1:
-        return
-    others.tell(
-        Job(
-            model=proto_from_model(model),
-            sizes=model.sizes,
-            teacher=None if teacher is None else proto_from_model(teacher),
-            config=config,
-            images=len(train),
-            state=state,
-            options=options,
-        )
-    )
 
 
 def follow(open_train: Callable[[Model], Dataset]) -> None:
@@ -76,9 +27,6 @@ def follow(open_train: Callable[[Model], Dataset]) -> None:
     Raises:
         AcgraphError: the images cannot be opened, or differ in number.
     """
-    # Late: the trainer announces, and so imports this module.
-    from acgraph.backends.torch.trainer import TorchTrainer
-
     train: Dataset | None = None
     while (job := team().tell(None)) is not None:
         model = model_from_proto(job.model)

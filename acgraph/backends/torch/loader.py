@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from acgraph.backends.torch.augment import augment
-from acgraph.backends.training import TrainConfig
+from acgraph.backends.training import TrainConfig, steps_per_pass
 from acgraph.data import Array, Dataset, Indices, Labels
 
 #: Names of the independent random streams of a fit.
@@ -89,18 +89,6 @@ class Loader:
                 if step + 1 < last:
                     ahead = pool.submit(self.read, step + 1)
                 yield batch
-
-
-def steps_per_pass(count: int, batch_size: int) -> int:
-    """Return how many steps visit every image once."""
-    return -(-count // batch_size)
-
-
-def part_sizes(count: int, batch_size: int, rank: int, size: int) -> set[int]:
-    """Return how many images one of so many processes gets of the batches of a pass."""
-    steps = steps_per_pass(count, batch_size)
-    whole = {count // steps, -(-count // steps)}
-    return {number // size + (rank < number % size) for number in whole}
 
 
 def is_augmented(dataset: Dataset, config: TrainConfig) -> bool:

@@ -310,7 +310,7 @@ class Fit:
             seconds=self.seconds,
             loss=self._tally.mean_loss(),
             steps=self.step,
-            images_per_second=self.images / self._training_s if self._training_s > 0 else 0.0,
+            images_per_second=self.images / self.seconds if self.seconds > 0 else 0.0,
             is_stopped=self.step < self.plan.total_steps,
             trouble=self._fallback.describe(),
         )

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from acgraph.backends.torch.losses import Outputs
 from acgraph.backends.torch.remembered import recall, remember, signature
+from acgraph.backends.training import PROBE_SECONDS
 from acgraph.errors import BackendError
 
 log = logging.getLogger(__name__)
@@ -22,8 +23,7 @@ log = logging.getLogger(__name__)
 TOLERANCE = 0.02
 #: Timed steps a mode, after one that warms up; the fastest counts.
 TIMED_STEPS = 3
-#: A batch is cut until one step takes about this long, by a step on a few images.
-PROBE_SECONDS = 1.0
+#: Images of the step by which a batch is cut until one step takes about ``PROBE_SECONDS``.
 PROBE_IMAGES = 4
 #: A faster mode must win by this factor to displace a simpler one: timings are noisy.
 MARGIN = 0.95

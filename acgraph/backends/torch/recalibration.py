@@ -4,8 +4,8 @@ import numpy as np
 import torch
 
 from acgraph.backends.torch.graph_module import GraphModule
-from acgraph.backends.torch.loader import steps_per_pass
 from acgraph.backends.torch.modes import Mode, run_module
+from acgraph.backends.training import steps_per_pass
 from acgraph.data import Dataset
 
 

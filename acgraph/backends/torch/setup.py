@@ -11,10 +11,10 @@ from acgraph.backends.torch.graph_module import GraphModule
 from acgraph.backends.torch.losses import Outputs
 from acgraph.backends.torch.memory import images_that_fit, images_to_judge, processes_here
 from acgraph.backends.torch.micro_batch import MicroBatch
-from acgraph.backends.torch.modes import PLAIN, PROBE_SECONDS, Mode, apply_mode, choose_mode
+from acgraph.backends.torch.modes import PLAIN, Mode, apply_mode, choose_mode
 from acgraph.backends.torch.runtime import settings
 from acgraph.backends.torch.team import Team
-from acgraph.backends.training import TrainConfig
+from acgraph.backends.training import PROBE_SECONDS, TrainConfig
 from acgraph.data import Dataset
 
 

@@ -1,23 +1,26 @@
 """Train, recalibrate and evaluate a model on the CPU or a GPU."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from acgraph.analysis.layers import Layer
 from acgraph.backends.torch import checks
 from acgraph.backends.torch.constraints import find_pulls, find_removed
 from acgraph.backends.torch.evaluation import Metric, evaluate
 from acgraph.backends.torch.export import export_model
 from acgraph.backends.torch.fit_parts import Learner, Plan
-from acgraph.backends.torch.follow import announce
+from acgraph.backends.torch.fixed_batch import describe_fixed_batch
+from acgraph.backends.torch.grams import input_grams
 from acgraph.backends.torch.graph_module import GraphModule
-from acgraph.backends.torch.loader import Loader, steps_per_pass
+from acgraph.backends.torch.jobs import announce
+from acgraph.backends.torch.loader import Loader
 from acgraph.backends.torch.loop import Fit
 from acgraph.backends.torch.losses import Outputs, UserLoss, ends_in_softmax
-from acgraph.backends.torch.modes import PROBE_SECONDS, Mode, run_module
+from acgraph.backends.torch.modes import Mode, run_module
 from acgraph.backends.torch.recalibration import recalibrate
 from acgraph.backends.torch.runtime import choose_device, evaluating
 from acgraph.backends.torch.setup import Setup
@@ -26,6 +29,7 @@ from acgraph.backends.torch.teacher import Teacher
 from acgraph.backends.torch.teaching import Teaching
 from acgraph.backends.torch.team import team
 from acgraph.backends.training import (
+    PROBE_SECONDS,
     Array,
     EpochStats,
     FitResult,
@@ -35,10 +39,12 @@ from acgraph.backends.training import (
     Proximal,
     Schedule,
     TrainConfig,
+    steps_per_pass,
 )
 from acgraph.data import Dataset
 from acgraph.errors import BackendError, UsageError
 from acgraph.ir import Model
+from acgraph.pruning.reconstruct import Gram
 
 
 class TorchTrainer:
@@ -94,11 +100,9 @@ class TorchTrainer:
         size = self.config.batch_size
         self._teacher = None if teacher is None else Teacher(teacher, self.device, size)
         self._teaching = Teaching(
-            config=self.config,
-            teacher=self._teacher,
-            is_probability=ends_in_softmax(model),
+            config=self.config, teacher=self._teacher, is_probability=ends_in_softmax(model),
             user_loss=loss,
-        )
+        )  # fmt: skip
         taught_by = None if self._teacher is None else self._teacher.module
         self._setup = Setup(self.module, taught_by, self.config, self.device, self._team, probe_s)
         self._fits = 0
@@ -149,13 +153,9 @@ class TorchTrainer:
         checks.check_numbers(epochs, learning_rate, time_budget_s)
         self._teaching.check()
         options: dict[str, Any] = {
-            "epochs": epochs,
-            "learning_rate": learning_rate,
-            "schedule": schedule,
-            "masks": masks,
-            "proximal": proximal,
-            "time_budget_s": time_budget_s,
-        }
+            "epochs": epochs, "learning_rate": learning_rate, "schedule": schedule,
+            "masks": masks, "proximal": proximal, "time_budget_s": time_budget_s,
+        }  # fmt: skip
         with self._setup.settings():
             self._setup.prepare(train)
             find_removed(self.module, masks or {})
@@ -282,6 +282,16 @@ class TorchTrainer:
         with self._setup.settings():
             return str(self._setup)
 
+    def describe_fixed_batch(self) -> str:
+        """Say how a network trains whose batch is fixed; empty where it is not."""
+        return describe_fixed_batch(self.module)
+
+    def input_grams(
+        self, layers: Sequence[Layer], batches: Iterable[Array], *, seed: int = 0
+    ) -> dict[str, Gram]:
+        """Measure the moments of what layers read, see ``acgraph.backends.torch.grams``."""
+        return input_grams(self.module, self._model, layers, batches, seed=seed)
+
     def recalibrate(self, batches: int, *, fast: bool = False, images: int | None = None) -> None:
         """Estimate the running statistics of BatchNormalization anew, weights unchanged.
 
@@ -380,14 +390,10 @@ class TorchTrainer:
     def _learner(self) -> Learner:
         train = self._require_train()
         return Learner(
-            module=self.module,
-            forward=self._setup.forward,
-            loss=self._teaching.loss(),
-            teacher=self._teaching.ask(train, self.mode),
-            mode=self.mode,
-            device=self.device,
+            module=self.module, forward=self._setup.forward, loss=self._teaching.loss(),
+            teacher=self._teaching.ask(train, self.mode), mode=self.mode, device=self.device,
             config=self.config,
-        )
+        )  # fmt: skip
 
     def _to_device(self, x: Array) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(x)).to(self.device)

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx_graphsurgeon as gs
 
+from acgraph.backends.interface import TrainingBackend
 from acgraph.data import Dataset
 from acgraph.driver.schedule.budget import within_time
 from acgraph.ir import Model, clone_model
@@ -27,7 +28,7 @@ Floats = npt.NDArray[np.float64]
 
 
 def ready_to_train(
-    model: Model, train: Dataset, seconds: float | None = None
+    model: Model, train: Dataset, backend: TrainingBackend, seconds: float | None = None
 ) -> tuple[Model, list[str], dict[str, str]]:
     """Copy a model into the form that trains well.
 
@@ -47,15 +48,11 @@ def ready_to_train(
     outputs = bare_convolutions(ready)
     if not outputs:
         return ready, [], copies
-    # Late: this is the only use of torch here.
-    from acgraph.backends.torch.batchnorm import channel_statistics
-    from acgraph.backends.torch.graph_module import GraphModule
-
     count = min(len(train), CALIBRATION_IMAGES)
     order = np.linspace(0, len(train) - 1, count).astype(np.int64)
     batches = (train.batch(order[i : i + BATCH])[0] for i in range(0, count, BATCH))
     timely = within_time(batches, seconds)
-    statistics = channel_statistics(GraphModule(ready), list(outputs.values()), timely)
+    statistics = backend.channel_statistics(ready, list(outputs.values()), timely)
     factors = filter_factors(ready, outputs)
     inserted = insert_batchnorm(ready, statistics, layers=list(outputs), factors=factors)
     log.info("put BatchNormalization back after %d convolutions", len(inserted))

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from acgraph.analysis.cost import model_cost
-from acgraph.backends.torch.trainer import TorchTrainer
+from acgraph.backends.interface import Trainer
 from acgraph.config import CompressConfig
 from acgraph.driver.inputs.data import RunData
 from acgraph.driver.judging.proxy import Proxy
@@ -108,7 +108,7 @@ def measured_images(model: Model, most: int) -> int:
 
 def proxies(
     config: CompressConfig,
-    trainer: TorchTrainer,
+    trainer: Trainer,
     space: Space,
     data: RunData,
     whole: Images,

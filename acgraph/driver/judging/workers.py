@@ -15,8 +15,8 @@ from typing import Any, Self
 
 import numpy as np
 
-from acgraph.backends.torch.team import team
-from acgraph.backends.torch.trainer import TorchTrainer
+from acgraph.backends.interface import Trainer
+from acgraph.backends.select import training_backend
 from acgraph.config import CompressConfig
 from acgraph.data import ArrayDataset, Dataset, Indices, Labels, spread_indices
 from acgraph.driver.judging.proxy import Proxy
@@ -113,7 +113,7 @@ class Judges:
 
 def make_task(
     config: CompressConfig,
-    trainer: TorchTrainer,
+    trainer: Trainer,
     space: Space,
     teacher: Model,
     train: Dataset,
@@ -154,7 +154,9 @@ def open_task(task: Task) -> Proxy:
     teacher = None if task.teacher is None else model_from_proto(task.teacher)
     for each in filter(None, (model, teacher)):
         each.sizes = task.sizes
-    trainer = TorchTrainer(model, task.train, teacher=teacher, config=task.config.train)
+    trainer = training_backend().trainer(
+        model, task.train, teacher=teacher, config=task.config.train
+    )
     trainer.load_state_dict(task.state)
     space = replace(open_space(model, task.config), mender=task.mender, thrifty=task.thrifty)
     if space.knobs != task.knobs:
@@ -165,15 +167,15 @@ def open_task(task: Task) -> Proxy:
     )  # fmt: skip
 
 
-def check_workers(workers: int) -> None:
+def check_workers(workers: int, processes: int) -> None:
     """Refuse workers where the run itself is several processes: they would join these.
 
     Raises:
         UsageError: it is.
     """
-    if workers > 1 and team().size > 1:
+    if workers > 1 and processes > 1:
         raise UsageError(
-            f"search.workers is {workers} in a run of {team().size} processes",
+            f"search.workers is {workers} in a run of {processes} processes",
             hint="leave search.workers at 1",
         )
 

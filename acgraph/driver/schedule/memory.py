@@ -1,8 +1,8 @@
 """What memory a run will take, said before it is taken."""
 
 from acgraph.analysis.layers import layers
+from acgraph.backends.interface import TrainingBackend
 from acgraph.backends.ort.footprint_probe import peak_bytes
-from acgraph.backends.torch.memory import MOST_STEP_BYTES, bytes_of_an_image
 from acgraph.config import CompressConfig
 from acgraph.data import Dataset
 from acgraph.driver.space.reconstruction import can_mend
@@ -16,7 +16,9 @@ WORKING = 5
 _FLOAT64 = 8
 
 
-def memory_bytes(config: CompressConfig, model: Model, train: Dataset) -> int:
+def memory_bytes(
+    config: CompressConfig, backend: TrainingBackend, model: Model, train: Dataset
+) -> int:
     """Return how much memory a run takes at most, about.
 
     A step of training takes what its batch makes, up to a bound at which the batch is cut in parts,
@@ -24,6 +26,7 @@ def memory_bytes(config: CompressConfig, model: Model, train: Dataset) -> int:
 
     Args:
         config: Of the run.
+        backend: What trains.
         model: The network, ready to train.
         train: Its images.
     """
@@ -32,5 +35,5 @@ def memory_bytes(config: CompressConfig, model: Model, train: Dataset) -> int:
     kept = 0
     if config.criterion == "reconstruction":
         kept = _FLOAT64 * (sum(squares) + WORKING * max(squares, default=0))
-    step = min(MOST_STEP_BYTES, config.train.batch_size * bytes_of_an_image(model, train))
+    step = backend.step_bytes(model, train, config.train.batch_size)
     return peak_bytes() + COPIES * weights + kept + step

@@ -9,9 +9,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from acgraph.analysis.layers import Layer, layers
-from acgraph.backends.torch.loader import steps_per_pass
-from acgraph.backends.torch.modes import PROBE_SECONDS
-from acgraph.backends.torch.trainer import TorchTrainer
+from acgraph.backends.interface import Trainer, TrainingBackend
+from acgraph.backends.training import PROBE_SECONDS, steps_per_pass
 from acgraph.config import CompressConfig
 from acgraph.data import Dataset
 from acgraph.driver.inputs.data import RunData
@@ -66,7 +65,7 @@ class Estimate:
 
 
 def with_mode(
-    config: CompressConfig, model: Model, teacher: Model, data: RunData
+    config: CompressConfig, backend: TrainingBackend, model: Model, teacher: Model, data: RunData
 ) -> CompressConfig:
     """State the mode of training that is fastest on this host, so that no later trainer times it.
 
@@ -74,12 +73,15 @@ def with_mode(
 
     Args:
         config: With a time budget, of which a small share goes into this.
+        backend: What trains.
         model: The network.
         teacher: What it learns from.
         data: What it learns on.
     """
     probe_s = min(PROBE_SECONDS, MODE_SHARE * (config.time_budget or math.inf) / _TIMED_MODES)
-    trainer = TorchTrainer(model, data.train, teacher=teacher, config=config.train, probe_s=probe_s)
+    trainer = backend.trainer(
+        model, data.train, teacher=teacher, config=config.train, probe_s=probe_s
+    )
     mode = trainer.choose_mode()
     train = replace(
         config.train,
@@ -90,16 +92,18 @@ def with_mode(
     return config.model_copy(update={"train": train})
 
 
-def measure_pace(config: CompressConfig, model: Model, teacher: Model, data: RunData) -> Pace:
+def measure_pace(
+    config: CompressConfig, backend: TrainingBackend, model: Model, teacher: Model, data: RunData
+) -> Pace:
     """Train a copy for a few steps against the clock, after a few that warm torch up; judge it.
 
     Batches are smaller than those of training where one would take too long.
     """
-    judge = TorchTrainer(model, data.train, teacher=teacher, config=config.train)
+    judge = backend.trainer(model, data.train, teacher=teacher, config=config.train)
     image_s = image_seconds(judge, data.select, config.train.batch_size)
     size = min(config.train.batch_size, max(2, int(MOST_SECONDS / (_STEP_COST * image_s))))
     timed = replace(config.train, batch_size=size)
-    trainer = TorchTrainer(model, data.train, teacher=teacher, config=timed)
+    trainer = backend.trainer(model, data.train, teacher=teacher, config=timed)
     trainer.choose_mode()
     passes = TIMED_STEPS / steps_per_pass(len(data.train), size)
     until = time.perf_counter() + MOST_SECONDS
@@ -118,7 +122,7 @@ def measure_pace(config: CompressConfig, model: Model, teacher: Model, data: Run
     return Pace(pass_s=len(data.train) / max(speeds), evaluation_s=evaluation_s, image_s=image_s)
 
 
-def image_seconds(judge: TorchTrainer, data: Dataset, batch_size: int) -> float:
+def image_seconds(judge: Trainer, data: Dataset, batch_size: int) -> float:
     """Seconds in which one image is judged: by a batch, or by a few where those take long."""
     count = min(len(data), _FEW_IMAGES)
     while True:

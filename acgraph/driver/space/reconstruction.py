@@ -9,8 +9,7 @@ import numpy as np
 from acgraph.analysis.dependency import DependencyGraph
 from acgraph.analysis.families import Family
 from acgraph.analysis.layers import Layer, layers
-from acgraph.backends.torch.grams import input_grams
-from acgraph.backends.torch.graph_module import GraphModule
+from acgraph.backends.interface import Trainer
 from acgraph.data import Dataset
 from acgraph.driver.schedule.budget import within_time
 from acgraph.ir import Array, Model
@@ -145,7 +144,7 @@ class Mender:
 
 def measure_layers(
     dependency: DependencyGraph,
-    module: GraphModule,
+    trainer: Trainer,
     data: Dataset,
     *,
     seed: int = 0,
@@ -157,7 +156,7 @@ def measure_layers(
 
     Args:
         dependency: Of the graph.
-        module: The graph, with the weights of now.
+        trainer: Holds the graph, with the weights of now.
         data: Images; a random part of them is used.
         seed: Of the draw.
         seconds: No batch is begun after so many; None for no limit.
@@ -170,7 +169,7 @@ def measure_layers(
     order = np.random.default_rng(seed).permutation(len(data))[:images].astype(np.int64)
     batches = (data.batch(order[i : i + batch])[0] for i in range(0, len(order), batch))
     timely = within_time(batches, seconds)
-    grams = input_grams(module, model, list(eligible.values()), timely, seed=seed)
+    grams = trainer.input_grams(list(eligible.values()), timely, seed=seed)
     centred, inputs = _centred(model, eligible), {}
     unmeasured = tuple(eligible[name].name for name, gram in grams.items() if not gram.is_finite)
     for name in list(grams):

@@ -2,8 +2,6 @@
 
 from dataclasses import dataclass
 
-from acgraph.backends.torch.checkpoint import load_checkpoint, save_checkpoint
-from acgraph.backends.torch.trainer import TorchTrainer
 from acgraph.backends.training import EpochStats
 from acgraph.driver.checkpoint.checkpoints import next_fine_tune, record_fine_tune
 from acgraph.driver.space.space import open_space
@@ -41,21 +39,21 @@ def fine_tune(run: Run) -> Finished:
     config = run.config
     space = open_space(run.model, config)
     if not space.knobs:
-        judge = TorchTrainer(run.model, None, teacher=run.original, config=config.train)
+        judge = run.backend.trainer(run.model, None, teacher=run.original, config=config.train)
         return Finished(run.model, judge.evaluate(run.data.select), 0.0)
-    trainer = TorchTrainer(
+    trainer = run.backend.trainer(
         run.model, run.data.train, teacher=run.original, config=config.train, progress=run.progress
     )
     trained_s = 0.0
     weights, before = trainer.weights(), trainer.evaluate(run.data.select)
     if run.fine_tune is not None:
-        state = load_checkpoint(run.fine_tune)
+        state = run.backend.load_state(run.fine_tune)
         trainer.load_state_dict(state)
         trained_s = state["fit"]["seconds"]
 
     def keep(_: EpochStats) -> None:
         file = next_fine_tune(config, run.done)
-        save_checkpoint(file, trainer.state_dict())
+        run.backend.save_state(file, trainer.state_dict())
         record_fine_tune(config, run.done, file, run.elapsed_s)
 
     run.say(f"fine-tune: training in {trainer.describe()}")

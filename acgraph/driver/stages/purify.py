@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from acgraph.backends.torch.trainer import TorchTrainer
+from acgraph.backends.interface import Trainer
 from acgraph.config import CompressConfig
 from acgraph.driver.inputs.data import RunData
 from acgraph.driver.judging.proxy import Proxy
@@ -40,7 +40,7 @@ class Purified:
 def purify(
     model: Model,
     data: RunData,
-    trainer: TorchTrainer | None,
+    trainer: Trainer | None,
     config: CompressConfig,
     time_budget_s: float | None = None,
 ) -> Purified:

@@ -7,7 +7,6 @@ from dataclasses import replace
 from functools import partial
 
 from acgraph.analysis.dependency import analyse
-from acgraph.backends.torch.trainer import TorchTrainer
 from acgraph.data import Dataset, Subset, spread_indices
 from acgraph.diagnostics import Location
 from acgraph.driver.cost.terms import CostMetric
@@ -77,7 +76,7 @@ def _cut(run: Run) -> Model:
     if not space.knobs:
         return run.model
     plan = space.masked_plan(_point(run, space), space.weights)
-    trainer = TorchTrainer(run.model, None, config=run.config.train)
+    trainer = run.backend.trainer(run.model, None, config=run.config.train)
     mask_hard(trainer, space, plan)
     shrunk = shrink(analyse(trainer.model()), plan)
     run.positions = compose(run.positions, shrunk)

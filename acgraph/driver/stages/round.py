@@ -11,7 +11,7 @@ import numpy as np
 
 from acgraph.admm.residuals import Residual
 from acgraph.analysis.dependency import analyse
-from acgraph.backends.torch.trainer import TorchTrainer
+from acgraph.backends.interface import Trainer, TrainingBackend
 from acgraph.backends.training import ProgressSink
 from acgraph.config import CompressConfig
 from acgraph.config_sections import SearchConfig
@@ -85,6 +85,7 @@ class RoundTask:
 
     Attributes:
         model: The graph as the last round left it.
+        backend: What trains.
         teacher: The original model.
         budget: The most params or MACs after the round.
         point_cost: Makes the cost of the points of a space, in the unit of the budget; None where
@@ -101,6 +102,7 @@ class RoundTask:
     """
 
     model: Model
+    backend: TrainingBackend
     teacher: Model
     data: RunData
     config: CompressConfig
@@ -123,7 +125,7 @@ def run_round(task: RoundTask) -> RoundResult | None:
     space = open_space(task.model, config)
     if all(knob.floor == knob.size for knob in space.knobs):
         return None
-    trainer = TorchTrainer(
+    trainer = task.backend.trainer(
         task.model,
         task.data.train,
         teacher=task.teacher,
@@ -212,7 +214,7 @@ def _levels(
 def _search(
     task: RoundTask,
     space: Space,
-    trainer: TorchTrainer,
+    trainer: Trainer,
     problem: Problem,
     importances: list[FloatArray],
     whole: Images,
@@ -249,12 +251,12 @@ def _judges(search: SearchConfig, make: Callable[[], Task]) -> AbstractContextMa
     return evaluators(search.workers, make)
 
 
-def _is_enough(task: RoundTask, trainer: TorchTrainer) -> bool:
+def _is_enough(task: RoundTask, trainer: Trainer) -> bool:
     return task.enough is not None and trainer.evaluate(task.data.select) >= task.enough
 
 
 def _cut(
-    task: RoundTask, space: Space, trainer: TorchTrainer, problem: Problem, point: Point
+    task: RoundTask, space: Space, trainer: Trainer, problem: Problem, point: Point
 ) -> tuple[Point, Plan, float, list[Residual]]:
     """Train towards a point by ADMM, then mask hard and mend; the trainer holds the result.
 
@@ -289,7 +291,7 @@ def _cut(
     return point, plan, epochs, residuals
 
 
-def mask_hard(trainer: TorchTrainer, space: Space, plan: Plan) -> None:
+def mask_hard(trainer: Trainer, space: Space, plan: Plan) -> None:
     """Zero in a trainer what a plan removes, and mend what is left where the space can."""
     weights = trainer.weights()
     masks = training_masks(space, plan, weights)
@@ -297,11 +299,11 @@ def mask_hard(trainer: TorchTrainer, space: Space, plan: Plan) -> None:
     trainer.load_weights(masked_weights(space, weights, zeroed))
 
 
-def _measure(task: RoundTask, space: Space, trainer: TorchTrainer) -> Mender:
+def _measure(task: RoundTask, space: Space, trainer: Trainer) -> Mender:
     seed = task.config.seed + task.number
     seconds = task.stages.search_s
     mender = measure_layers(
-        space.dependency, trainer.module, task.data.train, seed=seed,
+        space.dependency, trainer, task.data.train, seed=seed,
         images=measured_images(task.model, IMAGES),
         batch=min(BATCH, trainer.images_at_once(task.data.train)),
         seconds=None if seconds is None else MEASURING_SHARE * seconds,
@@ -320,7 +322,7 @@ def _measure(task: RoundTask, space: Space, trainer: TorchTrainer) -> Mender:
 
 
 def _admm(
-    task: RoundTask, space: Space, trainer: TorchTrainer, names: list[str], onto: Onto
+    task: RoundTask, space: Space, trainer: Trainer, names: list[str], onto: Onto
 ) -> tuple[float, list[Residual]]:
     return train_towards(
         onto,

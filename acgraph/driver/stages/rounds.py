@@ -56,6 +56,7 @@ def cut(
     result = run_round(
         RoundTask(
             model=run.model,
+            backend=run.backend,
             teacher=run.original,
             data=run.data,
             config=run.config,

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from acgraph.analysis.cost import model_cost
+from acgraph.backends.interface import TrainingBackend
 from acgraph.backends.training import ProgressSink
 from acgraph.config import CompressConfig
 from acgraph.diagnostics import Location
@@ -69,6 +70,7 @@ class Run:
         config: The same, with what had to be learned on this host: ``align``.
         original: The model as it was read.
         data: Disjoint images.
+        backend: What trains.
         chooser: Which compact form a layer takes.
         progress: Who shows how far training is.
         say: Who prints a line about each stage.
@@ -96,6 +98,7 @@ class Run:
     config: CompressConfig
     original: Model
     data: RunData
+    backend: TrainingBackend
     chooser: Chooser
     progress: ProgressSink | None
     say: Callable[[str], None]

@@ -7,7 +7,7 @@ from dataclasses import replace
 from acgraph.admm.config import AdmmConfig
 from acgraph.admm.residuals import Residual
 from acgraph.admm.solver import layer_scales, run_admm
-from acgraph.backends.torch.trainer import TorchTrainer
+from acgraph.backends.interface import Trainer
 from acgraph.backends.training import Masks, Proximal
 from acgraph.config import CompressConfig
 from acgraph.driver.training.fit import fit_or_keep
@@ -28,7 +28,7 @@ def train_towards(
     onto: Onto,
     names: list[str],
     *,
-    trainer: TorchTrainer,
+    trainer: Trainer,
     config: CompressConfig,
     images: int,
     epochs: float,

@@ -3,13 +3,13 @@
 from collections.abc import Callable
 from typing import Any
 
-from acgraph.backends.torch.trainer import TorchTrainer
+from acgraph.backends.interface import Trainer
 from acgraph.backends.training import FitResult
 from acgraph.errors import DivergedError
 
 
 def fit_or_keep(
-    trainer: TorchTrainer, warn: Callable[[str], None], description: str, **options: Any
+    trainer: Trainer, warn: Callable[[str], None], description: str, **options: Any
 ) -> FitResult:
     """Train, or keep the weights before it where training diverges however small its steps.
 
@@ -17,7 +17,7 @@ def fit_or_keep(
         trainer: Holds the network.
         warn: Who is told where training diverged.
         description: What it is called on the terminal.
-        options: As :meth:`TorchTrainer.fit` takes them.
+        options: As :meth:`Trainer.fit` takes them.
 
     Returns:
         What training did: of no epoch where the weights are those before it.

@@ -2,8 +2,7 @@
 
 from contextlib import AbstractContextManager
 
-from acgraph.backends.torch import follow as backend
-from acgraph.backends.torch.team import team
+from acgraph.backends.select import training_backend
 from acgraph.config import CompressConfig
 from acgraph.driver.inputs.data import open_data
 
@@ -14,7 +13,7 @@ def is_follower() -> bool:
     Raises:
         UsageError: several processes were started, but what connects them is not installed.
     """
-    return not team().is_leader
+    return not training_backend().is_leader
 
 
 def follow(config: CompressConfig) -> None:
@@ -23,9 +22,9 @@ def follow(config: CompressConfig) -> None:
     Raises:
         AcgraphError: the data cannot be opened here.
     """
-    backend.follow(lambda model: open_data(config, model).train)
+    training_backend().follow(lambda model: open_data(config, model).train)
 
 
 def leading() -> AbstractContextManager[None]:
     """Dismiss the followers when ``compress`` ends, however it ends."""
-    return backend.leading()
+    return training_backend().leading()

@@ -260,7 +260,7 @@ def test_weights_that_fine_tuning_made_worse_are_not_kept(
         self.load_weights({**weights, **noise})
         return FitResult(epochs=1, seconds=1, loss=1e3, steps=1, images_per_second=1)
 
-    monkeypatch.setattr("acgraph.driver.stages.fine_tune.TorchTrainer.fit", diverge)
+    monkeypatch.setattr(TorchTrainer, "fit", diverge)
     report = compress(configure(target_rate="1x"))
     warning, *_ = _warnings(report)
     found = re.search(r"accuracy ([\d.]+) % before, ([\d.]+) % after", warning)

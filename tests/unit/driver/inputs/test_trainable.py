@@ -7,6 +7,7 @@ import numpy.typing as npt
 import onnxruntime
 import pytest
 
+from acgraph.backends.select import training_backend
 from acgraph.config import CompressConfig
 from acgraph.driver.inputs.data import open_data
 from acgraph.driver.inputs.trainable import FILTER_NORM, filter_factors, ready_to_train
@@ -28,7 +29,7 @@ def test_filters_are_of_the_size_that_learning_rates_are_for(
     model: Model, configure: Callable[..., CompressConfig]
 ) -> None:
     data = open_data(configure(), model).train
-    ready, inserted, _ = ready_to_train(model, data)
+    ready, inserted, _ = ready_to_train(model, data, training_backend())
     norms, before = filter_norms(ready), filter_norms(model)
     assert {f"{name}/bn" for name in norms} == set(inserted)
     for name, norm in norms.items():

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from acgraph.analysis.cost import model_cost
+from acgraph.backends.select import training_backend
 from acgraph.backends.torch.trainer import TorchTrainer
 from acgraph.config import CompressConfig
 from acgraph.driver.inputs.data import open_data
@@ -64,7 +65,7 @@ def test_a_large_network_is_searched_by_few_images_and_its_best_points_by_all(
     config = configure("search.method=random", "search.evaluations=12", "search.recalibrate=2")
     original = read_model(config.model)
     data = open_data(config, original)
-    model, _, _ = ready_to_train(original, data.train)
+    model, _, _ = ready_to_train(original, data.train, training_backend())
     whole = whole_images(config, data)
     macs = model_cost(model).macs * (whole.select + whole.train)
     monkeypatch.setattr(judging, "MOST_MACS", 6 * macs)
@@ -79,7 +80,8 @@ def test_a_large_network_is_searched_by_few_images_and_its_best_points_by_all(
     said: list[str] = []
     stages = replace(plan_stages(config.target_rate), admm=0.0, retrain=0.0)
     task = RoundTask(
-        model=model, teacher=original, data=data, config=config, stages=stages, number=1,
+        model=model, backend=training_backend(), teacher=original, data=data, config=config,
+        stages=stages, number=1,
         budget=count_params(proto_from_model(model)) / 2, actual_cost=None, point_cost=None,
         progress=None, say=said.append,
     )  # fmt: skip

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from acgraph.backends.torch import backend as torch_backend
 from acgraph.config import CompressConfig
 from acgraph.driver.compress import compress
 from acgraph.driver.judging import workers
@@ -24,10 +25,10 @@ Configure = Callable[..., CompressConfig]
 def test_a_run_of_several_processes_takes_no_workers(
     configure: Configure, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(workers, "team", lambda: SimpleNamespace(size=2))
+    monkeypatch.setattr(torch_backend, "team", lambda: SimpleNamespace(size=2))
     with pytest.raises(UsageError, match=r"search\.workers is 2 in a run of 2 processes; leave"):
         compress(configure("search.workers=2"))
-    workers.check_workers(1)
+    workers.check_workers(1, 2)
 
 
 def test_two_processes_find_what_one_does(

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from acgraph.backends.select import training_backend
 from acgraph.cli import started
 from acgraph.config import CompressConfig
 from acgraph.data import ArrayDataset
@@ -115,7 +116,7 @@ def test_a_search_gets_what_measuring_leaves_of_its_time(
     config = configure("search.method=uniform")
     original = read_model(config.model)
     data = open_data(config, original)
-    model, _, _ = ready_to_train(original, data.train)
+    model, _, _ = ready_to_train(original, data.train, training_backend())
     seen: dict[str, Any] = {}
     measure, search = one_round.measure_layers, one_round.search
 
@@ -133,7 +134,8 @@ def test_a_search_gets_what_measuring_leaves_of_its_time(
     monkeypatch.setattr(one_round, "time", clock)
     stages = replace(plan_stages(config.target_rate), admm=0.0, retrain=0.0, search_s=10.0)
     task = RoundTask(
-        model=model, teacher=original, data=data, config=config, stages=stages, number=1,
+        model=model, backend=training_backend(), teacher=original, data=data, config=config,
+        stages=stages, number=1,
         budget=count_params(proto_from_model(model)) / 2, actual_cost=None, point_cost=None,
         progress=None,
     )  # fmt: skip
@@ -141,9 +143,7 @@ def test_a_search_gets_what_measuring_leaves_of_its_time(
     assert seen == {"measuring": pytest.approx(4.0), "searching": pytest.approx(3.0)}
 
 
-def test_a_mode_is_timed_once_and_in_a_share_of_the_budget(
-    configure: Configure, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_mode_is_timed_once_and_in_a_share_of_the_budget(configure: Configure) -> None:
     seen: list[dict[str, Any]] = []
 
     class Trainer:
@@ -153,10 +153,10 @@ def test_a_mode_is_timed_once_and_in_a_share_of_the_budget(
         def choose_mode(self) -> Any:
             return SimpleNamespace(precision="bf16", channels_last=True, threads=3)
 
-    monkeypatch.setattr(pace, "TorchTrainer", Trainer)
     config = configure(epochs=None, time_budget="40s")
     nothing: Any = SimpleNamespace(train=None)
-    train = pace.with_mode(config, nothing, nothing, nothing).train
+    backend: Any = SimpleNamespace(trainer=Trainer)
+    train = pace.with_mode(config, backend, nothing, nothing, nothing).train
     assert (train.precision, train.channels_last) == ("bf16", True)
     assert seen[0]["probe_s"] == pytest.approx(0.1)  # of 20 steps, in 5 % of the budget
 

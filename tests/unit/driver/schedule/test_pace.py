@@ -2,12 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
 import acgraph.driver.compress as module
+from acgraph.backends.select import training_backend
 from acgraph.config import CompressConfig
 from acgraph.data import ArrayDataset
 from acgraph.driver.checkpoint.checkpoints import stored_pace
@@ -124,11 +126,13 @@ def test_a_pace_is_that_of_the_images_used(
             clock.now += 0.01 * limit
             return 0.5
 
-    monkeypatch.setattr(timing, "TorchTrainer", Trainer)
+    backend: Any = SimpleNamespace(trainer=Trainer)
     monkeypatch.setattr(timing, "time", clock)
     data = ArrayDataset(np.zeros((640, 1, 28, 28), np.float32), np.zeros(640, np.int64))
     config = configure("criterion=magnitude", "search.recalibrate=3")
-    found = measure_pace(config, model, model, RunData(train=data, select=data, report=data))
+    found = measure_pace(
+        config, backend, model, model, RunData(train=data, select=data, report=data)
+    )
     assert len(fits) == 2  # of a second each: no fit starts after two seconds
     assert found.pass_s == pytest.approx(640 / 102)
     assert found.evaluation_s == pytest.approx(0.01 * (3 * 64 + 640))
@@ -142,8 +146,10 @@ def test_mending_is_part_of_an_evaluation(
     data = ArrayDataset(np.zeros((64, 1, 28, 28), np.float32), np.zeros(64, np.int64))
     split = RunData(train=data, select=data, report=data)
     monkeypatch.setattr(timing, "_judging_s", lambda *_: 0.0)
-    assert measure_pace(configure(), model, model, split).evaluation_s > 0
-    assert measure_pace(configure("criterion=magnitude"), model, model, split).evaluation_s == 0
+    backend = training_backend()
+    assert measure_pace(configure(), backend, model, model, split).evaluation_s > 0
+    plain = configure("criterion=magnitude")
+    assert measure_pace(plain, backend, model, model, split).evaluation_s == 0
 
 
 def test_durations_are_said_roughly() -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from acgraph.analysis.dependency import analyse
 from acgraph.backends.torch.export import export_model
-from acgraph.backends.torch.graph_module import GraphModule
+from acgraph.backends.torch.trainer import TorchTrainer
 from acgraph.data import ArrayDataset
 from acgraph.driver.judging.proxy import masked_weights
 from acgraph.driver.space import reconstruction as mending
@@ -21,14 +21,14 @@ from acgraph.pruning.plan import zeroed_elements
 def setting():
     model = read_model(model_path())
     x, _, test, _ = load_data()
-    module = GraphModule(model)
+    trainer = TorchTrainer(model, None)
     dependency = analyse(model)
     data = ArrayDataset(normalise(x[:512]).astype(np.float32))
-    mender = measure_layers(dependency, module, data)
+    mender = measure_layers(dependency, trainer, data)
     weights = model.constants()
     return (
         model,
-        module,
+        trainer,
         {
             "mended": Space(dependency=dependency, weights=weights, mender=mender),
             "magnitude": Space(dependency=dependency, weights=weights),
@@ -47,7 +47,8 @@ def _run(model, x):
 
 def _error(setting, kind, keep, kinds):
     """Mean squared change of the logits after a cut that nothing retrains."""
-    model, module, spaces, x = setting
+    model, trainer, spaces, x = setting
+    module = trainer.module
     space = spaces[kind]
     point = tuple(
         max(knob.floor, round(keep * knob.size)) if knob.kind in kinds else knob.size
@@ -89,9 +90,9 @@ def test_losses_rise_with_the_cut_and_end_at_the_readers(setting):
 
 
 def test_a_layer_too_wide_is_cut_by_magnitude(setting, monkeypatch):
-    _, module, spaces, x = setting
+    _, trainer, spaces, x = setting
     monkeypatch.setattr(mending, "MAX_COLUMNS", 1)
-    mender = measure_layers(spaces["mended"].dependency, module, ArrayDataset(x))
+    mender = measure_layers(spaces["mended"].dependency, trainer, ArrayDataset(x))
     assert not mender.layers
     assert len(mender.wide) == len(spaces["mended"].dependency.model.constants()) // 2
     assert not mender.unmeasured
@@ -107,20 +108,20 @@ def test_a_layer_too_wide_is_cut_by_magnitude(setting, monkeypatch):
 
 
 def test_a_layer_that_reads_no_numbers_is_named_and_cut_by_magnitude(setting):
-    _, module, spaces, x = setting
+    _, trainer, spaces, x = setting
     space = spaces["mended"]
     broken = x.copy()
     broken[3, 0, 2, 2] = np.inf  # what every layer reads of this image is no number
-    mender = measure_layers(space.dependency, module, ArrayDataset(broken))
+    mender = measure_layers(space.dependency, trainer, ArrayDataset(broken))
     assert set(mender.unmeasured) == {layer.name for layer in space.mender.layers.values()}
     assert not mender.layers
     assert all(mender.sets(family, space.weights) is None for family in space.families)
 
 
 def test_images_that_are_all_the_same_leave_layers_that_can_be_mended(setting):
-    _, module, spaces, x = setting
+    _, trainer, spaces, x = setting
     space = spaces["mended"]
-    mender = measure_layers(space.dependency, module, ArrayDataset(np.repeat(x[:1], 70, axis=0)))
+    mender = measure_layers(space.dependency, trainer, ArrayDataset(np.repeat(x[:1], 70, axis=0)))
     assert set(mender.layers) == set(space.mender.layers)
     for family in space.families:
         found = mender.sets(family, space.weights)

@@ -7,6 +7,7 @@ from typing import Any, get_args
 import numpy as np
 import pytest
 
+from acgraph.backends.select import training_backend
 from acgraph.config import CompressConfig
 from acgraph.driver.inputs.data import open_data
 from acgraph.driver.inputs.trainable import ready_to_train
@@ -23,11 +24,12 @@ def run_one(configure: Callable[..., CompressConfig]) -> Callable[..., RoundResu
         config = configure("search.method=uniform", *settings)
         original = read_model(config.model)
         data = open_data(config, original)
-        model, inserted, _ = ready_to_train(original, data.train)
+        model, inserted, _ = ready_to_train(original, data.train, training_backend())
         assert inserted  # the demo's BatchNormalization is folded
         stages = replace(plan_stages(config.target_rate), admm=admm, retrain=0.0)
         task = RoundTask(
             model=model,
+            backend=training_backend(),
             teacher=original,
             data=data,
             config=config,

@@ -1,0 +1,79 @@
+"""The backend of PyTorch, as the driver knows it."""
+
+from collections.abc import Callable, Collection, Iterable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+from acgraph.backends.interface import Statistics, Trainer
+from acgraph.backends.torch.batchnorm import channel_statistics
+from acgraph.backends.torch.checkpoint import load_checkpoint, save_checkpoint
+from acgraph.backends.torch.checks import check_operators
+from acgraph.backends.torch.follow import follow, leading
+from acgraph.backends.torch.graph_module import GraphModule
+from acgraph.backends.torch.memory import MOST_STEP_BYTES, bytes_of_an_image
+from acgraph.backends.torch.team import team
+from acgraph.backends.torch.trainer import TorchTrainer
+from acgraph.backends.training import PROBE_SECONDS, Array, ProgressSink, TrainConfig
+from acgraph.data import Dataset
+from acgraph.ir import Model
+
+
+class TorchBackend:
+    """Trains with PyTorch; see :class:`acgraph.backends.interface.TrainingBackend`."""
+
+    def trainer(
+        self,
+        model: Model,
+        train: Dataset | None,
+        *,
+        teacher: Model | None = None,
+        config: TrainConfig | None = None,
+        progress: ProgressSink | None = None,
+        probe_s: float | None = None,
+    ) -> Trainer:
+        """Make a trainer of a model."""
+        return TorchTrainer(
+            model, train, teacher=teacher, config=config, progress=progress,
+            probe_s=PROBE_SECONDS if probe_s is None else probe_s,
+        )  # fmt: skip
+
+    def check_operators(self, model: Model) -> None:
+        """Raise UnsupportedOpError where a model has operators that are not known here."""
+        check_operators(model)
+
+    def channel_statistics(
+        self, model: Model, names: Collection[str], batches: Iterable[Array]
+    ) -> dict[str, Statistics]:
+        """Measure mean and variance of tensors of a model for every channel, by name."""
+        return channel_statistics(GraphModule(model), names, batches)
+
+    def step_bytes(self, model: Model, data: Dataset, batch_size: int) -> int:
+        """Return what a step takes, up to a bound at which batches are cut in parts."""
+        return min(MOST_STEP_BYTES, batch_size * bytes_of_an_image(model, data))
+
+    def save_state(self, path: Path, state: dict[str, Any]) -> None:
+        """Write the state of a trainer, whole or not at all."""
+        save_checkpoint(path, state)
+
+    def load_state(self, path: Path) -> dict[str, Any]:
+        """Read what ``save_state`` wrote."""
+        return load_checkpoint(path)
+
+    @property
+    def processes(self) -> int:
+        """How many processes train together."""
+        return team().size
+
+    @property
+    def is_leader(self) -> bool:
+        """Whether this process leads them."""
+        return team().is_leader
+
+    def follow(self, open_train: Callable[[Model], Dataset]) -> None:
+        """Join every fit of the leader until it dismisses this process."""
+        follow(open_train)
+
+    def leading(self) -> AbstractContextManager[None]:
+        """Dismiss the other processes at the end."""
+        return leading()
