@@ -28,7 +28,9 @@ from acgraph.config_fields import (
     Align,
     Finite,
     InputShapes,
+    LayerRates,
     Numbers,
+    Patterns,
     RateField,
     Seconds,
 )
@@ -86,6 +88,11 @@ class CompressConfig(BaseModel):
         align: Keep a multiple of so many filters; ``auto`` times a few layers on this host to find
             which step is worth keeping. None is ``auto`` where the target is a latency of ``ort``,
             whose blocks are large, else 1.
+        keep: Patterns of layers that stay whole: globs, or regular expressions after ``re:``, over
+            the names of nodes and of their weights.
+        layer_rate: By pattern: how far layers may be cut, each axis of their weights and their
+            columns.
+        max_layer_rate: How far any layer may be cut; of several bounds of one the lowest counts.
         allow_inexact: Cut across normalisation, too, where a cut network is not the zeroed one.
         quantize: Write a quantised model, too: None writes none.
         runtime: What every latency is timed as: ``ort`` is ONNX Runtime as it comes, whose NCHWc
@@ -124,6 +131,9 @@ class CompressConfig(BaseModel):
     filters: bool = True
     columns: ColumnConfig = ColumnConfig()
     align: Align | None = None
+    keep: Patterns = ()
+    layer_rate: LayerRates = {}
+    max_layer_rate: RateField = None
     allow_inexact: bool = False
     quantize: Quantize | None = None
     runtime: Runtime = "ort-mobile"

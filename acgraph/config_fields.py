@@ -73,6 +73,49 @@ def _shapes(value: Any) -> Any:
     return value
 
 
+def parse_layer_rates(texts: Sequence[str]) -> tuple[dict[str, Rate], Rate | None]:
+    """Read ``PATTERN=RATE``, and ``RATE`` for every layer.
+
+    >>> parse_layer_rates(["head*=1.5x", "4x"])
+    ({'head*': Rate(value=1.5)}, Rate(value=4.0))
+
+    Raises:
+        UsageError: a text is neither, or two are of one pattern.
+    """
+    rates: dict[str, Rate] = {}
+    most = None
+    for text in texts:
+        pattern, equals, rate = text.rpartition("=")
+        if pattern in rates if equals else most is not None:
+            whose = f"'{pattern}'" if equals else "all layers"
+            raise UsageError(f"two rates for {whose}", hint="give one of them")
+        if equals and not pattern:
+            raise UsageError(f"'{text}' names no layer", hint="say 'head*=1.5x'")
+        if equals:
+            rates[pattern] = Rate.parse(rate)
+        else:
+            most = Rate.parse(text)
+    return rates, most
+
+
+def _layer_rates(value: Any) -> Any:
+    """Read a mapping of patterns to rates, or what the command line takes."""
+    if isinstance(value, str):
+        value = [value]
+    if not isinstance(value, list | tuple):
+        return value
+    rates, most = parse_layer_rates([str(text) for text in value])
+    if most is not None:
+        raise UsageError(
+            f"layer_rate {most} names no layer", hint="say PATTERN=RATE, or use max_layer_rate"
+        )
+    return rates
+
+
+def _patterns(value: Any) -> Any:
+    return [value] if isinstance(value, str) else value
+
+
 def _rate(value: Any) -> Any:
     return value if value is None or isinstance(value, Rate) else Rate.parse(str(value))
 
@@ -117,6 +160,16 @@ def _numbers(value: Any) -> Any:
 
 # Exact, unlike what is printed: a resumed run is compared with what was asked for.
 RateField = Annotated[Rate | None, BeforeValidator(_rate), PlainSerializer(_rate_text)]
+#: How far layers may be cut, by pattern.
+LayerRates = Annotated[
+    dict[
+        Annotated[str, Field(min_length=1)],
+        Annotated[Rate, BeforeValidator(_rate), PlainSerializer(_rate_text)],
+    ],
+    BeforeValidator(_layer_rates),
+]
+#: Patterns over the names of layers.
+Patterns = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], BeforeValidator(_patterns)]
 Seconds = Annotated[float, BeforeValidator(_duration)]
 #: A step of filters, or ``auto``.
 Align = Annotated[int | Literal["auto"], BeforeValidator(parse_align)]

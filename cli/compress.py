@@ -10,8 +10,12 @@ from acgraph.cli.runtime_options import (
     DataOption,
     FormatOption,
     InputShapeOption,
+    KeepOption,
+    LayerRateOption,
+    MaxLayerRateOption,
     OutputFormat,
     ScaleOption,
+    layer_bounds,
 )
 
 if TYPE_CHECKING:
@@ -115,6 +119,9 @@ def compress(
             rich_help_panel=_SEARCH,
         ),
     ] = None,
+    keep: KeepOption = None,
+    layer_rate: LayerRateOption = None,
+    max_layer_rate: MaxLayerRateOption = None,
     allow_inexact: Annotated[
         bool,
         typer.Option(
@@ -187,6 +194,7 @@ def compress(
     from acgraph.config import make_config
     from acgraph.driver.checkpoint.checkpoints import stored_options
 
+    rates, most = layer_bounds(layer_rate, max_layer_rate)
     options: dict[str, Any] = {
         "model": model,
         "target_rate": target_rate,
@@ -207,6 +215,9 @@ def compress(
         "filters": False if columns_only else None,
         "columns": _given(enabled=columns, pattern=column_pattern, multiple=column_multiple),
         "align": align,
+        "keep": keep or None,
+        "layer_rate": rates or None,
+        "max_layer_rate": most,
         "allow_inexact": True if allow_inexact else None,
         "quantize": quantize,
         "runtime": runtime,

@@ -6,7 +6,16 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from acgraph.cli.runtime_options import FormatOption, InputShapeOption, OutputFormat, read_sized
+from acgraph.cli.runtime_options import (
+    FormatOption,
+    InputShapeOption,
+    KeepOption,
+    LayerRateOption,
+    MaxLayerRateOption,
+    OutputFormat,
+    layer_bounds,
+    read_sized,
+)
 from acgraph.diagnostics import counted, printable
 from acgraph.errors import UsageError
 
@@ -60,6 +69,9 @@ def prune(
             "by a few timed layers.",
         ),
     ] = None,
+    keep: KeepOption = None,
+    layer_rate: LayerRateOption = None,
+    max_layer_rate: MaxLayerRateOption = None,
     allow_inexact: Annotated[
         bool,
         typer.Option("--allow-inexact", help="Cut across normalisation too, as training allows."),
@@ -128,6 +140,7 @@ def prune(
         runtime=runtime.value,
     )
     files.check()
+    rates, most = layer_bounds(layer_rate, max_layer_rate)
     result = cut(
         read_sized(model, input_shape),
         sparsity=sparsity,
@@ -138,6 +151,9 @@ def prune(
         allow_inexact=allow_inexact,
         allow_slower=allow_slower,
         runtime=runtime.value,
+        keep=keep or (),
+        layer_rate={pattern: rate.value for pattern, rate in rates.items()},
+        max_layer_rate=None if most is None else most.value,
     )
     int8 = files.write(result.model, result.masked)
     if output_format is OutputFormat.JSON:

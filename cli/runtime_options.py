@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from acgraph.backends.ort.session import Session
     from acgraph.data import Dataset
     from acgraph.ir import InputSizes, Model
+    from acgraph.pruning.rate import Rate
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +61,33 @@ InputShapeOption = Annotated[
         help="Shape of an input whose sizes the file leaves open; may be repeated. Without it: "
         "that of the data, else a common one.",
         metavar="NAME:1,3,48,320",
+    ),
+]
+KeepOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--keep",
+        metavar="PATTERN",
+        help="Leave the layers whole whose node or weight has such a name: a glob as 'head*', or "
+        "a regular expression after re:. May be repeated.",
+    ),
+]
+LayerRateOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--layer-rate",
+        metavar="PATTERN=RATE",
+        help="Cut the filters, and the columns, of such layers by at most this rate, as in "
+        "'head*=1.5x'. May be repeated.",
+    ),
+]
+MaxLayerRateOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--max-layer-rate",
+        metavar="[PATTERN=]RATE",
+        help="Cut the filters, and the columns, of no layer by more than this rate. With a "
+        "pattern it is the same as --layer-rate.",
     ),
 ]
 ThreadsOption = Annotated[int, typer.Option(help="Threads inside an operator.", min=1)]
@@ -109,6 +137,25 @@ def settle_both(models: "tuple[Model, Model]", shapes: Mapping[str, tuple[int, .
     first, second = ({tensor.name for tensor in model.graph.inputs} for model in models)
     settle(models[0], {k: v for k, v in shapes.items() if k in first or k not in second})
     settle(models[1], {k: v for k, v in shapes.items() if k in second or not k})
+
+
+def layer_bounds(
+    layer_rate: Sequence[str] | None, max_layer_rate: Sequence[str] | None
+) -> "tuple[dict[str, Rate], Rate | None]":
+    """Read ``--layer-rate`` and ``--max-layer-rate``: rates by pattern, and that of all layers.
+
+    Raises:
+        UsageError: a rate is none, or a rate of ``--layer-rate`` has no pattern.
+    """
+    from acgraph.config_fields import parse_layer_rates
+
+    _, stray = parse_layer_rates(layer_rate or ())
+    if stray is not None:
+        raise UsageError(
+            f"--layer-rate {stray} names no layer",
+            hint="say --layer-rate PATTERN=RATE, or --max-layer-rate for all layers",
+        )
+    return parse_layer_rates([*(layer_rate or ()), *(max_layer_rate or ())])
 
 
 def parse_numbers(option: str, text: str | None) -> list[float] | None:

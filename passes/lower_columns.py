@@ -22,6 +22,7 @@ from typing import ClassVar, get_args
 
 import onnx_graphsurgeon as gs
 
+from acgraph.analysis.bounds import weight_bounds
 from acgraph.analysis.layers import Layer
 from acgraph.analysis.layers import layers as find_layers
 from acgraph.diagnostics import Diagnostic, Location
@@ -92,7 +93,13 @@ def lower_columns(
     nodes = {node.name: node for node in model.graph.nodes}
     pool = ConstantPool.of(model.graph)
     wanted = [layer for layer in found if layers is None or layer.name in layers]
-    reads = {x.name: read_layer(model, facts, nodes[x.name], x) for x in wanted}
+    bounds = weight_bounds(model, found)
+    reads = {
+        x.name: bounds[x.weight].reason
+        if x.weight in bounds and bounds[x.weight].is_whole
+        else read_layer(model, facts, nodes[x.name], x)
+        for x in wanted
+    }
     labels = _shared_labels(sharing_layers(model, wanted), reads, choose, pool)
     lowered = []
     for layer in wanted:

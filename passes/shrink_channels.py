@@ -83,7 +83,8 @@ class ShrinkChannels(Pass):
         while True:
             families = choose_families(dependency.prunable())
             dead = dead_sets(dependency, families, dependency.model.constants())
-            sets = {name: _limited(gone, self.min_keep) for name, gone in dead.items()}
+            least = {family.name: max(self.min_keep, family.min_keep) for family in families}
+            sets = {name: _limited(gone, least[name]) for name, gone in dead.items()}
             removed = _count(sets)
             if not removed:
                 return dependency, total

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from acgraph.analysis.bounds import fence_whole_layers, limit_families
 from acgraph.analysis.couple import couple
 from acgraph.analysis.explain import explain
 from acgraph.analysis.families import Family
@@ -68,14 +69,15 @@ class DependencyGraph:
 
 
 def analyse(model: Model, facts: Facts | None = None) -> DependencyGraph:
-    """Find the coupled sets of a model, to the position."""
+    """Find the coupled sets of a model, to the position, within the bounds that it carries."""
     walk = couple(model, facts)
+    fence_whole_layers(walk)
     axes = _resolved_axes(walk)
     families, labels = group_families(walk, axes)
     return DependencyGraph(
         model=model,
         facts=walk.facts,
-        families=tuple(families),
+        families=tuple(limit_families(model, families)),
         fences=tuple(dict.fromkeys(walk.fences)),
         labels=labels,
         axes=axes,

@@ -42,6 +42,7 @@ class Family:
         members: The axes of constants that are cut.
         fences: Why the family may not be cut; empty when it may.
         inexact: Why a cut would change the function of the zeroed model; empty when exact.
+        min_keep: How many of its coupled sets must stay at least.
         rivals: Names of families that cross this one (heads and the features inside a head);
             of two rivals a plan cuts one: both may leave nothing.
     """
@@ -52,6 +53,7 @@ class Family:
     fences: tuple[Diagnostic, ...] = ()
     inexact: tuple[Diagnostic, ...] = ()
     rivals: tuple[str, ...] = field(default=())
+    min_keep: int = 1
 
     @property
     def is_prunable(self) -> bool:

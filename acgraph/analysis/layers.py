@@ -56,7 +56,7 @@ class Layer:
 
 
 @dataclass(frozen=True, slots=True)
-class _Source:
+class Source:
     """A constant as a node sees it: axis ``i`` is axis ``axes[i]`` of the constant."""
 
     name: str
@@ -66,6 +66,7 @@ class _Source:
 
     @property
     def seen(self) -> tuple[int, ...]:
+        """Its shape as the node sees it."""
         return tuple(self.shape[axis] for axis in self.axes)
 
 
@@ -83,7 +84,7 @@ def layers(model: Model, facts: Facts | None = None) -> list[Layer]:
 def _layer_of(node: gs.Node, facts: Facts | None) -> Layer | None:
     if node.domain not in (None, "", "ai.onnx"):
         return None
-    sources = [_source(tensor) for tensor in node.inputs[:2]]
+    sources = [constant_source(tensor) for tensor in node.inputs[:2]]
     if len(sources) < 2 or all(sources):
         return None  # a product of two constants is a constant, not a layer
     side = 1 if sources[1] is not None else 0
@@ -94,7 +95,7 @@ def _layer_of(node: gs.Node, facts: Facts | None) -> Layer | None:
     if matrix is None:
         return None
     filter_axis, channel_axis, filters, columns, group, kernel = matrix
-    bias = _source(node.inputs[2]) if len(node.inputs) > 2 else None
+    bias = constant_source(node.inputs[2]) if len(node.inputs) > 2 else None
     return Layer(
         name=node.name,
         op_type=node.op,
@@ -114,27 +115,27 @@ def _layer_of(node: gs.Node, facts: Facts | None) -> Layer | None:
     )
 
 
-def _source(tensor: gs.Tensor) -> _Source | None:
+def constant_source(tensor: gs.Tensor) -> Source | None:
     """Follow a value back to the constant that it is, or None."""
     if isinstance(tensor, gs.Constant):
         shape = tuple(int(size) for size in tensor.shape)
-        return _Source(tensor.name, shape, tuple(range(len(shape))))
+        return Source(tensor.name, shape, tuple(range(len(shape))))
     if not tensor.inputs:
         return None
     node = tensor.inputs[0]
     if node.op == "Constant":
         value = constant_node_value(node)
-        return None if value is None else _Source(tensor.name, value.shape, _identity(value.ndim))
+        return None if value is None else Source(tensor.name, value.shape, _identity(value.ndim))
     if node.op not in ("Identity", "Cast", "Transpose"):
         return None
-    source = _source(node.inputs[0])
+    source = constant_source(node.inputs[0])
     if source is None:
         return None
     axes = source.axes
     if node.op == "Transpose":
         perm = node.attrs.get("perm") or range(len(axes) - 1, -1, -1)
         axes = tuple(axes[axis] for axis in perm)
-    return _Source(source.name, source.shape, axes, (*source.through, node.name))
+    return Source(source.name, source.shape, axes, (*source.through, node.name))
 
 
 def _identity(rank: int) -> tuple[int, ...]:
@@ -145,20 +146,20 @@ def _identity(rank: int) -> tuple[int, ...]:
 _Matrix = tuple[int, int, int, int, int, tuple[int, ...]]
 
 
-def _conv(node: gs.Node, source: _Source, side: int) -> _Matrix:
+def _conv(node: gs.Node, source: Source, side: int) -> _Matrix:
     out, channels, *kernel = source.seen
     group = int(node.attrs.get("group", 1))
     return 0, 1, out, channels * math.prod(kernel), group, tuple(kernel)
 
 
-def _conv_transpose(node: gs.Node, source: _Source, side: int) -> _Matrix:
+def _conv_transpose(node: gs.Node, source: Source, side: int) -> _Matrix:
     channels, out, *kernel = source.seen
     group = int(node.attrs.get("group", 1))
     columns = channels // group * math.prod(kernel)
     return 1, 0, out * group, columns, group, tuple(kernel)
 
 
-def _gemm(node: gs.Node, source: _Source, side: int) -> _Matrix:
+def _gemm(node: gs.Node, source: Source, side: int) -> _Matrix:
     transposed = bool(node.attrs.get("transB" if side == 1 else "transA", 0))
     # B is [K, N] and makes N filters; A is [M, K] and makes M.
     filter_axis = int((side == 1) != transposed)
@@ -166,7 +167,7 @@ def _gemm(node: gs.Node, source: _Source, side: int) -> _Matrix:
     return filter_axis, channel_axis, source.seen[filter_axis], source.seen[channel_axis], 1, ()
 
 
-def _matmul(node: gs.Node, source: _Source, side: int) -> _Matrix | None:
+def _matmul(node: gs.Node, source: Source, side: int) -> _Matrix | None:
     seen = source.seen
     if len(seen) < 2:
         return None  # a vector makes no filters

@@ -26,6 +26,7 @@ from acgraph.driver.checkpoint.checkpoints import (
     stored_seconds,
 )
 from acgraph.driver.checkpoint.fingerprints import fingerprint_notes, input_fingerprints
+from acgraph.driver.inputs.bounds import asked_bounds
 from acgraph.driver.inputs.data import RunData, open_data
 from acgraph.driver.inputs.reading import check_reading
 from acgraph.driver.inputs.trainable import ready_to_train
@@ -85,6 +86,7 @@ def compress(
     if config.resume is not None:
         config = config.model_copy(update={"output": config.resume})
     original = read_original(config)
+    original.bounds = asked_bounds(config, original)
     backend = training_backend()
     backend.check_operators(original)
     check_workers(config.search.workers, backend.processes)
@@ -171,7 +173,7 @@ def _warn_of_few_images(run: Run) -> None:
 
 def _go_on(run: Run, saved: Saved) -> None:
     run.model, run.positions = saved.model, saved.positions
-    run.model.sizes = run.original.sizes
+    run.model.sizes, run.model.bounds = run.original.sizes, run.original.bounds
     run.rounds, run.history = saved.rounds, saved.history
     run.warnings, run.done, run.fine_tune = saved.warnings, saved.done, saved.fine_tune
     for remark in saved.remarks:

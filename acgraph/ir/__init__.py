@@ -1,5 +1,6 @@
 """Read, check, edit, print and write ONNX models. The only package that imports ``onnx``."""
 
+from acgraph.ir.bounds import LayerBound
 from acgraph.ir.constants import in_c_order, is_same, replace_constants
 from acgraph.ir.external import external_files
 from acgraph.ir.facts import Facts
@@ -28,6 +29,7 @@ __all__ = [
     "Array",
     "Facts",
     "InputSizes",
+    "LayerBound",
     "Model",
     "array_bytes",
     "clone_model",

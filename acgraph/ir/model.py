@@ -8,6 +8,7 @@ import onnx
 import onnx_graphsurgeon as gs
 
 from acgraph.diagnostics import Location
+from acgraph.ir.bounds import LayerBound
 from acgraph.ir.lazy import Array as Array
 from acgraph.ir.lazy import Computed, held_values, stored_bytes
 
@@ -62,6 +63,7 @@ class Model:
         remarks: What import had to change, for the report.
         expanded: Operators of ONNX Runtime that import replaced by standard ones, and how many.
         sizes: The sizes of its inputs in this run; None before they are settled.
+        bounds: By node name: how much of the layer the user wants to keep.
     """
 
     graph: gs.Graph
@@ -72,6 +74,7 @@ class Model:
     remarks: list[str] = field(default_factory=list)
     expanded: dict[str, int] = field(default_factory=dict)
     sizes: InputSizes | None = None
+    bounds: Mapping[str, LayerBound] = field(default_factory=dict)
 
     def location(self, node: gs.Node | None = None, **where: object) -> Location:
         """Say where in this model something is."""

@@ -79,6 +79,24 @@ def project_norms(
     return _PROJECTIONS[pattern](norms, keep, multiple)
 
 
+def keep_at_least(
+    choose: Callable[[int], BoolArray], keep: int, least: int, size: int
+) -> BoolArray:
+    """Choose columns so that some stay, though patterns round the number that stays down.
+
+    Args:
+        choose: Returns keep-flags of at most so many columns.
+        keep: How many are to stay.
+        least: How many must.
+        size: How many there are; that many are chosen where fewer are too few.
+    """
+    mask = choose(keep)
+    while (missing := least - int(mask.sum())) > 0 and keep < size:
+        keep = min(keep + missing, size)
+        mask = choose(keep)
+    return mask
+
+
 def pattern_step(alive: BoolArray, pattern: str, multiple: int = 1) -> int:
     """How many columns a pattern keeps or drops together, at least.
 

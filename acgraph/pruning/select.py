@@ -34,8 +34,12 @@ def magnitude_plan(
     chosen = choose_families(dependency.prunable(allow_inexact=allow_inexact))
     sets = {}
     for family in chosen:
-        kept = max(family.size - int(sparsity * family.size + 1e-9), min_keep)
-        count = family.size - aligned_count(kept, family.size, align)
+        least = max(min_keep, family.min_keep)
+        kept = max(family.size - int(sparsity * family.size + 1e-9), least)
+        wanted = aligned_count(kept, family.size, align)
+        if wanted < least:
+            wanted = aligned_count(least, family.size, align, up=True)
+        count = family.size - wanted
         if count > 0:
             sets[family.name] = least_important(family, constants, count)
     return Plan(sets=sets)

@@ -5,7 +5,7 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -23,7 +23,7 @@ from acgraph.driver.judging.proxy import Proxy
 from acgraph.driver.space.reconstruction import Mender
 from acgraph.driver.space.space import Space, open_space
 from acgraph.errors import BackendError, UsageError
-from acgraph.ir import Array, InputSizes, Model, model_from_proto, proto_from_model
+from acgraph.ir import Array, InputSizes, LayerBound, Model, model_from_proto, proto_from_model
 from acgraph.search import Knob, Point
 
 log = logging.getLogger(__name__)
@@ -69,6 +69,7 @@ class Task:
     Attributes:
         model: Proto of the graph.
         sizes: Of the inputs of both.
+        bounds: What of the layers the user wants to keep.
         teacher: Proto of the original, to agree with; None where labels judge.
         state: Weights and mode of the parent's trainer.
         config: Of the run, its threads those of one process.
@@ -82,6 +83,7 @@ class Task:
 
     model: Any
     sizes: InputSizes | None
+    bounds: Mapping[str, LayerBound]
     teacher: Any
     state: dict[str, Any]
     config: CompressConfig
@@ -132,6 +134,7 @@ def make_task(
     return Task(
         model=proto_from_model(space.dependency.model),
         sizes=space.dependency.model.sizes,
+        bounds=space.dependency.model.bounds,
         teacher=proto_from_model(teacher) if select.labels is None else None,
         state=trainer.state_dict(),
         config=config.model_copy(update={"train": mine}),
@@ -154,6 +157,7 @@ def open_task(task: Task) -> Proxy:
     teacher = None if task.teacher is None else model_from_proto(task.teacher)
     for each in filter(None, (model, teacher)):
         each.sizes = task.sizes
+    model.bounds = task.bounds
     trainer = training_backend().trainer(
         model, task.train, teacher=teacher, config=task.config.train
     )

@@ -163,7 +163,8 @@ def _drop_dead(model: Model, align: int) -> tuple[Model, Positions]:
 def _aligned(family: Family, gone: Bools, weights: Mapping[str, Array], align: int) -> Bools:
     """Let the largest of what goes stay until a multiple is kept."""
     kept = family.size - int(gone.sum())
-    missing = aligned_count(kept, family.size, align, up=True) - kept
+    wanted = max(kept, family.min_keep)
+    missing = aligned_count(wanted, family.size, align, up=True) - kept
     if not missing:
         return gone
     scores = np.where(gone, magnitudes(family, weights), -np.inf)

@@ -2,12 +2,13 @@
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from acgraph.analysis.cost import model_cost
 from acgraph.analysis.dependency import DependencyGraph, analyse
+from acgraph.analysis.layer_patterns import bound_layers
 from acgraph.analysis.obstacles import obstacles
 from acgraph.backends.ort.law import check_law
 from acgraph.backends.ort.layer_timing import timing_chooser
@@ -57,6 +58,9 @@ def prune(
     allow_slower: bool = False,
     runtime: Runtime = "ort-mobile",
     chooser: Chooser | None = None,
+    keep: Sequence[str] = (),
+    layer_rate: Mapping[str, float] | None = None,
+    max_layer_rate: float | None = None,
 ) -> PruneResult:
     """Cut the coupled sets and columns of least magnitude; prove the result.
 
@@ -78,9 +82,12 @@ def prune(
         runtime: What the forms of layers are timed as, see ``session_settings``.
         chooser: Picks the form of each layer with removed columns; by default the fastest that is
             no larger than the dense layer. What another one picks is taken, larger or not.
+        keep: Patterns of layers that stay whole, see ``bound_layers``.
+        layer_rate: By pattern: how far layers may be cut.
+        max_layer_rate: How far any layer may be cut.
 
     Raises:
-        UsageError: there is no such pattern.
+        UsageError: there is no such column pattern, or a pattern matches no layer.
         VerifyError: the compact model does not compute what the masked one does.
     """
     start = time.perf_counter()
@@ -88,7 +95,9 @@ def prune(
     if model.sizes is None:
         settle_sizes(model)
     check_reading(model)
+    bounds = bound_layers(model, keep, layer_rate, max_layer_rate)
     prepared = clone_model(model)
+    prepared.bounds = bounds
     copies = untie_constants(prepared)
     dependency = analyse(prepared)
     analysed = time.perf_counter()

@@ -2,10 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import onnx_graphsurgeon as gs
 
+from acgraph.analysis.bounds import weight_bounds
 from acgraph.analysis.layers import Layer, layers
 from acgraph.ir import Array, Facts, Model, infer_facts, replace_constants
 from acgraph.lowering.find import read_layer
@@ -19,6 +21,7 @@ from acgraph.pruning.layer_columns import (
     layer_matrix,
     possible_shape,
 )
+from acgraph.pruning.patterns import keep_at_least
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,23 +94,31 @@ def zero_columns(
     constants = model.constants()
     reader = LayerReader.of(model, facts)
     found = layers(model, facts)
+    bounds = weight_bounds(model, found)
     changed: dict[str, Array] = {}
     shapes: dict[str, Shape] = {}
     cuts = []
     for layer in found:
         read = reader.read(layer)
+        bound = bounds.get(layer.weight)
+        if bound is not None and bound.is_whole:
+            cuts.append(LayerCut(name=layer.name, remark=bound.reason))
+            continue
         remark = read if isinstance(read, str) else _remark(model, layer, found)
         if isinstance(read, str) or remark:
             cuts.append(LayerCut(name=layer.name, remark=remark))
             continue
         if layer.weight not in changed:  # a tied weight is cut once, for all layers that read it
             weight = constants[layer.weight]
-            keep = max(1, round((1 - share) * layer.columns))
+            least = max(1, bounds[layer.weight].columns if layer.weight in bounds else 1)
+            keep = min(max(least, round((1 - share) * layer.columns)), layer.columns)
             wanted = pattern
             if pattern == AUTO:
                 wanted = reader.best_pattern(layer, keep, multiple=multiple)
             shapes[layer.weight] = possible_shape(layer, Shape(pattern=wanted, multiple=multiple))
-            kept = choose_columns(layer_matrix(layer, weight), keep, shapes[layer.weight])
+            matrix = layer_matrix(layer, weight)
+            choose = partial(choose_columns, matrix, shape=shapes[layer.weight])
+            kept = keep_at_least(choose, keep, least, layer.columns)
             changed[layer.weight] = cut_columns(layer, weight, kept)
         cuts.append(LayerCut(name=layer.name, pattern=shapes[layer.weight].pattern))
     replace_constants(model, changed)

@@ -7,13 +7,14 @@ from math import prod
 
 import numpy as np
 
+from acgraph.analysis.bounds import weight_bounds
 from acgraph.analysis.dependency import DependencyGraph
 from acgraph.analysis.families import Family
 from acgraph.analysis.layers import Layer, layers
 from acgraph.driver.space.break_even import most_columns
 from acgraph.driver.space.columns import LayerReader
 from acgraph.driver.space.reconstruction import Mender
-from acgraph.ir import Array
+from acgraph.ir import Array, LayerBound
 from acgraph.lowering.patterns import AUTO
 from acgraph.pruning.importance import FloatArray
 from acgraph.pruning.patterns import pattern_step
@@ -74,7 +75,7 @@ class Offer:
     def column_layers(self) -> list[Layer]:
         """The layers with a knob for their columns."""
         return [x for x in self._columned if x.weight not in self._most_columns
-                or self._most_columns[x.weight] >= _least_columns(x.columns)]  # fmt: skip
+                or self._most_columns[x.weight] >= self.least_columns(x, x.columns)]  # fmt: skip
 
     @cached_property
     def _most_columns(self) -> dict[str, int]:
@@ -94,7 +95,9 @@ class Offer:
         return [
             layer
             for layer in self._with_columns
-            if layer.size >= SMALL_LAYER * total and self.weights[layer.weight].any()
+            if layer.size >= SMALL_LAYER * total
+            and self.weights[layer.weight].any()
+            and self._may_lose_columns(layer)
         ]
 
     @cached_property
@@ -126,13 +129,31 @@ class Offer:
         found = []
         for family in self.families:
             behind = sum(self.weights[m.tensor].size for m in family.members if m.role != "other")
-            least = max(1, int(np.ceil(MIN_SHARE * family.size)))
+            least = max(family.min_keep, int(np.ceil(MIN_SHARE * family.size)))
             step = min(self.align, family.size)  # of fewer, all stay
             found.append(
                 Knob(name=f"filters {family.name}", kind="filters", size=family.size,
                      min_keep=least, weight=float(behind), step=step)
             )  # fmt: skip
         return (*found, *map(self._column_knob, self.column_layers))
+
+    @cached_property
+    def _bounds(self) -> dict[str, LayerBound]:
+        """By weight: what the user wants to keep of the layers that read it."""
+        return weight_bounds(self.dependency.model, self.layers)
+
+    def _may_lose_columns(self, layer: Layer) -> bool:
+        bound = self._bounds.get(layer.weight)
+        return bound is None or not bound.is_whole
+
+    def least_columns(self, layer: Layer, size: int) -> int:
+        """How many of so many columns a layer keeps at least, in one round and by its bound."""
+        return max(self.bounded_columns(layer, size), int(np.ceil(MIN_SHARE * size)))
+
+    def bounded_columns(self, layer: Layer, size: int) -> int:
+        """How many of so many columns the user wants to keep of a layer, at least 1."""
+        bound = self._bounds.get(layer.weight)
+        return 1 if bound is None else max(1, min(bound.columns, size))
 
     def _column_knob(self, layer: Layer) -> Knob:
         alive = self.alive[layer.weight]
@@ -142,7 +163,7 @@ class Offer:
             name=f"columns {layer.name}",
             kind="columns",
             size=size,
-            min_keep=_least_columns(size),
+            min_keep=self.least_columns(layer, size),
             weight=float(layer.size),
             step=pattern_step(alive, self.patterns[layer.weight], self.multiple),
         )
@@ -169,7 +190,3 @@ class Offer:
         found = None if self.mender is None else self.mender.input_scales(layer.weight)
         shape = layer.weight_shape[1:]
         return np.ones(shape) if found is None else found.reshape(shape)
-
-
-def _least_columns(size: int) -> int:
-    return max(1, int(np.ceil(MIN_SHARE * size)))

@@ -5,9 +5,10 @@ budget. Costs are those of the model as it will be written: BatchNormalization f
 tensors of gathered columns included.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from math import prod
 
 import numpy as np
@@ -29,6 +30,7 @@ from acgraph.driver.space.knobs import Offer
 from acgraph.ir import Array, Model
 from acgraph.lowering.patterns import AUTO
 from acgraph.pruning.importance import FloatArray, column_norms, set_importance
+from acgraph.pruning.patterns import keep_at_least
 from acgraph.pruning.plan import Bools, Plan
 from acgraph.pruning.projection import (
     ColumnCut,
@@ -176,14 +178,17 @@ class Space(Offer):
             alive = self.alive[layer.weight].copy()
             alive[~channels] = False
             count = int(alive.sum())
-            kept = max(1, round(shares[layer.weight] * count))
+            least = self.bounded_columns(layer, count)
+            kept = max(least, round(shares[layer.weight] * count))
             if kept >= count:
                 continue
             pattern = self.patterns[layer.weight]
             norms = self._column_ranks(layer) if pattern == "free" else None
             if norms is None:
                 norms = column_norms(weights[layer.weight][rows]) * self.input_scales(layer)
-            found = norm_mask(np.where(alive, norms, 0.0), kept, pattern, self.multiple)
+            alive_norms = np.where(alive, norms, 0.0)
+            choose = partial(norm_mask, alive_norms, pattern=pattern, multiple=self.multiple)
+            found = keep_at_least(choose, kept, least, count)
             columns[layer.weight] = alive & ~found
         return columns
 
@@ -222,7 +227,8 @@ class Space(Offer):
                 for block in self._blocks(layer.weight, layer.channel_axis)
             )
             alive = int(self.alive[layer.weight].sum()) * channels / layer.weight_shape[1]
-            kept = max(1, round(shares[layer.weight] * alive))
+            least = self.bounded_columns(layer, math.floor(alive))
+            kept = max(least, round(shares[layer.weight] * alive))
             if kept < self.alive[layer.weight].size:
                 columns.append(
                     ColumnCut(

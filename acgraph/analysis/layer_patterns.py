@@ -1,0 +1,146 @@
+"""Which layers a user means: patterns over the names of nodes and of their weights."""
+
+import difflib
+import fnmatch
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import onnx_graphsurgeon as gs
+
+from acgraph.analysis.layers import constant_source, layers
+from acgraph.errors import UsageError
+from acgraph.ir import LayerBound, Model
+
+#: What a regular expression begins with; other patterns are globs.
+REGEX: Final = "re:"
+_SHOWN = 3
+#: Rates are decimal numbers, which binary fractions miss by a little.
+_EPSILON = 1e-9
+
+
+@dataclass(frozen=True, slots=True)
+class _Weighted:
+    """A node that reads weights, and the shape of the constant behind each of these inputs."""
+
+    node: gs.Node
+    names: tuple[str, ...]
+    shapes: Mapping[int, tuple[int, ...]]
+
+
+def bound_layers(
+    model: Model,
+    keep: Sequence[str] = (),
+    layer_rate: Mapping[str, float] | None = None,
+    max_layer_rate: float | None = None,
+) -> dict[str, LayerBound]:
+    """Return, by node name, how much of each layer that the user named must stay.
+
+    A pattern is compared with the name of a node and with those of its weights. A glob such as
+    ``head*`` must match the whole name; a regular expression, ``re:^layer[34]``, any part of it.
+    Where several patterns match a layer, the one that leaves most of it counts.
+
+    Args:
+        model: The model as it was given.
+        keep: Patterns of layers that stay whole.
+        layer_rate: By pattern, how far layers may be cut: of each axis of their weights, and of
+            their columns, at least ``1 / rate`` stays.
+        max_layer_rate: The same for all layers.
+
+    Raises:
+        UsageError: a pattern matches nothing, or is not a regular expression.
+    """
+    weighted = _weighted_nodes(model)
+    columns = {x.name: x.size // max(x.weight_shape[x.filter_axis], 1) if x.kernel else x.columns
+               for x in layers(model)}  # fmt: skip
+    wanted = [("--keep", pattern, 1.0) for pattern in keep]
+    wanted += [("--layer-rate", pattern, rate) for pattern, rate in (layer_rate or {}).items()]
+    found: dict[str, LayerBound] = {}
+    rates: dict[str, float] = {}
+
+    def bind(each: _Weighted, reason: str, rate: float, *, is_whole: bool) -> None:
+        name = each.node.name
+        if name in found and (found[name].is_whole or (rates[name] <= rate and not is_whole)):
+            return
+        rates[name] = rate
+        found[name] = LayerBound(
+            reason=reason,
+            is_whole=is_whole,
+            axes={i: tuple(_least(n, rate) for n in shape) for i, shape in each.shapes.items()},
+            columns=_least(columns.get(name, 0), rate),
+        )
+
+    for option, pattern, rate in wanted:
+        matches = _matcher(option, pattern)
+        mine = [each for each in weighted if any(map(matches, each.names))]
+        if not mine:
+            raise _matches_nothing(model, option, pattern, weighted)
+        is_whole = option == "--keep"
+        word = f"kept by --keep '{pattern}'" if is_whole else _bounded(option, pattern, rate)
+        for each in mine:
+            bind(each, word, rate, is_whole=is_whole)
+    for each in weighted if max_layer_rate is not None else ():
+        rate = max_layer_rate or 1.0
+        bind(each, f"kept by --max-layer-rate {rate:g}x", rate, is_whole=False)
+    return found
+
+
+def _bounded(option: str, pattern: str, rate: float) -> str:
+    return f"kept by {option} '{pattern}={rate:g}x'"
+
+
+def _least(size: int, rate: float) -> int:
+    return math.ceil(size / rate - _EPSILON)
+
+
+def _weighted_nodes(model: Model) -> list[_Weighted]:
+    """List the nodes that read constants of more than one number that is no integer."""
+    forms = model.constant_forms()
+    found = []
+    for node in model.graph.nodes:
+        sources = {i: constant_source(tensor) for i, tensor in enumerate(node.inputs)}
+        mine = {
+            i: source
+            for i, source in sources.items()
+            if source is not None and _is_weight(*forms[source.name])
+        }
+        if mine:
+            names = dict.fromkeys([node.name, *(source.name for source in mine.values())])
+            shapes = {i: source.shape for i, source in mine.items()}
+            found.append(_Weighted(node, tuple(names), shapes))
+    return found
+
+
+def _is_weight(dtype: str, shape: tuple[int, ...]) -> bool:
+    # Types that numpy lacks, such as bfloat16, are numbers of ONNX here.
+    return math.prod(shape) > 1 and (dtype.startswith("float") or dtype.isdigit())
+
+
+def _matcher(option: str, pattern: str) -> Callable[[str], bool]:
+    if not pattern.startswith(REGEX):
+        return lambda name: fnmatch.fnmatchcase(name, pattern)
+    try:
+        regex = re.compile(pattern.removeprefix(REGEX))
+    except re.error as error:
+        raise UsageError(
+            f"{option} '{pattern}' is not a regular expression: {error}",
+            hint="a glob such as 'head*' needs no 're:'",
+        ) from None
+    return lambda name: regex.search(name) is not None
+
+
+def _matches_nothing(
+    model: Model, option: str, pattern: str, weighted: Sequence[_Weighted]
+) -> UsageError:
+    names = list(dict.fromkeys(name for each in weighted for name in each.names))
+    bare = pattern.removeprefix(REGEX).strip("*^$.")
+    near = difflib.get_close_matches(bare, names, n=_SHOWN, cutoff=0.5)
+    near = near or [name for name in names if bare.lower() in name.lower()][:_SHOWN]
+    shown = ", ".join(f"'{name}'" for name in near)
+    return UsageError(
+        f"{option} '{pattern}' matches no layer",
+        location=model.location(),
+        hint=f"did you mean {shown}?" if near else "acgraph inspect lists the layers",
+    )
