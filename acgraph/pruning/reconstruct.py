@@ -9,6 +9,7 @@ Alistarh, NeurIPS 2022) and, for groups of columns, ZipLM (Kurtic et al., NeurIP
 here trains; accuracy that training would have to win back is mostly kept.
 """
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from acgraph.pruning.downdate import Reader, Remaining, unmended_losses
 from acgraph.pruning.importance import FloatArray
 
 Bools = npt.NDArray[np.bool_]
@@ -58,26 +60,31 @@ class Gram:
         """Whether every moment is a number: without, nothing can be told from them."""
         return bool(np.isfinite(self.covariance).all() and np.isfinite(self.mean).all())
 
-    def moments(self, *, centred: bool) -> FloatArray:
+    def moments(self, *, centred: bool, dtype: npt.DTypeLike = np.float64) -> npt.NDArray[Any]:
         """Return H with damping, which is positive definite whatever the data was.
 
         Inputs may be dead, constant or copies of each other, and samples fewer than columns.
 
         Args:
             centred: Take central moments, where a bias can follow the mean.
+            dtype: Of what is returned.
         """
-        moments = self.covariance if centred else self.second
-        moments = (moments + moments.T) / 2
+        moments = self.covariance.T + self.covariance
+        moments /= 2
+        if not centred:
+            moments += np.outer(self.mean, self.mean)
         size = max(len(moments), 1)
         squares = float(np.trace(self.covariance) + self.mean @ self.mean) / size
         ridge = DAMPING * float(np.trace(moments)) / size + ROUNDING * squares
         if ridge <= 0.0:  # the input is zero: every weight does as well
-            return np.eye(len(moments))
-        damped = moments + ridge * np.eye(len(moments))
-        while not _is_positive_definite(damped):
+            return np.eye(len(moments), dtype=dtype)
+        diagonal = moments.diagonal().copy()
+        while True:
+            np.fill_diagonal(moments, diagonal + ridge)
+            found = moments.astype(dtype, copy=False)
+            if _is_positive_definite(found.astype(np.float64, copy=False)):
+                return found
             ridge *= _RAISED
-            damped = moments + ridge * np.eye(len(moments))
-        return np.asarray(damped)
 
 
 def _is_positive_definite(matrix: FloatArray) -> bool:
@@ -89,21 +96,6 @@ def _is_positive_definite(matrix: FloatArray) -> bool:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Reader:
-    """One layer that loses columns.
-
-    Attributes:
-        matrix: ``[filters, columns]``.
-        moments: H of its input, see :meth:`Gram.moments`.
-        units: ``int64 [columns]``: which unit each column goes with, -1 where it always stays.
-    """
-
-    matrix: npt.NDArray[Any]
-    moments: FloatArray
-    units: Ints
-
-
-@dataclass(frozen=True, slots=True, eq=False)
 class Elimination:
     """In which order units go, and what that costs.
 
@@ -111,10 +103,13 @@ class Elimination:
         order: ``int64 [size]``: units, the first to go first.
         loss: ``float64 [size]``: share of the readers' output energy that is lost once
             ``order[:i + 1]`` are gone and what stays is mended; rising; readers are summed.
+        is_whole: Whether time was enough: otherwise the last units are ordered by what each of
+            them alone loses, and what they lose together is the sum of it.
     """
 
     order: Ints
     loss: FloatArray
+    is_whole: bool = True
 
     @property
     def scores(self) -> FloatArray:
@@ -129,30 +124,55 @@ class Elimination:
         return float(self.loss[gone - 1]) if gone > 0 else 0.0
 
 
-def eliminate(readers: Sequence[Reader], size: int, *, steps: int = STEPS) -> Elimination:
+def eliminate(
+    readers: Sequence[Reader], size: int, *, steps: int = STEPS, until: float | None = None
+) -> Elimination:
     """Order units by greedy elimination.
 
     Args:
         readers: The layers that read the units; a unit may be columns in several of them.
         size: How many units there are. Units that nothing reads go first.
         steps: At most about so many steps; more units than that go several a step.
+        until: When to stop, on the clock of ``time.perf_counter``; None for no limit. What is left
+            by then goes in the order of what each unit alone loses.
     """
-    states = [_State(reader, size) for reader in readers]
+    states: list[Remaining] = []
+    for reader in readers:
+        if _is_over(until):
+            losses = np.sum([unmended_losses(each, size) for each in readers], axis=0)
+            return _at_once(losses)
+        states.append(Remaining(reader, size))
     alive = np.ones(size, np.bool_)
     order: list[int] = []
-    losses: list[float] = []
+    losses_so_far: list[float] = []
     total = 0.0
     block = max(1, -(-size // steps))
     while alive.any():
         losses_of_units = np.sum([state.losses() for state in states], axis=0)
         candidates = np.flatnonzero(alive)
+        if _is_over(until):
+            rest = _at_once(losses_of_units[candidates])
+            order.extend(candidates[rest.order].tolist())
+            losses_so_far.extend((total + rest.loss).tolist())
+            break
         count = min(block, len(candidates))
         least = candidates[np.argsort(losses_of_units[candidates], kind="stable")[:count]]
         total += sum(state.remove(least) for state in states)
         alive[least] = False
         order.extend(least.tolist())
-        losses.extend([total] * count)
-    return Elimination(np.array(order, np.int64), np.array(losses))
+        losses_so_far.extend([total] * count)
+    is_whole = not alive.any()
+    return Elimination(np.array(order, np.int64), np.array(losses_so_far), is_whole=is_whole)
+
+
+def _is_over(until: float | None) -> bool:
+    return until is not None and time.perf_counter() >= until
+
+
+def _at_once(losses: FloatArray) -> Elimination:
+    """Order units by what each alone loses."""
+    order = np.argsort(losses, kind="stable")
+    return Elimination(order.astype(np.int64), np.cumsum(losses[order]), is_whole=False)
 
 
 def refit(matrix: npt.NDArray[Any], moments: FloatArray, kept: Bools) -> npt.NDArray[Any]:
@@ -170,51 +190,3 @@ def refit(matrix: npt.NDArray[Any], moments: FloatArray, kept: Bools) -> npt.NDA
         right = moments[kept] @ matrix.T.astype(np.float64)
         mended[:, kept] = np.linalg.solve(moments[np.ix_(kept, kept)], right).T
     return mended
-
-
-class _State:
-    """A reader during an elimination: mended weights, inverse of H, both of what is left."""
-
-    def __init__(self, reader: Reader, size: int) -> None:
-        self._weights = reader.matrix.astype(np.float64)
-        energy = float(np.einsum("ij,jk,ik->", self._weights, reader.moments, self._weights))
-        self._scale = 1.0 / energy if energy > 0.0 else 0.0
-        self._inverse = np.linalg.inv(reader.moments)
-        self._units = reader.units.copy()
-        self._size = size
-        widths = np.bincount(self._units[self._units >= 0], minlength=size)
-        self._is_single = bool((widths <= 1).all())
-
-    def losses(self) -> FloatArray:
-        """What each unit's removal would lose now, ``float64 [size]``; 0 where it is not read."""
-        found = np.zeros(self._size)
-        places = np.flatnonzero(self._units >= 0)
-        if self._is_single:
-            powers = np.einsum("ij,ij->j", self._weights[:, places], self._weights[:, places])
-            found[self._units[places]] = powers / self._inverse.diagonal()[places]
-            return found * self._scale
-        order = places[np.argsort(self._units[places], kind="stable")]
-        units, starts, widths = np.unique(self._units[order], return_index=True, return_counts=True)
-        for width in np.unique(widths):
-            same = widths == width
-            columns = order[starts[same][:, None] + np.arange(width)]
-            blocks = self._inverse[columns[:, :, None], columns[:, None, :]]
-            weights = np.moveaxis(self._weights[:, columns], 0, -1)
-            solved = np.linalg.solve(blocks, weights)
-            found[units[same]] = np.einsum("uco,uco->u", weights, solved)
-        return found * self._scale
-
-    def remove(self, units: Ints) -> float:
-        """Remove units, mend the rest, and say what that lost."""
-        gone = np.isin(self._units, units)
-        if not gone.any():
-            return 0.0
-        rows = self._inverse[gone]
-        solved = np.linalg.solve(rows[:, gone], rows)
-        weights = self._weights[:, gone]
-        lost = float(np.einsum("io,oi->", weights, np.linalg.solve(rows[:, gone], weights.T)))
-        left = ~gone
-        self._weights = self._weights[:, left] - weights @ solved[:, left]
-        self._inverse = self._inverse[np.ix_(left, left)] - rows[:, left].T @ solved[:, left]
-        self._units = self._units[left]
-        return lost * self._scale

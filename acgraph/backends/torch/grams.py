@@ -63,7 +63,10 @@ def input_grams(
         for layer in readers[name]:
             columns = _columns(value, nodes[layer.name], layer, generator, positions)
             found, known = _Sums.of(columns), sums.get(layer.weight)
-            sums[layer.weight] = found if known is None else known.merged(found)
+            if known is None:
+                sums[layer.weight] = found
+            else:
+                known.add(found)
 
     with evaluating(module), torch.no_grad():
         for batch in batches:
@@ -71,12 +74,12 @@ def input_grams(
             visit(module, sorted(readers), look, x)
     if layers and not sums:
         raise DataError("no data to measure layers on", hint="give at least one batch")
-    return {name: found.gram() for name, found in sums.items()}
+    return {name: sums.pop(name).gram() for name in list(sums)}
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class _Sums:
-    """Central moments of so many rows, not divided yet.
+    """Central moments of so many rows, not divided yet. Matrices change in place: they are large.
 
     Attributes:
         squares: ``sum (x - m) (x - m)^T``, ``float64 [columns, columns]``.
@@ -96,27 +99,26 @@ class _Sums:
         of their column: neither a large mean nor a large or tiny scale costs digits.
         """
         mean = rows.mean(dim=0, dtype=torch.float64)
-        shifted = rows.to(torch.float64) - mean
-        scale = shifted.abs().amax(dim=0)
+        shifted = rows.to(torch.float64).sub_(mean)
+        scale = torch.maximum(shifted.amax(dim=0), shifted.amin(dim=0).neg_())
         scale = torch.where(scale > 0, scale, 1.0)
-        scaled = (shifted / scale).to(torch.float32)
-        squares = (scaled.T @ scaled).to(torch.float64) * scale * scale[:, None]
-        return cls(squares, mean, len(rows))
+        scaled = shifted.div_(scale).to(torch.float32)
+        del shifted
+        squares = (scaled.T @ scaled).to(torch.float64)
+        return cls(squares.mul_(scale).mul_(scale[:, None]), mean, len(rows))
 
-    def merged(self, other: "_Sums") -> "_Sums":
+    def add(self, other: "_Sums") -> None:
         """Add other rows by the formula of Chan, Golub and LeVeque (1983)."""
         count = self.count + other.count
         delta = other.mean - self.mean
-        between = torch.outer(delta, delta) * (self.count * other.count / count)
-        return _Sums(
-            squares=self.squares + other.squares + between,
-            mean=self.mean + delta * (other.count / count),
-            count=count,
-        )
+        self.squares.add_(other.squares)
+        self.squares.addr_(delta * (self.count * other.count / count), delta)
+        self.mean = self.mean + delta * (other.count / count)
+        self.count = count
 
     def gram(self) -> Gram:
-        """Return the moments."""
-        covariance = self.squares / self.count
+        """Return the moments; the sums are used up."""
+        covariance = self.squares.div_(self.count)
         return Gram(covariance=covariance.cpu().numpy(), mean=self.mean.cpu().numpy())
 
 

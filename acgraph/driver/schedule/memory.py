@@ -1,11 +1,10 @@
 """What memory a run will take, said before it is taken."""
 
-from acgraph.analysis.layers import layers
 from acgraph.backends.interface import TrainingBackend
 from acgraph.backends.ort.footprint_probe import peak_bytes
 from acgraph.config import CompressConfig
 from acgraph.data import Dataset
-from acgraph.driver.space.reconstruction import can_mend
+from acgraph.driver.space.reconstruction import MOST_SUMMED_BYTES, mendable_layers, moment_bytes
 from acgraph.ir import Model
 
 #: Copies of the weights during training: the graph, the network, its teacher, gradients, momentum,
@@ -31,9 +30,16 @@ def memory_bytes(
         train: Its images.
     """
     weights = sum(value.nbytes for value in model.constants().values())
-    squares = [layer.columns**2 for layer in layers(model) if can_mend(layer)]
-    kept = 0
-    if config.criterion == "reconstruction":
-        kept = _FLOAT64 * (sum(squares) + WORKING * max(squares, default=0))
+    kept = _moments(model) if config.criterion == "reconstruction" else 0
     step = backend.step_bytes(model, train, config.train.batch_size)
     return peak_bytes() + COPIES * weights + kept + step
+
+
+def _moments(model: Model) -> int:
+    """Bytes of what is kept of the layers' inputs, and of what it takes to get and to use it."""
+    found = mendable_layers(model)
+    sums = {layer.weight: _FLOAT64 * layer.columns**2 for layer in found}
+    widest = max(sums.values(), default=0)
+    kept = sum({layer.weight: moment_bytes(layer) for layer in found}.values())
+    summed = min(sum(sums.values()), max(MOST_SUMMED_BYTES, widest))
+    return kept + max(summed, WORKING * widest)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from acgraph.analysis.layers import Layer, layers
+from acgraph.analysis.layers import Layer
 from acgraph.backends.interface import Trainer, TrainingBackend
 from acgraph.backends.training import PROBE_SECONDS, steps_per_pass
 from acgraph.config import CompressConfig
@@ -16,7 +16,7 @@ from acgraph.data import Dataset
 from acgraph.driver.inputs.data import RunData
 from acgraph.driver.judging.images import PROXY_IMAGES
 from acgraph.driver.schedule.plan import Pace, Stages
-from acgraph.driver.space.reconstruction import can_mend
+from acgraph.driver.space.reconstruction import mendable_layers
 from acgraph.driver.stages.purify import EVALUATIONS as PURIFY_EVALUATIONS
 from acgraph.ir import Model
 from acgraph.pruning.reconstruct import refit
@@ -118,7 +118,7 @@ def measure_pace(
         speeds.append(fitted.images_per_second)
     evaluation_s = _judging_s(config, data, image_s)
     if config.criterion == "reconstruction":
-        evaluation_s += _mending_s(filter(can_mend, layers(model)))
+        evaluation_s += _mending_s(mendable_layers(model))
     return Pace(pass_s=len(data.train) / max(speeds), evaluation_s=evaluation_s, image_s=image_s)
 
 

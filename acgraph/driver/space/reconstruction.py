@@ -1,8 +1,10 @@
 """What the layers of a graph lose by a cut, measured on data, and how their weights are mended."""
 
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import prod
+from typing import Any
 
 import numpy as np
 
@@ -13,15 +15,23 @@ from acgraph.backends.interface import Trainer
 from acgraph.data import Dataset
 from acgraph.driver.schedule.budget import within_time
 from acgraph.ir import Array, Model
+from acgraph.pruning.downdate import Reader
 from acgraph.pruning.importance import FloatArray
 from acgraph.pruning.plan import Bools
-from acgraph.pruning.reconstruct import Elimination, Reader, eliminate, refit
+from acgraph.pruning.reconstruct import Elimination, eliminate, refit
 
 #: Images that the moments are measured on.
 IMAGES = 2048
 BATCH = 128
 #: A wider layer is cut by magnitude and not mended: the square of this is held in memory.
 MAX_COLUMNS = 6144
+#: Moments of wider layers are kept in float32: next to the damping, what that rounds is nothing.
+FLOAT32_COLUMNS = 1024
+#: Bytes of all moments that are kept. Where they are more, the widest layers are not measured.
+MOST_BYTES = 2 << 30
+#: Bytes of the moments that are summed up at once, in float64. Data runs through the network once
+#: for each such part of its layers.
+MOST_SUMMED_BYTES = 3 << 29
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -29,7 +39,8 @@ class Input:
     """What a layer reads.
 
     Attributes:
-        moments: ``H``, see :meth:`acgraph.pruning.reconstruct.Gram.moments`.
+        moments: ``H``, see :meth:`acgraph.pruning.reconstruct.Gram.moments`; float32 where it is
+            large.
         mean: ``float64 [columns]``.
         is_centred: Whether the mean of the layer's output is free: it has a bias, or
             BatchNormalization behind it.
@@ -49,12 +60,15 @@ class Mender:
         inputs: What they read, by the same.
         wide: Names of layers that are too wide to be measured: magnitude ranks what they read.
         unmeasured: Names of layers whose input holds numbers that are not finite; likewise.
+        until: When units are ordered no more, on the clock of ``time.perf_counter``, but taken as
+            they come; None for no limit.
     """
 
     layers: Mapping[str, Layer]
     inputs: Mapping[str, Input]
     wide: tuple[str, ...] = ()
     unmeasured: tuple[str, ...] = ()
+    until: float | None = None
     _sets: dict[str, Elimination | None] = field(default_factory=dict)
     _columns: dict[str, Elimination | None] = field(default_factory=dict)
 
@@ -62,7 +76,9 @@ class Mender:
         """Order the coupled sets of a family; None where no layer that reads them is measured."""
         if family.name not in self._sets:
             readers = list(self._readers(family, weights))
-            self._sets[family.name] = eliminate(readers, family.size) if readers else None
+            self._sets[family.name] = None
+            if readers:
+                self._sets[family.name] = eliminate(readers, family.size, until=self.until)
         return self._sets[family.name]
 
     def columns(self, weight: str, weights: Mapping[str, Array]) -> Elimination | None:
@@ -73,9 +89,15 @@ class Mender:
                 moments = self.inputs[weight].moments
                 matrix = as_matrix(self.layers[weight], weights[weight])
                 reader = Reader(matrix, moments, np.arange(len(moments)))
-                found = eliminate([reader], len(moments))
+                found = eliminate([reader], len(moments), until=self.until)
             self._columns[weight] = found
         return self._columns[weight]
+
+    @property
+    def hurried(self) -> int:
+        """How many orders were cut short so far, because time was over."""
+        found = [*self._sets.values(), *self._columns.values()]
+        return sum(order is not None and not order.is_whole for order in found)
 
     def input_scales(self, weight: str) -> FloatArray | None:
         """Root mean square of what each column of a layer reads; None where not measured.
@@ -163,31 +185,75 @@ def measure_layers(
         images: How many are used, at most.
         batch: How many run at once.
     """
+    begin = time.perf_counter()
     model = dependency.model
-    found = [layer for layer in layers(model) if has_form_to_mend(layer)]
-    eligible = {layer.weight: layer for layer in found if layer.columns <= MAX_COLUMNS}
+    eligible = {layer.weight: layer for layer in mendable_layers(model)}
     order = np.random.default_rng(seed).permutation(len(data))[:images].astype(np.int64)
-    batches = (data.batch(order[i : i + batch])[0] for i in range(0, len(order), batch))
-    timely = within_time(batches, seconds)
-    grams = trainer.input_grams(list(eligible.values()), timely, seed=seed)
+    groups = _groups(list(eligible.values()))
     centred, inputs = _centred(model, eligible), {}
-    unmeasured = tuple(eligible[name].name for name, gram in grams.items() if not gram.is_finite)
-    for name in list(grams):
-        gram = grams.pop(name)  # as large as what is made of it
-        if gram.is_finite:
-            moments = gram.moments(centred=name in centred)
-            inputs[name] = Input(moments, gram.mean, is_centred=name in centred)
+    unmeasured: list[str] = []
+    for number, group in enumerate(groups):
+        batches = (data.batch(order[i : i + batch])[0] for i in range(0, len(order), batch))
+        left_s = None if seconds is None else seconds - (time.perf_counter() - begin)
+        share_s = None if left_s is None else left_s / (len(groups) - number)
+        grams = trainer.input_grams(group, within_time(batches, share_s), seed=seed)
+        unmeasured += [eligible[name].name for name, gram in grams.items() if not gram.is_finite]
+        for name in list(grams):
+            gram = grams.pop(name)  # as large as what is made of it
+            if gram.is_finite:
+                dtype = _dtype(eligible[name])
+                moments = gram.moments(centred=name in centred, dtype=dtype)
+                inputs[name] = Input(moments, gram.mean, is_centred=name in centred)
     return Mender(
         layers={name: eligible[name] for name in inputs},
         inputs=inputs,
-        wide=tuple(layer.name for layer in found if layer.columns > MAX_COLUMNS),
-        unmeasured=unmeasured,
+        wide=tuple(
+            layer.name
+            for layer in layers(model)
+            if has_form_to_mend(layer) and layer.weight not in eligible
+        ),
+        unmeasured=tuple(unmeasured),
     )
 
 
-def can_mend(layer: Layer) -> bool:
-    """Whether a layer's weights can be valued anew after a cut."""
-    return has_form_to_mend(layer) and layer.columns <= MAX_COLUMNS
+def _groups(found: Sequence[Layer]) -> list[list[Layer]]:
+    """Split layers so that the moments of each part are summed up at once."""
+    groups: list[list[Layer]] = [[]]
+    total = 0
+    for layer in found:
+        size = np.dtype(np.float64).itemsize * layer.columns**2
+        if groups[-1] and total + size > MOST_SUMMED_BYTES:
+            groups.append([])
+            total = 0
+        groups[-1].append(layer)
+        total += size
+    return groups
+
+
+def mendable_layers(model: Model) -> list[Layer]:
+    """Return the layers whose weights can be valued anew after a cut.
+
+    They are products with one constant matrix that are not too wide, each alone and all together.
+    """
+    found = [x for x in layers(model) if has_form_to_mend(x) and x.columns <= MAX_COLUMNS]
+    total = sum({layer.weight: moment_bytes(layer) for layer in found}.values())
+    dropped: set[str] = set()
+    for layer in sorted(found, key=lambda layer: -layer.columns):
+        if total <= MOST_BYTES:
+            break
+        if layer.weight not in dropped:
+            dropped.add(layer.weight)
+            total -= moment_bytes(layer)
+    return [layer for layer in found if layer.weight not in dropped]
+
+
+def moment_bytes(layer: Layer) -> int:
+    """Return the bytes of the moments that are kept of a layer."""
+    return int(_dtype(layer).itemsize * layer.columns**2)
+
+
+def _dtype(layer: Layer) -> np.dtype[Any]:
+    return np.dtype(np.float32 if layer.columns > FLOAT32_COLUMNS else np.float64)
 
 
 def has_form_to_mend(layer: Layer) -> bool:

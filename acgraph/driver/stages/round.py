@@ -15,6 +15,7 @@ from acgraph.backends.interface import Trainer, TrainingBackend
 from acgraph.backends.training import ProgressSink
 from acgraph.config import CompressConfig
 from acgraph.config_sections import SearchConfig
+from acgraph.diagnostics import counted
 from acgraph.driver.cost.terms import CostMetric
 from acgraph.driver.inputs.data import RunData
 from acgraph.driver.judging.cluster import cluster_evaluators
@@ -22,7 +23,7 @@ from acgraph.driver.judging.images import Images, levels_of, measured_images, pr
 from acgraph.driver.judging.proxy import masked_weights
 from acgraph.driver.judging.workers import Judges, Task, evaluators, make_task
 from acgraph.driver.schedule.plan import Stages
-from acgraph.driver.space.reconstruction import BATCH, IMAGES, MAX_COLUMNS, Mender, measure_layers
+from acgraph.driver.space.reconstruction import BATCH, IMAGES, Mender, measure_layers
 from acgraph.driver.space.space import Space, open_space
 from acgraph.driver.space.time_saving import thrifty_space
 from acgraph.driver.stages.bisection import COUNTED_BAND, Settling
@@ -48,8 +49,11 @@ log = logging.getLogger(__name__)
 
 #: Peak learning rate of retraining, relative to that of the final fine-tuning.
 RETRAIN_RATE = 0.5
-#: Share of the time for a search that goes into measuring what layers read.
-MEASURING_SHARE = 0.4
+#: Shares of the time for a search that go into measuring what layers read, and into ranking units.
+MEASURING_SHARE, RANKING_SHARE = 0.4, 0.25
+#: The most seconds of the searches of all rounds where there is no time budget, but things may
+#: depend on time and the user does not say how many points to try.
+MOST_SEARCH_S = 840.0
 #: Training batches for BatchNormalization after the cut.
 RECALIBRATION_BATCHES = 4
 
@@ -141,7 +145,7 @@ def run_round(task: RoundTask) -> RoundResult | None:
     cost: Callable[[Point], float] = (
         partial(space.cost, metric=metric) if task.point_cost is None else task.point_cost(space)
     )
-    importances = space.importances()  # before the mender is packed, which remembers them
+    importances = _importances(task, space)  # before the mender is packed, which remembers them
     left_s = _left_s(task, start)
     whole = whole_images(config, task.data)
     levels = _levels(task, space, whole, left_s)
@@ -184,10 +188,30 @@ def run_round(task: RoundTask) -> RoundResult | None:
     )
 
 
+def _importances(task: RoundTask, space: Space) -> list[FloatArray]:
+    """Order the units of all knobs, and say where there was no time to do it well."""
+    found = space.importances()
+    if space.mender is not None and space.mender.hurried:
+        rankings = counted(space.mender.hurried, "ranking")
+        task.say(
+            f"round {task.number}: search cut short: {rankings} of units ended early, by what each "
+            "unit alone loses"
+        )
+    return found
+
+
 def _left_s(task: RoundTask, start: float) -> float | None:
     """Seconds that are left for the search of a round that began at a time; None for no limit."""
-    search_s = task.stages.search_s
+    search_s = _search_s(task)
     return None if search_s is None else max(search_s - (time.perf_counter() - start), 0.0)
+
+
+def _search_s(task: RoundTask) -> float | None:
+    """Seconds that the search of this round may take, all in all; None for no limit."""
+    config, stages = task.config, task.stages
+    if stages.search_s is not None or not config.timing or config.search.evaluations is not None:
+        return stages.search_s
+    return MOST_SEARCH_S / max(len(stages.rates) or stages.attempts, 1)
 
 
 def _levels(
@@ -233,7 +257,8 @@ def _search(
         )  # fmt: skip
 
     with _judges(config.search, packed) as judges:
-        return search(
+        left_s = None if seconds is None else seconds - (time.perf_counter() - begin)
+        found = search(
             replace(problem, evaluate_many=judges.evaluate_many),
             config.search.method,
             evaluations=level.count,
@@ -241,8 +266,14 @@ def _search(
             importances=importances,
             sensitivity=space.sensitivity if space.mender is not None else None,
             config=replace(anneal, batch=max(anneal.batch, judges.at_once)),
-            time_budget_s=None if seconds is None else seconds - (time.perf_counter() - begin),
+            time_budget_s=left_s,
         )
+    if seconds is not None and time.perf_counter() - begin >= seconds:
+        task.say(
+            f"round {task.number}: search cut short after {found.evaluations} of up to "
+            f"{level.count} evaluations"
+        )
+    return found
 
 
 def _judges(search: SearchConfig, make: Callable[[], Task]) -> AbstractContextManager[Judges]:
@@ -301,17 +332,20 @@ def mask_hard(trainer: Trainer, space: Space, plan: Plan) -> None:
 
 def _measure(task: RoundTask, space: Space, trainer: Trainer) -> Mender:
     seed = task.config.seed + task.number
-    seconds = task.stages.search_s
+    seconds, begin = _search_s(task), time.perf_counter()
     mender = measure_layers(
         space.dependency, trainer, task.data.train, seed=seed,
         images=measured_images(task.model, IMAGES),
         batch=min(BATCH, trainer.images_at_once(task.data.train)),
         seconds=None if seconds is None else MEASURING_SHARE * seconds,
     )  # fmt: skip
+    if seconds is not None:
+        until = begin + (MEASURING_SHARE + RANKING_SHARE) * seconds
+        mender = replace(mender, until=until)
     if mender.wide:
         task.say(
-            f"round {task.number}: layers of more than {MAX_COLUMNS} columns are cut by magnitude "
-            f"and not mended: {', '.join(mender.wide)}"
+            f"round {task.number}: too wide to be measured, so cut by magnitude and not mended: "
+            f"{', '.join(mender.wide)}"
         )
     if mender.unmeasured:
         task.warn(

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from acgraph.pruning import reconstruct
+from acgraph.pruning import downdate, reconstruct
 from acgraph.pruning.reconstruct import Gram, Reader, eliminate, refit
 
 
@@ -210,3 +210,58 @@ def test_moments_that_are_no_numbers_say_so() -> None:
     assert _gram(_samples(3)).is_finite
     assert not Gram(covariance=np.full((3, 3), np.nan), mean=np.zeros(3)).is_finite
     assert not Gram(covariance=np.eye(3), mean=np.full(3, np.inf)).is_finite
+
+
+def _wide_reader(seed: int) -> Reader:
+    """Units of one, two and three columns, and two columns that stay."""
+    x, rng = _samples(26, seed=seed), np.random.default_rng(seed)
+    units = rng.permutation(np.array([-1, -1, *np.repeat(np.arange(12), [1, 2, 3] * 4)]))
+    return Reader(rng.normal(size=(5, 26)), _gram(x).moments(centred=False), units)
+
+
+@pytest.mark.parametrize("steps", [12, 4])
+def test_collected_removals_are_those_made_one_by_one(
+    monkeypatch: pytest.MonkeyPatch, steps: int
+) -> None:
+    readers = [_wide_reader(20), _wide_reader(21)]
+    found = []
+    for panel, direct in ((1, 1), (7, 5), (256, 256)):
+        monkeypatch.setattr(downdate, "PANEL", panel)
+        monkeypatch.setattr(downdate, "_DIRECT", direct)
+        found.append(eliminate(readers, 12, steps=steps))
+    assert found[0].is_whole
+    for other in found[1:]:
+        assert np.array_equal(other.order, found[0].order)
+        np.testing.assert_allclose(other.loss, found[0].loss, rtol=1e-8)
+
+
+def test_the_inverse_by_halves_is_the_inverse(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(downdate, "_DIRECT", 3)
+    moments = _gram(_samples(37, seed=9)).moments(centred=True)
+    np.testing.assert_allclose(downdate.inverse_of(moments) @ moments, np.eye(37), atol=1e-8)
+
+
+def test_an_elimination_without_time_takes_units_by_what_each_alone_loses() -> None:
+    reader = _wide_reader(22)
+    found = eliminate([reader, reader], 12, until=0.0)
+    assert not found.is_whole
+    x, gone = _samples(26, seed=22), np.isin(reader.units, found.order[:1])
+    lost = ((x[:, gone] @ reader.matrix[:, gone].T) ** 2).sum() / len(x)
+    assert found.loss[0] == pytest.approx(2 * lost / _energy(x, reader.matrix), rel=1e-6)
+    assert sorted(found.order) == list(range(12))
+    assert (np.diff(np.diff(found.loss)) >= -1e-12).all()
+
+
+def test_an_elimination_that_time_ends_keeps_the_order_that_it_has(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    reader = _wide_reader(23)
+    whole = eliminate([reader], 12)
+    clock = itertools.count()
+    monkeypatch.setattr(reconstruct.time, "perf_counter", lambda: next(clock))
+    found = eliminate([reader], 12, until=5.0)
+    assert not found.is_whole
+    assert np.array_equal(found.order[:4], whole.order[:4])
+    np.testing.assert_allclose(found.loss[:4], whole.loss[:4])
+    assert sorted(found.order) == list(range(12))
+    assert (np.diff(found.loss) >= 0).all()

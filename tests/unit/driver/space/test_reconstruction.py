@@ -1,10 +1,15 @@
 """Mended cuts of the demo's network, judged by ONNX Runtime on images."""
 
+import functools
+from dataclasses import replace
+
 import numpy as np
 import onnxruntime
 import pytest
 
 from acgraph.analysis.dependency import analyse
+from acgraph.backends.torch import grams
+from acgraph.backends.torch import trainer as backend_trainer
 from acgraph.backends.torch.export import export_model
 from acgraph.backends.torch.trainer import TorchTrainer
 from acgraph.data import ArrayDataset
@@ -105,6 +110,53 @@ def test_a_layer_too_wide_is_cut_by_magnitude(setting, monkeypatch):
         assert np.array_equal(plans[0].columns[name], gone)
     for name, gone in plans[1].sets.items():
         assert np.array_equal(plans[0].sets[name], gone)
+
+
+def test_layers_whose_moments_are_too_many_together_are_cut_by_magnitude(setting, monkeypatch):
+    _, trainer, spaces, x = setting
+    model = spaces["mended"].dependency.model
+    whole = mending.mendable_layers(model)
+    widest = max(whole, key=lambda layer: layer.columns)
+    most = sum(mending.moment_bytes(layer) for layer in whole) - 1
+    monkeypatch.setattr(mending, "MOST_BYTES", most)
+    mender = measure_layers(spaces["mended"].dependency, trainer, ArrayDataset(x))
+    assert mender.wide == (widest.name,)
+    assert set(mender.layers) == {layer.weight for layer in whole} - {widest.weight}
+
+
+def test_moments_summed_in_parts_are_those_summed_at_once(setting, monkeypatch):
+    _, trainer, spaces, x = setting
+    space, data = spaces["mended"], ArrayDataset(x[:64])
+    # Every position counts, so that no draw differs.
+    every = functools.partial(grams.input_grams, positions=10**6)
+    monkeypatch.setattr(backend_trainer, "input_grams", every)
+    whole = measure_layers(space.dependency, trainer, data)
+    monkeypatch.setattr(mending, "MOST_SUMMED_BYTES", 1)
+    monkeypatch.setattr(mending, "FLOAT32_COLUMNS", 100)
+    parts = measure_layers(space.dependency, trainer, data)
+    assert set(parts.layers) == set(whole.layers)
+    for name, read in whole.inputs.items():
+        other = parts.inputs[name]
+        is_wide = len(read.moments) > 100
+        assert other.moments.dtype == (np.float32 if is_wide else np.float64)
+        scale = np.trace(read.moments) / len(read.moments)
+        np.testing.assert_allclose(other.moments / scale, read.moments / scale, atol=1e-5)
+        np.testing.assert_allclose(other.mean, read.mean, atol=1e-6)
+    wide = [read for read in parts.inputs.values() if read.moments.dtype == np.float32]
+    assert 0 < len(wide) < len(parts.inputs)
+
+
+def test_a_mender_without_time_ranks_by_what_each_unit_alone_loses(setting):
+    space = setting[2]["mended"]
+    fresh = replace(space.mender, until=0.0, _sets={}, _columns={})
+    hurried = replace(space, mender=fresh)
+    hurried.importances()
+    assert fresh.hurried == len(space.knobs)
+    space.importances()
+    assert space.mender.hurried == 0
+    point = tuple(max(k.floor, k.size // 2) for k in space.knobs)
+    plan = hurried.plan(point, space.weights)
+    assert sorted(plan.sets) == sorted(space.plan(point, space.weights).sets)
 
 
 def test_a_layer_that_reads_no_numbers_is_named_and_cut_by_magnitude(setting):

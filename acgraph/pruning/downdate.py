@@ -1,0 +1,217 @@
+"""A layer while its columns are eliminated: weights mended for what is left, and the inverse of H.
+
+What a removal subtracts from the inverse is a product ``T^T T`` of few rows. These are collected
+and subtracted many at a time, so that a wide layer is dealt with in few products of large matrices.
+Only the diagonal blocks, which say what each unit's removal would lose, are kept up at every step.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from acgraph.pruning.importance import FloatArray
+
+Ints = npt.NDArray[np.int64]
+
+#: Rows that are collected before they are subtracted from the inverse.
+PANEL = 256
+#: Triangular matrices up to this size are inverted as they are.
+_DIRECT = 128
+#: The least eigenvalue that counts, as a share of the largest: what rounding makes of zero.
+_EPSILON = float(np.finfo(np.float64).eps)
+_TINY = float(np.finfo(np.float64).tiny)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Reader:
+    """One layer that loses columns.
+
+    Attributes:
+        matrix: ``[filters, columns]``.
+        moments: H of its input, see ``Gram.moments``, ``[columns, columns]``.
+        units: ``int64 [columns]``: which unit each column goes with, -1 where it always stays.
+    """
+
+    matrix: npt.NDArray[Any]
+    moments: FloatArray
+    units: Ints
+
+    @property
+    def energy(self) -> float:
+        """Mean square of the output, ``E ||W x||^2``."""
+        weights = self.matrix.astype(np.float64)
+        return float(np.vdot(weights @ self.moments, weights))
+
+
+@dataclass(slots=True, eq=False)
+class _Group:
+    """Units of equally many columns.
+
+    Attributes:
+        units: Their numbers, ``int64 [units]``.
+        columns: Places of their columns, ``int64 [units, width]``.
+        blocks: Their blocks of the inverse, ``float64 [units, width, width]``.
+    """
+
+    units: Ints
+    columns: Ints
+    blocks: FloatArray
+
+    def losses(self, weights: FloatArray) -> FloatArray:
+        """What each unit's removal would lose, by weights ``[columns, filters]``."""
+        if self.columns.shape[1] == 1:
+            own = weights[self.columns[:, 0]]
+            scales = np.maximum(self.blocks[:, 0, 0], _TINY)
+            return np.asarray(np.einsum("uf,uf->u", own, own) / scales)
+        own = weights[self.columns]
+        powers = own @ np.moveaxis(own, 1, 2)
+        try:
+            return np.asarray(np.einsum("uii->u", np.linalg.solve(self.blocks, powers)))
+        except np.linalg.LinAlgError:  # singular but for rounding: inputs hardly vary
+            roots = _root_of_inverse(self.blocks)
+            return np.asarray(np.einsum("uir,uij,ujr->u", roots, powers, roots, optimize=True))
+
+    def remove(self, units: Ints, rows: FloatArray) -> None:
+        """Subtract ``rows.T @ rows`` from the blocks, and forget those of removed units."""
+        if self.columns.shape[1] == 1:
+            own = rows[:, self.columns[:, 0]]
+            self.blocks[:, 0, 0] -= np.einsum("ru,ru->u", own, own)
+        else:
+            blocks = np.moveaxis(rows[:, self.columns], 0, 2)  # [units, width, rows]
+            self.blocks -= blocks @ np.moveaxis(blocks, 1, 2)
+        self.blocks[np.isin(self.units, units)] = np.eye(self.columns.shape[1])
+
+
+class Remaining:
+    """A layer during an elimination."""
+
+    def __init__(self, reader: Reader, size: int) -> None:
+        """Invert the moments of the layer's input.
+
+        Args:
+            reader: The layer.
+            size: How many units there are.
+        """
+        self._size = size
+        order = np.argsort(reader.units, kind="stable")
+        self._units = reader.units[order]
+        energy = reader.energy
+        self._scale = 1.0 / energy if energy > 0.0 else 0.0
+        self._weights = reader.matrix.T[order].astype(np.float64)  # [columns, filters]
+        self._inverse = _sorted_inverse(reader.moments, order)
+        self._alive = np.ones(len(order), np.bool_)
+        self._begin()
+
+    def losses(self) -> FloatArray:
+        """What each unit's removal would lose now, ``float64 [size]``; 0 where it is not read."""
+        found = np.zeros(self._size)
+        for group in self._groups:
+            found[group.units] = group.losses(self._weights)
+        return found * self._scale
+
+    def remove(self, units: Ints) -> float:
+        """Remove units, mend the rest, and say what that lost."""
+        gone = np.isin(self._units, units) & self._alive
+        if not gone.any():
+            return 0.0
+        if self._count + int(gone.sum()) > PANEL:
+            self._flush()
+            gone = np.isin(self._units, units)
+        earlier = self._rows[: self._count]
+        rows = self._inverse[gone] - earlier[:, gone].T @ earlier
+        whitened = _root_of_inverse(rows[:, gone]).T @ np.hstack([rows, self._weights[gone]])
+        taken, weights = whitened[:, : len(gone)], whitened[:, len(gone) :]
+        self._alive &= ~gone
+        self._weights -= taken.T @ weights
+        self._weights[gone] = 0.0
+        for group in self._groups:
+            group.remove(units, taken)
+        self._collect(taken)
+        return float(np.vdot(weights, weights)) * self._scale
+
+    def _begin(self) -> None:
+        """Start to collect, with the inverse as it is."""
+        self._rows = np.empty((min(PANEL, len(self._inverse)), len(self._inverse)))
+        self._count = 0
+        self._groups = self._grouped()
+
+    def _collect(self, rows: FloatArray) -> None:
+        end = self._count + len(rows)
+        if end > len(self._rows):  # one unit of very many columns
+            self._rows = np.vstack([self._rows[: self._count], rows])
+        self._rows[self._count : end] = rows
+        self._count = end
+
+    def _flush(self) -> None:
+        """Subtract from the inverse what was collected, and drop what is gone."""
+        left = np.flatnonzero(self._alive)
+        rows = self._rows[: self._count, left]
+        product = rows.T @ rows
+        self._inverse = np.subtract(self._inverse[np.ix_(left, left)], product, out=product)
+        self._weights, self._units = self._weights[left], self._units[left]
+        self._alive = np.ones(len(left), np.bool_)
+        self._begin()
+
+    def _grouped(self) -> list[_Group]:
+        places = np.flatnonzero(self._units >= 0)
+        units, starts, widths = np.unique(
+            self._units[places], return_index=True, return_counts=True
+        )
+        found = []
+        for width in np.unique(widths):
+            same = widths == width
+            columns = places[starts[same][:, None] + np.arange(width)]
+            blocks = self._inverse[columns[:, :, None], columns[:, None, :]]
+            found.append(_Group(units[same], columns, blocks))
+        return found
+
+
+def unmended_losses(reader: Reader, size: int) -> FloatArray:
+    """What the output loses with each unit alone, nothing mended: ``float64 [size]``."""
+    energy = reader.energy
+    weights = reader.matrix.T.astype(np.float64)
+    found = np.zeros(size)
+    for unit in np.unique(reader.units[reader.units >= 0]):
+        own = reader.units == unit
+        found[unit] = np.vdot(reader.moments[np.ix_(own, own)] @ weights[own], weights[own])
+    return found / energy if energy > 0.0 else found
+
+
+def inverse_of(matrix: FloatArray) -> FloatArray:
+    """Invert a symmetric positive definite matrix: symmetric, too, and by products, which are fast.
+
+    Raises:
+        numpy.linalg.LinAlgError: the matrix is not positive definite.
+    """
+    root = _inverse_of_triangle(np.asarray(np.linalg.cholesky(matrix), np.float64))
+    return np.asarray(root.T @ root)
+
+
+def _inverse_of_triangle(matrix: FloatArray) -> FloatArray:
+    """Invert a lower triangular matrix by halves."""
+    size = len(matrix)
+    if size <= _DIRECT:
+        return np.asarray(np.linalg.inv(matrix))
+    half = size // 2
+    first = _inverse_of_triangle(matrix[:half, :half])
+    second = _inverse_of_triangle(matrix[half:, half:])
+    found = np.zeros_like(matrix)
+    found[:half, :half] = first
+    found[half:, :half] = -second @ (matrix[half:, :half] @ first)
+    found[half:, half:] = second
+    return found
+
+
+def _root_of_inverse(matrix: FloatArray) -> FloatArray:
+    """Return ``F`` with ``F F^T`` the inverse of symmetric matrices, positive but for rounding."""
+    values, vectors = np.linalg.eigh((matrix + np.swapaxes(matrix, -1, -2)) / 2)
+    least = _EPSILON * np.abs(values).max(axis=-1, keepdims=True) + _TINY
+    return np.asarray(vectors / np.sqrt(np.maximum(values, least))[..., None, :])
+
+
+def _sorted_inverse(moments: npt.NDArray[np.floating[Any]], order: Ints) -> FloatArray:
+    if (np.diff(order) > 0).all():
+        return inverse_of(moments.astype(np.float64))
+    return inverse_of(moments[np.ix_(order, order)].astype(np.float64))
