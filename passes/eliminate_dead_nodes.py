@@ -20,6 +20,7 @@ from acgraph.diagnostics import Diagnostic
 from acgraph.ir import Facts, Model, infer_facts
 from acgraph.ir.shapes import is_static
 from acgraph.ir.uses import captured_names, node_captures
+from acgraph.operators import is_standard
 from acgraph.passmanager.base import Pass, PassContext, PassResult
 
 
@@ -85,7 +86,7 @@ def _bypass_no_ops(model: Model) -> tuple[int, list[Diagnostic]]:
 
 def _is_no_op(node: gs.Node, view: _View) -> bool:
     rule = _RULES.get(node.op)
-    return rule is not None and node.domain in (None, "", "ai.onnx") and rule(node, view)
+    return rule is not None and is_standard(node.domain) and rule(node, view)
 
 
 def _dropout(node: gs.Node, view: _View) -> bool:

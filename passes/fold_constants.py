@@ -18,6 +18,7 @@ from acgraph.diagnostics import Diagnostic
 from acgraph.ir import Array, Facts, Model, constant_node_value, in_c_order, infer_facts
 from acgraph.ir.fold import evaluate_node
 from acgraph.ir.uses import captured_names
+from acgraph.operators import is_standard
 from acgraph.passmanager.base import Pass, PassContext, PassResult
 
 #: Their constants are smaller than what they compute, and backends look for the pattern.
@@ -69,7 +70,7 @@ class FoldConstants(Pass):
     def _evaluate(
         self, node: gs.Node, known: Mapping[str, Array], facts: Facts, model: Model
     ) -> list[Array] | None:
-        if node.domain not in (None, "", "ai.onnx") or not node.inputs or node.op in _QUANTISED:
+        if not is_standard(node.domain) or not node.inputs or node.op in _QUANTISED:
             return None
         if node.op in ("Shape", "Size"):
             name = node.outputs[0].name

@@ -16,7 +16,9 @@ import onnx_graphsurgeon as gs
 
 from acgraph.diagnostics import Diagnostic
 from acgraph.ir import Array, Model, constant_node_value, in_c_order
+from acgraph.ir.names import fresh
 from acgraph.ir.uses import captured_names
+from acgraph.operators import is_standard
 from acgraph.passmanager.base import Pass, PassContext, PassResult
 
 _Floats = npt.NDArray[np.float64]
@@ -48,7 +50,7 @@ def _fold_all(
     kept = {tensor.name for tensor in model.graph.outputs} | captured_names(model.graph)
     folded, remarks = 0, []
     for norm in list(model.graph.nodes):
-        if norm.op != "BatchNormalization" or not _is_standard(norm):
+        if norm.op != "BatchNormalization" or not is_standard(norm.domain):
             continue
         if nodes is not None and norm.name not in nodes:
             continue
@@ -61,10 +63,6 @@ def _fold_all(
     return folded, tuple(remarks)
 
 
-def _is_standard(node: gs.Node) -> bool:
-    return node.domain in (None, "", "ai.onnx")
-
-
 def _obstacle(norm: gs.Node, kept: Collection[str]) -> str:
     """Say what in the structure of the graph forbids to fold; empty where nothing does."""
     source = norm.inputs[0]
@@ -73,7 +71,7 @@ def _obstacle(norm: gs.Node, kept: Collection[str]) -> str:
     if len(source.inputs) != 1:
         return "no node makes its input"
     layer = source.inputs[0]
-    if layer.op not in _AXES or not _is_standard(layer):
+    if layer.op not in _AXES or not is_standard(layer.domain):
         return f"its input comes from '{layer.name}' ({layer.op})"
     if len(source.outputs) != 1 or source.name in kept:
         return f"others read the result of '{layer.name}' as well"
@@ -166,16 +164,8 @@ def _replace_input(
     if isinstance(old, gs.Constant) and len(old.outputs) == 1 and old.name not in kept:
         layer.inputs[index] = gs.Constant(old.name, value)
         return
-    name = _fresh_name(model, stem or f"{layer.name}.weight")
+    name = fresh(stem or f"{layer.name}.weight", set(model.graph.tensors()))
     layer.inputs[index] = gs.Constant(name, value)
-
-
-def _fresh_name(model: Model, stem: str) -> str:
-    taken = model.graph.tensors()
-    name, number = stem, 2
-    while name in taken:
-        name, number = f"{stem}_{number}", number + 1
-    return name
 
 
 @dataclass(frozen=True)

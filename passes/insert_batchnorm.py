@@ -20,6 +20,7 @@ import onnx_graphsurgeon as gs
 
 from acgraph.errors import PreconditionError
 from acgraph.ir import Model, in_c_order
+from acgraph.operators import is_standard
 from acgraph.passes.fuse_batchnorm import resolved_constant
 
 Statistics = Mapping[str, "tuple[npt.NDArray[np.floating], npt.NDArray[np.floating]]"]
@@ -39,7 +40,7 @@ def layers_without_batchnorm(model: Model, op_types: Collection[str] = ("Conv",)
     outputs = {tensor.name for tensor in model.graph.outputs}
     found = {}
     for node in model.graph.nodes:
-        if node.op not in op_types or node.domain not in (None, "", "ai.onnx"):
+        if node.op not in op_types or not is_standard(node.domain):
             continue
         tensor = node.outputs[0]
         normalised = any(reader.op in _NORMALISATIONS for reader in tensor.outputs)

@@ -23,31 +23,14 @@ import onnx_graphsurgeon as gs
 from acgraph.diagnostics import Diagnostic
 from acgraph.ir import Array, Model, constant_node_value
 from acgraph.ir.names import fresh
+from acgraph.operators import Role, find_operator, is_standard
 from acgraph.passes.untie_fills import untie_fills
 from acgraph.passmanager.base import Pass, PassContext, PassResult
 
-_LAYER_BIAS = {"Conv": 2, "ConvTranspose": 2, "Gemm": 2, "LSTM": 3, "GRU": 3, "RNN": 3}
-#: Inputs that hold the weight of a layer: several nodes that read one run the same layer.
-_LAYER_WEIGHTS = {
-    "Conv": (1,),
-    "ConvTranspose": (1,),
-    "Einsum": (0, 1, 2),
-    "Gather": (0,),
-    "Gemm": (0, 1),
-    "GRU": (1, 2),
-    "LSTM": (1, 2),
-    "MatMul": (0, 1),
-    "RNN": (1, 2),
-}
-#: Inputs that training changes even where they hold a single number.
-_TRAINED = {
-    "BatchNormalization": (1, 2, 3, 4),
-    "GroupNormalization": (1, 2),
-    "InstanceNormalization": (1, 2),
-    "LayerNormalization": (1, 2),
-    "PRelu": (1,),
-    "RMSNormalization": (1,),
-}
+#: Roles of inputs that hold the weight of a layer: nodes that read one run the same layer.
+_WEIGHTS = frozenset([Role.WEIGHT, Role.FACTOR, Role.TABLE])
+#: Roles of inputs that training changes even where they hold a single number.
+_TRAINED = frozenset([Role.SCALE, Role.STATISTIC])
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,15 +120,17 @@ def _key(tensor: gs.Tensor, use: _Use) -> tuple[str, str] | None:
     """Name the group of a use; None for those that stay with the original."""
     node, index = use.node, use.index
     own = ("node", f"{node.name}:{index}")
-    if node.domain not in (None, "", "ai.onnx"):
+    if not is_standard(node.domain):
         return own if _is_vector(tensor) or _is_uniform(tensor) else None
     if node.op == "Identity":
         return ("alias", node.name) if _is_vector(tensor) or _is_uniform(tensor) else None
-    if _LAYER_BIAS.get(node.op) == index:
+    operator = find_operator(node.op, node.domain)
+    role = Role.DATA if operator is None else operator.input(index).role
+    if role is Role.BIAS:
         return ("layer", node.inputs[1].name)
-    if index in _TRAINED.get(node.op, ()):
+    if role in _TRAINED:
         return own
-    is_weight = index in _LAYER_WEIGHTS.get(node.op, ())
+    is_weight = role in _WEIGHTS
     if _is_uniform(tensor) or (_is_vector(tensor) and not is_weight):
         return own
     return None

@@ -18,11 +18,10 @@ import onnx_graphsurgeon as gs
 from acgraph.ir import Model, constant_node_value
 from acgraph.ir.names import fresh
 from acgraph.ir.uses import captured_names
+from acgraph.operators import Trait, is_standard, operators_with
 
-#: Operators that only move what their first input holds.
-_MOVES = frozenset(
-    ["Expand", "Identity", "Reshape", "Slice", "Squeeze", "Tile", "Transpose", "Unsqueeze"]
-)
+#: Operators that only move what their first input holds, to one output.
+_MOVES = operators_with(Trait.MOVES) - {"Pad", "ScatterElements", "ScatterND", "Split"}
 
 
 def untie_fills(model: Model) -> dict[str, str]:
@@ -52,7 +51,7 @@ def _filled(model: Model) -> Iterator[str]:
     """Yield the names of the float tensors that hold one number throughout, of computed shapes."""
     found: set[str] = set()
     for node in model.graph.nodes:
-        if node.domain not in (None, "", "ai.onnx") or not node.inputs or not node.outputs:
+        if not is_standard(node.domain) or not node.inputs or not node.outputs:
             continue
         moves = node.op in _MOVES and node.inputs[0].name in found
         if moves or _fills(node):

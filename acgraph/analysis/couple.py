@@ -7,21 +7,16 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from acgraph.analysis.bake import bake_outputs, settle_inputs
-from acgraph.analysis.rules import RULES
-from acgraph.analysis.rules.fenced import reason_for
+from acgraph.analysis.rules import RULES, Rule
+from acgraph.analysis.rules.fenced import fence
 from acgraph.analysis.site import Site
 from acgraph.analysis.sizes import check_outputs, check_sizes, note_sizes
 from acgraph.analysis.walk import Walk
 from acgraph.ir import Facts, Model, infer_facts
+from acgraph.operators import OPERATORS, STATING, find_operator, foreign_fence
 
 log = logging.getLogger(__name__)
 
-#: Inputs that state sizes, axes or positions: rules read their values, not their labels.
-_SIZES = {
-    "ConstantOfShape": (0,), "Expand": (1,), "Gather": (1,), "GatherND": (1,), "Pad": (1, 3),
-    "Reshape": (1,), "Resize": (1, 2, 3), "Slice": (1, 2, 3, 4), "Split": (1,), "Squeeze": (1,),
-    "Tile": (1,), "TopK": (1,), "Unsqueeze": (1,), "Upsample": (1,),
-}  # fmt: skip
 _FLOATS = (1, 10, 11, 16)  # TensorProto FLOAT, FLOAT16, DOUBLE, BFLOAT16
 
 
@@ -52,24 +47,33 @@ def _visit(walk: Walk, node: gs.Node) -> None:
         check_sizes(walk, node, captured)
         _fence_captured(walk, site, captured)
         return
-    rule = RULES.get(node.op) if node.domain in (None, "", "ai.onnx") else None
+    operator = find_operator(node.op, node.domain)
     if _is_arithmetic_on_sizes(walk, node):
         _note_derived(walk, site)
         note_sizes(walk, node)
         return
     check_sizes(walk, node, [])
-    if rule is None:
-        _fence_unknown(site, reason_for(node))
+    if operator is None or not (operator.rule or operator.fence):
+        _fence_unknown(site, foreign_fence(node.op, node.domain))
         return
     missing = _missing_shape(walk, node)
-    if missing and rule.status != "fenced":
+    if missing and not operator.fence:
         site.fence_all(f"the shape of '{missing}' is unknown")
         return
     if not site.only_constants:
         settle_inputs(site)
     _stop_computed_sizes(site)
+    if operator.fence:
+        fence(site, operator.fence)
+    else:
+        _follow(site, RULES[operator.rule])
+
+
+def _follow(site: Site, rule: Rule) -> None:
+    """Let a rule have its say; what it cannot follow is fenced."""
+    walk, node = site.walk, site.node
     try:
-        rule.couple(site)
+        rule(site)
     except (KeyError, IndexError, ValueError, TypeError) as error:
         # What was coupled so far only restricts cuts, so fencing the rest keeps them exact.
         log.debug("rule of %s failed", node.name, exc_info=True)
@@ -83,8 +87,11 @@ def _visit(walk: Walk, node: gs.Node) -> None:
 
 
 def _stop_computed_sizes(site: Site) -> None:
-    """Fence sizes and indices that are computed from data: every entry of them counts."""
-    for i in _SIZES.get(site.node.op, ()):
+    """Fence sizes and indices that are computed from data: every entry of them counts.
+
+    Rules read the values of such inputs, not their labels.
+    """
+    for i in OPERATORS[site.node.op].places(*STATING):
         if site.has(i) and site.value(i) is None:
             for axis in range(len(site.shape(i))):
                 site.stop(i, axis, "states sizes or positions by the axis")

@@ -1,13 +1,13 @@
 """The layers of a model: Conv, ConvTranspose, Gemm and MatMul nodes whose weight is a constant."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import onnx_graphsurgeon as gs
 
 from acgraph.ir import Facts, Model, constant_node_value
-
-LAYER_OPS = frozenset(["Conv", "ConvTranspose", "Gemm", "MatMul"])
+from acgraph.operators import Role, find_operator
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,21 +77,22 @@ def layers(model: Model, facts: Facts | None = None) -> list[Layer]:
         model: The model; subgraphs of If, Loop and Scan are not searched.
         facts: Where given, each layer gets its output shape.
     """
-    found = (_layer_of(node, facts) for node in model.graph.nodes if node.op in LAYER_OPS)
+    found = (_layer_of(node, facts) for node in model.graph.nodes)
     return [layer for layer in found if layer is not None]
 
 
 def _layer_of(node: gs.Node, facts: Facts | None) -> Layer | None:
-    if node.domain not in (None, "", "ai.onnx"):
+    operator = find_operator(node.op, node.domain)
+    if operator is None or not operator.layer:
         return None
     sources = [constant_source(tensor) for tensor in node.inputs[:2]]
     if len(sources) < 2 or all(sources):
         return None  # a product of two constants is a constant, not a layer
     side = 1 if sources[1] is not None else 0
     source = sources[side]
-    if source is None or (side == 0 and node.op in ("Conv", "ConvTranspose")):
+    if source is None or operator.input(side).role not in (Role.WEIGHT, Role.FACTOR):
         return None
-    matrix = _MATRIX[node.op](node, source, side)
+    matrix = MATRICES[operator.layer](node, source, side)
     if matrix is None:
         return None
     filter_axis, channel_axis, filters, columns, group, kernel = matrix
@@ -177,4 +178,10 @@ def _matmul(node: gs.Node, source: Source, side: int) -> _Matrix | None:
     return filter_axis, channel_axis, seen[filter_axis] * group, seen[channel_axis], group, ()
 
 
-_MATRIX = {"Conv": _conv, "ConvTranspose": _conv_transpose, "Gemm": _gemm, "MatMul": _matmul}
+#: By the name that the table of operators has: how a weight lies as a matrix.
+MATRICES: dict[str, Callable[[gs.Node, _Source, int], _Matrix | None]] = {
+    "conv": _conv,
+    "conv_transpose": _conv_transpose,
+    "gemm": _gemm,
+    "matmul": _matmul,
+}

@@ -11,12 +11,10 @@ from collections.abc import Callable
 import onnx_graphsurgeon as gs
 
 from acgraph.ir import Facts
+from acgraph.operators import find_operator, is_standard
 
 Shape = tuple[int, ...]
 _Rule = Callable[[gs.Node, Facts], int | None]
-
-#: Domains whose operators are all known here, counted or costless.
-_STANDARD = frozenset([None, "", "ai.onnx"])
 
 
 def node_macs(node: gs.Node, facts: Facts) -> int | None:
@@ -25,21 +23,23 @@ def node_macs(node: gs.Node, facts: Facts) -> int | None:
     Unknown are: counted operators with an unknown shape, operators of custom domains, and
     control flow around counted operators (how often it runs depends on the data).
     """
-    if node.domain not in _STANDARD:
+    if not is_standard(node.domain):
         return None
-    rule = _RULES.get(node.op)
-    if rule is not None:
-        return rule(node, facts)
+    operator = find_operator(node.op, node.domain)
+    if operator is not None and operator.macs:
+        return COUNTS[operator.macs](node, facts)
     return None if _hides_products(node) else 0
 
 
 def _hides_products(node: gs.Node) -> bool:
     graphs = [value for value in node.attrs.values() if isinstance(value, gs.Graph)]
-    return any(
-        inner.op in _RULES or inner.domain not in _STANDARD or _hides_products(inner)
-        for graph in graphs
-        for inner in graph.nodes
-    )
+    return any(_may_multiply(inner) for graph in graphs for inner in graph.nodes)
+
+
+def _may_multiply(node: gs.Node) -> bool:
+    operator = find_operator(node.op, node.domain)
+    is_counted = operator is not None and operator.is_counted
+    return is_counted or not is_standard(node.domain) or _hides_products(node)
 
 
 def _shape(node: gs.Node, index: int, facts: Facts) -> Shape | None:
@@ -160,19 +160,14 @@ def _letters(term: str, rank: int) -> list[str]:
     return [*before, *(str(number) for number in range(hidden - 1, -1, -1)), *after]
 
 
-_RULES: dict[str, _Rule] = {
-    "Attention": _attention,
-    "Conv": _conv(1),
-    "ConvInteger": _conv(1),
-    "ConvTranspose": _conv_transpose,
-    "DeformConv": _conv(1),
-    "Einsum": _einsum,
-    "GRU": _recurrent,
-    "Gemm": _gemm,
-    "LSTM": _recurrent,
-    "MatMul": _matmul(0),
-    "MatMulInteger": _matmul(0),
-    "QLinearConv": _conv(3),
-    "QLinearMatMul": _matmul(0),
-    "RNN": _recurrent,
+#: By the name that the table of operators has: how a node is counted.
+COUNTS: dict[str, _Rule] = {
+    "attention": _attention,
+    "conv": _conv(1),
+    "conv_transpose": _conv_transpose,
+    "einsum": _einsum,
+    "gemm": _gemm,
+    "matmul": _matmul(0),
+    "quantised_conv": _conv(3),
+    "recurrent": _recurrent,
 }

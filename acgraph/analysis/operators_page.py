@@ -7,24 +7,37 @@
 
 import inspect
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
-from acgraph.analysis.rules import RULES, OpRule
+from acgraph.analysis.rules import RULES
 from acgraph.ir.microsoft import expand
+from acgraph.operators import OPERATORS, Operator
+from acgraph.operators.domains import MICROSOFT_FENCED
 
 _HEAD = """\
 # Operators
 
 Made by `python -m acgraph.analysis.operators_page > docs/operators.md`; a test keeps it current.
 
-How a cut passes each operator of ONNX's default domain. *Exact*: the shrunk model computes what
-the dense model with zeroed filters and columns computes; where a note says *inexact*, only
-`--allow-inexact` (and `compress`, which trains afterwards) cuts there. *Fenced*: no cut passes;
-what the operator reads keeps its size, the rest of the model is pruned, and the report names
-node and reason. **Every operator that is not listed, and every operator of another domain, is
-fenced**, and so are the bodies of If, Loop and Scan, which pass through byte for byte. Only what
-a fenced operator reads keeps its size: the shapes of its results are those that the file declares,
-or what the constants of their readers say, and what lies behind is pruned.
+The operators of ONNX's default domain that acgraph knows. Everything in acgraph that asks about an
+operator reads the table in `acgraph/operators/`, which this page is made of.
+
+**Prune.** *Exact*: the shrunk model computes what the dense model with zeroed filters and columns
+computes; where a note says *inexact*, only `--allow-inexact` (and `compress`, which trains
+afterwards) cuts there. *Sizes rewritten*: the cut also changes the sizes that the operator states.
+*Fenced*: no cut passes; what the operator reads keeps its size, the rest of the model is pruned,
+and the report names node and reason. *No channels*: the operator makes or measures numbers that
+are not cut. **Every operator that is not listed, and every operator of another domain, is fenced**,
+and so are the bodies of If, Loop and Scan, which pass through byte for byte. The shapes of the
+results of a fenced operator are those that the file declares, or what the constants of their
+readers say; what lies behind it is pruned.
+
+**Train.** *Yes*: `compress` trains networks that have the operator. Where it says *no*, `compress`
+refuses the network before any training, and `prune` cuts it without training.
+
+**Batch.** *Any*: where the export fixed the size of the batch, training uses another one if every
+operator that the batch passes through allows it. *As exported*: the operator ends that, and
+training runs the batch of the export several times.
 
 Operators whose inputs are all constants need no rule: where a cut cannot be followed through them
 (a weight that is standardised in the graph, say), their result is computed and stored, cut.
@@ -33,11 +46,40 @@ Operators whose inputs are all constants need no rule: where a cut cannot be fol
 
 def page() -> str:
     """Return the page as Markdown."""
-    lines = [_HEAD, f"{len(RULES)} operators:", "", "| operator | a cut | how |", "|---|---|---|"]
-    for op, rule in sorted(RULES.items()):
-        lines.append(f"| {op} | {_state(rule)} | {' '.join(_words(rule))} |")
+    rows = list(OPERATORS.values())
+    lines = [
+        _HEAD,
+        f"{len(rows)} operators:",
+        "",
+        "| operator | prune | train | batch | how a cut passes |",
+        "|---|---|---|---|---|",
+    ]
+    lines += [_row(operator) for operator in rows]
     lines += ["", *_microsoft()]
     return "\n".join(lines) + "\n"
+
+
+def _row(operator: Operator) -> str:
+    cells = (operator.name, _cut(operator), _train(operator), _batch(operator), _words(operator))
+    return f"| {' | '.join(cells)} |"
+
+
+def _cut(operator: Operator) -> str:
+    if operator.fence:
+        return "fenced"
+    if not operator.rule:
+        return "no channels"
+    return "exact, sizes rewritten" if operator.resize else "exact"
+
+
+def _train(operator: Operator) -> str:
+    if operator.kernel:
+        return "yes"
+    return "**no**" if operator.is_cut else "no"
+
+
+def _batch(operator: Operator) -> str:
+    return "any" if operator.batch else "as exported"
 
 
 def _microsoft() -> Iterator[str]:
@@ -52,22 +94,28 @@ def _microsoft() -> Iterator[str]:
     yield "| operator | read as |"
     yield "|---|---|"
     for op, rule in sorted(expand.RULES.items()):
-        text = (inspect.getdoc(rule) or "").split("\n\n")[0].replace("\n", " ")
-        yield f"| {op} | {text.replace('``', '`')} |"
+        yield f"| {op} | {_summary(rule)} |"
+    yield ""
+    for why, ops in MICROSOFT_FENCED.items():
+        yield f"Fenced, since {why}: {', '.join(ops)}."
+        yield ""
 
 
-def _state(rule: OpRule) -> str:
-    if rule.status == "fenced":
-        return "fenced"
-    return "exact, sizes rewritten" if rule.resize is not None else "exact"
+def _words(operator: Operator) -> str:
+    if operator.fence:
+        return _sentence(operator.fence)
+    summary = _summary(RULES[operator.rule]) if operator.rule else "It makes or measures sizes."
+    return " ".join(filter(None, (summary, _sentence(operator.note))))
 
 
-def _words(rule: OpRule) -> Iterator[str]:
-    summary = (inspect.getdoc(rule.couple) or "").split("\n\n")[0].replace("\n", " ")
-    if summary and rule.status != "fenced":
-        yield summary.replace("``", "`").replace("|", "\\|")
-    if rule.note:
-        yield rule.note[0].upper() + rule.note[1:] + "."
+def _summary(function: Callable[..., object]) -> str:
+    """Return the first paragraph of a docstring, as the cell of a table."""
+    text = (inspect.getdoc(function) or "").split("\n\n")[0].replace("\n", " ")
+    return text.replace("``", "`").replace("|", "\\|")
+
+
+def _sentence(note: str) -> str:
+    return f"{note[0].upper()}{note[1:]}." if note else ""
 
 
 def main() -> None:

@@ -9,13 +9,12 @@ from acgraph.analysis.labels import Axis
 from acgraph.analysis.walk import FREE, Free, Role, TensorLabels, Walk
 from acgraph.diagnostics import Diagnostic
 from acgraph.ir import Array
+from acgraph.operators import Trait, operators_with
 
 #: Views through which a constant keeps its own axes, or loses none of its elements.
-_VIEWS = frozenset(["Identity", "Cast", "Transpose", "Reshape", "Squeeze", "Unsqueeze", "Flatten"])
+_VIEWS = operators_with(Trait.VIEW)
 #: Operators for which it matters where on an axis a position lies, not only which it is.
-_POSITIONAL = frozenset(
-    ["Concat", "Gather", "GatherND", "Pad", "Resize", "Slice", "Split", "Tile", "Upsample"]
-)
+_POSITIONAL = operators_with(Trait.POSITIONAL)
 
 _UNEQUAL = "meets an axis of another size, or of an unknown one"
 

@@ -12,14 +12,13 @@ import onnx_graphsurgeon as gs
 from acgraph.analysis.walk import Walk
 from acgraph.diagnostics import Diagnostic
 from acgraph.ir.fold import evaluate_node
+from acgraph.operators import Role, inputs_with
 
 #: By how much a size that can be cut is changed: by a number that no model has a use for.
 _SHIFT = 1009
 _FLOATS = (1, 10, 11, 16)  # TensorProto FLOAT, FLOAT16, DOUBLE, BFLOAT16
 #: Inputs that a cut rewrites.
-_REWRITTEN = frozenset(
-    [("Reshape", 1), ("Expand", 1), ("ConstantOfShape", 0), ("Resize", 3), ("Upsample", 1)]
-)
+_REWRITTEN = inputs_with(Role.SIZES)
 
 
 def note_sizes(walk: Walk, node: gs.Node) -> None:

@@ -15,6 +15,7 @@ import onnx
 import onnx_graphsurgeon as gs
 
 from acgraph.ir.model import Array, constant_node_value
+from acgraph.operators import Role, Trait, inputs_with, is_standard, operators_with
 
 Partial = tuple[int | None, ...]
 #: A rank, None where nothing says, and sizes by axis; an axis below 0 counts from the end.
@@ -25,28 +26,11 @@ STAND_INS = (96, 24)
 #: Integers that depend on the data get values, too, where there are no more of them than this.
 MAX_SUPPOSED = 8
 #: Inputs that state sizes one by one: a supposed entry leaves the others known.
-STATES_SIZES = frozenset(
-    [
-        ("ConstantOfShape", 0),
-        ("Expand", 1),
-        ("Range", 0),
-        ("Range", 1),
-        ("Range", 2),
-        ("Reshape", 1),
-        ("Resize", 3),
-        ("Tile", 1),
-    ]
-)
+STATES_SIZES = inputs_with(Role.SIZES, Role.COUNTS)
 _FLOATS = frozenset([1, 10, 11, 16])  # FLOAT, FLOAT16, DOUBLE, BFLOAT16
 _INTEGERS = frozenset([onnx.TensorProto.INT32, onnx.TensorProto.INT64])
-#: Operators whose output has the shape of their one input that is no constant.
-_SAME_SHAPE = frozenset(
-    [
-        "Cast", "Clip", "Dropout", "Elu", "Erf", "Gelu", "HardSigmoid", "HardSwish", "Identity",
-        "LeakyRelu", "LogSoftmax", "Mish", "Relu", "Selu", "Sigmoid", "Softmax", "Softplus",
-        "Swish", "Tanh",
-    ]
-)  # fmt: skip
+#: Operators whose output has the shape of input 0.
+_SAME_SHAPE = operators_with(Trait.SAME_SHAPE)
 #: How many such operators a reader may be away.
 _HOPS = 8
 
@@ -87,7 +71,7 @@ class Assumptions:
             for i, t in enumerate(node.inputs)
             if t.name in self.supposed and (node.op, i) in STATES_SIZES
         }
-        if found and node.domain in (None, "", "ai.onnx"):
+        if found and is_standard(node.domain):
             self.born.update(t.name for t in node.outputs if t.name)
         return found
 
@@ -217,7 +201,7 @@ def _through(node: gs.Node, hops: int) -> _Hints:
 
 def _readers(tensor: gs.Tensor, hops: int) -> Iterator[tuple[gs.Node, int]]:
     for node in tensor.outputs:
-        if node.domain not in (None, "", "ai.onnx"):
+        if not is_standard(node.domain):
             continue
         if node.op in _SAME_SHAPE and hops and node.inputs[0] is tensor:
             yield from _readers(node.outputs[0], hops - 1)

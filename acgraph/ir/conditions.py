@@ -17,17 +17,16 @@ from acgraph.ir.facts import Facts
 from acgraph.ir.fold import evaluate_node
 from acgraph.ir.model import Array, Model
 from acgraph.ir.shapes import infer_facts, is_static
+from acgraph.operators import Trait, is_standard, operators_with
 
 THEN, ELSE = "then_branch", "else_branch"
 Bools = npt.NDArray[np.bool_]
 #: Of every tensor: which of its sizes hold for every input.
 _Fixed = Mapping[str, tuple[bool, ...]]
 
-_DEFAULT = (None, "", "ai.onnx")
-#: Operators that move the elements of input 0 (Concat: of all inputs) and compute nothing.
-_MOVES = frozenset(
-    ["Cast", "Concat", "Gather", "Identity", "Reshape", "Slice", "Squeeze", "Unsqueeze"]
-)
+#: Operators that move the elements of input 0 (Concat: of all inputs) to one output: what sizes
+#: are picked and put together with.
+_MOVES = operators_with(Trait.VIEW) | {"Concat", "Gather", "Slice"}
 #: Constants above this decide no shape; their bytes are not shown to onnx.
 _DATA_BYTES = 1 << 13
 
@@ -45,7 +44,7 @@ def decided_branches(model: Model, proto: onnx.ModelProto) -> dict[str, str]:
     nodes = [
         node
         for node in model.graph.nodes
-        if node.op == "If" and node.domain in _DEFAULT and node.outputs[0].name
+        if node.op == "If" and is_standard(node.domain) and node.outputs[0].name
     ]
     if not nodes:
         return {}

@@ -6,12 +6,11 @@ from collections.abc import Mapping
 import onnx_graphsurgeon as gs
 
 from acgraph.diagnostics import Diagnostic, Location
+from acgraph.operators import Trait, operators_with
 
 Shape = tuple[int, ...]
 #: Operators whose kernel must fit into its input: no output element means that it does not.
-_WINDOWS = frozenset(
-    ["AveragePool", "Conv", "ConvInteger", "LpPool", "MaxPool", "QLinearConv", "STFT"]
-)
+_WINDOWS = operators_with(Trait.WINDOW)
 
 
 def contradiction(

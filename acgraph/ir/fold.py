@@ -14,6 +14,7 @@ import onnx_graphsurgeon as gs
 from onnx.helper import tensor_dtype_to_np_dtype
 
 from acgraph.ir.model import Array
+from acgraph.operators import Trait, operators_with
 
 _Fn = Callable[..., Any]
 
@@ -89,22 +90,7 @@ _TABLE: dict[str, _Fn] = {
 }
 
 #: Not evaluated: random numbers, and nodes whose meaning is more than their inputs.
-_NEVER = frozenset(
-    [
-        "RandomNormal",
-        "RandomUniform",
-        "RandomNormalLike",
-        "RandomUniformLike",
-        "Multinomial",
-        "Bernoulli",
-        "If",
-        "Loop",
-        "Scan",
-        "Dropout",
-        "SequenceMap",
-        "Optional",
-    ]
-)
+_NEVER = operators_with(Trait.IMPURE)
 
 
 def evaluate_node(

@@ -29,6 +29,7 @@ from acgraph.ir.model import Array, InputSizes, Model, Shape, constant_node_valu
 from acgraph.ir.odd_values import exportable
 from acgraph.ir.originals import put_back
 from acgraph.ir.sizes import declared_inputs, input_sizes, open_axes, resized
+from acgraph.operators import is_standard
 
 #: Values larger than this are not evaluated: they are weights or masks, not shapes.
 MAX_VALUE_ELEMENTS = 1 << 16
@@ -247,7 +248,7 @@ class _Walk:
         """Compute the outputs of a node whose inputs are known values, or of Shape and Size."""
         names = [t.name for t in node.inputs]
         facts = self.facts
-        if node.domain not in (None, "", "ai.onnx") or not names:
+        if not is_standard(node.domain) or not names:
             return False
         if node.op in ("Shape", "Size"):
             shape = facts.shapes.get(names[0])
@@ -369,8 +370,8 @@ class _Walk:
         arrays = [values.get(name, assumptions.supposed.get(name)) for name in names]
         outputs: Sequence[Array] | None = None
         is_whole = all(x is not None or not name for x, name in zip(arrays, names, strict=True))
-        is_standard = node.domain in (None, "", "ai.onnx")
-        if is_standard and is_whole and any(name in assumptions.supposed for name in names):
+        is_known = is_whole and is_standard(node.domain)
+        if is_known and any(name in assumptions.supposed for name in names):
             outputs = evaluate_node(node, arrays, self._opsets[""], MAX_DATA_ELEMENTS)
         for j, name in enumerate(t.name for t in node.outputs):
             if not name or name in values or name not in self.facts.shapes:

@@ -30,6 +30,7 @@ from acgraph.errors import ImportModelError
 from acgraph.ir.model import Array, Model, constant_node_value
 from acgraph.ir.odd_values import array_bytes
 from acgraph.ir.onnx_io import model_from_proto
+from acgraph.operators import is_standard
 
 #: Constants of up to this many elements are printed in full.
 INLINE_ELEMENTS = 8
@@ -116,7 +117,7 @@ def _subgraph(key: str, graph: gs.Graph, indent: str, shown: set[str]) -> Iterat
 
 def _node(node: gs.Node) -> str:
     results = ", ".join(_typed(t) if t.name else "_" for t in node.outputs)
-    domain = f"{node.domain}." if node.domain not in (None, "", "ai.onnx") else ""
+    domain = "" if is_standard(node.domain) else f"{node.domain}."
     operands = ", ".join(_operand(t) for t in node.inputs)
     shown = (f"{key}={_attribute(node, key)}" for key in sorted(node.attrs) if _is_plain(node, key))
     attributes = ", ".join(shown)

@@ -10,6 +10,7 @@ from acgraph.analysis.rules import Keep
 from acgraph.errors import PassError
 from acgraph.ir import Array, Facts, Model, in_c_order
 from acgraph.ir.names import fresh
+from acgraph.operators import OPERATORS
 
 #: Vectors of sizes with some entries overridden: by the vector's name and these entries.
 Patches = dict[tuple[str, tuple[tuple[int, int], ...]], gs.Tensor]
@@ -72,7 +73,8 @@ class NodeCut:
         """Give the node a constant of its own as input ``i``."""
         while len(self.node.inputs) <= i:
             self.node.inputs.append(gs.Variable.empty())
-        name = self._fresh(f"{self.node.name}/{_PORTS.get((self.node.op, i), f'input{i}')}")
+        port = OPERATORS[self.node.op].input(i).name or f"input{i}"
+        name = self._fresh(f"{self.node.name}/{port}")
         self.node.inputs[i] = gs.Constant(name, in_c_order(value))
 
     def _fresh(self, stem: str) -> str:
@@ -146,11 +148,3 @@ class NodeCut:
 
 def _np_dtype(elem: int) -> np.dtype[np.generic]:
     return np.dtype({1: np.float32, 10: np.float16, 11: np.float64}[elem])
-
-
-_PORTS = {
-    ("Reshape", 1): "shape", ("Expand", 1): "shape", ("Split", 1): "sizes", ("Slice", 1): "starts",
-    ("Slice", 2): "ends", ("Slice", 3): "axes", ("Slice", 4): "steps", ("Gather", 1): "indices",
-    ("ConstantOfShape", 0): "shape",
-    ("Pad", 1): "pads", ("Pad", 3): "axes", ("Resize", 3): "sizes",
-}  # fmt: skip

@@ -16,10 +16,11 @@ import onnx_graphsurgeon as gs
 from acgraph.analysis.dependency import DependencyGraph
 from acgraph.analysis.families import Family
 from acgraph.ir import Array
+from acgraph.operators import OPERATORS
 from acgraph.pruning.plan import Bools
 
 #: Operators that sum over an axis of their data, weighted by another input.
-_SUMS = frozenset(["Conv", "ConvTranspose", "Einsum", "Gemm", "GRU", "LSTM", "MatMul", "RNN"])
+_SUMS = frozenset(name for name, each in OPERATORS.items() if each.is_counted and each.is_cut)
 #: Operators that look at sizes, not at values.
 _SIZES = frozenset(["Shape", "Size"])
 

@@ -8,6 +8,7 @@ import onnx_graphsurgeon as gs
 
 from acgraph.ir import Array, Model, in_c_order
 from acgraph.ir.fold import evaluate_node
+from acgraph.operators import is_standard
 
 #: Constants below this are not worth a look.
 WORTH_BYTES = 1 << 12
@@ -62,7 +63,7 @@ def _sources(model: Model, values: Mapping[str, Array]) -> dict[str, frozenset[s
     found: dict[str, frozenset[str]] = {}
     for node in model.graph.nodes:
         names = [t.name for t in node.inputs if t.name]
-        if not names or node.op in _ROUNDING or node.domain not in (None, "", "ai.onnx"):
+        if not names or node.op in _ROUNDING or not is_standard(node.domain):
             continue
         if any(isinstance(value, gs.Graph) for value in node.attrs.values()):
             continue

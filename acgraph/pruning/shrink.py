@@ -9,7 +9,7 @@ import onnx_graphsurgeon as gs
 
 from acgraph.analysis.dependency import DependencyGraph
 from acgraph.analysis.labels import Ints
-from acgraph.analysis.rules import RULES, Keep
+from acgraph.analysis.rules import RESIZES, Keep
 from acgraph.errors import PassError
 from acgraph.ir import (
     Array,
@@ -19,6 +19,7 @@ from acgraph.ir import (
     replace_constants,
 )
 from acgraph.ir.later import change_constants
+from acgraph.operators import find_operator
 from acgraph.pruning.cut import NodeCut, Patches
 from acgraph.pruning.plan import Plan, kept_positions, zeroed_parts
 from acgraph.pruning.precompute import precompute
@@ -125,10 +126,10 @@ def _cut_node(cut: NodeCut, affected: set[str], baked: _Baked) -> None:
     for i, tensor in enumerate(list(node.inputs)):
         if not _pin_baked(cut, i, tensor.name, baked):
             _pin(cut, i, tensor, affected)
-    rule = RULES.get(node.op) if node.domain in (None, "", "ai.onnx") else None
+    operator = find_operator(node.op, node.domain)
     touched = any(name in cut.kept for name in [*cut.names_in, *cut.names_out])
-    if rule is not None and rule.resize is not None and touched:
-        rule.resize(cut)
+    if operator is not None and operator.resize and touched:
+        RESIZES[operator.resize](cut)
 
 
 def _pin_baked(cut: NodeCut, i: int, name: str, baked: _Baked) -> bool:

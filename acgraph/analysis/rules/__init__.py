@@ -1,11 +1,10 @@
 """Rules: how each operator turns the labels of its inputs into labels of its outputs.
 
-One table, ``RULES``; an operator that is not in it is fenced.
+The table of operators names them; an operator that is not in it is fenced.
 """
 
 from acgraph.analysis.rules import (
     elementwise,
-    fenced,
     indexing,
     layers,
     movement,
@@ -14,11 +13,10 @@ from acgraph.analysis.rules import (
     reduce,
     windows,
 )
-from acgraph.analysis.rules.base import Cut, Keep, OpRule
+from acgraph.analysis.rules.base import Cut, Keep, Resize, Rule
 
-RULES: dict[str, OpRule] = {
+RULES: dict[str, Rule] = {
     **elementwise.RULES,
-    **fenced.RULES,
     **indexing.RULES,
     **layers.RULES,
     **movement.RULES,
@@ -27,5 +25,14 @@ RULES: dict[str, OpRule] = {
     **reduce.RULES,
     **windows.RULES,
 }
+RESIZES: dict[str, Resize] = {
+    **indexing.RESIZES,
+    **layers.RESIZES,
+    **movement.RESIZES,
+    **norm.RESIZES,
+    **recurrent.RESIZES,
+    **reduce.RESIZES,
+    **windows.RESIZES,
+}
 
-__all__ = ["RULES", "Cut", "Keep", "OpRule"]
+__all__ = ["RESIZES", "RULES", "Cut", "Keep", "Resize", "Rule"]

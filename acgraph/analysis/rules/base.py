@@ -1,8 +1,7 @@
 """What a rule is, and what the shrink tells it."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +11,6 @@ from acgraph.analysis.site import Site
 from acgraph.ir import Array
 
 Keep = npt.NDArray[np.bool_]
-Status = Literal["exact", "fenced"]
 
 
 class Cut(Protocol):
@@ -61,18 +59,7 @@ class Cut(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OpRule:
-    """What the analysis knows of one operator.
-
-    Attributes:
-        couple: Says how the labels of the inputs become labels of the outputs.
-        resize: Rewrites the sizes that the operator carries; None where it carries none.
-        status: ``"exact"`` where cuts pass, ``"fenced"`` where they always stop.
-        note: One line for the docs: what exactly.
-    """
-
-    couple: Callable[[Site], None]
-    resize: Callable[[Cut], None] | None = None
-    status: Status = "exact"
-    note: str = ""
+#: Says how the labels of the inputs of a node become labels of its outputs.
+Rule = Callable[[Site], None]
+#: Rewrites the sizes that a node carries.
+Resize = Callable[[Cut], None]

@@ -5,21 +5,8 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from acgraph.analysis.labels import Axis
-from acgraph.analysis.rules.base import OpRule
+from acgraph.analysis.rules.base import Rule
 from acgraph.analysis.site import Site
-
-#: Functions with f(0) = 0.
-ZERO_AT_ZERO = (
-    "Abs", "Asin", "Asinh", "Atan", "Atanh", "BitShift", "Ceil", "Celu", "Elu", "Erf", "Floor",
-    "Gelu", "HardSwish", "IsInf", "IsNaN", "LeakyRelu", "Mish", "Neg", "Relu", "Round", "Selu",
-    "Shrink", "Sign", "Sin", "Sinh", "Softsign", "Sqrt", "Swish", "Tan", "Tanh",
-    "ThresholdedRelu",
-)  # fmt: skip
-NOT_ZERO_AT_ZERO = (
-    "Acos", "BitwiseNot", "Cos", "Cosh", "Exp", "HardSigmoid", "Not", "Sigmoid", "Softplus",
-)  # fmt: skip
-#: Functions that are not finite at zero: there the masked model computes no numbers.
-POLE_AT_ZERO = ("Acosh", "Log", "Reciprocal")
 
 
 def unary(site: Site) -> None:
@@ -185,36 +172,16 @@ def _prelu(site: Site) -> None:
     broadcast(site, _first_zero, kept=(1,))
 
 
-RULES: dict[str, OpRule] = {
-    **{op: OpRule(couple=unary) for op in ZERO_AT_ZERO},
-    **{op: OpRule(couple=unary_not_zero) for op in NOT_ZERO_AT_ZERO},
-    **{op: OpRule(couple=unary_pole) for op in POLE_AT_ZERO},
-    "Identity": OpRule(couple=unary),
-    "Cast": OpRule(couple=unary),
-    "CastLike": OpRule(couple=unary),
-    "Dropout": OpRule(couple=unary),
-    "Clip": OpRule(couple=clip),
-    **{op: OpRule(couple=_sum) for op in ("Add", "Sub", "Sum", "Max", "Min", "Mean")},
-    "Mul": OpRule(couple=_product),
-    "Div": OpRule(couple=_quotient),
-    "PRelu": OpRule(couple=_prelu),
-    "Where": OpRule(couple=_where),
-    "Pow": OpRule(couple=_power),
-    "Mod": OpRule(couple=_quotient),
-    **{
-        op: OpRule(couple=_other)
-        for op in (
-            "And",
-            "Or",
-            "Xor",
-            "Equal",
-            "Greater",
-            "GreaterOrEqual",
-            "Less",
-            "LessOrEqual",
-            "BitwiseAnd",
-            "BitwiseOr",
-            "BitwiseXor",
-        )
-    },
+RULES: dict[str, Rule] = {
+    "clip": clip,
+    "compare": _other,
+    "power": _power,
+    "prelu": _prelu,
+    "product": _product,
+    "quotient": _quotient,
+    "sum": _sum,
+    "unary": unary,
+    "unary_not_zero": unary_not_zero,
+    "unary_pole": unary_pole,
+    "where": _where,
 }

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from acgraph.analysis.labels import Axis
-from acgraph.analysis.rules.base import Cut, OpRule
+from acgraph.analysis.rules.base import Cut, Resize, Rule
 from acgraph.analysis.site import Site
 from acgraph.ir import Array
 
@@ -164,19 +164,17 @@ def sample(site: Site) -> None:
     site.emit([None, site.axis(0, 1)] + [None] * (rank - 2), flags)
 
 
-RULES: dict[str, OpRule] = {
-    "Gather": OpRule(
-        couple=gather, resize=resize_gather, note="constant indices of any rank that form a grid"
-    ),
-    "GatherND": OpRule(
-        couple=gather_nd, resize=resize_gather_nd, note="along axis 0; other indexed axes fenced"
-    ),
-    "GatherElements": OpRule(couple=gather_elements, note="fenced along its axis"),
-    "ScatterElements": OpRule(couple=scatter_elements, note="fenced along its axis"),
-    "ScatterND": OpRule(couple=scatter_nd, note="fenced along the indexed axes"),
-    "TopK": OpRule(couple=top_k, note="fenced along its axis"),
-    "Trilu": OpRule(couple=trilu, note="fenced along the triangle"),
-    "GridSample": OpRule(couple=sample, note="channels pass"),
-    "RoiAlign": OpRule(couple=sample, note="channels pass"),
-    "MaxRoiPool": OpRule(couple=sample, note="channels pass"),
+RULES: dict[str, Rule] = {
+    "gather": gather,
+    "gather_elements": gather_elements,
+    "gather_nd": gather_nd,
+    "sample": sample,
+    "scatter_elements": scatter_elements,
+    "scatter_nd": scatter_nd,
+    "top_k": top_k,
+    "trilu": trilu,
+}
+RESIZES: dict[str, Resize] = {
+    "gather": resize_gather,
+    "gather_nd": resize_gather_nd,
 }

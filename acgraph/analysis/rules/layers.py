@@ -1,7 +1,7 @@
 """Layers: a constant weight starts labels on its filters and ends them on its columns."""
 
 from acgraph.analysis.labels import Axis, merge
-from acgraph.analysis.rules.base import Cut, OpRule
+from acgraph.analysis.rules.base import Cut, Resize, Rule
 from acgraph.analysis.site import Site
 
 
@@ -223,11 +223,14 @@ def einsum(site: Site) -> None:
     site.emit([axes[c] for c in result], [zero[c] for c in result])
 
 
-RULES: dict[str, OpRule] = {
-    "Conv": OpRule(couple=conv, resize=resize_groups, note="1d, 2d, 3d, grouped, depthwise"),
-    "ConvTranspose": OpRule(couple=conv_transpose, resize=resize_groups),
-    "DeformConv": OpRule(couple=deform_conv, note="fenced with groups"),
-    "Gemm": OpRule(couple=gemm, note="all transposes"),
-    "MatMul": OpRule(couple=matmul, note="a constant on either side, or two activations"),
-    "Einsum": OpRule(couple=einsum, note="without ellipses and diagonals"),
+RULES: dict[str, Rule] = {
+    "conv": conv,
+    "conv_transpose": conv_transpose,
+    "deform_conv": deform_conv,
+    "einsum": einsum,
+    "gemm": gemm,
+    "matmul": matmul,
+}
+RESIZES: dict[str, Resize] = {
+    "groups": resize_groups,
 }

@@ -3,7 +3,7 @@
 import numpy as np
 
 from acgraph.analysis.labels import Axis, concat
-from acgraph.analysis.rules.base import Cut, OpRule
+from acgraph.analysis.rules.base import Cut, Resize, Rule
 from acgraph.analysis.rules.reshape import Block, blocks, reshape_axes
 from acgraph.analysis.site import Site
 
@@ -266,19 +266,22 @@ def _rearrange(site: Site, middle: tuple[int, ...], perm: tuple[int, ...]) -> No
     site.emit(axes, zero)
 
 
-RULES: dict[str, OpRule] = {
-    "Reshape": OpRule(couple=reshape, resize=resize_reshape, note="splits, joins, computed sizes"),
-    "Flatten": OpRule(couple=reshape),
-    "Squeeze": OpRule(couple=reshape),
-    "Unsqueeze": OpRule(couple=reshape),
-    "Transpose": OpRule(couple=transpose),
-    "Concat": OpRule(couple=concatenate),
-    "Split": OpRule(couple=split, resize=resize_split, note="with and without sizes"),
-    "Expand": OpRule(couple=expand, resize=resize_expand),
-    "ConstantOfShape": OpRule(couple=constant_of_shape, resize=resize_constant_of_shape),
-    "Tile": OpRule(couple=tile),
-    "DepthToSpace": OpRule(couple=depth_to_space),
-    "Col2Im": OpRule(couple=col2im, note="whole channels"),
-    "ReverseSequence": OpRule(couple=reverse_sequence, note="fenced along batch and time"),
-    "SpaceToDepth": OpRule(couple=space_to_depth),
+RULES: dict[str, Rule] = {
+    "col2im": col2im,
+    "concatenate": concatenate,
+    "constant_of_shape": constant_of_shape,
+    "depth_to_space": depth_to_space,
+    "expand": expand,
+    "reshape": reshape,
+    "reverse_sequence": reverse_sequence,
+    "space_to_depth": space_to_depth,
+    "split": split,
+    "tile": tile,
+    "transpose": transpose,
+}
+RESIZES: dict[str, Resize] = {
+    "constant_of_shape": resize_constant_of_shape,
+    "expand": resize_expand,
+    "reshape": resize_reshape,
+    "split": resize_split,
 }

@@ -1,7 +1,7 @@
 """Normalisations: exact along the axes that they do not average over."""
 
 from acgraph.analysis.labels import Axis
-from acgraph.analysis.rules.base import Cut, OpRule
+from acgraph.analysis.rules.base import Cut, Resize, Rule
 from acgraph.analysis.site import Site
 
 
@@ -129,22 +129,15 @@ def local_response(site: Site) -> None:
     site.emit(axes, [site.zero(0, k) for k in range(len(axes))])
 
 
-RULES: dict[str, OpRule] = {
-    "BatchNormalization": OpRule(
-        couple=batch_norm, note="scale, shift, mean, variance shrink along"
-    ),
-    "InstanceNormalization": OpRule(couple=instance_norm, note="scale and shift shrink along"),
-    "GroupNormalization": OpRule(
-        couple=group_norm, resize=resize_group_norm, note="whole groups; inside groups inexact"
-    ),
-    "LayerNormalization": OpRule(
-        couple=layer_norm, note="inexact along the normalised axes: --allow-inexact"
-    ),
-    "RMSNormalization": OpRule(couple=layer_norm, note="inexact along the normalised axes"),
-    "MeanVarianceNormalization": OpRule(couple=mean_variance, note="inexact along its axes"),
-    "Softmax": OpRule(couple=averaged, note="inexact along its axis"),
-    "LogSoftmax": OpRule(couple=averaged, note="inexact along its axis"),
-    "Hardmax": OpRule(couple=averaged, note="inexact along its axis"),
-    "LpNormalization": OpRule(couple=averaged, note="inexact along its axis"),
-    "LRN": OpRule(couple=local_response, note="fenced along the channels"),
+RULES: dict[str, Rule] = {
+    "averaged": averaged,
+    "batch_norm": batch_norm,
+    "group_norm": group_norm,
+    "instance_norm": instance_norm,
+    "layer_norm": layer_norm,
+    "local_response": local_response,
+    "mean_variance": mean_variance,
+}
+RESIZES: dict[str, Resize] = {
+    "group_norm": resize_group_norm,
 }

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from acgraph.analysis.rules.base import Cut, OpRule
+from acgraph.analysis.rules.base import Cut, Resize, Rule
 from acgraph.analysis.site import Site
 
 #: Gates stacked on axis 1 of W and R.
@@ -81,11 +81,9 @@ def resize_hidden(cut: Cut) -> None:
         cut.node.attrs["hidden_size"] = int(keep.sum())
 
 
-RULES: dict[str, OpRule] = {
-    op: OpRule(
-        couple=recurrent,
-        resize=resize_hidden,
-        note="input features, and hidden units (the same in both directions)",
-    )
-    for op in _GATES
+RULES: dict[str, Rule] = {
+    "recurrent": recurrent,
+}
+RESIZES: dict[str, Resize] = {
+    "hidden_size": resize_hidden,
 }

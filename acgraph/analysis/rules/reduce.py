@@ -1,12 +1,8 @@
 """Reductions, pooling and resizing."""
 
 from acgraph.analysis.labels import Axis
-from acgraph.analysis.rules.base import Cut, OpRule
+from acgraph.analysis.rules.base import Cut, Resize, Rule
 from acgraph.analysis.site import Site
-
-#: Reductions that ignore zeros, so that dropping one changes nothing; a mean of zeros and others
-#: is the mean of the others, scaled.
-_IGNORES_ZERO = frozenset(["ReduceSum", "ReduceL1", "ReduceL2", "ReduceSumSquare", "ReduceMean"])
 
 
 def _reduced_axes(site: Site | Cut, rank: int) -> list[int] | None:
@@ -22,7 +18,22 @@ def _reduced_axes(site: Site | Cut, rank: int) -> list[int] | None:
 
 
 def reduce(site: Site) -> None:
-    """Pass the axes that stay; a reduction over a cut axis is exact where it ignores zeros."""
+    """Pass the axes that stay; a reduction over a cut axis is inexact, since zeros count."""
+    _reduce(site, ignores_zeros=False, keeps_zeros=True)
+
+
+def reduce_ignoring_zeros(site: Site) -> None:
+    """Pass the axes that stay; a reduction over a cut axis is exact where that holds zeros."""
+    # A mean of zeros and others is the mean of the others, scaled.
+    _reduce(site, ignores_zeros=True, keeps_zeros=True)
+
+
+def reduce_log(site: Site) -> None:
+    """Pass the axes that stay, where zeros become something else; a cut of others is inexact."""
+    _reduce(site, ignores_zeros=False, keeps_zeros=False)
+
+
+def _reduce(site: Site, *, ignores_zeros: bool, keeps_zeros: bool) -> None:
     reduced = _reduced_axes(site, len(site.shape(0)))
     if reduced is None:
         site.fence_all("the reduced axes are not constant")
@@ -33,9 +44,9 @@ def reduce(site: Site) -> None:
         labels, flag = site.axis(0, axis), site.zero(0, axis)
         if axis not in reduced:
             axes.append(labels)
-            zero.append(flag and site.node.op not in ("ReduceLogSum", "ReduceLogSumExp"))
+            zero.append(flag and keeps_zeros)
             continue
-        if labels is not None and not (flag and site.node.op in _IGNORES_ZERO):
+        if labels is not None and not (flag and ignores_zeros):
             site.mark_inexact(labels, "reduces over the axis", axis)
         if site.attrs.get("keepdims", 1):
             axes.append(None)
@@ -127,26 +138,17 @@ def cumulate(site: Site) -> None:
     site.emit(axes, [site.zero(0, k) for k in range(len(axes))])
 
 
-_REDUCTIONS = (
-    "ReduceL1", "ReduceL2", "ReduceLogSum", "ReduceLogSumExp", "ReduceMax", "ReduceMean",
-    "ReduceMin", "ReduceProd", "ReduceSum", "ReduceSumSquare",
-)  # fmt: skip
-
-RULES: dict[str, OpRule] = {
-    **{op: OpRule(couple=reduce, note="over a cut axis inexact unless zeros do not count")
-       for op in _REDUCTIONS},
-    "ReduceMean": OpRule(
-        couple=reduce, resize=rescale_mean, note="over a cut axis of zeros by a scaled mean"
-    ),
-    "ArgMax": OpRule(couple=arg_reduce, note="fenced along its axis"),
-    "ArgMin": OpRule(couple=arg_reduce, note="fenced along its axis"),
-    "AveragePool": OpRule(couple=pool),
-    "MaxPool": OpRule(couple=pool, note="fenced where the indices are used"),
-    "LpPool": OpRule(couple=pool),
-    "GlobalAveragePool": OpRule(couple=global_pool),
-    "GlobalMaxPool": OpRule(couple=global_pool),
-    "GlobalLpPool": OpRule(couple=global_pool),
-    "Resize": OpRule(couple=resize, resize=resize_resize, note="fenced along resized axes"),
-    "Upsample": OpRule(couple=resize, note="fenced along resized axes"),
-    "CumSum": OpRule(couple=cumulate, note="fenced along its axis"),
-}  # fmt: skip
+RULES: dict[str, Rule] = {
+    "arg_reduce": arg_reduce,
+    "cumulate": cumulate,
+    "global_pool": global_pool,
+    "pool": pool,
+    "reduce": reduce,
+    "reduce_ignoring_zeros": reduce_ignoring_zeros,
+    "reduce_log": reduce_log,
+    "resize": resize,
+}
+RESIZES: dict[str, Resize] = {
+    "mean": rescale_mean,
+    "resize": resize_resize,
+}

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from acgraph.analysis.labels import Axis, concat
-from acgraph.analysis.rules.base import Cut, OpRule
+from acgraph.analysis.rules.base import Cut, Resize, Rule
 from acgraph.analysis.site import Site
 
 
@@ -158,7 +158,11 @@ def resize_pad(cut: Cut) -> None:
         cut.set_input(3, np.arange(rank, dtype=np.int64))
 
 
-RULES: dict[str, OpRule] = {
-    "Slice": OpRule(couple=slice_, resize=resize_slice, note="a step along a cut axis is fenced"),
-    "Pad": OpRule(couple=pad, resize=resize_pad, note="constant mode"),
+RULES: dict[str, Rule] = {
+    "pad": pad,
+    "slice": slice_,
+}
+RESIZES: dict[str, Resize] = {
+    "pad": resize_pad,
+    "slice": resize_slice,
 }

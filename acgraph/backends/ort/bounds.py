@@ -3,11 +3,10 @@
 import onnx_graphsurgeon as gs
 
 from acgraph.ir import Facts, Model, infer_facts
+from acgraph.operators import Trait, operators_with
 
 #: Operators that hand an index on unchanged.
-_CARRIERS = frozenset(
-    ["Cast", "Flatten", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze"]
-)
+_CARRIERS = operators_with(Trait.VIEW)
 #: Inputs are kept below this even where the table is larger.
 MAX_BOUND = 1 << 15
 

@@ -12,32 +12,18 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from acgraph.ir import Array, Model, clone_model
+from acgraph.operators import Role, Trait, inputs_with, is_standard, operators_with
 
 #: Operators with weights. Others carry errors on, but bring none of their own.
-_LAYERS = frozenset([
-    "BatchNormalization", "Conv", "ConvTranspose", "GRU", "Gemm", "LSTM", "MatMul", "RNN",
-])  # fmt: skip
+_LAYERS = frozenset(name for name, _ in inputs_with(Role.WEIGHT, Role.STATISTIC))
 #: What may stand between a constant and the layer that it is a weight of.
-_CARRIERS = frozenset([
-    "Cast", "DequantizeLinear", "Flatten", "Identity", "Reshape", "Squeeze", "Transpose",
-    "Unsqueeze",
-])  # fmt: skip
+_CARRIERS = operators_with(Trait.VIEW) | {"DequantizeLinear"}
 #: Operators that hide differences: they saturate, round, choose, or mix values of any size.
-_HIDING = frozenset([
-    "And", "ArgMax", "ArgMin", "Cast", "Ceil", "Clip", "Concat", "Elu", "Equal", "Erf", "Exp",
-    "Floor", "Greater", "GreaterOrEqual", "HardSigmoid", "HardSwish", "Hardmax", "LeakyRelu",
-    "Less", "LessOrEqual", "Log", "LogSoftmax", "NonMaxSuppression", "NonZero", "Not", "OneHot",
-    "Or", "Relu", "Round", "Selu", "Sigmoid", "Sign", "Softmax", "Softplus", "Softsign", "Tanh",
-    "ThresholdedRelu", "TopK", "Where", "Xor",
-])  # fmt: skip
+_HIDING = operators_with(Trait.LOSSY)
 #: Operators that hand values on as they are.
-_MOVING = frozenset([
-    "DepthToSpace", "Expand", "Flatten", "Gather", "GatherElements", "GatherND", "Identity", "Pad",
-    "Reshape", "ScatterElements", "ScatterND", "Slice", "SpaceToDepth", "Split", "Squeeze", "Tile",
-    "Transpose", "Unsqueeze",
-])  # fmt: skip
+_MOVING = operators_with(Trait.MOVES)
 #: Arithmetic that ends a network only where all but one of its operands are constant.
-_ARITHMETIC = frozenset(["Add", "Div", "Max", "Min", "Mul", "Neg", "Pow", "Sqrt", "Sub"])
+_ARITHMETIC = operators_with(Trait.ARITHMETIC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +134,7 @@ def _drop_zeros(array: Array, axis: int) -> Array:
 
 
 def _is_layer(node: gs.Node) -> bool:
-    is_own = node.domain in (None, "", "ai.onnx")
+    is_own = is_standard(node.domain)
     if is_own and node.op not in _LAYERS:
         return False
     return any(_constant_behind(tensor) is not None for tensor in node.inputs)
@@ -204,7 +190,7 @@ def _starts(output: gs.Tensor) -> tuple[str, ...]:
 
 
 def _is_passed(node: gs.Node) -> bool:
-    if node.domain not in (None, "", "ai.onnx"):
+    if not is_standard(node.domain):
         return False
     if any(isinstance(value, gs.Graph) for value in node.attrs.values()):
         return False

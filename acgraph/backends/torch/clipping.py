@@ -14,13 +14,13 @@ import torch
 from torch import Tensor, nn
 
 from acgraph.backends.torch.graph_module import GraphModule
+from acgraph.operators import OPERATORS
 
 #: Largest norm of a gradient as a share of the norm of its weights.
 SHARE = 0.04
 #: Root mean square that weights count with at least: those of layers, and vectors such as biases.
 LEAST_LAYER, LEAST_VECTOR = 1e-3, 0.1
-#: Operators whose second and third input are weights and bias of a layer.
-_LAYERS = frozenset(["Conv", "ConvTranspose", "Gemm", "MatMul"])
+_LAYERS = frozenset(name for name, operator in OPERATORS.items() if operator.layer)
 
 
 def free_parameters(module: nn.Module) -> list[nn.Parameter]:

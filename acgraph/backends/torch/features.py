@@ -18,6 +18,7 @@ from acgraph.backends.torch.batch import with_batch
 from acgraph.backends.torch.graph_module import GraphModule
 from acgraph.backends.torch.losses import Loss, Mix, Outputs
 from acgraph.errors import UsageError
+from acgraph.operators import Trait, operators_with
 from acgraph.passes.fuse_batchnorm import resolved_constant
 
 log = logging.getLogger(__name__)
@@ -25,18 +26,7 @@ log = logging.getLogger(__name__)
 #: Tensors that are compared, at most.
 MOST = 4
 #: Their data input is ``[N, C, positions ...]`` by definition.
-_SPATIAL = frozenset(
-    [
-        "AveragePool",
-        "Conv",
-        "ConvTranspose",
-        "DepthToSpace",
-        "GlobalAveragePool",
-        "GlobalMaxPool",
-        "MaxPool",
-        "SpaceToDepth",
-    ]
-)
+_SPATIAL = operators_with(Trait.SPATIAL)
 #: Two batch sizes tell what follows the batch.
 _BATCHES = (2, 3)
 

@@ -16,10 +16,10 @@ from acgraph.backends.torch.plan import Plan, Step, Variant, run_steps
 from acgraph.backends.torch.program import Program
 from acgraph.backends.torch.recognise import recognise_activations
 from acgraph.backends.torch.runtime import evaluating
-from acgraph.backends.torch.weights import Role
 from acgraph.diagnostics import Diagnostic, Location
 from acgraph.errors import BackendError, DataError
 from acgraph.ir import Array, Model, clone_model, input_sizes
+from acgraph.operators import Role
 from acgraph.passes.untie_constants import untie_constants
 
 #: How many combinations of mode and input sizes stay compiled.

@@ -9,13 +9,15 @@ from torch import Tensor
 
 from acgraph.backends.training import TrainConfig
 from acgraph.ir import Model
+from acgraph.operators import Trait, operators_with
 
 Outputs = tuple[Tensor, ...]
 #: A user's loss: outputs of the network, labels or None, outputs of the teacher or None -> scalar.
 UserLoss = Callable[[Outputs, Tensor | None, Outputs | None], Tensor]
 
-#: Operators behind a Softmax that leave its probabilities as they are.
-_SHAPERS = frozenset(["Flatten", "Identity", "Reshape", "Squeeze"])
+#: Operators behind a Softmax that leave its probabilities as they are: views, but for those that
+#: move the classes to another axis or round them.
+_SHAPERS = operators_with(Trait.VIEW) - {"Cast", "Transpose", "Unsqueeze"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,23 +23,14 @@ from acgraph.backends.torch.plan import (
     run_steps,
     with_frees,
 )
-from acgraph.backends.torch.weights import Role, find_weights
+from acgraph.backends.torch.weights import find_weights
 from acgraph.errors import UnsupportedOpError
 from acgraph.ir import Array, Model, settle_sizes
+from acgraph.operators import Role, Trait, is_standard, operators_with
 
 _CPU = torch.device("cpu")
 #: Their value is not a function of the inputs, or depends on the mode.
-_IMPURE = frozenset(
-    [
-        "Dropout",
-        "Bernoulli",
-        "Multinomial",
-        "RandomNormal",
-        "RandomNormalLike",
-        "RandomUniform",
-        "RandomUniformLike",
-    ]
-)
+_IMPURE = operators_with(Trait.IMPURE)
 
 
 class Program:
@@ -101,7 +92,7 @@ class Program:
     def _check_operators(self) -> None:
         missing: dict[str, list[gs.Node]] = {}
         for node in self.nodes:
-            if node.domain not in (None, "", "ai.onnx") or node.op not in BUILDERS:
+            if not is_standard(node.domain) or node.op not in BUILDERS:
                 missing.setdefault(f"{node.domain or 'ai.onnx'}.{node.op}", []).append(node)
         if not missing:
             return

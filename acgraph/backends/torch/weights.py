@@ -2,109 +2,16 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import StrEnum
 
 import numpy as np
 import onnx_graphsurgeon as gs
 
 from acgraph.ir import Array, Model
+from acgraph.operators import Role, Trait, find_operator
 
-
-class Role(StrEnum):
-    """What training does with a constant: descend on it, or average activations into it."""
-
-    WEIGHT = "weight"
-    STATISTIC = "statistic"
-
-
-#: Inputs that are weights wherever a constant reaches them.
-_SLOTS: dict[str, frozenset[int]] = {
-    "BatchNormalization": frozenset([1, 2]),
-    "Conv": frozenset([1, 2]),
-    "ConvTranspose": frozenset([1, 2]),
-    "GRU": frozenset([1, 2, 3]),
-    "Gemm": frozenset([1, 2]),
-    "GroupNormalization": frozenset([1, 2]),
-    "InstanceNormalization": frozenset([1, 2]),
-    "LSTM": frozenset([1, 2, 3, 7]),
-    "LayerNormalization": frozenset([1, 2]),
-    "MatMul": frozenset([1]),
-    "PRelu": frozenset([1]),
-    "RMSNormalization": frozenset([1]),
-    "RNN": frozenset([1, 2, 3]),
-}
-#: Where a constant that meets data is a weight unless it is a scalar, a mask or zero padding.
-_MEETS_DATA = frozenset(
-    ["Add", "Concat", "Div", "Einsum", "Gather", "Gemm", "MatMul", "Mul", "Sub", "Sum"]
-)
-#: Applied to an input of the graph itself, these normalise it by its own mean and deviation.
-_AFFINE = frozenset(["Add", "Div", "Mul", "Sub"])
-#: What carries a constant on towards a layer (weight standardisation, position embeddings).
-_CARRIERS = frozenset(
-    [
-        "Add",
-        "BatchNormalization",
-        "Cast",
-        "Concat",
-        "Div",
-        "Einsum",
-        "Exp",
-        "Expand",
-        "Flatten",
-        "Gather",
-        "Identity",
-        "MatMul",
-        "Mul",
-        "Pad",
-        "ReduceL2",
-        "ReduceMean",
-        "ReduceSum",
-        "ReduceSumSquare",
-        "Reshape",
-        "Resize",
-        "Sigmoid",
-        "Slice",
-        "Softmax",
-        "Split",
-        "Sqrt",
-        "Squeeze",
-        "Sub",
-        "Sum",
-        "Tanh",
-        "Tile",
-        "Transpose",
-        "Unsqueeze",
-    ]
-)
-#: Inputs of carriers that hold sizes, scales or indices, never weights.
-_FIRST_ONLY = frozenset(
-    [
-        "BatchNormalization",
-        "Cast",
-        "Exp",
-        "Expand",
-        "Flatten",
-        "Gather",
-        "Identity",
-        "Pad",
-        "ReduceL2",
-        "ReduceMean",
-        "ReduceSum",
-        "ReduceSumSquare",
-        "Reshape",
-        "Resize",
-        "Sigmoid",
-        "Slice",
-        "Softmax",
-        "Split",
-        "Sqrt",
-        "Squeeze",
-        "Tanh",
-        "Tile",
-        "Transpose",
-        "Unsqueeze",
-    ]
-)
+_WEIGHTS = frozenset([Role.WEIGHT, Role.BIAS, Role.SCALE])
+#: Inputs through which a constant is carried on; the others hold sizes, scales or indices.
+_CARRYING = frozenset([Role.DATA, Role.FACTOR, Role.TABLE])
 #: An additive constant of zeros and of numbers below this is an attention mask.
 _MASK_BELOW = -100.0
 
@@ -133,24 +40,30 @@ class _Walk:
         return roles
 
     def _role(self, node: gs.Node, index: int, value: Array) -> Role | None:
-        if node.op == "BatchNormalization" and index in (3, 4):
+        operator = find_operator(node.op, node.domain)
+        if operator is None:
+            return None
+        role = operator.input(index).role
+        if role is Role.STATISTIC:
             return None if node.attrs.get("training_mode") else Role.STATISTIC
-        if index in _SLOTS.get(node.op, ()):
+        if role in _WEIGHTS:
             return Role.WEIGHT
-        if node.op not in _MEETS_DATA or node.outputs[0].name not in self.data:
+        if Trait.LEARNT not in operator.traits or node.outputs[0].name not in self.data:
             return None
         is_weight = not (
             value.size == 1
             or _is_mask(value)
             or (node.op == "Concat" and not value.any())
-            or (node.op in _AFFINE and any(t.name in self.inputs for t in node.inputs))
+            # Applied to an input of the graph, these normalise it by its own mean and deviation.
+            or (Trait.AFFINE in operator.traits and any(t.name in self.inputs for t in node.inputs))
         )
         return Role.WEIGHT if is_weight else None
 
     def _carries(self, node: gs.Node, index: int) -> bool:
-        if node.op not in _CARRIERS or node.outputs[0].name in self.data:
+        operator = find_operator(node.op, node.domain)
+        if operator is None or node.outputs[0].name in self.data:
             return False
-        return index == 0 or node.op not in _FIRST_ONLY
+        return Trait.CARRIES in operator.traits and operator.input(index).role in _CARRYING
 
 
 def _is_mask(value: Array) -> bool:
@@ -160,6 +73,9 @@ def _is_mask(value: Array) -> bool:
 
 def find_weights(model: Model) -> dict[str, Role]:
     """Find the constants that training changes, in the order of their first use.
+
+    What training does with each: descend on a `Role.WEIGHT`, average activations into a
+    `Role.STATISTIC`.
 
     Float constants that reach a weight input of a layer or a normalisation, or that scale or shift
     or join the data element by element. Not weights: scalars outside of layers (a Clip bound, a Pow

@@ -10,6 +10,7 @@ import onnx_graphsurgeon as gs
 
 from acgraph.ir.microsoft import attention, layers, norm
 from acgraph.ir.microsoft.writer import Writer
+from acgraph.operators import is_standard
 
 #: Writes what a node stands for; False, with nothing written, where that is not known.
 Rule = Callable[[Writer], bool]
@@ -22,7 +23,7 @@ UNREGISTERED = frozenset(["Gelu", "LayerNormalization", "SimplifiedLayerNormaliz
 
 def is_unregistered(op_type: str, domain: str | None, opset: int) -> bool:
     """Say whether only ONNX Runtime knows an operator of the default domain at an opset."""
-    if domain not in (None, "", "ai.onnx") or op_type not in UNREGISTERED:
+    if not is_standard(domain) or op_type not in UNREGISTERED:
         return False
     return not onnx.defs.has(op_type, opset, "")
 
@@ -33,7 +34,7 @@ def as_microsoft(proto: onnx.ModelProto) -> Iterator[None]:
 
     ONNX Runtime's optimiser writes them into the default domain, where the checker refuses them.
     """
-    opset = max((e.version for e in proto.opset_import if e.domain in ("", "ai.onnx")), default=1)
+    opset = max((e.version for e in proto.opset_import if is_standard(e.domain)), default=1)
     moved = [n for n in proto.graph.node if is_unregistered(n.op_type, n.domain, opset)]
     known = any(entry.domain == DOMAIN for entry in proto.opset_import)
     if moved and not known:

@@ -9,13 +9,15 @@ import onnx
 import onnx.defs
 import onnx_graphsurgeon as gs
 
+from acgraph.operators import is_standard
+
 _DOMAIN = "com.microsoft.nchwc"
 _STANDARD = frozenset(["AveragePool", "Conv", "GlobalAveragePool", "GlobalMaxPool", "MaxPool"])
 
 
 def schema_domain(node: gs.Node) -> str:
     """Return the domain whose operator of the same name has the shapes of a node."""
-    if node.domain in (None, "", "ai.onnx") or (node.domain == _DOMAIN and node.op in _STANDARD):
+    if is_standard(node.domain) or (node.domain == _DOMAIN and node.op in _STANDARD):
         return ""
     return str(node.domain)
 

@@ -10,9 +10,10 @@ from onnx import helper, numpy_helper
 from acgraph.backends.torch.export import export_model
 from acgraph.backends.torch.graph_module import GraphModule
 from acgraph.backends.torch.visit import peak_bytes, visit
-from acgraph.backends.torch.weights import Role, find_weights
+from acgraph.backends.torch.weights import find_weights
 from acgraph.errors import BackendError, DataError, UnsupportedOpError
 from acgraph.ir import clone_model, proto_from_model
+from acgraph.operators import Role
 from acgraph.passes.untie_constants import untie_constants
 
 

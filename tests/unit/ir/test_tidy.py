@@ -177,7 +177,7 @@ def test_nodes_in_a_circle_are_refused(command: str, tmp_path: Path) -> None:
 def test_an_input_of_unknown_rank_is_said_and_stops_nobody() -> None:
     proto = _net()
     _no_input_shape(proto)
-    proto.graph.node.insert(0, helper.make_node("Softsign", ["x"], ["z"], "odd"))
+    proto.graph.node.insert(0, helper.make_node("Trilu", ["x"], ["z"], "odd"))
     proto.graph.node[1].input[0] = "z"
     model = model_from_proto(proto)
     assert model.remarks == ["input 'x' has no shape in the file, and none can be found"]

@@ -1,0 +1,46 @@
+"""Domains of operators: ONNX's own, and what is known of that of ONNX Runtime."""
+
+MICROSOFT = "com.microsoft"
+
+QUANTISED = "the numbers are quantised: prune before quantising"
+HEADS = "the heads inside the operator are not taken apart"
+UNKNOWN = "the operator is not understood"
+LAID_OUT = (
+    "the operator lays its data out for one machine: prune the model that was optimised, or "
+    "optimise it at ORT_ENABLE_EXTENDED, which writes none"
+)
+
+#: Operators of ONNX Runtime's own domain that have no form in standard operators here, by reason.
+MICROSOFT_FENCED = {
+    QUANTISED: (
+        "DequantizeLinear", "DynamicQuantizeLSTM", "DynamicQuantizeMatMul", "GatherBlockQuantized",
+        "MatMulBnb4", "MatMulFpQ4", "MatMulInteger16", "MatMulIntegerToFloat", "MatMulNBits",
+        "MulInteger", "QAttention", "QEmbedLayerNormalization", "QGemm", "QLinearAdd",
+        "QLinearAveragePool", "QLinearConcat", "QLinearConv", "QLinearGlobalAveragePool",
+        "QLinearLeakyRelu", "QLinearMul", "QLinearReduceMean", "QLinearSigmoid", "QLinearSoftmax",
+        "QLinearWhere", "QMoE", "QuantizeLinear", "ReduceSumInteger",
+    ),
+    HEADS: (
+        "Attention", "DecoderAttention", "DecoderMaskedMultiHeadAttention",
+        "DecoderMaskedSelfAttention", "GroupQueryAttention", "LongformerAttention",
+        "MultiHeadAttention", "PackedAttention", "PackedMultiHeadAttention", "PagedAttention",
+        "RotaryEmbedding", "SparseAttention",
+    ),
+}  # fmt: skip
+#: Domains whose operators ONNX Runtime makes up for the machine it runs on.
+_INTERNAL = ("com.microsoft.nchwc", "com.ms.internal.")
+
+
+def is_standard(domain: str | None) -> bool:
+    """Say whether a domain is ONNX's default one, which has several spellings."""
+    return domain in (None, "", "ai.onnx")
+
+
+def foreign_fence(op: str, domain: str | None) -> str:
+    """Say why no cut passes an operator that the table does not have."""
+    domain = domain or ""
+    if domain.startswith(_INTERNAL) or (domain == MICROSOFT and op.startswith("Nhwc")):
+        return LAID_OUT
+    if domain == MICROSOFT:
+        return next((why for why, ops in MICROSOFT_FENCED.items() if op in ops), UNKNOWN)
+    return UNKNOWN

@@ -1,0 +1,47 @@
+"""Operators that a cut does not pass; why is said in one line."""
+
+from acgraph.operators.domains import QUANTISED
+from acgraph.operators.entry import Operator, Trait
+
+_POSITIONS = "positions become numbers, or numbers positions"
+_DATA = "where the results lie depends on the data"
+_SEQUENCES = "sequences and maps are not followed"
+_SUBGRAPHS = "what its subgraphs do is not analysed"
+_SIGNAL = "it transforms the whole axis"
+_LOSSY, _IMPURE = frozenset([Trait.LOSSY]), frozenset([Trait.IMPURE])
+_WINDOW = frozenset([Trait.WINDOW])
+
+TABLE = (
+    Operator(name="ConvInteger", fence=QUANTISED, macs="conv", traits=_WINDOW),
+    Operator(name="DequantizeLinear", fence=QUANTISED),
+    Operator(name="DynamicQuantizeLinear", fence=QUANTISED),
+    Operator(name="MatMulInteger", fence=QUANTISED, macs="matmul"),
+    Operator(name="QLinearConv", fence=QUANTISED, macs="quantised_conv", traits=_WINDOW),
+    Operator(name="QLinearMatMul", fence=QUANTISED, macs="matmul"),
+    Operator(name="QuantizeLinear", fence=QUANTISED),
+    Operator(name="EyeLike", fence=_POSITIONS, kernel="EyeLike"),
+    Operator(name="OneHot", fence=_POSITIONS, kernel="OneHot", traits=_LOSSY),
+    Operator(name="Compress", fence=_DATA, kernel="Compress"),
+    Operator(name="MaxUnpool", fence=_DATA),
+    Operator(name="NonMaxSuppression", fence=_DATA, traits=_LOSSY),
+    Operator(name="NonZero", fence=_DATA, kernel="NonZero", traits=_LOSSY),
+    Operator(name="StringNormalizer", fence=_DATA),
+    Operator(name="Unique", fence=_DATA),
+    Operator(name="ConcatFromSequence", fence=_SEQUENCES),
+    Operator(name="Optional", fence=_SEQUENCES, traits=_IMPURE),
+    Operator(name="OptionalGetElement", fence=_SEQUENCES),
+    Operator(name="OptionalHasElement", fence=_SEQUENCES),
+    Operator(name="SequenceAt", fence=_SEQUENCES),
+    Operator(name="SequenceConstruct", fence=_SEQUENCES),
+    Operator(name="SequenceEmpty", fence=_SEQUENCES),
+    Operator(name="SequenceErase", fence=_SEQUENCES),
+    Operator(name="SequenceInsert", fence=_SEQUENCES),
+    Operator(name="SequenceLength", fence=_SEQUENCES),
+    Operator(name="SplitToSequence", fence=_SEQUENCES),
+    Operator(name="DFT", fence=_SIGNAL),
+    Operator(name="STFT", fence=_SIGNAL, traits=_WINDOW),
+    Operator(name="If", fence=_SUBGRAPHS, traits=_IMPURE),
+    Operator(name="Loop", fence=_SUBGRAPHS, traits=_IMPURE),
+    Operator(name="Scan", fence=_SUBGRAPHS, traits=_IMPURE),
+    Operator(name="SequenceMap", fence=_SUBGRAPHS, traits=_IMPURE),
+)

@@ -1,0 +1,54 @@
+"""Operators that sum products: layers, matrix products, attention and recurrence."""
+
+from acgraph.operators.domains import HEADS
+from acgraph.operators.entry import DATA, Input, Operator, Role, Trait
+
+_WEIGHT, _BIAS, _FACTOR = Input(Role.WEIGHT), Input(Role.BIAS), Input(Role.FACTOR)
+
+
+def _recurrent(name: str, inputs: tuple[Input, ...]) -> Operator:
+    return Operator(
+        name=name, rule="recurrent", resize="hidden_size", macs="recurrent", inputs=inputs,
+        batch="recurrent", kernel=name,
+        note="input features, and hidden units (the same in both directions)",
+    )  # fmt: skip
+
+
+_GATED = (DATA, _WEIGHT, _WEIGHT, _BIAS)
+
+TABLE = (
+    Operator(name="Attention", fence=HEADS, macs="attention", batch="attention",
+             kernel="Attention"),
+    Operator(
+        name="Conv", rule="conv", resize="groups", macs="conv", layer="conv",
+        inputs=(DATA, _WEIGHT, _BIAS), batch="first_axis", kernel="Conv",
+        note="1d, 2d, 3d, grouped, depthwise", traits=frozenset([Trait.SPATIAL, Trait.WINDOW]),
+    ),
+    Operator(
+        name="ConvTranspose", rule="conv_transpose", resize="groups", macs="conv_transpose",
+        layer="conv_transpose", inputs=(DATA, _WEIGHT, _BIAS), batch="first_axis",
+        kernel="ConvTranspose", traits=frozenset([Trait.SPATIAL]),
+    ),
+    Operator(
+        name="DeformConv", rule="deform_conv", macs="conv",
+        inputs=(DATA, _WEIGHT, DATA, _BIAS, DATA), note="fenced with groups",
+    ),
+    Operator(
+        name="Einsum", rule="einsum", macs="einsum", inputs=(_FACTOR,), batch="einsum",
+        kernel="Einsum", note="without ellipses and diagonals",
+        traits=frozenset([Trait.LEARNT, Trait.CARRIES]),
+    ),
+    Operator(
+        name="Gemm", rule="gemm", macs="gemm", layer="gemm", inputs=(_FACTOR, _WEIGHT, _BIAS),
+        batch="gemm", kernel="Gemm", note="all transposes", traits=frozenset([Trait.LEARNT]),
+    ),
+    _recurrent("GRU", _GATED),
+    _recurrent("LSTM", (*_GATED, DATA, DATA, DATA, _WEIGHT)),
+    Operator(
+        name="MatMul", rule="matmul", macs="matmul", layer="matmul", inputs=(_FACTOR, _WEIGHT),
+        batch="matmul", kernel="MatMul", note="a constant on either side, or two activations",
+        traits=frozenset([Trait.LEARNT, Trait.CARRIES]),
+    ),
+    _recurrent("RNN", _GATED),
+    Operator(name="RotaryEmbedding", fence=HEADS),
+)  # fmt: skip

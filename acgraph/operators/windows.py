@@ -1,0 +1,36 @@
+"""Operators that look at an image through windows, or at positions of it."""
+
+from acgraph.operators.entry import DATA, Input, Operator, Role, Trait
+
+_NUMBERS = Input(Role.NUMBERS)
+_RESIZED = "fenced along resized axes"
+
+
+def _pool(name: str, rule: str, *traits: Trait, note: str = "") -> Operator:
+    return Operator(
+        name=name, rule=rule, batch="first_axis", kernel=name, note=note,
+        traits=frozenset([Trait.SPATIAL, *traits]),
+    )  # fmt: skip
+
+
+TABLE = (
+    _pool("AveragePool", "pool", Trait.WINDOW),
+    _pool("GlobalAveragePool", "global_pool"),
+    _pool("GlobalLpPool", "global_pool"),
+    _pool("GlobalMaxPool", "global_pool"),
+    _pool("LpPool", "pool", Trait.WINDOW),
+    _pool("MaxPool", "pool", Trait.WINDOW, note="fenced where the indices are used"),
+    Operator(name="GridSample", rule="sample", batch="grid_sample", kernel="GridSample",
+             note="channels pass"),
+    Operator(name="MaxRoiPool", rule="sample", note="channels pass"),
+    Operator(name="RoiAlign", rule="sample", note="channels pass"),
+    Operator(
+        name="Resize", rule="resize", resize="resize", note=_RESIZED,
+        inputs=(DATA, _NUMBERS, _NUMBERS, Input(Role.SIZES, "sizes")), batch="resize",
+        kernel="Resize", traits=frozenset([Trait.POSITIONAL, Trait.CARRIES]),
+    ),
+    Operator(
+        name="Upsample", rule="resize", inputs=(DATA, Input(Role.SIZES)), kernel="Upsample",
+        note=_RESIZED, traits=frozenset([Trait.POSITIONAL]),
+    ),
+)  # fmt: skip
