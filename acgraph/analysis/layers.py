@@ -179,7 +179,7 @@ def _matmul(node: gs.Node, source: Source, side: int) -> _Matrix | None:
 
 
 #: By the name that the table of operators has: how a weight lies as a matrix.
-MATRICES: dict[str, Callable[[gs.Node, _Source, int], _Matrix | None]] = {
+MATRICES: dict[str, Callable[[gs.Node, Source, int], _Matrix | None]] = {
     "conv": _conv,
     "conv_transpose": _conv_transpose,
     "gemm": _gemm,

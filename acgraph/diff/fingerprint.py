@@ -13,6 +13,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from acgraph.ir import Array, array_bytes
+from acgraph.operators import is_standard
 
 #: Attributes whose value is a number of channels or a size, which a cut changes.
 _SIZES = frozenset({"group", "split", "hidden_size", "num_heads", "kv_num_heads"})
@@ -93,7 +94,7 @@ def subgraph_print(graph: gs.Graph, numbering: Numbering, outer: Outer) -> Hasha
 
 def node_kind(node: gs.Node) -> tuple[str, str]:
     """Return the operator of a node and its domain."""
-    return node.op, "" if node.domain in (None, "ai.onnx") else node.domain
+    return node.op, "" if is_standard(node.domain) else str(node.domain)
 
 
 def _own(node: gs.Node, numbering: Numbering, *, is_exact: bool, outer: Outer) -> Hashable:

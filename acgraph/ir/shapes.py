@@ -35,8 +35,8 @@ from acgraph.operators import is_standard
 MAX_VALUE_ELEMENTS = 1 << 16
 #: Values up to this are shown to onnx's shape inference (sizes, pads, scales).
 MAX_DATA_ELEMENTS = 1 << 10
-#: Operators of input 0's shape that onnx infers no shape of: it knows them as functions only.
-_SAME_SHAPE = frozenset(["GroupNormalization", "MeanVarianceNormalization"])
+#: Of input 0's shape, which onnx does not infer: it knows them as functions only.
+_SAME_SHAPE = ("GroupNormalization", "MeanVarianceNormalization")
 
 
 def is_static(model: Model) -> bool:
@@ -254,8 +254,7 @@ class _Walk:
             shape = facts.shapes.get(names[0])
             if shape is None:
                 return False
-            start = int(node.attrs.get("start", 0))
-            end = node.attrs.get("end")
+            start, end = int(node.attrs.get("start", 0)), node.attrs.get("end")
             part = np.array(shape[start:end] if node.op == "Shape" else np.prod(shape), np.int64)
             self._record_array(node.outputs[0].name, part)
             return True
@@ -371,7 +370,7 @@ class _Walk:
         outputs: Sequence[Array] | None = None
         is_whole = all(x is not None or not name for x, name in zip(arrays, names, strict=True))
         is_known = is_whole and is_standard(node.domain)
-        if is_known and any(name in assumptions.supposed for name in names):
+        if is_known and not assumptions.supposed.keys().isdisjoint(names):
             outputs = evaluate_node(node, arrays, self._opsets[""], MAX_DATA_ELEMENTS)
         for j, name in enumerate(t.name for t in node.outputs):
             if not name or name in values or name not in self.facts.shapes:

@@ -5,6 +5,7 @@ from pathlib import Path
 import onnx.defs
 
 from acgraph.analysis.operators_page import page
+from acgraph.backends.torch.ops import BUILDERS
 from acgraph.operators import OPERATORS
 
 ROOT = Path(__file__).parents[3]
@@ -32,3 +33,14 @@ def test_most_operators_of_inference_have_a_rule() -> None:
         "BatchNormalization InstanceNormalization GroupNormalization LayerNormalization Where TopK"
     )
     assert not [op for op in asked.split() if op not in OPERATORS or not OPERATORS[op].is_cut]
+
+
+def test_the_page_says_what_is_cut_and_cannot_be_trained() -> None:
+    rows = [line.strip("| ").split(" | ") for line in page().splitlines() if " | " in line]
+    said = {row[0]: row[1:3] for row in rows if len(row) == 5 and row[0] in OPERATORS}
+    assert said.keys() == OPERATORS.keys()
+    for name, (prune, train) in said.items():
+        can_train = name in BUILDERS
+        assert train.strip("*") == ("yes" if can_train else "no"), name
+        if prune.startswith("exact") and not can_train:
+            assert train == "**no**", f"{name} is cut, cannot be trained, and the page hides it"

@@ -1,6 +1,6 @@
-"""How each ONNX operator runs in PyTorch: one plain table of builders."""
+"""How each ONNX operator runs in PyTorch: kernels by the names in the table of operators."""
 
 from acgraph.backends.torch.ops.node import Builder, Kernel, NodeView
-from acgraph.backends.torch.ops.table import BUILDERS
+from acgraph.backends.torch.ops.table import BUILDERS, KERNELS
 
-__all__ = ["BUILDERS", "Builder", "Kernel", "NodeView"]
+__all__ = ["BUILDERS", "KERNELS", "Builder", "Kernel", "NodeView"]

@@ -1,4 +1,4 @@
-"""The operators of the default domain that the PyTorch backend runs."""
+"""The kernels of the PyTorch backend, by name, and the operators that the table gives them to."""
 
 from acgraph.backends.torch.ops import (
     attention,
@@ -15,8 +15,10 @@ from acgraph.backends.torch.ops import (
     sampling,
 )
 from acgraph.backends.torch.ops.node import Builder
+from acgraph.operators import OPERATORS
 
-BUILDERS: dict[str, Builder] = {
+#: By the name that the table of operators has.
+KERNELS: dict[str, Builder] = {
     **attention.TABLE,
     **conv.TABLE,
     **elementwise.TABLE,
@@ -29,4 +31,8 @@ BUILDERS: dict[str, Builder] = {
     **reduce.TABLE,
     **resize.TABLE,
     **sampling.TABLE,
+}
+#: By operator of the default domain.
+BUILDERS: dict[str, Builder] = {
+    name: KERNELS[operator.kernel] for name, operator in OPERATORS.items() if operator.kernel
 }
