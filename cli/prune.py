@@ -203,6 +203,7 @@ def _plain(result: "PruneResult", int8: "Int8 | None") -> dict[str, Any]:
         "verify": verification(result.verify).model_dump(mode="json"),
         "inexact": result.inexact,
         "int8": None if int8 is None else int8.model_dump(mode="json"),
+        "plan": result.cut_plan.as_json(),
         "lowered": [
             {
                 "name": x.name,

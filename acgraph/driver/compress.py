@@ -37,6 +37,7 @@ from acgraph.driver.latency.alignment import SIZES, learn_align
 from acgraph.driver.latency.chooser import make_chooser
 from acgraph.driver.latency.runtime import run_settings
 from acgraph.driver.results.folder import claimed
+from acgraph.driver.results.metadata import reserve
 from acgraph.driver.schedule.budget import STATISTICS_SHARE, HurriedChooser, fewer_examples
 from acgraph.driver.schedule.memory import memory_bytes
 from acgraph.driver.schedule.pace import estimate, image_seconds, measure_pace, with_mode
@@ -240,6 +241,7 @@ def _start(
         images = counted(len(data.select), "image")
         say(f"baseline: no labels, agreement with the original on {images} counts")
     model, inserted, copies = ready_to_train(original, data.train, backend, statistics_s)
+    reserve(model)
     if budget_s is not None:
         config = with_mode(config, backend, model, original, data)
     run = Run(

@@ -3,6 +3,7 @@
 import hashlib
 from collections import Counter
 from dataclasses import dataclass
+from pathlib import Path
 
 import onnx
 import onnx.checker
@@ -48,6 +49,20 @@ def fingerprint(model: Model) -> str:
     del proto.graph.initializer[:]
     digest.update(proto.SerializeToString(deterministic=True))
     return digest.hexdigest()
+
+
+def source_digest(model: Model) -> str:
+    """Return the SHA-256 of what a model was read from, in hexadecimal digits.
+
+    That of the file where it was one, of the bytes where these were given; else of the graph.
+    """
+    if model.digest:
+        return model.digest
+    path = Path(model.source)
+    if not path.is_file():
+        return fingerprint(model)
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def check_model(model: Model) -> None:

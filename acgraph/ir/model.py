@@ -63,6 +63,7 @@ class Model:
         remarks: What import had to change, for the report.
         expanded: Operators of ONNX Runtime that import replaced by standard ones, and how many.
         sizes: The sizes of its inputs in this run; None before they are settled.
+        digest: SHA-256 of the bytes that the model was read from, where it was not a file.
         bounds: By node name: how much of the layer the user wants to keep.
     """
 
@@ -74,6 +75,7 @@ class Model:
     remarks: list[str] = field(default_factory=list)
     expanded: dict[str, int] = field(default_factory=dict)
     sizes: InputSizes | None = None
+    digest: str = ""
     bounds: Mapping[str, LayerBound] = field(default_factory=dict)
 
     def location(self, node: gs.Node | None = None, **where: object) -> Location:

@@ -240,6 +240,7 @@ def clone_model(model: Model) -> Model:
         remarks=list(model.remarks),
         expanded=dict(model.expanded),
         sizes=model.sizes,
+        digest=model.digest,
         bounds=model.bounds,
     )
 

@@ -59,6 +59,20 @@ def layer_matrix(layer: Layer, weight: Array) -> Array:
     return moved.reshape(-1, layer.columns)
 
 
+def used_columns(layer: Layer, weight: Array) -> BoolArray:
+    """Flags ``[channels, *kernel]`` of the columns that are not zero.
+
+    Args:
+        layer: The layer; its sizes do not matter.
+        weight: Its constant, of any sizes.
+    """
+    if layer.op_type in ("Conv", "ConvTranspose"):
+        axes: tuple[int, ...] = (layer.filter_axis,)
+    else:
+        axes = tuple(axis for axis in range(weight.ndim) if axis != layer.channel_axis)
+    return np.asarray((weight != 0).any(axis=axes))
+
+
 def choose_columns(matrix: Array, keep: int, shape: Shape) -> BoolArray:
     """Keep-flags ``[channels, *kernel]`` of the columns of largest norm that a shape allows."""
     if shape.pattern != "channels":

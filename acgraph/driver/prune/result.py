@@ -11,6 +11,7 @@ from acgraph.diagnostics import Diagnostic
 from acgraph.driver.space.columns import LayerCut
 from acgraph.ir import Model
 from acgraph.passes.lower_columns import LoweredLayer
+from acgraph.pruning.cut_plan import CutPlan
 from acgraph.pruning.plan import Plan
 
 
@@ -24,6 +25,7 @@ class PruneRequest:
         allow_inexact: Whether cuts across normalisation were allowed.
         allow_slower: Whether layers may take more time than the dense ones.
         align: A multiple of so many coupled sets was to be kept.
+        by_plan: Whether a plan said what to cut.
     """
 
     sparsity: float
@@ -31,10 +33,13 @@ class PruneRequest:
     allow_inexact: bool = False
     allow_slower: bool = False
     align: int = 1
+    by_plan: bool = False
 
     @property
     def share(self) -> float:
-        """About what share of the weights that is."""
+        """About what share of the weights that is; 0 where a plan says what to cut."""
+        if self.by_plan:
+            return 0.0
         return 1 - (1 - self.sparsity) * (1 - self.columns)
 
 
@@ -52,7 +57,8 @@ class PruneResult:
         fences: What could not be cut, with reasons.
         lowered: What became of each layer where columns were cut; ``remark`` says why one was not.
         cuts: The pattern of each layer's columns, where columns were cut.
-        plan: What was removed.
+        plan: Which coupled sets were removed by magnitude.
+        cut_plan: All that was removed, in terms of the input model.
         inexact: The families of it whose cut changes what the zeroed model computes.
         verify: The law: compact against masked.
         request: What was asked for.
@@ -73,6 +79,7 @@ class PruneResult:
     lowered: list[LoweredLayer]
     cuts: list[LayerCut]
     plan: Plan
+    cut_plan: CutPlan
     inexact: list[str]
     verify: LawResult
     request: PruneRequest

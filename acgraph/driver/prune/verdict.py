@@ -22,6 +22,8 @@ def verdict(result: PruneResult) -> str:
     asked = result.request
     wanted = [f"{100 * asked.sparsity:g} % of the coupled sets"] if asked.sparsity else []
     wanted += [f"{100 * asked.columns:g} % of the columns"] if asked.columns else []
+    if asked.by_plan:
+        wanted = ["what the plan lists"]
     if not wanted:
         return "nothing was to be cut: --sparsity and --columns are 0"
     rates = {name: result.rate(key) for key, name in _NAMES.items()}

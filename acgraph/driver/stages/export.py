@@ -1,6 +1,5 @@
 """Write the results: the compact and the masked model, proven and measured, and the report."""
 
-import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -14,17 +13,21 @@ from acgraph.backends.ort.session import Session
 from acgraph.diagnostics import Location
 from acgraph.driver.checkpoint.checkpoints import ORIGINAL
 from acgraph.driver.cost.compact import compact
+from acgraph.driver.cut_plan.record import record_cut
 from acgraph.driver.latency.runtime import run_settings
 from acgraph.driver.results.folder import CHECKPOINTS, UNPROVEN, replaced_together
+from acgraph.driver.results.metadata import describe
 from acgraph.driver.results.outcome import layer_changes, make_report, measure_sides
 from acgraph.driver.results.quantise import quantise
 from acgraph.driver.state.positions import Positions, adopt_biases, expand, inexact_cuts
 from acgraph.driver.state.run import Run, limit_of
 from acgraph.errors import VerifyError
-from acgraph.ir import Model, clone_model, infer_facts, make_folder, write_bytes, write_model
+from acgraph.ir import Model, clone_model, infer_facts, make_folder, stored_size, write_model
+from acgraph.ir.check import source_digest
 from acgraph.passes.fuse_batchnorm import fuse_batchnorm
 from acgraph.passes.lower_columns import LoweredLayer
 from acgraph.passes.untie_constants import untie_constants
+from acgraph.pruning.cut_plan import CutPlan
 from acgraph.pruning.tie import retie_constants, write_once
 from acgraph.report import Report, Side, write_report
 
@@ -49,6 +52,7 @@ class Made:
         dependency: Of the original.
         positions: Where the constants of the shrunk graph lay in it.
         law: The equivalence check of the compact model.
+        plan: What was removed, in terms of the original.
     """
 
     trained: Model
@@ -58,6 +62,7 @@ class Made:
     dependency: DependencyGraph
     positions: Positions
     law: LawResult
+    plan: CutPlan
 
 
 def export(run: Run, trained: Model) -> Report:
@@ -96,9 +101,12 @@ def make_models(run: Run, trained: Model) -> Made:
     retie_constants(masked, run.copies)
     for remark in dependency.facts.remarks_beside(infer_facts(small, assume=True)):
         run.warn(remark)
+    plan = record_cut(
+        dependency, run.copies, positions, trained.constants(), lowered, source_digest(run.original)
+    )
     return Made(
-        trained=trained, small=small, masked=masked, lowered=lowered, dependency=dependency,
-        positions=positions,
+        plan=plan, trained=trained, small=small, masked=masked, lowered=lowered,
+        dependency=dependency, positions=positions,
         law=_law(run, small, masked, plain, inexact_cuts(dependency, positions)),
     )  # fmt: skip
 
@@ -106,6 +114,13 @@ def make_models(run: Run, trained: Model) -> Made:
 def write_results(run: Run, made: Made, staged: Path) -> Report:
     """Write all results to a folder, measured."""
     config, small = run.config, made.small
+    params = [stored_size(model)[0] for model in (run.original, small)]
+    describe(
+        small,
+        source=made.plan.source_sha256,
+        rate=params[0] / max(params[1], 1),
+        error=made.law.max_rel_error,
+    )
     write_model(made.masked, staged / "masked.onnx")
     write_model(small, staged / "model.onnx")
     write_ort(staged / "model.onnx", staged / "model.ort")
@@ -128,7 +143,7 @@ def write_results(run: Run, made: Made, staged: Path) -> Report:
         nodes=(len(run.original.graph.nodes), len(small.graph.nodes)),
         seconds=run.elapsed_s, int8_examples=examples,
     )  # fmt: skip
-    write_bytes(_plan(made.positions).encode(), staged / "plan.json")
+    made.plan.save(staged / "plan.json")
     write_report(report, staged)
     return report
 
@@ -159,15 +174,6 @@ def _law(run: Run, small: Model, masked: Model, trained: Model, inexact: list[st
         "because masked.onnx computes something else"
     )
     return replace(law, notes=(note, *law.notes))
-
-
-def _plan(positions: Positions) -> str:
-    """Say as JSON which positions of every constant of the original were kept."""
-    kept = {
-        name: {str(axis): found.tolist() for axis, found in axes.items()}
-        for name, axes in positions.items()
-    }
-    return json.dumps({"kept": kept}, indent=1)
 
 
 def _original_file(run: Run) -> Path:

@@ -1,0 +1,38 @@
+"""What a written model says of itself: entries of ``metadata_props`` under ``pkg.acgraph.``.
+
+They hold no time and no path, so that the same cut of the same file writes the same bytes.
+"""
+
+from acgraph import __version__
+from acgraph.ir import Model
+from acgraph.pruning.rate import MAX_RATE, format_rate
+
+#: What every key begins with.
+PREFIX = "pkg.acgraph."
+
+
+def describe(model: Model, *, source: str, rate: float, error: float) -> None:
+    """State in a model's metadata, in place, how it came to be; other entries stay.
+
+    Args:
+        model: The model that is to be written.
+        source: SHA-256 of the file that it was made of.
+        rate: Params before / after.
+        error: Largest relative error of the equivalence check; infinite where it failed outright.
+    """
+    _put(model, source, f"params {format_rate(rate)}", f"{error:.1e}")
+
+
+def reserve(model: Model) -> None:
+    """Let a model that is sized before it is finished have entries as long as those to come."""
+    _put(model, "0" * 64, f"params {format_rate(MAX_RATE + 0.99)}", f"{1e-300:.1e}")
+
+
+def _put(model: Model, source: str, rate: str, error: str) -> None:
+    entries = {
+        "version": __version__,
+        "source_sha256": source,
+        "rate": rate,
+        "largest_relative_error": error,
+    }
+    model.metadata.update({f"{PREFIX}{name}": value for name, value in entries.items()})
