@@ -105,7 +105,8 @@ def train(arm: Arm, model: Model, data: tuple[Dataset, Dataset], checkpoint: Pat
     images, test = data
     small = cut(model, arm.sparsity)
     if arm.batchnorm:
-        small, inserted, _ = ready_to_train(small, images, training_backend())
+        trainable = ready_to_train(small, images, training_backend())
+        small, inserted = trainable.model, trainable.inserted
         if not inserted:
             sys.exit("nothing to compare: no BatchNormalization was put back")
     config = TrainConfig(learning_rate=arm.learning_rate, threads=1)

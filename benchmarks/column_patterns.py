@@ -57,7 +57,7 @@ def data(name: str, model: Model) -> Dataset:
 
 
 def run(original: Model, train: Dataset, test: Dataset, pattern: str, kept: float) -> Run:
-    ready, _, _ = ready_to_train(original, train, training_backend())
+    ready = ready_to_train(original, train, training_backend()).model
     found = layers(ready)
     first = {found[0].weight: ready.constants()[found[0].weight]}
     zero_columns(ready, 1 - kept, pattern=pattern)

@@ -14,6 +14,7 @@ import onnx_graphsurgeon as gs
 from onnx.helper import tensor_dtype_to_np_dtype
 
 from acgraph.ir.model import Array
+from acgraph.ir.node_proto import node_to_proto
 from acgraph.operators import Trait, operators_with
 
 _Fn = Callable[..., Any]
@@ -125,8 +126,6 @@ def _fits(node: gs.Node, inputs: Sequence[Array | None], limit: int) -> bool:
 def _reference(
     node: gs.Node, inputs: Sequence[Array | None], opset: int, limit: int
 ) -> list[Array] | None:
-    from acgraph.ir.shapes import node_to_proto
-
     proto = node_to_proto(node)
     names = [t.name for t in node.inputs]
     feeds = {name: x for name, x in zip(names, inputs, strict=True) if name and x is not None}

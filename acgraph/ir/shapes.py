@@ -26,7 +26,7 @@ from acgraph.ir.facts import Facts, failure
 from acgraph.ir.fold import evaluate_node
 from acgraph.ir.microsoft.layout import as_standard, reordered, schema_domain
 from acgraph.ir.model import Array, InputSizes, Model, Shape, constant_node_value
-from acgraph.ir.odd_values import exportable
+from acgraph.ir.node_proto import node_to_proto
 from acgraph.ir.originals import put_back
 from acgraph.ir.sizes import declared_inputs, input_sizes, open_axes, resized
 from acgraph.operators import is_standard
@@ -389,12 +389,3 @@ def _shape_of(kind: onnx.TypeProto) -> Shape | None:
     if not all(dim.HasField("dim_value") for dim in dims):
         return None
     return tuple(dim.dim_value for dim in dims)
-
-
-def node_to_proto(node: gs.Node) -> onnx.NodeProto:
-    """Make a NodeProto of an onnx-graphsurgeon node."""
-    from onnx_graphsurgeon.exporters.onnx_exporter import OnnxExporter
-
-    with exportable([node]):
-        proto: onnx.NodeProto = OnnxExporter.export_node(node)
-    return proto

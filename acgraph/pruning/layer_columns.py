@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from acgraph.analysis.layers import Layer
-from acgraph.pruning.projection import BoolArray, column_mask, input_channel_mask
+from acgraph.pruning.projection import column_mask, input_channel_mask
+from acgraph.pruning.ranking import BoolArray
 
 Array = npt.NDArray[Any]
 

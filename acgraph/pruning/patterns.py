@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from acgraph.pruning.importance import FloatArray, column_norms
-from acgraph.pruning.projection import BoolArray, top_mask
+from acgraph.pruning.ranking import BoolArray, top_mask
 
 Pattern = Literal["free", "balanced", "kernel", "contiguous", "box"]
 PATTERNS: tuple[str, ...] = get_args(Pattern)

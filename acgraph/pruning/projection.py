@@ -21,8 +21,9 @@ from acgraph.pruning.importance import (
     member_powers,
     members_in,
 )
+from acgraph.pruning.patterns import project_norms
+from acgraph.pruning.ranking import BoolArray, top_mask
 
-BoolArray = npt.NDArray[np.bool_]
 Array = npt.NDArray[Any]
 Order = Literal["columns-first", "filters-first", "best"]
 
@@ -154,24 +155,6 @@ class Constraint:
         return current
 
 
-def top_mask(norms: FloatArray, keep: int) -> BoolArray:
-    """Keep-flags of the ``keep`` largest norms; exactly that many, ties to the lowest index.
-
-    >>> top_mask(np.array([1.0, 2.0, 2.0, 2.0]), 2).tolist()
-    [False, True, True, False]
-
-    Raises:
-        ValueError: Where ``keep`` is out of range or a norm is not finite.
-    """
-    if not 0 <= keep <= norms.size:
-        raise ValueError(f"cannot keep {keep} of {norms.size}")
-    if not np.isfinite(norms).all():
-        raise ValueError("cannot rank norms that are not finite")
-    mask = np.zeros(norms.size, dtype=np.bool_)
-    mask[np.argsort(-norms.ravel(), kind="stable")[:keep]] = True
-    return mask.reshape(norms.shape)
-
-
 def set_norms(
     family: Family,
     weights: Weights,
@@ -215,9 +198,6 @@ def norm_mask(norms: FloatArray, keep: int, pattern: str = "free", multiple: int
 
     Channels whose norms are all zero are as good as gone: they neither count nor break a range.
     """
-    # Late, because the patterns rank columns with this module.
-    from acgraph.pruning.patterns import project_norms
-
     alive = norms.reshape(len(norms), -1).any(axis=1)
     if pattern == "free" or alive.all() or not alive.any():
         return project_norms(norms, keep, pattern, multiple)

@@ -1,16 +1,14 @@
 """Save a run after every stage, and take it up again."""
 
-import dataclasses
 import json
 from collections.abc import Container, Mapping
-from dataclasses import dataclass, field
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from acgraph.config import CompressConfig
 from acgraph.diagnostics import Location
+from acgraph.driver.checkpoint.format import from_json, read_positions, to_json, write_positions
 from acgraph.driver.checkpoint.same_run import check_inputs, check_options
 from acgraph.driver.checkpoint.state_file import (
     START_ANEW,
@@ -20,65 +18,28 @@ from acgraph.driver.checkpoint.state_file import (
     read_state,
     write_state,
 )
+from acgraph.driver.network import Network
 from acgraph.driver.results.folder import CHECKPOINTS
-from acgraph.driver.schedule.plan import Pace
-from acgraph.driver.state.positions import Positions
+from acgraph.driver.state.state import State
 from acgraph.errors import CheckpointError
 from acgraph.ir import Model, read_model, write_model
-from acgraph.report import FrontierPoint, Round, SearchPoint
 
 #: Fine-tuning under way. The names are used by turns: the state names the last whole one.
 FINE_TUNE = ("fine-tune-a.pt", "fine-tune-b.pt")
 #: A model that was read from standard input.
 ORIGINAL = "original.onnx"
+#: The network before any cut, to which attempts at other rates go back.
+PREPARED = "prepared.onnx"
 #: Stages that are kept: where the last is damaged, the one before it is gone on from.
 _KEPT_STAGES = 2
 #: All that a run writes here; writing is to a temporary neighbour with a dot before its name.
-_FILES = (STATE, "stage*.onnx*", "fine-tune*.pt", f"{ORIGINAL}*")
+_FILES = (STATE, "stage-*.onnx*", "stage-*.npz", "fine-tune*.pt", f"{ORIGINAL}*", f"{PREPARED}*")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Saved:
-    """A run after ``done`` stages: its rounds or attempts, purification, fine-tuning.
-
-    Attributes:
-        done: Stages done.
-        is_purified: Whether purification was one of them.
-        is_trained: Whether fine-tuning was, too: only the results are left to be written.
-        model: The shrunk graph with its weights.
-        positions: Where its constants lay in the original.
-        rounds: What each round reached.
-        history: What the searches evaluated.
-        frontier: Every rate that was tried.
-        warnings: What the report must tell.
-        elapsed_s: Seconds that the run has taken so far.
-        pace: How fast the dense network was on the host, where it was timed.
-        fine_tune: State of the fine-tuning under way, where some of it is done.
-        remarks: What of the checkpoints was damaged, and what is done about it.
-    """
-
-    done: int
-    model: Model
-    positions: Positions
-    is_purified: bool = False
-    is_trained: bool = False
-    rounds: list[Round] = field(default_factory=list)
-    history: list[SearchPoint] = field(default_factory=list)
-    frontier: list[FrontierPoint] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
-    elapsed_s: float = 0.0
-    pace: Pace | None = None
-    fine_tune: Path | None = None
-    remarks: tuple[str, ...] = ()
-
-
-def start(
-    config: CompressConfig, inputs: Mapping[str, str], original: Model, pace: Pace | None = None
-) -> None:
+def start(config: CompressConfig, inputs: Mapping[str, str], original: Model) -> None:
     """Forget an earlier run into the same folder, and remember what the new one was given.
 
-    A model from standard input is kept: it cannot be read again. So is the pace of the host, where
-    a run that had not come to its first stage is begun again.
+    A model from standard input is kept: it cannot be read again.
     """
     folder = _folder(config)
     _sweep(folder, keep=())
@@ -88,8 +49,8 @@ def start(
         "config": json.loads(config.model_dump_json()),
         "inputs": dict(inputs),
         "original": describe_files(folder.glob(f"{ORIGINAL}*")),
+        "prepared": {},
         "elapsed_s": 0.0,
-        "pace": _pace_state(pace),
         "stages": [],
     }
     write_state(folder, state)
@@ -121,75 +82,66 @@ def record_seconds(config: CompressConfig, elapsed_s: float) -> None:
     _record(config, elapsed_s=elapsed_s)
 
 
-def record_pace(config: CompressConfig, pace: Pace) -> None:
-    """Remember how fast the host is, so that it is timed once."""
-    _record(config, pace=_pace_state(pace))
-
-
-def stored_pace(config: CompressConfig) -> Pace | None:
-    """Return how fast the dense network was for the run in ``config.output``; None: not timed."""
-    return _pace_of(read_state(_folder(config)))
-
-
-def next_fine_tune(config: CompressConfig, done: int) -> Path:
-    """Return where the next state of a fine-tuning after ``done`` stages is to be written.
+def next_fine_tune(config: CompressConfig, checkpoint: str) -> Path:
+    """Return where the next state of a fine-tuning from a checkpoint is to be written.
 
     It is not the file that the state names, so that a run which is killed while it writes goes on
     from there.
     """
     folder = _folder(config)
-    named = _stage(read_state(folder), done)["fine_tune"]
+    named = _stage(read_state(folder), checkpoint)["fine_tune"]
     return folder / next(name for name in FINE_TUNE if name not in named)
 
 
-def record_fine_tune(config: CompressConfig, done: int, file: Path, elapsed_s: float) -> None:
+def record_fine_tune(config: CompressConfig, checkpoint: str, file: Path, elapsed_s: float) -> None:
     """Remember a state of the fine-tuning that was written, and forget the one before."""
     folder = _folder(config)
     state = read_state(folder)
-    _stage(state, done)["fine_tune"] = describe_files([file])
+    _stage(state, checkpoint)["fine_tune"] = describe_files([file])
     write_state(folder, {**state, "elapsed_s": elapsed_s})
     _sweep(folder, keep=_named(state))
 
 
-def save(config: CompressConfig, run: Saved) -> None:
+def save(config: CompressConfig, state: State, elapsed_s: float) -> None:
     """Write what the next stage needs; the state file last, so that it is never ahead.
 
     Args:
         config: The options of the run.
-        run: What to save.
+        state: What a stage returned, with the name of its checkpoint.
+        elapsed_s: Seconds that the run has taken so far.
     """
     folder = _folder(config)
-    name = f"stage{run.done}.onnx"
-    write_model(run.model, folder / name)
-    stage = {
-        "done": run.done,
-        "is_purified": run.is_purified,
-        "is_trained": run.is_trained,
-        "files": describe_files([folder / name, *folder.glob(f"{name}.data")]),
-        "fine_tune": {},
-        "positions": {
-            name: {str(axis): kept.tolist() for axis, kept in axes.items()}
-            for name, axes in run.positions.items()
-        },
-        "rounds": [entry.model_dump() for entry in run.rounds],
-        "history": [entry.model_dump() for entry in run.history],
-        "frontier": [entry.model_dump() for entry in run.frontier],
-        "warnings": run.warnings,
-    }
     before = read_state(folder)
-    earlier = [entry for entry in before["stages"] if entry["done"] < run.done]
-    state = {
+    if not before["prepared"]:
+        write_model(state.prepared.model, folder / PREPARED)
+        before["prepared"] = describe_files(folder.glob(f"{PREPARED}*"))
+    name = f"stage-{state.checkpoint}"
+    model = PREPARED if state.network is state.prepared else f"{name}.onnx"
+    if model != PREPARED:
+        write_model(state.network.model, folder / model)
+    write_positions(state.positions, folder / f"{name}.npz")
+    written = [folder / f"{name}.npz", folder / model, *folder.glob(f"{model}.data")]
+    stage = {
+        "checkpoint": state.checkpoint,
+        "model": model,
+        "files": describe_files(written),
+        "fine_tune": {},
+        "state": to_json(state),
+    }
+    earlier = [entry for entry in before["stages"] if entry["checkpoint"] != state.checkpoint]
+    after = {
         **before,
-        "elapsed_s": run.elapsed_s,
-        "pace": _pace_state(run.pace),
+        "elapsed_s": elapsed_s,
         "stages": [*earlier, stage][-_KEPT_STAGES:],
     }
-    write_state(folder, state)
-    _sweep(folder, keep=_named(state))
+    write_state(folder, after)
+    _sweep(folder, keep=_named(after))
 
 
-def load(config: CompressConfig, inputs: Mapping[str, str]) -> Saved | None:
+def load(config: CompressConfig, inputs: Mapping[str, str]) -> State | None:
     """Read the last whole stage of the run in ``config.output``; None where none was finished.
+
+    What of the checkpoints is damaged, and what is done about it, is among its warnings.
 
     Args:
         config: The options now.
@@ -200,39 +152,39 @@ def load(config: CompressConfig, inputs: Mapping[str, str]) -> Saved | None:
         CheckpointError: all stages are damaged, or the run was started with other inputs.
     """
     folder = _folder(config)
-    state = read_state(folder)
+    stored = read_state(folder)
     where = Location(model=str(config.output))
-    check_options(state["config"], config, where)
-    check_inputs(state["inputs"], inputs, where)
-    if not state["stages"]:
+    check_options(stored["config"], config, where)
+    check_inputs(stored["inputs"], inputs, where)
+    if not stored["stages"]:
         return None
-    stage, remarks = _last_whole(folder, state["stages"])
-    fine_tune = None
+    stage, remarks = _last_whole(folder, stored["stages"])
+    partial_fit = None
     if stage["fine_tune"]:
         (name,) = stage["fine_tune"]
         damaged = find_damage(folder, stage["fine_tune"])
-        fine_tune = None if damaged else folder / name
+        partial_fit = None if damaged else folder / name
         if damaged:
             remarks.append(f"checkpoint {damaged} is damaged, so fine-tuning begins again")
-    positions = {
-        name: {int(axis): np.array(kept, np.int64) for axis, kept in axes.items()}
-        for name, axes in stage["positions"].items()
-    }
-    return Saved(
-        done=stage["done"],
-        model=read_model(folder / f"stage{stage['done']}.onnx"),
-        positions=positions,
-        rounds=[Round.model_validate(entry) for entry in stage["rounds"]],
-        history=[SearchPoint.model_validate(entry) for entry in stage["history"]],
-        is_purified=stage["is_purified"],
-        is_trained=stage["is_trained"],
-        frontier=[FrontierPoint.model_validate(entry) for entry in stage["frontier"]],
-        warnings=list(stage["warnings"]),
-        elapsed_s=float(state["elapsed_s"]),
-        pace=_pace_of(state),
-        fine_tune=fine_tune,
-        remarks=tuple(remarks),
-    )
+    network = Network(read_model(folder / stage["model"]))
+    prepared = network if stage["model"] == PREPARED else _prepared(folder, stored, stage)
+    positions = read_positions(folder / f"stage-{stage['checkpoint']}.npz")
+    state = from_json(stage["state"], network, prepared, positions)
+    return replace(state, partial_fit=partial_fit, warnings=(*state.warnings, *remarks))
+
+
+def _prepared(folder: Path, stored: Mapping[str, Any], stage: Mapping[str, Any]) -> Network:
+    """Read the network before any cut, to which only attempts at other rates go back.
+
+    Raises:
+        CheckpointError: it is damaged and needed.
+    """
+    damaged = find_damage(folder, stored["prepared"])
+    if not damaged:
+        return Network(read_model(folder / PREPARED))
+    if stage["state"]["stages"]["attempts"]:
+        raise _damaged(folder, damaged)
+    return Network(read_model(folder / stage["model"]))
 
 
 def _last_whole(folder: Path, stages: list[dict[str, Any]]) -> tuple[dict[str, Any], list[str]]:
@@ -288,15 +240,16 @@ def _record(config: CompressConfig, **values: object) -> None:
     write_state(folder, {**read_state(folder), **values})
 
 
-def _stage(state: Mapping[str, Any], done: int) -> dict[str, Any]:
-    stage: dict[str, Any] = next(entry for entry in state["stages"] if entry["done"] == done)
+def _stage(state: Mapping[str, Any], checkpoint: str) -> dict[str, Any]:
+    stages = (entry for entry in state["stages"] if entry["checkpoint"] == checkpoint)
+    stage: dict[str, Any] = next(stages)
     return stage
 
 
 def _named(state: Mapping[str, Any]) -> set[str]:
     """List the files that a state needs."""
     stages = [name for stage in state["stages"] for name in (*stage["files"], *stage["fine_tune"])]
-    return {STATE, *state["original"], *stages}
+    return {STATE, *state["original"], *state["prepared"], *stages}
 
 
 def _sweep(folder: Path, keep: Container[str]) -> None:
@@ -306,11 +259,3 @@ def _sweep(folder: Path, keep: Container[str]) -> None:
             for old in folder.glob(name):
                 if old.name not in keep:
                     old.unlink()
-
-
-def _pace_state(pace: Pace | None) -> dict[str, float] | None:
-    return None if pace is None else dataclasses.asdict(pace)
-
-
-def _pace_of(state: Mapping[str, Any]) -> Pace | None:
-    return None if state["pace"] is None else Pace(**state["pace"])

@@ -12,7 +12,7 @@ from acgraph.errors import CheckpointError, UsageError
 from acgraph.ir import write_bytes
 
 #: Changes when an older state can no longer be read.
-FORMAT = 6
+FORMAT = 7
 STATE = "state.json"
 #: What to do where checkpoints are of no use.
 START_ANEW = "start anew, without --resume"

@@ -7,11 +7,13 @@ from math import prod
 from typing import Literal
 
 import numpy as np
+import onnx_graphsurgeon as gs
 
 from acgraph.analysis.families import Family
 from acgraph.analysis.labels import Ints
 from acgraph.analysis.layers import Layer
-from acgraph.ir import Model
+from acgraph.ir import Model, clone_model
+from acgraph.passes.fuse_batchnorm import fuse_batchnorm
 
 CostMetric = Literal["params", "macs"]
 
@@ -83,21 +85,36 @@ def blocks_of(size: int, members: Iterable[tuple[str, Ints]]) -> tuple[Block, ..
 
 
 def folded_norms(model: Model) -> tuple[set[str], list[str]]:
-    """Find the constants that folding removes, and one vector for each bias that it adds."""
+    """Find the constants that folding removes, and one vector for each bias that it adds.
+
+    The pass that folds is asked, on a copy: what it leaves alone is written, and costs.
+    """
+    folded = clone_model(model)
+    fuse_batchnorm(folded)
+    left = {node.name: node for node in folded.graph.nodes}
+    read = {tensor.name for node in folded.graph.nodes for tensor in node.inputs}
     skipped: set[str] = set()
-    added = []
+    added: dict[str, str] = {}
     for node in model.graph.nodes:
-        if node.op != "BatchNormalization":
+        if node.op != "BatchNormalization" or node.name in left:
             continue
-        producer = node.inputs[0].inputs[0] if node.inputs[0].inputs else None
-        if producer is None or producer.op not in ("Conv", "ConvTranspose", "Gemm"):
-            continue
-        if len(node.inputs[0].outputs) > 1:
-            continue
-        skipped.update(t.name for t in node.inputs[1:5])
-        if len(producer.inputs) < 3:
-            added.append(node.inputs[1].name)
-    return skipped, added
+        skipped.update(t.name for t in node.inputs[1:5] if t.name not in read)
+        layer = _layer_before(node)
+        if not _has_bias(layer) and _has_bias(left[layer.name]):
+            added.setdefault(layer.name, node.inputs[1].name)
+    return skipped, list(added.values())
+
+
+def _layer_before(norm: gs.Node) -> gs.Node:
+    """Return the layer that a BatchNormalization was folded into, through others if need be."""
+    node = norm.inputs[0].inputs[0]
+    while node.op == "BatchNormalization":
+        node = node.inputs[0].inputs[0]
+    return node
+
+
+def _has_bias(layer: gs.Node) -> bool:
+    return len(layer.inputs) > 2 and not layer.inputs[2].is_empty()
 
 
 def _kept(blocks: tuple[Block, ...], shares: Mapping[str, float]) -> float:

@@ -3,6 +3,7 @@
 import logging
 import math
 from collections.abc import Collection
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -10,7 +11,7 @@ import onnx_graphsurgeon as gs
 
 from acgraph.backends.interface import TrainingBackend
 from acgraph.data import Dataset
-from acgraph.driver.schedule.budget import within_time
+from acgraph.driver.inputs.timely import within_time
 from acgraph.ir import Model, clone_model
 from acgraph.ir.constants import lift_constants
 from acgraph.passes.insert_batchnorm import insert_batchnorm, layers_without_batchnorm
@@ -27,9 +28,24 @@ FILTER_NORM = math.sqrt(2)
 Floats = npt.NDArray[np.float64]
 
 
+@dataclass(frozen=True, slots=True)
+class Trainable:
+    """A network in the form that trains well.
+
+    Attributes:
+        model: The network.
+        inserted: The BatchNormalization nodes that were put in.
+        is_changed: Whether it is another graph than it was made of.
+    """
+
+    model: Model
+    inserted: tuple[str, ...]
+    is_changed: bool
+
+
 def ready_to_train(
     model: Model, train: Dataset, backend: TrainingBackend, seconds: float | None = None
-) -> tuple[Model, list[str], dict[str, str]]:
+) -> Trainable:
     """Copy a model into the form that trains well.
 
     Constants that the exporter merged are made separate, and Constant nodes become initializers. A
@@ -38,16 +54,20 @@ def ready_to_train(
     large as the learning rate over the squared size of a filter, so filters get the size that
     learning rates are for.
 
-    Returns:
-        The copy; the names of the BatchNormalization nodes that were put in; the copies of merged
-        constants with the names that they had.
+    Args:
+        model: What to copy.
+        train: Training images, on some of which statistics are measured.
+        backend: What measures them.
+        seconds: For measuring; None for no limit.
     """
     ready = clone_model(model)
-    copies = untie_constants(ready)
+    untied = bool(untie_constants(ready))
+    before = [node.name for node in ready.graph.nodes]
     lift_constants(ready)
+    lifted = before != [node.name for node in ready.graph.nodes]
     outputs = bare_convolutions(ready)
     if not outputs:
-        return ready, [], copies
+        return Trainable(ready, (), is_changed=untied or lifted)
     count = min(len(train), CALIBRATION_IMAGES)
     order = np.linspace(0, len(train) - 1, count).astype(np.int64)
     batches = (train.batch(order[i : i + BATCH])[0] for i in range(0, count, BATCH))
@@ -56,7 +76,7 @@ def ready_to_train(
     factors = filter_factors(ready, outputs)
     inserted = insert_batchnorm(ready, statistics, layers=list(outputs), factors=factors)
     log.info("put BatchNormalization back after %d convolutions", len(inserted))
-    return ready, inserted, copies
+    return Trainable(ready, tuple(inserted), is_changed=True)
 
 
 def filter_factors(model: Model, names: Collection[str]) -> dict[str, Floats]:

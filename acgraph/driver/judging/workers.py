@@ -20,6 +20,7 @@ from acgraph.backends.select import training_backend
 from acgraph.config import CompressConfig
 from acgraph.data import ArrayDataset, Dataset, Indices, Labels, spread_indices
 from acgraph.driver.judging.proxy import Proxy
+from acgraph.driver.network import Network
 from acgraph.driver.space.reconstruction import Mender
 from acgraph.driver.space.space import Space, open_space
 from acgraph.errors import BackendError, UsageError
@@ -162,7 +163,9 @@ def open_task(task: Task) -> Proxy:
         model, task.train, teacher=teacher, config=task.config.train
     )
     trainer.load_state_dict(task.state)
-    space = replace(open_space(model, task.config), mender=task.mender, thrifty=task.thrifty)
+    space = replace(
+        open_space(Network(model), task.config), mender=task.mender, thrifty=task.thrifty
+    )
     if space.knobs != task.knobs:
         raise BackendError("a worker of the search finds other things to cut than its parent")
     return Proxy(

@@ -72,25 +72,35 @@ def claimed(config: CompressConfig) -> Iterator[None]:
         lock.release()
 
 
-@contextlib.contextmanager
-def replaced_together(folder: Path) -> Iterator[Path]:
-    """Give a folder to write results to, whose files replace all those in ``folder`` at the end.
+def staged(folder: Path) -> contextlib.AbstractContextManager[Path]:
+    """Give a folder to write results to, on the disk where they will be; it goes at the end.
+
+    Raises:
+        OutputError: it cannot be made.
+    """
+    return _emptied(folder, _STAGED)
+
+
+def put_in_place(made: Path, folder: Path) -> None:
+    """Replace all results in a folder by those that were made for it.
 
     A run that dies while it writes leaves the old results as they were. One that dies in the few
-    renames at the end leaves no report, the first file to go and the last to come: what is there
-    is never described by a report of something else.
+    renames here leaves no report, the first file to go and the last to come: what is there is
+    never described by a report of something else.
+
+    Args:
+        made: The folder that holds the new results.
+        folder: Where they go.
 
     Raises:
         OutputError: the files cannot be replaced.
     """
-    with _emptied(folder, _STAGED) as staged:
-        yield staged
-        made = sorted(staged.iterdir(), key=lambda file: RESULTS.index(file.name))
-        with _written(folder):
-            for name in reversed(RESULTS):
-                (folder / name).unlink(missing_ok=True)
-            for file in made:
-                file.replace(folder / file.name)
+    files = sorted(made.iterdir(), key=lambda file: RESULTS.index(file.name))
+    with _written(folder):
+        for name in reversed(RESULTS):
+            (folder / name).unlink(missing_ok=True)
+        for file in files:
+            file.replace(folder / file.name)
 
 
 def rehearsed(folder: Path) -> contextlib.AbstractContextManager[Path]:

@@ -10,7 +10,6 @@ from pathlib import Path
 
 from acgraph import __version__
 from acgraph.analysis.cost import file_cost
-from acgraph.analysis.dependency import DependencyGraph
 from acgraph.analysis.layers import Layer, layers
 from acgraph.analysis.obstacles import obstacles
 from acgraph.backends.ort.accuracy import accuracy, agreement
@@ -28,20 +27,19 @@ from acgraph.config import CompressConfig
 from acgraph.data import Dataset
 from acgraph.driver.latency.layer_times import layer_times
 from acgraph.driver.latency.runtime import run_settings
+from acgraph.driver.results.told import points_judged, rates_tried, rounds_done
+from acgraph.driver.state.context import Context
+from acgraph.driver.state.state import State
 from acgraph.ir import InputSizes, Model, infer_facts
 from acgraph.passes.lower_columns import LoweredLayer
 from acgraph.report import (
     Fence,
-    FrontierPoint,
     Holding,
     Int8,
     LatencyMs,
     LayerChange,
-    Measure,
     ModelInfo,
     Report,
-    Round,
-    SearchPoint,
     Side,
     Target,
     Verification,
@@ -195,19 +193,13 @@ def _change(
 
 
 def make_report(
-    config: CompressConfig,
+    context: Context,
+    state: State,
     sides: Sequence[Side],
     law: LawResult,
-    dependency: DependencyGraph,
-    *,
-    measure: Measure,
     changes: tuple[LayerChange, ...],
-    rounds: Sequence[Round],
-    history: Sequence[SearchPoint],
-    frontier: Sequence[FrontierPoint],
-    warnings: Sequence[str],
+    *,
     nodes: tuple[int, int],
-    seconds: float,
     int8_examples: int = 0,
 ) -> Report:
     """Put the report together and decide whether the targets were met.
@@ -215,11 +207,13 @@ def make_report(
     ``sides`` are the original, the compact model, and the quantised one where there is one,
     whose ranges ``int8_examples`` examples gave.
     """
+    config, dependency = context.config, context.untied.dependency
+    warnings, frontier = state.warnings, rates_tried(state.frontier, context.floor)
     before, after, *quantised = sides
     asked = None if config.target_rate is None else config.target_rate.value
     draft = Report(
         model=ModelInfo(path=config.model, opset=dependency.model.graph.opset, nodes=nodes),
-        measure=measure,
+        measure=context.data.measure,
         target=Target(metric=config.metric, rate=asked, met=False, max_drop=config.max_drop),
         before=before,
         after=after,
@@ -235,21 +229,21 @@ def make_report(
             Holding(nodes=o.nodes, reason=o.reason, share=o.share, inexact=o.inexact)
             for o in obstacles(dependency, allow_inexact=config.allow_inexact)
         ),
-        rounds=tuple(rounds),
-        search=tuple(history),
-        frontier=() if config.max_drop is None else tuple(frontier),
-        warnings=tuple(warnings),
+        rounds=rounds_done(state.rounds),
+        search=points_judged(state.history),
+        frontier=() if config.max_drop is None else frontier,
+        warnings=warnings,
         runtime=config.runtime,
         seed=config.seed,
         versions=versions(),
         host=host(),
-        seconds=seconds,
+        seconds=context.clock.elapsed_s,
     )
     rate = reached(draft)
     is_held = bool(frontier) and frontier[-1].within_floor
     met = rate is not None and rate >= (asked or 1.0)
     if asked is None:
-        met = is_held and bool(rounds) and rate is not None
+        met = is_held and bool(state.rounds) and rate is not None
     drop_met = config.max_drop is None or (
         before.accuracy is not None
         and after.accuracy is not None
@@ -257,8 +251,8 @@ def make_report(
     )
     target = draft.target.model_copy(update={"met": met, "drop_met": drop_met})
     if not drop_met and is_held:
-        warnings = [*warnings, _OTHER_EXAMPLES]
-    return draft.model_copy(update={"target": target, "warnings": tuple(warnings)})
+        warnings = (*warnings, _OTHER_EXAMPLES)
+    return draft.model_copy(update={"target": target, "warnings": warnings})
 
 
 def int8_section(after: Side, quantised: Side, examples: int) -> Int8:

@@ -1,13 +1,13 @@
 """Quantise what a run made, by the training images."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from acgraph.backends.ort.inputs import fixed_batch
 from acgraph.backends.ort.quantise import quantise_static
 from acgraph.backends.ort.session import Session
 from acgraph.data import Array, Dataset, iterate_batches
-from acgraph.driver.state.run import Run
+from acgraph.driver.state.context import Context
 from acgraph.errors import BackendError
 
 #: Training examples that give the ranges of the activations, where there are so many.
@@ -15,22 +15,26 @@ EXAMPLES = 300
 _BATCH = 32
 
 
-def quantise(run: Run, source: Path, target: Path) -> int:
+def quantise(context: Context, source: Path, target: Path, warn: Callable[[str], None]) -> int:
     """Quantise a written model to int8; the report warns of one that cannot be quantised.
 
     Hours of training are not thrown away for it, so that is no error.
 
+    Args:
+        context: The run.
+        source: The file to quantise.
+        target: Where the result goes.
+        warn: Who is told why there is none.
+
     Returns:
         How many training examples gave the ranges of the activations; 0 where there is no result.
     """
-    data = run.data.train
+    data, sizes = context.data.train, context.original.model.sizes
     examples = min(EXAMPLES, len(data))
     try:
-        quantise_static(
-            source, target, _feeds(Session(source, sizes=run.original.sizes), data, examples)
-        )
+        quantise_static(source, target, _feeds(Session(source, sizes=sizes), data, examples))
     except BackendError as error:
-        run.warn(f"there is no model.int8.onnx: {error.diagnostic.message}")
+        warn(f"there is no model.int8.onnx: {error.diagnostic.message}")
         return 0
     return examples
 

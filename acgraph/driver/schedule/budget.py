@@ -5,15 +5,12 @@ short as it runs over.
 """
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TypeVar
 
 from acgraph.data import Dataset, Subset, spread_indices
 from acgraph.driver.inputs.data import RunData
 from acgraph.lowering.base import Candidate, Chooser
-
-T = TypeVar("T")
 
 #: Shares of a time budget for judging on the selection split, all the times that is done, and on
 #: the report split; and how often the former is.
@@ -23,20 +20,6 @@ SELECT_TIMES = 5
 STATISTICS_SHARE = 0.03
 #: The fewest examples of a split.
 LEAST_EXAMPLES = 16
-
-
-def within_time(batches: Iterable[T], seconds: float | None) -> Iterator[T]:
-    """Yield batches until time is over; the first in any case.
-
-    Args:
-        batches: Of anything.
-        seconds: None for no limit.
-    """
-    begin = time.perf_counter()
-    for number, batch in enumerate(batches):
-        if number and seconds is not None and time.perf_counter() - begin >= seconds:
-            return
-        yield batch
 
 
 def fewer_examples(data: RunData, image_s: float, budget_s: float) -> RunData:

@@ -15,9 +15,8 @@ from acgraph.config import CompressConfig
 from acgraph.data import Dataset
 from acgraph.driver.inputs.data import RunData
 from acgraph.driver.judging.images import PROXY_IMAGES
-from acgraph.driver.schedule.plan import Pace, Stages
+from acgraph.driver.schedule.plan import PURIFY_EVALUATIONS, Pace, Stages
 from acgraph.driver.space.reconstruction import mendable_layers
-from acgraph.driver.stages.purify import EVALUATIONS as PURIFY_EVALUATIONS
 from acgraph.ir import Model
 from acgraph.pruning.reconstruct import refit
 from acgraph.search.methods import EVALUATIONS

@@ -44,6 +44,8 @@ SEARCH_PART = 0.7
 LEAST_EXPORT, MOST_EXPORT = 0.06, 0.25
 EXPORT_MARGIN = 1.3
 DEFAULT_EPOCHS = 8.0
+#: Points that the search of purification judges.
+PURIFY_EVALUATIONS = 16
 #: Attempts that train, where no rate is stated and the user does not say how many.
 ATTEMPTS = 6
 #: Epochs of a fine-tuning that the clock ends: more than it will run.

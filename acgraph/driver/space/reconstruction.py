@@ -13,7 +13,7 @@ from acgraph.analysis.families import Family
 from acgraph.analysis.layers import Layer, layers
 from acgraph.backends.interface import Trainer
 from acgraph.data import Dataset
-from acgraph.driver.schedule.budget import within_time
+from acgraph.driver.inputs.timely import within_time
 from acgraph.ir import Array, Model
 from acgraph.pruning.downdate import Reader
 from acgraph.pruning.importance import FloatArray

@@ -13,7 +13,6 @@ from math import prod
 
 import numpy as np
 
-from acgraph.analysis.dependency import analyse
 from acgraph.analysis.families import Family
 from acgraph.analysis.labels import Ints
 from acgraph.analysis.layers import Layer
@@ -26,8 +25,9 @@ from acgraph.driver.cost.terms import (
     folded_norms,
     members_by_axis,
 )
+from acgraph.driver.network import Network
 from acgraph.driver.space.knobs import Offer
-from acgraph.ir import Array, Model
+from acgraph.ir import Array
 from acgraph.lowering.patterns import AUTO
 from acgraph.pruning.importance import FloatArray, column_norms, set_importance
 from acgraph.pruning.patterns import keep_at_least
@@ -38,8 +38,8 @@ from acgraph.pruning.projection import (
     SetCut,
     norm_mask,
     set_mask,
-    top_mask,
 )
+from acgraph.pruning.ranking import top_mask
 from acgraph.pruning.reconstruct import Elimination
 from acgraph.search import Point
 
@@ -252,12 +252,12 @@ class Space(Offer):
         return sorted(names)
 
 
-def open_space(model: Model, config: CompressConfig) -> Space:
+def open_space(network: Network, config: CompressConfig) -> Space:
     """Return what a configuration lets be chosen in a graph."""
     pattern = config.columns.pattern or (AUTO if config.metric == "latency" else "free")
     return Space(
-        dependency=analyse(model),
-        weights=model.constants(),
+        dependency=network.dependency,
+        weights=network.model.constants(),
         filters=config.filters,
         columns=config.cuts_columns,
         pattern=pattern,

@@ -1,10 +1,16 @@
-"""The highest rate within a floor: attempts that climb, and close in once one fails."""
+"""The highest rate within a floor: attempts that climb, and close in once one fails.
 
-from collections.abc import Callable
+Each attempt is a round from the highest rate that held so far, so that its training is not lost;
+one that holds without retraining spends none. Where none holds, the gentlest is left.
+"""
 
-from acgraph.driver.stages.rounds import cut, say_out_of_reach
-from acgraph.driver.state.run import Run, State, written_cost
-from acgraph.report import format_rate
+from dataclasses import replace
+
+from acgraph.driver.stages.rounds import Aim, cut, tell_out_of_reach
+from acgraph.driver.stages.target import written_cost
+from acgraph.driver.state.context import Context
+from acgraph.driver.state.state import State, Warnings
+from acgraph.pruning.rate import format_rate
 from acgraph.search import next_rate
 from acgraph.search.frontier import NARROW
 
@@ -12,56 +18,71 @@ from acgraph.search.frontier import NARROW
 _SLACK = 1e-6
 
 
-def climb(run: Run, base: State, save: Callable[[], None]) -> None:
-    """Leave the network at the highest rate found that holds the floor on the selection split.
+def is_climb_over(context: Context, state: State) -> bool:
+    """Whether no attempt is left: nothing more can be cut, no rate is open, or no budget is."""
+    if state.is_exhausted or not _next_rate(context, state):
+        return True
+    return bool(state.frontier) and not _has_budget(context, state)
 
-    Each attempt is a round from the highest rate that held so far, so that its training is not
-    lost; one that holds without retraining spends none. Where none holds, the gentlest is left.
 
-    Args:
-        run: Its frontier says what was tried before an interruption, and its state is the best of
-            that.
-        base: The network before any attempt.
-        save: Called after every attempt.
-    """
-    best = run.state if any(point.within_floor for point in run.frontier) else base
-    tried = [(point.rate, point.within_floor) for point in run.frontier]
-    while (rate := next_rate(tried)) and _has_budget(run):
-        gentlest = run.state
-        run.restore(best)
-        number, before = len(run.frontier) + 1, run.rounds[-1].rate if run.rounds else 1.0
-        result = cut(
-            run,
-            f"attempt {number}, {format_rate(rate)}",
-            number,
-            rate,
-            cost=written_cost(run, run.model),
-            is_exact=True,
-            enough=run.floor,
-        )
-        if result is None:
-            run.restore(gentlest)
-            if not run.rounds:
-                say_out_of_reach(run, rate)
-            return
-        point = run.frontier[-1]
+def next_attempt(context: Context, state: State) -> State:
+    """Try the next rate; leave the network at the highest rate that holds the floor so far."""
+    if not _has_budget(context, state):
+        return _without_attempt(context, state)
+    rate = _next_rate(context, state) or 1.0
+    has_held = any(point.accuracy >= context.floor for point in state.frontier)
+    base = state if has_held else _uncut(state)
+    number = state.number + 1
+    before = base.rounds[-1].rate if base.rounds else 1.0
+    aim = Aim(
+        name=f"attempt {number}, {format_rate(rate)}", number=number, rate=rate,
+        cost=written_cost(context, base.network), is_exact=True, enough=context.floor,
+    )  # fmt: skip
+    found = cut(context, base, aim)
+    if found is None:
+        over = replace(state, is_exhausted=True)
+        return over if state.rounds else tell_out_of_reach(context, over, rate)
+    after, result = found
+    point = after.frontier[-1]
+    is_held = point.accuracy >= context.floor
+    return replace(
+        after if is_held or not has_held else _taken_back(after, base),
+        number=number,
+        aimed=(*state.aimed, rate),
+        is_exhausted=result.is_exhausted and is_held and point.rate < NARROW * before,
+    )
+
+
+def _without_attempt(context: Context, state: State) -> State:
+    """End the climb before the first attempt, for lack of time."""
+    warnings = Warnings(context, state)
+    warnings.add("no rate was tried: no time was left for an attempt; give more time")
+    return replace(state, is_exhausted=True, warnings=warnings.texts)
+
+
+def _next_rate(context: Context, state: State) -> float | None:
+    tried = []
+    for aimed, point in zip(state.aimed, state.frontier, strict=True):
+        is_held = point.accuracy >= context.floor
         # Cuts are coarse and times noisy: what was reached alone need not narrow the bracket.
-        tried.append((max(rate, point.rate) if point.within_floor else rate, point.within_floor))
-        if point.within_floor:
-            best = run.state
-        elif best is not base:
-            run.restore(best)
-        save()
-        if result.is_exhausted and point.within_floor and point.rate < NARROW * before:
-            return
-    if not run.frontier:
-        run.warn("no rate was tried: no time was left for an attempt; give more time")
+        tried.append((max(aimed, point.rate) if is_held else aimed, is_held))
+    return next_rate(tried)
 
 
-def _has_budget(run: Run) -> bool:
+def _uncut(state: State) -> State:
+    """Go back to the network before any attempt; what is known of them stays."""
+    return replace(state, network=state.prepared, positions={}, rounds=(), history=())
+
+
+def _taken_back(after: State, best: State) -> State:
+    """Go back to the best network so far, and keep what an attempt that failed has shown."""
+    return replace(best, frontier=after.frontier, warnings=after.warnings)
+
+
+def _has_budget(context: Context, state: State) -> bool:
     """Whether there are epochs, and time, for one more attempt."""
-    stages = run.stages
-    spent = sum(point.epochs for point in run.frontier)
-    if stages.attempt_by_s is not None and run.elapsed_s >= stages.attempt_by_s:
+    stages = state.stages
+    spent = sum(point.epochs for point in state.frontier)
+    if stages.attempt_by_s is not None and context.clock.elapsed_s >= stages.attempt_by_s:
         return False
     return spent + stages.round_epochs <= stages.attempt_epochs + _SLACK

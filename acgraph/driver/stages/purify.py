@@ -1,26 +1,27 @@
 """Purification: remove what retraining left useless."""
 
 import logging
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-
-import numpy as np
 
 from acgraph.backends.interface import Trainer
 from acgraph.config import CompressConfig
+from acgraph.diagnostics import counted
 from acgraph.driver.inputs.data import RunData
 from acgraph.driver.judging.proxy import Proxy
-from acgraph.driver.space.space import Space, open_space
-from acgraph.ir import Model
+from acgraph.driver.network import Network
+from acgraph.driver.schedule.plan import PURIFY_EVALUATIONS
+from acgraph.driver.space.space import open_space
+from acgraph.driver.stages.dead import with_dead
+from acgraph.driver.stages.target import can_cut
+from acgraph.driver.state.context import Context
+from acgraph.driver.state.positions import compose
+from acgraph.driver.state.state import State
 from acgraph.pruning.dead import dead_sets
-from acgraph.pruning.importance import FloatArray
-from acgraph.pruning.plan import Bools, Plan
 from acgraph.pruning.shrink import Shrunk, shrink
-from acgraph.search import Knob, Point, purify_search
+from acgraph.search import Point, purify_search
 
 log = logging.getLogger(__name__)
 
-EVALUATIONS = 16
 #: Images that one evaluation uses.
 IMAGES = 1000
 #: The most of one family, or of the columns of one layer, that purification may take.
@@ -37,8 +38,31 @@ class Purified:
     evaluations: int
 
 
-def purify(
-    model: Model,
+def purify(context: Context, state: State) -> State:
+    """Remove dead sets, and what the selection split does not miss of a trained network."""
+    config = context.config
+    if not config.purify or not can_cut(state.network, config):
+        return state
+    trainer = None
+    if not state.rounds or state.rounds[-1].epochs > 0:
+        trainer = context.trainer(state.network, state.mode)
+    found = purified(state.network, context.data, trainer, config, state.stages.purify_s)
+    context.reporter.say(
+        f"purification: {counted(found.removed_sets, 'coupled set')} and "
+        f"{counted(found.removed_columns, 'column')}, "
+        f"{counted(found.evaluations, 'evaluation')}"
+    )
+    if state.rounds and not found.removed_sets and not found.removed_columns:
+        return state  # the graph of the last round, its analysis and its trainer
+    return replace(
+        state,
+        network=Network(found.shrunk.model),
+        positions=compose(state.positions, found.shrunk),
+    )
+
+
+def purified(
+    network: Network,
     data: RunData,
     trainer: Trainer | None,
     config: CompressConfig,
@@ -47,15 +71,15 @@ def purify(
     """Remove dead sets, then what the selection split does not miss, as far as time allows.
 
     Args:
-        model: The graph as the rounds left it.
+        network: The graph as the rounds left it.
         data: Whose selection split decides.
         trainer: Holds the same graph; None where it was not trained since its last cut. Then only
             dead sets go: what a network misses that has yet to recover tells nothing.
         config: What may be cut.
         time_budget_s: Seconds for the search; None for no limit.
     """
-    space = replace(open_space(model, config), thrifty=True)
-    dependency, constants = space.dependency, model.constants()
+    space = replace(open_space(network, config), thrifty=True)
+    dependency, constants = space.dependency, network.model.constants()
     dead = dead_sets(dependency, space.families, constants)
     removed, evaluations = (0,) * len(space.knobs), 0
     importances = space.importances()
@@ -72,12 +96,12 @@ def purify(
             floor=proxy(point(removed)),
             limits=[int(MOST_SHARE * knob.size) for knob in space.knobs],
             gains=[knob.weight / knob.size for knob in space.knobs],
-            evaluations=EVALUATIONS,
+            evaluations=PURIFY_EVALUATIONS,
             time_budget_s=time_budget_s,
         )
         removed, evaluations = result.removed, result.evaluations
     plan = space.plan(point(removed), constants)
-    cut = _with_dead(plan, space, dead, importances)
+    cut = with_dead(plan, space, dead, importances)
     removed_sets = sum(int(gone.sum()) for gone in cut.sets.values())
     removed_columns = sum(int(gone.sum()) for gone in plan.columns.values())
     log.info("purification: %d coupled sets and %d columns", removed_sets, removed_columns)
@@ -87,42 +111,3 @@ def purify(
         removed_columns=removed_columns,
         evaluations=evaluations,
     )
-
-
-def without_dead(model: Model, config: CompressConfig) -> Model:
-    """Return a graph without its dead sets, as purification would leave it untrained."""
-    # Columns have no part in it, and laying out their knobs takes measurements.
-    space = replace(open_space(model, config), columns=False)
-    dead = dead_sets(space.dependency, space.families, model.constants())
-    if not dead:
-        return model
-    return shrink(space.dependency, _with_dead(Plan(), space, dead, space.importances())).model
-
-
-def _with_dead(
-    plan: Plan, space: Space, dead: Mapping[str, Bools], importances: Sequence[FloatArray]
-) -> Plan:
-    """Add dead sets to a plan, as far as the knobs allow."""
-    sets = dict(plan.sets)
-    for family, knob, scores in zip(space.families, space.knobs, importances, strict=False):
-        if family.name in dead:
-            gone = sets.get(family.name, False) | dead[family.name]
-            sets[family.name] = aligned(gone, scores, knob)
-    return Plan(
-        sets={name: gone for name, gone in sets.items() if gone.any()}, columns=plan.columns
-    )
-
-
-def aligned(gone: Bools, scores: FloatArray, knob: Knob) -> Bools:
-    """Bring the most important of the removed units back until an allowed number is kept.
-
-    Args:
-        gone: Which units go.
-        scores: How much each unit matters.
-        knob: Says how many may be kept.
-    """
-    kept = len(gone) - int(gone.sum())
-    order = np.argsort(np.where(gone, -scores, np.inf), kind="stable")
-    result = gone.copy()
-    result[order[: knob.snap_up(max(kept, 1)) - kept]] = False
-    return result

@@ -1,35 +1,31 @@
-"""One round within a run: what it may cost, what it is given, what it leaves."""
+"""The stage of rounds: the next round, or the next attempt where no rate is stated."""
+
+from dataclasses import dataclass, replace
 
 from acgraph.analysis.cost import model_cost
-from acgraph.analysis.dependency import analyse
 from acgraph.diagnostics import counted
 from acgraph.driver.cost.compact import SmallestChooser, compact
 from acgraph.driver.latency.runtime import run_settings
 from acgraph.driver.latency.target import RESERVE, LatencyModel
-from acgraph.driver.stages.round import RoundResult, RoundTask, run_round
+from acgraph.driver.network import Network
+from acgraph.driver.stages.goal import Goal
+from acgraph.driver.stages.round import RoundResult, run_round
+from acgraph.driver.stages.target import budget_of, can_cut, rate_of, written_cost
+from acgraph.driver.state.context import Context
 from acgraph.driver.state.positions import compose
-from acgraph.driver.state.run import Run, budget_of, can_cut, written_cost
-from acgraph.ir import Model
-from acgraph.report import AdmmUpdate, Round, SearchPoint, format_rate
+from acgraph.driver.state.records import AdmmRecord, RateRecord, RoundRecord, SearchRecord
+from acgraph.driver.state.state import State, Warnings
+from acgraph.pruning.rate import format_rate
 
 #: Fences named on the terminal where they let nothing be cut; the report has them all.
 SHOWN_FENCES = 10
 
 
-def cut(
-    run: Run,
-    name: str,
-    number: int,
-    rate: float,
-    *,
-    cost: float,
-    is_exact: bool,
-    enough: float | None = None,
-) -> RoundResult | None:
-    """Cut the graph of a run to a rate, or as far as may be; None where nothing may.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Aim:
+    """What one round is to reach.
 
-    Args:
-        run: Gets the cut graph.
+    Attributes:
         name: What the round is called on the terminal.
         number: Of the round, for seeds.
         rate: Before / after of the target metric, measured from the original.
@@ -37,100 +33,125 @@ def cut(
         is_exact: Whether the model as it would be written must be at the rate.
         enough: Accuracy on the selection split at which retraining is spared.
     """
-    budget = budget_of(run, rate)
+
+    name: str
+    number: int
+    rate: float
+    cost: float
+    is_exact: bool
+    enough: float | None = None
+
+
+def next_round(context: Context, state: State) -> State:
+    """Run the next of the rounds whose rates are planned."""
+    number = state.number + 1
+    rate, last = state.stages.rates[number - 1], number == len(state.stages.rates)
+    done = replace(state, number=number)
+    cost = written_cost(context, state.network)
+    if cost <= budget_of(context, rate):
+        context.reporter.say(f"round {number}: at {format_rate(rate)} already")
+        return done
+    aim = Aim(name=f"round {number}", number=number, rate=rate, cost=cost, is_exact=last)
+    found = cut(context, done, aim)
+    after = done if found is None else found[0]
+    if last and (found is None or found[1].is_exhausted):
+        return tell_out_of_reach(context, after, rate)
+    return after
+
+
+def cut(context: Context, state: State, aim: Aim) -> tuple[State, RoundResult] | None:
+    """Cut the graph of a run to a rate, or as far as may be; None where nothing may.
+
+    Args:
+        context: The run.
+        state: Before the round.
+        aim: What the round is to reach.
+    """
+    config, warnings = context.config, Warnings(context, state)
+    budget = budget_of(context, aim.rate)
     unit, reserve = 1.0, 1.0
-    if run.config.metric == "size":
-        unit = _params_per_byte(run)
+    if config.metric == "size":
+        unit = _params_per_byte(state.network)
     point_cost = None
-    if run.config.metric == "latency":
+    if config.metric == "latency":
         reserve += RESERVE
-        run.say(f"{name}: timing layers")
+        context.reporter.say(f"{aim.name}: timing layers")
         point_cost = LatencyModel(
-            original=run.original, chooser=run.chooser, whole=cost, budget=budget,
-            settings=run_settings(run.config),
+            original=context.original.model, chooser=context.chooser, whole=aim.cost,
+            budget=budget, settings=run_settings(config),
         )  # fmt: skip
 
-    def actual_cost(model: Model) -> float:
-        return reserve * unit * written_cost(run, model)
+    def actual_cost(network: Network) -> float:
+        return reserve * unit * written_cost(context, network)
 
-    result = run_round(
-        RoundTask(
-            model=run.model,
-            backend=run.backend,
-            teacher=run.original,
-            data=run.data,
-            config=run.config,
-            stages=run.stages,
-            number=number,
-            budget=unit * budget,
-            point_cost=point_cost,
-            actual_cost=actual_cost if is_exact else None,
-            progress=run.progress,
-            say=run.say,
-            warn=run.warn,
-            enough=enough,
-            evaluation_s=_evaluation_s(run),
-        )
+    goal = Goal(
+        number=aim.number,
+        budget=unit * budget,
+        point_cost=point_cost,
+        actual_cost=actual_cost if aim.is_exact else None,
+        enough=aim.enough,
     )
-    if result is not None:
-        _take(run, name, result)
-        run.tell_frontier(run.rounds[-1].rate, result.accuracy, result.epochs)
-    return result
+    result = run_round(context, state, goal, warnings.add)
+    if result is None:
+        return None
+    after = _taken(context, replace(state, warnings=warnings.texts), aim.name, result)
+    return after, result
 
 
-def _evaluation_s(run: Run) -> float | None:
-    """Seconds of an evaluation, where time matters: elsewhere no clock decides anything."""
-    is_timed = run.pace is not None and run.config.time_budget is not None
-    return run.pace.evaluation_s if run.pace is not None and is_timed else None
-
-
-def _params_per_byte(run: Run) -> float:
+def _params_per_byte(network: Network) -> float:
     """What turns bytes into the params that the search counts."""
-    small, _ = compact(run.model, SmallestChooser())
+    small, _ = compact(network.model, SmallestChooser())
     cost = model_cost(small)
     return cost.params / cost.bytes
 
 
-def _take(run: Run, name: str, result: RoundResult) -> None:
+def _taken(context: Context, state: State, name: str, result: RoundResult) -> State:
     """Make what a round left the state of the run."""
-    run.positions = compose(run.positions, result.shrunk)
-    run.model = result.shrunk.model
-    run.rounds.append(
-        Round(
-            rate=budget_of(run, 1.0) / written_cost(run, run.model),
-            accuracy=result.accuracy,
-            epochs=result.epochs,
-            seconds=result.seconds,
-            evaluations=result.evaluations,
-            admm=[AdmmUpdate(primal=r.primal, dual=r.dual, rho=r.rho) for r in result.residuals],
-        )
+    done = RoundRecord(
+        rate=rate_of(context, result.network),
+        accuracy=result.accuracy,
+        epochs=result.epochs,
+        seconds=result.seconds,
+        evaluations=result.evaluations,
+        admm=tuple(AdmmRecord(primal=r.primal, dual=r.dual, rho=r.rho) for r in result.residuals),
     )
-    best, number = 0.0, len(run.rounds)
+    best, number, judged = 0.0, len(state.rounds) + 1, []
     for entry in result.history:
         best = max(best, entry.score)
-        run.history.append(SearchPoint(round=number, score=entry.score, best=best))
-    run.say(
-        f"{name}: {format_rate(run.rounds[-1].rate)}, "
-        f"{run.data.measure} {100 * result.accuracy:.2f} %, "
+        judged.append(SearchRecord(round=number, score=entry.score, best=best))
+    context.reporter.say(
+        f"{name}: {format_rate(done.rate)}, "
+        f"{context.data.measure} {100 * result.accuracy:.2f} %, "
         f"{counted(result.epochs, 'epoch', '.2g')}, {counted(result.evaluations, 'evaluation')}, "
         f"{result.seconds:.0f} s"
     )
+    tried = RateRecord(rate=done.rate, accuracy=result.accuracy, epochs=result.epochs)
+    return replace(
+        state,
+        network=result.network,
+        positions=compose(state.positions, result.shrunk),
+        rounds=(*state.rounds, done),
+        history=(*state.history, *judged),
+        frontier=(*state.frontier, tried),
+    )
 
 
-def say_out_of_reach(run: Run, rate: float) -> None:
+def tell_out_of_reach(context: Context, state: State, rate: float) -> State:
     """Warn, where the last cut that is allowed is above the budget, how far it comes."""
-    reached = budget_of(run, 1.0) / written_cost(run, run.model)
+    warnings = Warnings(context, state)
+    reached = rate_of(context, state.network)
     if reached >= rate:
-        return
-    rounds = f"{len(run.rounds)} round{'s' if len(run.rounds) > 1 else ''}"
-    if run.rounds:
-        run.warn(
+        return state
+    rounds = f"{len(state.rounds)} round{'s' if len(state.rounds) > 1 else ''}"
+    if state.rounds:
+        warnings.add(
             f"a rate of {format_rate(rate)} is out of reach: all that may be cut in {rounds} "
             f"leaves {format_rate(reached)}"
         )
-    elif not can_cut(run.model, run.config):
-        run.warn("nothing can be cut, see the fences")
-        for fence in analyse(run.original).all_fences()[:SHOWN_FENCES]:
-            run.say(f"fence: {fence}")
+    elif not can_cut(state.network, context.config):
+        warnings.add("nothing can be cut, see the fences")
+        for fence in context.untied.dependency.all_fences()[:SHOWN_FENCES]:
+            context.reporter.say(f"fence: {fence}")
     else:
-        run.warn("nothing can be cut: every layer is as small as it may be")
+        warnings.add("nothing can be cut: every layer is as small as it may be")
+    return replace(state, warnings=warnings.texts)

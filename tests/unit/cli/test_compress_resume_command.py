@@ -2,11 +2,13 @@
 
 import re
 import shlex
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from acgraph.cli.main import run
+from acgraph.driver.pipeline import TRAINING
 from acgraph.models.demo import load_data, model_path, normalise
 
 
@@ -17,8 +19,10 @@ def interrupted(tmp_path, monkeypatch, capfd):
     data = tmp_path / "some.npz"
     np.savez(data, x=normalise(x[:128]), y=y[:128].astype(np.int64))
 
-    def stop(_):
+    def stop(*_):
         raise KeyboardInterrupt
+
+    stages = (replace(s, run=stop) if s.name == "fine-tune" else s for s in TRAINING)
 
     words = [
         "compress", str(model_path()), "--target-rate", "2x", "--data", str(data), "--epochs", "0",
@@ -26,7 +30,7 @@ def interrupted(tmp_path, monkeypatch, capfd):
         "-o", str(tmp_path / "my results"),
     ]  # fmt: skip
     with monkeypatch.context() as patch:
-        patch.setattr("acgraph.driver.compress.fine_tune", stop)
+        patch.setattr("acgraph.driver.compress.TRAINING", tuple(stages))
         assert run(words) == 130
     return words, capfd.readouterr().err
 
@@ -39,7 +43,7 @@ def test_the_command_of_the_message_goes_on(interrupted, tmp_path, capfd):
     assert match is not None
     assert run(shlex.split(match[1])) == 0
     out, err = capfd.readouterr()
-    assert "going on after stage 2" in err
+    assert "going on after stage 'purify'" in err
     assert "round 1" not in err
     assert f"written to {tmp_path / 'my results'}:" in out
     assert (tmp_path / "my results" / "model.onnx").is_file()

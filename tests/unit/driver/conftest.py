@@ -1,4 +1,6 @@
+import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +9,12 @@ import pytest
 
 from acgraph.analysis.dependency import analyse
 from acgraph.config import CompressConfig, make_config
+from acgraph.driver import pipeline
+from acgraph.driver.opening import first_state, open_context, open_inputs
 from acgraph.driver.space.space import Space
+from acgraph.driver.stages.prepare import prepare
+from acgraph.driver.state.context import Clock, Context, Reporter
+from acgraph.driver.state.state import State
 from acgraph.ir import Model, read_model
 from acgraph.models.demo import load_data, model_path, normalise
 
@@ -56,3 +63,29 @@ def configure(images: Path, tmp_path: Path) -> Callable[..., CompressConfig]:
         return make_config(values, settings=(*fast, *settings))
 
     return make
+
+
+@pytest.fixture
+def begin() -> Callable[..., tuple[Context, State]]:
+    """Open a run and prepare its network, as before the first round."""
+
+    def begun(
+        config: CompressConfig, say: Callable[[str], None] = lambda _: None
+    ) -> tuple[Context, State]:
+        clock = Clock(time.perf_counter())
+        context = open_context(config, open_inputs(config), Reporter(say), clock)
+        return context, prepare(context, first_state(context))
+
+    return begun
+
+
+@pytest.fixture
+def swap_stage() -> Callable[..., None]:
+    """Put something else in the place of a stage."""
+
+    def swap(patch: pytest.MonkeyPatch, name: str, run: Callable[..., State]) -> None:
+        assert name in {stage.name for stage in pipeline.TRAINING}
+        stages = tuple(replace(s, run=run) if s.name == name else s for s in pipeline.TRAINING)
+        patch.setattr("acgraph.driver.compress.TRAINING", stages)
+
+    return swap

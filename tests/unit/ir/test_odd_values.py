@@ -11,7 +11,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from acgraph.cli.main import run
 from acgraph.ir import clone_model, read_model, write_model
-from acgraph.ir.shapes import node_to_proto
+from acgraph.ir.node_proto import node_to_proto
 from acgraph.ir.text import text_from_model
 
 RAW = (b"\xff\xfe", b"plain")

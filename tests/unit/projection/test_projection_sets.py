@@ -18,10 +18,10 @@ from acgraph.pruning.projection import (
     input_channel_mask,
     set_mask,
     set_norms,
-    top_mask,
     zero_columns,
     zero_sets,
 )
+from acgraph.pruning.ranking import top_mask
 
 Array = npt.NDArray[Any]
 

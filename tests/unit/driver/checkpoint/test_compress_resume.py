@@ -3,8 +3,8 @@
 import io
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -12,12 +12,10 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-import acgraph.driver.compress as module
 from acgraph.backends.torch.trainer import TorchTrainer
 from acgraph.backends.training import FitResult
 from acgraph.config import CompressConfig, make_config
 from acgraph.driver.checkpoint.checkpoints import (
-    Saved,
     can_resume,
     load,
     record_seconds,
@@ -29,9 +27,13 @@ from acgraph.driver.checkpoint.checkpoints import (
 from acgraph.driver.checkpoint.fingerprints import input_fingerprints
 from acgraph.driver.compress import compress
 from acgraph.driver.inputs.data import open_data
+from acgraph.driver.network import Network
+from acgraph.driver.pipeline import TRAINING
+from acgraph.driver.schedule.plan import Stages
 from acgraph.driver.stages import fine_tune as finish
+from acgraph.driver.state.state import State
 from acgraph.errors import CheckpointError, UsageError
-from acgraph.ir import read_model
+from acgraph.ir import Model, read_model
 from acgraph.models.demo import model_path
 
 Configure = Callable[..., CompressConfig]
@@ -51,11 +53,13 @@ def configure(configure: Configure) -> Configure:
 def interrupt(config: CompressConfig, patch: pytest.MonkeyPatch, stage: str) -> None:
     """Run until a stage begins."""
 
-    def stop(*_: object) -> None:
+    def stop(*_: object) -> State:
         raise KeyboardInterrupt
 
+    assert stage in {each.name for each in TRAINING}
+    stages = tuple(replace(s, run=stop) if s.name == stage else s for s in TRAINING)
     with patch.context() as changed:
-        changed.setattr(module, stage, stop)
+        changed.setattr("acgraph.driver.compress.TRAINING", stages)
         with pytest.raises(KeyboardInterrupt):
             compress(config)
 
@@ -64,22 +68,26 @@ def again(config: CompressConfig, **options: object) -> CompressConfig:
     return config.model_copy(update={"resume": config.output, **options})
 
 
-def saved(config: CompressConfig, done: int = 1) -> None:
-    """Leave what a run does after so many stages."""
+def saved(config: CompressConfig, checkpoint: str = "round-1") -> None:
+    """Leave what a run does after a stage."""
     (config.output / "checkpoints").mkdir(parents=True, exist_ok=True)
     model = read_model(model_path())
     start(config, {}, model)
-    save(config, Saved(done=done, model=model, positions={}))
+    save(config, state_of(model, checkpoint), 0.0)
+
+
+def state_of(model: Model, checkpoint: str) -> State:
+    return State(network=Network(model), prepared=Network(model), checkpoint=checkpoint)
 
 
 def test_resume_goes_on_after_the_last_stage(
     configure: Configure, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = configure()
-    interrupt(config, monkeypatch, "fine_tune")
+    interrupt(config, monkeypatch, "fine-tune")
     lines: list[str] = []
     report = compress(again(config), say=lines.append)
-    assert any("going on after stage 2" in line for line in lines)
+    assert any("going on after stage 'purify'" in line for line in lines)
     assert not any(line.startswith("round 1") for line in lines)
     assert report.verify.passed
     assert len(report.rounds) == 1
@@ -118,13 +126,13 @@ def test_a_new_run_forgets_the_one_before(
     config = configure(epochs=0.5)
     compress(config)
     checkpoints = config.output / "checkpoints"
-    assert (checkpoints / "stage3.onnx").is_file()
+    assert (checkpoints / "stage-fine-tune.onnx").is_file()
     (checkpoints / "fine-tune-a.pt").write_bytes(b"")
-    (checkpoints / "stage7.onnx.data").write_bytes(b"")
+    (checkpoints / "stage-round-7.onnx.data").write_bytes(b"")
     (checkpoints / "mine.txt").write_text("kept")
-    interrupt(config, monkeypatch, "_round")
+    interrupt(config, monkeypatch, "round")
     left = [p.name for p in checkpoints.iterdir()]
-    assert not [n for n in left if n.startswith(("stage", "fine-tune"))]
+    assert [n for n in left if n.startswith(("stage", "fine-tune"))] == ["stage-plan.npz"]
     assert "mine.txt" in left
 
 
@@ -144,7 +152,7 @@ def test_resume_refuses_another_model(
     model = tmp_path / "net.onnx"
     shutil.copy(model_path(), model)
     config = configure(model=str(model), epochs=0)
-    interrupt(config, monkeypatch, "fine_tune")
+    interrupt(config, monkeypatch, "fine-tune")
     proto = onnx.load(str(model))
     weight = proto.graph.initializer[0]
     changed = numpy_helper.to_array(weight).copy()
@@ -194,7 +202,7 @@ def test_resume_refuses_other_data(
     assert caught.value.exit_code == 1
 
 
-@pytest.mark.parametrize(("text", "what"), [('{"format": 6,', "damaged"), ("{}", "version")])
+@pytest.mark.parametrize(("text", "what"), [('{"format": 7,', "damaged"), ("{}", "version")])
 def test_resume_refuses_a_state_that_it_cannot_read(
     configure: Configure, text: str, what: str
 ) -> None:
@@ -212,21 +220,25 @@ def test_fine_tuning_of_an_earlier_stage_is_forgotten(configure: Configure) -> N
     saved(config)
     (folder / "fine-tune-a.pt").write_bytes(b"of another graph")
     (folder / ".fine-tune-b.pt.xyz").write_bytes(b"half of it")
-    (folder / "stage1.onnx.data").write_bytes(b"")
-    save(config, Saved(done=2, model=read_model(model_path()), positions={}))
+    (folder / "stage-round-1.onnx.data").write_bytes(b"")
+    save(config, state_of(read_model(model_path()), "purify"), 0.0)
     found = {p.name for p in folder.iterdir()}
-    assert found == {"stage1.onnx", "stage2.onnx", "state.json"}
+    assert found == {
+        "prepared.onnx", "stage-round-1.onnx", "stage-round-1.npz", "stage-purify.onnx",
+        "stage-purify.npz", "state.json",
+    }  # fmt: skip
 
 
-def test_a_run_stopped_in_its_first_round_starts_again(
+def test_a_run_stopped_in_its_first_round_goes_on_from_the_plan(
     configure: Configure, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = configure(epochs=0)
-    interrupt(config, monkeypatch, "_round")
+    interrupt(config, monkeypatch, "round")
     lines: list[str] = []
     assert compress(again(config), say=lines.append).verify.passed
     assert any(line.startswith("round 1") for line in lines)
-    assert not any("going on" in line for line in lines)
+    assert "going on after stage 'plan'" in lines
+    assert not any(line.startswith("rehearsal") for line in lines)
 
 
 def test_a_folder_without_a_run_is_refused(configure: Configure, tmp_path: Path) -> None:
@@ -240,10 +252,10 @@ def test_a_model_from_standard_input_is_kept(
     config = configure(model="-", epochs=0)
     with monkeypatch.context() as patch:
         patch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(model_path().read_bytes())))
-        interrupt(config, monkeypatch, "fine_tune")
+        interrupt(config, monkeypatch, "fine-tune")
     lines: list[str] = []
     report = compress(again(config), say=lines.append)
-    assert any("going on after stage 2" in line for line in lines)
+    assert any("going on after stage 'purify'" in line for line in lines)
     assert report.model.path == "-"
 
 
@@ -276,7 +288,7 @@ def _add_seconds(config: CompressConfig, seconds: float) -> None:
     record_seconds(config, before + seconds)
 
 
-@pytest.mark.parametrize("stage", ["_round", "fine_tune"])
+@pytest.mark.parametrize("stage", ["round", "fine-tune"])
 def test_the_report_counts_the_time_before_an_interruption(
     configure: Configure, monkeypatch: pytest.MonkeyPatch, stage: str
 ) -> None:
@@ -290,7 +302,7 @@ def test_a_time_budget_counts_the_time_before_an_interruption(
     configure: Configure, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = configure(epochs=None, time_budget="100s", target_rate="1x")
-    interrupt(config, monkeypatch, "fine_tune")
+    interrupt(config, monkeypatch, "fine-tune")
     _add_seconds(config, 85)
     fits = []
 
@@ -302,15 +314,17 @@ def test_a_time_budget_counts_the_time_before_an_interruption(
         raise AssertionError("the speed of training is known")
 
     monkeypatch.setattr(TorchTrainer, "fit", fit)
-    monkeypatch.setattr(module, "measure_pace", timed_again)
+    monkeypatch.setattr("acgraph.driver.stages.plan.measure_pace", timed_again)
     compress(again(config))
     (left,) = fits
     assert finish.LEAST_SECONDS <= left < 9
 
 
 def test_training_before_an_interruption_counts_in_the_time_of_fine_tuning() -> None:
-    run: Any = SimpleNamespace(stages=SimpleNamespace(finish_by_s=94.0), elapsed_s=60.0)
-    assert finish._time_budget(run, 0.0) == 34.0
-    assert finish._time_budget(run, 20.0) == 54.0
-    run.elapsed_s = 200.0
-    assert finish._time_budget(run, 20.0) == finish.LEAST_SECONDS
+    state = replace(
+        state_of(read_model(model_path()), "purify"),
+        stages=Stages(rates=(), admm=0.0, retrain=0.0, finish=1.0, finish_by_s=94.0),
+    )
+    assert finish.time_budget_s(state, 60.0, 0.0) == 34.0
+    assert finish.time_budget_s(state, 60.0, 20.0) == 54.0
+    assert finish.time_budget_s(state, 200.0, 20.0) == finish.LEAST_SECONDS

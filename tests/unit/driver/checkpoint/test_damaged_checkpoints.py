@@ -3,24 +3,38 @@
 import random
 import shutil
 from collections.abc import Callable
+from dataclasses import fields, replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from acgraph.cli.main import run
 from acgraph.config import CompressConfig
 from acgraph.driver.checkpoint.checkpoints import (
-    Saved,
     load,
     next_fine_tune,
     read_original,
     record_fine_tune,
     save,
     start,
+    stored_seconds,
 )
 from acgraph.driver.checkpoint.state_file import STATE
+from acgraph.driver.network import Network
+from acgraph.driver.schedule.plan import Pace, plan_stages
+from acgraph.driver.state.records import (
+    AdmmRecord,
+    Mode,
+    RateRecord,
+    Rehearsal,
+    RoundRecord,
+    SearchRecord,
+)
+from acgraph.driver.state.state import State
 from acgraph.errors import CheckpointError
-from acgraph.ir import read_model
+from acgraph.ir import Model, read_model
+from acgraph.ir.check import fingerprint
 from acgraph.models.demo import model_path
 
 Configure = Callable[..., CompressConfig]
@@ -42,19 +56,39 @@ def config(configure: Configure, kept: Path, tmp_path: Path) -> CompressConfig:
         folder.mkdir(parents=True)
         model = read_model(model_path())
         start(made, {"a model": "1"}, model)
-        for done in (1, 2):
-            save(made, Saved(done=done, model=model, positions={}, is_purified=done == 2))
+        for checkpoint in ("round-1", "purify"):
+            save(made, state_of(model, checkpoint), 0.0)
         for state in (b"first" * 99, b"second" * 99):
-            file = next_fine_tune(made, 2)
+            file = next_fine_tune(made, "purify")
             file.write_bytes(state)
-            record_fine_tune(made, 2, file, 7.0)
+            record_fine_tune(made, "purify", file, 7.0)
         shutil.copytree(folder, kept, dirs_exist_ok=True)
     else:
         shutil.copytree(kept, folder)
     return made
 
 
-FILES = ("state.json", "stage1.onnx", "stage2.onnx", "fine-tune-b.pt", "original.onnx")
+#: The positions of two constants, as a round leaves them.
+KEPT = {"a/w": {0: np.array([0, 2], np.int64), 1: np.array([1], np.int64)}, "b": {0: np.arange(3)}}
+FILES = (
+    "state.json", "prepared.onnx", "stage-round-1.onnx", "stage-round-1.npz",
+    "stage-purify.onnx", "stage-purify.npz", "fine-tune-b.pt", "original.onnx",
+)  # fmt: skip
+
+
+def state_of(model: Model, checkpoint: str) -> State:
+    """Make the state of a run that tries rates, with something in every field of it."""
+    return State(
+        network=Network(model), prepared=Network(model), checkpoint=checkpoint, positions=KEPT,
+        inserted=("a/bn",), mode=Mode(precision="bf16", channels_last=True, threads=None),
+        pace=Pace(pass_s=3.0, evaluation_s=0.5), stages=plan_stages(None, epochs=3.0),
+        rehearsal=Rehearsal(cut_s=1.0, check_s=2.0, export_s=3.0),
+        rounds=(RoundRecord(rate=2.0, accuracy=0.5, epochs=1.0, seconds=9.0, evaluations=4,
+                            admm=(AdmmRecord(primal=0.1, dual=float("inf"), rho=1.0),)),),
+        history=(SearchRecord(round=1, score=0.25, best=0.5),),
+        frontier=(RateRecord(rate=2.0, accuracy=0.5, epochs=1.0),), aimed=(2.0,),
+        warnings=("few images",), number=1, stage="plan",
+    )  # fmt: skip
 
 
 def flip(file: Path, rng: random.Random) -> None:
@@ -81,10 +115,23 @@ def test_the_files_are_those_that_a_run_writes(config: CompressConfig) -> None:
     assert {f.name for f in (config.output / "checkpoints").iterdir()} == set(FILES)
     saved = load(config, {"a model": "1"})
     assert saved is not None
-    assert (saved.done, saved.is_purified, saved.remarks) == (2, True, ())
-    assert saved.fine_tune is not None
-    assert saved.fine_tune.read_bytes() == b"second" * 99
-    assert saved.elapsed_s == 7.0
+    assert saved.partial_fit is not None
+    assert saved.partial_fit.read_bytes() == b"second" * 99
+    assert stored_seconds(config) == 7.0
+
+
+def test_a_state_is_read_as_it_was_saved(config: CompressConfig) -> None:
+    saved = load(config, {"a model": "1"})
+    assert saved is not None
+    wanted = state_of(saved.network.model, "purify")
+    for field in fields(State):
+        if field.name not in ("network", "prepared", "partial_fit", "positions"):
+            assert getattr(saved, field.name) == getattr(wanted, field.name), field.name
+    assert {n: set(axes) for n, axes in saved.positions.items()} == {"a/w": {0, 1}, "b": {0}}
+    for name, axes in KEPT.items():
+        for axis, kept in axes.items():
+            assert np.array_equal(saved.positions[name][axis], kept)
+    assert fingerprint(saved.prepared.model) == fingerprint(read_model(model_path()))
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -103,17 +150,22 @@ def test_no_damage_goes_unseen(
         assert "damaged" in line or "no run" in line
         return
     assert read_original(again).graph.nodes
+    if name == "prepared.onnx":  # attempts at other rates begin with it
+        with pytest.raises(CheckpointError, match=r"prepared\.onnx: is damaged or missing"):
+            load(config, {"a model": "1"})
+        return
     saved = load(config, {"a model": "1"})
     assert saved is not None
-    if name == "stage1.onnx":  # a later one is whole
-        assert (saved.done, saved.remarks) == (2, ())
-    elif name == "stage2.onnx":
-        said = "checkpoint stage2.onnx is damaged, so the stage before it is used"
-        assert (saved.done, saved.remarks) == (1, (said,))
-        assert saved.fine_tune is None
+    known, *said = saved.warnings
+    assert known == "few images"
+    if name.startswith("stage-round-1"):  # a later one is whole
+        assert (saved.checkpoint, said) == ("purify", [])
+    elif name.startswith("stage-purify"):
+        assert said == [f"checkpoint {name} is damaged, so the stage before it is used"]
+        assert (saved.checkpoint, saved.partial_fit) == ("round-1", None)
     else:
-        said = "checkpoint fine-tune-b.pt is damaged, so fine-tuning begins again"
-        assert (saved.done, saved.remarks, saved.fine_tune) == (2, (said,), None)
+        assert said == ["checkpoint fine-tune-b.pt is damaged, so fine-tuning begins again"]
+        assert (saved.checkpoint, saved.partial_fit) == ("purify", None)
 
 
 def test_files_of_another_stage_or_run_are_damage(config: CompressConfig, tmp_path: Path) -> None:
@@ -122,32 +174,34 @@ def test_files_of_another_stage_or_run_are_damage(config: CompressConfig, tmp_pa
     bias = next(name for name, value in model.constants().items() if value.ndim == 1)
     constant = next(t for t in model.graph.tensors().values() if t.name == bias)
     constant.values = constant.values + 1
-    save(config, Saved(done=3, model=model, positions={}, is_purified=True, is_trained=True))
-    names = [folder / "stage2.onnx", folder / "stage3.onnx"]
+    save(config, state_of(model, "fine-tune"), 0.0)
+    names = [folder / "stage-purify.onnx", folder / "stage-fine-tune.onnx"]
     texts = [file.read_bytes() for file in names]
     for file, text in zip(names, reversed(texts), strict=True):
         file.write_bytes(text)
-    with pytest.raises(CheckpointError, match=r"stage2\.onnx: is damaged or missing; start anew"):
+    with pytest.raises(
+        CheckpointError, match=r"stage-purify\.onnx: is damaged or missing; start anew"
+    ):
         load(config, {"a model": "1"})
 
 
 def test_what_is_damaged_is_left_out_when_the_run_goes_on(config: CompressConfig) -> None:
     folder = config.output / "checkpoints"
-    (folder / "stage2.onnx").write_bytes(b"")
+    (folder / "stage-purify.onnx").write_bytes(b"")
     saved = load(config, {"a model": "1"})
     assert saved is not None
-    save(config, Saved(done=2, model=saved.model, positions={}))
+    save(config, replace(saved, checkpoint="purify", warnings=()), 0.0)
     again = load(config, {"a model": "1"})
     assert again is not None
-    assert (again.done, again.remarks, again.is_purified, again.fine_tune) == (2, (), False, None)
+    assert (again.checkpoint, again.warnings, again.partial_fit) == ("purify", (), None)
     assert {f.name for f in folder.iterdir()} == set(FILES) - {"fine-tune-b.pt"}
 
 
 def test_a_state_of_fine_tuning_half_written_is_not_used(config: CompressConfig) -> None:
-    file = next_fine_tune(config, 2)
+    file = next_fine_tune(config, "purify")
     assert file.name == "fine-tune-a.pt"
     file.write_bytes(b"half of it")  # and then the process was killed
     saved = load(config, {"a model": "1"})
     assert saved is not None
-    assert saved.fine_tune is not None
-    assert saved.fine_tune.read_bytes() == b"second" * 99
+    assert saved.partial_fit is not None
+    assert saved.partial_fit.read_bytes() == b"second" * 99

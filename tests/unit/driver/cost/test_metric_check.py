@@ -6,7 +6,7 @@ import onnx
 import pytest
 
 from acgraph.config import CompressConfig
-from acgraph.driver.state.run import check_metric
+from acgraph.driver.stages.target import check_metric
 from acgraph.errors import UsageError
 from acgraph.ir import model_from_proto
 

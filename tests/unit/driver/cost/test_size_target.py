@@ -8,8 +8,9 @@ from acgraph.analysis.cost import model_cost
 from acgraph.config import CompressConfig
 from acgraph.driver.compress import compress
 from acgraph.driver.cost.compact import Limit, compact
+from acgraph.driver.network import Network
 from acgraph.driver.space.space import Space
-from acgraph.driver.state.run import written_cost
+from acgraph.driver.stages.target import written_cost
 from acgraph.ir import read_model
 from acgraph.lowering.base import Candidate
 from acgraph.lowering.cost_model import CostModelChooser
@@ -77,13 +78,13 @@ def test_macs_are_counted_in_the_form_that_the_export_takes(space: Space, metric
     cost = model_cost(compact(shrunk, taken)[0])
     # What it reads of a run: a whole one would have to be trained.
     run = SimpleNamespace(config=config, chooser=_Dense())
-    assert written_cost(run, shrunk) == getattr(cost, metric)  # type: ignore[arg-type]
+    assert written_cost(run, Network(shrunk)) == getattr(cost, metric)  # type: ignore[arg-type]
 
 
 def test_the_report_has_the_warning(
     configure: Callable[..., CompressConfig], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("acgraph.driver.compress.make_chooser", lambda *_, **__: _Dense())
+    monkeypatch.setattr("acgraph.driver.opening.make_chooser", lambda *_, **__: _Dense())
     config = configure(target_rate="3x", columns={"pattern": "free"})
     report = compress(config)
     start = "he params target needs the smallest form of "  # a sentence on the page

@@ -10,7 +10,6 @@ import pytest
 
 from acgraph.analysis.layers import layers
 from acgraph.config import CompressConfig, make_config
-from acgraph.driver import compress as module
 from acgraph.driver.checkpoint.checkpoints import stored_options
 from acgraph.driver.compress import compress
 from acgraph.errors import AcgraphError, UsageError
@@ -78,11 +77,11 @@ def test_a_bound_of_all_layers_holds(small: Configure) -> None:
 
 
 def test_a_resumed_run_keeps_what_was_kept(
-    small: Configure, monkeypatch: pytest.MonkeyPatch
+    small: Configure, swap_stage: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = small(keep=["body.1"], rounds=2)
     with monkeypatch.context() as patch:
-        patch.setattr(module, "_purify", _fail)
+        swap_stage(patch, "purify", _fail)
         with pytest.raises(AcgraphError, match="interrupted here"):
             compress(config)
     again = make_config({"resume": config.output}, stored=stored_options)

@@ -29,7 +29,8 @@ def test_filters_are_of_the_size_that_learning_rates_are_for(
     model: Model, configure: Callable[..., CompressConfig]
 ) -> None:
     data = open_data(configure(), model).train
-    ready, inserted, _ = ready_to_train(model, data, training_backend())
+    trainable = ready_to_train(model, data, training_backend())
+    ready, inserted = trainable.model, trainable.inserted
     norms, before = filter_norms(ready), filter_norms(model)
     assert {f"{name}/bn" for name in norms} == set(inserted)
     for name, norm in norms.items():

@@ -13,7 +13,7 @@ import pytest
 from distributed import LocalCluster
 
 from acgraph.config import CompressConfig
-from acgraph.driver import compress as compress_module
+from acgraph.driver import opening
 from acgraph.driver.compress import compress
 from acgraph.driver.judging import cluster as module
 from acgraph.driver.judging.cluster import check_cluster, cluster_evaluators
@@ -201,7 +201,7 @@ def test_an_address_without_a_scheduler_ends_the_run_before_it_begins(
         raise AssertionError("data was read")
 
     monkeypatch.setattr(module, "PATIENCE_S", 0.3)
-    monkeypatch.setattr(compress_module, "open_data", read)
+    monkeypatch.setattr(opening, "open_data", read)
     config = configure(f"search.cluster={address}")
     with pytest.raises(UsageError, match=message) as caught:
         compress(config)

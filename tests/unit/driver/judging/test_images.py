@@ -7,18 +7,18 @@ from typing import Any
 import pytest
 
 from acgraph.analysis.cost import model_cost
-from acgraph.backends.select import training_backend
 from acgraph.backends.torch.trainer import TorchTrainer
 from acgraph.config import CompressConfig
 from acgraph.driver.inputs.data import open_data
-from acgraph.driver.inputs.trainable import ready_to_train
 from acgraph.driver.judging import images as judging
 from acgraph.driver.judging.images import Images, levels_of, measured_images, whole_images
 from acgraph.driver.judging.proxy import Proxy
 from acgraph.driver.judging.workers import make_task, open_task
+from acgraph.driver.network import Network
 from acgraph.driver.schedule.plan import plan_stages
 from acgraph.driver.space.space import open_space
-from acgraph.driver.stages.round import RoundTask, run_round
+from acgraph.driver.stages.goal import Goal
+from acgraph.driver.stages.round import run_round
 from acgraph.ir import Model, count_params, proto_from_model, read_model
 
 Configure = Callable[..., CompressConfig]
@@ -60,13 +60,13 @@ def test_what_layers_read_is_measured_on_fewer_images_of_a_large_network(
 
 
 def test_a_large_network_is_searched_by_few_images_and_its_best_points_by_all(
-    configure: Configure, monkeypatch: pytest.MonkeyPatch
+    configure: Configure, begin: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = configure("search.method=random", "search.evaluations=12", "search.recalibrate=2")
-    original = read_model(config.model)
-    data = open_data(config, original)
-    model, _, _ = ready_to_train(original, data.train, training_backend())
-    whole = whole_images(config, data)
+    said: list[str] = []
+    context, state = begin(config, said.append)
+    model = state.network.model
+    whole = whole_images(config, context.data)
     macs = model_cost(model).macs * (whole.select + whole.train)
     monkeypatch.setattr(judging, "MOST_MACS", 6 * macs)
     judged: list[tuple[int, int | None]] = []
@@ -77,15 +77,9 @@ def test_a_large_network_is_searched_by_few_images_and_its_best_points_by_all(
         return judge(self, point)
 
     monkeypatch.setattr(Proxy, "__call__", noted)
-    said: list[str] = []
     stages = replace(plan_stages(config.target_rate), admm=0.0, retrain=0.0)
-    task = RoundTask(
-        model=model, backend=training_backend(), teacher=original, data=data, config=config,
-        stages=stages, number=1,
-        budget=count_params(proto_from_model(model)) / 2, actual_cost=None, point_cost=None,
-        progress=None, say=said.append,
-    )  # fmt: skip
-    result = run_round(task)
+    goal = Goal(number=1, budget=count_params(proto_from_model(model)) / 2)
+    result = run_round(context, replace(state, stages=stages), goal, said.append)
     assert result is not None
     assert result.evaluations == len(judged) == 12 + 4 + 2
     few, more, all_of_them = judged[0], judged[12], judged[-1]
@@ -99,7 +93,7 @@ def test_a_worker_judges_by_the_same_few_images(configure: Configure) -> None:
     config = configure("criterion=magnitude", "search.recalibrate=2")
     original = read_model(config.model)
     data = open_data(config, original)
-    space = open_space(original, config)
+    space = open_space(Network(original), config)
     trainer = TorchTrainer(original, data.train, teacher=original, config=config.train)
     trainer.choose_mode()  # as a round does: a worker is given the mode, and no images to time it
     few = Images(select=40, train=24)

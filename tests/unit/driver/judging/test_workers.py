@@ -15,7 +15,7 @@ from acgraph.backends.torch import backend as torch_backend
 from acgraph.config import CompressConfig
 from acgraph.driver.compress import compress
 from acgraph.driver.judging import workers
-from acgraph.driver.stages import round as module
+from acgraph.driver.stages import round_search as module
 from acgraph.errors import BackendError, UsageError
 from acgraph.search import Problem, SearchResult
 

@@ -6,7 +6,7 @@ from acgraph.analysis.dependency import analyse
 from acgraph.config import CompressConfig
 from acgraph.driver.compress import compress
 from acgraph.driver.space.space import Space
-from acgraph.driver.stages.purify import aligned
+from acgraph.driver.stages.dead import aligned
 from acgraph.ir import read_model
 from acgraph.models.demo import model_path
 from acgraph.search import Knob

@@ -11,6 +11,7 @@ import pytest
 from acgraph.config import CompressConfig, make_config
 from acgraph.driver.compress import compress
 from acgraph.driver.latency.alignment import STEPS, learn_align
+from acgraph.driver.network import Network
 from acgraph.driver.space.space import open_space
 from acgraph.errors import UsageError
 from acgraph.ir import Model, read_model
@@ -66,7 +67,7 @@ def blocks_of_8(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[int]:
         threads.append(settings.threads)
         return _chooser(tmp_path / "cache", Blocks(8))
 
-    monkeypatch.setattr("acgraph.driver.compress.timing_chooser", chooser)
+    monkeypatch.setattr("acgraph.driver.opening.timing_chooser", chooser)
     return threads
 
 
@@ -106,4 +107,4 @@ def test_a_step_is_a_number_or_auto(given: str) -> None:
 def test_nothing_is_opened_with_a_step_that_is_not_known() -> None:
     config = make_config({"model": "a", "target_rate": "2x", "align": "auto"})
     with pytest.raises(UsageError, match="was not learned"):
-        open_space(read_model(model_path()), config)
+        open_space(Network(read_model(model_path())), config)

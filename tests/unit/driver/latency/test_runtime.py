@@ -67,7 +67,7 @@ def test_all_that_a_run_times_is_timed_in_the_runtime(
     monkeypatch.setattr(speed, "TABLE_BUDGET_S", 0.001)
     monkeypatch.setattr(speed, "PROBES", 1)
     monkeypatch.setattr(settle, "MOST_POINTS", 1)
-    for place in ("speed", "outcome"):
+    for place in ("latency.target", "results.outcome"):
         briefly = partial(latency.measure_latency, budget_s=0.02)
         monkeypatch.setattr(f"acgraph.driver.{place}.measure_latency", briefly)
     learned: list[str] = []
@@ -76,7 +76,7 @@ def test_all_that_a_run_times_is_timed_in_the_runtime(
         learned.append(chooser.runtime)
         return 16
 
-    monkeypatch.setattr("acgraph.driver.compress.learn_align", learn)
+    monkeypatch.setattr("acgraph.driver.opening.learn_align", learn)
     config = configure(
         "purify=false", target_rate="1.3x", metric="latency", timing=True, epochs=0,
         columns={"enabled": False}, runtime=runtime,

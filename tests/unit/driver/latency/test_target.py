@@ -17,7 +17,7 @@ from acgraph.driver.latency.table import LayerTable, latency_cost, time_layers
 from acgraph.driver.latency.target import LatencyModel
 from acgraph.driver.space.space import Space
 from acgraph.driver.stages import bisection as settle
-from acgraph.driver.state import run
+from acgraph.driver.stages import target
 from acgraph.ir import Model, model_from_proto, read_model
 from acgraph.lowering.base import Candidate
 from acgraph.lowering.cost_model import CostModel, CostModelChooser
@@ -129,7 +129,7 @@ def test_an_interrupted_measurement_does_not_overshoot_the_target(
         return true * (2.0 if len(calls) % 4 == 3 else 1.0)
 
     monkeypatch.setattr(speed, "share_of_latency", share)
-    monkeypatch.setattr(run, "share_of_latency", share)
+    monkeypatch.setattr(target, "share_of_latency", share)
     monkeypatch.setattr(speed, "time_layers", lambda space, _: time_layers(space, _estimated_ms))
     compress(
         configure("purify=false", target_rate="2x", metric="latency", timing=True, epochs=0.1,

@@ -105,7 +105,7 @@ def test_what_cannot_be_quantised_is_refused_before_training(
     configure: Configure, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _refuse_from(monkeypatch, 1)
-    monkeypatch.setattr("acgraph.driver.compress.cut", None)
+    monkeypatch.setattr("acgraph.driver.stages.rounds.cut", None)
     said = f"{model_path()}: there is no model.int8.onnx: ONNX Runtime cannot quantise it: no; "
     with pytest.raises(BackendError, match=said + "leave --quantize out; nothing was trained yet"):
         compress(configure("purify=false", quantize="int8", **_FAST))

@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
-import acgraph.driver.stages.export as export_module
 from acgraph.config import CompressConfig
 from acgraph.driver.compress import compress
-from acgraph.driver.results.folder import RESULTS, replaced_together
+from acgraph.driver.results.folder import RESULTS, put_in_place, staged
+from acgraph.driver.stages import export as export_module
+from acgraph.driver.stages import measure as measure_module
 from acgraph.report import Report
 
 Configure = Callable[..., CompressConfig]
@@ -33,9 +34,9 @@ def test_a_run_that_dies_while_it_writes_leaves_the_old_results(
     def die(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
-    for step in ("write_ort", "write_report"):
+    for module, step in ((export_module, "write_ort"), (measure_module, "write_report")):
         with monkeypatch.context() as patch:
-            patch.setattr(export_module, step, die)
+            patch.setattr(module, step, die)
             with pytest.raises(KeyboardInterrupt):
                 compress(again)
         assert _files(config.output) == dict.fromkeys(names, b"old")
@@ -51,9 +52,10 @@ def test_a_file_that_the_new_results_lack_goes(tmp_path: Path) -> None:
     for name in RESULTS:
         (tmp_path / name).write_text("old")
     (tmp_path / "mine.txt").write_text("kept")
-    with replaced_together(tmp_path) as staged:
-        (staged / "model.onnx").write_text("new")
-        (staged / "report.json").write_text("new")
+    with staged(tmp_path) as folder:
+        (folder / "model.onnx").write_text("new")
+        (folder / "report.json").write_text("new")
+        put_in_place(folder, tmp_path)
     found = {name: text.decode() for name, text in _files(tmp_path).items()}
     assert found == {"model.onnx": "new", "report.json": "new", "mine.txt": "kept"}
     assert len(list(tmp_path.iterdir())) == 3
@@ -77,9 +79,10 @@ def test_no_report_stands_beside_results_of_another_run(
 
     monkeypatch.setattr(Path, "replace", replace)
     try:
-        with replaced_together(tmp_path) as staged:
+        with staged(tmp_path) as folder:
             for name in names:
-                (staged / name).write_text("new")
+                (folder / name).write_text("new")
+            put_in_place(folder, tmp_path)
     except KeyboardInterrupt:
         assert not (tmp_path / "report.json").exists()
     else:
@@ -90,6 +93,6 @@ def test_no_report_stands_beside_results_of_another_run(
 def test_what_an_interrupted_run_left_is_cleared(tmp_path: Path) -> None:
     (tmp_path / ".results").mkdir()
     (tmp_path / ".results" / "junk").write_text("")
-    with replaced_together(tmp_path) as staged:
-        assert not list(staged.iterdir())
+    with staged(tmp_path) as folder:
+        assert not list(folder.iterdir())
     assert not list(tmp_path.iterdir())

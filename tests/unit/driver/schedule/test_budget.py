@@ -10,21 +10,26 @@ from typing import Any
 import numpy as np
 import pytest
 
-from acgraph.backends.select import training_backend
 from acgraph.cli import started
 from acgraph.config import CompressConfig
 from acgraph.data import ArrayDataset
 from acgraph.driver import compress as driver
+from acgraph.driver.inputs import timely
 from acgraph.driver.inputs.data import RunData, open_data
-from acgraph.driver.inputs.trainable import ready_to_train
+from acgraph.driver.inputs.timely import within_time
 from acgraph.driver.results import outcome
 from acgraph.driver.schedule import budget, pace
-from acgraph.driver.schedule.budget import HurriedChooser, fewer_examples, within_time
+from acgraph.driver.schedule.budget import HurriedChooser, fewer_examples
 from acgraph.driver.schedule.plan import plan_stages
+from acgraph.driver.stages import plan as planning
 from acgraph.driver.stages import round as one_round
-from acgraph.driver.stages.export import _times_layers
-from acgraph.driver.stages.round import RoundTask, run_round
-from acgraph.driver.state.run import Rehearsal
+from acgraph.driver.stages import round_search
+from acgraph.driver.stages.goal import Goal
+from acgraph.driver.stages.measure import _times_layers
+from acgraph.driver.stages.round import run_round
+from acgraph.driver.state.context import Context
+from acgraph.driver.state.records import Rehearsal
+from acgraph.driver.state.state import State
 from acgraph.ir import count_params, proto_from_model, read_model
 from acgraph.pruning.rate import Rate
 
@@ -72,7 +77,7 @@ def test_a_plan_keeps_its_budget_and_half_of_it_trains(
 
 
 def test_batches_end_when_time_is_over(clock: _Clock, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(budget, "time", clock)
+    monkeypatch.setattr(timely, "time", clock)
 
     def read() -> Any:
         for number in range(5):
@@ -111,14 +116,13 @@ def test_forms_are_timed_while_there_is_time(
 
 
 def test_a_search_gets_what_measuring_leaves_of_its_time(
-    configure: Configure, clock: _Clock, monkeypatch: pytest.MonkeyPatch
+    configure: Configure, begin: Any, clock: _Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = configure("search.method=uniform")
-    original = read_model(config.model)
-    data = open_data(config, original)
-    model, _, _ = ready_to_train(original, data.train, training_backend())
+    context, state = begin(config)
+    model = state.network.model
     seen: dict[str, Any] = {}
-    measure, search = one_round.measure_layers, one_round.search
+    measure, search = one_round.measure_layers, round_search.search
 
     def slow(*arguments: Any, **options: Any) -> Any:
         seen["measuring"] = options["seconds"]
@@ -130,16 +134,12 @@ def test_a_search_gets_what_measuring_leaves_of_its_time(
         return search(*arguments, **options)
 
     monkeypatch.setattr(one_round, "measure_layers", slow)
-    monkeypatch.setattr(one_round, "search", noted)
+    monkeypatch.setattr(round_search, "search", noted)
     monkeypatch.setattr(one_round, "time", clock)
+    monkeypatch.setattr(round_search, "time", clock)
     stages = replace(plan_stages(config.target_rate), admm=0.0, retrain=0.0, search_s=10.0)
-    task = RoundTask(
-        model=model, backend=training_backend(), teacher=original, data=data, config=config,
-        stages=stages, number=1,
-        budget=count_params(proto_from_model(model)) / 2, actual_cost=None, point_cost=None,
-        progress=None,
-    )  # fmt: skip
-    assert run_round(task) is not None
+    goal = Goal(number=1, budget=count_params(proto_from_model(model)) / 2)
+    assert run_round(context, replace(state, stages=stages), goal, print) is not None
     assert seen == {"measuring": pytest.approx(4.0), "searching": pytest.approx(3.0)}
 
 
@@ -162,7 +162,7 @@ def test_a_mode_is_timed_once_and_in_a_share_of_the_budget(configure: Configure)
 
 
 def test_the_run_counts_from_where_its_command_began(
-    configure: Configure, monkeypatch: pytest.MonkeyPatch
+    configure: Configure, swap_stage: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: dict[str, Any] = {}
 
@@ -175,9 +175,13 @@ def test_the_run_counts_from_where_its_command_began(
 
     known = pace.Pace(pass_s=1.0, evaluation_s=1.0, image_s=0.5)
     rehearsal = Rehearsal(cut_s=1.0, check_s=10.0, export_s=20.0)
-    monkeypatch.setattr(driver, "measure_pace", lambda *_: known)
-    monkeypatch.setattr(driver, "rehearse", lambda _: rehearsal)
-    monkeypatch.setattr(driver, "plan_stages", plan)
+    monkeypatch.setattr(planning, "measure_pace", lambda *_: known)
+    monkeypatch.setattr(planning, "plan_stages", plan)
+
+    def rehearsed(_: Context, state: State) -> State:
+        return replace(state, rehearsal=rehearsal)
+
+    swap_stage(monkeypatch, "rehearse", rehearsed)
     config = configure(epochs=None, time_budget="1000s")
     with pytest.raises(_SeenError):
         driver.compress(config, begin=time.perf_counter() - 300.0)
@@ -228,10 +232,10 @@ def test_layers_are_profiled_where_there_is_time_for_that() -> None:
     sides: Any = [SimpleNamespace(latency_ms=SimpleNamespace(p50=50.0))] * 2
 
     def times(left_s: float | None, *, timing: bool = True, measured: Any = sides) -> bool:
-        run: Any = SimpleNamespace(
-            config=SimpleNamespace(timing=timing), left_s=left_s, warn=told.append
+        context: Any = SimpleNamespace(
+            config=SimpleNamespace(timing=timing), clock=SimpleNamespace(left_s=left_s)
         )
-        return _times_layers(run, measured)
+        return _times_layers(context, measured, told.append)
 
     assert times(None)
     assert not times(None, timing=False)

@@ -8,11 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-import acgraph.driver.compress as module
 from acgraph.backends.select import training_backend
 from acgraph.config import CompressConfig
 from acgraph.data import ArrayDataset
-from acgraph.driver.checkpoint.checkpoints import stored_pace
+from acgraph.driver.checkpoint.state_file import read_state
 from acgraph.driver.compress import compress
 from acgraph.driver.inputs.data import RunData
 from acgraph.driver.schedule import pace as timing
@@ -38,16 +37,16 @@ def lines_of(config: CompressConfig) -> list[str]:
 
 
 @pytest.fixture
-def timed(monkeypatch: pytest.MonkeyPatch) -> list[Model]:
+def timed(monkeypatch: pytest.MonkeyPatch, swap_stage: Callable[..., None]) -> list[Model]:
     """Every model whose pace was measured, in order; no round ever begins."""
     found: list[Model] = []
 
-    def measure(_: CompressConfig, model: Model, *__: object) -> Pace:
+    def measure(_: CompressConfig, __: object, model: Model, *___: object) -> Pace:
         found.append(model)
         return PACE
 
-    monkeypatch.setattr(module, "measure_pace", measure)
-    monkeypatch.setattr(module, "_round", stop)
+    monkeypatch.setattr("acgraph.driver.stages.plan.measure_pace", measure)
+    swap_stage(monkeypatch, "round", stop)
     return found
 
 
@@ -75,11 +74,11 @@ def test_a_time_budget_says_itself_how_long_it_takes(
 def test_a_run_that_goes_on_is_not_timed_again(configure: Configure, timed: list[Model]) -> None:
     config = configure(timing=True, epochs=8)
     first = lines_of(config)
-    assert stored_pace(config) == PACE
+    (stage,) = read_state(config.output / "checkpoints")["stages"]
+    assert Pace(**stage["state"]["pace"]) == PACE
     again = lines_of(config.model_copy(update={"resume": config.output}))
-    assert [x for x in again if x.startswith("time: ")] == [
-        x for x in first if x.startswith("time: ")
-    ]
+    plans = [[x for x in lines if x.startswith("plan: ")] for lines in (first, again)]
+    assert plans[0] == plans[1] != []
     assert len(timed) == 1
 
 

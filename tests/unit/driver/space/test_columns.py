@@ -7,6 +7,7 @@ import pytest
 
 from acgraph.analysis.layers import layers
 from acgraph.config import CompressConfig, make_config
+from acgraph.driver.network import Network
 from acgraph.driver.space.reconstruction import Input, Mender
 from acgraph.driver.space.space import Space, open_space
 from acgraph.driver.training.masks import training_masks
@@ -22,7 +23,7 @@ def config(**options: Any) -> CompressConfig:
 
 
 def spaced(model: Model, **columns: Any) -> Space:
-    return open_space(model, config(columns=columns))
+    return open_space(Network(model), config(columns=columns))
 
 
 def half_of_the_columns(space: Space) -> Point:
@@ -120,7 +121,7 @@ def test_patterns_weigh_columns_by_what_they_read(model: Model) -> None:
 
 def test_filters_and_columns_can_be_left_out(model: Model) -> None:
     def kinds(**options: Any) -> set[str]:
-        return {knob.kind for knob in open_space(model, config(**options)).knobs}
+        return {knob.kind for knob in open_space(Network(model), config(**options)).knobs}
 
     assert kinds() == {"filters", "columns"}
     assert kinds(filters=False) == {"columns"}
@@ -133,8 +134,8 @@ def test_filters_and_columns_can_be_left_out(model: Model) -> None:
 
 
 def test_columns_are_regular_by_themselves_where_time_is_the_target(model: Model) -> None:
-    assert open_space(model, config()).pattern == "free"
-    assert open_space(model, config(metric="latency")).pattern == "auto"
+    assert open_space(Network(model), config()).pattern == "free"
+    assert open_space(Network(model), config(metric="latency")).pattern == "auto"
     stated = config(metric="latency", columns={"pattern": "free"})
     assert open_space(model, stated).pattern == "free"
 
@@ -160,7 +161,7 @@ def test_unknown_patterns_are_refused() -> None:
 def test_columns_are_cut_unless_the_target_is_of_macs_alone(
     model: Model, options: dict[str, Any], has_columns: bool
 ) -> None:
-    space = open_space(model, config(**options))
+    space = open_space(Network(model), config(**options))
     assert any(knob.kind == "columns" for knob in space.knobs) == has_columns
 
 
@@ -174,12 +175,12 @@ def test_what_was_cut_stays_cut_where_no_more_may_be(
     cut = clone_model(model)
     layer = half_cut_layer(cut)
     weight = cut.constants()[layer]
-    space = open_space(cut, config(columns={"enabled": columns}))
+    space = open_space(Network(cut), config(columns={"enabled": columns}))
     assert not any(knob.kind == "columns" for knob in space.knobs)
     held = training_masks(space, Plan(), cut.constants())[layer]
     assert np.array_equal(np.broadcast_to(held, weight.shape), weight != 0)
     whole = tuple(knob.size for knob in space.knobs)
-    before = open_space(model, config(columns={"enabled": columns}))
+    before = open_space(Network(model), config(columns={"enabled": columns}))
     gone = before.cost(whole, "params") - space.cost(whole, "params")
     assert gone == pytest.approx(weight.size / 2, rel=0.05)  # and indices
 

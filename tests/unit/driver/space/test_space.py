@@ -2,6 +2,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import onnx
+import onnx.parser
 import pytest
 
 from acgraph.analysis.cost import model_cost
@@ -12,7 +14,7 @@ from acgraph.driver.schedule.plan import plan_stages
 from acgraph.driver.space.space import Space
 from acgraph.driver.state.positions import compose, expand
 from acgraph.driver.training.admm import effective_admm
-from acgraph.ir import Model
+from acgraph.ir import Model, model_from_proto
 from acgraph.lowering.base import Candidate, Chooser
 from acgraph.lowering.cost_model import CostModelChooser
 from acgraph.pruning.dead import dead_sets
@@ -216,3 +218,52 @@ def test_empty_plan_changes_nothing(space: Space) -> None:
     assert {n: v.shape for n, v in same.constants().items()} == {
         n: v.shape for n, v in space.weights.items()
     }
+
+
+def _convs(outputs: str, body: str) -> Model:
+    """Two convolutions with BatchNormalization behind one of them, as the text of a graph says."""
+    text = (
+        '<ir_version: 8, opset_import: ["" : 17]> '
+        f"net (float[1,3,8,8] x) => ({outputs}) {{ {body} }}"
+    )
+    proto = onnx.parser.parse_model(text)
+    rng = np.random.default_rng(0)
+    shapes = {"u": (16, 3, 3, 3), "v": (8, 16, 3, 3)}
+    shapes |= dict.fromkeys(("scale", "shift", "mean", "b"), (16,))
+    for name, shape in shapes.items():
+        proto.graph.initializer.append(
+            onnx.numpy_helper.from_array(rng.standard_normal(shape).astype(np.float32), name)
+        )
+    ones = onnx.numpy_helper.from_array(np.ones(16, np.float32), "var")
+    proto.graph.initializer.append(ones)
+    return model_from_proto(proto)
+
+
+NORM = "n = BatchNormalization(c, scale, shift, mean, var)"
+
+
+@pytest.mark.parametrize(
+    ("outputs", "body"),
+    [
+        ("float[1,8,4,4] y", f"c = Conv(x, u) {NORM} r = Relu(n) y = Conv(r, v)"),
+        ("float[1,8,4,4] y", f"c = Conv(x, u, b) {NORM} r = Relu(n) y = Conv(r, v)"),
+        # Not folded: the result of the convolution is an output, too.
+        (
+            "float[1,8,4,4] y, float[1,16,6,6] c",
+            f"c = Conv(x, u) {NORM} r = Relu(n) y = Conv(r, v)",
+        ),
+        # Not folded: its weights are computed.
+        (
+            "float[1,8,4,4] y",
+            "c = Conv(x, u) s = Abs(b) n = BatchNormalization(c, s, shift, mean, var) "
+            "r = Relu(n) y = Conv(r, v)",
+        ),
+    ],
+)
+def test_a_normalisation_costs_where_the_file_keeps_it(outputs: str, body: str) -> None:
+    model = _convs(outputs, body)
+    space = Space(dependency=analyse(model), weights=model.constants(), columns=False)
+    whole = tuple(knob.size for knob in space.knobs)
+    written = model_cost(compact(model, SmallestChooser())[0])
+    assert space.cost(whole, "params") == written.params
+    assert space.cost(whole, "macs") == written.macs

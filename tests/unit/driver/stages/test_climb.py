@@ -2,7 +2,9 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -10,14 +12,16 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper
 
-import acgraph.driver.compress as module
 from acgraph.config import CompressConfig, make_config
+from acgraph.driver import compress as module
 from acgraph.driver.compress import compress
 from acgraph.driver.schedule.plan import plan_stages
 from acgraph.driver.stages import climb as climbing
-from acgraph.driver.stages import export
-from acgraph.driver.stages.round import RoundResult
-from acgraph.driver.state.run import Run
+from acgraph.driver.stages import measure as measuring
+from acgraph.driver.stages.rounds import Aim
+from acgraph.driver.state.context import Context
+from acgraph.driver.state.records import RateRecord
+from acgraph.driver.state.state import State
 from acgraph.errors import UsageError
 from acgraph.pruning.rate import Rate
 
@@ -77,17 +81,18 @@ def scripted(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], list[float]]:
     def install(limit: float) -> list[float]:
         asked: list[float] = []
 
-        def cut(run: Run, _: str, number: int, rate: float, **options: Any) -> RoundResult:
-            asked.append(rate)
-            holds = rate <= limit
-            epochs = 0.0 if holds else run.stages.round_epochs
-            run.model = run.model if holds else run.original
-            run.tell_frontier(rate, 1.0 if holds else 0.0, epochs)
-            assert options["enough"] == run.floor
-            return RoundResult(
-                shrunk=None, accuracy=1.0, epochs=epochs, seconds=0.0, evaluations=1, history=(),
-                residuals=(), is_exhausted=False,
-            )  # type: ignore[arg-type]  # fmt: skip
+        def cut(context: Context, state: State, aim: Aim) -> tuple[State, Any]:
+            asked.append(aim.rate)
+            holds = aim.rate <= limit
+            epochs = 0.0 if holds else state.stages.round_epochs
+            tried = RateRecord(rate=aim.rate, accuracy=1.0 if holds else 0.0, epochs=epochs)
+            assert aim.enough == context.floor
+            after = replace(
+                state,
+                network=state.network if holds else context.untied,
+                frontier=(*state.frontier, tried),
+            )
+            return after, SimpleNamespace(is_exhausted=False)
 
         monkeypatch.setattr(climbing, "cut", cut)
         return asked
@@ -120,7 +125,7 @@ def test_where_all_hold_the_climb_goes_as_far_as_it_can(configure_tiny: Configur
 def test_a_floor_out_of_reach_writes_the_gentlest(
     configure_tiny: Configure, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Run, "floor", property(lambda _: 2.0))
+    monkeypatch.setattr(Context, "floor", property(lambda _: 2.0))
     config = configure_tiny(max_drop=0)
     report = compress(config)
     *tried, last = report.frontier
@@ -164,14 +169,14 @@ def test_attempts_that_overshoot_come_to_an_end(
 ) -> None:
     asked: list[float] = []
 
-    def cut(run: Run, _: str, number: int, rate: float, **options: Any) -> RoundResult:
-        assert number < 20
-        asked.append(rate)
-        run.tell_frontier(max(rate, 1.99), 0.0, 0.0)  # so coarse that nothing lies below 1.99x
-        return RoundResult(
-            shrunk=None, accuracy=0.0, epochs=0.0, seconds=0.0, evaluations=1, history=(),
-            residuals=(), is_exhausted=False,
-        )  # type: ignore[arg-type]  # fmt: skip
+    def cut(context: Context, state: State, aim: Aim) -> tuple[State, Any]:
+        assert aim.number < 20
+        asked.append(aim.rate)
+        # So coarse that nothing lies below 1.99x.
+        tried = RateRecord(rate=max(aim.rate, 1.99), accuracy=0.0, epochs=0.0)
+        return replace(state, frontier=(*state.frontier, tried)), SimpleNamespace(
+            is_exhausted=False
+        )
 
     monkeypatch.setattr(climbing, "cut", cut)
     compress(configure_tiny("purify=false", max_drop=0, epochs=0))
@@ -221,7 +226,7 @@ def test_a_climb_goes_on_where_it_was_interrupted(
 def test_a_rate_and_a_floor_that_cannot_both_be_had_tell_what_was_tried(
     configure_tiny: Configure, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(Run, "floor", property(lambda _: 2.0))
+    monkeypatch.setattr(Context, "floor", property(lambda _: 2.0))
     config = configure_tiny(target_rate="1000x", max_drop=0, rounds=2, epochs=1)
     report = compress(config)
     assert report.exit_code == 3
@@ -233,14 +238,14 @@ def test_a_rate_and_a_floor_that_cannot_both_be_had_tell_what_was_tried(
 def test_a_floor_that_holds_on_the_selection_split_alone_is_missed_and_said_so(
     configure_tiny: Configure, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    measure = export.measure_sides
+    measure = measuring.measure_sides
 
     def worse(*arguments: Any, **options: Any) -> Any:
         before, after = measure(*arguments, **options)
         return [before, after.model_copy(update={"accuracy": before.accuracy - 0.5})]
 
-    monkeypatch.setattr(export, "measure_sides", worse)
-    monkeypatch.setattr(Run, "floor", property(lambda _: 0.0))
+    monkeypatch.setattr(measuring, "measure_sides", worse)
+    monkeypatch.setattr(Context, "floor", property(lambda _: 0.0))
     config = configure_tiny(max_drop=1, target_rate="2x", epochs=0)
     report = compress(config)
     assert report.frontier[-1].within_floor

@@ -13,8 +13,6 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-import acgraph.driver.compress as module
-import acgraph.driver.stages.export as export_module
 from acgraph.backends.ort.examples import real_inputs
 from acgraph.backends.ort.law import check_law
 from acgraph.backends.ort.session import Session
@@ -23,6 +21,7 @@ from acgraph.cli.main import run
 from acgraph.config import CompressConfig
 from acgraph.data import ArrayDataset
 from acgraph.driver.compress import compress
+from acgraph.driver.stages import export, lower, measure, verify
 from acgraph.errors import AcgraphError, BackendError, OutputError, VerifyError
 from acgraph.ir import Model, model_from_proto
 from acgraph.models.demo import model_path
@@ -52,8 +51,8 @@ def untrained(monkeypatch: pytest.MonkeyPatch) -> None:
         raise AssertionError("training has begun")
 
     monkeypatch.setattr(TorchTrainer, "fit", begin)
-    monkeypatch.setattr(module, "cut", begin)
-    monkeypatch.setattr(module, "measure_pace", begin)
+    monkeypatch.setattr("acgraph.driver.stages.rounds.cut", begin)
+    monkeypatch.setattr("acgraph.driver.stages.plan.measure_pace", begin)
 
 
 def _refused(config: CompressConfig, kind: type[AcgraphError], said: str) -> None:
@@ -73,17 +72,21 @@ def _wrong(model: Model) -> None:
 
 
 @pytest.mark.parametrize(
-    ("step", "kind"),
-    [("write_ort", BackendError), ("write_model", OutputError), ("measure_sides", BackendError)],
+    ("module", "step", "kind"),
+    [
+        (export, "write_ort", BackendError),
+        (export, "write_model", OutputError),
+        (measure, "measure_sides", BackendError),
+    ],
 )
 def test_a_step_that_fails_at_the_end_fails_first(
-    quick: Configure, untrained: None, monkeypatch: pytest.MonkeyPatch, step: str,
+    quick: Configure, untrained: None, monkeypatch: pytest.MonkeyPatch, module: Any, step: str,
     kind: type[AcgraphError],
 ) -> None:  # fmt: skip
     def fail(*_: object, **__: object) -> None:
         raise kind("cannot do it", hint="do not ask for it")
 
-    monkeypatch.setattr(export_module, step, fail)
+    monkeypatch.setattr(module, step, fail)
     said = f"^{re.escape(str(model_path()))}: cannot do it; do not ask for it; nothing"
     _refused(quick(), kind, said)
 
@@ -91,14 +94,14 @@ def test_a_step_that_fails_at_the_end_fails_first(
 def test_a_lowering_that_is_wrong_fails_first(
     quick: Configure, untrained: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = export_module.compact
+    real = lower.compact
 
     def compact(*arguments: Any, **options: Any) -> Any:
         small, lowered = real(*arguments, **options)
         _wrong(small)
         return small, lowered
 
-    monkeypatch.setattr(export_module, "compact", compact)
+    monkeypatch.setattr(lower, "compact", compact)
     _refused(quick(), VerifyError, "the equivalence check fails: output '[^']+': .*; nothing")
 
 
@@ -169,7 +172,7 @@ def test_a_proof_that_fails_after_training_loses_nothing(
         return replace(found, passed=False, per_output=outputs)
 
     with monkeypatch.context() as patch:
-        patch.setattr(export_module, "check_law", check)
+        patch.setattr(verify, "check_law", check)
         with pytest.raises(VerifyError) as caught:
             compress(config)
     unproven = config.output / "unproven"
@@ -198,7 +201,7 @@ def test_an_export_that_fails_after_training_says_how_to_go_on(
 ) -> None:
     config = quick()
     calls = 0
-    real = export_module.write_ort
+    real = export.write_ort
 
     def write(*arguments: Any) -> Any:
         nonlocal calls
@@ -207,7 +210,7 @@ def test_an_export_that_fails_after_training_says_how_to_go_on(
             raise error
         return real(*arguments)
 
-    monkeypatch.setattr(export_module, "write_ort", write)
+    monkeypatch.setattr(export, "write_ort", write)
     with pytest.raises(AcgraphError) as caught:
         compress(config)
     assert re.search(r"\bno\b", str(caught.value))

@@ -1,5 +1,6 @@
 """What a round does before any training: choose, mask, mend."""
 
+import logging
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, get_args
@@ -7,40 +8,31 @@ from typing import Any, get_args
 import numpy as np
 import pytest
 
-from acgraph.backends.select import training_backend
 from acgraph.config import CompressConfig
-from acgraph.driver.inputs.data import open_data
-from acgraph.driver.inputs.trainable import ready_to_train
 from acgraph.driver.schedule.plan import plan_stages
-from acgraph.driver.stages import round as one_round
-from acgraph.driver.stages.round import RoundResult, RoundTask, run_round
-from acgraph.ir import count_params, proto_from_model, read_model
+from acgraph.driver.stages import round_search
+from acgraph.driver.stages.goal import Goal
+from acgraph.driver.stages.round import RoundResult, run_round
+from acgraph.driver.state.context import Context
+from acgraph.driver.state.state import State
+from acgraph.ir import count_params, proto_from_model
 from acgraph.search import Method, Problem, SearchResult
+
+log = logging.getLogger(__name__)
 
 
 @pytest.fixture
-def run_one(configure: Callable[..., CompressConfig]) -> Callable[..., RoundResult]:
+def run_one(
+    configure: Callable[..., CompressConfig], begin: Callable[..., tuple[Context, State]]
+) -> Callable[..., RoundResult]:
     def run(*settings: str, admm: float = 0.0, rate: float = 2.0) -> RoundResult:
         config = configure("search.method=uniform", *settings)
-        original = read_model(config.model)
-        data = open_data(config, original)
-        model, inserted, _ = ready_to_train(original, data.train, training_backend())
-        assert inserted  # the demo's BatchNormalization is folded
+        context, state = begin(config)
+        assert state.inserted  # the demo's BatchNormalization is folded
         stages = replace(plan_stages(config.target_rate), admm=admm, retrain=0.0)
-        task = RoundTask(
-            model=model,
-            backend=training_backend(),
-            teacher=original,
-            data=data,
-            config=config,
-            stages=stages,
-            number=1,
-            budget=count_params(proto_from_model(model)) / rate,
-            actual_cost=None,
-            point_cost=None,
-            progress=None,
-        )
-        result = run_round(task)
+        budget = count_params(proto_from_model(state.network.model)) / rate
+        goal = Goal(number=1, budget=budget)
+        result = run_round(context, replace(state, stages=stages), goal, log.warning)
         assert result is not None
         return result
 
@@ -52,13 +44,13 @@ def test_the_method_that_was_asked_for_searches(
     run_one: Callable[..., RoundResult], monkeypatch: pytest.MonkeyPatch, method: str
 ) -> None:
     asked: list[str] = []
-    search = one_round.search
+    search = round_search.search
 
     def noted(problem: Problem, method: Method, **options: Any) -> SearchResult:
         asked.append(method)
         return search(problem, method, **options)
 
-    monkeypatch.setattr(one_round, "search", noted)
+    monkeypatch.setattr(round_search, "search", noted)
     run_one(f"search.method={method}")
     assert asked == [method]
 

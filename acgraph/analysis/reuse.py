@@ -1,0 +1,59 @@
+"""Use the analysis of a graph again for the same graph with other weights."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from acgraph.analysis.dependency import DependencyGraph
+from acgraph.ir import Array, Model
+
+
+def with_weights(dependency: DependencyGraph, model: Model) -> DependencyGraph | None:
+    """Return the analysis of a model that differs from an analysed one in its weights alone.
+
+    Args:
+        dependency: Of the analysed model.
+        model: The same nodes, tensors and shapes with other floating-point constants, as training
+            leaves them.
+
+    Returns:
+        The analysis, of ``model``; None where the graph is another, or the analysis holds values
+        that are computed from weights, so that the model must be analysed anew.
+    """
+    constants, facts = model.constants(), dependency.facts
+    changed = _changed(facts.values, constants)
+    if dependency.baked or _is_computed_from(dependency, changed):
+        return None
+    if _structure(dependency.model) != _structure(model):
+        return None
+    values = {name: constants[name] if name in changed else x for name, x in facts.values.items()}
+    return replace(dependency, model=model, facts=replace(facts, values=values))
+
+
+def _structure(model: Model) -> tuple[object, ...]:
+    """List what of a graph is no weight."""
+    nodes = [
+        (n.name, n.op, [t.name for t in n.inputs], [t.name for t in n.outputs])
+        for n in model.graph.nodes
+    ]
+    return nodes, model.constant_forms(), model.sizes, model.bounds
+
+
+def _changed(values: Mapping[str, Array], constants: Mapping[str, Array]) -> set[str]:
+    """Name the small constants that have other values now."""
+    return {
+        name
+        for name, value in values.items()
+        if name in constants and not np.array_equal(value, constants[name], equal_nan=True)
+    }
+
+
+def _is_computed_from(dependency: DependencyGraph, changed: set[str]) -> bool:
+    """Whether a known value is computed from a constant that changed."""
+    return any(
+        output.name in dependency.facts.values
+        for node in dependency.model.graph.nodes
+        if any(tensor.name in changed for tensor in node.inputs)
+        for output in node.outputs
+    )

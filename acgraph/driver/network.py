@@ -1,0 +1,52 @@
+"""A network, and what is known of it: found once for each graph, and carried along with it."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+from acgraph.analysis.cost import Cost, model_cost
+from acgraph.analysis.dependency import DependencyGraph, analyse
+from acgraph.analysis.layers import Layer, layers
+from acgraph.analysis.reuse import with_weights
+from acgraph.ir import Facts, Model
+
+
+@dataclass(frozen=True, eq=False)
+class Network:
+    """A model that nothing changes any more, with its analysis.
+
+    What is known of it is computed when it is first asked for.
+
+    Attributes:
+        model: The graph with its weights.
+        twin: The same graph with other weights, whose analysis is used again.
+    """
+
+    model: Model
+    twin: "Network | None" = None
+
+    @cached_property
+    def dependency(self) -> DependencyGraph:
+        """The coupled sets and fences."""
+        shared = None
+        if self.twin is not None:
+            shared = with_weights(self.twin.dependency, self.model)
+        return analyse(self.model) if shared is None else shared
+
+    @cached_property
+    def facts(self) -> Facts:
+        """Shapes and values of its tensors."""
+        return self.dependency.facts
+
+    @cached_property
+    def layers(self) -> list[Layer]:
+        """Every layer, in graph order."""
+        return layers(self.model, self.facts)
+
+    @cached_property
+    def cost(self) -> Cost:
+        """Params, MACs and bytes."""
+        return model_cost(self.model, facts=self.facts)
+
+    def trained(self, model: Model) -> "Network":
+        """Return the same graph with other weights."""
+        return Network(model, twin=self.twin or self)

@@ -1,0 +1,135 @@
+"""What a run begins with: its inputs, opened and checked, and the context of its stages."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from acgraph.backends.interface import Trainer, TrainingBackend
+from acgraph.backends.ort.layer_timing import timing_chooser
+from acgraph.backends.select import training_backend
+from acgraph.config import CompressConfig
+from acgraph.config_fields import AUTO
+from acgraph.diagnostics import counted
+from acgraph.driver.checkpoint.checkpoints import read_original
+from acgraph.driver.inputs.bounds import asked_bounds
+from acgraph.driver.inputs.data import RunData, open_data
+from acgraph.driver.inputs.reading import check_reading
+from acgraph.driver.judging.cluster import check_cluster
+from acgraph.driver.judging.workers import check_workers
+from acgraph.driver.latency.alignment import SIZES, learn_align
+from acgraph.driver.latency.chooser import make_chooser
+from acgraph.driver.latency.runtime import run_settings
+from acgraph.driver.network import Network
+from acgraph.driver.schedule.budget import HurriedChooser, fewer_examples
+from acgraph.driver.schedule.pace import image_seconds
+from acgraph.driver.stages.target import check_metric
+from acgraph.driver.state.context import Clock, Context, Reporter
+from acgraph.driver.state.state import State
+from acgraph.driver.training.pool import TrainerPool
+from acgraph.ir import Model, clone_model
+from acgraph.lowering.base import Chooser
+from acgraph.passes.untie_constants import untie_constants
+
+#: When no layer is timed any more, as a share of a time budget.
+TIMING_UNTIL = 0.92
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """What a run reads.
+
+    Attributes:
+        original: The model.
+        data: All examples.
+        backend: What trains.
+    """
+
+    original: Model
+    data: RunData
+    backend: TrainingBackend
+
+
+def open_inputs(config: CompressConfig) -> Inputs:
+    """Read and check what a run is given, before anything is written.
+
+    Raises:
+        AcgraphError: in the model, the data or the options.
+    """
+    original = read_original(config)
+    original.bounds = asked_bounds(config, original)
+    backend = training_backend()
+    backend.check_operators(original)
+    check_workers(config.search.workers, backend.processes)
+    if config.search.cluster is not None:
+        check_cluster(config.search.cluster)
+    data = open_data(config, original)
+    check_metric(config, original)
+    check_reading(original)  # at the sizes of the data
+    return Inputs(original, data, backend)
+
+
+def open_context(
+    config: CompressConfig, inputs: Inputs, reporter: Reporter, clock: Clock
+) -> Context:
+    """Judge the original, and put together what the stages of a run work with."""
+    original, data, backend = inputs.original, inputs.data, inputs.backend
+    trainers = TrainerPool(backend, original, reporter.progress)
+    judge = trainers.get(original, None, config.train)
+    if config.time_budget is not None:
+        data = _judged_in_time(config, judge, data, reporter.say)
+    network, untied = Network(original), clone_model(original)
+    copies = untie_constants(untied)
+    return Context(
+        asked=config, config=_aligned(config, reporter.say), original=network,
+        untied=Network(untied) if copies else network, copies=copies, data=data, backend=backend,
+        trainers=trainers,
+        chooser=_chooser(config, clock.begin), reporter=reporter, clock=clock,
+        baseline=_baseline(judge, data, reporter.say),
+    )  # fmt: skip
+
+
+def first_state(context: Context) -> State:
+    """Return the state before the first stage."""
+    return State(network=context.untied, prepared=context.untied)
+
+
+def _baseline(judge: Trainer, data: RunData, say: Callable[[str], None]) -> float:
+    """Judge the original on the selection split."""
+    images = counted(len(data.select), "image")
+    if data.measure != "accuracy":
+        say(f"baseline: no labels, agreement with the original on {images} counts")
+        return 1.0
+    baseline = judge.evaluate(data.select)
+    say(f"baseline: accuracy {100 * baseline:.2f} % on {images}")
+    return baseline
+
+
+def _judged_in_time(
+    config: CompressConfig, judge: Trainer, data: RunData, say: Callable[[str], None]
+) -> RunData:
+    """Leave as many examples to judge by as the time budget allows, and say so."""
+    image_s = image_seconds(judge, data.select, config.train.batch_size)
+    less = fewer_examples(data, image_s, config.time_budget or 0.0)
+    for name, before, after in (
+        ("selection", data.select, less.select), ("report", data.report, less.report)
+    ):  # fmt: skip
+        if len(after) < len(before):
+            say(f"{name} split: {len(after)} of {len(before)} examples, for the time budget")
+    return less
+
+
+def _chooser(config: CompressConfig, begin: float) -> Chooser:
+    """Choose forms by timing, with a time budget as long as that leaves time for the rest."""
+    chooser = make_chooser(config.metric, timing=config.timing, settings=run_settings(config))
+    if config.time_budget is None or not config.timing:
+        return chooser
+    untimed = make_chooser(config.metric, timing=False)
+    return HurriedChooser(chooser, untimed, begin + TIMING_UNTIL * config.time_budget)
+
+
+def _aligned(config: CompressConfig, say: Callable[[str], None]) -> CompressConfig:
+    """Put a number for ``align auto``."""
+    if config.asked_align != AUTO:
+        return config
+    step = learn_align(timing_chooser(settings=run_settings(config)))
+    say(f"align: {step}, by the time that layers of {SIZES[0]} to {SIZES[-1]} filters take here")
+    return config.model_copy(update={"align": step})

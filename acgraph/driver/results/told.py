@@ -1,0 +1,36 @@
+"""What a run remembers, in the words of the report."""
+
+from collections.abc import Iterable
+
+from acgraph.driver.state.records import RateRecord, RoundRecord, SearchRecord
+from acgraph.report import AdmmUpdate, FrontierPoint, Round, SearchPoint
+
+
+def rounds_done(rounds: Iterable[RoundRecord]) -> tuple[Round, ...]:
+    """Tell what each round came to."""
+    return tuple(
+        Round(
+            rate=each.rate,
+            accuracy=each.accuracy,
+            epochs=each.epochs,
+            seconds=each.seconds,
+            evaluations=each.evaluations,
+            admm=[AdmmUpdate(primal=x.primal, dual=x.dual, rho=x.rho) for x in each.admm],
+        )
+        for each in rounds
+    )
+
+
+def points_judged(history: Iterable[SearchRecord]) -> tuple[SearchPoint, ...]:
+    """Tell what the searches judged."""
+    return tuple(SearchPoint(round=x.round, score=x.score, best=x.best) for x in history)
+
+
+def rates_tried(frontier: Iterable[RateRecord], floor: float) -> tuple[FrontierPoint, ...]:
+    """Tell which rates were tried, and which of them held a floor."""
+    return tuple(
+        FrontierPoint(
+            rate=x.rate, accuracy=x.accuracy, epochs=x.epochs, within_floor=x.accuracy >= floor
+        )
+        for x in frontier
+    )

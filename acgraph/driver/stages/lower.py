@@ -1,0 +1,37 @@
+"""Fold and lower the trained graph, and put its weights back into the original."""
+
+from dataclasses import replace
+
+from acgraph.driver.cost.compact import compact
+from acgraph.driver.cut_plan.record import record_cut
+from acgraph.driver.stages.target import limit_of
+from acgraph.driver.state.context import Context
+from acgraph.driver.state.positions import adopt_biases, expand
+from acgraph.driver.state.state import Lowered, State, Warnings
+from acgraph.ir import clone_model, infer_facts
+from acgraph.ir.check import source_digest
+from acgraph.passes.fuse_batchnorm import fuse_batchnorm
+from acgraph.pruning.tie import retie_constants, write_once
+
+
+def lower(context: Context, state: State) -> State:
+    """Make the compact and the masked model of a trained graph."""
+    trained, warnings = state.network.model, Warnings(context, state)
+    small, layers = compact(
+        trained, context.chooser, limit=limit_of(context, state), warn=warnings.add
+    )
+    plain = clone_model(trained)
+    fuse_batchnorm(plain, state.inserted)
+    dependency = context.untied.dependency
+    positions = adopt_biases(plain, dependency.model, state.positions)
+    masked = expand(dependency.model, dependency, plain.constants(), positions)
+    write_once(small, context.copies)
+    retie_constants(masked, context.copies)
+    for remark in dependency.facts.remarks_beside(infer_facts(small, assume=True)):
+        warnings.add(remark)
+    digest = source_digest(context.original.model)
+    plan = record_cut(dependency, context.copies, positions, trained.constants(), layers, digest)
+    lowered = Lowered(
+        small=small, masked=masked, plain=plain, layers=layers, positions=positions, plan=plan
+    )
+    return replace(state, lowered=lowered, warnings=warnings.texts)

@@ -1,0 +1,48 @@
+"""Measure what was written, and write the report."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+
+from acgraph.driver.latency.runtime import run_settings
+from acgraph.driver.results.outcome import layer_changes, make_report, measure_sides
+from acgraph.driver.state.context import Context
+from acgraph.driver.state.state import State, Warnings, law_of, lowered_of, written
+from acgraph.report import Side, write_report
+
+#: Runs of both models that their profiles take, as slow as recording makes them, and loading.
+PROFILED_RUNS = 40
+
+
+def measure(context: Context, state: State) -> State:
+    """Measure the files, and write the report and the plan beside them."""
+    config, original = context.config, context.original.model
+    lowered, files, warnings = lowered_of(state), written(state), Warnings(context, state)
+    sides = measure_sides(
+        config, files.models, context.data.report, original.sizes,
+        left_s=context.clock.left_s, warn=warnings.add,
+    )  # fmt: skip
+    changes = layer_changes(
+        original, state.network.model, lowered.layers,
+        lowered.small if _times_layers(context, sides, warnings.add) else None,
+        run_settings(config),
+    )  # fmt: skip
+    report = make_report(
+        context, replace(state, warnings=warnings.texts), sides, law_of(state), changes,
+        nodes=(len(original.graph.nodes), len(lowered.small.graph.nodes)),
+        int8_examples=files.int8_examples,
+    )  # fmt: skip
+    lowered.plan.save(files.folder / "plan.json")
+    write_report(report, files.folder)
+    return replace(state, report=report, warnings=warnings.texts)
+
+
+def _times_layers(context: Context, sides: Sequence[Side], warn: Callable[[str], None]) -> bool:
+    """Whether there is time to profile the layers, which is the last that a time budget pays."""
+    left_s = context.clock.left_s
+    if not context.config.timing or left_s is None:
+        return context.config.timing
+    runs_s = [side.latency_ms.p50 / 1e3 for side in sides[:2] if side.latency_ms is not None]
+    if len(runs_s) == 2 and PROFILED_RUNS * sum(runs_s) <= left_s:
+        return True
+    warn("layers are not timed: too little is left of the time budget")
+    return False

@@ -1,0 +1,60 @@
+"""The stage that splits the budget of a run over its stages."""
+
+import time
+from dataclasses import replace
+
+from acgraph.driver.judging.images import affordable_evaluations, whole_images
+from acgraph.driver.schedule.memory import memory_bytes
+from acgraph.driver.schedule.pace import estimate, measure_pace
+from acgraph.driver.schedule.plan import Pace, plan_stages
+from acgraph.driver.state.context import Context
+from acgraph.driver.state.state import State
+
+#: Share of a time budget for measuring latency at the end.
+MEASURING_SHARE = 0.06
+
+
+def plan(context: Context, state: State) -> State:
+    """Split the budget over the stages, and say how long they will take and what memory."""
+    config, model, say = context.config, state.network.model, context.reporter.say
+    pace = None
+    if config.timing or config.time_budget is not None:
+        timed = config.model_copy(update={"train": context.training(state.mode)})
+        pace = measure_pace(timed, context.backend, model, context.original.model, context.data)
+    stages = plan_stages(
+        config.target_rate,
+        rounds=config.rounds,
+        epochs=config.epochs,
+        time_budget_s=config.time_budget,
+        seconds_per_pass=None if pace is None else pace.pass_s,
+        elapsed_s=_elapsed_s(context),
+        export_s=_export_seconds(context, state, pace),
+        criterion=config.criterion,
+        admm_share=config.admm_share,
+        retrain_share=config.retrain_share,
+    )
+    say(f"plan: {stages.describe()}")
+    if config.columns.enabled is None and not config.cuts_columns:
+        say("cuts: filters, which lose less for as many MACs; --columns cuts columns, too")
+    if pace is not None and config.time_budget is None:
+        affordable = affordable_evaluations(model, whole_images(config, context.data))
+        say(f"time: {estimate(config, stages, pace, affordable).describe()}")
+    needed = memory_bytes(config, context.backend, model, context.data.train)
+    say(f"memory: at most about {needed / 2**30:.2g} GiB")
+    return replace(state, pace=pace, stages=stages)
+
+
+def _elapsed_s(context: Context) -> float:
+    if context.config.time_budget is None:
+        return 0.0
+    return time.perf_counter() - context.clock.begin
+
+
+def _export_seconds(context: Context, state: State, pace: Pace | None) -> float:
+    """What the export will take of a time budget: as its rehearsal, all examples and latency."""
+    budget_s, rehearsal = context.config.time_budget, state.rehearsal
+    if budget_s is None or rehearsal is None or pace is None:
+        return 0.0
+    judging_s = 2 * len(context.data.report) * pace.image_s  # of two models
+    measuring_s = MEASURING_SHARE * budget_s if context.config.timing else 0.0
+    return rehearsal.check_s + rehearsal.export_s + judging_s + measuring_s

@@ -1,0 +1,75 @@
+"""The first stage: the network made trainable, and what the reader of the report must know."""
+
+from dataclasses import replace
+
+from acgraph.data import noise
+from acgraph.data.noise import is_noise_spec
+from acgraph.diagnostics import counted
+from acgraph.driver.checkpoint.fingerprints import fingerprint_notes
+from acgraph.driver.inputs.trainable import ready_to_train
+from acgraph.driver.network import Network
+from acgraph.driver.results.metadata import reserve
+from acgraph.driver.schedule.budget import STATISTICS_SHARE
+from acgraph.driver.schedule.pace import with_mode
+from acgraph.driver.state.context import Context
+from acgraph.driver.state.records import Mode
+from acgraph.driver.state.state import State, Warnings
+from acgraph.ir import input_sizes
+
+#: Fewer reported images than these make figures that one image moves visibly.
+FEW_IMAGES = 500
+
+
+def prepare(context: Context, state: State) -> State:
+    """Make the network trainable; with a time budget, choose how training runs."""
+    budget_s = context.config.time_budget
+    seconds = None if budget_s is None else STATISTICS_SHARE * budget_s
+    ready = ready_to_train(context.untied.model, context.data.train, context.backend, seconds)
+    reserve(ready.model)
+    network = Network(ready.model, twin=None if ready.is_changed else context.untied)
+    for note in fingerprint_notes(context.data):
+        context.reporter.say(note)
+    return replace(
+        state,
+        network=network,
+        prepared=network,
+        inserted=ready.inserted,
+        mode=None if budget_s is None else _fastest_mode(context, network),
+        warnings=_first_warnings(context, state),
+    )
+
+
+def _fastest_mode(context: Context, network: Network) -> Mode:
+    """Choose how training runs, once for the whole run."""
+    config = with_mode(
+        context.config, context.backend, network.model, context.original.model, context.data
+    )
+    train = config.train
+    assert train.precision != "auto" and train.channels_last != "auto"  # noqa: PT018
+    return Mode(precision=train.precision, channels_last=train.channels_last, threads=train.threads)
+
+
+def _first_warnings(context: Context, state: State) -> tuple[str, ...]:
+    """Say what was read with reservations: the file, the sizes of its inputs, the data."""
+    original, warnings = context.original.model, Warnings(context, state)
+    remarks = (
+        context.judge(context.original).describe_fixed_batch(),
+        *original.remarks,
+        *context.untied.facts.remarks(),
+        input_sizes(original).remark(),
+        noise.WARNING if is_noise_spec(context.config.data or "") else "",
+        _few_images(context),
+    )
+    for remark in filter(None, remarks):
+        warnings.add(remark)
+    return warnings.texts
+
+
+def _few_images(context: Context) -> str:
+    count = len(context.data.report)
+    if count >= FEW_IMAGES:
+        return ""
+    return (
+        f"{context.data.measure} is measured on {counted(count, 'example')}: one is "
+        f"worth {100 / count:.2g} points"
+    )

@@ -1,0 +1,116 @@
+"""The search of a round: how long it may take, and how its points are judged."""
+
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import replace
+
+from acgraph.backends.interface import Trainer
+from acgraph.config_sections import SearchConfig
+from acgraph.diagnostics import counted
+from acgraph.driver.judging.cluster import cluster_evaluators
+from acgraph.driver.judging.images import Images, levels_of
+from acgraph.driver.judging.workers import Judges, Task, evaluators, make_task
+from acgraph.driver.space.space import Space
+from acgraph.driver.stages.goal import Round
+from acgraph.pruning.importance import FloatArray
+from acgraph.search import Problem, SearchResult, default_evaluations, search
+from acgraph.search.halving import Level
+
+#: The most seconds of the searches of all rounds where there is no time budget, but things may
+#: depend on time and the user does not say how many points to try.
+MOST_SEARCH_S = 840.0
+
+
+def ranked_units(task: Round, space: Space) -> list[FloatArray]:
+    """Order the units of all knobs, and say where there was no time to do it well."""
+    found = space.importances()
+    if space.mender is not None and space.mender.hurried:
+        rankings = counted(space.mender.hurried, "ranking")
+        task.say(
+            f"round {task.number}: search cut short: {rankings} of units ended early, by what each "
+            "unit alone loses"
+        )
+    return found
+
+
+def left_s(task: Round, start: float) -> float | None:
+    """Seconds that are left for the search of a round that began at a time; None for no limit."""
+    seconds = search_s(task)
+    return None if seconds is None else max(seconds - (time.perf_counter() - start), 0.0)
+
+
+def search_s(task: Round) -> float | None:
+    """Seconds that the search of this round may take, all in all; None for no limit."""
+    config, stages = task.config, task.stages
+    if stages.search_s is not None or not config.timing or config.search.evaluations is not None:
+        return stages.search_s
+    return MOST_SEARCH_S / max(len(stages.rates) or stages.attempts, 1)
+
+
+def judging_levels(
+    task: Round, space: Space, whole: Images, seconds: float | None
+) -> tuple[Level, ...]:
+    """Plan by how many images points are judged, and say so where it is not by all."""
+    search = task.config.search
+    evaluations = search.evaluations or default_evaluations(
+        search.method, len(space.knobs), is_measured=space.mender is not None
+    )
+    levels = levels_of(
+        task.state.network.model, whole, evaluations, left_s=seconds, evaluation_s=task.evaluation_s
+    )
+    if len(levels) > 1:
+        few = whole.shared(levels[0].share)
+        task.say(
+            f"round {task.number}: each point is judged by {few.select} examples and "
+            f"BatchNormalization's statistics of {few.train}, the best by up to {whole.select} and "
+            f"{whole.train}"
+        )
+    return levels
+
+
+def search_points(
+    task: Round,
+    space: Space,
+    trainer: Trainer,
+    problem: Problem,
+    importances: list[FloatArray],
+    whole: Images,
+    level: Level,
+    seconds: float | None,
+) -> SearchResult:
+    """Search, in several processes or on a cluster where that was asked for."""
+    begin = time.perf_counter()
+    config, images = task.config, whole.shared(level.share)
+    data, anneal = task.data, config.search.anneal
+
+    def packed() -> Task:
+        return make_task(
+            config, trainer, space, task.context.original.model, data.train, data.select,
+            images.select, images.train,
+        )  # fmt: skip
+
+    with _judges(config.search, packed) as judges:
+        left = None if seconds is None else seconds - (time.perf_counter() - begin)
+        found = search(
+            replace(problem, evaluate_many=judges.evaluate_many),
+            config.search.method,
+            evaluations=level.count,
+            seed=config.seed + task.number,
+            importances=importances,
+            sensitivity=space.sensitivity if space.mender is not None else None,
+            config=replace(anneal, batch=max(anneal.batch, judges.at_once)),
+            time_budget_s=left,
+        )
+    if seconds is not None and time.perf_counter() - begin >= seconds:
+        task.say(
+            f"round {task.number}: search cut short after {found.evaluations} of up to "
+            f"{level.count} evaluations"
+        )
+    return found
+
+
+def _judges(search: SearchConfig, make: Callable[[], Task]) -> AbstractContextManager[Judges]:
+    if search.cluster is not None:
+        return cluster_evaluators(search.cluster, make)
+    return evaluators(search.workers, make)

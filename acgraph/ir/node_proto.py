@@ -1,0 +1,14 @@
+"""A node as onnx has it."""
+
+import onnx
+import onnx_graphsurgeon as gs
+from onnx_graphsurgeon.exporters.onnx_exporter import OnnxExporter
+
+from acgraph.ir.odd_values import exportable
+
+
+def node_to_proto(node: gs.Node) -> onnx.NodeProto:
+    """Make a NodeProto of an onnx-graphsurgeon node."""
+    with exportable([node]):
+        proto: onnx.NodeProto = OnnxExporter.export_node(node)
+    return proto

@@ -1,0 +1,26 @@
+"""Keep what is largest: flags of the largest norms."""
+
+import numpy as np
+import numpy.typing as npt
+
+from acgraph.pruning.importance import FloatArray
+
+BoolArray = npt.NDArray[np.bool_]
+
+
+def top_mask(norms: FloatArray, keep: int) -> BoolArray:
+    """Keep-flags of the ``keep`` largest norms; exactly that many, ties to the lowest index.
+
+    >>> top_mask(np.array([1.0, 2.0, 2.0, 2.0]), 2).tolist()
+    [False, True, True, False]
+
+    Raises:
+        ValueError: Where ``keep`` is out of range or a norm is not finite.
+    """
+    if not 0 <= keep <= norms.size:
+        raise ValueError(f"cannot keep {keep} of {norms.size}")
+    if not np.isfinite(norms).all():
+        raise ValueError("cannot rank norms that are not finite")
+    mask = np.zeros(norms.size, dtype=np.bool_)
+    mask[np.argsort(-norms.ravel(), kind="stable")[:keep]] = True
+    return mask.reshape(norms.shape)
