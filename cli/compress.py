@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from acgraph.cli.pass_output import PassOutput, report_passes
 from acgraph.cli.runtime_options import (
     DataOption,
     FormatOption,
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 _TRAINING = "Training"
 _SEARCH = "Search"
 _DATA = "Data"
+_PASSES = "Graph passes"
 
 
 def compress(
@@ -179,6 +181,28 @@ def compress(
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Any key of the file; may be repeated."),
     ] = None,
+    print_ir_after: Annotated[
+        str | None,
+        typer.Option(
+            metavar="WHEN",
+            help="Print the network after a graph pass: its name, all, change or failure.",
+            rich_help_panel=_PASSES,
+        ),
+    ] = None,
+    time_passes: Annotated[
+        bool,
+        typer.Option(
+            "--time-passes", help="Print how long each graph pass took.", rich_help_panel=_PASSES
+        ),
+    ] = False,
+    verify_each: Annotated[
+        bool,
+        typer.Option(
+            "--verify-each",
+            help="Check the network after each graph pass.",
+            rich_help_panel=_PASSES,
+        ),
+    ] = False,
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="DIR", help="Where results go.")
     ] = None,
@@ -232,7 +256,8 @@ def compress(
         "search": _given(method=search, evaluations=evaluations),
     }
     run = make_config(options, file=config, settings=tuple(settings or ()), stored=stored_options)
-    run_compress(run, output_format)
+    watched = PassOutput(print_ir_after, times=time_passes, verify_each=verify_each)
+    run_compress(run, output_format, watched)
 
 
 def _given(**options: object) -> dict[str, object] | None:
@@ -240,7 +265,9 @@ def _given(**options: object) -> dict[str, object] | None:
     return given or None
 
 
-def run_compress(config: "CompressConfig", output_format: OutputFormat) -> None:
+def run_compress(
+    config: "CompressConfig", output_format: OutputFormat, watched: PassOutput | None = None
+) -> None:
     """Run the driver, print the result, and leave with the exit code of the report.
 
     Of several processes the first one does; the others train with it and print nothing.
@@ -267,7 +294,10 @@ def run_compress(config: "CompressConfig", output_format: OutputFormat) -> None:
         quiet = is_quiet()
         with leading():
             sink = None if quiet else progress_sink(log)
-            report = drive(config, sink, None if quiet else say, begin)
+            passes = None if watched is None else watched.settings()
+            report = drive(config, sink, None if quiet else say, begin, passes)
+            if watched is not None and passes is not None and watched.times:
+                report_passes(passes.runs, statistics=False, times=True)
     except KeyboardInterrupt as stop:
         if not can_resume(config):
             raise

@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from acgraph.cli.pass_output import instruments, report_passes
 from acgraph.cli.runtime_options import InputShapeOption, settle
 from acgraph.errors import UsageError
 
 if TYPE_CHECKING:
     from acgraph.ir import Model
-    from acgraph.passmanager import Instrument, Pass, PassRun
 
 
 def opt(
@@ -52,12 +52,12 @@ def opt(
     from acgraph.passmanager import PassContext, PassManager, build_passes
 
     passes = build_passes(pipeline, REGISTRY)
-    watched = _instruments(passes, print_ir_after, dump_dir)
+    watched = instruments([one.name for one in passes], print_ir_after, dump_dir)
     loaded = _read(model)
     settle(loaded, parse_shapes(input_shape))
     manager = PassManager(passes, watched, verify_each=verify_each)
     runs = manager.run(loaded, PassContext(seed=seed))
-    _report(runs, pass_statistics, time_passes)
+    report_passes(runs, statistics=pass_statistics, times=time_passes)
     _write(loaded, output)
 
 
@@ -78,45 +78,6 @@ def _read(path: str) -> "Model":
     from acgraph.ir import read_model
 
     return read_model(path)
-
-
-def _instruments(
-    passes: "tuple[Pass, ...]", print_ir_after: str | None, dump_dir: Path | None
-) -> "list[Instrument]":
-    from acgraph.passmanager import PrintIr, Reproducer
-
-    watched: list[Instrument] = []
-    if print_ir_after is not None:
-        known = {"all", "change", "failure"} | {one.name for one in passes}
-        if print_ir_after not in known:
-            raise UsageError(
-                f"--print-ir-after: no pass '{print_ir_after}' in this pipeline",
-                hint=f"say one of {', '.join(sorted(known))}",
-            )
-        watched.append(PrintIr(print_ir_after, _to_stderr))
-    if dump_dir is not None:
-        watched.append(Reproducer(dump_dir, _to_stderr))
-    return watched
-
-
-def _to_stderr(text: str) -> None:
-    typer.echo(text, err=True, nl=False)
-
-
-def _report(runs: "list[PassRun]", statistics: bool, times: bool) -> None:
-    for run in runs:
-        for remark in run.result.remarks:
-            typer.echo(f"remark: {run.name}: {remark}", err=True)
-    if statistics:
-        for run in runs:
-            for what, count in run.result.statistics.items():
-                typer.echo(f"{count:>8}  {run.name}: {what}", err=True)
-    if times:
-        total = sum(run.seconds for run in runs)
-        for run in runs:
-            share = 100 * run.seconds / total if total else 0.0
-            typer.echo(f"{run.seconds:>9.4f} s  {share:5.1f} %  {run.text}", err=True)
-        typer.echo(f"{total:>9.4f} s  100.0 %  total", err=True)
 
 
 def _write(model: "Model", output: str | None) -> None:

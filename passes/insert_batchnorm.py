@@ -12,7 +12,10 @@ Neither would a factor of a filter, so filters may be given the size that traini
     BatchNormalization(Conv(x, f * W), sqrt(f^2 var + epsilon) / f, mean, f (mean - b), f^2 var)
 """
 
+import math
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -22,8 +25,12 @@ from acgraph.errors import PreconditionError
 from acgraph.ir import Model, in_c_order
 from acgraph.operators import is_standard
 from acgraph.passes.fuse_batchnorm import resolved_constant
+from acgraph.passmanager.base import Pass, PassContext, PassResult, Statistics
 
-Statistics = Mapping[str, "tuple[npt.NDArray[np.floating], npt.NDArray[np.floating]]"]
+Floats = npt.NDArray[np.float64]
+
+#: Norm of a filter where training starts after He et al. (ICCV 2015), whatever its size.
+FILTER_NORM = math.sqrt(2)
 
 #: Reads a layer's output without leaving it a plain affine function of the layer.
 _NORMALISATIONS = frozenset(["BatchNormalization", "InstanceNormalization", "GroupNormalization"])
@@ -155,3 +162,70 @@ def _take_bias(layer: gs.Node, channels: int) -> npt.NDArray[np.float64]:
         bias = bias * float(layer.attrs.get("beta", 1.0))
     del layer.inputs[2]
     return np.broadcast_to(bias.reshape(-1), (channels,))
+
+
+def filter_factors(model: Model, names: Collection[str]) -> dict[str, Floats]:
+    """Return what gives the filters of convolutions ``FILTER_NORM``: ``float [filters]`` by name.
+
+    One factor for all filters of a layer, in the root mean square: which is the largest
+    stays so. Layers that are zero, or whose weights something else reads, have none.
+    """
+    factors = {}
+    for node in model.graph.nodes:
+        weight = node.inputs[1] if node.name in names else None
+        if not isinstance(weight, gs.Constant) or len(weight.outputs) != 1:
+            continue
+        filters = np.asarray(weight.values, dtype=np.float64).reshape(weight.shape[0], -1)
+        size = np.linalg.norm(filters) / math.sqrt(len(filters))
+        if size > 0:
+            factors[node.name] = np.full(len(filters), FILTER_NORM / size)
+    return factors
+
+
+def bare_convolutions(model: Model) -> dict[str, str]:
+    """Name the convolutions that have a bias and no BatchNormalization, each with its output.
+
+    None where the network still has any BatchNormalization: its author left the others bare.
+    """
+    if any(node.op == "BatchNormalization" for node in model.graph.nodes):
+        return {}
+    biased = {node.name for node in model.graph.nodes if len(node.inputs) > 2}
+    return {k: v for k, v in layers_without_batchnorm(model).items() if k in biased}
+
+
+@dataclass(frozen=True)
+class InsertBatchnorm(Pass):
+    """Put a BatchNormalization after convolutions of a network that was exported with it folded.
+
+    Attributes:
+        epsilon: The epsilon of the new nodes.
+    """
+
+    name: ClassVar[str] = "insert-batchnorm"
+
+    epsilon: float = 1e-5
+
+    def requires(self, model: Model, context: PassContext) -> None:
+        """Refuse where there is no data to measure channels on.
+
+        Raises:
+            PreconditionError: there is none, and some convolution would get one.
+        """
+        if context.statistics is None and bare_convolutions(model):
+            raise PreconditionError(
+                "needs data, on which channels are measured",
+                location=model.location(),
+                hint="acgraph compress has data; it runs this pass before it trains",
+            )
+
+    def run(self, model: Model, context: PassContext) -> PassResult:
+        """Put one after each convolution with a bias, if the network has none at all."""
+        outputs = bare_convolutions(model)
+        if not outputs or context.statistics is None:
+            return PassResult(modified=False)
+        statistics = context.statistics(model, list(outputs.values()))
+        factors = filter_factors(model, outputs)
+        inserted = insert_batchnorm(
+            model, statistics, layers=list(outputs), epsilon=self.epsilon, factors=factors
+        )
+        return PassResult(modified=True, statistics={"inserted": len(inserted)})

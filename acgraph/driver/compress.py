@@ -19,6 +19,7 @@ from acgraph.driver.checkpoint.checkpoints import (
 )
 from acgraph.driver.checkpoint.fingerprints import input_fingerprints
 from acgraph.driver.opening import first_state, open_context, open_inputs
+from acgraph.driver.passes import PassSettings
 from acgraph.driver.pipeline import TRAINING, WRITING, is_trained, run_stages
 from acgraph.driver.results.folder import UNPROVEN, claimed, put_in_place, staged
 from acgraph.driver.state.context import Clock, Context, Reporter
@@ -35,6 +36,7 @@ def compress(
     progress: ProgressSink | None = None,
     say: Callable[[str], None] | None = None,
     begin: float | None = None,
+    passes: PassSettings | None = None,
 ) -> Report:
     """Compress a model and write all results to ``config.output``.
 
@@ -45,6 +47,7 @@ def compress(
         progress: Who shows how far training is.
         say: Who prints a line about each stage.
         begin: When the run began, on the clock of ``time.perf_counter``; now by default.
+        passes: How the passes are watched that make the trainable and the written graph.
 
     Returns:
         The report; ``report.exit_code`` says whether the targets were met.
@@ -52,7 +55,7 @@ def compress(
     Raises:
         AcgraphError: in the input or the run.
     """
-    report = run(config, progress, say, begin).report
+    report = run(config, progress, say, begin, passes).report
     assert report is not None
     return report
 
@@ -62,6 +65,7 @@ def run(
     progress: ProgressSink | None = None,
     say: Callable[[str], None] | None = None,
     begin: float | None = None,
+    passes: PassSettings | None = None,
 ) -> State:
     """Compress a model as :func:`compress` does, and return the state after the last stage.
 
@@ -87,7 +91,7 @@ def run(
         try:
             reporter = Reporter(say or log.info, progress)
             clock = Clock(begin, earlier_s, config.time_budget)
-            context = open_context(config, inputs, reporter, clock)
+            context = open_context(config, inputs, reporter, clock, passes)
             state = first_state(context) if state is None else _resumed(context, state)
             return _write(context, run_stages(TRAINING, context, state, _saved))
         finally:

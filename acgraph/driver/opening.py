@@ -19,6 +19,7 @@ from acgraph.driver.latency.alignment import SIZES, learn_align
 from acgraph.driver.latency.chooser import make_chooser
 from acgraph.driver.latency.runtime import run_settings
 from acgraph.driver.network import Network
+from acgraph.driver.passes import PassSettings
 from acgraph.driver.schedule.budget import HurriedChooser, fewer_examples
 from acgraph.driver.schedule.pace import image_seconds
 from acgraph.driver.stages.target import check_metric
@@ -68,7 +69,11 @@ def open_inputs(config: CompressConfig) -> Inputs:
 
 
 def open_context(
-    config: CompressConfig, inputs: Inputs, reporter: Reporter, clock: Clock
+    config: CompressConfig,
+    inputs: Inputs,
+    reporter: Reporter,
+    clock: Clock,
+    passes: PassSettings | None = None,
 ) -> Context:
     """Judge the original, and put together what the stages of a run work with."""
     original, data, backend = inputs.original, inputs.data, inputs.backend
@@ -82,7 +87,8 @@ def open_context(
         asked=config, config=_aligned(config, reporter.say), original=network,
         untied=Network(untied) if copies else network, copies=copies, data=data, backend=backend,
         trainers=trainers,
-        chooser=_chooser(config, clock.begin), reporter=reporter, clock=clock,
+        chooser=_chooser(config, clock.begin), passes=passes or PassSettings(),
+        reporter=reporter, clock=clock,
         baseline=_baseline(judge, data, reporter.say),
     )  # fmt: skip
 

@@ -1,6 +1,5 @@
 """Pipeline text: ``fold-constants,shrink-channels{min-keep=8 exact=true}``, both ways."""
 
-import dataclasses
 import difflib
 import re
 import types
@@ -11,6 +10,7 @@ from typing import Any, Literal
 
 from acgraph.errors import UsageError
 from acgraph.passmanager.base import Pass
+from acgraph.passmanager.base import options as list_options
 from acgraph.passmanager.registry import Registry, load_pass
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
@@ -107,7 +107,7 @@ def build_passes(text: str, registry: Registry) -> tuple[Pass, ...]:
 def _build(spec: PassSpec, registry: Registry) -> Pass:
     pass_class = load_pass(spec.name, registry)
     hints = typing.get_type_hints(pass_class)
-    fields = {f.name.replace("_", "-"): f.name for f in dataclasses.fields(pass_class)}
+    fields = {f.name.replace("_", "-"): f.name for f in list_options(pass_class)}
     values: dict[str, Any] = {}
     for key, word in spec.options.items():
         option = key.replace("_", "-")
@@ -161,7 +161,7 @@ def pass_text(one: Pass) -> str:
     """Write one pass as pipeline text."""
     options = [
         f"{f.name.replace('_', '-')}={_word(getattr(one, f.name))}"
-        for f in dataclasses.fields(one)
+        for f in list_options(one)
         if getattr(one, f.name) != f.default
     ]
     return one.name + (f"{{{' '.join(options)}}}" if options else "")

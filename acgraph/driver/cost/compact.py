@@ -1,21 +1,22 @@
 """Lower column-pruned layers, and write what is measured: the last steps before export."""
 
 import logging
-from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal
 
 from acgraph.analysis.cost import model_cost
 from acgraph.analysis.layers import layers
 from acgraph.diagnostics import counted
+from acgraph.driver.passes import PassSettings
 from acgraph.errors import PassError
 from acgraph.ir import Model, clone_model, count_params, proto_from_model, proto_size
-from acgraph.lowering.base import Candidate, Chooser
+from acgraph.lowering.base import DENSE, Candidate, Chooser
 from acgraph.lowering.cost_model import RANK, CostModelChooser
 from acgraph.passes.eliminate_dead_nodes import EliminateDeadNodes
-from acgraph.passes.fuse_batchnorm import fuse_batchnorm
+from acgraph.passes.fuse_batchnorm import FuseBatchnorm
 from acgraph.passes.lower_columns import LoweredLayer, lower_columns
-from acgraph.passmanager import PassContext
+from acgraph.passmanager.base import HIDDEN, Pass, PassContext, PassResult
 
 log = logging.getLogger(__name__)
 
@@ -79,8 +80,11 @@ def compact(
     *,
     limit: Limit | None = None,
     warn: Callable[[str], None] = log.warning,
+    passes: PassSettings | None = None,
 ) -> tuple[Model, list[LoweredLayer]]:
     """Fold BatchNormalization and lower columns in a copy of a shrunk model.
+
+    The passes are ``fuse-batchnorm``, ``lower-columns`` and ``eliminate-dead-nodes``.
 
     Args:
         model: The shrunk model, its removed columns zero.
@@ -88,23 +92,35 @@ def compact(
         limit: Where the choice leaves more than this, the layers that stayed dense for speed are
             made small all the same: the rate was asked for.
         warn: Who is told that such layers were.
+        passes: How the passes are watched.
     """
-    ready = clone_model(model)
-    fuse_batchnorm(ready)
-    small, lowered = _lower(ready, chooser)
+    lowering = LowerLayers(chooser=chooser)
+    small = _passed(model, lowering, passes)
     if limit is None or limit.fits(small):
-        return small, lowered
-    return _force(ready, chooser, lowered, limit, warn)
+        return small, lowering.lowered
+    ready = clone_model(model)
+    PassSettings().run([FuseBatchnorm()], ready)
+    forced = tuple(_forced(ready, chooser, lowering.lowered, limit, warn))
+    lowering = LowerLayers(chooser=chooser, smallest=limit.chooser, forced=forced)
+    return _passed(model, lowering, passes), lowering.lowered
 
 
-def _force(
+def _passed(model: Model, lowering: "LowerLayers", passes: PassSettings | None) -> Model:
+    """Fold and lower a copy, and drop what nothing reads then."""
+    result = clone_model(model)
+    settings = passes or PassSettings()
+    settings.run([FuseBatchnorm(), lowering, EliminateDeadNodes()], result)
+    return result
+
+
+def _forced(
     ready: Model,
     chooser: Chooser,
     lowered: list[LoweredLayer],
     limit: Limit,
     warn: Callable[[str], None],
-) -> tuple[Model, list[LoweredLayer]]:
-    """Give as few layers as it takes their smallest form, those that save most first."""
+) -> list[str]:
+    """Name as few layers as it takes in their smallest form, those that save most first."""
     smallest = limit.chooser
     least = {x.name: x for x in lower_columns(clone_model(ready), choose=smallest)}
     others = [
@@ -123,7 +139,7 @@ def _force(
     if forced:
         layers_of = f"{counted(len(forced), 'layer')}, which is not the fastest: {_some(forced)}"
         warn(f"the {limit.metric} target needs the smallest form of {layers_of}")
-    return _lower(ready, chooser, forced, smallest)
+    return forced
 
 
 def _some(names: Sequence[str]) -> str:
@@ -135,21 +151,42 @@ def _some(names: Sequence[str]) -> str:
 def _lower(
     ready: Model,
     chooser: Chooser,
-    forced: Collection[str] = (),
+    forced: Sequence[str] = (),
     smallest: Chooser | None = None,
 ) -> tuple[Model, list[LoweredLayer]]:
     """Lower a copy: the forced layers to their smallest form, the others as the chooser says."""
     model = clone_model(ready)
-    names = [layer.name for layer in layers(model)]
-    found: list[LoweredLayer] = []
-    if smallest is not None:
-        first = [name for name in names if name in forced]
-        found += lower_columns(model, choose=smallest, layers=first)
-    found += lower_columns(model, choose=chooser, layers=[n for n in names if n not in forced])
-    by_name = {layer.name: layer for layer in found}
-    return _clean(model), [by_name[name] for name in names]
+    lowering = LowerLayers(chooser=chooser, smallest=smallest or chooser, forced=tuple(forced))
+    PassSettings().run([lowering, EliminateDeadNodes()], model)
+    return model, lowering.lowered
 
 
-def _clean(model: Model) -> Model:
-    EliminateDeadNodes().run(model, PassContext())
-    return model
+@dataclass(frozen=True)
+class LowerLayers(Pass):
+    """Rewrite column-pruned layers as a chooser says, some of them as small as they can be.
+
+    Attributes:
+        chooser: Picks the form of a layer.
+        smallest: Picks that of the layers that are forced.
+        forced: Names of these.
+        lowered: What became of every layer, once the pass ran.
+    """
+
+    name: ClassVar[str] = "lower-columns"
+
+    chooser: Chooser = field(default_factory=CostModelChooser, metadata=HIDDEN)
+    smallest: Chooser = field(default_factory=SmallestChooser, metadata=HIDDEN)
+    forced: tuple[str, ...] = ()
+    lowered: list[LoweredLayer] = field(default_factory=list, metadata=HIDDEN, compare=False)
+
+    def run(self, model: Model, context: PassContext) -> PassResult:
+        """Lower the forced layers first, then the others."""
+        names = [layer.name for layer in layers(model)]
+        first = [name for name in names if name in self.forced]
+        others = [name for name in names if name not in self.forced]
+        found = lower_columns(model, choose=self.smallest, layers=first) if first else []
+        found += lower_columns(model, choose=self.chooser, layers=others)
+        by_name = {layer.name: layer for layer in found}
+        self.lowered[:] = [by_name[name] for name in names]
+        changed = sum(layer.form != DENSE for layer in found)
+        return PassResult(modified=changed > 0, statistics={"lowered": changed})

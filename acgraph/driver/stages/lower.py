@@ -18,7 +18,11 @@ def lower(context: Context, state: State) -> State:
     """Make the compact and the masked model of a trained graph."""
     trained, warnings = state.network.model, Warnings(context, state)
     small, layers = compact(
-        trained, context.chooser, limit=limit_of(context, state), warn=warnings.add
+        trained,
+        context.chooser,
+        limit=limit_of(context, state),
+        warn=warnings.add,
+        passes=context.passes,
     )
     plain = clone_model(trained)
     fuse_batchnorm(plain, state.inserted)

@@ -24,7 +24,9 @@ def prepare(context: Context, state: State) -> State:
     """Make the network trainable; with a time budget, choose how training runs."""
     budget_s = context.config.time_budget
     seconds = None if budget_s is None else STATISTICS_SHARE * budget_s
-    ready = ready_to_train(context.untied.model, context.data.train, context.backend, seconds)
+    ready = ready_to_train(
+        context.untied.model, context.data.train, context.backend, seconds, context.passes
+    )
     reserve(ready.model)
     network = Network(ready.model, twin=None if ready.is_changed else context.untied)
     for note in fingerprint_notes(context.data):

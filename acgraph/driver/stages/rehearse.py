@@ -13,6 +13,7 @@ from acgraph.driver.inputs.data import RunData
 from acgraph.driver.judging.proxy import masked_weights
 from acgraph.driver.latency.chooser import make_chooser
 from acgraph.driver.network import Network
+from acgraph.driver.passes import PassSettings
 from acgraph.driver.results.folder import check_room, rehearsed
 from acgraph.driver.space.space import Space, open_space
 from acgraph.driver.stages.export import export
@@ -59,7 +60,7 @@ def rehearse(context: Context, state: State) -> State:
     quiet = replace(
         context, config=config, chooser=make_chooser(config.metric, timing=False),
         data=_few(context.data), reporter=replace(context.reporter, is_silent=True),
-        is_rehearsal=True,
+        passes=PassSettings(), is_rehearsal=True,
     )  # fmt: skip
     with _seen_early(context), rehearsed(config.output) as folder:
         own = _cut(quiet, replace(state, warnings=()))

@@ -11,6 +11,7 @@ from acgraph.backends.training import ProgressSink, TrainConfig
 from acgraph.config import CompressConfig
 from acgraph.driver.inputs.data import RunData
 from acgraph.driver.network import Network
+from acgraph.driver.passes import PassSettings
 from acgraph.driver.state.records import Mode
 from acgraph.driver.training.pool import TrainerPool
 from acgraph.lowering.base import Chooser
@@ -77,6 +78,7 @@ class Context:
         backend: What trains.
         trainers: Makes trainers, and keeps the last.
         chooser: Which compact form a layer takes.
+        passes: How the passes are watched that make a trainable graph, and a written one.
         reporter: Who is told how the run goes.
         clock: How long it has taken.
         baseline: Accuracy of the original on the selection split.
@@ -92,6 +94,7 @@ class Context:
     backend: TrainingBackend
     trainers: TrainerPool
     chooser: Chooser
+    passes: PassSettings
     reporter: Reporter
     clock: Clock
     baseline: float

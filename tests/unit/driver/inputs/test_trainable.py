@@ -10,8 +10,9 @@ import pytest
 from acgraph.backends.select import training_backend
 from acgraph.config import CompressConfig
 from acgraph.driver.inputs.data import open_data
-from acgraph.driver.inputs.trainable import FILTER_NORM, filter_factors, ready_to_train
+from acgraph.driver.inputs.trainable import ready_to_train
 from acgraph.ir import Model, clone_model, proto_from_model
+from acgraph.passes.insert_batchnorm import FILTER_NORM, filter_factors
 
 Norms = dict[str, npt.NDArray[np.float64]]
 
