@@ -1,109 +1,14 @@
-"""Run a graph whose export fixed the batch at other batch sizes, where that is provably right.
+"""Run a graph at another batch than that of its export, and check by numbers that it may be.
 
-Exporters write the batch of the example input into constants: ``Reshape(x, [1, 768])``. One walk
-follows the batch axis through the graph. It gives, for every node, the axis of its output that
-holds the batch, and for Reshape, Expand, Concat and Resize the constants to use instead. A node
-that mixes samples, or that the walk does not know, ends it: the batch stays fixed, with that node
-as reason.
-
-The batch axis may hold more than the batch, the batch varying slowest (windows of an image:
-``[batch * windows, ...]``) or not (tokens of sequences that come first: ``[tokens * batch, ...]``):
-every rule here holds for those as well, since it treats all positions of the axis alike.
+How to do so is found by `acgraph.analysis.batch`.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 
-import onnx_graphsurgeon as gs
 import torch
 
-from acgraph.backends.torch import batch_compute, batch_movement
-from acgraph.backends.torch.batch_walk import FixedBatchError, Rule, Shape, Walk
-from acgraph.backends.torch.program import Program
+from acgraph.analysis.batch.plan import BatchPlan
 from acgraph.diagnostics import Diagnostic, Location
-from acgraph.ir import Array
-
-#: So many ways to read all Reshapes are tried; each is one walk over the graph.
-_MOST_READINGS = 200
-
-_RULES: dict[str, Rule] = {**batch_compute.RULES, **batch_movement.RULES}
-
-
-@dataclass(frozen=True, slots=True)
-class BatchPlan:
-    """What to change for another batch size.
-
-    Attributes:
-        rebatch: For every node to change: the new target of Reshape (-1 for the batch) and Expand
-            (1 keeps the input's size), the batch axis of Concat and Resize, the elements of one
-            sample of Gather, the axis along which a constant state of LSTM, GRU and RNN
-            is the same.
-        axes: The batch axis of every graph output; None where it has none.
-        reason: Why the batch is fixed; None where it is not.
-    """
-
-    rebatch: Mapping[str, Shape] = field(default_factory=dict)
-    axes: tuple[int | None, ...] = ()
-    reason: Diagnostic | None = None
-
-
-def plan_batch(
-    program: Program, shapes: Mapping[str, Shape], measured: Mapping[str, Array], batch: int
-) -> BatchPlan:
-    """Follow the batch axis through a program.
-
-    Args:
-        program: The program.
-        shapes: Sizes of every tensor at the batch of the export.
-        measured: Values of the shape arithmetic at that batch.
-        batch: The batch of the export.
-    """
-    values = {**program.known, **measured}
-    nodes = program.needed(program.outputs, program.known)
-    walk = Walk(program, shapes, values, batch)
-    first = found = _follow(walk, nodes)
-    for _ in range(_MOST_READINGS):
-        choices = _next_choices(walk.made)
-        if found.reason is None or choices is None:
-            break
-        walk = Walk(program, shapes, values, batch, choices)
-        found = _follow(walk, nodes)
-    return first if found.reason is not None else found
-
-
-def _follow(walk: Walk, nodes: Sequence[gs.Node]) -> BatchPlan:
-    program = walk.program
-    for name in program.inputs:
-        if walk.shapes[name] and walk.shapes[name][0] == walk.batch:
-            walk.axis[name] = 0
-    for node in nodes:
-        try:
-            walk.visit(node, _RULES)
-        except FixedBatchError as error:
-            reason = Diagnostic(message=str(error), location=program.model.location(node))
-            return BatchPlan(reason=reason)
-    outputs = [program.resolve(name) for name in program.outputs]
-    inside = [name for name in outputs if walk.outer.get(name, 1) != 1]
-    if inside:
-        reason = Diagnostic(
-            message="an output holds the batch inside another axis",
-            location=Location(model=program.model.source, value=inside[0]),
-        )
-        return BatchPlan(reason=reason)
-    return BatchPlan(rebatch=walk.rebatch, axes=tuple(walk.axis.get(name) for name in outputs))
-
-
-def _next_choices(made: Sequence[tuple[int, int]]) -> list[int] | None:
-    """Take the next reading of the last Reshape that has one left; None where none has.
-
-    >>> _next_choices([(0, 2), (1, 2)]), _next_choices([(1, 2)])
-    ([1], None)
-    """
-    for place in range(len(made) - 1, -1, -1):
-        taken, count = made[place]
-        if taken + 1 < count:
-            return [*(before for before, _ in made[:place]), taken + 1]
-    return None
 
 
 def with_batch(x: torch.Tensor, batch: int) -> torch.Tensor:

@@ -9,7 +9,8 @@ import numpy as np
 import onnx_graphsurgeon as gs
 import torch
 
-from acgraph.backends.torch.batch import BatchPlan, plan_batch, tried, with_batch
+from acgraph.analysis.batch.plan import BatchPlan, plan_batch
+from acgraph.backends.torch.batch import tried, with_batch
 from acgraph.backends.torch.ops.indexing import array_of_tensor, tensor_of_array
 from acgraph.backends.torch.parts import LEAST_STATISTICS, cut_into_parts, join_parts
 from acgraph.backends.torch.plan import Plan, Step, Variant, run_steps
@@ -93,7 +94,7 @@ class GraphModule(torch.nn.Module):
         """The batch size that ``forward`` insists on; None where any will do.
 
         A model that declares its batch also runs at others where that is provably right: see
-        `acgraph.backends.torch.batch`. Where it is not, ``forward`` cuts what it is given into
+        `acgraph.analysis.batch`. Where it is not, ``forward`` cuts what it is given into
         parts of this batch, see `acgraph.backends.torch.parts`.
         """
         return None if self.fixed_reason is None else self._program.batch

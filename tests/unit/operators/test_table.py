@@ -2,6 +2,7 @@
 
 import pytest
 
+from acgraph.analysis.batch.plan import RULES as BATCH_RULES
 from acgraph.analysis.layers import MATRICES
 from acgraph.analysis.macs import COUNTS
 from acgraph.analysis.rules import RESIZES, RULES
@@ -15,6 +16,7 @@ from acgraph.operators import OPERATORS
         ("rule", RULES),
         ("resize", RESIZES),
         ("macs", COUNTS),
+        ("batch", BATCH_RULES),
         ("layer", MATRICES),
         ("kernel", KERNELS),
     ],

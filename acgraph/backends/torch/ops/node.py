@@ -33,7 +33,7 @@ class NodeView:
         statistics: Indices of the inputs that are running statistics, which training updates.
         used: For every output, whether anything reads it.
         is_frozen: Whether BatchNormalization keeps to its running statistics.
-        batch: What the batch analysis changed of this node: see `acgraph.backends.torch.batch`.
+        batch: What the batch analysis changed of this node: see `acgraph.analysis.batch`.
     """
 
     node: gs.Node

@@ -2,7 +2,7 @@
 
 import onnx_graphsurgeon as gs
 
-from acgraph.backends.torch.batch_walk import (
+from acgraph.analysis.batch.walk import (
     FixedBatchError,
     Found,
     Rule,
@@ -174,45 +174,22 @@ def _grid_sample(walk: Walk, node: gs.Node) -> int:
     return 0
 
 
-_ELEMENTWISE = (
-    "Abs Acos Acosh Add And Asin Asinh Atan Atanh BitShift BitwiseAnd BitwiseNot BitwiseOr "
-    "BitwiseXor Cast CastLike Ceil Celu Clip Cos Cosh Div Elu Equal Erf "
-    "Exp Floor Gelu Greater GreaterOrEqual HardSigmoid HardSwish Identity IsInf IsNaN LeakyRelu "
-    "Less LessOrEqual Log Max Mean Min Mish Mod Mul Neg Not Or PRelu Pow Reciprocal Relu Round "
-    "Selu Shrink Sigmoid Sign Sin Sinh Softplus Softsign Sqrt Sub Sum Swish Tan Tanh "
-    "ThresholdedRelu Where Xor"
-)
-_FIRST_AXIS = (
-    "Conv ConvTranspose AveragePool GlobalAveragePool GlobalLpPool GlobalMaxPool LpPool MaxPool "
-    "DepthToSpace SpaceToDepth GroupNormalization InstanceNormalization LRN"
-)
-_REDUCTIONS = (
-    "ReduceL1 ReduceL2 ReduceLogSum ReduceLogSumExp ReduceMax ReduceMean ReduceMin ReduceProd "
-    "ReduceSum ReduceSumSquare"
-)
+#: By the name that the table of operators has.
 RULES: dict[str, Rule] = {
-    **dict.fromkeys(_ELEMENTWISE.split(), _elementwise),
-    **dict.fromkeys(_FIRST_AXIS.split(), _first_axis),
-    **dict.fromkeys(_REDUCTIONS.split(), _reduce),
-    "ArgMax": _arg,
-    "ArgMin": _arg,
-    "Attention": _attention,
-    "BatchNormalization": _batch_norm,
-    "CumSum": _cum_sum,
-    "Col2Im": _first_axis,
-    "Dropout": _same,
-    "Einsum": _einsum,
-    "GRU": _recurrent,
-    "Gemm": _gemm,
-    "GridSample": _grid_sample,
-    "Hardmax": _softmax,
-    "LSTM": _recurrent,
-    "LayerNormalization": _from_axis(-1),
-    "LogSoftmax": _softmax,
-    "LpNormalization": beside_axis(-1),
-    "MatMul": _mat_mul,
-    "RMSNormalization": _from_axis(-1),
-    "RNN": _recurrent,
-    "Softmax": _softmax,
-    "TopK": beside_axis(-1),
+    "arg": _arg,
+    "attention": _attention,
+    "batch_norm": _batch_norm,
+    "before_axis_last": _from_axis(-1),
+    "beside_axis_last": beside_axis(-1),
+    "cum_sum": _cum_sum,
+    "einsum": _einsum,
+    "elementwise": _elementwise,
+    "first_axis": _first_axis,
+    "gemm": _gemm,
+    "grid_sample": _grid_sample,
+    "matmul": _mat_mul,
+    "recurrent": _recurrent,
+    "reduce": _reduce,
+    "same": _same,
+    "softmax": _softmax,
 }

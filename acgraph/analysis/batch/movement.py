@@ -5,7 +5,7 @@ from math import prod
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from acgraph.backends.torch.batch_walk import (
+from acgraph.analysis.batch.walk import (
     FixedBatchError,
     Rule,
     Shape,
@@ -225,18 +225,19 @@ def _resize(walk: Walk, node: gs.Node) -> int:
     return axis
 
 
+#: By the name that the table of operators has.
 RULES: dict[str, Rule] = {
-    "Concat": _concat,
-    "Expand": _expand,
-    "Flatten": _flatten,
-    "Gather": _gather,
-    "Pad": _pad,
-    "Reshape": _reshape,
-    "Resize": _resize,
-    "Slice": _slice,
-    "Split": beside_axis(0),
-    "Squeeze": _squeeze,
-    "Tile": _tile,
-    "Transpose": _transpose,
-    "Unsqueeze": _unsqueeze,
+    "beside_axis_0": beside_axis(0),
+    "concat": _concat,
+    "expand": _expand,
+    "flatten": _flatten,
+    "gather": _gather,
+    "pad": _pad,
+    "reshape": _reshape,
+    "resize": _resize,
+    "slice": _slice,
+    "squeeze": _squeeze,
+    "tile": _tile,
+    "transpose": _transpose,
+    "unsqueeze": _unsqueeze,
 }

@@ -1,19 +1,50 @@
 """Where the batch axis is: the state of the walk that follows it, and what rules have in common."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Protocol
 
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from acgraph.backends.torch.program import Program
 from acgraph.errors import AcgraphError
-from acgraph.ir import Array
+from acgraph.ir import Array, Model
+from acgraph.operators import find_operator
 
 Shape = tuple[int, ...]
 
 
 class FixedBatchError(Exception):
     """The walk has met a node at which samples cannot be told apart."""
+
+
+class Program(Protocol):
+    """A graph that can be run, as the walk sees it.
+
+    Attributes:
+        model: The model that is run.
+        inputs: Names of the inputs.
+        outputs: Names of the outputs.
+        known: Values that depend on constants alone.
+        host: Names of the values that depend on sizes of the inputs alone.
+    """
+
+    model: Model
+    inputs: list[str]
+    outputs: list[str]
+    known: dict[str, Array]
+    host: set[str]
+
+    def resolve(self, name: str) -> str:
+        """Follow Identity nodes back to the tensor that has the value."""
+        ...
+
+    def needed(self, wanted: Sequence[str], known: Collection[str]) -> list[gs.Node]:
+        """List the nodes that make the wanted values out of those that there are, in order."""
+        ...
+
+    def evaluate(self, node: gs.Node, known: Mapping[str, Array]) -> dict[str, Array]:
+        """Compute the outputs of a node whose inputs are all known."""
+        ...
 
 
 class Walk:
@@ -95,13 +126,13 @@ class Walk:
             return
         if node.op != "Expand" and not any(name in self.axis for name in self.names(node)):
             return
-        rule = rules.get(node.op)
-        if rule is None:
+        operator = find_operator(node.op, node.domain)
+        if operator is None or not operator.batch:
             raise FixedBatchError("the batch axis cannot be followed through this operator")
         outers = {self.outer.get(name, 1) for name in self.names(node) if name in self.axis}
         if len(outers) > 1:
             raise FixedBatchError("its inputs hold the batch in different orders")
-        found = rule(self, node)
+        found = rules[operator.batch](self, node)
         for index, tensor in enumerate(node.outputs):
             axis = found if not isinstance(found, tuple) else found[index]
             if tensor.name and axis is not None:
