@@ -32,7 +32,7 @@ TABLE = (
         name="Reshape", rule="reshape", resize="reshape", note="splits, joins, computed sizes",
         inputs=(DATA, Input(Role.SIZES, "shape")), batch="reshape", kernel="Reshape", traits=_VIEW,
     ),
-    Operator(name="ReverseSequence", rule="reverse_sequence",
+    Operator(name="ReverseSequence", rule="reverse_sequence", kernel="ReverseSequence",
              note="fenced along batch and time"),
     Operator(
         name="Slice", rule="slice", resize="slice", note="a step along a cut axis is fenced",

@@ -73,3 +73,10 @@ def test_bitwise_not(compare: Any) -> None:
 
 def test_global_lp_pool(compare: Any, normal: Any) -> None:
     compare("GlobalLpPool", {"x": normal(2, 3, 4, 5)}, p=3)
+
+
+@pytest.mark.parametrize(("time", "batch"), [(0, 1), (1, 0)])
+def test_reverse_sequence(compare: Any, normal: Any, time: int, batch: int) -> None:
+    lengths = {"lengths": np.array([2, 4, 1] if time == 0 else [2, 3, 1, 3])}
+    feeds = {"x": normal(4, 3, 2), **lengths}
+    compare("ReverseSequence", feeds, time_axis=time, batch_axis=batch)

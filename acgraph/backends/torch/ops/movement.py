@@ -259,6 +259,19 @@ def _trilu(node: NodeView) -> Kernel:
     return lambda x, k=None: cut(x, offset_of(k)[0] if offset_of is not None else 0)
 
 
+def _reverse_sequence(node: NodeView) -> Kernel:
+    axes = node.integer("time_axis", 0), node.integer("batch_axis", 1)
+
+    def reverse(x: Tensor, lengths: Tensor) -> Tensor:
+        moved = x.movedim(axes, (0, 1))
+        time = torch.arange(moved.shape[0], device=x.device)[:, None]
+        order = torch.where(time < lengths, lengths - 1 - time, time)
+        rows = torch.arange(moved.shape[1], device=x.device)
+        return moved[order, rows].movedim((0, 1), axes)
+
+    return reverse
+
+
 TABLE: dict[str, Builder] = {
     "Concat": _concat,
     "DepthToSpace": _depth_to_space,
@@ -267,6 +280,7 @@ TABLE: dict[str, Builder] = {
     "Identity": lambda node: lambda x: x,
     "Pad": _pad,
     "Reshape": _reshape,
+    "ReverseSequence": _reverse_sequence,
     "Slice": _slice,
     "SpaceToDepth": _space_to_depth,
     "Split": _split,
