@@ -22,7 +22,7 @@ TABLE = (
     _pool("MaxPool", "pool", Trait.WINDOW, note="fenced where the indices are used"),
     Operator(name="GridSample", rule="sample", batch="grid_sample", kernel="GridSample",
              note="channels pass"),
-    Operator(name="MaxRoiPool", rule="sample", note="channels pass"),
+    Operator(name="MaxRoiPool", rule="sample", kernel="MaxRoiPool", note="channels pass"),
     Operator(name="RoiAlign", rule="sample", note="channels pass"),
     Operator(
         name="Resize", rule="resize", resize="resize", note=_RESIZED,

@@ -80,3 +80,9 @@ def test_reverse_sequence(compare: Any, normal: Any, time: int, batch: int) -> N
     lengths = {"lengths": np.array([2, 4, 1] if time == 0 else [2, 3, 1, 3])}
     feeds = {"x": normal(4, 3, 2), **lengths}
     compare("ReverseSequence", feeds, time_axis=time, batch_axis=batch)
+
+
+def test_max_roi_pool(compare: Any, normal: Any) -> None:
+    rois = np.array([[0, 0, 0, 9, 7], [1, 3, 2, 14, 11], [1, 4, 4, 4, 4]], np.float32)
+    feeds = {"x": normal(2, 3, 8, 9), "rois": rois}
+    compare("MaxRoiPool", feeds, pooled_shape=[3, 2], spatial_scale=0.6)

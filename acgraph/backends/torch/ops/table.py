@@ -11,6 +11,7 @@ from acgraph.backends.torch.ops import (
     pooling,
     recurrent,
     reduce,
+    regions,
     resize,
     sampling,
 )
@@ -29,6 +30,7 @@ KERNELS: dict[str, Builder] = {
     **pooling.TABLE,
     **recurrent.TABLE,
     **reduce.TABLE,
+    **regions.TABLE,
     **resize.TABLE,
     **sampling.TABLE,
 }
