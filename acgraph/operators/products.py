@@ -30,7 +30,7 @@ TABLE = (
         kernel="ConvTranspose", traits=frozenset([Trait.SPATIAL]),
     ),
     Operator(
-        name="DeformConv", rule="deform_conv", macs="conv",
+        name="DeformConv", rule="deform_conv", macs="conv", kernel="DeformConv",
         inputs=(DATA, _WEIGHT, DATA, _BIAS, DATA), note="fenced with groups",
     ),
     Operator(

@@ -86,3 +86,12 @@ def test_max_roi_pool(compare: Any, normal: Any) -> None:
     rois = np.array([[0, 0, 0, 9, 7], [1, 3, 2, 14, 11], [1, 4, 4, 4, 4]], np.float32)
     feeds = {"x": normal(2, 3, 8, 9), "rois": rois}
     compare("MaxRoiPool", feeds, pooled_shape=[3, 2], spatial_scale=0.6)
+
+
+@pytest.mark.parametrize(("groups", "parts"), [(1, 1), (2, 2)])
+def test_deform_conv(compare: Any, normal: Any, groups: int, parts: int) -> None:
+    feeds = {"x": normal(2, 4, 7, 6), "w": normal(6, 4 // groups, 3, 2)}
+    feeds |= {"offset": normal(2, parts * 12, 3, 6), "b": normal(6)}
+    feeds["mask"] = normal(2, parts * 6, 3, 6)
+    how = {"group": groups, "offset_group": parts, "strides": [2, 1], "pads": [1, 1, 0, 0]}
+    compare("DeformConv", feeds, opset=19, tolerance=1e-4, **how)

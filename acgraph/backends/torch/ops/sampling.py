@@ -1,9 +1,13 @@
 """Operators that sample an image at positions, or put patches back into one."""
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 
 from acgraph.backends.torch.ops.node import Builder, Kernel, NodeView
+
+Tensor = torch.Tensor
 
 #: ONNX's names of how to interpolate, before and from opset 20, and PyTorch's.
 _MODES = {
@@ -43,4 +47,36 @@ def _col2im(node: NodeView) -> Kernel:
     return fold
 
 
-TABLE: dict[str, Builder] = {"Col2Im": _col2im, "GridSample": _grid_sample}
+def _deform_conv(node: NodeView) -> Kernel:
+    groups, parts = node.integer("group", 1), node.integer("offset_group", 1)
+    strides, dilations = node.ints("strides") or (1, 1), node.ints("dilations") or (1, 1)
+    pads = node.ints("pads") or (0, 0, 0, 0)
+
+    def conv(x: Tensor, w: Tensor, moves: Tensor, b: Any = None, mask: Any = None) -> Tensor:
+        sizes, taps, out = x.shape[2:], w.shape[2:], moves.shape[2:]
+        moved = moves.reshape(len(x) * parts, *taps, 2, *out)
+        places = []
+        for k in (1, 0):  # grid_sample takes columns first, and counts from -1 to 1
+            tap = torch.arange(taps[k], device=x.device) * dilations[k]
+            start = torch.arange(out[k], device=x.device) * strides[k] - pads[k]
+            at = (tap[:, None] + start).reshape(
+                (-1, 1, out[0], 1) if k == 0 else (1, -1, 1, out[1])
+            )
+            places.append((2 * (at + moved[:, :, :, k]) + 1) / sizes[k] - 1)
+        grid = torch.stack(places, -1).reshape(len(moved), taps.numel(), out.numel(), 2)
+        images = x.reshape(len(moved), -1, *sizes)
+        seen = F.grid_sample(images, grid, align_corners=False)
+        if mask is not None:
+            seen = seen * mask.reshape(len(moved), 1, *seen.shape[2:])
+        columns = seen.reshape(len(x), groups, -1, out.numel())
+        made = (w.reshape(groups, -1, columns.shape[2]) @ columns).reshape(len(x), -1, *out)
+        return made if b is None else made + b[:, None, None]
+
+    return conv
+
+
+TABLE: dict[str, Builder] = {
+    "Col2Im": _col2im,
+    "DeformConv": _deform_conv,
+    "GridSample": _grid_sample,
+}
