@@ -23,7 +23,7 @@ TABLE = (
     Operator(name="OneHot", fence=_POSITIONS, kernel="OneHot", traits=_LOSSY),
     Operator(name="Compress", fence=_DATA, kernel="Compress"),
     Operator(name="MaxUnpool", fence=_DATA),
-    Operator(name="NonMaxSuppression", fence=_DATA, traits=_LOSSY),
+    Operator(name="NonMaxSuppression", fence=_DATA, kernel="NonMaxSuppression", traits=_LOSSY),
     Operator(name="NonZero", fence=_DATA, kernel="NonZero", traits=_LOSSY),
     Operator(name="StringNormalizer", fence=_DATA),
     Operator(name="Unique", fence=_DATA),

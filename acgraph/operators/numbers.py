@@ -11,13 +11,13 @@ def _random(name: str, kernel: str = "") -> Operator:
 
 
 TABLE = (
-    _random("Bernoulli"),
+    _random("Bernoulli", "Bernoulli"),
     Operator(name="Constant", kernel="Constant"),
     Operator(
         name="ConstantOfShape", rule="constant_of_shape", resize="constant_of_shape",
         inputs=(Input(Role.SIZES, "shape"),), kernel="ConstantOfShape",
     ),
-    _random("Multinomial"),
+    _random("Multinomial", "Multinomial"),
     _random("RandomNormal", "RandomNormal"),
     _random("RandomNormalLike", "RandomNormal"),
     _random("RandomUniform", "RandomUniform"),

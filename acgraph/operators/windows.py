@@ -23,7 +23,7 @@ TABLE = (
     Operator(name="GridSample", rule="sample", batch="grid_sample", kernel="GridSample",
              note="channels pass"),
     Operator(name="MaxRoiPool", rule="sample", kernel="MaxRoiPool", note="channels pass"),
-    Operator(name="RoiAlign", rule="sample", note="channels pass"),
+    Operator(name="RoiAlign", rule="sample", kernel="RoiAlign", note="channels pass"),
     Operator(
         name="Resize", rule="resize", resize="resize", note=_RESIZED,
         inputs=(DATA, _NUMBERS, _NUMBERS, Input(Role.SIZES, "sizes")), batch="resize",

@@ -95,3 +95,42 @@ def test_deform_conv(compare: Any, normal: Any, groups: int, parts: int) -> None
     feeds["mask"] = normal(2, parts * 6, 3, 6)
     how = {"group": groups, "offset_group": parts, "strides": [2, 1], "pads": [1, 1, 0, 0]}
     compare("DeformConv", feeds, opset=19, tolerance=1e-4, **how)
+
+
+@pytest.mark.parametrize("opset", [10, 16])
+@pytest.mark.parametrize("ratio", [0, 2])
+def test_roi_align(compare: Any, normal: Any, opset: int, ratio: int) -> None:
+    rois = np.array([[0, 0, 8, 7], [2.5, 1.2, 30, 21], [-3, -2, 6, 5], [4, 4, 4.2, 4.1]])
+    feeds = {"x": normal(2, 3, 8, 9), "rois": rois.astype(np.float32)}
+    feeds["images"] = np.array([0, 1, 1, 0])
+    how = {"output_height": 3, "output_width": 2, "spatial_scale": 0.4}
+    compare("RoiAlign", feeds, opset=opset, sampling_ratio=ratio, **how)
+
+
+@pytest.mark.parametrize("centred", [0, 1])
+def test_non_max_suppression(compare: Any, rng: np.random.Generator, centred: int) -> None:
+    feeds = {"boxes": rng.random((2, 40, 4), np.float32)}
+    feeds["scores"] = rng.random((2, 3, 40), np.float32)
+    bounds = {"most": np.array([6]), "iou": np.array([0.3], np.float32)}
+    bounds["least"] = np.array([0.2], np.float32)
+    (found,) = compare("NonMaxSuppression", feeds, bounds, center_point_box=centred)
+    assert len(found) > 12
+
+
+def test_random_draws(build: Any) -> None:
+    """ONNX Runtime draws other numbers: shares are compared with what they should be."""
+    torch.manual_seed(0)
+    x = np.log([[0.1, 0.6, 0.3]]).astype(np.float32)
+    nodes = [
+        helper.make_node("Multinomial", ["x"], ["drawn"], sample_size=4000, dtype=7),
+        helper.make_node("Exp", ["x"], ["p"]),
+        helper.make_node("Tile", ["p", "often"], ["many"]),
+        helper.make_node("Bernoulli", ["many"], ["tossed"]),
+    ]
+    often = {"often": np.array([4000, 1])}
+    module = GraphModule(build(nodes, {"x": x}, often, ["drawn", "tossed"])).eval()
+    drawn, tossed = module(torch.from_numpy(x))
+    assert drawn.dtype == torch.int64
+    shares = torch.bincount(drawn[0], minlength=3) / 4000
+    for found in (shares, tossed.mean(0)):
+        np.testing.assert_allclose(found, [0.1, 0.6, 0.3], atol=0.03)

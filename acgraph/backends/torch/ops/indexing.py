@@ -218,7 +218,19 @@ def _normal(node: NodeView, x: Tensor) -> Tensor:
     return x.normal_(node.real("mean", 0.0), node.real("scale", 1.0))
 
 
+def _bernoulli(node: NodeView) -> Kernel:
+    dtype = torch_dtype(node, "dtype") if "dtype" in node.node.attrs else None
+    return lambda x: torch.bernoulli(x).to(dtype or x.dtype)
+
+
+def _multinomial(node: NodeView) -> Kernel:
+    count = node.integer("sample_size", 1)
+    dtype = torch_dtype(node, "dtype") if "dtype" in node.node.attrs else torch.int32
+    return lambda x: torch.multinomial(x.softmax(-1), count, replacement=True).to(dtype)
+
+
 TABLE: dict[str, Builder] = {
+    "Bernoulli": _bernoulli,
     "Compress": _compress,
     "Constant": _constant,
     "ConstantOfShape": _constant_of_shape,
@@ -226,6 +238,7 @@ TABLE: dict[str, Builder] = {
     "Gather": _gather,
     "GatherElements": _gather_elements,
     "GatherND": _gather_nd,
+    "Multinomial": _multinomial,
     "NonZero": _non_zero,
     "OneHot": _one_hot,
     "RandomNormal": _random(_normal),
