@@ -97,14 +97,16 @@ def _microsoft() -> Iterator[str]:
         yield f"| {op} | {_summary(rule)} |"
     yield ""
     for why, ops in MICROSOFT_FENCED.items():
-        yield f"Fenced, since {why}: {', '.join(ops)}."
+        yield f"Fenced ({why}): {', '.join(ops)}."
         yield ""
 
 
 def _words(operator: Operator) -> str:
     if operator.fence:
         return _sentence(operator.fence)
-    summary = _summary(RULES[operator.rule]) if operator.rule else "It makes or measures sizes."
+    summary = (
+        _summary(RULES[operator.rule]) if operator.rule else "It makes numbers, or measures sizes."
+    )
     return " ".join(filter(None, (summary, _sentence(operator.note))))
 
 

@@ -30,7 +30,8 @@ TABLE = (
         kernel="ConvTranspose", traits=frozenset([Trait.SPATIAL]),
     ),
     Operator(
-        name="DeformConv", rule="deform_conv", macs="conv", kernel="DeformConv",
+        name="DeformConv", rule="deform_conv", macs="conv", batch="data_first",
+        kernel="DeformConv",
         inputs=(DATA, _WEIGHT, DATA, _BIAS, DATA), note="fenced with groups",
     ),
     Operator(

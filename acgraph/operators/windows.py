@@ -20,7 +20,7 @@ TABLE = (
     _pool("GlobalMaxPool", "global_pool"),
     _pool("LpPool", "pool", Trait.WINDOW),
     _pool("MaxPool", "pool", Trait.WINDOW, note="fenced where the indices are used"),
-    Operator(name="GridSample", rule="sample", batch="grid_sample", kernel="GridSample",
+    Operator(name="GridSample", rule="sample", batch="data_first", kernel="GridSample",
              note="channels pass"),
     Operator(name="MaxRoiPool", rule="sample", kernel="MaxRoiPool", note="channels pass"),
     Operator(name="RoiAlign", rule="sample", kernel="RoiAlign", note="channels pass"),

@@ -10,6 +10,7 @@ from acgraph.analysis.batch.walk import (
     beside_axis,
     only_first,
 )
+from acgraph.operators import OPERATORS, Role
 
 
 def _first_axis(walk: Walk, node: gs.Node) -> int:
@@ -168,8 +169,12 @@ def _attention(walk: Walk, node: gs.Node) -> tuple[int | None, ...]:
     return (0,) * len(node.outputs)
 
 
-def _grid_sample(walk: Walk, node: gs.Node) -> int:
-    if any(walk.axis.get(name) != 0 for name in walk.names(node)):
+def _data_first(walk: Walk, node: gs.Node) -> int:
+    """All inputs but weights must hold the batch on axis 0: an image, and positions in it."""
+    operator = OPERATORS[node.op]
+    names = [walk.name(node, i) for i in range(len(node.inputs))]
+    data = [name for i, name in enumerate(names) if name and operator.input(i).role is Role.DATA]
+    if any(walk.axis.get(name) != 0 for name in data):
         raise FixedBatchError("image and positions do not both hold the batch on axis 0")
     return 0
 
@@ -182,11 +187,11 @@ RULES: dict[str, Rule] = {
     "before_axis_last": _from_axis(-1),
     "beside_axis_last": beside_axis(-1),
     "cum_sum": _cum_sum,
+    "data_first": _data_first,
     "einsum": _einsum,
     "elementwise": _elementwise,
     "first_axis": _first_axis,
     "gemm": _gemm,
-    "grid_sample": _grid_sample,
     "matmul": _mat_mul,
     "recurrent": _recurrent,
     "reduce": _reduce,

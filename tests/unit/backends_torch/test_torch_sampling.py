@@ -88,6 +88,17 @@ def test_max_roi_pool(compare: Any, normal: Any) -> None:
     compare("MaxRoiPool", feeds, pooled_shape=[3, 2], spatial_scale=0.6)
 
 
+def test_the_batch_of_a_deform_conv_is_found(build: Any, normal: Any) -> None:
+    feeds = {"x": normal(1, 2, 5, 5), "offset": normal(1, 8, 4, 4)}
+    node = helper.make_node("DeformConv", ["x", "w", "offset"], ["y"])
+    model = build([node], feeds, {"w": normal(3, 2, 2, 2)}, ["y"], opset=19)
+    module = GraphModule(model).eval()
+    assert module.fixed_reason is None
+    assert list(module.parameter_names().values()) == ["w"]
+    y = module(torch.from_numpy(normal(4, 2, 5, 5)), torch.from_numpy(normal(4, 8, 4, 4)))[0]
+    assert tuple(y.shape) == (4, 3, 4, 4)
+
+
 @pytest.mark.parametrize(("groups", "parts"), [(1, 1), (2, 2)])
 def test_deform_conv(compare: Any, normal: Any, groups: int, parts: int) -> None:
     feeds = {"x": normal(2, 4, 7, 6), "w": normal(6, 4 // groups, 3, 2)}
