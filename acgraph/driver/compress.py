@@ -107,7 +107,7 @@ def _resumed(context: Context, state: State) -> State:
         context.reporter.say("the network is trained: only the results are written again")
     else:
         context.reporter.say(f"going on after stage '{state.checkpoint}'")
-        context.reporter.say(f"plan: {state.stages.describe()}")
+        context.reporter.say(f"plan: {state.schedule.describe()}")
     for text in state.warnings:
         context.reporter.warn(text)
     return state
