@@ -140,7 +140,7 @@ def test_columns_are_regular_by_themselves_where_time_is_the_target(model: Model
     assert open_space(Network(model), config()).pattern == "free"
     assert open_space(Network(model), config(metric="latency")).pattern == "auto"
     stated = config(metric="latency", columns={"pattern": "free"})
-    assert open_space(model, stated).pattern == "free"
+    assert open_space(Network(model), stated).pattern == "free"
 
 
 def test_unknown_patterns_are_refused() -> None:
