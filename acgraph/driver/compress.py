@@ -149,6 +149,7 @@ def _written(context: Context, state: State) -> State:
             a folder of its own, whose name says so.
     """
     output = context.config.output
+    context.trainers.release()
     with staged(output) as folder:
         done = run_stages(WRITING, context, replace(state, files=Files(folder=folder, models=())))
         law = law_of(done)
