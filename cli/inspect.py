@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     import onnx_graphsurgeon as gs
     from rich.table import Table
 
+    from acgraph.analysis.branches import Branches
     from acgraph.analysis.dependency import DependencyGraph
     from acgraph.analysis.families import Family
-    from acgraph.ir import Model
 
 
 def inspect(
@@ -31,27 +31,33 @@ def inspect(
     output_format: FormatOption = OutputFormat.TEXT,
 ) -> None:
     """Show the layers of a model, what they cost, what can be cut, and what cannot and why."""
+    from acgraph.analysis.branches import analyse_branches
     from acgraph.analysis.dependency import analyse
 
     loaded = read_sized(model, input_shape)
     graph = analyse(loaded)
+    branches = analyse_branches(graph)
     if why is not None:
-        lines = _explain(graph, loaded, why)
+        lines = _explain(graph, branches, why)
         plain: Any = {"node": why, "why": lines}
         if output_format is OutputFormat.TEXT:
             typer.echo("\n".join(map(printable, lines)))
             return
     else:
-        plain = _plain(loaded, graph)
+        plain = _plain(graph, branches)
     if output_format is OutputFormat.JSON:
         typer.echo(json.dumps(plain, indent=2))
         return
     _print(plain)
 
 
-def _explain(graph: "DependencyGraph", model: "Model", node: str) -> list[str]:
+def _explain(graph: "DependencyGraph", branches: "Branches", node: str) -> list[str]:
     import difflib
 
+    model = graph.model
+    for each in branches.found:
+        if node.startswith(f"{each.path}/"):
+            return _explain(each.graph, each.inner, node.removeprefix(f"{each.path}/"))
     names = [n.name for n in model.graph.nodes]
     outputs = {value.name: value for value in model.graph.outputs}
     if node not in names and node in outputs:
@@ -74,10 +80,12 @@ def _explain_output(graph: "DependencyGraph", output: "gs.Tensor") -> list[str]:
     return lines
 
 
-def _plain(model: "Model", graph: "DependencyGraph") -> dict[str, Any]:
-    from acgraph.analysis.cost import layer_costs, model_cost
+def _plain(graph: "DependencyGraph", branches: "Branches") -> dict[str, Any]:
+    from acgraph.analysis.branches import all_families, all_fences, all_layers
+    from acgraph.analysis.cost import model_cost
     from acgraph.ir import input_sizes
 
+    model = graph.model
     cost = model_cost(model, facts=graph.facts)
     return {
         "model": {
@@ -102,12 +110,12 @@ def _plain(model: "Model", graph: "DependencyGraph") -> dict[str, Any]:
                 "params": layer.params,
                 "macs": layer.macs,
             }
-            for layer in layer_costs(model, graph.facts)
+            for layer in all_layers(graph, branches)
         ],
-        "families": [_family(family) for family in graph.families],
+        "families": [_family(family) for family in all_families(graph, branches)],
         "fences": [
             {"node": fence.location.node or fence.location.value, "reason": fence.message}
-            for fence in graph.all_fences()
+            for fence in all_fences(graph, branches)
         ],
     }
 

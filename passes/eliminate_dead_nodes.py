@@ -57,7 +57,7 @@ class EliminateDeadNodes(Pass):
     def run(self, model: Model, context: PassContext) -> PassResult:
         """Remove no-ops first: what fed them only may be unread afterwards."""
         bypassed, remarks = _bypass_no_ops(model) if self.no_ops else (0, [])
-        unread = _remove_unread(model)
+        unread = remove_unread(model)
         return PassResult(
             modified=bypassed + unread > 0,
             statistics={"no-ops removed": bypassed, "unread nodes removed": unread},
@@ -177,7 +177,8 @@ def _detach(node: gs.Node) -> None:
     node.outputs.clear()
 
 
-def _remove_unread(model: Model) -> int:
+def remove_unread(model: Model) -> int:
+    """Remove the nodes that no output of the graph depends on, in place; return how many."""
     needed = {t.name for t in model.graph.outputs}
     kept = []
     for node in reversed(model.graph.nodes):

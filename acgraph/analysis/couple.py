@@ -162,7 +162,9 @@ def _outer_names(graph: gs.Graph) -> set[str]:
 
 
 def _fence_captured(walk: Walk, site: Site, names: list[str]) -> None:
-    site.fence_all("what its subgraphs do is not analysed")
+    known = find_operator(site.node.op, site.node.domain)
+    reason = known.fence if known is not None else ""
+    site.fence_all(reason or "what its subgraphs do is not analysed")
     why = site.why("is read inside a subgraph")
     for name in names:
         found = walk.tensors.get(name)

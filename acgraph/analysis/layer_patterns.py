@@ -8,8 +8,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-import onnx_graphsurgeon as gs
-
 from acgraph.analysis.layers import constant_source, layers
 from acgraph.errors import UsageError
 from acgraph.ir import LayerBound, Model
@@ -25,7 +23,7 @@ _EPSILON = 1e-9
 class _Weighted:
     """A node that reads weights, and the shape of the constant behind each of these inputs."""
 
-    node: gs.Node
+    name: str
     names: tuple[str, ...]
     shapes: Mapping[int, tuple[int, ...]]
 
@@ -35,6 +33,8 @@ def bound_layers(
     keep: Sequence[str] = (),
     layer_rate: Mapping[str, float] | None = None,
     max_layer_rate: float | None = None,
+    *,
+    inside: Mapping[str, Model] | None = None,
 ) -> dict[str, LayerBound]:
     """Return, by node name, how much of each layer that the user named must stay.
 
@@ -48,20 +48,22 @@ def bound_layers(
         layer_rate: By pattern, how far layers may be cut: of each axis of their weights, and of
             their columns, at least ``1 / rate`` stays.
         max_layer_rate: The same for all layers.
+        inside: Models of branches, by what stands before their names; see ``models_inside``.
 
     Raises:
         UsageError: a pattern matches nothing, or is not a regular expression.
     """
-    weighted = _weighted_nodes(model)
-    columns = {x.name: x.size // max(x.weight_shape[x.filter_axis], 1) if x.kernel else x.columns
-               for x in layers(model)}  # fmt: skip
+    models = {"": model, **(inside or {})}
+    weighted = [each for path, one in models.items() for each in _weighted_nodes(one, path)]
+    columns = {path + x.name: x.size // max(x.weight_shape[x.filter_axis], 1) if x.kernel
+               else x.columns for path, one in models.items() for x in layers(one)}  # fmt: skip
     wanted = [("--keep", pattern, 1.0) for pattern in keep]
     wanted += [("--layer-rate", pattern, rate) for pattern, rate in (layer_rate or {}).items()]
     found: dict[str, LayerBound] = {}
     rates: dict[str, float] = {}
 
     def bind(each: _Weighted, reason: str, rate: float, *, is_whole: bool) -> None:
-        name = each.node.name
+        name = each.name
         if name in found and (found[name].is_whole or (rates[name] <= rate and not is_whole)):
             return
         rates[name] = rate
@@ -95,7 +97,7 @@ def _least(size: int, rate: float) -> int:
     return math.ceil(size / rate - _EPSILON)
 
 
-def _weighted_nodes(model: Model) -> list[_Weighted]:
+def _weighted_nodes(model: Model, path: str) -> list[_Weighted]:
     """List the nodes that read constants of more than one number that is no integer."""
     forms = model.constant_forms()
     found = []
@@ -107,9 +109,9 @@ def _weighted_nodes(model: Model) -> list[_Weighted]:
             if source is not None and _is_weight(*forms[source.name])
         }
         if mine:
-            names = dict.fromkeys([node.name, *(source.name for source in mine.values())])
+            names = [path + node.name, *(path + source.name for source in mine.values())]
             shapes = {i: source.shape for i, source in mine.items()}
-            found.append(_Weighted(node, tuple(names), shapes))
+            found.append(_Weighted(names[0], tuple(dict.fromkeys(names)), shapes))
     return found
 
 

@@ -13,8 +13,8 @@ from acgraph.ir.shapes import infer_facts
 _NEIGHBOURS = {"input": "readers take", "output": "node gives"}
 
 
-def complete_ends(model: Model, graph: onnx.GraphProto) -> None:
-    """Give inputs and outputs a type and a shape, in place, and remark on what was not declared.
+def complete_ends(model: Model, graph: onnx.GraphProto) -> list[str]:
+    """Give inputs and outputs a type and a shape, in place; return what to say of those without.
 
     Args:
         model: As onnx-graphsurgeon reads it: a value that is listed among the inner ones, too, has
@@ -26,9 +26,10 @@ def complete_ends(model: Model, graph: onnx.GraphProto) -> None:
     for tensor in [*model.graph.inputs, *model.graph.outputs]:
         if isinstance(tensor, gs.Variable) and kinds[tensor.name] == "tensor_type":
             _declare(tensor, declared[tensor.name])
+    remarks: list[str] = []
     for tensor in model.graph.inputs:
         if kinds[tensor.name] == "tensor_type":
-            _take(model, tensor, shape_by_readers(tensor), "input")
+            remarks += _take(tensor, shape_by_readers(tensor), "input")
     open_outputs = [
         tensor
         for tensor in model.graph.outputs
@@ -41,7 +42,8 @@ def complete_ends(model: Model, graph: onnx.GraphProto) -> None:
         for tensor in open_outputs:
             if tensor.dtype is None and tensor.name in facts.dtypes:
                 tensor.dtype = dtype_of(facts.dtypes[tensor.name])
-            _take(model, tensor, _sizes(tensor.name, facts), "output")
+            remarks += _take(tensor, _sizes(tensor.name, facts), "output")
+    return remarks
 
 
 def dtype_of(elem: int) -> object:
@@ -58,17 +60,16 @@ def _declare(tensor: gs.Variable, declared: onnx.ValueInfoProto) -> None:
         tensor.dtype = dtype_of(kind.elem_type)
 
 
-def _take(model: Model, tensor: gs.Variable, shape: Partial | None, role: str) -> None:
-    """Declare a shape that was found, and remark on it."""
+def _take(tensor: gs.Variable, shape: Partial | None, role: str) -> list[str]:
+    """Declare a shape that was found, and say so."""
     if tensor.shape is not None:
-        return
+        return []
     missing = f"{role} '{tensor.name}' has no shape in the file"
     if shape is None:
-        model.remarks.append(f"{missing}, and none can be found")
-        return
+        return [f"{missing}, and none can be found"]
     tensor.shape = list(shape)
     text = ", ".join("?" if size is None else str(size) for size in shape)
-    model.remarks.append(f"{missing}; ({text}) is what its {_NEIGHBOURS[role]}")
+    return [f"{missing}; ({text}) is what its {_NEIGHBOURS[role]}"]
 
 
 def _sizes(name: str, facts: Facts) -> Partial | None:

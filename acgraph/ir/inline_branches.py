@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 
 import onnx
 
-from acgraph.ir.tidy import subgraphs
+from acgraph.ir.scopes import made_names, own_names, rename_node, subgraphs
 
 
 def inline_branches(proto: onnx.ModelProto, branches: Mapping[str, str]) -> list[str]:
@@ -22,7 +22,7 @@ def inline_branches(proto: onnx.ModelProto, branches: Mapping[str, str]) -> list
         The names of the Ifs, or of their first outputs where they have none.
     """
     graph = proto.graph
-    names = Counter(_made_names(graph))
+    names = Counter(made_names(graph))
     nodes: list[onnx.NodeProto] = []
     conditions, inlined = [], []
     for node in graph.node:
@@ -41,17 +41,6 @@ def inline_branches(proto: onnx.ModelProto, branches: Mapping[str, str]) -> list
     return inlined
 
 
-def _made_names(graph: onnx.GraphProto) -> Iterator[str]:
-    """Yield every name that a graph, or a subgraph in it, gives to a value."""
-    yield from (value.name for value in graph.input)
-    yield from (tensor.name for tensor in graph.initializer)
-    yield from (tensor.values.name for tensor in graph.sparse_initializer)
-    for node in graph.node:
-        yield from (name for name in node.output if name)
-        for inner in subgraphs(node):
-            yield from _made_names(inner)
-
-
 class _Branch:
     """One branch on its way into the graph around it."""
 
@@ -67,7 +56,7 @@ class _Branch:
                 self._new[inner] = outer
             else:  # a constant, a value from outside, or one that is returned twice
                 self._handed.append((inner, outer))
-        for name in sorted(set(_own_names(graph)) - set(self._new)):
+        for name in sorted(set(own_names(graph)) - set(self._new)):
             self._new[name] = _fresh(name, names)
 
     def open(self, outer: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
@@ -86,7 +75,7 @@ class _Branch:
         for node in self._graph.node:
             copy = onnx.NodeProto()
             copy.CopyFrom(node)
-            _rename(copy, self._new)
+            rename_node(copy, self._new)
             yield copy
         for inner, name in self._handed:
             yield onnx.NodeProto(
@@ -98,24 +87,6 @@ class _Branch:
 
     def _named(self, name: str) -> str:
         return self._new.get(name, name)
-
-
-def _rename(node: onnx.NodeProto, names: Mapping[str, str]) -> None:
-    node.input[:] = [names.get(name, name) for name in node.input]
-    node.output[:] = [names.get(name, name) for name in node.output]
-    for graph in subgraphs(node):
-        own = {*_own_names(graph), *(value.name for value in graph.input)}
-        outer = {old: new for old, new in names.items() if old not in own}
-        for value in graph.output:
-            value.name = outer.get(value.name, value.name)
-        for inner in graph.node:
-            _rename(inner, outer)
-
-
-def _own_names(graph: onnx.GraphProto) -> Iterator[str]:
-    yield from (tensor.name for tensor in graph.initializer)
-    yield from (tensor.values.name for tensor in graph.sparse_initializer)
-    yield from (name for node in graph.node for name in node.output if name)
 
 
 def _fresh(name: str, names: Counter[str]) -> str:

@@ -16,7 +16,7 @@ from onnx.external_data_helper import (
 )
 
 from acgraph.ir.model import Array, Model
-from acgraph.ir.tidy import free_names, subgraphs
+from acgraph.ir.scopes import free_names, subgraphs
 from acgraph.ir.wire import without_weights
 
 #: Models of fewer bytes, files beside them included, are read whole.

@@ -124,19 +124,31 @@ def _check(proto: onnx.ModelProto, where: Location) -> None:
 
 
 def model_from_proto(
-    proto: onnx.ModelProto, source: str = "<memory>", *, views: Views | None = None
+    proto: onnx.ModelProto,
+    source: str = "<memory>",
+    *,
+    views: Views | None = None,
+    decide: bool = True,
+    is_part: bool = False,
 ) -> Model:
     """Make a model of a proto: functions inlined, nodes named. The proto may be shared, not kept.
 
     Initializers that are also graph inputs become plain constants, what is not in order is put in
     order, and an If whose condition the file decides becomes its branch; all this is noted in
     ``remarks``. Inputs and outputs without a shape get the one that can be found.
-    ``views`` are the values that initializers of the proto lack.
+
+    Args:
+        proto: The model.
+        source: What to call it in messages.
+        views: The values that initializers of the proto lack.
+        decide: False leaves every If as it is.
+        is_part: The proto was made of a part of a model: nothing is said of shapes that its ends
+            lack.
     """
     proto, remarks = _prepared(proto)
     model = _import(proto, source, views or {})
     inlined: list[str] = []
-    while branches := decided_branches(model, proto):
+    while decide and (branches := decided_branches(model, proto)):
         if not inlined:  # the caller's stays as it is
             proto = onnx.ModelProto.FromString(proto.SerializeToString())
         inlined += inline_branches(proto, branches)
@@ -147,7 +159,8 @@ def model_from_proto(
             f"{count} whose condition the file decides became its branch: {', '.join(inlined)}"
         )
     model.remarks[:0] = remarks
-    complete_ends(model, proto.graph)
+    found = complete_ends(model, proto.graph)
+    model.remarks += [] if is_part else found
     return model
 
 

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 
 import onnx
 
+from acgraph.ir.scopes import read_names, subgraphs
+
 _DEFAULT = frozenset(["", "ai.onnx"])
 
 
@@ -53,14 +55,6 @@ def all_nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
             yield from all_nodes(inner)
 
 
-def subgraphs(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
-    """Yield the graphs that are attributes of a node."""
-    for attribute in node.attribute:
-        if attribute.HasField("g"):
-            yield attribute.g
-        yield from attribute.graphs
-
-
 def _missing_domains(proto: onnx.ModelProto) -> list[str]:
     known = {entry.domain for entry in proto.opset_import} | _DEFAULT
     return sorted({node.domain for node in all_nodes(proto.graph)} - known)
@@ -72,27 +66,10 @@ def _name_default_domain(graph: onnx.GraphProto) -> None:
             node.ClearField("domain")
 
 
-def free_names(graph: onnx.GraphProto) -> set[str]:
-    """Return the names that a subgraph reads from the graphs around it."""
-    made = {tensor.name for tensor in graph.initializer}
-    made.update(tensor.values.name for tensor in graph.sparse_initializer)
-    made.update(value.name for value in graph.input)
-    made.update(name for node in graph.node for name in node.output)
-    read = {name for node in graph.node for name in _read_names(node)}
-    read.update(value.name for value in graph.output)
-    return read - made - {""}
-
-
-def _read_names(node: onnx.NodeProto) -> Iterator[str]:
-    yield from node.input
-    for graph in subgraphs(node):
-        yield from free_names(graph)
-
-
 def _is_sorted(graph: onnx.GraphProto) -> bool:
     later = {name for node in graph.node for name in node.output if name}
     for node in graph.node:
-        if any(name in later for name in _read_names(node)):
+        if any(name in later for name in read_names(node)):
             return False
         if not all(map(_is_sorted, subgraphs(node))):
             return False
@@ -107,7 +84,7 @@ def _sort(graph: onnx.GraphProto) -> None:
             _sort(inner)
     nodes = [onnx.NodeProto.FromString(node.SerializeToString()) for node in graph.node]
     makers = {name: i for i, node in enumerate(nodes) for name in node.output if name}
-    waits = [{makers[n] for n in _read_names(node) if n in makers} for node in nodes]
+    waits = [{makers[n] for n in read_names(node) if n in makers} for node in nodes]
     readers: dict[int, list[int]] = {}
     for reader, wanted in enumerate(waits):
         for maker in wanted:

@@ -7,6 +7,7 @@ _POSITIONS = "positions become numbers, or numbers positions"
 _DATA = "where the results lie depends on the data"
 _SEQUENCES = "sequences and maps are not followed"
 _SUBGRAPHS = "what its subgraphs do is not analysed"
+_BRANCHES = "each branch is cut on its own, so what goes into and out of it stays"
 _SIGNAL = "it transforms the whole axis"
 _LOSSY, _IMPURE = frozenset([Trait.LOSSY]), frozenset([Trait.IMPURE])
 _WINDOW = frozenset([Trait.WINDOW])
@@ -40,7 +41,7 @@ TABLE = (
     Operator(name="SplitToSequence", fence=_SEQUENCES),
     Operator(name="DFT", fence=_SIGNAL),
     Operator(name="STFT", fence=_SIGNAL, traits=_WINDOW),
-    Operator(name="If", fence=_SUBGRAPHS, traits=_IMPURE),
+    Operator(name="If", fence=_BRANCHES, traits=_IMPURE),
     Operator(name="Loop", fence=_SUBGRAPHS, traits=_IMPURE),
     Operator(name="Scan", fence=_SUBGRAPHS, traits=_IMPURE),
     Operator(name="SequenceMap", fence=_SUBGRAPHS, traits=_IMPURE),

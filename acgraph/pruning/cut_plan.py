@@ -100,6 +100,8 @@ class CutPlan(BaseModel):
         columns: Removed columns, an entry for each layer.
         forms: How layers with removed columns are computed, BatchNormalization folded into the
             layers before; None where the model was left as it is but for the removed positions.
+        branches: What was cut of branches of Ifs, by their paths as ``If_0/then``. Tensors and
+            layers in them have their own names.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
@@ -110,6 +112,13 @@ class CutPlan(BaseModel):
     axes: tuple[AxisCut, ...] = ()
     columns: tuple[ColumnsCut, ...] = ()
     forms: tuple[LayerForm, ...] | None = None
+    branches: dict[str, "CutPlan"] = Field(default_factory=dict)
+
+    @property
+    def cuts_nothing(self) -> bool:
+        """Say whether the plan leaves a model as it is, its branches included."""
+        rest = all(inner.cuts_nothing for inner in self.branches.values())
+        return rest and not self.axes and not self.columns and self.forms is None
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Self:

@@ -5,6 +5,7 @@ from typing import Protocol
 
 import numpy as np
 
+from acgraph.backends.ort.bounds import Bound, Bounds
 from acgraph.backends.ort.session import TensorInfo
 from acgraph.diagnostics import Location
 from acgraph.errors import BackendError
@@ -68,13 +69,13 @@ def random_inputs(
     seed: int = 0,
     batch: int | None = None,
     shapes: Mapping[str, Shape] | None = None,
-    bounds: Mapping[str, int] | None = None,
+    bounds: Bounds | None = None,
 ) -> dict[str, Array]:
     """Make random values for every input, the same for the same seed.
 
     They have the sizes of the session, unless another batch or other shapes are given. Floats are
     standard normal, 8-bit integers use their whole range, wider integers are below
-    ``INTEGER_BOUND`` or the input's entry of ``bounds``, strings are digits.
+    ``INTEGER_BOUND`` or as the input's entry of ``bounds`` says, strings are digits.
 
     Raises:
         BackendError: an input is no tensor, of a type that numpy does not have, or larger than
@@ -101,7 +102,7 @@ def _random(
     rng: np.random.Generator,
     info: TensorInfo,
     shape: tuple[int, ...],
-    bound: int | None,
+    bound: Bound | None,
     source: str,
 ) -> Array:
     if info.dtype is None:
@@ -117,6 +118,8 @@ def _random(
         return rng.integers(0, 2, shape).astype(np.bool_)
     if dtype.kind == "O":
         return rng.integers(0, 10, shape).astype(np.str_).astype(np.object_)
+    if isinstance(bound, tuple):
+        return rng.choice(np.array(bound), shape).astype(dtype)
     if dtype.itemsize == 1 and bound is None:
         limits = np.iinfo(dtype)
         return rng.integers(limits.min, limits.max + 1, shape).astype(dtype)

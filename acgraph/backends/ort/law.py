@@ -77,7 +77,8 @@ def check_law(
     ours, reference = _form(compact), _form(masked)
     if reference.graph is not None and reference.graph.constant_bytes() > MAX_BYTES_IN_MEMORY:
         settings = replace(settings, prepack=False)
-    feeds = _feeds(reference, seeds, inputs or (), sizes, settings)
+    given: list[Feeds] = [("", arrays) for arrays in inputs or ()]
+    feeds = [*given, *trial_feeds(reference, seeds=seeds, sizes=sizes, settings=settings)]
     try:
         if _is_widened(ours) and _is_widened(reference):
             return _judge_half(ours, reference, feeds, tolerance, settings)
@@ -106,13 +107,21 @@ def _form(source: ModelSource) -> Form:
         return Form(source, None)  # ONNX Runtime may well read it, or say what is wrong
 
 
-def _feeds(
+def trial_feeds(
     masked: Form,
-    seeds: int,
-    inputs: Sequence[Mapping[str, Array]],
-    sizes: InputSizes | None,
-    settings: SessionSettings,
+    *,
+    seeds: int = 3,
+    sizes: InputSizes | None = None,
+    settings: SessionSettings | None = None,
 ) -> list[Feeds]:
+    """Make random inputs of a model, see ``random_trials``.
+
+    Args:
+        masked: The model.
+        seeds: How many at the sizes of the run.
+        sizes: Of the inputs; by default those that are settled for the model.
+        settings: How to run the model.
+    """
     graph = masked.graph
     if graph is not None and sizes is None:
         sizes = graph.sizes or settle_sizes(graph)
@@ -121,8 +130,7 @@ def _feeds(
     kinds = [np.dtype(info.dtype).kind for info in session.inputs if info.dtype is not None]
     has_integers = graph is not None and any(kind in "iu" for kind in kinds)
     bounds = integer_bounds(graph) if has_integers and graph is not None else {}
-    given: list[Feeds] = [("", feeds) for feeds in inputs]
-    return [*given, *random_trials(session, seeds, bounds, _judge_of_shapes(graph, session))]
+    return list(random_trials(session, seeds, bounds, _judge_of_shapes(graph, session)))
 
 
 def _judge_of_shapes(

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 
+from acgraph.backends.ort.bounds import Bounds
 from acgraph.backends.ort.evidence import LARGE, Feeds
 from acgraph.backends.ort.inputs import TakesInputs, has_dynamic_batch, random_inputs
 from acgraph.ir import Array
@@ -21,15 +22,16 @@ Shapes = Mapping[str, Shape]
 def random_trials(
     session: TakesInputs,
     seeds: int,
-    bounds: Mapping[str, int],
+    bounds: Bounds,
     can_run: Callable[[Shapes], bool],
 ) -> Iterator[Feeds]:
     """Yield random inputs; those with a name may be beyond what the reference can do.
 
     Args:
         session: The reference.
-        seeds: How many of the sizes of the run, the last of larger numbers. Where the file leaves
-            sizes open, one more of another batch, and one of other sizes: of all at once where
+        seeds: How many of the sizes of the run, the last of larger numbers. One more of other
+            integers where the network compares some with constants. Where the file leaves sizes
+            open, one more of another batch, and one of other sizes: of all at once where
             the model takes that, else of one of them alone.
         bounds: As ``random_inputs`` takes them.
         can_run: Says whether nothing speaks against inputs of such shapes.
@@ -42,6 +44,11 @@ def random_trials(
             yield "", arrays
     if not seeds:
         return
+    told = [name for name, bound in bounds.items() if isinstance(bound, tuple)]
+    if told:
+        rest = {name: bound for name, bound in bounds.items() if name not in told}
+        label = f"another {' and '.join(told)}"
+        yield label, random_inputs(session, seed=seeds, bounds=rest)
     found = open_axes(session.declared, session.sizes.shapes)
     if has_dynamic_batch(session):
         batch = next((axis.size for axis in found.values() if axis.is_batch), 1) + 1

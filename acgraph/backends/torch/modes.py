@@ -1,4 +1,4 @@
-"""Which precision, memory layout and threads train fastest: timed on the network, cached."""
+"""Which precision, memory layout and threads train fastest: timed on the network, remembered."""
 
 import logging
 import time
@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from acgraph.backends.torch.choice_cache import load_choice, signature, store_choice
 from acgraph.backends.torch.losses import Outputs
+from acgraph.backends.torch.remembered import recall, remember, signature
 from acgraph.backends.training import PROBE_SECONDS
 from acgraph.errors import BackendError
 
@@ -27,7 +27,7 @@ TIMED_STEPS = 3
 PROBE_IMAGES = 4
 #: A faster mode must win by this factor to displace a simpler one: timings are noisy.
 MARGIN = 0.95
-#: Under what choices are cached.
+#: Under what choices are remembered.
 KIND = "modes"
 
 
@@ -88,7 +88,7 @@ def choose_mode(
 
     A step is forward, loss and backward. A mode is accurate where its loss is within
     :data:`TOLERANCE` of that of float32. Weights, statistics and gradients are left as they were.
-    The choice is cached on disk by network, batch, host and threads.
+    The choice is remembered on disk by network, batch, host and threads.
 
     Args:
         module: The network, on its device.
@@ -103,12 +103,12 @@ def choose_mode(
         return candidates[0]
     counts = _fewer_threads(torch.get_num_threads()) if choose_threads and not x.is_cuda else []
     key = signature(module, x, [asdict(mode) for mode in candidates], counts)
-    known = _load_mode(key)
+    known = _recall(key)
     if known is not None and replace(known, threads=None) in candidates:
-        log.info("training mode: %s (cached)", known)
+        log.info("training mode: %s (remembered)", known)
         return known
     mode = _fastest(module, x, candidates, counts, probe_s)
-    store_choice(KIND, key, asdict(mode))
+    remember(KIND, key, asdict(mode))
     return mode
 
 
@@ -261,8 +261,8 @@ def _synchronize(x: Tensor) -> None:
         torch.cuda.synchronize(x.device)
 
 
-def _load_mode(key: str) -> Mode | None:
-    content = load_choice(KIND, key)
+def _recall(key: str) -> Mode | None:
+    content = recall(KIND, key)
     if content is None:
         return None
     try:
@@ -272,5 +272,5 @@ def _load_mode(key: str) -> Mode | None:
             threads=None if content["threads"] is None else int(content["threads"]),
         )
     except (KeyError, TypeError, ValueError) as error:
-        log.warning("a cached mode is unreadable, timing again: %s", error)
+        log.warning("a remembered mode is unreadable, timing again: %s", error)
         return None

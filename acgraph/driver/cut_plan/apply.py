@@ -14,6 +14,8 @@ from acgraph.driver.cost.compact import compact
 from acgraph.driver.state.positions import Positions, compose, expand
 from acgraph.errors import UsageError
 from acgraph.ir import Array, Model, clone_model, replace_constants
+from acgraph.ir.branches import OpenBranch, find_branches, open_branch, put_branch
+from acgraph.ir.shapes import is_static
 from acgraph.lowering.base import Candidate
 from acgraph.lowering.fragment import Weights
 from acgraph.lowering.sharing import with_label
@@ -59,16 +61,45 @@ def apply_plan(model: Model, plan: CutPlan) -> Applied:
     Raises:
         UsageError: the plan names something that the model lacks, or that cannot be removed.
     """
+    return _apply(model, plan, decide=is_static(model))
+
+
+def _apply(model: Model, plan: CutPlan, *, decide: bool) -> Applied:
     prepared = clone_model(model)
     prepared.bounds = {}
     copies = untie_constants(prepared)
-    return cut_by_plan(model, analyse(prepared), copies, plan)
+    dependency = analyse(prepared)
+    made = cut_by_plan(model, dependency, copies, plan)
+    branches = find_branches(prepared) if plan.branches else []
+    opened = [open_branch(prepared, b, dependency.facts, decide=decide) for b in branches]
+    check_branches(plan, model, opened)
+    for each in opened:
+        inner = plan.branches.get(each.branch.path)
+        if inner is not None:
+            found = _apply(each.model, inner, decide=decide)
+            put_branch(made.model, each, found.model)
+            put_branch(made.masked, each, found.masked)
+    return made
+
+
+def check_branches(plan: CutPlan, model: Model, opened: Sequence[OpenBranch]) -> None:
+    """See that a model has the branches that a plan cuts.
+
+    Raises:
+        UsageError: it lacks one.
+    """
+    paths = {each.branch.path for each in opened}
+    for path in plan.branches:
+        if path not in paths:
+            raise UsageError(
+                "the plan cuts a branch that the model lacks", location=model.location(value=path)
+            )
 
 
 def cut_by_plan(
     model: Model, dependency: DependencyGraph, copies: Mapping[str, str], plan: CutPlan
 ) -> Applied:
-    """Cut a model that is analysed already by a plan.
+    """Cut a model that is analysed already by a plan, save for its branches.
 
     Args:
         model: As it was given.

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from acgraph.config import CompressConfig
 from acgraph.driver.inputs.data import RunData
 from acgraph.driver.network import Network
-from acgraph.driver.schedule.plan import RunSchedule
+from acgraph.driver.schedule.plan import Stages
 from acgraph.driver.space.space import Space
 from acgraph.driver.state.context import Context
 from acgraph.driver.state.state import State
@@ -64,9 +64,9 @@ class Round:
         return self.context.data
 
     @property
-    def schedule(self) -> RunSchedule:
+    def stages(self) -> Stages:
         """How the budget of the run is spent."""
-        return self.state.schedule
+        return self.state.stages
 
     @property
     def number(self) -> int:

@@ -1,0 +1,205 @@
+"""One cut of ``prune``: what is tried, until the file does not become larger."""
+
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+
+from acgraph import __version__
+from acgraph.analysis.branches import NO_BRANCHES, Branches, analyse_branches
+from acgraph.analysis.dependency import DependencyGraph, analyse
+from acgraph.driver.cut_plan.apply import check_branches, cut_by_plan
+from acgraph.driver.cut_plan.record import record_cut
+from acgraph.driver.prune.columns import ColumnRequest, cut_columns
+from acgraph.driver.prune.result import PruneRequest
+from acgraph.driver.space.columns import LayerCut
+from acgraph.ir import LayerBound, Model, clone_model
+from acgraph.ir.branches import OpenBranch
+from acgraph.ir.check import source_digest
+from acgraph.passes.lower_columns import LoweredLayer
+from acgraph.passes.untie_constants import untie_constants
+from acgraph.pruning.cut_plan import CutPlan
+from acgraph.pruning.plan import Plan
+from acgraph.pruning.select import magnitude_plan
+from acgraph.pruning.shrink import masked_model, shrink
+from acgraph.pruning.tie import retie_constants, write_once
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Source:
+    """What is cut.
+
+    Attributes:
+        model: As it was read.
+        dependency: Of the model with its constants untied.
+        copies: The constants that untying made, with their origins.
+        branches: What may be removed from the branches of Ifs.
+        copies_of: The copies in each branch, those in it included, by the model that is analysed.
+        digest: SHA-256 of the file.
+    """
+
+    model: Model
+    dependency: DependencyGraph
+    copies: Mapping[str, str]
+    branches: Branches = NO_BRANCHES
+    copies_of: Mapping[int, Mapping[str, str]] = field(default_factory=dict)
+    digest: str = ""
+
+    @classmethod
+    def of(cls, model: Model, bounds: Mapping[str, LayerBound]) -> "Source":
+        """Analyse a model and the branches in it.
+
+        Args:
+            model: The model.
+            bounds: How much of its layers must stay; the names of those in branches begin with
+                the path of the branch.
+        """
+        copies_of: dict[int, Mapping[str, str]] = {}
+
+        def untied(model: Model, path: str) -> Model:
+            prepared = clone_model(model)
+            prepared.bounds = {
+                name.removeprefix(path): bound
+                for name, bound in bounds.items()
+                if name.startswith(path)
+            }
+            copies_of[id(prepared)] = untie_constants(prepared)
+            return prepared
+
+        dependency = analyse(untied(model, ""))
+        branches = analyse_branches(dependency, prepare=untied)
+        copies = copies_of[id(dependency.model)]
+        return cls(model, dependency, copies, branches, copies_of, source_digest(model))
+
+    def inside(self) -> Iterator["tuple[OpenBranch, Source]"]:
+        """Yield the branches, and what is cut of each."""
+        for each in self.branches.found:
+            copies = self.copies_of[id(each.graph.model)]
+            opened = each.opened
+            yield (
+                opened,
+                Source(opened.model, each.graph, copies, each.inner, self.copies_of, self.digest),
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """What is to be cut.
+
+    Attributes:
+        asked: Of the coupled sets.
+        columns: Of the columns.
+        is_forced: Whether columns are cut however large the file becomes.
+        plan: What to cut instead of all that; None where nothing says it.
+    """
+
+    asked: PruneRequest
+    columns: ColumnRequest
+    is_forced: bool = False
+    plan: CutPlan | None = None
+
+    def inside(self, path: str) -> "Job":
+        """Return what is to be cut of a branch."""
+        if self.plan is None:
+            return self
+        return replace(self, plan=self.plan.branches.get(path, CutPlan()))
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """What a cut made.
+
+    Attributes:
+        model: The compact model.
+        masked: The model with zeros.
+        seconds: How long shrinking took.
+        plan: What repeats the cut.
+        lowered: What became of each layer, where columns were cut.
+        cuts: The pattern of each layer's columns, or why they stay.
+    """
+
+    model: Model
+    masked: Model
+    seconds: float
+    plan: CutPlan
+    lowered: list[LoweredLayer] = field(default_factory=list)
+    cuts: list[LayerCut] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One cut to try: what it is called, which coupled sets go, and which columns.
+
+    ``is_forced`` says that it is taken however large the file becomes. ``applied`` is what a plan
+    made of the model, where one was given.
+    """
+
+    name: str
+    plan: Plan
+    columns: ColumnRequest | None
+    is_forced: bool
+    applied: Cut | None = None
+
+
+def attempts(source: Source, job: Job) -> Iterator[Attempt]:
+    """Yield what to try, until the file does not become larger.
+
+    Raises:
+        UsageError: the plan that says what to cut does not fit the model.
+    """
+    if job.plan is not None:
+        yield _planned(source, job.plan)
+        return
+    plan = magnitude_plan(
+        source.dependency,
+        source.dependency.model.constants(),
+        job.asked.sparsity,
+        allow_inexact=job.asked.allow_inexact,
+        align=job.asked.align,
+    )
+    if job.columns.share > 0:
+        yield Attempt("columns", plan, job.columns, job.is_forced)
+    if plan.sets:
+        yield Attempt("coupled sets", plan, None, is_forced=False)
+    yield Attempt("", Plan(), None, is_forced=True)
+
+
+def _planned(source: Source, plan: CutPlan) -> Attempt:
+    """Cut by a plan."""
+    start = time.perf_counter()
+    check_branches(plan, source.model, [opened for opened, _ in source.inside()])
+    made = cut_by_plan(source.model, source.dependency, source.copies, plan)
+    seconds = time.perf_counter() - start
+    plan = plan.model_copy(update={"source_sha256": source.digest, "version": __version__})
+    found = Cut(made.model, made.masked, seconds, plan, made.lowered)
+    return Attempt("plan", Plan(sets=made.sets), None, is_forced=True, applied=found)
+
+
+def uncut(source: Source) -> Cut:
+    """Return copies of a model of which nothing is cut."""
+    plan = record_cut(source.dependency, source.copies, {}, source=source.digest)
+    return Cut(clone_model(source.model), clone_model(source.model), 0.0, plan)
+
+
+def cut(source: Source, attempt: Attempt) -> Cut:
+    """Cut a copy of a model; its branches stay as they are."""
+    if attempt.applied is not None:
+        return attempt.applied
+    start = time.perf_counter()
+    if not attempt.name:
+        return uncut(source)
+    dependency = source.dependency
+    shrunk = shrink(dependency, attempt.plan)
+    seconds = time.perf_counter() - start
+    if attempt.columns is not None:
+        found = cut_columns(shrunk, attempt.columns)
+        plan = record_cut(
+            dependency, source.copies, found.kept, found.weights, found.lowered, source.digest
+        )
+        # What is written is what the plan makes, so that the plan repeats it.
+        made = cut_by_plan(source.model, dependency, source.copies, plan)
+        return Cut(made.model, made.masked, seconds, plan, found.lowered, found.cuts)
+    small, masked = shrunk.model, masked_model(dependency, attempt.plan)
+    write_once(small, source.copies)
+    retie_constants(masked, source.copies)
+    plan = record_cut(dependency, source.copies, shrunk.kept, source=source.digest)
+    return Cut(small, masked, seconds, plan)

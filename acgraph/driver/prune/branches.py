@@ -1,0 +1,153 @@
+"""The branches of Ifs in ``prune``: cut and proven one by one, and put together with the rest."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from acgraph.analysis.branches import moved, moved_family
+from acgraph.backends.ort.evidence import Feeds
+from acgraph.backends.ort.law import LawResult, OutputLaw
+from acgraph.backends.ort.reach import reaching, running
+from acgraph.diagnostics import Diagnostic
+from acgraph.driver.prune.attempts import Cut, Source
+from acgraph.driver.prune.result import PruneResult
+from acgraph.ir.branches import OpenBranch, put_branch
+from acgraph.pruning.cut_plan import CutPlan
+from acgraph.pruning.plan import Plan
+
+#: Makes the inputs that a model is compared on; asked only where something was cut.
+MakeFeeds = Callable[[], Sequence[Feeds]]
+
+
+class UnprovenError(Exception):
+    """A branch cannot be run on anything that reaches it; the text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class BranchCuts:
+    """What became of the branches of a model.
+
+    Attributes:
+        results: Of each branch that could be cut and proven.
+        fences: Of the others, and why they were not.
+    """
+
+    results: tuple[tuple[OpenBranch, PruneResult], ...] = ()
+    fences: tuple[Diagnostic, ...] = ()
+
+    @property
+    def is_cut(self) -> bool:
+        """Say whether anything was removed."""
+        return any(is_cut(result) for _, result in self.results)
+
+
+def is_cut(result: PruneResult) -> bool:
+    """Say whether anything was removed of a model."""
+    return not result.cut_plan.cuts_nothing
+
+
+def feeds_of(source: Source, opened: OpenBranch, outer: MakeFeeds) -> MakeFeeds:
+    """Return what makes the inputs of a branch of those of the model around it.
+
+    It raises ``UnprovenError`` where the branch can run none of them.
+    """
+
+    def make() -> Sequence[Feeds]:
+        names = [tensor.name for tensor in opened.model.graph.inputs]
+        found, reason = running(opened.model, reaching(source.model, names, outer(), opened.fixed))
+        if not found:
+            raise UnprovenError(reason or "nothing that was tried reaches it")
+        return found
+
+    return make
+
+
+def cut_branches(
+    source: Source,
+    feeds: MakeFeeds,
+    cut_one: Callable[[Source, str, MakeFeeds], PruneResult],
+) -> BranchCuts:
+    """Cut the branches of a model.
+
+    Args:
+        source: The model.
+        feeds: Makes inputs of it.
+        cut_one: Cuts the model of a branch, which it is told the path of; may raise
+            ``UnprovenError``.
+    """
+    results, fences = [], []
+    for opened, inner in source.inside():
+        try:
+            own = feeds_of(source, opened, feeds)
+            results.append((opened, cut_one(inner, opened.branch.path, own)))
+        except UnprovenError as error:
+            fences.append(
+                Diagnostic(
+                    location=source.model.location(value=opened.branch.path),
+                    message=f"the branch stays, as its cut could not be checked: {error}",
+                )
+            )
+    return BranchCuts(tuple(results), tuple(fences))
+
+
+def put_back(cut: Cut, branches: BranchCuts) -> None:
+    """Put the branches that were cut into both models, in place."""
+    for opened, result in branches.results:
+        if is_cut(result):
+            put_branch(cut.model, opened, result.model)
+            put_branch(cut.masked, opened, result.masked)
+
+
+def together(result: PruneResult, branches: BranchCuts) -> PruneResult:
+    """Join what was done to the branches with what was done around them."""
+    if branches.is_cut and not is_cut(result):  # only the proofs of the branches say anything
+        result = replace(result, verify=replace(result.verify, vacuous=False))
+    for opened, inner in branches.results:
+        result = _joined(result, inner, opened.branch.path)
+    return replace(result, fences=[*result.fences, *branches.fences])
+
+
+def _joined(result: PruneResult, inner: PruneResult, path: str) -> PruneResult:
+    source = result.model.source
+
+    def named(text: str) -> str:
+        return f"{path}/{text}"
+
+    sets = {named(name): gone for name, gone in inner.plan.sets.items()}
+    return replace(
+        result,
+        families=(*result.families, *(moved_family(f, path, source) for f in inner.families)),
+        remarks=(*result.remarks, *(f"{path}: {remark}" for remark in inner.remarks)),
+        fences=[*result.fences, *(moved(note, path, source) for note in inner.fences)],
+        lowered=[*result.lowered, *(replace(x, name=named(x.name)) for x in inner.lowered)],
+        cuts=[*result.cuts, *(replace(c, name=named(c.name)) for c in inner.cuts)],
+        cut_plan=_planned(result.cut_plan, inner.cut_plan, path),
+        plan=Plan(sets={**result.plan.sets, **sets}, columns=result.plan.columns),
+        inexact=[*result.inexact, *map(named, inner.inexact)],
+        notes=(*result.notes, *(f"{path}: {note}" for note in inner.notes)),
+        verify=_both(result.verify, inner.verify, path) if is_cut(inner) else result.verify,
+    )
+
+
+def _planned(plan: CutPlan, inner: CutPlan, path: str) -> CutPlan:
+    if inner.cuts_nothing:
+        return plan
+    return plan.model_copy(update={"branches": {**plan.branches, path: inner}})
+
+
+def _both(law: LawResult, inner: LawResult, path: str) -> LawResult:
+    """Join the verdict on a model with that on a branch alone, which the model may not have run."""
+
+    def named(found: Sequence[OutputLaw]) -> Iterator[OutputLaw]:
+        return (replace(each, name=f"{path}/{each.name}") for each in found)
+
+    note = f"{path} alone: relative error {inner.max_rel_error:.1e}"
+    return replace(
+        law,
+        max_abs_error=max(law.max_abs_error, inner.max_abs_error),
+        max_rel_error=max(law.max_rel_error, inner.max_rel_error),
+        passed=law.passed and inner.passed,
+        vacuous=law.vacuous or inner.vacuous,
+        per_output=(*law.per_output, *named(inner.per_output)),
+        inside=(*law.inside, *named(inner.inside)),
+        notes=(*law.notes, note, *(f"{path}: {text}" for text in inner.notes)),
+    )

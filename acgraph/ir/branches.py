@@ -1,0 +1,322 @@
+"""The branches of Ifs as models of their own, and back.
+
+A branch reads values of the graph around it by name. In the model that is made of it these are
+graph inputs, which keep their channels as its outputs do. Constants stay constants, and so do sizes
+that are the same for every input; but weights that something else reads, too, are inputs: a branch
+that cut its copy of one would make the file larger.
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import onnx
+import onnx.helper
+import onnx.numpy_helper
+import onnx_graphsurgeon as gs
+from onnx_graphsurgeon.importers.onnx_importer import OnnxImporter
+
+from acgraph.diagnostics import Location
+from acgraph.errors import AcgraphError, ImportModelError, PassError
+from acgraph.ir.constants import is_same, replace_constants
+from acgraph.ir.facts import Facts
+from acgraph.ir.model import Array, InputSizes, Model, constant_node_value
+from acgraph.ir.names import fresh
+from acgraph.ir.odd_values import decode_strings, escape_strings
+from acgraph.ir.onnx_io import model_from_proto, proto_from_model
+from acgraph.ir.scopes import free_names, made_names, rename_made, subgraphs
+from acgraph.ir.shapes import infer_facts, is_static
+
+_DEFAULT = (None, "", "ai.onnx")
+_LABELS = {"then_branch": "then", "else_branch": "else"}
+_FLOATS = frozenset(
+    getattr(onnx.TensorProto, name) for name in ("FLOAT", "FLOAT16", "BFLOAT16", "DOUBLE")
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Branch:
+    """One branch of an If of the top graph.
+
+    Attributes:
+        node: Name of the If.
+        attribute: The attribute of the node that holds the branch.
+    """
+
+    node: str
+    attribute: str
+
+    @property
+    def path(self) -> str:
+        """What stands before the names of its nodes and constants, with a slash between.
+
+        >>> Branch("If_0", "then_branch").path
+        'If_0/then'
+        """
+        return f"{self.node}/{_LABELS[self.attribute]}"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class OpenBranch:
+    """A branch and the model that was made of it.
+
+    Attributes:
+        branch: Which one it is.
+        model: The model; its inputs are values of the graph around it.
+        given: The constants of the model that the graph around it holds, by name.
+        own: Those of them that nothing else reads: they are changed where they are.
+        fixed: The inputs that are weights which something else reads, too.
+    """
+
+    branch: Branch
+    model: Model
+    given: dict[str, onnx.TensorProto]
+    own: frozenset[str]
+    fixed: dict[str, Array]
+
+
+def find_branches(model: Model) -> list[Branch]:
+    """List the branches of Ifs of the top graph with weights that nothing else reads, in order."""
+    readers = _readers(model)
+    weights = {
+        name for name, tensor in _stored(model).items() if readers[name] == 1 and _is_weight(tensor)
+    }
+    return [
+        branch
+        for node in model.graph.nodes
+        if node.op == "If" and node.domain in _DEFAULT
+        for branch in (Branch(node.name, name) for name in _LABELS)
+        if (graph := branch_graph(model, branch)) is not None and _has_weights(graph, weights)
+    ]
+
+
+def _has_weights(graph: onnx.GraphProto, outside: set[str]) -> bool:
+    own = [*graph.initializer, *(sparse.values for sparse in graph.sparse_initializer)]
+    for node in graph.node:
+        own += [attribute.t for attribute in node.attribute if attribute.HasField("t")]
+        if any(name in outside for name in node.input):
+            return True
+        if any(_has_weights(inner, outside) for inner in subgraphs(node)):
+            return True
+    return any(map(_is_weight, own))
+
+
+def _is_weight(tensor: onnx.TensorProto) -> bool:
+    return tensor.data_type in _FLOATS and _elements(tensor) > 1
+
+
+def branch_graph(model: Model, branch: Branch) -> onnx.GraphProto | None:
+    """Return a branch as it was read or put back last; None where the node has none."""
+    original = model.originals.get(branch.node)
+    attributes = original.attribute if original is not None else ()
+    return next((a.g for a in attributes if a.name == branch.attribute), None)
+
+
+def open_branch(model: Model, branch: Branch, facts: Facts, *, decide: bool = False) -> OpenBranch:
+    """Make a model of a branch.
+
+    Its inputs have the sizes that the facts state, of which those are open that depend on the sizes
+    of the inputs of ``model``.
+
+    Args:
+        model: The model that the branch is in.
+        branch: The branch.
+        facts: What is known of the tensors of ``model``.
+        decide: Put the branch that an If always takes in its place: for models that fix all sizes,
+            as the facts do not prove that a size is the same for every input.
+
+    Raises:
+        ImportModelError: nothing is known of a value that the branch reads, or the branch alone is
+            no valid model.
+    """
+    graph = branch_graph(model, branch)
+    if graph is None:
+        raise ImportModelError("there is no such branch", location=Location(node=branch.node))
+    readers = _readers(model)
+    stored = _stored(model)
+    given: dict[str, onnx.TensorProto] = {}
+    fixed: dict[str, Array] = {}
+    inputs = []
+    for name in sorted(free_names(graph)):
+        value = stored.get(name)
+        if value is not None and (readers[name] == 1 or not _is_weight(value)):
+            given[name] = value
+        elif value is None and name in facts.values and name not in facts.dynamic:
+            given[name] = onnx.numpy_helper.from_array(facts.values[name], name)
+        else:
+            inputs.append(_input(model, name, facts, value))
+            if value is not None:
+                fixed[name] = onnx.numpy_helper.to_array(value)
+    proto = onnx.ModelProto(ir_version=model.graph.ir_version or onnx.IR_VERSION)
+    domains = model.graph.import_domains or [onnx.helper.make_opsetid("", model.graph.opset)]
+    proto.opset_import.extend(domains)
+    proto.graph.CopyFrom(graph)
+    proto.graph.name = graph.name or branch.path
+    proto.graph.input.extend(inputs)
+    proto.graph.initializer.extend(given.values())
+    source = f"{model.source}: {branch.path}"
+    inner = model_from_proto(proto, source, decide=decide, is_part=True)
+    names = {tensor.name for tensor in inner.graph.inputs}
+    inner.sizes = InputSizes({n: s for n, s in facts.shapes.items() if n in names})
+    own = frozenset(name for name in given if name in stored and readers[name] == 1)
+    return OpenBranch(branch, inner, given, own, fixed)
+
+
+def models_inside(model: Model) -> Iterator[tuple[str, Model]]:
+    """Yield the models of all branches that can be opened, those in branches included.
+
+    Each comes with what stands before its names, as ``If_0/then/``.
+    """
+    return _inside(model, is_static(model), "")
+
+
+def _inside(model: Model, decide: bool, path: str) -> Iterator[tuple[str, Model]]:
+    branches = find_branches(model)
+    facts = infer_facts(model, assume=True) if branches else Facts()
+    for branch in branches:
+        try:
+            inner = open_branch(model, branch, facts, decide=decide).model
+        except AcgraphError:
+            continue  # the analysis fences it, and says why
+        yield f"{path}{branch.path}/", inner
+        yield from _inside(inner, decide, f"{path}{branch.path}/")
+
+
+def _readers(model: Model) -> Counter[str]:
+    """Count who reads a value: nodes, outputs of the graph, and subgraphs, each of them once."""
+    counts = Counter(tensor.name for tensor in model.graph.outputs)
+    for node in model.graph.nodes:
+        counts.update({tensor.name for tensor in node.inputs})
+        for inner in subgraphs(model.originals.get(node.name, onnx.NodeProto())):
+            counts.update(free_names(inner))
+    return counts
+
+
+def _stored(model: Model) -> dict[str, onnx.TensorProto]:
+    """Collect the constants of the top graph that subgraphs may read."""
+    found = dict(model.captured)
+    for node in model.graph.nodes:
+        if node.op == "Constant" and not node.domain:
+            value = constant_node_value(node)
+            if value is not None and value.dtype.kind in "biuf":
+                name = node.outputs[0].name
+                found[name] = onnx.numpy_helper.from_array(value, name)
+    return found
+
+
+def _elements(tensor: onnx.TensorProto) -> int:
+    count = 1
+    for size in tensor.dims:
+        count *= size
+    return count
+
+
+def _input(
+    model: Model, name: str, facts: Facts, value: onnx.TensorProto | None
+) -> onnx.ValueInfoProto:
+    """Describe a value that a branch reads: its sizes are numbers where every input has them."""
+    kind = facts.dtypes.get(name, _declared(model, name)) if value is None else value.data_type
+    if not kind:
+        raise ImportModelError(
+            f"the type of '{name}', which the branch reads, is unknown",
+            location=model.location(value=name),
+        )
+    shape = facts.shapes.get(name) if value is None else tuple(value.dims)
+    if shape is None or name in facts.assumed:
+        sizes: list[int | None] | None = None if shape is None else [None] * len(shape)
+        return onnx.helper.make_tensor_value_info(name, kind, sizes)
+    fixed = facts.fixed_axes.get(name, (True,) * len(shape))
+    sizes = [size if keeps else None for size, keeps in zip(shape, fixed, strict=True)]
+    return onnx.helper.make_tensor_value_info(name, kind, sizes)
+
+
+def _declared(model: Model, name: str) -> int:
+    """Return the type that the file states of a value; 0 where it states none."""
+    tensor = model.graph.tensors().get(name)
+    kind = tensor.dtype if tensor is not None else None
+    if kind is None or isinstance(kind, int):
+        return kind or 0
+    return int(onnx.helper.np_dtype_to_tensor_dtype(np.dtype(kind)))
+
+
+def put_branch(model: Model, opened: OpenBranch, inner: Model) -> None:
+    """Put a branch back that was changed, in place.
+
+    Constants of the graph around it that were changed are replaced there where nothing else reads
+    them, and else become constants of the branch. What is new in the branch gets a name that
+    nothing in ``model`` has.
+
+    Args:
+        model: The model that the branch is in; names in it are those that it was opened with.
+        opened: What was made of the branch.
+        inner: What became of ``opened.model``.
+    """
+    branch = opened.branch
+    old = branch_graph(model, branch)
+    node = next((node for node in model.graph.nodes if node.name == branch.node), None)
+    if old is None or node is None:
+        raise PassError("the branch is gone", location=model.location(value=branch.path))
+    graph = proto_from_model(inner).graph
+    changed = _take_given(graph, opened)
+    outside = {name: tensor for name, tensor in changed.items() if name in opened.own}
+    _replace_stored(model, outside)
+    taken = set(_all_names(model))
+    new = {name for name in made_names(graph) if name in taken} - set(made_names(old))
+    new |= changed.keys() - outside.keys()
+    for name in changed.keys() - outside.keys():
+        graph.initializer.append(changed[name])
+    rename_made(graph, {name: fresh(f"{branch.path}/{name}", taken) for name in sorted(new)})
+    graph.name, graph.doc_string = old.name, old.doc_string
+    graph.metadata_props.extend(old.metadata_props)
+    original = onnx.NodeProto()
+    original.CopyFrom(model.originals[branch.node])
+    next(a for a in original.attribute if a.name == branch.attribute).g.CopyFrom(graph)
+    model.originals[branch.node] = original
+    node.attrs[branch.attribute] = _imported(model, graph)
+
+
+def _take_given(graph: onnx.GraphProto, opened: OpenBranch) -> dict[str, onnx.TensorProto]:
+    """Take out what the graph around the branch gives; return what of it has other values now."""
+    inside = {tensor.name: tensor for tensor in graph.initializer if tensor.name in opened.given}
+    kept = [tensor for tensor in graph.initializer if tensor.name not in inside]
+    changed = {}
+    for name, tensor in inside.items():
+        before, after = (onnx.numpy_helper.to_array(each) for each in (opened.given[name], tensor))
+        if not is_same(before, after):
+            changed[name] = onnx.TensorProto.FromString(tensor.SerializeToString())
+    kept = [onnx.TensorProto.FromString(tensor.SerializeToString()) for tensor in kept]
+    del graph.initializer[:]
+    graph.initializer.extend(kept)
+    del graph.input[:]
+    return changed
+
+
+def _replace_stored(model: Model, tensors: Mapping[str, onnx.TensorProto]) -> None:
+    for name, tensor in tensors.items():
+        if name in model.captured:
+            model.captured[name] = tensor
+    replace_constants(model, {n: onnx.numpy_helper.to_array(t) for n, t in tensors.items()})
+
+
+def _all_names(model: Model) -> Iterator[str]:
+    """Yield the names of all values in a model, those inside subgraphs included."""
+    yield from model.graph.tensors()
+    yield from model.captured
+    for node in model.graph.nodes:
+        for inner in subgraphs(model.originals.get(node.name, onnx.NodeProto())):
+            yield from made_names(inner)
+
+
+def _imported(model: Model, graph: onnx.GraphProto) -> gs.Graph:
+    """Let onnx-graphsurgeon read a branch, as it would within the model."""
+    around = {name: OnnxImporter.import_tensor(tensor) for name, tensor in model.captured.items()}
+    wrapped = onnx.ModelProto(graph=graph)
+    found = OnnxImporter.import_graph(
+        escape_strings(wrapped).graph,
+        {**around, **model.graph.tensors()},
+        opset=model.graph.opset,
+        import_domains=model.graph.import_domains,
+    )
+    decode_strings(found)
+    return found
