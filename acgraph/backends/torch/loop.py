@@ -23,6 +23,7 @@ from acgraph.backends.torch.micro_batch import (
 from acgraph.backends.torch.modes import run_module
 from acgraph.backends.torch.optimizer import (
     Average,
+    Optimizer,
     Pull,
     add_pulls,
     build_optimizer,
@@ -70,7 +71,7 @@ class Fit:
     step: int = field(default=0, init=False)
     images: int = field(default=0, init=False)
     seconds: float = field(default=0.0, init=False)
-    optimizer: torch.optim.Optimizer = field(init=False)
+    optimizer: Optimizer = field(init=False)
     average: Average | None = field(default=None, init=False)
     _tally: Tally = field(default_factory=Tally, init=False)
     _fallback: Fallback = field(init=False)

@@ -1,6 +1,7 @@
 """Which precision, memory layout and threads train fastest: timed on the network, remembered."""
 
 import logging
+import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -27,6 +28,8 @@ TIMED_STEPS = 3
 PROBE_IMAGES = 4
 #: A faster mode must win by this factor to displace a simpler one: timings are noisy.
 MARGIN = 0.95
+#: A first step that takes so many times as long, and what warms up beside, loses for certain.
+HOPELESS, WARM_UP_SECONDS = 2.0, 0.5
 #: Under what choices are remembered.
 KIND = "modes"
 
@@ -174,7 +177,7 @@ def _compare_threads(
     try:
         for count in counts:
             torch.set_num_threads(count)
-            _, taken = _time(module, x, mode, steps=TIMED_STEPS)
+            _, taken = _time(module, x, mode, TIMED_STEPS, seconds)
             told.append(f"{count}: {taken * 1e3:.1f} ms")
             if taken < MARGIN * seconds:
                 best, seconds = replace(mode, threads=count), taken
@@ -194,7 +197,7 @@ def _compare(
     told = []
     for mode in candidates:
         try:
-            loss, seconds = _time(module, x, mode, steps=TIMED_STEPS)
+            loss, seconds = _time(module, x, mode, TIMED_STEPS, best_seconds)
         except (RuntimeError, NotImplementedError, BackendError) as error:
             if mode.precision == "fp32":
                 raise  # not a matter of the mode
@@ -208,10 +211,17 @@ def _compare(
     return best, best_seconds
 
 
-def _time(module: nn.Module, x: Tensor, mode: Mode, steps: int) -> tuple[float, float]:
-    """Return the loss of the first step and the seconds of the fastest of the later ones."""
+def _time(
+    module: nn.Module, x: Tensor, mode: Mode, steps: int, beaten_s: float = math.inf
+) -> tuple[float, float]:
+    """Return the loss of the first step and the seconds of the fastest of the later ones.
+
+    Where the first is far slower than a known mode, it stays the only one.
+    """
     apply_mode(module, mode)
     loss, first = time_step(module, x, mode)
+    if first > HOPELESS * beaten_s + WARM_UP_SECONDS:
+        return loss, first
     later = [time_step(module, x, mode)[1] for _ in range(steps)]
     return loss, min(later, default=first)
 

@@ -6,10 +6,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from acgraph.backends.torch.sgd import SGD
 from acgraph.backends.training import TrainConfig
 
+Optimizer = torch.optim.Optimizer | SGD
 
-def build_optimizer(module: nn.Module, config: TrainConfig, rate: float) -> torch.optim.Optimizer:
+
+def build_optimizer(module: nn.Module, config: TrainConfig, rate: float) -> Optimizer:
     """Build the configured optimizer; weight decay is on weights of layers alone."""
     parameters = [p for p in module.parameters() if p.requires_grad]
     decayed = [p for p in parameters if has_decay(p)]
@@ -19,10 +22,7 @@ def build_optimizer(module: nn.Module, config: TrainConfig, rate: float) -> torc
         {"params": plain, "weight_decay": 0.0},
     ]
     if config.optimizer == "sgd":
-        has_momentum = config.momentum > 0
-        return torch.optim.SGD(
-            groups, lr=rate, momentum=config.momentum, nesterov=has_momentum, foreach=True
-        )
+        return SGD(groups, lr=rate, momentum=config.momentum)
     kind = torch.optim.Adam if config.optimizer == "adam" else torch.optim.AdamW
     return kind(groups, lr=rate, betas=(config.momentum, 0.999), foreach=True)
 

@@ -10,7 +10,15 @@ from acgraph.analysis.layers import layers
 from acgraph.diagnostics import counted
 from acgraph.driver.passes import PassSettings
 from acgraph.errors import PassError
-from acgraph.ir import Model, clone_model, count_params, proto_from_model, proto_size
+from acgraph.ir import (
+    Facts,
+    Model,
+    clone_model,
+    count_params,
+    infer_facts,
+    proto_from_model,
+    proto_size,
+)
 from acgraph.lowering.base import DENSE, Candidate, Chooser
 from acgraph.lowering.cost_model import RANK, CostModelChooser
 from acgraph.passes.eliminate_dead_nodes import EliminateDeadNodes
@@ -100,8 +108,9 @@ def compact(
         return small, lowering.lowered
     ready = clone_model(model)
     PassSettings().run([FuseBatchnorm()], ready)
-    forced = tuple(_forced(ready, chooser, lowering.lowered, limit, warn))
-    lowering = LowerLayers(chooser=chooser, smallest=limit.chooser, forced=forced)
+    facts = infer_facts(ready, assume=True)  # once for all forms that are tried
+    forced = tuple(_forced(ready, facts, chooser, lowering.lowered, limit, warn))
+    lowering = LowerLayers(chooser=chooser, smallest=limit.chooser, forced=forced, facts=facts)
     return _passed(model, lowering, passes), lowering.lowered
 
 
@@ -115,6 +124,7 @@ def _passed(model: Model, lowering: "LowerLayers", passes: PassSettings | None) 
 
 def _forced(
     ready: Model,
+    facts: Facts,
     chooser: Chooser,
     lowered: list[LoweredLayer],
     limit: Limit,
@@ -122,7 +132,7 @@ def _forced(
 ) -> list[str]:
     """Name as few layers as it takes in their smallest form, those that save most first."""
     smallest = limit.chooser
-    least = {x.name: x for x in lower_columns(clone_model(ready), choose=smallest)}
+    least = {x.name: x for x in lower_columns(clone_model(ready), choose=smallest, facts=facts)}
     others = [
         x for x in lowered if (x.form, x.variant) != (least[x.name].form, least[x.name].variant)
     ]
@@ -131,7 +141,7 @@ def _forced(
     low, high = min(1, len(order)), len(order)
     while low < high:
         middle = (low + high) // 2
-        if limit.fits(_lower(ready, chooser, order[:middle], smallest)[0]):
+        if limit.fits(_lower(ready, facts, chooser, order[:middle], smallest)[0]):
             high = middle
         else:
             low = middle + 1
@@ -150,13 +160,16 @@ def _some(names: Sequence[str]) -> str:
 
 def _lower(
     ready: Model,
+    facts: Facts,
     chooser: Chooser,
     forced: Sequence[str] = (),
     smallest: Chooser | None = None,
 ) -> tuple[Model, list[LoweredLayer]]:
     """Lower a copy: the forced layers to their smallest form, the others as the chooser says."""
     model = clone_model(ready)
-    lowering = LowerLayers(chooser=chooser, smallest=smallest or chooser, forced=tuple(forced))
+    lowering = LowerLayers(
+        chooser=chooser, smallest=smallest or chooser, forced=tuple(forced), facts=facts
+    )
     PassSettings().run([lowering, EliminateDeadNodes()], model)
     return model, lowering.lowered
 
@@ -169,6 +182,8 @@ class LowerLayers(Pass):
         chooser: Picks the form of a layer.
         smallest: Picks that of the layers that are forced.
         forced: Names of these.
+        facts: What is known of the tensors of the graph, where somebody has it; what is lowered
+            leaves it true.
         lowered: What became of every layer, once the pass ran.
     """
 
@@ -177,6 +192,7 @@ class LowerLayers(Pass):
     chooser: Chooser = field(default_factory=CostModelChooser, metadata=HIDDEN)
     smallest: Chooser = field(default_factory=SmallestChooser, metadata=HIDDEN)
     forced: tuple[str, ...] = ()
+    facts: Facts | None = field(default=None, metadata=HIDDEN, compare=False)
     lowered: list[LoweredLayer] = field(default_factory=list, metadata=HIDDEN, compare=False)
 
     def run(self, model: Model, context: PassContext) -> PassResult:
@@ -184,8 +200,11 @@ class LowerLayers(Pass):
         names = [layer.name for layer in layers(model)]
         first = [name for name in names if name in self.forced]
         others = [name for name in names if name not in self.forced]
-        found = lower_columns(model, choose=self.smallest, layers=first) if first else []
-        found += lower_columns(model, choose=self.chooser, layers=others)
+        facts = self.facts or infer_facts(model, assume=True)
+        found = []
+        if first:
+            found += lower_columns(model, choose=self.smallest, layers=first, facts=facts)
+        found += lower_columns(model, choose=self.chooser, layers=others, facts=facts)
         by_name = {layer.name: layer for layer in found}
         self.lowered[:] = [by_name[name] for name in names]
         changed = sum(layer.form != DENSE for layer in found)

@@ -57,6 +57,15 @@ def timings(monkeypatch):
     return table
 
 
+def test_a_mode_that_is_far_too_slow_is_timed_once(net, x, timings):
+    timings[BF16] = (1.0, 1.6)
+    timings[BF16_LAST] = (1.0, 1.4)
+    assert choose_mode(net, x) == FP32
+    steps = [mode for mode, _ in timings["calls"]]
+    assert steps.count(BF16) == 1
+    assert steps.count(BF16_LAST) == 1 + modes.TIMED_STEPS
+
+
 def test_the_fastest_is_taken(net, x, timings):
     timings[BF16_LAST] = (1.01, 0.1)
     assert choose_mode(net, x) == BF16_LAST

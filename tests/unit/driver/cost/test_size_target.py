@@ -1,20 +1,23 @@
 import re
 from collections.abc import Callable, Sequence
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from acgraph.analysis.cost import model_cost
 from acgraph.config import CompressConfig
 from acgraph.driver.compress import compress
+from acgraph.driver.cost import compact as compact_module
 from acgraph.driver.cost.compact import Limit, compact
 from acgraph.driver.network import Network
 from acgraph.driver.space.space import Space
 from acgraph.driver.stages.target import written_cost
-from acgraph.ir import read_model
+from acgraph.ir import Facts, Model, proto_from_model, read_model
 from acgraph.lowering.base import Candidate
 from acgraph.lowering.cost_model import CostModelChooser
 from acgraph.models.demo import model_path
+from acgraph.passes.lower_columns import LoweredLayer, lower_columns
 from acgraph.pruning.shrink import shrink
 
 
@@ -90,3 +93,27 @@ def test_the_report_has_the_warning(
     start = "he params target needs the smallest form of "  # a sentence on the page
     assert any(start in text for text in report.warnings)
     assert start in (config.output / "report.html").read_text()
+
+
+def test_shapes_are_found_once_for_all_forms_that_are_tried(
+    space: Space, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    point = tuple(k.snap(0.4 * k.size) if k.kind == "columns" else k.size for k in space.knobs)
+    shrunk = shrink(space.dependency, space.plan(point, space.weights)).model
+    limit = Limit("params", int(0.8 * model_cost(shrunk).params))
+    given: list[Facts | None] = []
+
+    def anew(model: Model, *, facts: Facts | None = None, **options: Any) -> list[LoweredLayer]:
+        given.append(facts)
+        return lower_columns(model, **options)
+
+    small, lowered = compact(shrunk, _Dense(), limit=limit)
+    monkeypatch.setattr(compact_module, "lower_columns", anew)
+    expected, lowered_anew = compact(shrunk, _Dense(), limit=limit)
+    assert lowered == lowered_anew
+    assert 0 < sum(layer.form != "dense" for layer in lowered) < len(lowered)
+    texts = [proto_from_model(model).SerializeToString() for model in (small, expected)]
+    assert texts[0] == texts[1]
+    assert len(given) > 3
+    assert given[0] is not None
+    assert all(facts is given[1] for facts in given[1:])
