@@ -80,8 +80,9 @@ class CompressConfig(BaseModel):
             fine-tuning gets what both leave.
         seed: Of every random choice.
         threads: CPU threads of training and of measuring; None leaves them as they are.
-        criterion: What stays: what costs the layers' outputs least, the rest of each layer mended
-            by least squares (``reconstruction``), or what is largest (``magnitude``).
+        criterion: What stays: what costs the layers' outputs least, the rest of each layer
+            reconstructed by least squares (``reconstruction``), or what is largest
+            (``magnitude``).
         purify: Whether what the selection split does not miss goes, too, after the rounds.
         filters: Whether filters are pruned; without it only columns are.
         columns: Whether and how columns are pruned.

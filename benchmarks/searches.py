@@ -2,9 +2,9 @@
 
     python benchmarks/searches.py [--network demo|resnet20] [--rate 8x] [--seeds 3]
 
-One round, mended and recalibrated, no epochs. The score is what the search saw (1,000 images of the
-selection split); accuracy is that of the model as written, on images that chose nothing. Runs that
-docs/results/ holds are not run again; the table goes to docs/method.md.
+One round, reconstructed and recalibrated, no epochs. The score is what the search saw (1,000 images
+of the selection split); accuracy is that of the model as written, on images that chose nothing.
+Runs that docs/results/ holds are not run again; the table goes to docs/method.md.
 """
 
 import argparse

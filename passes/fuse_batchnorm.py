@@ -71,7 +71,7 @@ def _obstacle(norm: gs.Node, kept: Collection[str]) -> str:
     if len(source.inputs) != 1:
         return "no node makes its input"
     layer = source.inputs[0]
-    if layer.op not in _AXES or not is_standard(layer.domain):
+    if layer.op not in _SCALES or not is_standard(layer.domain):
         return f"its input comes from '{layer.name}' ({layer.op})"
     if len(source.outputs) != 1 or source.name in kept:
         return f"others read the result of '{layer.name}' as well"
@@ -99,7 +99,7 @@ def _fold(model: Model, layer: gs.Node, norm: gs.Node, kept: Collection[str]) ->
         new_bias = offset / beta if bias is None else bias.astype(np.float64) * gain + offset / beta
     else:
         new_bias = offset if bias is None else bias.astype(np.float64) * gain + offset
-    new_weight = _AXES[layer.op](layer, weight.astype(np.float64), gain)
+    new_weight = _SCALES[layer.op](layer, weight.astype(np.float64), gain)
     _replace_input(model, layer, 1, new_weight.astype(weight.dtype), kept)
     _replace_input(model, layer, 2, new_bias.astype(weight.dtype), kept, stem=f"{layer.name}.bias")
     out = norm.outputs[0]
@@ -127,11 +127,13 @@ def _scale_gemm(layer: gs.Node, weight: _Floats, gain: _Floats) -> _Floats:
     return weight * (gain[:, None] if layer.attrs.get("transB") else gain[None, :])
 
 
-_AXES: dict[str, Callable[[gs.Node, _Floats, _Floats], _Floats]] = {
+_SCALES: dict[str, Callable[[gs.Node, _Floats, _Floats], _Floats]] = {
     "Conv": _scale_conv,
     "ConvTranspose": _scale_transposed,
     "Gemm": _scale_gemm,
 }
+#: Layers that BatchNormalization folds into: those whose channels are on axis 1 of their output.
+FOLDED_INTO = frozenset(_SCALES)
 
 
 def resolved_constant(tensor: gs.Tensor) -> Array | None:

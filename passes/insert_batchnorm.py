@@ -24,7 +24,7 @@ import onnx_graphsurgeon as gs
 from acgraph.errors import PreconditionError
 from acgraph.ir import Model, in_c_order
 from acgraph.operators import is_standard
-from acgraph.passes.fuse_batchnorm import resolved_constant
+from acgraph.passes.fuse_batchnorm import FOLDED_INTO, resolved_constant
 from acgraph.passmanager.base import Pass, PassContext, PassResult, Statistics
 
 Floats = npt.NDArray[np.float64]
@@ -83,7 +83,7 @@ def insert_batchnorm(
         PreconditionError: a named layer is missing, or has a BatchNormalization already, or
             no statistics.
     """
-    candidates = layers_without_batchnorm(model, ("Conv", "ConvTranspose", "Gemm"))
+    candidates = layers_without_batchnorm(model, FOLDED_INTO)
     if layers is None:
         convs = layers_without_batchnorm(model)
         chosen = [name for name, output in convs.items() if output in statistics]

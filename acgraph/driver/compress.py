@@ -107,7 +107,7 @@ def _resumed(context: Context, state: State) -> State:
         context.reporter.say("the network is trained: only the results are written again")
     else:
         context.reporter.say(f"going on after stage '{state.checkpoint}'")
-        context.reporter.say(f"plan: {state.stages.describe()}")
+        context.reporter.say(f"plan: {state.schedule.describe()}")
     for text in state.warnings:
         context.reporter.warn(text)
     return state
@@ -149,6 +149,7 @@ def _written(context: Context, state: State) -> State:
             a folder of its own, whose name says so.
     """
     output = context.config.output
+    context.trainers.release()
     with staged(output) as folder:
         done = run_stages(WRITING, context, replace(state, files=Files(folder=folder, models=())))
         law = law_of(done)

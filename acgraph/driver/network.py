@@ -18,7 +18,7 @@ class Network:
 
     Attributes:
         model: The graph with its weights.
-        twin: The same graph with other weights, whose analysis is used again.
+        twin: The same graph with other weights, whose analysis is used again; None once it was.
     """
 
     model: Model
@@ -27,9 +27,9 @@ class Network:
     @cached_property
     def dependency(self) -> DependencyGraph:
         """The coupled sets and fences."""
-        shared = None
-        if self.twin is not None:
-            shared = with_weights(self.twin.dependency, self.model)
+        twin = self.twin
+        shared = None if twin is None else with_weights(twin.dependency, self.model)
+        object.__setattr__(self, "twin", None)  # its weights need not be held any longer
         return analyse(self.model) if shared is None else shared
 
     @cached_property

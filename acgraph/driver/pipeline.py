@@ -49,15 +49,15 @@ class Stage:
 
 def _round(context: Context, state: State) -> State:
     """Run the next round, or the next attempt where no rate is stated."""
-    step = next_attempt if state.stages.attempts else next_round
+    step = next_attempt if state.schedule.attempts else next_round
     return step(context, state)
 
 
 def _is_over(context: Context, state: State) -> bool:
     """Whether no round, or attempt, is left."""
-    if state.stages.attempts:
+    if state.schedule.attempts:
         return is_climb_over(context, state)
-    return state.number >= len(state.stages.rates)
+    return state.number >= len(state.schedule.rates)
 
 
 #: What makes the network small; then what writes it.

@@ -8,11 +8,10 @@ from acgraph.ir.facts import Facts
 from acgraph.ir.model import InputSizes, Model, Shape
 from acgraph.ir.shapes import walk_shapes
 from acgraph.ir.sizes import Known, declared_inputs, open_axes, state, with_batch
+from acgraph.operators import Trait, operators_with
 
-#: Operators that an input passes before the first layer, its axes where they were.
-_PASSED = frozenset(
-    ["Add", "BatchNormalization", "Cast", "Clip", "Div", "Identity", "Mul", "Pad", "Sub"]
-)
+#: Operators by which exporters prepare an input for the first layer, its axes where they were.
+_PASSED = operators_with(Trait.AFFINE) | {"BatchNormalization", "Cast", "Clip", "Identity", "Pad"}
 _TO_CHANNELS_FIRST = (0, 3, 1, 2)
 
 

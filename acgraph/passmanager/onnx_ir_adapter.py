@@ -74,7 +74,7 @@ class _FromOnnxIr(Pass):
         assert self.adapted is not None
         try:
             result = self.adapted(ir.from_proto(proto_from_model(model)))
-        except ir.passes.PassError as error:
+        except (ir.passes.PassError, ir.passes.InvariantError) as error:
             raise PassError(f"{type(self.adapted).__name__}: {error}") from error
         made = model_from_proto(ir.to_proto(result.model))
         model.graph, model.originals = made.graph, made.originals

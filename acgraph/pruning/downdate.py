@@ -1,4 +1,4 @@
-"""A layer while its columns are eliminated: weights mended for what is left, and the inverse of H.
+"""A layer while its columns are eliminated: weights for what is left, and the inverse of H.
 
 What a removal subtracts from the inverse is a product ``T^T T`` of few rows. These are collected
 and subtracted many at a time, so that a wide layer is dealt with in few products of large matrices.
@@ -112,7 +112,7 @@ class Remaining:
         return found * self._scale
 
     def remove(self, units: Ints) -> float:
-        """Remove units, mend the rest, and say what that lost."""
+        """Remove units, reconstruct the rest, and say what that lost."""
         gone = np.isin(self._units, units) & self._alive
         if not gone.any():
             return 0.0
@@ -168,8 +168,8 @@ class Remaining:
         return found
 
 
-def unmended_losses(reader: Reader, size: int) -> FloatArray:
-    """What the output loses with each unit alone, nothing mended: ``float64 [size]``."""
+def single_losses(reader: Reader, size: int) -> FloatArray:
+    """What the output loses with each unit alone, nothing reconstructed: ``float64 [size]``."""
     energy = reader.energy
     weights = reader.matrix.T.astype(np.float64)
     found = np.zeros(size)

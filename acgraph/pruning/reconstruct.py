@@ -1,11 +1,11 @@
-"""Cut a linear layer so that its output on data changes least, and mend what stays.
+"""Cut a linear layer so that its output on data changes least, and reconstruct what stays.
 
 A layer ``Y = W X`` keeps some of its columns; the others are zeroed. With the second moments
 ``H = E[x x^T]`` of its input, the weights that stay have a best value (least squares), and what
 the output then loses is known exactly without running the network again. Columns are eliminated
-one after the other, each time the one whose loss is least once all others have been mended: the
-optimal brain surgeon (Hassibi and Stork, 1993) on the layer's own output, as in OBC (Frantar and
-Alistarh, NeurIPS 2022) and, for groups of columns, ZipLM (Kurtic et al., NeurIPS 2023). Nothing
+one after the other, each time the one whose loss is least once all others have been reconstructed:
+the optimal brain surgeon (Hassibi and Stork, 1993) on the layer's own output, as in OBC (Frantar
+and Alistarh, NeurIPS 2022) and, for groups of columns, ZipLM (Kurtic et al., NeurIPS 2023). Nothing
 here trains; accuracy that training would have to win back is mostly kept.
 """
 
@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from acgraph.pruning.downdate import Reader, Remaining, unmended_losses
+from acgraph.pruning.downdate import Reader, Remaining, single_losses
 from acgraph.pruning.importance import FloatArray
 
 Bools = npt.NDArray[np.bool_]
@@ -102,7 +102,7 @@ class Elimination:
     Attributes:
         order: ``int64 [size]``: units, the first to go first.
         loss: ``float64 [size]``: share of the readers' output energy that is lost once
-            ``order[:i + 1]`` are gone and what stays is mended; rising; readers are summed.
+            ``order[:i + 1]`` are gone and what stays is reconstructed; rising; readers are summed.
         is_whole: Whether time was enough: otherwise the last units are ordered by what each of
             them alone loses, and what they lose together is the sum of it.
     """
@@ -139,7 +139,7 @@ def eliminate(
     states: list[Remaining] = []
     for reader in readers:
         if _is_over(until):
-            losses = np.sum([unmended_losses(each, size) for each in readers], axis=0)
+            losses = np.sum([single_losses(each, size) for each in readers], axis=0)
             return _at_once(losses)
         states.append(Remaining(reader, size))
     alive = np.ones(size, np.bool_)
@@ -185,8 +185,8 @@ def refit(matrix: npt.NDArray[Any], moments: FloatArray, kept: Bools) -> npt.NDA
         moments: See :meth:`Gram.moments`.
         kept: ``bool [columns]``.
     """
-    mended = np.zeros_like(matrix)
+    reconstructed = np.zeros_like(matrix)
     if kept.any():
         right = moments[kept] @ matrix.T.astype(np.float64)
-        mended[:, kept] = np.linalg.solve(moments[np.ix_(kept, kept)], right).T
-    return mended
+        reconstructed[:, kept] = np.linalg.solve(moments[np.ix_(kept, kept)], right).T
+    return reconstructed

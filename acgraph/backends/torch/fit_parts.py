@@ -16,7 +16,7 @@ LossOf = Callable[[Outputs, Tensor | None, Outputs | None, Mix | None], Tensor]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
+class FitPlan:
     """What a fit is to do; a fit is only resumed by the same plan.
 
     Attributes:

@@ -13,7 +13,7 @@ from acgraph.analysis.batch.plan import BatchPlan, plan_batch
 from acgraph.backends.torch.batch import tried, with_batch
 from acgraph.backends.torch.ops.indexing import array_of_tensor, tensor_of_array
 from acgraph.backends.torch.parts import LEAST_STATISTICS, cut_into_parts, join_parts
-from acgraph.backends.torch.plan import Plan, Step, Variant, run_steps
+from acgraph.backends.torch.plan import ExecutionPlan, ExecutionStep, Variant, run_steps
 from acgraph.backends.torch.program import Program
 from acgraph.backends.torch.recognise import recognise_activations
 from acgraph.backends.torch.runtime import evaluating
@@ -57,7 +57,7 @@ class GraphModule(torch.nn.Module):
         self._program = Program(own)
         self._keys: dict[str, str] = {}
         self.momentum: float | None = None
-        self._plans: OrderedDict[tuple[Any, ...], Plan] = OrderedDict()
+        self._plans: OrderedDict[tuple[Any, ...], ExecutionPlan] = OrderedDict()
         self._measured: OrderedDict[tuple[Any, ...], dict[str, Array]] = OrderedDict()
         self._batches: OrderedDict[tuple[Any, ...], BatchPlan] = OrderedDict()
         for name, role in self._program.roles.items():
@@ -224,7 +224,7 @@ class GraphModule(torch.nn.Module):
 
     def filled_plan(
         self, inputs: Sequence[torch.Tensor], watch: Collection[str] = ()
-    ) -> tuple[Plan, list[Any]]:
+    ) -> tuple[ExecutionPlan, list[Any]]:
         """Return the plan for inputs of these sizes, and its slots before the first step.
 
         Args:
@@ -247,10 +247,10 @@ class GraphModule(torch.nn.Module):
         parts = list(cut_into_parts(inputs, batch))
         return [part for part, count in parts if count == batch] or [parts[0][0]]
 
-    def step_by_step(self, plan: Plan, values: list[Any]) -> Iterator[Step]:
+    def step_by_step(self, plan: ExecutionPlan, values: list[Any]) -> Iterator[ExecutionStep]:
         """Run a plan on filled slots; yield each step after it has run, before it frees any."""
         for step in plan.steps:
-            alone = Step(step.kernel, step.inputs, step.outputs, (), step.node)
+            alone = ExecutionStep(step.kernel, step.inputs, step.outputs, (), step.node)
             run_steps(self._program.model, (alone,), values)
             yield step
             for slot in step.frees:
@@ -275,7 +275,7 @@ class GraphModule(torch.nn.Module):
 
     def plan_for(
         self, *inputs: torch.Tensor, watch: Collection[str] = ()
-    ) -> tuple[Plan, list[torch.Tensor]]:
+    ) -> tuple[ExecutionPlan, list[torch.Tensor]]:
         """Return the plan that inputs of these sizes run by, and its weights in its order."""
         plan = self._plan(inputs, tuple(watch))
         return plan, [self._tensor(self._keys[name]) for _, name in plan.weights]
@@ -319,7 +319,7 @@ class GraphModule(torch.nn.Module):
         watch: tuple[str, ...],
         *,
         is_visited: bool = False,
-    ) -> Plan:
+    ) -> ExecutionPlan:
         program = self._program
         momentum = self.momentum if self.training else None
         sizes = tuple(x.shape for x in inputs) if program.host else ()
@@ -371,7 +371,7 @@ class GraphModule(torch.nn.Module):
             _remember(self._measured, sizes, found)
         return found
 
-    def _filled(self, plan: Plan, inputs: Sequence[torch.Tensor]) -> list[Any]:
+    def _filled(self, plan: ExecutionPlan, inputs: Sequence[torch.Tensor]) -> list[Any]:
         values = plan.template.copy()
         for slot, tensor in zip(plan.inputs, inputs, strict=True):
             values[slot] = tensor
@@ -380,7 +380,9 @@ class GraphModule(torch.nn.Module):
             values[slot] = self._tensor(self._keys[name])
         return values
 
-    def _execute(self, plan: Plan, inputs: Sequence[torch.Tensor]) -> tuple[torch.Tensor, ...]:
+    def _execute(
+        self, plan: ExecutionPlan, inputs: Sequence[torch.Tensor]
+    ) -> tuple[torch.Tensor, ...]:
         values = self._filled(plan, inputs)
         run_steps(self._program.model, plan.steps, values)
         return tuple(values[slot] for slot in plan.outputs)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from acgraph.backends.torch.clipping import clip_to_weights, free_parameters
 from acgraph.backends.torch.fallback import Fallback
-from acgraph.backends.torch.fit_parts import Learner, Plan, Tally
+from acgraph.backends.torch.fit_parts import FitPlan, Learner, Tally
 from acgraph.backends.torch.loader import Batch, Loader
 from acgraph.backends.torch.losses import Mix
 from acgraph.backends.torch.micro_batch import (
@@ -60,7 +60,7 @@ class Fit:
     """
 
     learner: Learner
-    plan: Plan
+    plan: FitPlan
     loader: Loader
     removed: Mapping[nn.Parameter, Tensor]
     pulls: list[Pull]

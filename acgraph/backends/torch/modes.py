@@ -1,4 +1,4 @@
-"""Which precision, memory layout and threads train fastest: timed on the network, remembered."""
+"""Which precision, memory layout and threads train fastest: timed on the network, cached."""
 
 import logging
 import math
@@ -13,8 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from acgraph.backends.torch.choice_cache import load_choice, signature, store_choice
 from acgraph.backends.torch.losses import Outputs
-from acgraph.backends.torch.remembered import recall, remember, signature
 from acgraph.backends.training import PROBE_SECONDS
 from acgraph.errors import BackendError
 
@@ -30,7 +30,7 @@ PROBE_IMAGES = 4
 MARGIN = 0.95
 #: A first step that takes so many times as long, and what warms up beside, loses for certain.
 HOPELESS, WARM_UP_SECONDS = 2.0, 0.5
-#: Under what choices are remembered.
+#: Under what choices are cached.
 KIND = "modes"
 
 
@@ -91,7 +91,7 @@ def choose_mode(
 
     A step is forward, loss and backward. A mode is accurate where its loss is within
     :data:`TOLERANCE` of that of float32. Weights, statistics and gradients are left as they were.
-    The choice is remembered on disk by network, batch, host and threads.
+    The choice is cached on disk by network, batch, host and threads.
 
     Args:
         module: The network, on its device.
@@ -106,12 +106,12 @@ def choose_mode(
         return candidates[0]
     counts = _fewer_threads(torch.get_num_threads()) if choose_threads and not x.is_cuda else []
     key = signature(module, x, [asdict(mode) for mode in candidates], counts)
-    known = _recall(key)
+    known = _load_mode(key)
     if known is not None and replace(known, threads=None) in candidates:
-        log.info("training mode: %s (remembered)", known)
+        log.info("training mode: %s (cached)", known)
         return known
     mode = _fastest(module, x, candidates, counts, probe_s)
-    remember(KIND, key, asdict(mode))
+    store_choice(KIND, key, asdict(mode))
     return mode
 
 
@@ -271,8 +271,8 @@ def _synchronize(x: Tensor) -> None:
         torch.cuda.synchronize(x.device)
 
 
-def _recall(key: str) -> Mode | None:
-    content = recall(KIND, key)
+def _load_mode(key: str) -> Mode | None:
+    content = load_choice(KIND, key)
     if content is None:
         return None
     try:
@@ -282,5 +282,5 @@ def _recall(key: str) -> Mode | None:
             threads=None if content["threads"] is None else int(content["threads"]),
         )
     except (KeyError, TypeError, ValueError) as error:
-        log.warning("a remembered mode is unreadable, timing again: %s", error)
+        log.warning("a cached mode is unreadable, timing again: %s", error)
         return None

@@ -16,7 +16,7 @@ KERNEL_ERRORS = (RuntimeError, ValueError, IndexError, TypeError)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Step:
+class ExecutionStep:
     """One node, ready to run: where its inputs are, where its outputs go, what dies after it."""
 
     kernel: Kernel
@@ -48,10 +48,10 @@ class Variant:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Plan:
+class ExecutionPlan:
     """Steps for one variant. Slot 0 stands for an absent input."""
 
-    steps: tuple[Step, ...]
+    steps: tuple[ExecutionStep, ...]
     template: list[Any]
     inputs: tuple[int, ...]
     weights: tuple[tuple[int, str], ...]
@@ -85,7 +85,7 @@ class Slots:
         return values
 
 
-def with_frees(steps: Sequence[Step], pinned: Collection[int]) -> Iterator[Step]:
+def with_frees(steps: Sequence[ExecutionStep], pinned: Collection[int]) -> Iterator[ExecutionStep]:
     """Add to every step the slots that nothing reads after it."""
     seen: set[int] = set(pinned)
     done = []
@@ -93,7 +93,7 @@ def with_frees(steps: Sequence[Step], pinned: Collection[int]) -> Iterator[Step]
         touched = (*step.inputs, *step.outputs)
         frees = tuple(dict.fromkeys(slot for slot in touched if slot not in seen))
         seen.update(frees)
-        done.append(Step(step.kernel, step.inputs, step.outputs, frees, step.node))
+        done.append(ExecutionStep(step.kernel, step.inputs, step.outputs, frees, step.node))
     return reversed(done)
 
 
@@ -103,7 +103,7 @@ def kernel_failure(model: Model, node: gs.Node, error: Exception) -> BackendErro
     return BackendError(f"PyTorch: {lines[0]}", location=model.location(node))
 
 
-def run_steps(model: Model, steps: Iterable[Step], values: list[Any]) -> None:
+def run_steps(model: Model, steps: Iterable[ExecutionStep], values: list[Any]) -> None:
     """Run steps on the slots, in place.
 
     Raises:

@@ -15,9 +15,9 @@ from acgraph.backends.torch.ops import BUILDERS, NodeView
 from acgraph.backends.torch.ops.indexing import tensor_of_array
 from acgraph.backends.torch.plan import (
     KERNEL_ERRORS,
-    Plan,
+    ExecutionPlan,
+    ExecutionStep,
     Slots,
-    Step,
     Variant,
     kernel_failure,
     run_steps,
@@ -62,7 +62,7 @@ class Program:
         self._classify()
         self._check_variants()
 
-    def sizes_of(self, plan: Plan, values: list[Any]) -> dict[str, tuple[int, ...]]:
+    def sizes_of(self, plan: ExecutionPlan, values: list[Any]) -> dict[str, tuple[int, ...]]:
         """Run a plan on filled slots; return the sizes of its inputs, weights and results."""
         sizes = {name: tuple(value.shape) for name, value in self.constants.items()}
         for name, slot in zip(self.inputs, plan.inputs, strict=True):
@@ -70,7 +70,9 @@ class Program:
                 sizes[name] = tuple(values[slot].shape)
         for step in plan.steps:
             run_steps(
-                self.model, (Step(step.kernel, step.inputs, step.outputs, (), step.node),), values
+                self.model,
+                (ExecutionStep(step.kernel, step.inputs, step.outputs, (), step.node),),
+                values,
             )
             for tensor, slot in zip(step.node.outputs, step.outputs, strict=True):
                 if slot and values[slot] is not None:
@@ -197,7 +199,7 @@ class Program:
 
     def compile(
         self, variant: Variant, measured: Mapping[str, Array], device: torch.device = _CPU
-    ) -> Plan:
+    ) -> ExecutionPlan:
         """Build the steps of a variant.
 
         Args:
@@ -209,7 +211,7 @@ class Program:
         wanted = [self.resolve(name) for name in (*self.outputs, *variant.watch)]
         nodes = self.needed(wanted, known)
         slots = Slots(known, self._tensor_of)
-        steps: list[Step] = []
+        steps: list[ExecutionStep] = []
         for node in nodes:
             view = self._view(node, variant, known)
             kernel = BUILDERS[node.op](view)
@@ -220,7 +222,7 @@ class Program:
                 for index, tensor in enumerate(node.inputs)
             )
             targets = tuple(slots.of(t.name) if t.name else 0 for t in node.outputs)
-            steps.append(Step(kernel, places, targets, (), node))
+            steps.append(ExecutionStep(kernel, places, targets, (), node))
         for name in wanted:
             slots.of(name)
         weights = tuple((slots.index[n], n) for n in self.roles if n in slots.index)
@@ -228,7 +230,7 @@ class Program:
         kept = wanted[: len(self.outputs)] if variant.is_visited else wanted
         pinned = {slots.index[name] for name in kept}
         pinned |= {slot for slot, _ in weights} | {slots.index[n] for n in slots.constants} | {0}
-        return Plan(
+        return ExecutionPlan(
             steps=tuple(with_frees(steps, pinned)),
             template=slots.template(device),
             inputs=inputs,

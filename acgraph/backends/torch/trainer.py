@@ -10,9 +10,10 @@ from torch import Tensor
 from acgraph.analysis.layers import Layer
 from acgraph.backends.torch import checks
 from acgraph.backends.torch.constraints import find_pulls, find_removed
+from acgraph.backends.torch.distillation import Distillation
 from acgraph.backends.torch.evaluation import Metric, evaluate
 from acgraph.backends.torch.export import export_model
-from acgraph.backends.torch.fit_parts import Learner, Plan
+from acgraph.backends.torch.fit_parts import FitPlan, Learner
 from acgraph.backends.torch.fixed_batch import describe_fixed_batch
 from acgraph.backends.torch.grams import input_grams
 from acgraph.backends.torch.graph_module import GraphModule
@@ -26,7 +27,6 @@ from acgraph.backends.torch.runtime import choose_device, evaluating
 from acgraph.backends.torch.setup import Setup
 from acgraph.backends.torch.state import pack, unpack
 from acgraph.backends.torch.teacher import Teacher
-from acgraph.backends.torch.teaching import Teaching
 from acgraph.backends.torch.team import team
 from acgraph.backends.training import (
     PROBE_SECONDS,
@@ -99,7 +99,7 @@ class TorchTrainer:
         self._taught_by = teacher
         size = self.config.batch_size
         self._teacher = None if teacher is None else Teacher(teacher, self.device, size)
-        self._teaching = Teaching(
+        self._distillation = Distillation(
             config=self.config, teacher=self._teacher, is_probability=ends_in_softmax(model),
             user_loss=loss,
         )  # fmt: skip
@@ -109,7 +109,7 @@ class TorchTrainer:
         self._fit: Fit | None = None
         self._pending: Mapping[str, Any] | None = None
         self._check(train)
-        if train is not None and self._teaching.compares_features:
+        if train is not None and self._distillation.compares_features:
             self._choose_features(train)
 
     @property
@@ -151,7 +151,7 @@ class TorchTrainer:
         """
         train = self._require_train()
         checks.check_numbers(epochs, learning_rate, time_budget_s)
-        self._teaching.check()
+        self._distillation.check()
         options: dict[str, Any] = {
             "epochs": epochs, "learning_rate": learning_rate, "schedule": schedule,
             "masks": masks, "proximal": proximal, "time_budget_s": time_budget_s,
@@ -200,7 +200,7 @@ class TorchTrainer:
         proximal: Proximal | None,
         time_budget_s: float | None,
     ) -> FitResult:
-        plan = Plan(
+        plan = FitPlan(
             number=self._fits,
             epochs=epochs,
             total_steps=self._steps(train, epochs),
@@ -376,8 +376,8 @@ class TorchTrainer:
     def _choose_features(self, train: Dataset) -> None:
         with self._setup.settings():
             x = self._to_device(train.batch(np.zeros(1, np.int64))[0])
-            self._teaching.choose_features(self.module, x)
-        self._setup.watch = self._teaching.watch
+            self._distillation.choose_features(self.module, x)
+        self._setup.watch = self._distillation.watch
 
     def _require_train(self) -> Dataset:
         if self._train is None:
@@ -390,8 +390,8 @@ class TorchTrainer:
     def _learner(self) -> Learner:
         train = self._require_train()
         return Learner(
-            module=self.module, forward=self._setup.forward, loss=self._teaching.loss(),
-            teacher=self._teaching.ask(train, self.mode), mode=self.mode, device=self.device,
+            module=self.module, forward=self._setup.forward, loss=self._distillation.loss(),
+            teacher=self._distillation.ask(train, self.mode), mode=self.mode, device=self.device,
             config=self.config,
         )  # fmt: skip
 

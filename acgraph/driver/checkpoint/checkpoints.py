@@ -182,7 +182,7 @@ def _prepared(folder: Path, stored: Mapping[str, Any], stage: Mapping[str, Any])
     damaged = find_damage(folder, stored["prepared"])
     if not damaged:
         return Network(read_model(folder / PREPARED))
-    if stage["state"]["stages"]["attempts"]:
+    if stage["state"]["schedule"]["attempts"]:
         raise _damaged(folder, damaged)
     return Network(read_model(folder / stage["model"]))
 

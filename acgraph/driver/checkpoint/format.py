@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from acgraph.driver.network import Network
-from acgraph.driver.schedule.plan import Pace, Stages
+from acgraph.driver.schedule.plan import Pace, RunSchedule
 from acgraph.driver.state.positions import Positions
 from acgraph.driver.state.records import (
     AdmmRecord,
@@ -38,7 +38,7 @@ _SEVERAL: Mapping[str, type] = {
 def to_json(state: State) -> dict[str, Any]:
     """Return what JSON can hold of a state: all but the networks and the positions."""
     found: dict[str, Any] = {name: _plain(getattr(state, name)) for name in _PLAIN}
-    found["stages"] = _plain(dataclasses.asdict(state.stages))
+    found["schedule"] = _plain(dataclasses.asdict(state.schedule))
     for name in _SINGLE:
         value = getattr(state, name)
         found[name] = None if value is None else _plain(dataclasses.asdict(value))
@@ -56,9 +56,13 @@ def from_json(
         values[name] = None if content[name] is None else kind(**content[name])
     for name, kind in _SEVERAL.items():
         values[name] = tuple(kind(**_record(each)) for each in content[name])
-    stages = {name: _frozen(value) for name, value in content["stages"].items()}
+    schedule = {name: _frozen(value) for name, value in content["schedule"].items()}
     return State(
-        network=network, prepared=prepared, positions=positions, stages=Stages(**stages), **values
+        network=network,
+        prepared=prepared,
+        positions=positions,
+        schedule=RunSchedule(**schedule),
+        **values,
     )
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from acgraph import __version__
 from acgraph.driver.judging.proxy import Proxy
-from acgraph.driver.judging.workers import Judges, Task, open_task
+from acgraph.driver.judging.workers import PointEvaluators, Task, open_task
 from acgraph.errors import BackendError, UsageError
 from acgraph.search import Point
 
@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 PATIENCE_S = 5.0
 
 
-class Judge:
+class PointEvaluator:
     """Judges points of one task; Dask keeps one on each worker for as long as it is held here.
 
     What a worker opens lives with its copy of this, so that it is gone as soon as the search ends,
@@ -37,8 +37,8 @@ class Judge:
         # A worker may run several points at once, but a proxy has one network.
         self._lock = threading.Lock()
 
-    def __reduce__(self) -> tuple[type["Judge"], tuple[Task]]:
-        return Judge, (self._task,)
+    def __reduce__(self) -> tuple[type["PointEvaluator"], tuple[Task]]:
+        return PointEvaluator, (self._task,)
 
     def __call__(self, point: Point, threads: int) -> float:
         """Score a point on so many threads of the CPU; the first call says how many."""
@@ -60,7 +60,7 @@ def check_cluster(address: str) -> None:
 
 
 @contextmanager
-def cluster_evaluators(address: str, make: Callable[[], Task]) -> Iterator[Judges]:
+def cluster_evaluators(address: str, make: Callable[[], Task]) -> Iterator[PointEvaluators]:
     """Give a function that judges points on all workers of a cluster.
 
     Workers get the task once, and forget it with the end of the block.
@@ -75,7 +75,7 @@ def cluster_evaluators(address: str, make: Callable[[], Task]) -> Iterator[Judge
     with _connect(address) as client:
         from distributed import KilledWorker
 
-        judge = client.scatter(Judge(make()), broadcast=True, hash=False)
+        judge = client.scatter(PointEvaluator(make()), broadcast=True, hash=False)
 
         def evaluate_many(points: Sequence[Point]) -> list[float]:
             # Not pure: Dask would hash the points, and remember scores that nobody asks for again.
@@ -95,7 +95,7 @@ def cluster_evaluators(address: str, make: Callable[[], Task]) -> Iterator[Judge
 
         count = len(client.nthreads())
         log.info("search: %d workers of %s", count, address)
-        yield Judges(at_once=count, evaluate_many=evaluate_many)
+        yield PointEvaluators(at_once=count, evaluate_many=evaluate_many)
 
 
 @contextmanager
@@ -160,11 +160,11 @@ def _version() -> str:
     return __version__
 
 
-def _judge(judge: Judge, point: Point) -> float:
+def _judge(judge: PointEvaluator, point: Point) -> float:
     """Score a point on a worker, with the threads that it was started with."""
     from distributed import get_worker
 
     return judge(point, get_worker().state.nthreads)
 
 
-__all__ = ["Judge", "check_cluster", "cluster_evaluators"]
+__all__ = ["PointEvaluator", "check_cluster", "cluster_evaluators"]

@@ -35,9 +35,9 @@ class Evaluator(Protocol):
 
 
 def masked_weights(space: Space, weights: Arrays, zeroed: Mapping[str, Bools]) -> dict[str, Any]:
-    """Return the weights that a cut changes: zeroed, and mended where the space can."""
-    if space.mender is not None:
-        return space.mender.mend(weights, zeroed)
+    """Return the weights that a cut changes: zeroed, and reconstructed where the space can."""
+    if space.reconstruction is not None:
+        return space.reconstruction.reconstruct(weights, zeroed)
     return {
         name: np.where(mask, 0, weights[name]).astype(weights[name].dtype)
         for name, mask in zeroed.items()

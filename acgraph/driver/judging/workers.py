@@ -21,7 +21,7 @@ from acgraph.config import CompressConfig
 from acgraph.data import ArrayDataset, Dataset, Indices, Labels, spread_indices
 from acgraph.driver.judging.proxy import Proxy
 from acgraph.driver.network import Network
-from acgraph.driver.space.reconstruction import Mender
+from acgraph.driver.space.reconstruction import WeightReconstruction
 from acgraph.driver.space.space import Space, open_space
 from acgraph.errors import BackendError, UsageError
 from acgraph.ir import Array, InputSizes, LayerBound, Model, model_from_proto, proto_from_model
@@ -74,8 +74,8 @@ class Task:
         teacher: Proto of the original, to agree with; None where labels judge.
         state: Weights and mode of the parent's trainer.
         config: Of the run, its threads those of one process.
-        mender: What was measured of the layers, or None.
-        thrifty: As of the space.
+        reconstruction: What was measured of the layers, or None.
+        saves_time: As of the space.
         knobs: Of the space, to be sure that it is the same.
         train: Images that BatchNormalization is recalibrated on.
         select: Images to judge by.
@@ -88,8 +88,8 @@ class Task:
     teacher: Any
     state: dict[str, Any]
     config: CompressConfig
-    mender: Mender | None
-    thrifty: bool
+    reconstruction: WeightReconstruction | None
+    saves_time: bool
     knobs: tuple[Knob, ...]
     train: Dataset
     select: Dataset
@@ -102,7 +102,7 @@ class Task:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Judges:
+class PointEvaluators:
     """Who judges points.
 
     Attributes:
@@ -139,8 +139,8 @@ def make_task(
         teacher=proto_from_model(teacher) if select.labels is None else None,
         state=trainer.state_dict(),
         config=config.model_copy(update={"train": mine}),
-        mender=space.mender,
-        thrifty=space.thrifty,
+        reconstruction=space.reconstruction,
+        saves_time=space.saves_time,
         knobs=space.knobs,
         train=HeldRows(train, rows),
         select=ArrayDataset(x, y, layout=select.layout, dtype=x.dtype, name=select.name),
@@ -164,7 +164,9 @@ def open_task(task: Task) -> Proxy:
     )
     trainer.load_state_dict(task.state)
     space = replace(
-        open_space(Network(model), task.config), mender=task.mender, thrifty=task.thrifty
+        open_space(Network(model), task.config),
+        reconstruction=task.reconstruction,
+        saves_time=task.saves_time,
     )
     if space.knobs != task.knobs:
         raise BackendError("a worker of the search finds other things to cut than its parent")
@@ -188,7 +190,7 @@ def check_workers(workers: int, processes: int) -> None:
 
 
 @contextmanager
-def evaluators(workers: int, make: Callable[[], Task]) -> Iterator[Judges]:
+def evaluators(workers: int, make: Callable[[], Task]) -> Iterator[PointEvaluators]:
     """Give a function that judges points in so many processes; none where one is enough.
 
     The processes end with the block, however it ends, and with this process, however that does.
@@ -198,7 +200,7 @@ def evaluators(workers: int, make: Callable[[], Task]) -> Iterator[Judges]:
         make: Packs the task.
     """
     if workers == 1:
-        yield Judges()
+        yield PointEvaluators()
         return
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
@@ -219,7 +221,7 @@ def evaluators(workers: int, make: Callable[[], Task]) -> Iterator[Judges]:
 
     log.info("search: %d processes", workers)
     try:
-        yield Judges(at_once=workers, evaluate_many=evaluate_many)
+        yield PointEvaluators(at_once=workers, evaluate_many=evaluate_many)
     finally:
         # They see the end of the pipe and leave at once, in the middle of a point if need be.
         ours.close()
@@ -268,6 +270,6 @@ def _evaluate(point: Point) -> float:
 
 
 __all__ = [
-    "EvaluateMany", "HeldRows", "Judges", "Task", "check_workers", "evaluators", "make_task",
-    "open_task",
+    "EvaluateMany", "HeldRows", "PointEvaluators", "Task", "check_workers", "evaluators",
+    "make_task", "open_task",
 ]  # fmt: skip

@@ -4,7 +4,11 @@ from acgraph.backends.interface import TrainingBackend
 from acgraph.backends.ort.footprint_probe import peak_bytes
 from acgraph.config import CompressConfig
 from acgraph.data import Dataset
-from acgraph.driver.space.reconstruction import MOST_SUMMED_BYTES, mendable_layers, moment_bytes
+from acgraph.driver.space.reconstruction import (
+    MOST_SUMMED_BYTES,
+    moment_bytes,
+    reconstructible_layers,
+)
 from acgraph.ir import Model
 
 #: Copies of the weights during training: the graph, the network, its teacher, gradients, momentum,
@@ -37,7 +41,7 @@ def memory_bytes(
 
 def _moments(model: Model) -> int:
     """Bytes of what is kept of the layers' inputs, and of what it takes to get and to use it."""
-    found = mendable_layers(model)
+    found = reconstructible_layers(model)
     sums = {layer.weight: _FLOAT64 * layer.columns**2 for layer in found}
     widest = max(sums.values(), default=0)
     kept = sum({layer.weight: moment_bytes(layer) for layer in found}.values())

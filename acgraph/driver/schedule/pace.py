@@ -15,8 +15,8 @@ from acgraph.config import CompressConfig
 from acgraph.data import Dataset
 from acgraph.driver.inputs.data import RunData
 from acgraph.driver.judging.images import PROXY_IMAGES
-from acgraph.driver.schedule.plan import PURIFY_EVALUATIONS, Pace, Stages
-from acgraph.driver.space.reconstruction import mendable_layers
+from acgraph.driver.schedule.plan import PURIFY_EVALUATIONS, Pace, RunSchedule
+from acgraph.driver.space.reconstruction import reconstructible_layers
 from acgraph.ir import Model
 from acgraph.pruning.reconstruct import refit
 from acgraph.search.methods import EVALUATIONS
@@ -36,10 +36,10 @@ MODE_SHARE = 0.05
 _TIMED_MODES = 20
 #: Of the copy that is timed, so small that nothing diverges.
 _LEARNING_RATE = 1e-6
-#: Columns of a layer whose mending is timed; wider ones take longer by the cube.
+#: Columns of a layer whose reconstruction is timed; wider ones take longer by the cube.
 _TIMED_COLUMNS = 384
 #: Of which the fastest counts: each is so short that a busy machine holds some of them up.
-_TIMED_MENDINGS = 9
+_TIMED_RECONSTRUCTIONS = 9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,7 +117,7 @@ def measure_pace(
         speeds.append(fitted.images_per_second)
     evaluation_s = _judging_s(config, data, image_s)
     if config.criterion == "reconstruction":
-        evaluation_s += _mending_s(mendable_layers(model))
+        evaluation_s += _reconstruction_s(reconstructible_layers(model))
     return Pace(pass_s=len(data.train) / max(speeds), evaluation_s=evaluation_s, image_s=image_s)
 
 
@@ -140,8 +140,8 @@ def _judging_s(config: CompressConfig, data: RunData, image_s: float) -> float:
     return image_s * (recalibration + min(len(data.select), PROXY_IMAGES))
 
 
-def _mending_s(found: Iterable[Layer]) -> float:
-    """Seconds to mend all layers once, by one of them, half of it cut."""
+def _reconstruction_s(found: Iterable[Layer]) -> float:
+    """Seconds to reconstruct all layers once, by one of them, half of it cut."""
     columns = [layer.columns for layer in found]
     if not columns:
         return 0.0
@@ -149,7 +149,7 @@ def _mending_s(found: Iterable[Layer]) -> float:
     kept = np.arange(size) % 2 == 0
     matrix, moments = np.ones((size, size), np.float32), np.eye(size)
     seconds = []
-    for _ in range(_TIMED_MENDINGS):
+    for _ in range(_TIMED_RECONSTRUCTIONS):
         start = time.perf_counter()
         refit(matrix, moments, kept)
         seconds.append(time.perf_counter() - start)
@@ -157,7 +157,7 @@ def _mending_s(found: Iterable[Layer]) -> float:
 
 
 def estimate(
-    config: CompressConfig, stages: Stages, pace: Pace, affordable: float = math.inf
+    config: CompressConfig, stages: RunSchedule, pace: Pace, affordable: float = math.inf
 ) -> Estimate:
     """Say how long a plan of epochs takes at a pace.
 

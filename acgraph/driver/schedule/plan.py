@@ -29,7 +29,7 @@ class Habits:
 
 
 HABITS: dict[Criterion, Habits] = {
-    # A mended cut keeps so much that a single round can go straight to fine-tuning.
+    # A reconstructed cut keeps so much that a single round can go straight to fine-tuning.
     "reconstruction": Habits(round_rate=8.0, admm=0.0, retrain=0.15, retrain_once=0.0),
     "magnitude": Habits(round_rate=2.0, admm=0.1, retrain=0.15, retrain_once=0.15),
 }
@@ -68,7 +68,7 @@ class Pace:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Stages:
+class RunSchedule:
     """The plan of a run.
 
     Attributes:
@@ -130,7 +130,7 @@ class Stages:
         return f"{len(self.rates)} round{'s' if len(self.rates) > 1 else ''} ({rounds})"
 
 
-def plan_stages(
+def plan_schedule(
     target: Rate | None,
     *,
     rounds: int | None = None,
@@ -142,7 +142,7 @@ def plan_stages(
     criterion: Criterion = "reconstruction",
     admm_share: float | None = None,
     retrain_share: float | None = None,
-) -> Stages:
+) -> RunSchedule:
     """Split a budget over rounds and a final fine-tuning.
 
     Args:
@@ -177,7 +177,7 @@ def plan_stages(
         retrain_share = min(usual, 1 - admm_share)
     if time_budget_s is None or seconds_per_pass is None:
         total = DEFAULT_EPOCHS if epochs is None else epochs
-        return Stages(
+        return RunSchedule(
             rates=rates,
             admm=admm_share * total / count,
             retrain=retrain_share * total / count,
@@ -195,7 +195,7 @@ def plan_stages(
     train_s = left - search_s - purify_s
     total = train_s / seconds_per_pass
     share = admm_share + retrain_share
-    return Stages(
+    return RunSchedule(
         rates=rates,
         admm=admm_share * total / count,
         retrain=retrain_share * total / count,

@@ -14,7 +14,7 @@ from acgraph.pruning.projection import column_mask, zero_columns
 STEPS = 16
 
 
-def worthwhile_share(
+def break_even_share(
     layer: ConvLayer,
     *,
     pattern: str = "free",
@@ -61,6 +61,6 @@ def most_columns(
     for layer in found:
         read = reader.read(layer)
         if isinstance(read, ConvLayer) and read.used == read.columns:
-            share = worthwhile_share(read, pattern=pattern, multiple=multiple)
+            share = break_even_share(read, pattern=pattern, multiple=multiple)
             most[layer.weight] = int(share * read.columns)
     return most

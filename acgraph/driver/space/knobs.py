@@ -13,7 +13,7 @@ from acgraph.analysis.families import Family
 from acgraph.analysis.layers import Layer, layers
 from acgraph.driver.space.break_even import most_columns
 from acgraph.driver.space.columns import LayerReader
-from acgraph.driver.space.reconstruction import Mender
+from acgraph.driver.space.reconstruction import WeightReconstruction
 from acgraph.ir import Array, LayerBound
 from acgraph.lowering.patterns import AUTO
 from acgraph.pruning.importance import FloatArray
@@ -30,7 +30,7 @@ SMALL_LAYER = 0.005
 
 
 @dataclass(frozen=True)
-class Offer:
+class SearchKnobs:
     """What can be chosen in one graph, as knobs: filters of families, columns of layers.
 
     Attributes:
@@ -42,9 +42,9 @@ class Offer:
         multiple: The pattern's granularity.
         align: Keep a multiple of so many filters.
         allow_inexact: Families that training may cut though the cut is not exact.
-        thrifty: Leave the columns of a layer whole, or cut them so far that the layer is faster
+        saves_time: Leave the columns of a layer whole, or cut them so far that the layer is faster
             for it, by estimate; layers that never are keep them.
-        mender: Ranks filters and columns by what their readers lose; magnitude where None.
+        reconstruction: Ranks filters and columns by what their readers lose; magnitude where None.
     """
 
     dependency: DependencyGraph
@@ -55,8 +55,8 @@ class Offer:
     multiple: int = 1
     align: int = 1
     allow_inexact: bool = False
-    thrifty: bool = False
-    mender: Mender | None = None
+    saves_time: bool = False
+    reconstruction: WeightReconstruction | None = None
 
     @cached_property
     def families(self) -> list[Family]:
@@ -80,7 +80,7 @@ class Offer:
     @cached_property
     def _most_columns(self) -> dict[str, int]:
         """By weight of a layer that is whole: how many columns it may keep once it is cut."""
-        if not self.thrifty:
+        if not self.saves_time:
             return {}
         pattern = "free" if self.pattern == AUTO else self.pattern
         reader = LayerReader.of(self.dependency.model, self.dependency.facts)
@@ -187,6 +187,8 @@ class Offer:
 
     def input_scales(self, layer: Layer) -> FloatArray:
         """``[in_ch, *kernel]``: how large what a column reads is, measured; else 1 for all."""
-        found = None if self.mender is None else self.mender.input_scales(layer.weight)
+        found = (
+            None if self.reconstruction is None else self.reconstruction.input_scales(layer.weight)
+        )
         shape = layer.weight_shape[1:]
         return np.ones(shape) if found is None else found.reshape(shape)

@@ -1,4 +1,4 @@
-"""What the layers of a graph lose by a cut, measured on data, and how their weights are mended."""
+"""What layers lose by a cut, measured on data, and how their weights are reconstructed."""
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,7 +23,7 @@ from acgraph.pruning.reconstruct import Elimination, eliminate, refit
 #: Images that the moments are measured on.
 IMAGES = 2048
 BATCH = 128
-#: A wider layer is cut by magnitude and not mended: the square of this is held in memory.
+#: A wider layer is cut by magnitude and not reconstructed: the square of this is held in memory.
 MAX_COLUMNS = 6144
 #: Moments of wider layers are kept in float32: next to the damping, what that rounds is nothing.
 FLOAT32_COLUMNS = 1024
@@ -52,11 +52,11 @@ class Input:
 
 
 @dataclass(frozen=True, eq=False)
-class Mender:
-    """Orders units by what the layers that read them lose, and mends layers after a cut.
+class WeightReconstruction:
+    """Orders units by what the layers that read them lose, and reconstructs layers after a cut.
 
     Attributes:
-        layers: The layers that can be mended, by the name of their weight.
+        layers: The layers that can be reconstructed, by the name of their weight.
         inputs: What they read, by the same.
         wide: Names of layers that are too wide to be measured: magnitude ranks what they read.
         unmeasured: Names of layers whose input holds numbers that are not finite; likewise.
@@ -108,7 +108,9 @@ class Mender:
             return None
         return np.asarray(np.sqrt(np.diag(self.inputs[weight].moments)))
 
-    def mend(self, weights: Mapping[str, Array], zeroed: Mapping[str, Bools]) -> dict[str, Array]:
+    def reconstruct(
+        self, weights: Mapping[str, Array], zeroed: Mapping[str, Bools]
+    ) -> dict[str, Array]:
         """Zero what a plan zeroes, and value the rest of each cut layer anew.
 
         Args:
@@ -126,10 +128,10 @@ class Mender:
         for name, mask in zeroed.items():
             if name in self.layers:
                 whole = np.broadcast_to(mask, weights[name].shape)
-                found.update(self._mended(self.layers[name], weights, found, whole))
+                found.update(self._reconstructed(self.layers[name], weights, found, whole))
         return found
 
-    def _mended(
+    def _reconstructed(
         self,
         layer: Layer,
         weights: Mapping[str, Array],
@@ -173,7 +175,7 @@ def measure_layers(
     seconds: float | None = None,
     images: int = IMAGES,
     batch: int = BATCH,
-) -> Mender:
+) -> WeightReconstruction:
     """Run data through a graph and keep the moments of what its layers read.
 
     Args:
@@ -187,7 +189,7 @@ def measure_layers(
     """
     begin = time.perf_counter()
     model = dependency.model
-    eligible = {layer.weight: layer for layer in mendable_layers(model)}
+    eligible = {layer.weight: layer for layer in reconstructible_layers(model)}
     order = np.random.default_rng(seed).permutation(len(data))[:images].astype(np.int64)
     groups = _groups(list(eligible.values()))
     centred, inputs = _centred(model, eligible), {}
@@ -204,13 +206,13 @@ def measure_layers(
                 dtype = _dtype(eligible[name])
                 moments = gram.moments(centred=name in centred, dtype=dtype)
                 inputs[name] = Input(moments, gram.mean, is_centred=name in centred)
-    return Mender(
+    return WeightReconstruction(
         layers={name: eligible[name] for name in inputs},
         inputs=inputs,
         wide=tuple(
             layer.name
             for layer in layers(model)
-            if has_form_to_mend(layer) and layer.weight not in eligible
+            if has_matrix_form(layer) and layer.weight not in eligible
         ),
         unmeasured=tuple(unmeasured),
     )
@@ -230,12 +232,12 @@ def _groups(found: Sequence[Layer]) -> list[list[Layer]]:
     return groups
 
 
-def mendable_layers(model: Model) -> list[Layer]:
+def reconstructible_layers(model: Model) -> list[Layer]:
     """Return the layers whose weights can be valued anew after a cut.
 
     They are products with one constant matrix that are not too wide, each alone and all together.
     """
-    found = [x for x in layers(model) if has_form_to_mend(x) and x.columns <= MAX_COLUMNS]
+    found = [x for x in layers(model) if has_matrix_form(x) and x.columns <= MAX_COLUMNS]
     total = sum({layer.weight: moment_bytes(layer) for layer in found}.values())
     dropped: set[str] = set()
     for layer in sorted(found, key=lambda layer: -layer.columns):
@@ -256,7 +258,7 @@ def _dtype(layer: Layer) -> np.dtype[Any]:
     return np.dtype(np.float32 if layer.columns > FLOAT32_COLUMNS else np.float64)
 
 
-def has_form_to_mend(layer: Layer) -> bool:
+def has_matrix_form(layer: Layer) -> bool:
     """Whether a layer is a product with one constant matrix, however wide."""
     if layer.group != 1 or layer.weight_input != 1 or layer.through:
         return False

@@ -26,7 +26,7 @@ from acgraph.driver.cost.terms import (
     members_by_axis,
 )
 from acgraph.driver.network import Network
-from acgraph.driver.space.knobs import Offer
+from acgraph.driver.space.knobs import SearchKnobs
 from acgraph.ir import Array
 from acgraph.lowering.patterns import AUTO
 from acgraph.pruning.importance import FloatArray, column_norms, set_importance
@@ -48,7 +48,7 @@ _UNKNOWN = 100.0
 
 
 @dataclass(frozen=True)
-class Space(Offer):
+class Space(SearchKnobs):
     """What is offered in one graph, and what a choice of it costs, loses and removes."""
 
     def importances(self) -> list[FloatArray]:
@@ -57,7 +57,7 @@ class Space(Offer):
         Where readers are measured: the share of their output that is lost with the unit, by the
         params that go with it; else its magnitude.
         """
-        if self.mender is not None:
+        if self.reconstruction is not None:
             return [self._losses(index) for index in range(len(self.knobs))]
         found = [set_importance(family, self.weights) for family in self.families]
         for layer in self.column_layers:
@@ -67,12 +67,12 @@ class Space(Offer):
 
     def _elimination(self, index: int) -> Elimination | None:
         """Return how the units of a knob go, where its readers are measured."""
-        if self.mender is None:
+        if self.reconstruction is None:
             return None
         if index < len(self.families):
-            return self.mender.sets(self.families[index], self.weights)
+            return self.reconstruction.sets(self.families[index], self.weights)
         layer = self.column_layers[index - len(self.families)]
-        return self.mender.columns(layer.weight, self.weights)
+        return self.reconstruction.columns(layer.weight, self.weights)
 
     def _losses(self, index: int) -> FloatArray:
         """What the output of the readers loses with each unit alive, by the params of a unit."""
@@ -89,7 +89,7 @@ class Space(Offer):
         Raises:
             ValueError: no layer is measured.
         """
-        if self.mender is None:
+        if self.reconstruction is None:
             raise ValueError("no layer is measured")
         found = self._elimination(index)
         return (
@@ -193,11 +193,17 @@ class Space(Offer):
         return columns
 
     def _ranks(self, family: Family) -> FloatArray | None:
-        found = None if self.mender is None else self.mender.sets(family, self.weights)
+        found = (
+            None if self.reconstruction is None else self.reconstruction.sets(family, self.weights)
+        )
         return None if found is None else found.scores
 
     def _column_ranks(self, layer: Layer) -> FloatArray | None:
-        found = None if self.mender is None else self.mender.columns(layer.weight, self.weights)
+        found = (
+            None
+            if self.reconstruction is None
+            else self.reconstruction.columns(layer.weight, self.weights)
+        )
         return None if found is None else found.scores.reshape(layer.weight_shape[1:])
 
     def _left(self, layer: Layer, sets: Mapping[str, Bools]) -> tuple[Bools, Bools]:

@@ -6,8 +6,8 @@ from acgraph.driver.cost.terms import CostMetric
 from acgraph.driver.space.space import Space
 
 
-def thrifty_space(space: Space, metric: CostMetric, budget: float) -> Space:
+def time_saving_space(space: Space, metric: CostMetric, budget: float) -> Space:
     """Return a space that offers only cuts that save time, where these can meet the budget."""
-    thrifty = replace(space, thrifty=True)
-    least = tuple(knob.floor for knob in thrifty.knobs)
-    return thrifty if least and thrifty.cost(least, metric) <= budget else space
+    saves_time = replace(space, saves_time=True)
+    least = tuple(knob.floor for knob in saves_time.knobs)
+    return saves_time if least and saves_time.cost(least, metric) <= budget else space

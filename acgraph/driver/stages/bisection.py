@@ -39,7 +39,7 @@ class Trial:
 
 
 @dataclass(slots=True, kw_only=True)
-class Settling:
+class TargetBisection:
     """Tightens and relaxes a point until it meets a target, and hardly more than that.
 
     Attributes:

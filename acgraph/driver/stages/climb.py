@@ -81,7 +81,7 @@ def _taken_back(after: State, best: State) -> State:
 
 def _has_budget(context: Context, state: State) -> bool:
     """Whether there are epochs, and time, for one more attempt."""
-    stages = state.stages
+    stages = state.schedule
     spent = sum(point.epochs for point in state.frontier)
     if stages.attempt_by_s is not None and context.clock.elapsed_s >= stages.attempt_by_s:
         return False

@@ -46,7 +46,7 @@ def fine_tune(context: Context, state: State) -> State:
         trainer,
         warnings.add,
         "fine-tune",
-        epochs=state.stages.finish_after(sum(point.epochs for point in state.frontier)),
+        epochs=state.schedule.finish_after(sum(point.epochs for point in state.frontier)),
         time_budget_s=time_budget_s(state, context.clock.elapsed_s, trained_s),
         masks=training_masks(space, Plan(), trainer.weights()),
         on_epoch=keep,
@@ -84,6 +84,6 @@ def time_budget_s(state: State, elapsed_s: float, trained_s: float) -> float | N
         elapsed_s: Seconds that the run has taken.
         trained_s: Seconds that were trained before an interruption.
     """
-    if state.stages.finish_by_s is None:
+    if state.schedule.finish_by_s is None:
         return None
-    return max(trained_s + state.stages.finish_by_s - elapsed_s, LEAST_SECONDS)
+    return max(trained_s + state.schedule.finish_by_s - elapsed_s, LEAST_SECONDS)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from acgraph.config import CompressConfig
 from acgraph.driver.inputs.data import RunData
 from acgraph.driver.network import Network
-from acgraph.driver.schedule.plan import Stages
+from acgraph.driver.schedule.plan import RunSchedule
 from acgraph.driver.space.space import Space
 from acgraph.driver.state.context import Context
 from acgraph.driver.state.state import State
@@ -64,9 +64,9 @@ class Round:
         return self.context.data
 
     @property
-    def stages(self) -> Stages:
+    def schedule(self) -> RunSchedule:
         """How the budget of the run is spent."""
-        return self.state.stages
+        return self.state.schedule
 
     @property
     def number(self) -> int:

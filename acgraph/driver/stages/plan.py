@@ -6,7 +6,7 @@ from dataclasses import replace
 from acgraph.driver.judging.images import affordable_evaluations, whole_images
 from acgraph.driver.schedule.memory import memory_bytes
 from acgraph.driver.schedule.pace import estimate, measure_pace
-from acgraph.driver.schedule.plan import Pace, plan_stages
+from acgraph.driver.schedule.plan import Pace, plan_schedule
 from acgraph.driver.state.context import Context
 from acgraph.driver.state.state import State
 
@@ -21,7 +21,7 @@ def plan(context: Context, state: State) -> State:
     if config.timing or config.time_budget is not None:
         timed = config.model_copy(update={"train": context.training(state.mode)})
         pace = measure_pace(timed, context.backend, model, context.original.model, context.data)
-    stages = plan_stages(
+    stages = plan_schedule(
         config.target_rate,
         rounds=config.rounds,
         epochs=config.epochs,
@@ -41,7 +41,7 @@ def plan(context: Context, state: State) -> State:
         say(f"time: {estimate(config, stages, pace, affordable).describe()}")
     needed = memory_bytes(config, context.backend, model, context.data.train)
     say(f"memory: at most about {needed / 2**30:.2g} GiB")
-    return replace(state, pace=pace, stages=stages)
+    return replace(state, pace=pace, schedule=stages)
 
 
 def _elapsed_s(context: Context) -> float:

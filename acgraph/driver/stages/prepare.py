@@ -31,13 +31,15 @@ def prepare(context: Context, state: State) -> State:
     network = Network(ready.model, twin=None if ready.is_changed else context.untied)
     for note in fingerprint_notes(context.data):
         context.reporter.say(note)
+    warnings = _first_warnings(context, state)
+    context.trainers.release()  # of the original: rounds train another graph
     return replace(
         state,
         network=network,
         prepared=network,
         inserted=ready.inserted,
         mode=None if budget_s is None else _fastest_mode(context, network),
-        warnings=_first_warnings(context, state),
+        warnings=warnings,
     )
 
 

@@ -46,7 +46,7 @@ def purify(context: Context, state: State) -> State:
     trainer = None
     if not state.rounds or state.rounds[-1].epochs > 0:
         trainer = context.trainer(state.network, state.mode)
-    found = purified(state.network, context.data, trainer, config, state.stages.purify_s)
+    found = purified(state.network, context.data, trainer, config, state.schedule.purify_s)
     context.reporter.say(
         f"purification: {counted(found.removed_sets, 'coupled set')} and "
         f"{counted(found.removed_columns, 'column')}, "
@@ -78,7 +78,7 @@ def purified(
         config: What may be cut.
         time_budget_s: Seconds for the search; None for no limit.
     """
-    space = replace(open_space(network, config), thrifty=True)
+    space = replace(open_space(network, config), saves_time=True)
     dependency, constants = space.dependency, network.model.constants()
     dead = dead_sets(dependency, space.families, constants)
     removed, evaluations = (0,) * len(space.knobs), 0

@@ -14,10 +14,10 @@ from acgraph.driver.cost.terms import CostMetric
 from acgraph.driver.judging.images import measured_images, proxies, whole_images
 from acgraph.driver.judging.proxy import masked_weights
 from acgraph.driver.network import Network
-from acgraph.driver.space.reconstruction import BATCH, IMAGES, Mender, measure_layers
+from acgraph.driver.space.reconstruction import BATCH, IMAGES, WeightReconstruction, measure_layers
 from acgraph.driver.space.space import Space, open_space
-from acgraph.driver.space.time_saving import thrifty_space
-from acgraph.driver.stages.bisection import COUNTED_BAND, Settling
+from acgraph.driver.space.time_saving import time_saving_space
+from acgraph.driver.stages.bisection import COUNTED_BAND, TargetBisection
 from acgraph.driver.stages.goal import Goal, Round
 from acgraph.driver.stages.round_search import (
     judging_levels,
@@ -98,16 +98,18 @@ def run_round(
     trainer = context.trainer(state.network, state.mode, round_number=goal.number)
     task.say(f"round {task.number}: training in {trainer.describe()}")
     if config.criterion == "reconstruction":
-        space = replace(space, mender=_measure(task, space, trainer))
+        space = replace(space, reconstruction=_measure(task, space, trainer))
     metric: CostMetric = "params" if config.metric in ("params", "size") else "macs"
     if task.goal.point_cost is None:
-        space = thrifty_space(space, metric, task.goal.budget)
+        space = time_saving_space(space, metric, task.goal.budget)
     cost: Callable[[Point], float] = (
         partial(space.cost, metric=metric)
         if task.goal.point_cost is None
         else task.goal.point_cost(space)
     )
-    importances = ranked_units(task, space)  # before the mender is packed, which remembers them
+    importances = ranked_units(
+        task, space
+    )  # before the reconstruction is packed, which remembers them
     seconds = left_s(task, start)
     whole = whole_images(config, task.data)
     levels = judging_levels(task, space, whole, seconds)
@@ -126,12 +128,12 @@ def run_round(
     log.info("round %d: proxy %.4f, %d evaluations", task.number, found.score, found.evaluations)
     point, plan, admm_epochs, residuals = _cut(task, space, trainer, problem, found.point)
     retrain_epochs = 0.0
-    if task.stages.retrain > 0 and not _is_enough(task, trainer):
+    if task.schedule.retrain > 0 and not _is_enough(task, trainer):
         retrain_epochs = fit_or_keep(
             trainer,
             task.warn,
             f"round {task.number}: retrain",
-            epochs=task.stages.retrain,
+            epochs=task.schedule.retrain,
             learning_rate=RETRAIN_RATE * config.train.learning_rate,
             masks=training_masks(space, plan, trainer.weights()),
         ).epochs
@@ -158,7 +160,7 @@ def _is_enough(task: Round, trainer: Trainer) -> bool:
 def _cut(
     task: Round, space: Space, trainer: Trainer, problem: Problem, point: Point
 ) -> tuple[Point, Plan, float, list[Residual]]:
-    """Train towards a point by ADMM, then mask hard and mend; the trainer holds the result.
+    """Train towards a point by ADMM, then mask hard and reconstruct; the trainer holds the result.
 
     By magnitude ADMM decides what stays: its set is everything with so many filters and columns.
     Where readers are measured the measurement decides first, and its set is that one cut.
@@ -166,7 +168,7 @@ def _cut(
     Returns:
         The point within the budget, its plan, epochs spent, residuals.
     """
-    if space.mender is None:
+    if space.reconstruction is None:
         constraint = space.constraint(point)
         names = space.constrained(constraint)
         epochs, residuals = _admm(
@@ -185,24 +187,24 @@ def _cut(
             lambda w, _: {k: np.where(masks[k], v, 0) for k, v in w.items()},
         )
         if epochs > 0:
-            space = replace(space, mender=_measure(task, space, trainer))
+            space = replace(space, reconstruction=_measure(task, space, trainer))
     mask_hard(trainer, space, plan)
     trainer.recalibrate(RECALIBRATION_BATCHES)
     return point, plan, epochs, residuals
 
 
 def mask_hard(trainer: Trainer, space: Space, plan: Plan) -> None:
-    """Zero in a trainer what a plan removes, and mend what is left where the space can."""
+    """Zero in a trainer what a plan removes, and reconstruct what is left where the space can."""
     weights = trainer.weights()
     masks = training_masks(space, plan, weights)
     zeroed = {name: ~mask for name, mask in masks.items()}
     trainer.load_weights(masked_weights(space, weights, zeroed))
 
 
-def _measure(task: Round, space: Space, trainer: Trainer) -> Mender:
+def _measure(task: Round, space: Space, trainer: Trainer) -> WeightReconstruction:
     seed = task.config.seed + task.number
     seconds, begin = search_s(task), time.perf_counter()
-    mender = measure_layers(
+    reconstruction = measure_layers(
         space.dependency, trainer, task.data.train, seed=seed,
         images=measured_images(task.state.network.model, IMAGES),
         batch=min(BATCH, trainer.images_at_once(task.data.train)),
@@ -210,18 +212,18 @@ def _measure(task: Round, space: Space, trainer: Trainer) -> Mender:
     )  # fmt: skip
     if seconds is not None:
         until = begin + (MEASURING_SHARE + RANKING_SHARE) * seconds
-        mender = replace(mender, until=until)
-    if mender.wide:
+        reconstruction = replace(reconstruction, until=until)
+    if reconstruction.wide:
         task.say(
-            f"round {task.number}: too wide to be measured, so cut by magnitude and not mended: "
-            f"{', '.join(mender.wide)}"
+            f"round {task.number}: too wide to be measured, so cut by magnitude alone: "
+            f"{', '.join(reconstruction.wide)}"
         )
-    if mender.unmeasured:
+    if reconstruction.unmeasured:
         task.warn(
-            "layers that read numbers that are not finite are cut by magnitude and not mended: "
-            f"{', '.join(mender.unmeasured)}"
+            "layers that read numbers that are not finite are cut by magnitude alone: "
+            f"{', '.join(reconstruction.unmeasured)}"
         )
-    return mender
+    return reconstruction
 
 
 def _admm(
@@ -233,8 +235,8 @@ def _admm(
         trainer=trainer,
         config=task.config,
         images=len(task.data.train),
-        epochs=task.stages.admm,
-        held=dead_columns(space),
+        epochs=task.schedule.admm,
+        zeroed=dead_columns(space),
         round_number=task.number,
         warn=task.warn,
     )
@@ -262,8 +264,8 @@ def _final_plan(
         return project_to_budget([float(kept) for kept in start], within)
 
     least = problem.cost(problem.smallest)
-    settling = Settling(place=place, measure=cost_of, most=task.goal.budget, least=least)
+    bisection = TargetBisection(place=place, measure=cost_of, most=task.goal.budget, least=least)
     if task.goal.point_cost is None:
-        settling.band, settling.repeats = COUNTED_BAND, 1
-    point = settling.run(point, problem.cost(point))
+        bisection.band, bisection.repeats = COUNTED_BAND, 1
+    point = bisection.run(point, problem.cost(point))
     return point, space.masked_plan(point, weights)

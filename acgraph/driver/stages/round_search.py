@@ -10,7 +10,7 @@ from acgraph.config_sections import SearchConfig
 from acgraph.diagnostics import counted
 from acgraph.driver.judging.cluster import cluster_evaluators
 from acgraph.driver.judging.images import Images, levels_of
-from acgraph.driver.judging.workers import Judges, Task, evaluators, make_task
+from acgraph.driver.judging.workers import PointEvaluators, Task, evaluators, make_task
 from acgraph.driver.space.space import Space
 from acgraph.driver.stages.goal import Round
 from acgraph.pruning.importance import FloatArray
@@ -25,8 +25,8 @@ MOST_SEARCH_S = 840.0
 def ranked_units(task: Round, space: Space) -> list[FloatArray]:
     """Order the units of all knobs, and say where there was no time to do it well."""
     found = space.importances()
-    if space.mender is not None and space.mender.hurried:
-        rankings = counted(space.mender.hurried, "ranking")
+    if space.reconstruction is not None and space.reconstruction.hurried:
+        rankings = counted(space.reconstruction.hurried, "ranking")
         task.say(
             f"round {task.number}: search cut short: {rankings} of units ended early, by what each "
             "unit alone loses"
@@ -42,7 +42,7 @@ def left_s(task: Round, start: float) -> float | None:
 
 def search_s(task: Round) -> float | None:
     """Seconds that the search of this round may take, all in all; None for no limit."""
-    config, stages = task.config, task.stages
+    config, stages = task.config, task.schedule
     if stages.search_s is not None or not config.timing or config.search.evaluations is not None:
         return stages.search_s
     return MOST_SEARCH_S / max(len(stages.rates) or stages.attempts, 1)
@@ -54,7 +54,7 @@ def judging_levels(
     """Plan by how many images points are judged, and say so where it is not by all."""
     search = task.config.search
     evaluations = search.evaluations or default_evaluations(
-        search.method, len(space.knobs), is_measured=space.mender is not None
+        search.method, len(space.knobs), is_measured=space.reconstruction is not None
     )
     levels = levels_of(
         task.state.network.model, whole, evaluations, left_s=seconds, evaluation_s=task.evaluation_s
@@ -90,16 +90,16 @@ def search_points(
             images.select, images.train,
         )  # fmt: skip
 
-    with _judges(config.search, packed) as judges:
+    with _evaluators(config.search, packed) as evaluators_of_points:
         left = None if seconds is None else seconds - (time.perf_counter() - begin)
         found = search(
-            replace(problem, evaluate_many=judges.evaluate_many),
+            replace(problem, evaluate_many=evaluators_of_points.evaluate_many),
             config.search.method,
             evaluations=level.count,
             seed=config.seed + task.number,
             importances=importances,
-            sensitivity=space.sensitivity if space.mender is not None else None,
-            config=replace(anneal, batch=max(anneal.batch, judges.at_once)),
+            sensitivity=space.sensitivity if space.reconstruction is not None else None,
+            config=replace(anneal, batch=max(anneal.batch, evaluators_of_points.at_once)),
             time_budget_s=left,
         )
     if seconds is not None and time.perf_counter() - begin >= seconds:
@@ -110,7 +110,9 @@ def search_points(
     return found
 
 
-def _judges(search: SearchConfig, make: Callable[[], Task]) -> AbstractContextManager[Judges]:
+def _evaluators(
+    search: SearchConfig, make: Callable[[], Task]
+) -> AbstractContextManager[PointEvaluators]:
     if search.cluster is not None:
         return cluster_evaluators(search.cluster, make)
     return evaluators(search.workers, make)

@@ -45,7 +45,7 @@ class Aim:
 def next_round(context: Context, state: State) -> State:
     """Run the next of the rounds whose rates are planned."""
     number = state.number + 1
-    rate, last = state.stages.rates[number - 1], number == len(state.stages.rates)
+    rate, last = state.schedule.rates[number - 1], number == len(state.schedule.rates)
     done = replace(state, number=number)
     cost = written_cost(context, state.network)
     if cost <= budget_of(context, rate):

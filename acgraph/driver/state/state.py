@@ -6,7 +6,7 @@ from pathlib import Path
 
 from acgraph.backends.ort.law import LawResult
 from acgraph.driver.network import Network
-from acgraph.driver.schedule.plan import Pace, Stages
+from acgraph.driver.schedule.plan import Pace, RunSchedule
 from acgraph.driver.state.context import Context
 from acgraph.driver.state.positions import Positions
 from acgraph.driver.state.records import Mode, RateRecord, Rehearsal, RoundRecord, SearchRecord
@@ -15,7 +15,7 @@ from acgraph.passes.lower_columns import LoweredLayer
 from acgraph.pruning.cut_plan import CutPlan
 from acgraph.report import Report
 
-_NO_STAGES = Stages(rates=(), admm=0.0, retrain=0.0, finish=0.0)
+_NO_SCHEDULE = RunSchedule(rates=(), admm=0.0, retrain=0.0, finish=0.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,7 +64,7 @@ class State:
         inserted: BatchNormalization nodes that were put in for training.
         mode: How training runs, where that was chosen once.
         pace: How fast the dense network is here, where it was timed.
-        stages: How the budget of epochs or time is spent.
+        schedule: How the budget of epochs or time is spent.
         rehearsal: How long the end of the run took when it was rehearsed.
         positions: Where the constants of the graph lay in the original.
         rounds: What each round reached.
@@ -88,7 +88,7 @@ class State:
     inserted: tuple[str, ...] = ()
     mode: Mode | None = None
     pace: Pace | None = None
-    stages: Stages = _NO_STAGES
+    schedule: RunSchedule = _NO_SCHEDULE
     rehearsal: Rehearsal | None = None
     positions: Positions = field(default_factory=dict)
     rounds: tuple[RoundRecord, ...] = ()

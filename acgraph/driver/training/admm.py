@@ -32,7 +32,7 @@ def train_towards(
     config: CompressConfig,
     images: int,
     epochs: float,
-    held: Masks,
+    zeroed: Masks,
     round_number: int,
     warn: Callable[[str], None],
 ) -> tuple[float, list[Residual]]:
@@ -45,7 +45,7 @@ def train_towards(
         config: The schedule.
         images: For training.
         epochs: Of all updates together.
-        held: What stays zero all the while.
+        zeroed: What stays zero all the while.
         round_number: For the progress line.
         warn: Who is told where training diverged.
 
@@ -70,7 +70,7 @@ def train_towards(
             epochs=each,
             learning_rate=rate,
             schedule="constant",
-            masks=held,
+            masks=zeroed,
             proximal=Proximal(targets=targets, rho=rho),
         )
         spent[0] += fitted.epochs

@@ -24,6 +24,10 @@ class TrainerPool:
         self._progress = progress
         self._last: tuple[Model, Dataset | None, TrainConfig, Trainer] | None = None
 
+    def release(self) -> None:
+        """Give up the memory of the last trainer."""
+        self._last = None
+
     def get(self, model: Model, train: Dataset | None, config: TrainConfig) -> Trainer:
         """Return the trainer of a model; the last one where it is of the same, else a new one.
 

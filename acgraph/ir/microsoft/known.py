@@ -8,41 +8,19 @@ import onnx
 import onnx_graphsurgeon as gs
 
 from acgraph.ir.model import constant_node_value
+from acgraph.operators import OPERATORS, Trait, operators_with
 
 _FLOATS = (np.float16, np.float32, np.float64)
-#: Operators whose output has the rank of input 0.
-_SAME_RANK = frozenset(
-    [
-        "Abs", "AveragePool", "BatchNormalization", "BiasGelu", "Cast", "Clip", "Conv",
-        "ConvTranspose", "Dropout", "Elu", "Erf", "Exp", "FastGelu", "FusedConv", "Gelu",
-        "GlobalAveragePool", "GlobalMaxPool", "HardSigmoid", "HardSwish", "Identity",
-        "InstanceNormalization", "LayerNormalization", "LeakyRelu", "Log", "LogSoftmax",
-        "LpNormalization", "MaxPool", "Neg", "Not", "Pad", "PRelu", "QuickGelu", "Reciprocal",
-        "Relu", "Resize", "Sigmoid", "SimplifiedLayerNormalization", "SkipLayerNormalization",
-        "Slice", "Softmax", "Softplus", "Split", "Sqrt", "Tanh", "Tile", "Transpose",
-    ]
-)  # fmt: skip
+#: Operators whose output has the rank of input 0, those of ONNX Runtime's own domain included.
+_SAME_RANK = operators_with(Trait.SAME_SHAPE, Trait.SPATIAL) | {
+    "BatchNormalization", "BiasGelu", "FastGelu", "FusedConv", "InstanceNormalization",
+    "LayerNormalization", "Pad", "QuickGelu", "Resize", "SimplifiedLayerNormalization",
+    "SkipLayerNormalization", "Slice", "Split", "Tile", "Transpose",
+}  # fmt: skip
 #: Operators whose output has the largest of the inputs' ranks.
-_BROADCAST = frozenset(
-    [
-        "Add",
-        "And",
-        "Div",
-        "Equal",
-        "FusedMatMul",
-        "Greater",
-        "Less",
-        "Or",
-        "MatMul",
-        "Max",
-        "Min",
-        "Mul",
-        "Pow",
-        "Sub",
-        "Where",
-        "Concat",
-    ]
-)
+_BROADCAST = {name for name, each in OPERATORS.items() if each.batch == "elementwise"} | {
+    "FusedMatMul", "MatMul", "Concat",
+}  # fmt: skip
 _HOPS = 100
 
 

@@ -18,7 +18,8 @@ def driver(monkeypatch, report):
     """Stand in for the driver; remember the configurations that it was given."""
     given = []
 
-    def compress(config, progress, say, begin):
+    def compress(config, progress, say, begin, passes=None):
+        compress.passes = passes
         given.append(config)
         if say is not None:
             say("baseline: 92.58 %")
@@ -153,7 +154,7 @@ def test_exit_code_is_that_of_the_report(driver, capfd, part, update, code):
 
 
 def test_an_interrupt_exits_with_130(monkeypatch, capfd):
-    def compress(config, progress, say, begin):
+    def compress(config, progress, say, begin, passes=None):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("acgraph.driver.compress.compress", compress)
@@ -171,3 +172,16 @@ def test_demo_uses_the_embedded_model_and_data(driver):
     assert first.data != first.eval_data
     assert (second.target_rate, second.seed, second.threads) == (Rate(4.0), 3, 1)
     assert second.output == Path("x")
+
+
+def test_passes_are_watched_as_those_of_opt_are(driver, capfd):
+    words = ["compress", "m.onnx", "--target-rate", "8x"]
+    assert run([*words, "--print-ir-after", "fuse-batchnorm", "--verify-each"]) == 0
+    assert driver.passes.verify_each
+    (printer,) = driver.passes.instruments
+    assert printer.when == "fuse-batchnorm"
+    assert run([*words, "--time-passes"]) == 0
+    assert not driver.passes.instruments
+    assert "total" in capfd.readouterr().err
+    assert run([*words, "--print-ir-after", "fuse-nothing"]) == 2
+    assert "no pass 'fuse-nothing' in this pipeline" in capfd.readouterr().err

@@ -40,9 +40,9 @@ def test_refit_is_least_squares_on_the_samples() -> None:
     matrix = rng.normal(size=(4, 7))
     kept = np.array([1, 0, 1, 1, 0, 0, 1], bool)
     solution, *_ = np.linalg.lstsq(x[:, kept], x @ matrix.T, rcond=None)
-    mended = refit(matrix, _gram(x).moments(centred=False), kept)
-    np.testing.assert_allclose(mended[:, kept], solution.T, rtol=1e-6, atol=1e-8)
-    assert not mended[:, ~kept].any()
+    reconstructed = refit(matrix, _gram(x).moments(centred=False), kept)
+    np.testing.assert_allclose(reconstructed[:, kept], solution.T, rtol=1e-6, atol=1e-8)
+    assert not reconstructed[:, ~kept].any()
 
 
 def test_central_moments_are_least_squares_with_a_free_bias() -> None:
@@ -51,8 +51,8 @@ def test_central_moments_are_least_squares_with_a_free_bias() -> None:
     kept = np.array([1, 0, 1, 1, 0, 1], bool)
     ones = np.column_stack([x[:, kept], np.ones(len(x))])
     solution, *_ = np.linalg.lstsq(ones, x @ matrix.T, rcond=None)
-    mended = refit(matrix, _gram(x).moments(centred=True), kept)
-    np.testing.assert_allclose(mended[:, kept], solution[:-1].T, rtol=1e-6, atol=1e-8)
+    reconstructed = refit(matrix, _gram(x).moments(centred=True), kept)
+    np.testing.assert_allclose(reconstructed[:, kept], solution[:-1].T, rtol=1e-6, atol=1e-8)
 
 
 def test_losses_are_those_of_the_samples() -> None:
@@ -192,9 +192,9 @@ def test_moments_of_any_data_can_be_worked_with(
     assert np.isfinite(found.loss).all()
     assert (np.diff(found.loss) >= -1e-9).all()
     kept = np.arange(12) % 3 > 0
-    mended = refit(matrix, moments, kept)
-    assert np.isfinite(mended).all()
-    assert np.linalg.norm(mended) < 20 * np.linalg.norm(matrix)
+    reconstructed = refit(matrix, moments, kept)
+    assert np.isfinite(reconstructed).all()
+    assert np.linalg.norm(reconstructed) < 20 * np.linalg.norm(matrix)
 
 
 def test_moments_that_rounding_made_indefinite_are_damped_until_they_are_not(

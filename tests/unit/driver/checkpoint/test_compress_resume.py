@@ -29,7 +29,7 @@ from acgraph.driver.compress import compress
 from acgraph.driver.inputs.data import open_data
 from acgraph.driver.network import Network
 from acgraph.driver.pipeline import TRAINING
-from acgraph.driver.schedule.plan import Stages
+from acgraph.driver.schedule.plan import RunSchedule
 from acgraph.driver.stages import fine_tune as finish
 from acgraph.driver.state.state import State
 from acgraph.errors import CheckpointError, UsageError
@@ -323,7 +323,7 @@ def test_a_time_budget_counts_the_time_before_an_interruption(
 def test_training_before_an_interruption_counts_in_the_time_of_fine_tuning() -> None:
     state = replace(
         state_of(read_model(model_path()), "purify"),
-        stages=Stages(rates=(), admm=0.0, retrain=0.0, finish=1.0, finish_by_s=94.0),
+        schedule=RunSchedule(rates=(), admm=0.0, retrain=0.0, finish=1.0, finish_by_s=94.0),
     )
     assert finish.time_budget_s(state, 60.0, 0.0) == 34.0
     assert finish.time_budget_s(state, 60.0, 20.0) == 54.0

@@ -22,7 +22,7 @@ from acgraph.driver.checkpoint.checkpoints import (
 )
 from acgraph.driver.checkpoint.state_file import STATE
 from acgraph.driver.network import Network
-from acgraph.driver.schedule.plan import Pace, plan_stages
+from acgraph.driver.schedule.plan import Pace, plan_schedule
 from acgraph.driver.state.records import (
     AdmmRecord,
     Mode,
@@ -81,7 +81,7 @@ def state_of(model: Model, checkpoint: str) -> State:
     return State(
         network=Network(model), prepared=Network(model), checkpoint=checkpoint, positions=KEPT,
         inserted=("a/bn",), mode=Mode(precision="bf16", channels_last=True, threads=None),
-        pace=Pace(pass_s=3.0, evaluation_s=0.5), stages=plan_stages(None, epochs=3.0),
+        pace=Pace(pass_s=3.0, evaluation_s=0.5), schedule=plan_schedule(None, epochs=3.0),
         rehearsal=Rehearsal(cut_s=1.0, check_s=2.0, export_s=3.0),
         rounds=(RoundRecord(rate=2.0, accuracy=0.5, epochs=1.0, seconds=9.0, evaluations=4,
                             admm=(AdmmRecord(primal=0.1, dual=float("inf"), rho=1.0),)),),

@@ -26,4 +26,4 @@ def test_killed_runs_end_as_whole_ones(tmp_path: Path) -> None:
     for line in lines:
         assert line == {"moment": line["moment"], "killed": -9, "code": 0, "other": [], "left": []}
     stages = {p.name for p in (tmp_path / "whole" / "checkpoints").glob("stage*.onnx")}
-    assert stages == {"stage3.onnx", "stage4.onnx"}
+    assert stages == {"stage-purify.onnx", "stage-fine-tune.onnx"}

@@ -15,7 +15,7 @@ from acgraph.driver.judging.images import Images, levels_of, measured_images, wh
 from acgraph.driver.judging.proxy import Proxy
 from acgraph.driver.judging.workers import make_task, open_task
 from acgraph.driver.network import Network
-from acgraph.driver.schedule.plan import plan_stages
+from acgraph.driver.schedule.plan import plan_schedule
 from acgraph.driver.space.space import open_space
 from acgraph.driver.stages.goal import Goal
 from acgraph.driver.stages.round import run_round
@@ -77,9 +77,9 @@ def test_a_large_network_is_searched_by_few_images_and_its_best_points_by_all(
         return judge(self, point)
 
     monkeypatch.setattr(Proxy, "__call__", noted)
-    stages = replace(plan_stages(config.target_rate), admm=0.0, retrain=0.0)
+    stages = replace(plan_schedule(config.target_rate), admm=0.0, retrain=0.0)
     goal = Goal(number=1, budget=count_params(proto_from_model(model)) / 2)
-    result = run_round(context, replace(state, stages=stages), goal, said.append)
+    result = run_round(context, replace(state, schedule=stages), goal, said.append)
     assert result is not None
     assert result.evaluations == len(judged) == 12 + 4 + 2
     few, more, all_of_them = judged[0], judged[12], judged[-1]

@@ -20,7 +20,7 @@ from acgraph.driver.inputs.timely import within_time
 from acgraph.driver.results import outcome
 from acgraph.driver.schedule import budget, pace
 from acgraph.driver.schedule.budget import HurriedChooser, fewer_examples
-from acgraph.driver.schedule.plan import plan_stages
+from acgraph.driver.schedule.plan import plan_schedule
 from acgraph.driver.stages import plan as planning
 from acgraph.driver.stages import round as one_round
 from acgraph.driver.stages import round_search
@@ -57,7 +57,7 @@ def clock() -> _Clock:
 def test_a_plan_keeps_its_budget_and_half_of_it_trains(
     target: Rate | None, export_s: float, elapsed_s: float
 ) -> None:
-    stages = plan_stages(
+    stages = plan_schedule(
         target, time_budget_s=100.0, seconds_per_pass=4.0, elapsed_s=elapsed_s, export_s=export_s
     )
     rounds = len(stages.rates) or stages.attempts
@@ -137,9 +137,9 @@ def test_a_search_gets_what_measuring_leaves_of_its_time(
     monkeypatch.setattr(round_search, "search", noted)
     monkeypatch.setattr(one_round, "time", clock)
     monkeypatch.setattr(round_search, "time", clock)
-    stages = replace(plan_stages(config.target_rate), admm=0.0, retrain=0.0, search_s=10.0)
+    stages = replace(plan_schedule(config.target_rate), admm=0.0, retrain=0.0, search_s=10.0)
     goal = Goal(number=1, budget=count_params(proto_from_model(model)) / 2)
-    assert run_round(context, replace(state, stages=stages), goal, print) is not None
+    assert run_round(context, replace(state, schedule=stages), goal, print) is not None
     assert seen == {"measuring": pytest.approx(4.0), "searching": pytest.approx(3.0)}
 
 
@@ -176,7 +176,7 @@ def test_the_run_counts_from_where_its_command_began(
     known = pace.Pace(pass_s=1.0, evaluation_s=1.0, image_s=0.5)
     rehearsal = Rehearsal(cut_s=1.0, check_s=10.0, export_s=20.0)
     monkeypatch.setattr(planning, "measure_pace", lambda *_: known)
-    monkeypatch.setattr(planning, "plan_stages", plan)
+    monkeypatch.setattr(planning, "plan_schedule", plan)
 
     def rehearsed(_: Context, state: State) -> State:
         return replace(state, rehearsal=rehearsal)

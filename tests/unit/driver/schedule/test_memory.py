@@ -45,5 +45,5 @@ def test_what_layers_read_is_kept_as_one_matrix_for_each(
 ) -> None:
     measured = memory_bytes(configure(), BACKEND, model, DATA)
     plain = memory_bytes(configure("criterion=magnitude"), BACKEND, model, DATA)
-    columns = [layer.columns for layer in needs.mendable_layers(model)]
+    columns = [layer.columns for layer in needs.reconstructible_layers(model)]
     assert measured - plain >= 8 * sum(count**2 for count in columns)

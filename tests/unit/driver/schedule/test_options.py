@@ -23,7 +23,7 @@ def test_the_plan_is_made_of_the_options(
         seen.update(options, target=target.value)
         raise _SeenError
 
-    monkeypatch.setattr("acgraph.driver.stages.plan.plan_stages", plan)
+    monkeypatch.setattr("acgraph.driver.stages.plan.plan_schedule", plan)
     asked = {
         "rounds": 3, "epochs": 2.5, "admm_share": 0.25, "retrain_share": 0.125,
         "criterion": "magnitude",

@@ -16,7 +16,7 @@ from acgraph.driver.compress import compress
 from acgraph.driver.inputs.data import RunData
 from acgraph.driver.schedule import pace as timing
 from acgraph.driver.schedule.pace import about, estimate, measure_pace
-from acgraph.driver.schedule.plan import Pace, Stages, plan_stages
+from acgraph.driver.schedule.plan import Pace, RunSchedule, plan_schedule
 from acgraph.ir import Model
 from acgraph.pruning.rate import Rate
 
@@ -83,7 +83,7 @@ def test_a_run_that_goes_on_is_not_timed_again(configure: Configure, timed: list
 
 
 def test_the_estimate_adds_all_training_and_every_evaluation(configure: Configure) -> None:
-    stages = plan_stages(Rate(64.0), rounds=3, epochs=10.0, admm_share=0.2, retrain_share=0.3)
+    stages = plan_schedule(Rate(64.0), rounds=3, epochs=10.0, admm_share=0.2, retrain_share=0.3)
     config = configure("search.evaluations=5")
     found = estimate(config, stages, PACE)
     assert found.train_s == pytest.approx(10 * 60)
@@ -162,5 +162,5 @@ def test_durations_are_said_roughly() -> None:
 
 
 def test_stages_without_training_take_no_time(configure: Configure) -> None:
-    idle = Stages(rates=(2.0,), admm=0.0, retrain=0.0, finish=0.0)
+    idle = RunSchedule(rates=(2.0,), admm=0.0, retrain=0.0, finish=0.0)
     assert estimate(configure(), idle, PACE).train_s == 0

@@ -3,10 +3,10 @@ from dataclasses import replace
 import numpy as np
 
 from acgraph.driver.cost.compact import compact
-from acgraph.driver.space.break_even import STEPS, worthwhile_share
+from acgraph.driver.space.break_even import STEPS, break_even_share
 from acgraph.driver.space.columns import LayerReader
 from acgraph.driver.space.space import Space
-from acgraph.driver.space.time_saving import thrifty_space
+from acgraph.driver.space.time_saving import time_saving_space
 from acgraph.ir import Model
 from acgraph.lowering.candidates import candidates
 from acgraph.lowering.cost_model import CostModel, CostModelChooser
@@ -29,7 +29,7 @@ def test_the_share_is_where_dense_stops_being_fastest(space: Space, model: Model
     for layer in space.column_layers:
         read = reader.read(layer)
         assert isinstance(read, ConvLayer)
-        share = worthwhile_share(read)
+        share = break_even_share(read)
         shares.append(share)
         if share:
             assert _gain(read, share) > 0
@@ -42,31 +42,31 @@ def test_a_layer_that_no_cut_makes_faster_has_no_share(space: Space, model: Mode
     reader = LayerReader.of(model, space.dependency.facts)
     read = reader.read(space.column_layers[-1])
     assert isinstance(read, ConvLayer)
-    assert worthwhile_share(read, model=CostModel(node_us=1e6)) == 0
+    assert break_even_share(read, model=CostModel(node_us=1e6)) == 0
 
 
 def test_thrifty_columns_are_whole_or_faster_for_it(space: Space) -> None:
-    thrifty = replace(space, thrifty=True)
-    columns = [knob for knob in thrifty.knobs if knob.kind == "columns"]
+    saves_time = replace(space, saves_time=True)
+    columns = [knob for knob in saves_time.knobs if knob.kind == "columns"]
     assert any(knob.most is not None and knob.most < knob.size - 1 for knob in columns)
     point = tuple(
         knob.snap(0.999 * knob.size) if knob.kind == "columns" else knob.size
-        for knob in thrifty.knobs
+        for knob in saves_time.knobs
     )
-    shrunk = shrink(thrifty.dependency, thrifty.plan(point, thrifty.weights)).model
+    shrunk = shrink(saves_time.dependency, saves_time.plan(point, saves_time.weights)).model
     _, lowered = compact(shrunk, CostModelChooser())
-    cut = {layer.name for layer, kept in zip(thrifty.column_layers, point[len(thrifty.families) :],
-                                             strict=True) if kept < layer.columns}  # fmt: skip
+    pairs = zip(saves_time.column_layers, point[len(saves_time.families) :], strict=True)
+    cut = {layer.name for layer, kept in pairs if kept < layer.columns}
     assert cut
     assert all(layer.form != "dense" for layer in lowered if layer.name in cut)
 
 
 def test_other_columns_are_offered_only_where_the_budget_needs_them(space: Space) -> None:
     whole = space.cost(tuple(knob.size for knob in space.knobs), "params")
-    least = replace(space, thrifty=True)
+    least = replace(space, saves_time=True)
     reachable = least.cost(tuple(knob.floor for knob in least.knobs), "params")
-    assert thrifty_space(space, "params", 0.5 * whole).thrifty
-    assert not thrifty_space(space, "params", 0.99 * reachable).thrifty
+    assert time_saving_space(space, "params", 0.5 * whole).saves_time
+    assert not time_saving_space(space, "params", 0.99 * reachable).saves_time
 
 
 def test_counts_in_the_gap_are_not_allowed() -> None:

@@ -8,7 +8,7 @@ import pytest
 from acgraph.analysis.layers import layers
 from acgraph.config import CompressConfig, make_config
 from acgraph.driver.network import Network
-from acgraph.driver.space.reconstruction import Input, Mender
+from acgraph.driver.space.reconstruction import Input, WeightReconstruction
 from acgraph.driver.space.space import Space, open_space
 from acgraph.driver.training.masks import training_masks
 from acgraph.errors import UsageError
@@ -108,9 +108,12 @@ def test_patterns_weigh_columns_by_what_they_read(model: Model) -> None:
     scales = np.full(layer.weight_shape[1:], 1e-3)
     scales[:, 0, 0] = 1e3
     read = Input(np.diag(scales.ravel() ** 2), np.zeros(scales.size))
-    mender = Mender(layers={layer.weight: layer}, inputs={layer.weight: read})
+    reconstruction = WeightReconstruction(layers={layer.weight: layer}, inputs={layer.weight: read})
     space = Space(
-        dependency=plain.dependency, weights=plain.weights, pattern="kernel", mender=mender
+        dependency=plain.dependency,
+        weights=plain.weights,
+        pattern="kernel",
+        reconstruction=reconstruction,
     )
     plan = space.masked_plan(half_of_the_columns(space), space.weights)
     assert not plan.columns[layer.weight][:, 0, 0].any()
@@ -137,7 +140,7 @@ def test_columns_are_regular_by_themselves_where_time_is_the_target(model: Model
     assert open_space(Network(model), config()).pattern == "free"
     assert open_space(Network(model), config(metric="latency")).pattern == "auto"
     stated = config(metric="latency", columns={"pattern": "free"})
-    assert open_space(model, stated).pattern == "free"
+    assert open_space(Network(model), stated).pattern == "free"
 
 
 def test_unknown_patterns_are_refused() -> None:

@@ -1,4 +1,4 @@
-"""Mended cuts of the demo's network, judged by ONNX Runtime on images."""
+"""Reconstructed cuts of the demo's network, judged by ONNX Runtime on images."""
 
 import functools
 from dataclasses import replace
@@ -14,7 +14,7 @@ from acgraph.backends.torch.export import export_model
 from acgraph.backends.torch.trainer import TorchTrainer
 from acgraph.data import ArrayDataset
 from acgraph.driver.judging.proxy import masked_weights
-from acgraph.driver.space import reconstruction as mending
+from acgraph.driver.space import reconstruction as module
 from acgraph.driver.space.reconstruction import measure_layers
 from acgraph.driver.space.space import Space
 from acgraph.ir import proto_from_model, read_model
@@ -29,13 +29,15 @@ def setting():
     trainer = TorchTrainer(model, None)
     dependency = analyse(model)
     data = ArrayDataset(normalise(x[:512]).astype(np.float32))
-    mender = measure_layers(dependency, trainer, data)
+    reconstruction = measure_layers(dependency, trainer, data)
     weights = model.constants()
     return (
         model,
         trainer,
         {
-            "mended": Space(dependency=dependency, weights=weights, mender=mender),
+            "reconstructed": Space(
+                dependency=dependency, weights=weights, reconstruction=reconstruction
+            ),
             "magnitude": Space(dependency=dependency, weights=weights),
         },
         normalise(test[:200]).astype(np.float32),
@@ -78,16 +80,18 @@ def _error(setting, kind, keep, kinds):
 
 @pytest.mark.parametrize("kinds", [("columns",), ("filters",), ("filters", "columns")])
 @pytest.mark.parametrize("keep", [0.75, 0.5])
-def test_a_mended_cut_changes_the_outputs_less(setting, kinds, keep):
-    assert _error(setting, "mended", keep, kinds) < 0.5 * _error(setting, "magnitude", keep, kinds)
+def test_a_reconstructed_cut_changes_the_outputs_less(setting, kinds, keep):
+    assert _error(setting, "reconstructed", keep, kinds) < 0.5 * _error(
+        setting, "magnitude", keep, kinds
+    )
 
 
 def test_nothing_cut_changes_nothing(setting):
-    assert _error(setting, "mended", 1.0, ("filters", "columns")) == 0.0
+    assert _error(setting, "reconstructed", 1.0, ("filters", "columns")) == 0.0
 
 
 def test_losses_rise_with_the_cut_and_end_at_the_readers(setting):
-    space = setting[2]["mended"]
+    space = setting[2]["reconstructed"]
     for index, knob in enumerate(space.knobs):
         losses = [space.sensitivity(index, kept) for kept in range(knob.size, 0, -1)]
         assert losses[0] == 0.0
@@ -96,13 +100,17 @@ def test_losses_rise_with_the_cut_and_end_at_the_readers(setting):
 
 def test_a_layer_too_wide_is_cut_by_magnitude(setting, monkeypatch):
     _, trainer, spaces, x = setting
-    monkeypatch.setattr(mending, "MAX_COLUMNS", 1)
-    mender = measure_layers(spaces["mended"].dependency, trainer, ArrayDataset(x))
-    assert not mender.layers
-    assert len(mender.wide) == len(spaces["mended"].dependency.model.constants()) // 2
-    assert not mender.unmeasured
+    monkeypatch.setattr(module, "MAX_COLUMNS", 1)
+    reconstruction = measure_layers(spaces["reconstructed"].dependency, trainer, ArrayDataset(x))
+    assert not reconstruction.layers
+    assert (
+        len(reconstruction.wide) == len(spaces["reconstructed"].dependency.model.constants()) // 2
+    )
+    assert not reconstruction.unmeasured
     wide = Space(
-        dependency=spaces["mended"].dependency, weights=spaces["mended"].weights, mender=mender
+        dependency=spaces["reconstructed"].dependency,
+        weights=spaces["reconstructed"].weights,
+        reconstruction=reconstruction,
     )
     point = tuple(max(k.floor, k.size // 2) for k in wide.knobs)
     plans = [s.plan(point, s.weights) for s in (wide, spaces["magnitude"])]
@@ -114,25 +122,25 @@ def test_a_layer_too_wide_is_cut_by_magnitude(setting, monkeypatch):
 
 def test_layers_whose_moments_are_too_many_together_are_cut_by_magnitude(setting, monkeypatch):
     _, trainer, spaces, x = setting
-    model = spaces["mended"].dependency.model
-    whole = mending.mendable_layers(model)
+    model = spaces["reconstructed"].dependency.model
+    whole = module.reconstructible_layers(model)
     widest = max(whole, key=lambda layer: layer.columns)
-    most = sum(mending.moment_bytes(layer) for layer in whole) - 1
-    monkeypatch.setattr(mending, "MOST_BYTES", most)
-    mender = measure_layers(spaces["mended"].dependency, trainer, ArrayDataset(x))
-    assert mender.wide == (widest.name,)
-    assert set(mender.layers) == {layer.weight for layer in whole} - {widest.weight}
+    most = sum(module.moment_bytes(layer) for layer in whole) - 1
+    monkeypatch.setattr(module, "MOST_BYTES", most)
+    reconstruction = measure_layers(spaces["reconstructed"].dependency, trainer, ArrayDataset(x))
+    assert reconstruction.wide == (widest.name,)
+    assert set(reconstruction.layers) == {layer.weight for layer in whole} - {widest.weight}
 
 
 def test_moments_summed_in_parts_are_those_summed_at_once(setting, monkeypatch):
     _, trainer, spaces, x = setting
-    space, data = spaces["mended"], ArrayDataset(x[:64])
+    space, data = spaces["reconstructed"], ArrayDataset(x[:64])
     # Every position counts, so that no draw differs.
     every = functools.partial(grams.input_grams, positions=10**6)
     monkeypatch.setattr(backend_trainer, "input_grams", every)
     whole = measure_layers(space.dependency, trainer, data)
-    monkeypatch.setattr(mending, "MOST_SUMMED_BYTES", 1)
-    monkeypatch.setattr(mending, "FLOAT32_COLUMNS", 100)
+    monkeypatch.setattr(module, "MOST_SUMMED_BYTES", 1)
+    monkeypatch.setattr(module, "FLOAT32_COLUMNS", 100)
     parts = measure_layers(space.dependency, trainer, data)
     assert set(parts.layers) == set(whole.layers)
     for name, read in whole.inputs.items():
@@ -146,14 +154,14 @@ def test_moments_summed_in_parts_are_those_summed_at_once(setting, monkeypatch):
     assert 0 < len(wide) < len(parts.inputs)
 
 
-def test_a_mender_without_time_ranks_by_what_each_unit_alone_loses(setting):
-    space = setting[2]["mended"]
-    fresh = replace(space.mender, until=0.0, _sets={}, _columns={})
-    hurried = replace(space, mender=fresh)
+def test_a_reconstruction_without_time_ranks_by_what_each_unit_alone_loses(setting):
+    space = setting[2]["reconstructed"]
+    fresh = replace(space.reconstruction, until=0.0, _sets={}, _columns={})
+    hurried = replace(space, reconstruction=fresh)
     hurried.importances()
     assert fresh.hurried == len(space.knobs)
     space.importances()
-    assert space.mender.hurried == 0
+    assert space.reconstruction.hurried == 0
     point = tuple(max(k.floor, k.size // 2) for k in space.knobs)
     plan = hurried.plan(point, space.weights)
     assert sorted(plan.sets) == sorted(space.plan(point, space.weights).sets)
@@ -161,21 +169,25 @@ def test_a_mender_without_time_ranks_by_what_each_unit_alone_loses(setting):
 
 def test_a_layer_that_reads_no_numbers_is_named_and_cut_by_magnitude(setting):
     _, trainer, spaces, x = setting
-    space = spaces["mended"]
+    space = spaces["reconstructed"]
     broken = x.copy()
     broken[3, 0, 2, 2] = np.inf  # what every layer reads of this image is no number
-    mender = measure_layers(space.dependency, trainer, ArrayDataset(broken))
-    assert set(mender.unmeasured) == {layer.name for layer in space.mender.layers.values()}
-    assert not mender.layers
-    assert all(mender.sets(family, space.weights) is None for family in space.families)
+    reconstruction = measure_layers(space.dependency, trainer, ArrayDataset(broken))
+    assert set(reconstruction.unmeasured) == {
+        layer.name for layer in space.reconstruction.layers.values()
+    }
+    assert not reconstruction.layers
+    assert all(reconstruction.sets(family, space.weights) is None for family in space.families)
 
 
-def test_images_that_are_all_the_same_leave_layers_that_can_be_mended(setting):
+def test_images_that_are_all_the_same_leave_layers_that_can_be_reconstructed(setting):
     _, trainer, spaces, x = setting
-    space = spaces["mended"]
-    mender = measure_layers(space.dependency, trainer, ArrayDataset(np.repeat(x[:1], 70, axis=0)))
-    assert set(mender.layers) == set(space.mender.layers)
+    space = spaces["reconstructed"]
+    reconstruction = measure_layers(
+        space.dependency, trainer, ArrayDataset(np.repeat(x[:1], 70, axis=0))
+    )
+    assert set(reconstruction.layers) == set(space.reconstruction.layers)
     for family in space.families:
-        found = mender.sets(family, space.weights)
+        found = reconstruction.sets(family, space.weights)
         assert sorted(found.order) == list(range(family.size))
         assert np.isfinite(found.loss).all()

@@ -10,7 +10,7 @@ from acgraph.analysis.cost import model_cost
 from acgraph.analysis.dependency import analyse
 from acgraph.config import make_config
 from acgraph.driver.cost.compact import Limit, SizeMetric, SmallestChooser, compact
-from acgraph.driver.schedule.plan import plan_stages
+from acgraph.driver.schedule.plan import plan_schedule
 from acgraph.driver.space.space import Space
 from acgraph.driver.state.positions import compose, expand
 from acgraph.driver.training.admm import effective_admm
@@ -153,45 +153,45 @@ def test_dead_sets_finds_unread_and_unmade(space: Space) -> None:
 
 
 def test_the_criterion_sets_rounds_and_shares() -> None:
-    mended = plan_stages(Rate(8.0), epochs=10.0)
-    assert (mended.rates, mended.admm, mended.retrain) == ((8.0,), 0.0, 0.0)
-    assert mended.finish == 10.0
-    further = plan_stages(Rate(30.0), epochs=10.0)
+    reconstructed = plan_schedule(Rate(8.0), epochs=10.0)
+    assert (reconstructed.rates, reconstructed.admm, reconstructed.retrain) == ((8.0,), 0.0, 0.0)
+    assert reconstructed.finish == 10.0
+    further = plan_schedule(Rate(30.0), epochs=10.0)
     assert len(further.rates) == 2
     assert further.retrain > 0.0
-    stated = plan_stages(Rate(8.0), epochs=10.0, admm_share=0.95, criterion="magnitude")
+    stated = plan_schedule(Rate(8.0), epochs=10.0, admm_share=0.95, criterion="magnitude")
     assert 3 * stated.retrain == pytest.approx(0.5)
     assert stated.finish == pytest.approx(0.0)
 
 
 def test_a_plan_is_told_without_what_it_leaves_out() -> None:
-    assert plan_stages(Rate(4.0), epochs=8.0).describe() == "1 round (4x); fine-tuning 8 epochs"
-    assert plan_stages(Rate(4.0), epochs=8.0, criterion="magnitude").describe() == (
+    assert plan_schedule(Rate(4.0), epochs=8.0).describe() == "1 round (4x); fine-tuning 8 epochs"
+    assert plan_schedule(Rate(4.0), epochs=8.0, criterion="magnitude").describe() == (
         "2 rounds (2x, 4x), each ADMM 0.4 epochs and retraining 0.6 epochs; fine-tuning 6 epochs"
     )
 
 
 def test_stages_spend_the_budget_once() -> None:
-    stages = plan_stages(Rate(8.0), epochs=10.0, criterion="magnitude")
+    stages = plan_schedule(Rate(8.0), epochs=10.0, criterion="magnitude")
     assert stages.rates == pytest.approx((2.0, 4.0, 8.0))
     assert 3 * (stages.admm + stages.retrain) + stages.finish == pytest.approx(10.0)
     assert stages.finish_by_s is None
 
 
 def test_shares_say_what_admm_and_retraining_get() -> None:
-    stages = plan_stages(Rate(4.0), rounds=2, epochs=10.0, admm_share=0.4, retrain_share=0.2)
+    stages = plan_schedule(Rate(4.0), rounds=2, epochs=10.0, admm_share=0.4, retrain_share=0.2)
     assert (stages.admm, stages.retrain, stages.finish) == pytest.approx((2.0, 1.0, 4.0))
     timed: dict[str, Any] = {"time_budget_s": 100.0, "seconds_per_pass": 1.0}
-    more = plan_stages(Rate(4.0), admm_share=0.4, retrain_share=0.2, **timed)
-    less = plan_stages(Rate(4.0), admm_share=0.2, retrain_share=0.1, **timed)
+    more = plan_schedule(Rate(4.0), admm_share=0.4, retrain_share=0.2, **timed)
+    less = plan_schedule(Rate(4.0), admm_share=0.2, retrain_share=0.1, **timed)
     assert more.admm == pytest.approx(2 * less.admm)
     assert more.retrain == pytest.approx(2 * less.retrain)
 
 
 def test_stages_turn_time_into_epochs() -> None:
     timed: dict[str, Any] = {"rounds": 2, "time_budget_s": 100.0, "admm_share": 0.1}
-    slow = plan_stages(Rate(8.0), seconds_per_pass=10.0, **timed)
-    fast = plan_stages(Rate(8.0), seconds_per_pass=5.0, **timed)
+    slow = plan_schedule(Rate(8.0), seconds_per_pass=10.0, **timed)
+    fast = plan_schedule(Rate(8.0), seconds_per_pass=5.0, **timed)
     assert len(slow.rates) == 2
     assert fast.admm == pytest.approx(2 * slow.admm)
     assert fast.retrain == pytest.approx(2 * slow.retrain)

@@ -15,7 +15,7 @@ from onnx import helper, numpy_helper
 from acgraph.config import CompressConfig, make_config
 from acgraph.driver import compress as module
 from acgraph.driver.compress import compress
-from acgraph.driver.schedule.plan import plan_stages
+from acgraph.driver.schedule.plan import plan_schedule
 from acgraph.driver.stages import climb as climbing
 from acgraph.driver.stages import measure as measuring
 from acgraph.driver.stages.rounds import Aim
@@ -84,7 +84,7 @@ def scripted(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], list[float]]:
         def cut(context: Context, state: State, aim: Aim) -> tuple[State, Any]:
             asked.append(aim.rate)
             holds = aim.rate <= limit
-            epochs = 0.0 if holds else state.stages.round_epochs
+            epochs = 0.0 if holds else state.schedule.round_epochs
             tried = RateRecord(rate=aim.rate, accuracy=1.0 if holds else 0.0, epochs=epochs)
             assert aim.enough == context.floor
             after = replace(
@@ -260,12 +260,12 @@ def test_without_a_floor_there_is_no_frontier(configure_tiny: Configure) -> None
 
 @pytest.mark.parametrize("criterion", ["reconstruction", "magnitude"])
 def test_attempts_and_fine_tuning_are_all_of_the_budget(criterion: Any) -> None:
-    stages = plan_stages(None, epochs=12.0, criterion=criterion)
+    stages = plan_schedule(None, epochs=12.0, criterion=criterion)
     assert stages.rates == ()
     assert stages.attempt_epochs == pytest.approx(6.0)
     assert stages.finish_after(stages.attempt_epochs) == pytest.approx(6.0)
     assert stages.finish_after(1.5) == pytest.approx(10.5)
     assert "up to 6 attempts that train" in stages.describe()
-    assert plan_stages(None, rounds=3, epochs=12.0).round_epochs == pytest.approx(2.0)
-    fixed = plan_stages(Rate(8.0), epochs=12.0)
+    assert plan_schedule(None, rounds=3, epochs=12.0).round_epochs == pytest.approx(2.0)
+    fixed = plan_schedule(Rate(8.0), epochs=12.0)
     assert fixed.finish_after(5.0) == fixed.finish == 12.0

@@ -1,4 +1,4 @@
-"""What a round does before any training: choose, mask, mend."""
+"""What a round does before any training: choose, mask, reconstruct."""
 
 import logging
 from collections.abc import Callable
@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from acgraph.config import CompressConfig
-from acgraph.driver.schedule.plan import plan_stages
+from acgraph.driver.schedule.plan import plan_schedule
 from acgraph.driver.stages import round_search
 from acgraph.driver.stages.goal import Goal
 from acgraph.driver.stages.round import RoundResult, run_round
@@ -29,10 +29,10 @@ def run_one(
         config = configure("search.method=uniform", *settings)
         context, state = begin(config)
         assert state.inserted  # the demo's BatchNormalization is folded
-        stages = replace(plan_stages(config.target_rate), admm=admm, retrain=0.0)
+        stages = replace(plan_schedule(config.target_rate), admm=admm, retrain=0.0)
         budget = count_params(proto_from_model(state.network.model)) / rate
         goal = Goal(number=1, budget=budget)
-        result = run_round(context, replace(state, stages=stages), goal, log.warning)
+        result = run_round(context, replace(state, schedule=stages), goal, log.warning)
         assert result is not None
         return result
 
@@ -65,10 +65,10 @@ def test_the_seed_decides_what_a_search_tries(run_one: Callable[..., RoundResult
 
 
 def test_mending_keeps_what_magnitude_loses(run_one: Callable[..., RoundResult]) -> None:
-    mended = run_one(rate=5.0)
+    reconstructed = run_one(rate=5.0)
     by_magnitude = run_one("criterion=magnitude", rate=5.0)
-    assert mended.epochs == by_magnitude.epochs == 0.0
-    assert mended.accuracy > by_magnitude.accuracy + 0.1
+    assert reconstructed.epochs == by_magnitude.epochs == 0.0
+    assert reconstructed.accuracy > by_magnitude.accuracy + 0.1
 
 
 def test_a_round_without_training_ends_near_its_proxy(run_one: Callable[..., RoundResult]) -> None:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 log = logging.getLogger(__name__)
 
-#: Environment variable that names the folder of remembered choices.
+#: Environment variable that names the folder of cached choices.
 CACHE_VARIABLE = "ACGRAPH_CACHE"
 
 
@@ -43,8 +43,8 @@ def signature(module: nn.Module, x: Tensor, *more: object) -> str:
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:32]
 
 
-def recall(kind: str, key: str) -> dict[str, Any] | None:
-    """Return what :func:`remember` kept; None where there is nothing, or it is damaged."""
+def load_choice(kind: str, key: str) -> dict[str, Any] | None:
+    """Return what :func:`store_choice` kept; None where there is nothing, or it is damaged."""
     file = _cache_file(kind, key)
     try:
         content: dict[str, Any] = json.loads(file.read_text())
@@ -56,7 +56,7 @@ def recall(kind: str, key: str) -> dict[str, Any] | None:
     return content
 
 
-def remember(kind: str, key: str, content: Mapping[str, Any]) -> None:
+def store_choice(kind: str, key: str, content: Mapping[str, Any]) -> None:
     """Keep a choice; where the folder cannot be written it is made anew on every run."""
     file = _cache_file(kind, key)
     try:

@@ -18,7 +18,7 @@ from acgraph.errors import UsageError
 
 
 @dataclass(slots=True, kw_only=True)
-class Teaching:
+class Distillation:
     """The parts of the loss of a batch: labels, a teacher's outputs and features, or a user's loss.
 
     Attributes:
