@@ -122,8 +122,12 @@ def measure_pace(
 
 
 def image_seconds(judge: Trainer, data: Dataset, batch_size: int) -> float:
-    """Seconds in which one image is judged: by a batch, or by a few where those take long."""
+    """Seconds in which one image is judged: by a batch, or by a few where those take long.
+
+    The first run of a network is no measure: it sets up what later ones use.
+    """
     count = min(len(data), _FEW_IMAGES)
+    judge.evaluate(data, 1, fast=True)
     while True:
         start = time.perf_counter()
         judge.evaluate(data, count, fast=True)

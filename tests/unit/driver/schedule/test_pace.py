@@ -139,6 +139,24 @@ def test_a_pace_is_that_of_the_images_used(
     assert fits[0]["learning_rate"] <= 1e-6
 
 
+def test_the_first_run_of_a_network_is_not_what_an_image_takes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock, counts = _Clock(), []
+
+    class Judge:
+        def evaluate(self, _: object, limit: int, **__: object) -> float:
+            counts.append(limit)
+            clock.now += (5.0 if len(counts) == 1 else 0.0) + 0.01 * limit
+            return 0.5
+
+    judge: Any = Judge()
+    monkeypatch.setattr(timing, "time", clock)
+    data = ArrayDataset(np.zeros((640, 1, 28, 28), np.float32), np.zeros(640, np.int64))
+    assert timing.image_seconds(judge, data, 64) == pytest.approx(0.01)
+    assert counts == [1, 8, 64]
+
+
 def test_mending_is_part_of_an_evaluation(
     configure: Configure, model: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
