@@ -8,6 +8,7 @@ import typer
 
 from acgraph.cli.pass_output import PassOutput, report_passes
 from acgraph.cli.runtime_options import (
+    ALIGN_HELP,
     DataOption,
     FormatOption,
     InputShapeOption,
@@ -116,8 +117,7 @@ def compress(
         str | None,
         typer.Option(
             metavar="N",
-            help="Keep a multiple of so many filters; auto: of as many as are worth it here, "
-            "by a few timed layers.",
+            help=ALIGN_HELP,
             rich_help_panel=_SEARCH,
         ),
     ] = None,

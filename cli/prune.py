@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from acgraph.cli.runtime_options import (
+    ALIGN_HELP,
     FormatOption,
     InputShapeOption,
     KeepOption,
@@ -65,8 +66,7 @@ def prune(
         str | None,
         typer.Option(
             metavar="N",
-            help="Keep a multiple of so many filters; auto: of as many as are worth it here, "
-            "by a few timed layers.",
+            help=ALIGN_HELP,
         ),
     ] = None,
     keep: KeepOption = None,

@@ -63,6 +63,11 @@ InputShapeOption = Annotated[
         metavar="NAME:1,3,48,320",
     ),
 ]
+#: What ``--align`` does, for every command that has it.
+ALIGN_HELP = (
+    "Round the number of filters that each cut layer keeps to a multiple of N. With auto, a few "
+    "layers are timed on this machine, and the multiple is chosen that pays off."
+)
 KeepOption = Annotated[
     list[str] | None,
     typer.Option(

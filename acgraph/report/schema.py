@@ -26,11 +26,13 @@ class ModelInfo(_Part):
         path: As it was named on the command line.
         opset: Of the default domain.
         nodes: Before and after.
+        inputs: By name: the shape of each input in this run, batch included.
     """
 
     path: str
     opset: int | None = None
     nodes: tuple[int, int] | None = None
+    inputs: dict[str, tuple[int, ...]] = Field(default_factory=dict)
 
 
 class Target(_Part):

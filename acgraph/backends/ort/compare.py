@@ -1,6 +1,6 @@
 """How far one array is from another, and whether that says anything."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -78,8 +78,8 @@ class Comparison:
     reason: str = ""
     is_float: bool = False
     is_hopeless: bool = False
-    _count: int = 0
-    _first: Array | None = None
+    _firsts: dict[tuple[int, ...], Array] = field(default_factory=dict)
+    _alike: int = 0
     _scale: float = 0.0
     _change: float | None = None
     _is_constant: bool = True
@@ -102,8 +102,11 @@ class Comparison:
 
     @property
     def is_vacuous(self) -> bool:
-        """True where the reference is one number throughout, or the same for several inputs."""
-        return self._is_constant or (self._count > 1 and self._is_same)
+        """True where the reference is one number throughout, or the same for several inputs.
+
+        References of different shapes say nothing of that: only those of one shape are compared.
+        """
+        return self._is_constant or (self._alike > 0 and self._is_same)
 
     @property
     def change(self) -> float | None:
@@ -116,20 +119,21 @@ class Comparison:
         return self._change / max(self._scale, _TINY)
 
     def _observe(self, reference: Array) -> None:
-        self._count += 1
         self.is_float = reference.dtype.kind == "f"
-        first = self._first
+        first = self._firsts.get(reference.shape)
         if first is None:
-            self._first = first = reference.copy()
-        if reference.size and first.size:
-            self._is_constant &= bool((reference == first.flat[0]).all())
-        is_like = reference.shape == first.shape
-        self._is_same &= not is_like or bool((reference == first).all())
+            self._firsts[reference.shape] = reference.copy()
+        else:
+            self._alike += 1
+            self._is_same &= bool((reference == first).all())
+        start = next(iter(self._firsts.values()))
+        if reference.size and start.size:
+            self._is_constant &= bool((reference == start.flat[0]).all())
         if not self.is_float or not reference.size:
             return
         with np.errstate(invalid="ignore", over="ignore"):
             numbers = reference.astype(np.float64)
             self._scale = max(self._scale, float(np.abs(numbers).max()))
-            if is_like and self._count > 1:
+            if first is not None:
                 step = float(np.abs(numbers - first.astype(np.float64)).max())
                 self._change = max(self._change or 0.0, step)

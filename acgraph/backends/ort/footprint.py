@@ -7,6 +7,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from acgraph.backends.ort.bounds import Bounds
 from acgraph.backends.ort.session import SessionSettings
 from acgraph.diagnostics import Location
 from acgraph.errors import BackendError
@@ -42,6 +43,7 @@ def measure_footprint(
     settings: SessionSettings | None = None,
     *,
     shapes: Mapping[str, Shape] | None = None,
+    bounds: Bounds | None = None,
 ) -> Footprint:
     """Load and run a model file in a process of its own.
 
@@ -49,6 +51,7 @@ def measure_footprint(
         path: The file.
         settings: How to run it.
         shapes: Of its inputs; the likeliest unless given.
+        bounds: Of its integer inputs, as ``random_inputs`` takes them.
 
     Raises:
         BackendError: the process failed, with its last line.
@@ -60,6 +63,7 @@ def measure_footprint(
         "nchwc": used.nchwc,
         "optimisation": used.optimisation,
         "shapes": None if shapes is None else dict(shapes),
+        "bounds": dict(bounds or {}),
     }
     where = Location(model=os.fspath(path))
     command = [sys.executable, "-m", "acgraph.backends.ort.footprint_probe"]

@@ -36,7 +36,9 @@ def main() -> None:
     start = time.perf_counter()
     session = Session(request["path"], settings)
     loaded = time.perf_counter()
-    feeds = random_inputs(session, shapes=request["shapes"])
+    listed = request["bounds"].items()
+    bounds = {name: tuple(b) if isinstance(b, list) else b for name, b in listed}
+    feeds = random_inputs(session, shapes=request["shapes"], bounds=bounds)
     before = time.perf_counter()
     session.run(feeds)
     ran = time.perf_counter()

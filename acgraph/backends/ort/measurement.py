@@ -12,6 +12,7 @@ import numpy as np
 
 from acgraph.analysis.cost import Cost, file_cost
 from acgraph.backends.ort.accuracy import accuracy
+from acgraph.backends.ort.bounds import Bounds, integer_bounds
 from acgraph.backends.ort.compare import array_errors
 from acgraph.backends.ort.footprint import Footprint, measure_footprint
 from acgraph.backends.ort.inputs import random_inputs
@@ -24,7 +25,7 @@ from acgraph.backends.ort.web import measure_web
 from acgraph.data import Dataset
 from acgraph.diagnostics import Location
 from acgraph.errors import BackendError, UsageError
-from acgraph.ir import Array
+from acgraph.ir import Array, read_model
 from acgraph.ir.model import Shape
 
 log = logging.getLogger(__name__)
@@ -143,6 +144,7 @@ class _Job:
     file: str
     session: Session
     feeds: dict[str, Array]
+    bounds: Bounds
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,8 +162,12 @@ def _open(path: str, index: int, folder: Path, options: MeasureOptions) -> _Job:
         write_ort(path, file)
     session = Session(file, options.session)
     session.sizes = file_sizes(path, session, options.shapes)
-    feeds = random_inputs(session, batch=options.batch)
-    return _Job(path=path, file=file, session=session, feeds=feeds)
+    has_integers = any(
+        np.dtype(i.dtype).kind in "iu" for i in session.inputs if i.dtype is not None
+    )
+    bounds = integer_bounds(read_model(path)) if has_integers and not _is_ort(path) else {}
+    feeds = random_inputs(session, batch=options.batch, bounds=bounds)
+    return _Job(path=path, file=file, session=session, feeds=feeds, bounds=bounds)
 
 
 def _is_ort(name: str) -> bool:
@@ -178,7 +184,7 @@ def _in_ort(jobs: Sequence[_Job], options: MeasureOptions) -> list[_Timing]:
     timings = []
     for job, latency in zip(jobs, latencies, strict=True):
         shapes = {name: array.shape for name, array in job.feeds.items()}
-        footprint = measure_footprint(job.file, options.session, shapes=shapes)
+        footprint = measure_footprint(job.file, options.session, shapes=shapes, bounds=job.bounds)
         timings.append(_Timing(latency=latency, load_ms=footprint.load_ms, footprint=footprint))
     return timings
 

@@ -30,7 +30,7 @@ from acgraph.driver.latency.runtime import run_settings
 from acgraph.driver.results.told import points_judged, rates_tried, rounds_done
 from acgraph.driver.state.context import Context
 from acgraph.driver.state.state import State
-from acgraph.ir import InputSizes, Model, infer_facts
+from acgraph.ir import InputSizes, Model, infer_facts, input_sizes
 from acgraph.passes.lower_columns import LoweredLayer
 from acgraph.report import (
     Fence,
@@ -212,7 +212,12 @@ def make_report(
     before, after, *quantised = sides
     asked = None if config.target_rate is None else config.target_rate.value
     draft = Report(
-        model=ModelInfo(path=config.model, opset=dependency.model.graph.opset, nodes=nodes),
+        model=ModelInfo(
+            path=config.model,
+            opset=dependency.model.graph.opset,
+            nodes=nodes,
+            inputs=dict(input_sizes(context.original.model).shapes),
+        ),
         measure=context.data.measure,
         target=Target(metric=config.metric, rate=asked, met=False, max_drop=config.max_drop),
         before=before,

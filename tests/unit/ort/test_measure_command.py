@@ -322,3 +322,18 @@ def test_names_cannot_command_the_terminal(net_path: Path, tmp_path: Path) -> No
     text = _run("measure", tmp_path / "named.onnx", "--runs", 2, "--profile").stdout
     assert "fc\\x1b[2J" in text
     assert "\x1b" not in text
+
+
+def test_a_network_is_measured_at_a_number_that_it_knows(tmp_path: Path) -> None:
+    """At any other rate it asks for rows of three numbers, which the input does not have."""
+    proto = onnx.parser.parse_model(
+        '<ir_version: 8, opset_import: ["" : 17]> '
+        "g (int64 rate, float[B,8] x) => (float[N,M] y) <int64 known = {16000}> "
+        "{ c = Equal(rate, known) y = If (c) "
+        "<then_branch = a () => (float[N,M] s) { s = Relu(x) }, "
+        "else_branch = b () => (float[N,M] t) <int64[2] rows = {-1,3}> { t = Reshape(x, rows) }> }"
+    )
+    path = tmp_path / "rates.onnx"
+    onnx.save(proto, path)
+    found = _measured(path)
+    assert found["latency_ms"]["p50"] > 0

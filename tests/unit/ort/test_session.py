@@ -208,3 +208,18 @@ def test_marks_of_unknown_sizes_are_no_names(conv_net: ConvNet) -> None:
             dim.dim_param = "?"
     (entry,) = Session(proto.SerializeToString()).declared
     assert entry.shape == (None, 3, None, None)
+
+
+def test_a_number_that_a_network_compares_has_a_value_that_it_knows(parse: Parse) -> None:
+    proto = onnx.ModelProto.FromString(
+        parse(
+            "g (int64 rate, int64 size, int64[1,4] ids) => (bool a, bool b, bool[1,4] c)"
+            "<int64 known = {16000}, int64 least = {32}, int64 pad = {0}>"
+            "{ a = Equal(known, rate) b = Less(least, size) c = Equal(ids, pad) }"
+        )
+    )
+    bounds = integer_bounds(model_from_proto(proto))
+    assert bounds == {"rate": (16_000,), "size": (33,)}
+    feeds = random_inputs(Session(proto.SerializeToString()), bounds=bounds)
+    assert (feeds["rate"].tolist(), feeds["size"].tolist()) == (16_000, 33)
+    assert feeds["ids"].max() <= 1

@@ -62,6 +62,7 @@ def test_the_quantised_file_is_written_measured_and_reported(
     assert int8.examples == 256
     text = (config.output / "report.json").read_text(encoding="utf-8")
     assert Report.model_validate_json(text) == report
+    assert [shape[1:] for shape in report.model.inputs.values()] == [x.shape[1:]]
     assert "int8: " not in text
     assert "model.int8.onnx" in (config.output / "report.html").read_text(encoding="utf-8")
     # A run that goes on may be asked for what is made of its result, and for less.
