@@ -15,7 +15,8 @@ import numpy.typing as npt
 import onnx_graphsurgeon as gs
 
 from acgraph.diagnostics import Diagnostic
-from acgraph.ir import Array, Model, constant_node_value, in_c_order
+from acgraph.ir import Array, Model, in_c_order
+from acgraph.ir.constants import resolved_constant
 from acgraph.ir.names import fresh
 from acgraph.ir.uses import captured_names
 from acgraph.operators import is_standard
@@ -134,20 +135,6 @@ _SCALES: dict[str, Callable[[gs.Node, _Floats, _Floats], _Floats]] = {
 }
 #: Layers that BatchNormalization folds into: those whose channels are on axis 1 of their output.
 FOLDED_INTO = frozenset(_SCALES)
-
-
-def resolved_constant(tensor: gs.Tensor) -> Array | None:
-    """Return the value of a constant, through Identity and Constant nodes; else None."""
-    while not isinstance(tensor, gs.Constant):
-        if len(tensor.inputs) != 1:
-            return None
-        node = tensor.inputs[0]
-        if node.op == "Constant":
-            return constant_node_value(node)
-        if node.op != "Identity":
-            return None
-        tensor = node.inputs[0]
-    return np.asarray(tensor.values)
 
 
 def _replace_input(

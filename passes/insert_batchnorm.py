@@ -23,8 +23,9 @@ import onnx_graphsurgeon as gs
 
 from acgraph.errors import PreconditionError
 from acgraph.ir import Model, in_c_order
+from acgraph.ir.constants import resolved_constant
 from acgraph.operators import is_standard
-from acgraph.passes.fuse_batchnorm import FOLDED_INTO, resolved_constant
+from acgraph.passes.fuse_batchnorm import FOLDED_INTO
 from acgraph.passmanager.base import Pass, PassContext, PassResult, Statistics
 
 Floats = npt.NDArray[np.float64]

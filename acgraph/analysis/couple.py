@@ -1,7 +1,6 @@
 """Run the rules over a model: every node gets its say, or is fenced."""
 
 import logging
-from collections.abc import Iterator
 
 import numpy as np
 import onnx_graphsurgeon as gs
@@ -13,6 +12,7 @@ from acgraph.analysis.site import Site
 from acgraph.analysis.sizes import check_outputs, check_sizes, note_sizes
 from acgraph.analysis.walk import Walk
 from acgraph.ir import Facts, Model, infer_facts
+from acgraph.ir.uses import node_captures
 from acgraph.operators import OPERATORS, STATING, find_operator, foreign_fence
 
 log = logging.getLogger(__name__)
@@ -42,7 +42,7 @@ def _visit(walk: Walk, node: gs.Node) -> None:
     site = Site(walk, node)
     if not site.only_constants:
         walk.live.update(t.name for t in node.inputs if t.name)
-    captured = list(captured_names(node))
+    captured = list(node_captures(node, constants=True))
     if captured or any(isinstance(value, gs.Graph) for value in node.attrs.values()):
         check_sizes(walk, node, captured)
         _fence_captured(walk, site, captured)
@@ -142,23 +142,6 @@ def _missing_shape(walk: Walk, node: gs.Node) -> str:
         if tensor.name and tensor.name not in walk.facts.shapes:
             return str(tensor.name)
     return ""
-
-
-def captured_names(node: gs.Node) -> Iterator[str]:
-    """Yield the names that a node's subgraphs take from outside."""
-    for value in node.attrs.values():
-        if isinstance(value, gs.Graph):
-            yield from _outer_names(value)
-
-
-def _outer_names(graph: gs.Graph) -> set[str]:
-    inner = {t.name for t in graph.inputs}
-    used = {t.name for t in graph.outputs}
-    for node in graph.nodes:
-        inner.update(t.name for t in node.outputs)
-        used.update(t.name for t in node.inputs if t.name)
-        used.update(captured_names(node))
-    return used - inner
 
 
 def _fence_captured(walk: Walk, site: Site, names: list[str]) -> None:

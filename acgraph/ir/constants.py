@@ -28,6 +28,25 @@ def in_c_order(value: Array) -> Array:
     return np.asarray(value, order="C")
 
 
+def resolved_constant(tensor: gs.Tensor, *, transposed: bool = False) -> Array | None:
+    """Return what a tensor always holds, through Constant and Identity nodes; else None.
+
+    Args:
+        tensor: The tensor.
+        transposed: Look through Transpose as well.
+    """
+    if isinstance(tensor, gs.Constant):
+        return np.asarray(tensor.values)
+    node = tensor.inputs[0] if len(tensor.inputs) == 1 else None
+    if node is None or node.op == "Constant":
+        return None if node is None else constant_node_value(node)
+    is_turned = node.op == "Transpose" and transposed
+    if node.op != "Identity" and not is_turned:
+        return None
+    value = resolved_constant(node.inputs[0], transposed=transposed)
+    return np.transpose(value, node.attrs.get("perm")) if is_turned and value is not None else value
+
+
 def replace_constants(model: Model, values: Mapping[str, Array]) -> None:
     """Give constants new values, by name, in place; initializers and Constant nodes alike.
 

@@ -13,18 +13,25 @@ def captured_names(graph: gs.Graph) -> frozenset[str]:
     return frozenset(name for node in graph.nodes for name in node_captures(node))
 
 
-def node_captures(node: gs.Node) -> Iterator[str]:
-    """Names that the subgraphs of a node read from the graphs around them."""
+def node_captures(node: gs.Node, *, constants: bool = False) -> Iterator[str]:
+    """Names that the subgraphs of a node read from the graphs around them.
+
+    Args:
+        node: The node.
+        constants: Also name the constants that are read, of which one cannot tell whether they lie
+            in the subgraph or around it.
+    """
     for value in node.attrs.values():
         if isinstance(value, gs.Graph):
-            yield from _free_names(value)
+            yield from _free_names(value, constants=constants)
 
 
-def _free_names(graph: gs.Graph) -> Iterator[str]:
+def _free_names(graph: gs.Graph, *, constants: bool) -> Iterator[str]:
     bound = {t.name for t in graph.inputs}
     for node in graph.nodes:
         bound.update(t.name for t in node.outputs)
-    used = [t.name for node in graph.nodes for t in node.inputs if isinstance(t, gs.Variable)]
+    read = [t for node in graph.nodes for t in node.inputs]
+    used = [t.name for t in read if constants or isinstance(t, gs.Variable)]
     used += [t.name for t in graph.outputs]
-    used += [name for node in graph.nodes for name in node_captures(node)]
+    used += [name for node in graph.nodes for name in node_captures(node, constants=constants)]
     yield from (name for name in used if name and name not in bound)

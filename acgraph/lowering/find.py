@@ -7,14 +7,15 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from acgraph.analysis.layers import Layer
-from acgraph.ir import Array, Facts, Model, constant_node_value
+from acgraph.ir import Facts, Model
+from acgraph.ir.constants import resolved_constant
 from acgraph.ir.uses import captured_names
 from acgraph.lowering.layer import ConvLayer, LinearLayer, Lowerable, TransposedLayer
 
 
 def read_layer(model: Model, facts: Facts, node: gs.Node, layer: Layer) -> Lowerable | str:
     """Return the layer, or the reason why it stays dense."""
-    weight = constant_value(node.inputs[layer.weight_input])
+    weight = resolved_constant(node.inputs[layer.weight_input], transposed=True)
     if weight is None:
         return "its weight is computed"
     if not np.issubdtype(weight.dtype, np.floating):
@@ -25,7 +26,7 @@ def read_layer(model: Model, facts: Facts, node: gs.Node, layer: Layer) -> Lower
     if input_shape is None or output_shape is None:
         return "the size of its input is unknown"
     bias_tensor = node.inputs[2] if len(node.inputs) > 2 and node.inputs[2].name else None
-    bias = None if bias_tensor is None else constant_value(bias_tensor)
+    bias = None if bias_tensor is None else resolved_constant(bias_tensor, transposed=True)
     if bias_tensor is not None and bias is None:
         return "its bias is computed"
     common: dict[str, Any] = {
@@ -150,20 +151,3 @@ def _is_read_elsewhere(model: Model, tensor: gs.Tensor) -> bool:
         if not tensor.inputs or tensor.inputs[0].op not in ("Identity", "Transpose"):
             return False
         tensor = tensor.inputs[0].inputs[0]
-
-
-def constant_value(tensor: gs.Tensor) -> Array | None:
-    """Return the array that a tensor always holds, through Identity and Transpose, or None."""
-    if isinstance(tensor, gs.Constant):
-        return np.asarray(tensor.values)
-    if not tensor.inputs:
-        return None
-    node = tensor.inputs[0]
-    if node.op == "Constant":
-        return constant_node_value(node)
-    if node.op not in ("Identity", "Transpose"):
-        return None
-    value = constant_value(node.inputs[0])
-    if value is None or node.op == "Identity":
-        return value
-    return np.transpose(value, node.attrs.get("perm"))

@@ -18,8 +18,8 @@ from acgraph.backends.torch.batch import with_batch
 from acgraph.backends.torch.graph_module import GraphModule
 from acgraph.backends.torch.losses import Loss, Mix, Outputs
 from acgraph.errors import UsageError
+from acgraph.ir.constants import resolved_constant
 from acgraph.operators import Trait, operators_with
-from acgraph.passes.fuse_batchnorm import resolved_constant
 
 log = logging.getLogger(__name__)
 

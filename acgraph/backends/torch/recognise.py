@@ -14,7 +14,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 
 from acgraph.ir import Model
-from acgraph.passes.fuse_batchnorm import resolved_constant
+from acgraph.ir.constants import resolved_constant
 
 _GATES = {"Sigmoid": "Swish", "HardSigmoid": "HardSwish"}
 
