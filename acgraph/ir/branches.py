@@ -27,8 +27,8 @@ from acgraph.ir.odd_values import decode_strings, escape_strings
 from acgraph.ir.onnx_io import model_from_proto, proto_from_model
 from acgraph.ir.scopes import free_names, made_names, rename_made, subgraphs
 from acgraph.ir.shapes import infer_facts, is_static
+from acgraph.operators import is_standard
 
-_DEFAULT = (None, "", "ai.onnx")
 _LABELS = {"then_branch": "then", "else_branch": "else"}
 _FLOATS = frozenset(
     getattr(onnx.TensorProto, name) for name in ("FLOAT", "FLOAT16", "BFLOAT16", "DOUBLE")
@@ -85,7 +85,7 @@ def find_branches(model: Model) -> list[Branch]:
     return [
         branch
         for node in model.graph.nodes
-        if node.op == "If" and node.domain in _DEFAULT
+        if node.op == "If" and is_standard(node.domain)
         for branch in (Branch(node.name, name) for name in _LABELS)
         if (graph := branch_graph(model, branch)) is not None and _has_weights(graph, weights)
     ]

@@ -133,17 +133,16 @@ def model_from_proto(
 ) -> Model:
     """Make a model of a proto: functions inlined, nodes named. The proto may be shared, not kept.
 
-    Initializers that are also graph inputs become plain constants, what is not in order is put in
-    order, and an If whose condition the file decides becomes its branch; all this is noted in
-    ``remarks``. Inputs and outputs without a shape get the one that can be found.
+    Initializers that are also inputs become plain constants, what is not in order is put in order,
+    and an If whose condition the file decides becomes its branch; ``remarks`` say so. Inputs and
+    outputs without a shape get the one that can be found.
 
     Args:
         proto: The model.
         source: What to call it in messages.
         views: The values that initializers of the proto lack.
         decide: False leaves every If as it is.
-        is_part: The proto was made of a part of a model: nothing is said of shapes that its ends
-            lack.
+        is_part: It was made of a part of a model: ends without a shape need no remark.
     """
     proto, remarks = _prepared(proto)
     model = _import(proto, source, views or {})
@@ -241,8 +240,7 @@ def proto_from_model(model: Model) -> onnx.ModelProto:
 def clone_model(model: Model) -> Model:
     """Copy a model; constants are shared until they are replaced (never written in place)."""
     graph = model.graph.copy()
-    # onnx-graphsurgeon forgets these two
-    graph.producer_name = model.graph.producer_name
+    graph.producer_name = model.graph.producer_name  # onnx-graphsurgeon forgets these two
     graph.producer_version = model.graph.producer_version
     return Model(
         graph=graph,
@@ -264,11 +262,7 @@ def write_proto(proto: onnx.ModelProto, path: str | os.PathLike[str]) -> int:
     A proto above 2 GiB is used up: its weights are in the file beside the model afterwards.
     """
     name = os.fspath(path)
-    if name == "-":
-        data = proto.SerializeToString(deterministic=True)
-        sys.stdout.buffer.write(data)
-        return len(data)
-    if proto_size(proto) >= EXTERNAL_BYTES:
+    if name != "-" and proto_size(proto) >= EXTERNAL_BYTES:
         if is_device(name):
             raise OutputError(
                 "holds no weights beside the model, which 2 GiB and more need",
@@ -277,7 +271,10 @@ def write_proto(proto: onnx.ModelProto, path: str | os.PathLike[str]) -> int:
             )
         return _write_external(proto, Path(name))
     data = proto.SerializeToString(deterministic=True)
-    write_bytes(data, name)
+    if name == "-":
+        sys.stdout.buffer.write(data)
+    else:
+        write_bytes(data, name)
     return len(data)
 
 
