@@ -1,7 +1,8 @@
 """By how many images the points of a search are judged: all, or few first and all for the best.
 
 What may be spent is counted in multiply-accumulates, which is the same on every host, so that a
-search without a time budget gives the same result everywhere; a time budget bounds it by time, too.
+search without a time budget gives the same result everywhere; a time budget bounds it by time, too,
+and so does the longest time of any search, see ``acgraph.driver.stages.round_search``.
 """
 
 import math
