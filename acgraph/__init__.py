@@ -5,59 +5,75 @@ it is first asked for::
 
     import acgraph
 
-    result = acgraph.prune(acgraph.read_model("model.onnx"), sparsity=0.5)
-    acgraph.write_model(result.model, "small.onnx")
+    result = acgraph.prune("model.onnx", sparsity=0.5, keep=["head*"])
+    result.save("out")
+    again = acgraph.apply("model.onnx", "out/plan.json")
+
+Each function is a command of the command line, and its keywords are the options of that command.
 """
 
 import importlib
 from typing import TYPE_CHECKING
 
 import acgraph.telemetry  # noqa: F401  # before anything imports onnxruntime
+from acgraph.version import __version__
 
 if TYPE_CHECKING:
-    from acgraph.analysis.dependency import analyse
-    from acgraph.backends.ort.latency import measure_latency
-    from acgraph.backends.ort.law import check_law
-    from acgraph.config import CompressConfig, make_config
-    from acgraph.diff.compare import diff_models
-    from acgraph.driver.compress import compress
-    from acgraph.driver.prune import prune
-    from acgraph.errors import AcgraphError
+    from acgraph.api.compress import CompressResult, compress
+    from acgraph.api.diff import DiffResult, diff
+    from acgraph.api.inspect import InspectResult, inspect
+    from acgraph.api.measure import MeasureResult, measure
+    from acgraph.api.prune import PruneResult, apply, prune
+    from acgraph.api.verify import VerifyResult, verify
+    from acgraph.errors import AcgraphError, UsageError
     from acgraph.ir import Model, read_model, write_model
+    from acgraph.pruning.cut_plan import CutPlan
     from acgraph.pruning.rate import Rate
-
-__version__ = "0.1.0"
 
 __all__ = [
     "AcgraphError",
-    "CompressConfig",
+    "CompressResult",
+    "CutPlan",
+    "DiffResult",
+    "InspectResult",
+    "MeasureResult",
     "Model",
+    "PruneResult",
     "Rate",
+    "UsageError",
+    "VerifyResult",
     "__version__",
-    "analyse",
-    "check_law",
+    "apply",
     "compress",
-    "diff_models",
-    "make_config",
-    "measure_latency",
+    "diff",
+    "inspect",
+    "measure",
     "prune",
     "read_model",
+    "verify",
     "write_model",
 ]
 
 _HOMES = {
     "AcgraphError": "acgraph.errors",
-    "CompressConfig": "acgraph.config",
+    "CompressResult": "acgraph.api.compress",
+    "CutPlan": "acgraph.pruning.cut_plan",
+    "DiffResult": "acgraph.api.diff",
+    "InspectResult": "acgraph.api.inspect",
+    "MeasureResult": "acgraph.api.measure",
     "Model": "acgraph.ir",
+    "PruneResult": "acgraph.api.prune",
     "Rate": "acgraph.pruning.rate",
-    "analyse": "acgraph.analysis.dependency",
-    "check_law": "acgraph.backends.ort.law",
-    "compress": "acgraph.driver.compress",
-    "diff_models": "acgraph.diff.compare",
-    "make_config": "acgraph.config",
-    "measure_latency": "acgraph.backends.ort.latency",
-    "prune": "acgraph.driver.prune",
+    "UsageError": "acgraph.errors",
+    "VerifyResult": "acgraph.api.verify",
+    "apply": "acgraph.api.prune",
+    "compress": "acgraph.api.compress",
+    "diff": "acgraph.api.diff",
+    "inspect": "acgraph.api.inspect",
+    "measure": "acgraph.api.measure",
+    "prune": "acgraph.api.prune",
     "read_model": "acgraph.ir",
+    "verify": "acgraph.api.verify",
     "write_model": "acgraph.ir",
 }
 

@@ -2,7 +2,7 @@
 
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -30,68 +30,104 @@ _PASSES = "Graph passes"
 
 
 def compress(
-    model: Annotated[str | None, typer.Argument(help="An ONNX file; or given by --config.")] = None,
+    model: Annotated[
+        str | None, typer.Argument(help="The ONNX file to compress; --config may name it instead.")
+    ] = None,
     target_rate: Annotated[
         str | None,
         typer.Option(
             metavar="RATE",
-            help="Before / after, as 30x; without it, the highest within --max-drop.",
+            help="How much smaller the result is to be: size before / size after, as in 30x. "
+            "Without it, the highest rate is sought whose accuracy is within --max-drop.",
         ),
     ] = None,
     metric: Annotated[
         str | None,
-        typer.Option(metavar="METRIC", help="What the rate is of: params, macs, size or latency."),
+        typer.Option(
+            metavar="METRIC", help="What the target rate measures: params, macs, size or latency."
+        ),
     ] = None,
     max_drop: Annotated[
         float | None,
-        typer.Option(metavar="PTS", help="Accuracy that may be lost, in percentage points."),
+        typer.Option(
+            metavar="PTS", help="The most accuracy that may be lost, in percentage points."
+        ),
     ] = None,
     data: DataOption = None,
     eval_data: Annotated[
         str | None,
-        typer.Option(metavar="SPEC", help="Data to judge by; without it, a part of --data."),
+        typer.Option(
+            metavar="SPEC",
+            help="Data to measure accuracy on, written as for --data. Without it, a part of --data "
+            "is held back.",
+        ),
     ] = None,
     mean: Annotated[
         str | None,
-        typer.Option(metavar="R,G,B", help="Mean of image pixels.", rich_help_panel=_DATA),
+        typer.Option(
+            metavar="R,G,B",
+            help="Mean of the image pixels, one value for each channel.",
+            rich_help_panel=_DATA,
+        ),
     ] = None,
     std: Annotated[
         str | None,
         typer.Option(
-            metavar="R,G,B", help="Standard deviation of image pixels.", rich_help_panel=_DATA
+            metavar="R,G,B", help="Standard deviation of the image pixels.", rich_help_panel=_DATA
         ),
     ] = None,
     scale: ScaleOption = None,
     layout: Annotated[
-        str | None, typer.Option(help="NCHW or NHWC; found by itself.", rich_help_panel=_DATA)
+        str | None,
+        typer.Option(
+            help="Layout in which the network takes images, NCHW or NHWC; derived from the model "
+            "unless given.",
+            rich_help_panel=_DATA,
+        ),
     ] = None,
     image_size: Annotated[
-        int | None, typer.Option(help="Height and width of images.", rich_help_panel=_DATA)
+        int | None,
+        typer.Option(
+            help="Height and width that images of a folder are resized to, where the network "
+            "accepts any size.",
+            rich_help_panel=_DATA,
+        ),
     ] = None,
     input_shape: InputShapeOption = None,
     epochs: Annotated[
-        float | None, typer.Option(help="Passes over the data, in all.", rich_help_panel=_TRAINING)
+        float | None,
+        typer.Option(
+            help="Training epochs, all stages of the run together.", rich_help_panel=_TRAINING
+        ),
     ] = None,
     time_budget: Annotated[
         str | None,
-        typer.Option(metavar="TIME", help="As 20m; instead of epochs.", rich_help_panel=_TRAINING),
+        typer.Option(
+            metavar="TIME",
+            help="Time that the whole run may take, as in 20m; it replaces --epochs.",
+            rich_help_panel=_TRAINING,
+        ),
     ] = None,
     rounds: Annotated[
         int | None,
         typer.Option(
-            help="Rounds of shrinking; as many as the rate needs.", rich_help_panel=_TRAINING
+            help="Number of rounds, each of which searches, trains and shrinks; derived from the "
+            "target rate unless given.",
+            rich_help_panel=_TRAINING,
         ),
     ] = None,
     learning_rate: Annotated[
-        float | None, typer.Option(help="The highest.", rich_help_panel=_TRAINING)
+        float | None,
+        typer.Option(help="Peak of the learning-rate schedule.", rich_help_panel=_TRAINING),
     ] = None,
     batch_size: Annotated[
-        int | None, typer.Option(help="Images a step.", rich_help_panel=_TRAINING)
+        int | None, typer.Option(help="Examples in a training step.", rich_help_panel=_TRAINING)
     ] = None,
     distill_weight: Annotated[
         float | None,
         typer.Option(
-            help="Share of the original model's outputs in the loss; labels have the rest.",
+            help="Weight of knowledge distillation from the original model in the loss, from 0 to "
+            "1; the labels have the rest.",
             rich_help_panel=_TRAINING,
         ),
     ] = None,
@@ -99,17 +135,23 @@ def compress(
         str | None,
         typer.Option(
             metavar="METHOD",
-            help="annealing, dp, global, random or uniform.",
+            help="Search method for the rates of the layers: annealing, dp (dynamic programming), "
+            "global, random or uniform.",
             rich_help_panel=_SEARCH,
         ),
     ] = None,
     evaluations: Annotated[
-        int | None, typer.Option(help="Points to try in a round.", rich_help_panel=_SEARCH)
+        int | None,
+        typer.Option(
+            help="Candidates that the search evaluates in each round, at most.",
+            rich_help_panel=_SEARCH,
+        ),
     ] = None,
     criterion: Annotated[
         str | None,
         typer.Option(
-            help="What stays: reconstruction (what outputs would miss) or magnitude.",
+            help="How filters and columns are ranked: reconstruction keeps those whose removal "
+            "changes the outputs of the layers most, magnitude those with the largest weights.",
             rich_help_panel=_SEARCH,
         ),
     ] = None,
@@ -128,18 +170,23 @@ def compress(
         bool,
         typer.Option(
             "--allow-inexact",
-            help="Cut across normalisation, too: the result is not the original with zeros.",
+            help="Also remove channels that a normalisation averages over. The result then "
+            "differs from the original with zeros in these places.",
             rich_help_panel=_SEARCH,
         ),
     ] = False,
     columns_only: Annotated[
-        bool, typer.Option("--columns-only", help="Prune no filters.", rich_help_panel=_SEARCH)
+        bool,
+        typer.Option(
+            "--columns-only", help="Remove columns only, no filters.", rich_help_panel=_SEARCH
+        ),
     ] = False,
     columns: Annotated[
         bool | None,
         typer.Option(
             "--columns/--no-columns",
-            help="Whether columns are pruned, too; unless the target is of MACs, they are.",
+            help="Whether columns are removed besides filters. By default they are, unless the "
+            "target is one of MACs.",
             rich_help_panel=_SEARCH,
         ),
     ] = None,
@@ -147,39 +194,53 @@ def compress(
         str | None,
         typer.Option(
             metavar="PATTERN",
-            help="Which columns stay together: free, balanced, kernel, contiguous, box or auto; "
-            "auto where the target is a latency, else free.",
+            help="Structure of the columns that stay: free, balanced, kernel, contiguous, box or "
+            "auto. The default is auto for a latency target, else free.",
             rich_help_panel=_SEARCH,
         ),
     ] = None,
     column_multiple: Annotated[
         int | None,
-        typer.Option(help="Keep a multiple of so many channels.", rich_help_panel=_SEARCH),
+        typer.Option(
+            help="Keep a multiple of this number of channels at each kernel position.",
+            rich_help_panel=_SEARCH,
+        ),
     ] = None,
     quantize: Annotated[
         str | None,
-        typer.Option(metavar="TYPE", help="int8: write and measure a quantised model, too."),
+        typer.Option(metavar="TYPE", help="Also write and measure a quantised model: int8."),
     ] = None,
     runtime: Annotated[
         str | None,
         typer.Option(
             metavar="RUNTIME",
-            help="What is timed: ort-mobile, a phone, or ort, an x86 server, whose NCHWc "
-            "layout pads channels to blocks: a latency target then implies --align auto.",
+            help="Runtime whose latency is measured: ort-mobile, as on a phone, or ort, as on an "
+            "x86 server. The NCHWc layout of ort pads channels to blocks, so that a latency target "
+            "implies --align auto.",
         ),
     ] = None,
-    threads: Annotated[int | None, typer.Option(help="CPU threads.")] = None,
+    threads: Annotated[
+        int | None, typer.Option(help="CPU threads of training and of measuring.")
+    ] = None,
     no_timing: Annotated[
-        bool, typer.Option("--no-timing", help="Time nothing: results do not depend on the host.")
+        bool,
+        typer.Option(
+            "--no-timing",
+            help="Measure no latency, so that the results do not depend on the machine.",
+        ),
     ] = False,
-    seed: Annotated[int | None, typer.Option(help="Of every random choice.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of all random choices.")] = None,
     config: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="YAML with these options; the command line wins."),
+        typer.Option(metavar="FILE", help="YAML file with options; the command line overrides it."),
     ] = None,
     settings: Annotated[
         list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Any key of the file; may be repeated."),
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Set any option of the file by its key. May be repeated.",
+        ),
     ] = None,
     print_ir_after: Annotated[
         str | None,
@@ -204,65 +265,32 @@ def compress(
         ),
     ] = False,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="DIR", help="Where results go.")
+        Path | None, typer.Option("--output", "-o", metavar="DIR", help="Folder of the results.")
     ] = None,
     resume: Annotated[
         Path | None,
         typer.Option(
-            metavar="DIR", help="Go on with an interrupted run, with the options that it has."
+            metavar="DIR",
+            help="Continue the interrupted run in this folder, with its options.",
         ),
     ] = None,
     output_format: FormatOption = OutputFormat.TEXT,
 ) -> None:
     """Compress a trained network: search rates, train, shrink, lower, prove, measure."""
-    from acgraph.config import make_config
-    from acgraph.driver.checkpoint.checkpoints import stored_options
+    options = dict(locals())
+    for name in (
+        "config", "settings", "output_format", "print_ir_after", "time_passes", "verify_each"
+    ):  # fmt: skip
+        del options[name]
+    from acgraph.api.options import compress_config
 
-    rates, most = layer_bounds(layer_rate, max_layer_rate)
-    options: dict[str, Any] = {
-        "model": model,
-        "target_rate": target_rate,
-        "metric": metric,
-        "max_drop": max_drop,
-        "data": data,
-        "eval_data": eval_data,
-        "mean": mean,
-        "std": std,
-        "scale": scale,
-        "layout": layout,
-        "image_size": image_size,
-        "input_shape": input_shape or None,
-        "epochs": epochs,
-        "time_budget": time_budget,
-        "rounds": rounds,
-        "criterion": criterion,
-        "filters": False if columns_only else None,
-        "columns": _given(enabled=columns, pattern=column_pattern, multiple=column_multiple),
-        "align": align,
-        "keep": keep or None,
-        "layer_rate": rates or None,
-        "max_layer_rate": most,
-        "allow_inexact": True if allow_inexact else None,
-        "quantize": quantize,
-        "runtime": runtime,
-        "threads": threads,
-        "timing": False if no_timing else None,
-        "seed": seed,
-        "output": output,
-        "resume": resume,
-        "train": _given(
-            learning_rate=learning_rate, batch_size=batch_size, distill_weight=distill_weight
-        ),
-        "search": _given(method=search, evaluations=evaluations),
-    }
-    run = make_config(options, file=config, settings=tuple(settings or ()), stored=stored_options)
+    options["layer_rate"], options["max_layer_rate"] = layer_bounds(layer_rate, max_layer_rate)
+    for name in ("keep", "layer_rate", "input_shape"):
+        options[name] = options[name] or None
     watched = PassOutput(print_ir_after, times=time_passes, verify_each=verify_each)
-    run_compress(run, output_format, watched)
-
-
-def _given(**options: object) -> dict[str, object] | None:
-    given = {name: value for name, value in options.items() if value is not None}
-    return given or None
+    run_compress(
+        compress_config(options, config=config, set=tuple(settings or ())), output_format, watched
+    )
 
 
 def run_compress(
@@ -275,9 +303,9 @@ def run_compress(
     from acgraph.cli.started import began
 
     begin = began()
+    from acgraph.api.compress import run
     from acgraph.cli.console import is_quiet, progress_sink, stderr_console, stdout_console
     from acgraph.driver.checkpoint.checkpoints import can_resume
-    from acgraph.driver.compress import compress as drive
     from acgraph.driver.training.follow import follow, is_follower, leading
     from acgraph.errors import InterruptedRunError
     from acgraph.report import render_summary, verdict
@@ -295,7 +323,7 @@ def run_compress(
         with leading():
             sink = None if quiet else progress_sink(log)
             passes = None if watched is None else watched.settings()
-            report = drive(config, sink, None if quiet else say, begin, passes)
+            report = run(config, sink, None if quiet else say, begin, passes).report
             if watched is not None and passes is not None and watched.times:
                 report_passes(passes.runs, statistics=False, times=True)
     except KeyboardInterrupt as stop:

@@ -1,18 +1,16 @@
 """``acgraph diff``: what changed from one model to another."""
 
-from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from acgraph.cli.runtime_options import InputShapeOption, settle_both
+from acgraph.cli.runtime_options import InputShapeOption
 from acgraph.errors import UsageError
 
 if TYPE_CHECKING:
-    from acgraph.diff import GraphDiff
-    from acgraph.ir import Model
+    from acgraph.api.diff import DiffResult
 
 
 class DiffFormat(StrEnum):
@@ -51,52 +49,37 @@ def diff(
     """Compare two models; exit with 1 when they differ."""
     if before == after == "-":
         raise UsageError("standard input holds one model", hint="give the other by its path")
-    from acgraph.config_fields import parse_shapes
-    from acgraph.diff import diff_models
-    from acgraph.ir import read_model, write_bytes
-    from acgraph.report.diff_page import summary_lines
+    from acgraph.api.diff import diff as compare
+    from acgraph.ir import write_bytes
 
-    models = read_model(before), read_model(after)
-    settle_both(models, parse_shapes(input_shape))
-    found = diff_models(*models)
-    render = _renderer(found, models, (before, after))
+    found = compare(before, after, input_shape=input_shape)
     beside = [
         (path, kind)
         for path, kind in ((html, DiffFormat.HTML), (model_explorer, DiffFormat.MODEL_EXPLORER))
         if path is not None
     ]
     for path, kind in beside:
-        write_bytes(render(kind).encode(), path)
+        write_bytes(_render(found, kind).encode(), path)
     if beside and output in (None, "-") and output_format is DiffFormat.TEXT:
         # Who has it in a file need not have all of it on the terminal.
-        lines = summary_lines(found, *models)
+        lines = found.summary()
         typer.echo("\n".join([*lines, *(f"written to {path}" for path, _ in beside)]))
     elif output is None or output == "-":
-        typer.echo(render(output_format), nl=False)
+        typer.echo(_render(found, output_format), nl=False)
     else:
-        write_bytes(render(output_format).encode(), output)
+        write_bytes(_render(found, output_format).encode(), output)
     if not found.is_empty:
         raise typer.Exit(1)
 
 
-def _renderer(
-    found: "GraphDiff", models: "tuple[Model, Model]", names: tuple[str, str]
-) -> Callable[[DiffFormat], str]:
-    """Return what prints the difference in a format."""
-
-    def render(kind: DiffFormat) -> str:
-        from acgraph.diff import json_from_diff, model_explorer_from_diff, text_from_diff
-
-        match kind:
-            case DiffFormat.JSON:
-                return json_from_diff(found)
-            case DiffFormat.HTML:
-                from acgraph.report import render_diff_page
-
-                return render_diff_page(found, *models, before=names[0], after=names[1])
-            case DiffFormat.MODEL_EXPLORER:
-                return model_explorer_from_diff(found, *models)
-            case DiffFormat.TEXT:
-                return text_from_diff(found, *names)
-
-    return render
+def _render(found: "DiffResult", kind: DiffFormat) -> str:
+    """Return the difference in a format."""
+    match kind:
+        case DiffFormat.JSON:
+            return found.to_json()
+        case DiffFormat.HTML:
+            return found.to_html()
+        case DiffFormat.MODEL_EXPLORER:
+            return found.to_model_explorer()
+        case DiffFormat.TEXT:
+            return found.to_text()

@@ -5,135 +5,55 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from acgraph.cli.runtime_options import FormatOption, InputShapeOption, OutputFormat, read_sized
+from acgraph.cli.runtime_options import (
+    FormatOption,
+    InputShapeOption,
+    KeepOption,
+    LayerRateOption,
+    MaxLayerRateOption,
+    OutputFormat,
+    layer_bounds,
+)
 from acgraph.diagnostics import counted, printable
-from acgraph.errors import UsageError
 
 if TYPE_CHECKING:
-    import onnx_graphsurgeon as gs
     from rich.table import Table
-
-    from acgraph.analysis.branches import Branches
-    from acgraph.analysis.dependency import DependencyGraph
-    from acgraph.analysis.families import Family
 
 
 def inspect(
-    model: Annotated[str, typer.Argument(help="An ONNX file, - for standard input.")],
+    model: Annotated[str, typer.Argument(help="An ONNX file, or - for standard input.")],
     why: Annotated[
         str | None,
         typer.Option(
             metavar="NODE",
-            help="Explain what couples and fences a node, or why a graph output is kept.",
+            help="Explain which layers a node is coupled to, and why it or a graph output is kept.",
         ),
     ] = None,
+    keep: KeepOption = None,
+    layer_rate: LayerRateOption = None,
+    max_layer_rate: MaxLayerRateOption = None,
     input_shape: InputShapeOption = None,
     output_format: FormatOption = OutputFormat.TEXT,
 ) -> None:
     """Show the layers of a model, what they cost, what can be cut, and what cannot and why."""
-    from acgraph.analysis.branches import analyse_branches
-    from acgraph.analysis.dependency import analyse
+    from acgraph.api.inspect import inspect as examine
 
-    loaded = read_sized(model, input_shape)
-    graph = analyse(loaded)
-    branches = analyse_branches(graph)
+    rates, most = layer_bounds(layer_rate, max_layer_rate)
+    result = examine(
+        model, keep=keep, layer_rate=rates, max_layer_rate=most, input_shape=input_shape
+    )
     if why is not None:
-        lines = _explain(graph, branches, why)
+        lines = result.why(why)
         plain: Any = {"node": why, "why": lines}
         if output_format is OutputFormat.TEXT:
             typer.echo("\n".join(map(printable, lines)))
             return
     else:
-        plain = _plain(graph, branches)
+        plain = result.as_json()
     if output_format is OutputFormat.JSON:
         typer.echo(json.dumps(plain, indent=2))
         return
     _print(plain)
-
-
-def _explain(graph: "DependencyGraph", branches: "Branches", node: str) -> list[str]:
-    import difflib
-
-    model = graph.model
-    for each in branches.found:
-        if node.startswith(f"{each.path}/"):
-            return _explain(each.graph, each.inner, node.removeprefix(f"{each.path}/"))
-    names = [n.name for n in model.graph.nodes]
-    outputs = {value.name: value for value in model.graph.outputs}
-    if node not in names and node in outputs:
-        return _explain_output(graph, outputs[node])
-    if node not in names:
-        near = difflib.get_close_matches(node, names, n=1)
-        hint = f"did you mean '{near[0]}'?" if near else "acgraph inspect MODEL lists the layers"
-        raise UsageError(f"no node is named '{node}'", hint=hint)
-    return graph.why(node)
-
-
-def _explain_output(graph: "DependencyGraph", output: "gs.Tensor") -> list[str]:
-    """Say why an output is fenced, and what the node that makes it is coupled to."""
-    fences = [f.message for f in graph.all_fences() if f.location.value == output.name]
-    lines = [f"{output.name}: {message}" for message in fences]
-    if not lines:
-        lines = [f"{output.name}: a graph output that no fence names"]
-    for node in output.inputs:
-        lines += [f"made by {node.name} ({node.op}):", *graph.why(node.name)]
-    return lines
-
-
-def _plain(graph: "DependencyGraph", branches: "Branches") -> dict[str, Any]:
-    from acgraph.analysis.branches import all_families, all_fences, all_layers
-    from acgraph.analysis.cost import model_cost
-    from acgraph.ir import input_sizes
-
-    model = graph.model
-    cost = model_cost(model, facts=graph.facts)
-    return {
-        "model": {
-            "path": model.source,
-            "opset": model.graph.opset,
-            "nodes": len(model.graph.nodes),
-            "inputs": {name: list(shape) for name, shape in input_sizes(model).shapes.items()},
-            "remarks": [*model.remarks, *graph.facts.remarks()],
-        },
-        "cost": {
-            "params": cost.params,
-            "macs": cost.macs,
-            "bytes": cost.bytes,
-            "unknown": list(cost.unknown),
-        },
-        "layers": [
-            {
-                "name": layer.name,
-                "op_type": layer.op_type,
-                "filters": layer.filters,
-                "columns": layer.columns,
-                "params": layer.params,
-                "macs": layer.macs,
-            }
-            for layer in all_layers(graph, branches)
-        ],
-        "families": [_family(family) for family in all_families(graph, branches)],
-        "fences": [
-            {"node": fence.location.node or fence.location.value, "reason": fence.message}
-            for fence in all_fences(graph, branches)
-        ],
-    }
-
-
-def _family(family: "Family") -> dict[str, Any]:
-    return {
-        "name": family.name,
-        "coupled_sets": family.size,
-        "prunable": family.is_prunable,
-        "exact": family.is_exact,
-        "cuts": [
-            {"tensor": member.tensor, "axis": member.axis, "role": member.role}
-            for member in family.members
-        ],
-        "fences": [str(fence) for fence in family.fences],
-        "inexact": [str(reason) for reason in family.inexact],
-        "rivals": list(family.rivals),
-    }
 
 
 def _print(plain: dict[str, Any]) -> None:

@@ -12,7 +12,6 @@ from typing import Annotated, Any, cast
 
 import typer
 
-from acgraph import __version__
 from acgraph.cli.compress import compress
 from acgraph.cli.demo import demo
 from acgraph.cli.diff import diff
@@ -24,6 +23,7 @@ from acgraph.cli.started import note_start
 from acgraph.cli.verify import verify
 from acgraph.diagnostics import first_line
 from acgraph.errors import AcgraphError
+from acgraph.version import __version__
 
 INTERRUPTED = 130
 #: Errors of the system that say that there is no room.

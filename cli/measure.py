@@ -2,9 +2,7 @@
 
 import json
 import sys
-from collections.abc import Mapping
-from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Literal, cast
 
 import typer
 
@@ -20,14 +18,9 @@ from acgraph.cli.runtime_options import (
     StdOption,
     ThreadsOption,
     local_files,
-    open_data,
 )
 from acgraph.errors import UsageError
 
-if TYPE_CHECKING:
-    from acgraph.data import Dataset
-
-Shapes = Mapping[str, tuple[int, ...]]
 RUNTIMES = ("ort", "ort-mobile", "web")
 
 
@@ -63,53 +56,31 @@ def measure(
 
     With --against both models take turns, and the first line says whether MODEL is faster.
     """
-    from acgraph.backends.ort.measurement import MeasureOptions, Runtime, measure_files
-    from acgraph.backends.ort.session import SessionSettings
+    from acgraph.api.measure import measure as take
     from acgraph.cli.measure_output import result_from_measurements, text_from_result
-    from acgraph.config_fields import parse_shapes
 
     if runtime not in RUNTIMES:
         raise UsageError(f"no runtime '{runtime}'", hint=f"one of {', '.join(RUNTIMES)}")
-    shapes = parse_shapes(input_shape)
-    if batch is not None and any(shape[0] != batch for shape in shapes.values()):
-        raise UsageError(f"--batch {batch} contradicts --input-shape", hint="give one of them")
-    options = MeasureOptions(
-        runtime=Runtime(runtime),
-        session=SessionSettings(threads=threads, nchwc=nchwc),
-        batch=batch,
-        runs=runs,
-        profile=profile,
-        limit=limit,
-    )
     given = [path for path in (model, against) if path is not None]
     with local_files(*given) as files:
-        dataset, found = _dataset(files[0], data, mean, std, scale, limit, shapes)
-        measured = measure_files(files, replace(options, shapes=found), dataset=dataset)
-    result = result_from_measurements(given, measured, options)
+        measured = take(
+            *files,
+            runtime=cast(Literal["ort", "ort-mobile", "web"], runtime),
+            data=data,
+            mean=mean,
+            std=std,
+            scale=scale,
+            limit=limit,
+            threads=threads,
+            nchwc=nchwc,
+            batch=batch,
+            input_shape=input_shape,
+            runs=runs,
+            profile=profile,
+        )
+    both = [measured.model] if measured.against is None else [measured.model, measured.against]
+    result = result_from_measurements(given, both, measured.options)
     if output_format is OutputFormat.JSON:
         sys.stdout.write(json.dumps(result, indent=2) + "\n")
         return
     sys.stdout.write(text_from_result(result))
-
-
-def _dataset(
-    model: str,
-    data: str | None,
-    mean: str | None,
-    std: str | None,
-    scale: float | None,
-    limit: int | None,
-    shapes: Shapes,
-) -> "tuple[Dataset | None, Shapes]":
-    """Open the data; return it, and the shapes of inputs: stated, or those of the data."""
-    if data is not None:
-        from acgraph.backends.ort.session import Session
-
-        session = Session(model)
-        dataset = open_data(data, model, session, shapes, mean, std, scale)
-        return dataset, session.sizes.shapes
-    stated = {"--mean": mean, "--std": std, "--scale": scale, "--limit": limit}
-    lonely = [name for name, value in stated.items() if value is not None]
-    if lonely:
-        raise UsageError(f"{lonely[0]} without --data", hint="give the data that it is for")
-    return None, shapes

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from acgraph.cli.pass_output import instruments, report_passes
-from acgraph.cli.runtime_options import InputShapeOption, settle
+from acgraph.cli.runtime_options import InputShapeOption
 from acgraph.errors import UsageError
 
 if TYPE_CHECKING:
@@ -47,14 +47,14 @@ def opt(
         raise UsageError("no model is given", hint="see acgraph opt --help")
     if pipeline is None:
         raise UsageError("no pipeline is given", hint="say -p 'fold-constants', or --list-passes")
-    from acgraph.config_fields import parse_shapes
+    from acgraph.api.types import settle
     from acgraph.passes import REGISTRY
     from acgraph.passmanager import PassContext, PassManager, build_passes
 
     passes = build_passes(pipeline, REGISTRY)
     watched = instruments([one.name for one in passes], print_ir_after, dump_dir)
     loaded = _read(model)
-    settle(loaded, parse_shapes(input_shape))
+    settle(loaded, input_shape)
     manager = PassManager(passes, watched, verify_each=verify_each)
     runs = manager.run(loaded, PassContext(seed=seed))
     report_passes(runs, statistics=pass_statistics, times=time_passes)

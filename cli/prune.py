@@ -2,7 +2,7 @@
 
 import json
 from enum import StrEnum
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,13 +15,12 @@ from acgraph.cli.runtime_options import (
     MaxLayerRateOption,
     OutputFormat,
     layer_bounds,
-    read_sized,
 )
 from acgraph.diagnostics import counted, printable
 from acgraph.errors import UsageError
 
 if TYPE_CHECKING:
-    from acgraph.driver.prune.result import PruneResult
+    from acgraph.driver.prune.result import PruneReport
     from acgraph.report import Int8
 
 
@@ -45,22 +44,39 @@ class TimedAs(StrEnum):
 def prune(
     model: Annotated[str, typer.Argument(help="An ONNX file, - for standard input.")],
     sparsity: Annotated[
-        float, typer.Option(help="Share of the coupled sets to remove, from 0 to below 1.")
-    ] = 0.5,
+        float | None,
+        typer.Option(
+            help="Share of the coupled sets (filters with all that reads them) to remove, from 0 "
+            "to below 1; 0.5 unless given."
+        ),
+    ] = None,
     columns: Annotated[
-        float, typer.Option(help="Share of every layer's columns to remove, from 0 to below 1.")
-    ] = 0.0,
+        float | None,
+        typer.Option(
+            help="Share of every layer's columns to remove, from 0 to below 1; 0 unless given."
+        ),
+    ] = None,
+    plan: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="Remove what this plan.json lists, instead of what is of least magnitude.",
+        ),
+    ] = None,
     column_pattern: Annotated[
         str | None,
         typer.Option(
             metavar="PATTERN",
-            help="Which columns stay together: free, balanced, kernel, contiguous, box, or auto: "
-            "for each layer the one that saves most time for the magnitude lost; free by default.",
+            help="Structure of the columns that stay: free, balanced, kernel, contiguous, box or "
+            "auto, which picks for each layer the one that saves most time for the magnitude lost. "
+            "The default is free.",
         ),
     ] = None,
     column_multiple: Annotated[
         int | None,
-        typer.Option(min=1, help="Keep a multiple of so many channels at a kernel position."),
+        typer.Option(
+            min=1, help="Keep a multiple of this number of channels at each kernel position."
+        ),
     ] = None,
     align: Annotated[
         str | None,
@@ -74,7 +90,11 @@ def prune(
     max_layer_rate: MaxLayerRateOption = None,
     allow_inexact: Annotated[
         bool,
-        typer.Option("--allow-inexact", help="Cut across normalisation too, as training allows."),
+        typer.Option(
+            "--allow-inexact",
+            help="Also remove channels that a normalisation averages over. The result then "
+            "differs from the original with zeros in these places.",
+        ),
     ] = False,
     allow_slower: Annotated[
         bool,
@@ -86,50 +106,38 @@ def prune(
     ] = False,
     output: Annotated[
         str | None,
-        typer.Option("--output", "-o", metavar="OUT", help="Where the compact model goes."),
+        typer.Option("--output", "-o", metavar="OUT", help="File for the compact model."),
     ] = None,
     masked_out: Annotated[
         str | None,
-        typer.Option(metavar="ZEROED", help="Where the input model with zeros goes."),
+        typer.Option(
+            metavar="ZEROED",
+            help="File for the input model with zeros in place of what was removed.",
+        ),
     ] = None,
     no_ort: Annotated[
         bool, typer.Option("--no-ort", help="Write no OUT.ort, the file for phones, beside OUT.")
     ] = False,
     quantize: Annotated[
         Quantize | None,
-        typer.Option(help="Write OUT.int8.onnx, too, quantised without data."),
+        typer.Option(help="Also write OUT.int8.onnx, quantised without data."),
     ] = None,
     runtime: Annotated[
         TimedAs,
         typer.Option(
-            help="What is timed to choose compact forms: ort-mobile, a phone, or ort, an "
-            "x86 server."
+            help="Runtime whose latency decides between the forms of a layer: ort-mobile, as on a "
+            "phone, or ort, as on an x86 server."
         ),
     ] = TimedAs.ORT_MOBILE,
     input_shape: InputShapeOption = None,
     output_format: FormatOption = OutputFormat.TEXT,
 ) -> None:
     """Remove the filters and columns of least magnitude, and prove that nothing else changed."""
-    for name, share in (("--sparsity", sparsity), ("--columns", columns)):
-        if not 0 <= share < 1:
-            raise UsageError(f"{name} is {share:g}", hint="give a share from 0 to below 1")
-    for name, given in (
-        ("--column-multiple", column_multiple is not None),
-        ("--column-pattern", column_pattern is not None),
-        ("--allow-slower", allow_slower),
-    ):
-        if given and not columns:
-            raise UsageError(f"{name} is given, but no columns are cut", hint="say --columns 0.5")
-    if align is not None and not sparsity:
-        raise UsageError(
-            "--align is given, but no filters are cut", hint="say --sparsity 0.5, or leave it out"
-        )
     to_stdout = [path for path in (output, masked_out) if path == "-"]
     if len(to_stdout) > 1 or (to_stdout and output_format is OutputFormat.JSON):
         raise UsageError("standard output can hold one result", hint="give the others a path")
-    from acgraph.driver.prune import prune as cut
+    from acgraph.api.prune import prune as cut
     from acgraph.driver.prune.files import PruneFiles
-    from acgraph.driver.prune.verdict import is_met
 
     files = PruneFiles(
         source=model,
@@ -141,20 +149,23 @@ def prune(
     )
     files.check()
     rates, most = layer_bounds(layer_rate, max_layer_rate)
-    result = cut(
-        read_sized(model, input_shape),
+    found = cut(
+        model,
         sparsity=sparsity,
         columns=columns,
-        column_pattern=column_pattern or "free",
-        column_multiple=column_multiple or 1,
-        align=_parse_align(align),
+        column_pattern=column_pattern,
+        column_multiple=column_multiple,
+        align=align,
+        keep=keep,
+        layer_rate=rates,
+        max_layer_rate=most,
+        plan=plan,
         allow_inexact=allow_inexact,
         allow_slower=allow_slower,
         runtime=runtime.value,
-        keep=keep or (),
-        layer_rate={pattern: rate.value for pattern, rate in rates.items()},
-        max_layer_rate=None if most is None else most.value,
+        input_shape=input_shape,
     )
+    result = found.report
     int8 = files.write(result.model, result.masked)
     if output_format is OutputFormat.JSON:
         typer.echo(json.dumps(_plain(result, int8), indent=2, allow_nan=False))
@@ -163,22 +174,11 @@ def prune(
         if files.written:
             names = printable(", ".join(files.written))
             typer.echo(f"written to {names}", err=bool(to_stdout))
-    if not is_met(result):
+    if not found.is_met:
         raise typer.Exit(3)
 
 
-def _parse_align(text: str | None) -> int | Literal["auto"]:
-    """Read ``--align``."""
-    from acgraph.config_fields import parse_align
-
-    try:
-        step: int | Literal["auto"] = parse_align(text or 1)
-    except ValueError as error:
-        raise UsageError(f"--align is {text}", hint=f"it {error}") from None
-    return step
-
-
-def _plain(result: "PruneResult", int8: "Int8 | None") -> dict[str, Any]:
+def _plain(result: "PruneReport", int8: "Int8 | None") -> dict[str, Any]:
     from acgraph.driver.prune.verdict import hint, is_met, verdict
     from acgraph.driver.results.outcome import verification
     from acgraph.ir import input_sizes
@@ -232,7 +232,7 @@ def _plain(result: "PruneResult", int8: "Int8 | None") -> dict[str, Any]:
     }
 
 
-def _reached(result: "PruneResult") -> dict[str, float]:
+def _reached(result: "PruneReport") -> dict[str, float]:
     """Say which shares went: of all coupled sets, and of the columns of what is left."""
     gone = sum(int(sets.sum()) for sets in result.plan.sets.values())
     before = sum(layer.columns_before for layer in result.lowered)
@@ -243,7 +243,7 @@ def _reached(result: "PruneResult") -> dict[str, float]:
     }
 
 
-def _text(result: "PruneResult", int8: "Int8 | None") -> str:
+def _text(result: "PruneReport", int8: "Int8 | None") -> str:
     from acgraph.driver.prune.verdict import hint, verdict
     from acgraph.driver.results.outcome import verification
     from acgraph.report import format_rate, int8_text
@@ -282,7 +282,7 @@ def _text(result: "PruneResult", int8: "Int8 | None") -> str:
     return "\n".join(map(printable, lines))
 
 
-def _columns_kept(result: "PruneResult") -> list[str]:
+def _columns_kept(result: "PruneReport") -> list[str]:
     """Say which layers kept columns, and why: a line for each reason."""
     names: dict[str, list[str]] = {}
     for layer in result.lowered:

@@ -3,10 +3,8 @@
 import json
 import math
 import sys
-from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any
 
-import numpy as np
 import typer
 
 from acgraph.cli.runtime_options import (
@@ -18,19 +16,12 @@ from acgraph.cli.runtime_options import (
     ScaleOption,
     StdOption,
     local_files,
-    open_data,
-    say_assumed,
 )
 from acgraph.diagnostics import counted, printable
-from acgraph.errors import UsageError
 
 if TYPE_CHECKING:
     from acgraph.backends.ort.law import LawResult
-    from acgraph.backends.ort.session import Session
-    from acgraph.data import Dataset
-    from acgraph.ir import Array
 
-_BATCH = 16
 #: Exit code, as of a run that finished and missed what was asked for.
 _PROVES_NOTHING = 3
 
@@ -57,31 +48,21 @@ def verify(
     Exits with 1 where it does not hold, and with 3 where it holds of outputs that depend on no
     input, which proves nothing.
     """
-    from acgraph.backends.ort.law import check_law
-    from acgraph.backends.ort.session import Session
-    from acgraph.backends.ort.sizes import file_sizes
-    from acgraph.config_fields import parse_shapes
+    from acgraph.api.verify import verify as check
 
-    if data is None and not (mean is None and std is None and scale is None):
-        raise UsageError("preprocessing without --data", hint="give the data that it is for")
     with local_files(compact, against) as (ours, reference):
-        session = Session(reference)
-        shapes = parse_shapes(input_shape)
-        given: list[dict[str, Array]] = []
-        if data is not None:
-            dataset = open_data(data, reference, session, shapes, mean, std, scale)
-            given = list(_inputs(session, dataset, limit))
-        else:
-            session.sizes = file_sizes(reference, session, shapes)
-            say_assumed(session.sizes)
-        result = check_law(
+        result = check(
             ours,
             reference,
+            data=data,
+            mean=mean,
+            std=std,
+            scale=scale,
+            limit=limit,
             seeds=seeds,
-            inputs=given,
             tolerance=tolerance,
-            sizes=session.sizes,
-        )
+            input_shape=input_shape,
+        ).check
     entry = _entry(compact, against, result)
     if output_format is OutputFormat.JSON:
         sys.stdout.write(json.dumps(entry, indent=2, allow_nan=False) + "\n")
@@ -91,20 +72,6 @@ def verify(
         raise typer.Exit(1)
     if result.vacuous:
         raise typer.Exit(_PROVES_NOTHING)
-
-
-def _inputs(session: "Session", dataset: "Dataset", limit: int) -> "Iterator[dict[str, Array]]":
-    from acgraph.backends.ort.inputs import fixed_batch
-    from acgraph.data import spread_indices
-
-    name = session.inputs[0].name
-    size = fixed_batch(session) or _BATCH
-    indices = spread_indices(len(dataset), limit)
-    for start in range(0, len(indices), size):
-        part = indices[start : start + size]
-        if fixed_batch(session):
-            part = np.resize(part, size)  # a short rest is filled up with examples seen already
-        yield {name: dataset.batch(part)[0]}
 
 
 def _finite(value: float) -> float | None:

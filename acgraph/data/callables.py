@@ -39,7 +39,7 @@ def call_spec(spec: str, rank: int) -> Dataset | tuple[Array, Array | None]:
         result = function()
         if isinstance(result, Dataset):
             return result
-        return _collect(result, rank, where)
+        return collect(result, rank, where)
     except DataError:
         raise
     except Exception as error:
@@ -77,7 +77,12 @@ def _resolve(spec: str, where: Location) -> Callable[[], Any]:
     return result
 
 
-def _collect(items: Iterable[Any], rank: int, where: Location) -> tuple[Array, Array | None]:
+def collect(items: Iterable[Any], rank: int, where: Location) -> tuple[Array, Array | None]:
+    """Put the batches or examples that an iterable yields together: ``x [N, ...]``, ``y [N]``.
+
+    Raises:
+        DataError: they do not fit together, or are more than ``MAX_BYTES``.
+    """
     xs: list[Array] = []
     ys: list[Array] = []
     total_bytes = 0

@@ -11,6 +11,7 @@ from acgraph.data.callables import call_spec, is_callable_spec
 from acgraph.data.checks import InputSpec
 from acgraph.data.dataset import Array, ArrayDataset, Dataset, Layout
 from acgraph.data.folder import FolderDataset
+from acgraph.data.given import is_given, read_given
 from acgraph.data.noise import NoiseDataset, is_noise_spec
 from acgraph.data.npz import is_npz, read_npz
 from acgraph.data.pixels import DEFAULT_SCALE, Pixels
@@ -56,6 +57,8 @@ def load_dataset(
     where = Location(model=spec.partition("#")[0])
     target = _single_input(inputs, where)
     stated = _Stated(target, mean, std, scale, layout, where)
+    if is_given(spec):
+        return _from_given(spec, stated, classes)
     if Path(spec).is_dir():
         return _load_folder(Path(spec), stated, size, classes)
     if size is not None:
@@ -81,6 +84,14 @@ def load_dataset(
         location=where,
         hint="give FILE.npz, a folder of class folders of images, package.module:callable or noise",
     )
+
+
+def _from_given(spec: str, stated: "_Stated", classes: int | None) -> Dataset:
+    given = read_given(spec, len(stated.target.shape))
+    if isinstance(given, Dataset):
+        return _checked(given, stated.target, classes, stated.where)
+    stated.fill(given.mean, given.std)
+    return _from_arrays(given.x, given.y, stated, classes)
 
 
 class _Stated:

@@ -91,7 +91,7 @@ def _read(
         ) from error
     proto, remarks = tidy(proto, in_place=True)
     with checkable(proto, views):
-        _check(proto, where)
+        check_importable(proto, where)
     return proto, remarks, views
 
 
@@ -106,7 +106,12 @@ def _first_line(error: Exception) -> str:
     return lines[0].rstrip(".") if lines else type(error).__name__
 
 
-def _check(proto: onnx.ModelProto, where: Location) -> None:
+def check_importable(proto: onnx.ModelProto, where: Location) -> None:
+    """Refuse a proto that is not a valid model.
+
+    Raises:
+        ImportModelError: it is not one.
+    """
     if not proto.HasField("graph") or not proto.opset_import:
         raise ImportModelError(
             "not an ONNX file, or cut short", location=where, hint="export or copy it again"

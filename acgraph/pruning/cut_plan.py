@@ -144,13 +144,19 @@ class CutPlan(BaseModel):
         try:
             return cls.model_validate_json(text)
         except pydantic.ValidationError as error:
-            first = error.errors()[0]
-            place = ".".join(map(str, first["loc"]))
-            raise UsageError(
-                f"is not a plan: {place + ': ' if place else ''}{first['msg']}",
-                location=where or Location(model="the plan"),
-                hint="acgraph prune --format json and the folder of acgraph compress have one",
-            ) from error
+            raise _no_plan(error, where) from error
+
+    @classmethod
+    def from_values(cls, values: Mapping[str, Any]) -> Self:
+        """Read a plan from plain values, as :meth:`as_json` returns them.
+
+        Raises:
+            UsageError: they are not a plan.
+        """
+        try:
+            return cls.model_validate(values)
+        except pydantic.ValidationError as error:
+            raise _no_plan(error, None) from error
 
     def as_json(self) -> dict[str, Any]:
         """Return the plan as plain values."""
@@ -164,6 +170,16 @@ class CutPlan(BaseModel):
         removed = sum(len(cut.removed) for cut in self.columns)
         tensors = len({(cut.tensor, cut.reader) for cut in self.axes})
         return f"CutPlan({counted(tensors, 'tensor')} cut, {counted(removed, 'column')} removed)"
+
+
+def _no_plan(error: pydantic.ValidationError, where: Location | None) -> UsageError:
+    first = error.errors()[0]
+    place = ".".join(map(str, first["loc"]))
+    return UsageError(
+        f"is not a plan: {place + ': ' if place else ''}{first['msg']}",
+        location=where or Location(model="the plan"),
+        hint="acgraph prune --format json and the folder of acgraph compress have one",
+    )
 
 
 def axis_cuts(

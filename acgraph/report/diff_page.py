@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 
 from acgraph.diagnostics import counted
-from acgraph.diff import GraphDiff, change_lines, count_operators, pair_layers
-from acgraph.diff.layer_table import LayerPair
+from acgraph.difference import GraphDiff, change_lines, count_operators, pair_layers
+from acgraph.difference.layer_table import LayerPair
 from acgraph.ir import Model
 from acgraph.pruning.rate import format_rate
 from acgraph.report.charts import layer_chart

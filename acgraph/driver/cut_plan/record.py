@@ -4,7 +4,6 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
-from acgraph import __version__
 from acgraph.analysis.dependency import DependencyGraph
 from acgraph.analysis.layers import layers
 from acgraph.driver.state.positions import Positions
@@ -14,6 +13,7 @@ from acgraph.lowering.base import DENSE
 from acgraph.passes.lower_columns import LoweredLayer
 from acgraph.pruning.cut_plan import ColumnsCut, CutPlan, LayerForm, axis_cuts
 from acgraph.pruning.layer_columns import used_columns
+from acgraph.version import __version__
 
 
 def record_cut(

@@ -8,11 +8,11 @@ from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from acgraph import __version__
 from acgraph.driver.judging.proxy import Proxy
 from acgraph.driver.judging.workers import PointEvaluators, Task, open_task
 from acgraph.errors import BackendError, UsageError
 from acgraph.search import Point
+from acgraph.version import __version__
 
 if TYPE_CHECKING:
     from distributed import Client

@@ -4,7 +4,6 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-from acgraph import __version__
 from acgraph.analysis.branches import NO_BRANCHES, Branches, analyse_branches
 from acgraph.analysis.dependency import DependencyGraph, analyse
 from acgraph.driver.cut_plan.apply import check_branches, cut_by_plan
@@ -22,6 +21,7 @@ from acgraph.pruning.plan import Plan
 from acgraph.pruning.select import magnitude_plan
 from acgraph.pruning.shrink import masked_model, shrink
 from acgraph.pruning.tie import retie_constants, write_once
+from acgraph.version import __version__
 
 
 @dataclass(frozen=True, slots=True, eq=False)

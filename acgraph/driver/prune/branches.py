@@ -9,7 +9,7 @@ from acgraph.backends.ort.law import LawResult, OutputLaw
 from acgraph.backends.ort.reach import reaching, running
 from acgraph.diagnostics import Diagnostic
 from acgraph.driver.prune.attempts import Cut, Source
-from acgraph.driver.prune.result import PruneResult
+from acgraph.driver.prune.result import PruneReport
 from acgraph.ir.branches import OpenBranch, put_branch
 from acgraph.pruning.cut_plan import CutPlan
 from acgraph.pruning.plan import Plan
@@ -31,7 +31,7 @@ class BranchCuts:
         fences: Of the others, and why they were not.
     """
 
-    results: tuple[tuple[OpenBranch, PruneResult], ...] = ()
+    results: tuple[tuple[OpenBranch, PruneReport], ...] = ()
     fences: tuple[Diagnostic, ...] = ()
 
     @property
@@ -40,7 +40,7 @@ class BranchCuts:
         return any(is_cut(result) for _, result in self.results)
 
 
-def is_cut(result: PruneResult) -> bool:
+def is_cut(result: PruneReport) -> bool:
     """Say whether anything was removed of a model."""
     return not result.cut_plan.cuts_nothing
 
@@ -64,7 +64,7 @@ def feeds_of(source: Source, opened: OpenBranch, outer: MakeFeeds) -> MakeFeeds:
 def cut_branches(
     source: Source,
     feeds: MakeFeeds,
-    cut_one: Callable[[Source, str, MakeFeeds], PruneResult],
+    cut_one: Callable[[Source, str, MakeFeeds], PruneReport],
 ) -> BranchCuts:
     """Cut the branches of a model.
 
@@ -97,7 +97,7 @@ def put_back(cut: Cut, branches: BranchCuts) -> None:
             put_branch(cut.masked, opened, result.masked)
 
 
-def together(result: PruneResult, branches: BranchCuts) -> PruneResult:
+def together(result: PruneReport, branches: BranchCuts) -> PruneReport:
     """Join what was done to the branches with what was done around them."""
     if branches.is_cut and not is_cut(result):  # only the proofs of the branches say anything
         result = replace(result, verify=replace(result.verify, vacuous=False))
@@ -106,7 +106,7 @@ def together(result: PruneResult, branches: BranchCuts) -> PruneResult:
     return replace(result, fences=[*result.fences, *branches.fences])
 
 
-def _joined(result: PruneResult, inner: PruneResult, path: str) -> PruneResult:
+def _joined(result: PruneReport, inner: PruneReport, path: str) -> PruneReport:
     source = result.model.source
 
     def named(text: str) -> str:

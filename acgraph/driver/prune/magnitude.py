@@ -25,7 +25,7 @@ from acgraph.driver.latency.runtime import session_settings
 from acgraph.driver.prune.attempts import Cut, Job, Source, attempts, cut, uncut
 from acgraph.driver.prune.branches import MakeFeeds, cut_branches, put_back, together
 from acgraph.driver.prune.columns import ColumnRequest, NotLarger, as_asked
-from acgraph.driver.prune.result import PruneRequest, PruneResult
+from acgraph.driver.prune.result import PruneReport, PruneRequest
 from acgraph.driver.prune.verdict import is_met
 from acgraph.driver.results.metadata import describe
 from acgraph.errors import VerifyError
@@ -59,7 +59,7 @@ def prune(
     layer_rate: Mapping[str, float] | None = None,
     max_layer_rate: float | None = None,
     plan: CutPlan | None = None,
-) -> PruneResult:
+) -> PruneReport:
     """Cut the coupled sets and columns of least magnitude; prove the result.
 
     A cut that would make the file larger is not made; ``notes`` of the result say so.
@@ -128,7 +128,7 @@ def prune(
     return replace(result, rates_with=_rates_with(source, result, job))
 
 
-def _cut_and_prove(source: Source, job: Job, feeds: MakeFeeds | None) -> PruneResult:
+def _cut_and_prove(source: Source, job: Job, feeds: MakeFeeds | None) -> PruneReport:
     """Cut a model and its branches, and prove each of them and the whole.
 
     Args:
@@ -169,7 +169,7 @@ def _cut_and_prove(source: Source, job: Job, feeds: MakeFeeds | None) -> PruneRe
         law = _prove(model, made, feeds, with_branches=branches.is_cut)
     inexact = [f.name for f in dependency.families if f.name in sets.sets and not f.is_exact]
     result = together(
-        PruneResult(
+        PruneReport(
             model=made.model,
             masked=made.masked,
             before=before,
@@ -233,7 +233,7 @@ def _prove(model: Model, made: Cut, feeds: MakeFeeds | None, *, with_branches: b
     return law
 
 
-def _rates_with(source: Source, result: PruneResult, job: Job) -> dict[str, float]:
+def _rates_with(source: Source, result: PruneReport, job: Job) -> dict[str, float]:
     """Try what would cut more; return the rate of params by option, of those that do."""
     asked = result.request
     tries = {}

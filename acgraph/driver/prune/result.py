@@ -44,7 +44,7 @@ class PruneRequest:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PruneResult:
+class PruneReport:
     """What a cut did.
 
     Attributes:

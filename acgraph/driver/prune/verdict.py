@@ -2,7 +2,7 @@
 
 from acgraph.analysis.layers import layers
 from acgraph.diagnostics import counted
-from acgraph.driver.prune.result import PruneResult
+from acgraph.driver.prune.result import PruneReport
 from acgraph.pruning.rate import format_rate
 from acgraph.report.shortfall import blame, is_little, remedy
 
@@ -11,13 +11,13 @@ HALF = 0.5
 _NAMES = {"params": "params", "macs": "MACs"}
 
 
-def is_met(result: PruneResult) -> bool:
+def is_met(result: PruneReport) -> bool:
     """Say whether at least a tenth of what was asked for went: of params, MACs or bytes."""
     rates = [rate for key in ("params", "macs", "bytes") if (rate := result.rate(key))]
     return not is_little(result.request.share, max(1 - 1 / rate for rate in rates))
 
 
-def verdict(result: PruneResult) -> str:
+def verdict(result: PruneReport) -> str:
     """Say in one line what was reached, of what, and if little, why."""
     asked = result.request
     wanted = [f"{100 * asked.sparsity:g} % of the coupled sets"] if asked.sparsity else []
@@ -38,7 +38,7 @@ def verdict(result: PruneResult) -> str:
     return f"{reached[0]}: {little} could be cut ({aim}){reason}"
 
 
-def _why(result: PruneResult) -> str:
+def _why(result: PruneReport) -> str:
     """Name the reason for a small rate; empty where none is known."""
     idle = [layer for layer in result.lowered if layer.remark]
     reasons = list(result.notes)
@@ -56,7 +56,7 @@ def _why(result: PruneResult) -> str:
     return "; ".join(reasons)
 
 
-def hint(result: PruneResult) -> str:
+def hint(result: PruneReport) -> str:
     """Say what would help where hardly anything was cut; empty where enough was."""
     if is_met(result):
         return ""

@@ -3,9 +3,9 @@
 They hold no time and no path, so that the same cut of the same file writes the same bytes.
 """
 
-from acgraph import __version__
 from acgraph.ir import Model
 from acgraph.pruning.rate import MAX_RATE, format_rate
+from acgraph.version import __version__
 
 #: What every key begins with.
 PREFIX = "pkg.acgraph."

@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from acgraph import __version__
 from acgraph.analysis.cost import file_cost
 from acgraph.analysis.layers import Layer, layers
 from acgraph.analysis.obstacles import obstacles
@@ -46,6 +45,7 @@ from acgraph.report import (
     rates_between,
 )
 from acgraph.report.verdict import reached
+from acgraph.version import __version__
 
 log = logging.getLogger(__name__)
 

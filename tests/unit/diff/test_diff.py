@@ -4,7 +4,7 @@ import numpy as np
 import onnx_graphsurgeon as gs
 import pytest
 
-from acgraph.diff import diff_models, json_from_diff, match_nodes, text_from_diff
+from acgraph.difference import diff_models, json_from_diff, match_nodes, text_from_diff
 from acgraph.ir import Model, clone_model
 from acgraph.ir.text import model_from_text
 

@@ -6,7 +6,7 @@ import re
 import numpy as np
 import pytest
 
-from acgraph.diff import count_operators, diff_models, model_explorer_from_diff, pair_layers
+from acgraph.difference import count_operators, diff_models, model_explorer_from_diff, pair_layers
 from acgraph.ir import Model, clone_model
 from acgraph.ir.text import model_from_text
 

@@ -10,7 +10,7 @@ import onnx.numpy_helper as nh
 import pytest
 
 from acgraph.analysis.dependency import analyse
-from acgraph.diff import GraphDiff, diff_models, json_from_diff, text_from_diff
+from acgraph.difference import GraphDiff, diff_models, json_from_diff, text_from_diff
 from acgraph.ir import Model, model_from_proto, proto_from_model
 from acgraph.pruning.select import magnitude_plan
 from acgraph.pruning.shrink import shrink

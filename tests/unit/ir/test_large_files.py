@@ -132,13 +132,14 @@ import sys
 import acgraph
 from pathlib import Path
 from acgraph.analysis.cost import layer_costs, model_cost
+from acgraph.analysis.dependency import analyse
 from acgraph.backends.ort.footprint_probe import peak_bytes
 from acgraph.driver.prune import prune
 from acgraph.models.demo import model_path
 prune(acgraph.read_model(model_path()))
 before, path = peak_bytes(), sys.argv[1]
 model = acgraph.read_model(path)
-acgraph.analyse(model)
+analyse(model)
 model_cost(model)
 inspected = peak_bytes()
 result = prune(model)

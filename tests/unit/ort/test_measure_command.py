@@ -12,9 +12,9 @@ import typer
 from onnx import numpy_helper
 from typer.testing import CliRunner, Result
 
+from acgraph.api.session_data import read_numbers
 from acgraph.backends.ort import latency, measurement
 from acgraph.cli.measure import measure
-from acgraph.cli.runtime_options import parse_numbers
 from acgraph.cli.verify import verify
 from acgraph.errors import AcgraphError, BackendError, DataError, UsageError
 
@@ -80,7 +80,7 @@ def test_options_reach_the_measurement(net_path: Path, monkeypatch: pytest.Monke
         seen.append(args[1])
         return real(*args, **kwargs)
 
-    monkeypatch.setattr(measurement, "measure_files", spy)
+    monkeypatch.setattr("acgraph.api.measure.measure_files", spy)
     found = _measured(net_path, "--threads", 2, "--nchwc", "--batch", 3, "--profile")
     assert (seen[0].session.threads, seen[0].session.nchwc, seen[0].runs) == (2, True, 5)
     assert (found["threads"], found["nchwc"]) == (2, True)
@@ -217,10 +217,10 @@ def test_usage_errors(net_path: Path, words: list[str], message: str) -> None:
 
 
 def test_parsing() -> None:
-    assert parse_numbers("--mean", "0.5, 1") == [0.5, 1.0]
-    assert parse_numbers("--mean", None) is None
+    assert read_numbers("mean", "0.5, 1") == [0.5, 1.0]
+    assert read_numbers("mean", None) is None
     with pytest.raises(UsageError, match="say --std"):
-        parse_numbers("--std", "a")
+        read_numbers("std", "a")
 
 
 @pytest.fixture
@@ -259,7 +259,7 @@ def test_verify_on_given_data(net_path: Path, data_path: Path) -> None:
     assert json.loads(_run(*words, "--seeds", 0).stdout)["inputs"] == 1
     with pytest.raises(UsageError, match="nothing to compare on"):
         _run("verify", net_path, "--against", net_path, "--seeds", 0)
-    with pytest.raises(UsageError, match="preprocessing without --data"):
+    with pytest.raises(UsageError, match="--std without --data"):
         _run("verify", net_path, "--against", net_path, "--std", "1")
 
 

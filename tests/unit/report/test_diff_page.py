@@ -5,7 +5,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from acgraph.diff import diff_models
+from acgraph.difference import diff_models
 from acgraph.driver.prune import prune
 from acgraph.ir import Model, clone_model
 from acgraph.models.resnet import resnet_cifar

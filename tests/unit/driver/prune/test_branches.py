@@ -14,7 +14,7 @@ from acgraph.analysis.obstacles import INNER_REASON
 from acgraph.driver.cut_plan.apply import apply_plan
 from acgraph.driver.prune import attempts
 from acgraph.driver.prune.magnitude import prune
-from acgraph.driver.prune.result import PruneResult
+from acgraph.driver.prune.result import PruneReport
 from acgraph.errors import UsageError, VerifyError
 from acgraph.ir import Model, model_from_proto, proto_from_model
 from acgraph.ir.check import check_model
@@ -87,7 +87,7 @@ def outputs_of(model: Model, **feeds: Any) -> np.ndarray:
     return found
 
 
-def check_equal(result: PruneResult, **feeds: Sequence[Any]) -> None:
+def check_equal(result: PruneReport, **feeds: Sequence[Any]) -> None:
     """Compare both files in ONNX Runtime for every condition."""
     check_model(result.model)
     check_model(result.masked)
@@ -98,7 +98,7 @@ def check_equal(result: PruneResult, **feeds: Sequence[Any]) -> None:
         np.testing.assert_allclose(small, outputs_of(result.masked, x=x, **own), rtol=1e-4)
 
 
-def removed(result: PruneResult) -> dict[str, int]:
+def removed(result: PruneReport) -> dict[str, int]:
     return {name: int(gone.sum()) for name, gone in result.plan.sets.items()}
 
 

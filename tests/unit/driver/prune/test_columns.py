@@ -8,7 +8,7 @@ import pytest
 from onnx import helper, numpy_helper
 
 from acgraph.driver.cost.compact import SmallestChooser
-from acgraph.driver.prune.magnitude import PruneResult, prune
+from acgraph.driver.prune.magnitude import PruneReport, prune
 from acgraph.errors import UsageError
 from acgraph.ir import Model, is_same, model_from_proto, read_model
 from acgraph.lowering import Candidate, CostModelChooser
@@ -20,12 +20,12 @@ def demo() -> Model:
     return read_model(model_path())
 
 
-def cut(model: Model, **options: Any) -> PruneResult:
+def cut(model: Model, **options: Any) -> PruneReport:
     options = {"sparsity": 0.0, "columns": 0.75, "chooser": CostModelChooser()} | options
     return prune(model, **options)
 
 
-def masks(result: PruneResult) -> dict[str, np.ndarray]:
+def masks(result: PruneReport) -> dict[str, np.ndarray]:
     """Keep-flags ``[channels, *kernel]`` of every convolution of the masked model."""
     constants = result.masked.constants()
     weights = [constants[n.inputs[1].name] for n in result.masked.graph.nodes if n.op == "Conv"]
@@ -171,7 +171,7 @@ def embedded(*, tied: bool) -> Model:
     return chain(steps, constants, [2, 3])
 
 
-def remark(result: PruneResult) -> str:
+def remark(result: PruneReport) -> str:
     return next(layer.remark for layer in result.lowered if layer.name == "layer")
 
 

@@ -8,7 +8,7 @@ import pytest
 from onnx import numpy_helper
 
 from acgraph.driver.cost.compact import SmallestChooser
-from acgraph.driver.prune.magnitude import PruneResult, prune
+from acgraph.driver.prune.magnitude import PruneReport, prune
 from acgraph.ir import Model, is_same, model_from_proto, proto_from_model
 
 
@@ -23,7 +23,7 @@ def flattened(make_net: Any, *, scalar: np.ndarray) -> onnx.ModelProto:
     return net.proto(net.op("Reshape", x, shape))
 
 
-def columns(model: Model) -> PruneResult:
+def columns(model: Model) -> PruneReport:
     return prune(model, sparsity=0.0, columns=0.5, chooser=SmallestChooser())
 
 

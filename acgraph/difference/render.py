@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator, Sequence
 
 from acgraph.diagnostics import counted, printable
-from acgraph.diff.types import (
+from acgraph.difference.types import (
     AttributeChange,
     ConstantChange,
     GraphDiff,

@@ -8,7 +8,7 @@ the names of the graph and of the nodes.
 import json
 from collections.abc import Iterable, Mapping
 
-from acgraph.diff.types import GraphDiff, Lowered, Resized
+from acgraph.difference.types import GraphDiff, Lowered, Resized
 from acgraph.ir import Model
 
 #: Background of a node by what happened to it; readable under black text.

@@ -4,9 +4,9 @@ from collections.abc import Iterable, Iterator
 
 import onnx_graphsurgeon as gs
 
-from acgraph.diff.lowered import LoweredLayers
-from acgraph.diff.match import Matching
-from acgraph.diff.types import RewiredInput, ValueChange
+from acgraph.difference.lowered import LoweredLayers
+from acgraph.difference.match import Matching
+from acgraph.difference.types import RewiredInput, ValueChange
 from acgraph.ir import Model
 
 NodePair = tuple[gs.Node, gs.Node]

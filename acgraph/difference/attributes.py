@@ -5,11 +5,11 @@ from collections.abc import Hashable, Iterable, Iterator, Mapping
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from acgraph.diff.fingerprint import Numbering, Outer, subgraph_print
-from acgraph.diff.match import Matching
-from acgraph.diff.rewired import NodePair
-from acgraph.diff.terms import Terms
-from acgraph.diff.types import AttributeChange
+from acgraph.difference.fingerprint import Numbering, Outer, subgraph_print
+from acgraph.difference.match import Matching
+from acgraph.difference.rewired import NodePair
+from acgraph.difference.terms import Terms
+from acgraph.difference.types import AttributeChange
 from acgraph.ir import Model
 from acgraph.ir.text import text_from_model
 

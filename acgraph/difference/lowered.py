@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from acgraph.analysis.layers import Layer, layers
-from acgraph.diff.match import Matching
-from acgraph.diff.types import Lowered
+from acgraph.difference.match import Matching
+from acgraph.difference.types import Lowered
 from acgraph.ir import Model
 
 #: What the last operator is called in every form; alone, it is a smaller kernel.

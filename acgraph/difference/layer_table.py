@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from acgraph.analysis.layers import Layer, layers
 from acgraph.diagnostics import counted
-from acgraph.diff.types import GraphDiff
+from acgraph.difference.types import GraphDiff
 from acgraph.ir import Model
 
 

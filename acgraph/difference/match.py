@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 
 import onnx_graphsurgeon as gs
 
-from acgraph.diff.fingerprint import Fingerprint, Numbering, fingerprints, node_kind
-from acgraph.diff.terms import Source, Terms
+from acgraph.difference.fingerprint import Fingerprint, Numbering, fingerprints, node_kind
+from acgraph.difference.terms import Source, Terms
 from acgraph.ir import Model
 
 #: So many values of constants are not equal by chance.

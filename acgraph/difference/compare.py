@@ -7,11 +7,11 @@ import onnx_graphsurgeon as gs
 
 from acgraph.analysis.cost import model_cost
 from acgraph.analysis.layers import layers
-from acgraph.diff.attributes import find_attributes
-from acgraph.diff.lowered import find_lowered
-from acgraph.diff.match import Matching, match_nodes
-from acgraph.diff.rewired import NodePair, find_moved_outputs, find_rewired
-from acgraph.diff.types import (
+from acgraph.difference.attributes import find_attributes
+from acgraph.difference.lowered import find_lowered
+from acgraph.difference.match import Matching, match_nodes
+from acgraph.difference.rewired import NodePair, find_moved_outputs, find_rewired
+from acgraph.difference.types import (
     ConstantChange,
     GraphDiff,
     NodeRef,

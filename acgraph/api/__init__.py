@@ -1,0 +1,1 @@
+"""What ``import acgraph`` offers: one function for each command, with the options as keywords."""

@@ -1,0 +1,86 @@
+"""``acgraph.diff``: what changed from one model to another."""
+
+from dataclasses import dataclass
+
+from acgraph.api.call import checked
+from acgraph.api.types import ModelLike, ShapesLike, read_shapes, settle
+from acgraph.difference import (
+    GraphDiff,
+    diff_models,
+    json_from_diff,
+    model_explorer_from_diff,
+    text_from_diff,
+)
+from acgraph.ir import Model
+from acgraph.ir.given import model_from_given
+from acgraph.report import render_diff_page
+from acgraph.report.diff_page import summary_lines
+
+
+@dataclass(frozen=True, repr=False)
+class DiffResult:
+    """What changed from one model to another.
+
+    Attributes:
+        changes: Every change, by kind.
+        before: The first model.
+        after: The second model.
+    """
+
+    changes: GraphDiff
+    before: Model
+    after: Model
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing changed but names of nodes."""
+        return self.changes.is_empty
+
+    def to_text(self) -> str:
+        """Return the changes for a terminal."""
+        return text_from_diff(self.changes, self.before.source, self.after.source)
+
+    def to_json(self) -> str:
+        """Return the changes as JSON."""
+        return json_from_diff(self.changes)
+
+    def to_html(self) -> str:
+        """Return a page that shows both models side by side."""
+        names = {"before": self.before.source, "after": self.after.source}
+        return render_diff_page(self.changes, self.before, self.after, **names)
+
+    def to_model_explorer(self) -> str:
+        """Return node data for Model Explorer."""
+        return model_explorer_from_diff(self.changes, self.before, self.after)
+
+    def summary(self) -> list[str]:
+        """Return a few lines that say how much changed."""
+        return summary_lines(self.changes, self.before, self.after)
+
+    def __repr__(self) -> str:
+        return f"DiffResult({'no difference' if self.is_empty else self.summary()[0]!r})"
+
+
+@checked
+def diff(
+    before: ModelLike, after: ModelLike, *, input_shape: ShapesLike | None = None
+) -> DiffResult:
+    """Compare two models.
+
+    Args:
+        before: A path, bytes, a proto or a model.
+        after: Likewise.
+        input_shape: Shapes of inputs whose sizes a file leaves open, by name.
+
+    Raises:
+        UsageError: neither has an input of a name, or a shape contradicts one of them.
+        ImportModelError: one is not a valid ONNX model.
+    """
+    shapes = read_shapes(input_shape)
+    models = model_from_given(before), model_from_given(after)
+    first, second = ({tensor.name for tensor in model.graph.inputs} for model in models)
+    own = {k: v for k, v in shapes.items() if k in first or k not in second}
+    other = {k: v for k, v in shapes.items() if k in second or not k}
+    for model, stated in zip(models, (own, other), strict=True):
+        settle(model, stated)
+    return DiffResult(diff_models(*models), *models)

@@ -1,0 +1,105 @@
+"""``acgraph.measure``: costs, latency, memory and accuracy, of one model or of two."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from acgraph.api.call import checked
+from acgraph.api.session_data import Numbers, open_data, refuse_without_data
+from acgraph.api.types import DataLike, ModelLike, ShapesLike, as_files, read_shapes
+from acgraph.backends.ort.latency import compare_latency
+from acgraph.backends.ort.measurement import Measurement, MeasureOptions, Runtime, measure_files
+from acgraph.backends.ort.session import Session, SessionSettings
+from acgraph.data.given import holding
+from acgraph.errors import UsageError
+
+
+@dataclass(frozen=True, repr=False)
+class MeasureResult:
+    """What was measured.
+
+    Attributes:
+        model: Of the model.
+        against: Of the one that it is compared with; None without one.
+        options: How it was measured.
+    """
+
+    model: Measurement
+    against: Measurement | None
+    options: MeasureOptions
+
+    @property
+    def speed_up(self) -> float | None:
+        """Latency of ``against`` over that of the model; None without one."""
+        if self.against is None:
+            return None
+        return compare_latency(self.against.latency, self.model.latency).median
+
+    def __repr__(self) -> str:
+        faster = "" if self.speed_up is None else f", {self.speed_up:.2f}x the speed of the other"
+        size = f"{self.model.file_bytes:,} bytes"
+        return f"MeasureResult({self.model.latency.p50_ms:.3g} ms, {size}{faster})"
+
+
+@checked
+def measure(
+    model: ModelLike,
+    against: ModelLike = None,
+    *,
+    runtime: Literal["ort", "ort-mobile", "web"] = "ort",
+    data: DataLike = None,
+    mean: Numbers = None,
+    std: Numbers = None,
+    scale: float | None = None,
+    limit: int | None = None,
+    threads: int = 1,
+    nchwc: bool = False,
+    batch: int | None = None,
+    input_shape: ShapesLike | None = None,
+    runs: int | None = None,
+    profile: bool = False,
+) -> MeasureResult:
+    """Measure a model in ONNX Runtime, set as on a phone: one thread, no NCHWc layout.
+
+    Args:
+        model: A path (``.ort`` as well), bytes, a proto or a model.
+        against: The model before, which takes turns with the other.
+        runtime: ``ort``, ``ort-mobile`` or ``web``.
+        data: Labelled examples to measure accuracy on, as ``acgraph.compress`` takes them.
+        mean: Of uint8 images.
+        std: Likewise.
+        scale: What uint8 pixels are multiplied by.
+        limit: Use only so many examples.
+        threads: Threads inside an operator.
+        nchwc: Let x86 hosts use the NCHWc layout.
+        batch: Size of a batch that the file leaves open; 1 unless given.
+        input_shape: Shapes of inputs whose sizes the file leaves open, by name.
+        runs: Timed runs; as many as two seconds hold unless given.
+        profile: List the time of every operator.
+
+    Raises:
+        UsageError: an option is wrong.
+        BackendError: a model cannot be run.
+    """
+    shapes = read_shapes(input_shape)
+    if batch is not None and any(shape[0] != batch for shape in shapes.values()):
+        raise UsageError(f"--batch {batch} contradicts --input-shape", hint="give one of them")
+    if data is None:
+        refuse_without_data(mean=mean, std=std, scale=scale, limit=limit)
+    given = [model] if against is None else [model, against]
+    with as_files(*given) as files, holding({"data": data}) as specs:
+        dataset = None
+        if "data" in specs:
+            session = Session(files[0])
+            dataset = open_data(specs["data"], files[0], session, shapes, mean, std, scale)
+            shapes = dict(session.sizes.shapes)
+        options = MeasureOptions(
+            runtime=Runtime(runtime),
+            session=SessionSettings(threads=threads, nchwc=nchwc),
+            batch=batch,
+            shapes=shapes,
+            runs=runs,
+            profile=profile,
+            limit=limit,
+        )
+        first, *others = measure_files(files, options, dataset=dataset)
+    return MeasureResult(first, others[0] if others else None, options)

@@ -1,0 +1,224 @@
+"""``acgraph.prune`` and ``acgraph.apply``: cut by magnitude or by a plan, without training."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from os import PathLike, fspath
+from pathlib import Path
+from typing import Any, Literal
+
+from acgraph.api.call import checked
+from acgraph.api.types import ModelLike, RateLike, ShapesLike, read_rate, read_sized
+from acgraph.config_fields import parse_align, parse_layer_rates
+from acgraph.driver.prune.magnitude import prune as cut
+from acgraph.driver.prune.result import PruneReport
+from acgraph.driver.prune.verdict import is_met, verdict
+from acgraph.errors import UsageError
+from acgraph.ir import Model, make_folder, write_model
+from acgraph.pruning.cut_plan import CutPlan
+
+
+@dataclass(frozen=True, repr=False)
+class PruneResult:
+    """What a cut came to.
+
+    Attributes:
+        report: Costs before and after, fences, coupled sets, the equivalence check.
+    """
+
+    report: PruneReport
+
+    @property
+    def model(self) -> Model:
+        """The compact model."""
+        return self.report.model
+
+    @property
+    def masked(self) -> Model:
+        """The model as it was given, with zeros where something was cut."""
+        return self.report.masked
+
+    @property
+    def plan(self) -> CutPlan:
+        """What was cut, in the names and positions of the model that was given."""
+        return self.report.cut_plan
+
+    @property
+    def is_met(self) -> bool:
+        """Whether at least a tenth of what was asked for could be cut."""
+        return is_met(self.report)
+
+    def save(self, folder: str | PathLike[str]) -> Path:
+        """Write ``model.onnx``, ``masked.onnx`` and ``plan.json`` to a folder.
+
+        Returns:
+            The folder.
+        """
+        target = Path(folder)
+        make_folder(target)
+        write_model(self.model, target / "model.onnx")
+        write_model(self.masked, target / "masked.onnx")
+        self.plan.save(target / "plan.json")
+        return target
+
+    def __repr__(self) -> str:
+        return f"PruneResult({verdict(self.report)!r})"
+
+
+@checked
+def prune(
+    model: ModelLike,
+    *,
+    sparsity: float | None = None,
+    columns: float | None = None,
+    column_pattern: str | None = None,
+    column_multiple: int | None = None,
+    align: int | str | None = None,
+    keep: str | Sequence[str] | None = None,
+    layer_rate: Mapping[str, RateLike] | Sequence[str] | str | None = None,
+    max_layer_rate: RateLike | None = None,
+    plan: CutPlan | str | PathLike[str] | Mapping[str, Any] | None = None,
+    allow_inexact: bool = False,
+    allow_slower: bool = False,
+    runtime: Literal["ort", "ort-mobile"] = "ort-mobile",
+    input_shape: ShapesLike | None = None,
+) -> PruneResult:
+    """Remove the filters and columns of least magnitude, and check that nothing else changed.
+
+    Args:
+        model: A path, the bytes of a file, an ``onnx.ModelProto`` or an ``acgraph.Model``; it
+            stays as it is.
+        sparsity: Share of the coupled sets to remove, from 0 to below 1; 0.5 unless given.
+        columns: Share of every layer's columns to remove, from 0 to below 1; 0 unless given.
+        column_pattern: Which columns stay together; ``free`` unless given.
+        column_multiple: Keep multiples of so many channels at a kernel position.
+        align: Keep multiples of so many filters, or ``auto``.
+        keep: Patterns of layers that stay whole: globs as ``head*``, or regular expressions after
+            ``re:``, over the names of nodes and of their weights.
+        layer_rate: By pattern: the most that the filters, and the columns, of such layers are cut
+            by, as ``{"head*": 1.5}``.
+        max_layer_rate: The same for every layer.
+        plan: What to cut, instead of what is of least magnitude; see :func:`apply`.
+        allow_inexact: Cut across normalisation over channels, too.
+        allow_slower: Store each layer with removed columns in its smallest form; nothing is timed.
+        runtime: What is timed to choose compact forms.
+        input_shape: Shapes of inputs whose sizes the file leaves open, by name.
+
+    Raises:
+        UsageError: an option is wrong, or a pattern matches no layer.
+        ImportModelError: the model is not valid.
+        VerifyError: the compact model does not compute what the masked one does.
+    """
+    given = {
+        "sparsity": sparsity, "columns": columns, "column_pattern": column_pattern,
+        "column_multiple": column_multiple, "align": align, "keep": keep or None,
+        "layer_rate": layer_rate or None, "max_layer_rate": max_layer_rate,
+    }  # fmt: skip
+    if plan is not None:
+        _refuse_beside_plan([name for name, value in given.items() if value is not None])
+    shares = (0.5 if sparsity is None else sparsity), columns or 0.0
+    _check_shares(*shares)
+    _check_fit(*shares, column_pattern, column_multiple, align, allow_slower=allow_slower)
+    rates, most = _layer_rates(layer_rate)
+    most = most if max_layer_rate is None else read_rate(max_layer_rate).value
+    return PruneResult(
+        cut(
+            read_sized(model, input_shape),
+            sparsity=shares[0],
+            columns=shares[1],
+            column_pattern=column_pattern or "free",
+            column_multiple=column_multiple or 1,
+            align=_align(align),
+            keep=[keep] if isinstance(keep, str) else keep or (),
+            layer_rate=rates,
+            max_layer_rate=most,
+            plan=None if plan is None else _plan(plan),
+            allow_inexact=allow_inexact,
+            allow_slower=allow_slower,
+            runtime=runtime,
+        )
+    )
+
+
+@checked
+def apply(
+    model: ModelLike,
+    plan: CutPlan | str | PathLike[str] | Mapping[str, Any],
+    *,
+    input_shape: ShapesLike | None = None,
+) -> PruneResult:
+    """Cut a model by a plan: that of an earlier cut, or one that is written by hand.
+
+    Of the model that ``prune`` was given, the plan of its result makes the same model again. The
+    plan of ``compress`` makes the same structure: its weights were trained.
+
+    Args:
+        model: The model that the plan was made of, or one whose layers have the same sizes.
+        plan: A plan, the path of a ``plan.json``, or its content.
+        input_shape: Shapes of inputs whose sizes the file leaves open, by name.
+
+    Raises:
+        UsageError: the plan does not fit the model.
+    """
+    return PruneResult(cut(read_sized(model, input_shape), plan=_plan(plan)))
+
+
+def _plan(plan: CutPlan | str | PathLike[str] | Mapping[str, Any]) -> CutPlan:
+    if isinstance(plan, CutPlan):
+        return plan
+    if isinstance(plan, Mapping):
+        return CutPlan.from_values(plan)
+    return CutPlan.load(fspath(plan))
+
+
+def _refuse_beside_plan(given: Sequence[str]) -> None:
+    if given:
+        raise UsageError(
+            f"{given[0]} is given beside a plan, which says what is cut", hint="leave out one"
+        )
+
+
+def _check_shares(sparsity: float, columns: float) -> None:
+    for name, share in (("sparsity", sparsity), ("columns", columns)):
+        if not 0 <= share < 1:
+            raise UsageError(f"--{name} is {share:g}", hint="give a share from 0 to below 1")
+
+
+def _check_fit(
+    sparsity: float,
+    columns: float,
+    pattern: str | None,
+    multiple: int | None,
+    align: int | str | None,
+    *,
+    allow_slower: bool,
+) -> None:
+    for name, is_given in (
+        ("--column-multiple", multiple is not None),
+        ("--column-pattern", pattern is not None),
+        ("--allow-slower", allow_slower),
+    ):
+        if is_given and not columns:
+            raise UsageError(f"{name} is given, but no columns are cut", hint="say --columns 0.5")
+    if align is not None and not sparsity:
+        raise UsageError(
+            "--align is given, but no filters are cut", hint="say --sparsity 0.5, or leave it out"
+        )
+
+
+def _layer_rates(
+    value: Mapping[str, RateLike] | Sequence[str] | str | None,
+) -> tuple[dict[str, float], float | None]:
+    """Read rates by pattern, and a rate without one, which is of all layers."""
+    if isinstance(value, Mapping):
+        return {pattern: read_rate(rate).value for pattern, rate in value.items()}, None
+    rates, most = parse_layer_rates([value] if isinstance(value, str) else value or ())
+    found = {pattern: rate.value for pattern, rate in rates.items()}
+    return found, None if most is None else most.value
+
+
+def _align(value: int | str | None) -> int | Literal["auto"]:
+    try:
+        step: int | Literal["auto"] = parse_align(value or 1)
+    except ValueError as error:
+        raise UsageError(f"--align is {value}", hint=f"it {error}") from None
+    return step

@@ -1,0 +1,97 @@
+"""Open data for a model that runs in ONNX Runtime, and settle the sizes of its inputs."""
+
+import logging
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from acgraph.backends.ort.inputs import fixed_batch
+from acgraph.backends.ort.session import Session
+from acgraph.backends.ort.sizes import file_sizes
+from acgraph.data import Dataset, load_dataset
+from acgraph.data.noise import is_noise_spec
+from acgraph.diagnostics import Location
+from acgraph.errors import UsageError
+from acgraph.ir import InputSizes
+from acgraph.ir.sizes import state
+
+log = logging.getLogger(__name__)
+
+#: Numbers, one for all channels, or a text of numbers between commas.
+Numbers = float | Sequence[float] | str | None
+
+
+def say_assumed(sizes: InputSizes) -> None:
+    """Say in one line which sizes had to be assumed; nothing where none had."""
+    if remark := sizes.remark():
+        log.warning("%s", remark)
+
+
+def read_numbers(name: str, value: Numbers) -> list[float] | None:
+    """Read numbers between commas.
+
+    Raises:
+        UsageError: a part is no number.
+    """
+    if value is None or isinstance(value, int | float):
+        return None if value is None else [float(value)]
+    try:
+        return [float(part) for part in (value.split(",") if isinstance(value, str) else value)]
+    except ValueError:
+        raise UsageError(
+            f"'{value}' is no list of numbers", hint=f"say --{name} 0.485,0.456,0.406"
+        ) from None
+
+
+def refuse_without_data(**stated: object) -> None:
+    """Refuse what says how data is read where none is given.
+
+    Raises:
+        UsageError: something is.
+    """
+    lonely = [name for name, value in stated.items() if value is not None]
+    if lonely:
+        raise UsageError(f"--{lonely[0]} without --data", hint="give the data that it is for")
+
+
+def open_data(
+    spec: str,
+    path: str,
+    session: Session,
+    shapes: Mapping[str, tuple[int, ...]],
+    mean: Numbers,
+    std: Numbers,
+    scale: float | None,
+) -> Dataset:
+    """Open the data for a loaded model, and settle the sizes of the session.
+
+    Data has sizes, which count unless others are stated; noise is made in the sizes of the run.
+
+    Args:
+        spec: What the data is.
+        path: The file of the model.
+        session: The same, loaded.
+        shapes: Stated shapes of inputs.
+        mean: Of uint8 images.
+        std: Likewise.
+        scale: What uint8 pixels are multiplied by.
+    """
+    known: Mapping[str, Sequence[int | str | None]]
+    if is_noise_spec(spec):
+        session.sizes = file_sizes(path, session, shapes)
+        say_assumed(session.sizes)
+        known = session.sizes.shapes
+    else:
+        known = state(session.declared, shapes, Location(model=session.source)).specs()
+    dataset = load_dataset(
+        spec,
+        inputs=[(info.name, known[info.name], info.dtype) for info in session.inputs],
+        mean=read_numbers("mean", mean),
+        std=read_numbers("std", std),
+        scale=scale,
+    )
+    if not is_noise_spec(spec):
+        x, _ = dataset.batch(np.zeros(1, np.int64))
+        found = (fixed_batch(session) or 1, *x.shape[1:])
+        session.sizes = file_sizes(path, session, shapes or {session.inputs[0].name: found})
+    return dataset

@@ -1,0 +1,93 @@
+"""What users may pass: models, rates, shapes; and how each is read."""
+
+import contextlib
+import logging
+import os
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from acgraph.config_fields import parse_shapes
+from acgraph.errors import UsageError
+from acgraph.ir import Model, settle_sizes, write_model
+from acgraph.ir.given import model_from_given
+from acgraph.pruning.rate import Rate
+
+log = logging.getLogger(__name__)
+
+#: A path, the bytes of a file, an ``onnx.ModelProto`` or an ``acgraph.Model``.
+ModelLike = Any
+#: A text as ``--data`` takes it, arrays, ``(x, y)``, a data set, a loader, an iterable of batches.
+DataLike = Any
+RateLike = Rate | float | str
+#: Shapes by the name of the input, or texts as ``--input-shape`` takes them.
+ShapesLike = Mapping[str, Sequence[int]] | Sequence[str] | str
+
+
+def read_rate(value: RateLike) -> Rate:
+    """Read ``8``, ``"8x"`` or a rate.
+
+    Raises:
+        UsageError: it is none of them, or below 1.
+    """
+    return value if isinstance(value, Rate) else Rate.parse(str(value))
+
+
+def read_shapes(value: ShapesLike | None) -> dict[str, tuple[int, ...]]:
+    """Read the shapes of inputs.
+
+    Raises:
+        UsageError: a text is no shape, or a size is below 1.
+    """
+    if not isinstance(value, Mapping):
+        return parse_shapes([value] if isinstance(value, str) else value)
+    for name, shape in value.items():
+        if not shape or min(shape) < 1:
+            raise UsageError(
+                f"input_shape: {list(shape)} is no shape for '{name}'",
+                hint="give sizes from 1, the batch first",
+            )
+    return {name: tuple(shape) for name, shape in value.items()}
+
+
+@contextlib.contextmanager
+def as_files(*models: ModelLike) -> Iterator[list[str]]:
+    """Give every model a path: what is no file yet is written to a temporary folder.
+
+    Raises:
+        UsageError: one is not a model.
+    """
+    with tempfile.TemporaryDirectory(prefix="acgraph-") as folder:
+        yield [as_file(model, Path(folder) / str(i)) for i, model in enumerate(models)]
+
+
+def as_file(model: ModelLike, folder: Path) -> str:
+    """Return the path of a model; one in memory is written to a folder first."""
+    if isinstance(model, str | os.PathLike):
+        return os.fspath(model)
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "model.onnx"
+    if isinstance(model, bytes):
+        path.write_bytes(model)
+    else:
+        write_model(model_from_given(model), path)
+    return str(path)
+
+
+def read_sized(model: ModelLike, shapes: ShapesLike | None) -> Model:
+    """Read a model and settle the sizes of its inputs.
+
+    Raises:
+        ImportModelError: it is not a valid ONNX model.
+        UsageError: a shape that is stated contradicts it.
+    """
+    found = model_from_given(model)
+    settle(found, shapes)
+    return found
+
+
+def settle(model: Model, shapes: ShapesLike | None) -> None:
+    """Settle the sizes of a model's inputs, in place, and log which had to be assumed."""
+    if remark := settle_sizes(model, read_shapes(shapes)).remark():
+        log.warning("%s", remark)

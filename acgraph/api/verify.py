@@ -1,0 +1,116 @@
+"""``acgraph.verify``: the compact model computes what the masked model computes."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from acgraph.api.call import checked
+from acgraph.api.session_data import Numbers, open_data, refuse_without_data, say_assumed
+from acgraph.api.types import DataLike, ModelLike, ShapesLike, as_files, read_shapes
+from acgraph.backends.ort.inputs import fixed_batch
+from acgraph.backends.ort.law import LawResult, check_law
+from acgraph.backends.ort.session import Session
+from acgraph.backends.ort.sizes import file_sizes
+from acgraph.data import Dataset, spread_indices
+from acgraph.data.given import holding
+from acgraph.ir import Array
+
+_BATCH = 16
+
+
+@dataclass(frozen=True, repr=False)
+class VerifyResult:
+    """What an equivalence check found.
+
+    Attributes:
+        check: Errors of every output, and of values inside.
+    """
+
+    check: LawResult
+
+    @property
+    def passed(self) -> bool:
+        """Whether every output is within the tolerance."""
+        return self.check.passed
+
+    @property
+    def vacuous(self) -> bool:
+        """Whether no output depends on the inputs, so that nothing is shown."""
+        return self.check.vacuous
+
+    @property
+    def max_rel_error(self) -> float:
+        """The largest relative error of an output."""
+        return self.check.max_rel_error
+
+    def __repr__(self) -> str:
+        word = "passed" if self.passed else f"failed: {self.check.failures[0]}"
+        return f"VerifyResult({word}, relative error {self.max_rel_error:.1e})"
+
+
+@checked
+def verify(
+    compact: ModelLike,
+    against: ModelLike,
+    *,
+    data: DataLike = None,
+    mean: Numbers = None,
+    std: Numbers = None,
+    scale: float | None = None,
+    limit: int = 64,
+    seeds: int = 3,
+    tolerance: float = 1e-4,
+    input_shape: ShapesLike | None = None,
+) -> VerifyResult:
+    """Compare two models on random inputs and on given ones.
+
+    Args:
+        compact: The compact model: a path (``.ort`` as well), bytes, a proto or a model.
+        against: The masked model, likewise.
+        data: Examples to compare on, as ``acgraph.compress`` takes them.
+        mean: Of uint8 images.
+        std: Likewise.
+        scale: What uint8 pixels are multiplied by.
+        limit: How many examples of the data to compare on.
+        seeds: How many random inputs to compare on.
+        tolerance: Relative error allowed for each output.
+        input_shape: Shapes of inputs whose sizes the file leaves open, by name.
+
+    Raises:
+        UsageError: an option is wrong.
+        DataError: the data does not fit the model.
+    """
+    if data is None:
+        refuse_without_data(mean=mean, std=std, scale=scale)
+    shapes = read_shapes(input_shape)
+    with as_files(compact, against) as (ours, reference), holding({"data": data}) as specs:
+        session = Session(reference)
+        given: list[dict[str, Array]] = []
+        if "data" in specs:
+            dataset = open_data(specs["data"], reference, session, shapes, mean, std, scale)
+            given = list(_inputs(session, dataset, limit))
+        else:
+            session.sizes = file_sizes(reference, session, shapes)
+            say_assumed(session.sizes)
+        return VerifyResult(
+            check_law(
+                ours,
+                reference,
+                seeds=seeds,
+                inputs=given,
+                tolerance=tolerance,
+                sizes=session.sizes,
+            )
+        )
+
+
+def _inputs(session: Session, dataset: Dataset, limit: int) -> Iterator[dict[str, Array]]:
+    name = session.inputs[0].name
+    size = fixed_batch(session) or _BATCH
+    indices = spread_indices(len(dataset), limit)
+    for start in range(0, len(indices), size):
+        part = indices[start : start + size]
+        if fixed_batch(session):
+            part = np.resize(part, size)  # a short rest is filled up with examples seen already
+        yield {name: dataset.batch(part)[0]}

@@ -1,0 +1,22 @@
+"""Compare two models."""
+
+from acgraph.difference.compare import diff_models
+from acgraph.difference.layer_table import LayerPair, LayerSide, count_operators, pair_layers
+from acgraph.difference.match import match_nodes
+from acgraph.difference.model_explorer import model_explorer_from_diff
+from acgraph.difference.render import change_lines, json_from_diff, text_from_diff
+from acgraph.difference.types import GraphDiff
+
+__all__ = [
+    "GraphDiff",
+    "LayerPair",
+    "LayerSide",
+    "change_lines",
+    "count_operators",
+    "diff_models",
+    "json_from_diff",
+    "match_nodes",
+    "model_explorer_from_diff",
+    "pair_layers",
+    "text_from_diff",
+]
