@@ -14,9 +14,9 @@ from acgraph.backends.training import PROBE_SECONDS, steps_per_pass
 from acgraph.config import CompressConfig
 from acgraph.data import Dataset
 from acgraph.driver.inputs.data import RunData
-from acgraph.driver.judging.images import PROXY_IMAGES
-from acgraph.driver.schedule.plan import PURIFY_EVALUATIONS, Pace, RunSchedule
-from acgraph.driver.space.reconstruction import reconstructible_layers
+from acgraph.driver.judging.images import PROXY_IMAGES, measured_images
+from acgraph.driver.schedule.plan import MOST_SEARCH_S, PURIFY_EVALUATIONS, Pace, RunSchedule
+from acgraph.driver.space.reconstruction import IMAGES, reconstructible_layers
 from acgraph.ir import Model
 from acgraph.pruning.reconstruct import refit
 from acgraph.search.methods import EVALUATIONS
@@ -31,6 +31,9 @@ MOST_SECONDS = 2.0
 #: Images that are judged first, to see how long one takes; a step of training takes so much more.
 _FEW_IMAGES = 8
 _STEP_COST = 3
+#: An image whose layers' inputs are measured takes so many times as long as one that is judged, and
+#: ranking the units of a layer as long as reconstructing it so often.
+_MEASURED_COST, _RANKING_COST = 3, 8
 #: Share of a time budget in which the mode of training is chosen, and steps that are timed for it.
 MODE_SHARE = 0.05
 _TIMED_MODES = 20
@@ -116,9 +119,18 @@ def measure_pace(
         )
         speeds.append(fitted.images_per_second)
     evaluation_s = _judging_s(config, data, image_s)
+    preparing_s = 0.0
     if config.criterion == "reconstruction":
-        evaluation_s += _reconstruction_s(reconstructible_layers(model))
-    return Pace(pass_s=len(data.train) / max(speeds), evaluation_s=evaluation_s, image_s=image_s)
+        reconstruction_s = _reconstruction_s(reconstructible_layers(model))
+        evaluation_s += reconstruction_s
+        images = min(len(data.train), measured_images(model, IMAGES))
+        preparing_s = _MEASURED_COST * image_s * images + _RANKING_COST * reconstruction_s
+    return Pace(
+        pass_s=len(data.train) / max(speeds),
+        evaluation_s=evaluation_s,
+        image_s=image_s,
+        preparing_s=preparing_s,
+    )
 
 
 def image_seconds(judge: Trainer, data: Dataset, batch_size: int) -> float:
@@ -172,12 +184,15 @@ def estimate(
         affordable: How many whole evaluations one search may take.
     """
     rounds = len(stages.rates) or stages.attempts
-    evaluations = rounds * min(config.search.evaluations or EVALUATIONS, affordable)
+    evaluations = min(config.search.evaluations or EVALUATIONS, affordable)
+    search_s = rounds * (evaluations * pace.evaluation_s + pace.preparing_s)
+    if config.search.evaluations is None:
+        search_s = min(search_s, MOST_SEARCH_S)
     if config.purify and stages.round_epochs > 0:
-        evaluations += PURIFY_EVALUATIONS
+        search_s += PURIFY_EVALUATIONS * pace.evaluation_s
     return Estimate(
         train_s=pace.pass_s * (rounds * stages.round_epochs + stages.finish),
-        search_s=pace.evaluation_s * evaluations,
+        search_s=search_s,
     )
 
 

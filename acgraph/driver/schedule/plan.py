@@ -44,6 +44,9 @@ SEARCH_PART = 0.7
 LEAST_EXPORT, MOST_EXPORT = 0.06, 0.25
 EXPORT_MARGIN = 1.3
 DEFAULT_EPOCHS = 8.0
+#: The most seconds of the searches of all rounds where there is no time budget, but things may
+#: depend on time and the user does not say how many points to try.
+MOST_SEARCH_S = 840.0
 #: Points that the search of purification judges.
 PURIFY_EVALUATIONS = 16
 #: Attempts that train, where no rate is stated and the user does not say how many.
@@ -60,11 +63,13 @@ class Pace:
         pass_s: Seconds of training on all images once.
         evaluation_s: Seconds in which a search judges one point.
         image_s: Seconds in which one image is judged.
+        preparing_s: Seconds before a search judges: what layers read is measured, units are ranked.
     """
 
     pass_s: float
     evaluation_s: float
     image_s: float = 0.0
+    preparing_s: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

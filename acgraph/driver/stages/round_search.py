@@ -11,15 +11,12 @@ from acgraph.diagnostics import counted
 from acgraph.driver.judging.cluster import cluster_evaluators
 from acgraph.driver.judging.images import Images, levels_of
 from acgraph.driver.judging.workers import PointEvaluators, Task, evaluators, make_task
+from acgraph.driver.schedule.plan import MOST_SEARCH_S
 from acgraph.driver.space.space import Space
 from acgraph.driver.stages.goal import Round
 from acgraph.pruning.importance import FloatArray
 from acgraph.search import Problem, SearchResult, default_evaluations, search
 from acgraph.search.halving import Level
-
-#: The most seconds of the searches of all rounds where there is no time budget, but things may
-#: depend on time and the user does not say how many points to try.
-MOST_SEARCH_S = 840.0
 
 
 def ranked_units(task: Round, space: Space) -> list[FloatArray]:

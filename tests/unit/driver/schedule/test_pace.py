@@ -10,13 +10,14 @@ import pytest
 
 from acgraph.backends.select import training_backend
 from acgraph.config import CompressConfig
+from acgraph.config_sections import SearchConfig
 from acgraph.data import ArrayDataset
 from acgraph.driver.checkpoint.state_file import read_state
 from acgraph.driver.compress import compress
 from acgraph.driver.inputs.data import RunData
 from acgraph.driver.schedule import pace as timing
 from acgraph.driver.schedule.pace import about, estimate, measure_pace
-from acgraph.driver.schedule.plan import Pace, RunSchedule, plan_schedule
+from acgraph.driver.schedule.plan import MOST_SEARCH_S, Pace, RunSchedule, plan_schedule
 from acgraph.ir import Model
 from acgraph.pruning.rate import Rate
 
@@ -90,6 +91,12 @@ def test_the_estimate_adds_all_training_and_every_evaluation(configure: Configur
     assert found.search_s == pytest.approx((3 * 5 + 16) * 2)
     without = estimate(configure("search.evaluations=5", "purify=false"), stages, PACE)
     assert without.search_s == pytest.approx(3 * 5 * 2)
+    prepared = replace(PACE, preparing_s=7.0)
+    assert estimate(config, stages, prepared).search_s == pytest.approx((3 * 5 + 16) * 2 + 3 * 7)
+    slow = replace(prepared, evaluation_s=1000.0)
+    assert estimate(config, stages, slow).search_s == pytest.approx((3 * 5 + 16) * 1000 + 3 * 7)
+    unstated = configure("purify=false").model_copy(update={"search": SearchConfig()})
+    assert estimate(unstated, stages, slow).search_s == MOST_SEARCH_S
     more = replace(stages, rates=(8.0,), retrain=2.0)
     assert estimate(config, more, PACE).train_s < found.train_s
 
@@ -164,9 +171,12 @@ def test_mending_is_part_of_an_evaluation(
     split = RunData(train=data, select=data, report=data)
     monkeypatch.setattr(timing, "_judging_s", lambda *_: 0.0)
     backend = training_backend()
-    assert measure_pace(configure(), backend, model, model, split).evaluation_s > 0
+    found = measure_pace(configure(), backend, model, model, split)
+    assert found.evaluation_s > 0
+    assert found.preparing_s > 64 * found.image_s
     plain = configure("criterion=magnitude")
-    assert measure_pace(plain, backend, model, model, split).evaluation_s == 0
+    found = measure_pace(plain, backend, model, model, split)
+    assert found.evaluation_s == found.preparing_s == 0
 
 
 def test_durations_are_said_roughly() -> None:
