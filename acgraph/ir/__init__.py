@@ -4,6 +4,7 @@ from acgraph.ir.bounds import LayerBound
 from acgraph.ir.constants import in_c_order, is_same, replace_constants
 from acgraph.ir.external import external_files
 from acgraph.ir.facts import Facts
+from acgraph.ir.files import is_device, make_folder, write_bytes
 from acgraph.ir.guess import settle_sizes
 from acgraph.ir.mapped import release_mapped
 from acgraph.ir.model import Array, InputSizes, Model, constant_node_value
@@ -11,14 +12,11 @@ from acgraph.ir.odd_values import array_bytes
 from acgraph.ir.onnx_io import (
     clone_model,
     count_params,
-    is_device,
-    make_folder,
     model_from_proto,
     proto_from_model,
     proto_size,
     read_model,
     read_proto,
-    write_bytes,
     write_proto,
 )
 from acgraph.ir.shapes import infer_facts

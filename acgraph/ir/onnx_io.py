@@ -2,7 +2,6 @@
 
 import os
 import sys
-import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from acgraph.diagnostics import Location, counted
 from acgraph.errors import ImportModelError, OutputError
 from acgraph.ir.conditions import decided_branches
 from acgraph.ir.ends import complete_ends
+from acgraph.ir.files import is_device, write_bytes, written_beside
 from acgraph.ir.inline_branches import inline_branches
 from acgraph.ir.mapped import Views, attach, checkable, is_large, read_mapped
 from acgraph.ir.microsoft import expand_operators, expanded_remark
@@ -286,82 +286,15 @@ def write_proto(proto: onnx.ModelProto, path: str | os.PathLike[str]) -> int:
 def _write_external(proto: onnx.ModelProto, target: Path) -> int:
     """Write a model and its weights beside it: first to a folder of their own, then renamed."""
     data_name = target.name + ".data"
-    try:
-        with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as folder:
-            whole = Path(folder) / target.name
-            onnx.save_model(
-                proto, str(whole), save_as_external_data=True, location=data_name,
-                size_threshold=1024,
-            )  # fmt: skip
-            size = whole.stat().st_size + (whole.parent / data_name).stat().st_size
-            (whole.parent / data_name).replace(target.parent / data_name)
-            whole.replace(target)
-    except OSError as error:
-        raise OutputError(
-            f"cannot be written: {error.strerror or error}",
-            location=Location(model=str(target)),
-            hint="choose another place with -o",
-        ) from error
+    with written_beside(target) as folder:
+        whole, data = folder / target.name, folder / data_name
+        onnx.save_model(
+            proto, str(whole), save_as_external_data=True, location=data_name, size_threshold=1024
+        )
+        size = whole.stat().st_size + data.stat().st_size
+        data.replace(target.parent / data_name)
+        whole.replace(target)
     return size
-
-
-def is_device(path: str | os.PathLike[str]) -> bool:
-    """Say whether a path leads to what is neither a file nor a folder: nothing may replace it."""
-    place = Path(path)
-    return place.exists() and not place.is_file() and not place.is_dir()
-
-
-def make_folder(folder: Path) -> None:
-    """Make a folder, and those that it lies in, unless it is there.
-
-    Raises:
-        OutputError: it cannot be made.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(
-            f"cannot be made: {error.strerror}",
-            location=Location(model=str(folder)),
-            hint="choose another place with -o",
-        ) from error
-
-
-def write_bytes(data: bytes | Iterable[bytes | memoryview], path: str | os.PathLike[str]) -> None:
-    """Write a file whole or not at all: to a temporary neighbour, then renamed.
-
-    The data may come in pieces. Links are followed. What is there and no file, as a device or a
-    pipe, is written to as it is.
-
-    Raises:
-        OutputError: the folder is missing or cannot be written to.
-    """
-    where = Location(model=os.fspath(path))
-    pieces = [data] if isinstance(data, bytes) else data
-    temporary: str | None = None
-    try:
-        if is_device(path):
-            with Path(path).open("wb") as device:
-                device.writelines(pieces)
-            return
-        target = Path(os.path.realpath(path))
-        handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-        with os.fdopen(handle, "wb") as file:
-            file.writelines(pieces)
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(temporary, 0o666 & ~umask)  # noqa: PTH101
-        os.replace(temporary, target)  # noqa: PTH105
-        temporary = None
-    except (OSError, ValueError) as error:  # a path with a null character is a wrong value
-        raise OutputError(
-            f"cannot be written: {getattr(error, 'strerror', None) or error}",
-            location=where,
-            hint="choose another place with -o",
-        ) from error
-    finally:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
 
 
 def count_params(proto: onnx.ModelProto) -> int:

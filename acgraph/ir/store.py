@@ -1,7 +1,6 @@
 """Write models without holding them as a whole: the weights go to the file one by one."""
 
 import os
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,17 +10,14 @@ import onnx.helper
 import onnx_graphsurgeon as gs
 from onnx_graphsurgeon.ir.tensor import LazyValues
 
-from acgraph.diagnostics import Location
-from acgraph.errors import OutputError
 from acgraph.ir import onnx_io
+from acgraph.ir.files import is_device, write_bytes, written_beside
 from acgraph.ir.lazy import stored_bytes, values_of
 from acgraph.ir.model import Model
 from acgraph.ir.onnx_io import (
     count_params,
-    is_device,
     proto_from_model,
     proto_size,
-    write_bytes,
     write_proto,
 )
 from acgraph.ir.wire import sizes_with_weights, with_weights
@@ -120,29 +116,22 @@ def _raw(tensor: gs.Constant) -> memoryview:
 def _write_external(proto: onnx.ModelProto, held: _Held, target: Path) -> int:
     """Write a model and its weights beside it: first to a folder of their own, then renamed."""
     data_name = target.name + ".data"
-    try:
-        with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as folder:
-            whole, data = Path(folder) / target.name, Path(folder) / data_name
-            with data.open("wb") as file:
-                for tensor in proto.graph.initializer:
-                    if tensor.name not in held:
-                        continue
-                    file.write(bytes(-file.tell() % _ALIGNMENT))
-                    raw = _raw(held[tensor.name])
-                    tensor.data_location = onnx.TensorProto.EXTERNAL
-                    for key, value in (
-                        ("location", data_name), ("offset", file.tell()), ("length", len(raw)),
-                    ):  # fmt: skip
-                        tensor.external_data.add(key=key, value=str(value))
-                    file.write(raw)
-            whole.write_bytes(proto.SerializeToString(deterministic=True))
-            size = whole.stat().st_size + data.stat().st_size
-            data.replace(target.parent / data_name)
-            whole.replace(target)
-    except OSError as error:
-        raise OutputError(
-            f"cannot be written: {error.strerror or error}",
-            location=Location(model=str(target)),
-            hint="choose another place with -o",
-        ) from error
+    with written_beside(target) as folder:
+        whole, data = folder / target.name, folder / data_name
+        with data.open("wb") as file:
+            for tensor in proto.graph.initializer:
+                if tensor.name not in held:
+                    continue
+                file.write(bytes(-file.tell() % _ALIGNMENT))
+                raw = _raw(held[tensor.name])
+                tensor.data_location = onnx.TensorProto.EXTERNAL
+                for key, value in (
+                    ("location", data_name), ("offset", file.tell()), ("length", len(raw)),
+                ):  # fmt: skip
+                    tensor.external_data.add(key=key, value=str(value))
+                file.write(raw)
+        whole.write_bytes(proto.SerializeToString(deterministic=True))
+        size = whole.stat().st_size + data.stat().st_size
+        data.replace(target.parent / data_name)
+        whole.replace(target)
     return size
