@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from acgraph.driver.trace import inexact_cuts
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from acgraph.analysis.dependency import DependencyGraph, analyse
+from acgraph.driver.state.positions import inexact_cuts
 from acgraph.ir import model_from_proto
 from acgraph.pruning.plan import Plan
 from acgraph.pruning.shrink import shrink
