@@ -1,6 +1,6 @@
 """``acgraph.prune`` and ``acgraph.apply``: cut by magnitude or by a plan, without training."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike, fspath
 from pathlib import Path
@@ -77,6 +77,7 @@ def prune(
     layer_rate: Mapping[str, RateLike] | Sequence[str] | str | None = None,
     max_layer_rate: RateLike | None = None,
     plan: CutPlan | str | PathLike[str] | Mapping[str, Any] | None = None,
+    importance: Callable[..., Any] | None = None,
     allow_inexact: bool = False,
     allow_slower: bool = False,
     runtime: Literal["ort", "ort-mobile"] = "ort-mobile",
@@ -98,6 +99,8 @@ def prune(
             by, as ``{"head*": 1.5}``.
         max_layer_rate: The same for every layer.
         plan: What to cut, instead of what is of least magnitude; see :func:`apply`.
+        importance: Ranks filters instead of their magnitude: called with the name of a weight and
+            its values ``[filters, ...]``, it returns a score for each filter; the lowest go.
         allow_inexact: Cut across normalisation over channels, too.
         allow_slower: Store each layer with removed columns in its smallest form; nothing is timed.
         runtime: What is timed to choose compact forms.
@@ -112,6 +115,7 @@ def prune(
         "sparsity": sparsity, "columns": columns, "column_pattern": column_pattern,
         "column_multiple": column_multiple, "align": align, "keep": keep or None,
         "layer_rate": layer_rate or None, "max_layer_rate": max_layer_rate,
+        "importance": importance,
     }  # fmt: skip
     if plan is not None:
         _refuse_beside_plan([name for name, value in given.items() if value is not None])
@@ -132,6 +136,7 @@ def prune(
             layer_rate=rates,
             max_layer_rate=most,
             plan=None if plan is None else _plan(plan),
+            importance=importance,
             allow_inexact=allow_inexact,
             allow_slower=allow_slower,
             runtime=runtime,

@@ -1,16 +1,19 @@
 """How much each coupled set and each column matters, by magnitude."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from acgraph.analysis.families import Family, Member
+from acgraph.errors import UsageError
 
 FloatArray = npt.NDArray[np.float64]
 Weights = Mapping[str, npt.NDArray[Any]]
 Normalise = Literal["mean", "max", "none"]
+#: Scores the filters of a weight: its name and ``[filters, ...]`` to ``[filters]``.
+Importance = Callable[[str, npt.NDArray[Any]], npt.ArrayLike]
 
 FILTERS: tuple[str, ...] = ("filter",)
 COLUMNS: tuple[str, ...] = ("column",)
@@ -53,6 +56,41 @@ def set_importance(
     scale = np.mean if normalise == "mean" else np.max
     norms = [power ** (1.0 / order) for power in powers]
     return np.asarray(np.mean([_scaled(norm, float(scale(norm))) for norm in norms], axis=0))
+
+
+def scored_sets(family: Family, weights: Weights, score: Importance) -> FloatArray | None:
+    """Importance of every coupled set of a family by a function of the user's.
+
+    The scores of all filters that a set takes from the weights that make it are added up. Vectors,
+    such as a bias, take part only where no weight of more axes does.
+
+    Args:
+        family: What to rank.
+        weights: The constants by name.
+        score: The function.
+
+    Returns:
+        ``float64 [family.size]``; None where no weight makes the positions of the family.
+
+    Raises:
+        UsageError: it does not return one finite number for each filter.
+    """
+    makers = [m for m in family.members if m.role == "filter" and m.tensor in weights]
+    makers = [m for m in makers if weights[m.tensor].ndim > 1] or makers
+    if not makers:
+        return None
+    total = np.zeros(family.size)
+    for member in makers:
+        filters = np.moveaxis(np.array(weights[member.tensor]), member.axis, 0)
+        found = np.asarray(score(member.tensor, filters), np.float64)
+        if found.shape != (len(filters),) or not np.isfinite(found).all():
+            raise UsageError(
+                f"importance: gave an array of shape {list(found.shape)} for '{member.tensor}'",
+                hint=f"return {len(filters)} finite numbers, one for each filter",
+            )
+        own = member.sets >= 0
+        total += np.bincount(member.sets[own], weights=found[own], minlength=family.size)
+    return total
 
 
 def column_norms(weight: npt.NDArray[Any], *, order: float = 2.0) -> FloatArray:

@@ -7,7 +7,7 @@ import numpy as np
 from acgraph.analysis.dependency import DependencyGraph
 from acgraph.analysis.families import Family
 from acgraph.ir import Array
-from acgraph.pruning.importance import FloatArray, set_importance
+from acgraph.pruning.importance import FloatArray, Importance, scored_sets, set_importance
 from acgraph.pruning.plan import Bools, Plan
 
 
@@ -19,6 +19,7 @@ def magnitude_plan(
     allow_inexact: bool = False,
     min_keep: int = 1,
     align: int = 1,
+    importance: Importance | None = None,
 ) -> Plan:
     """Remove the same share of every family, the coupled sets of least group magnitude first.
 
@@ -30,6 +31,7 @@ def magnitude_plan(
         min_keep: How many coupled sets of a family stay at the least, at least 1.
         align: Of a family that is cut, keep a multiple of so many coupled sets: the one that is
             nearest to the share, and of two the larger.
+        importance: Ranks coupled sets instead of their magnitude, see ``scored_sets``.
     """
     chosen = choose_families(dependency.prunable(allow_inexact=allow_inexact))
     sets = {}
@@ -41,7 +43,7 @@ def magnitude_plan(
             wanted = aligned_count(least, family.size, align, up=True)
         count = family.size - wanted
         if count > 0:
-            sets[family.name] = least_important(family, constants, count)
+            sets[family.name] = least_important(family, constants, count, importance)
     return Plan(sets=sets)
 
 
@@ -72,13 +74,20 @@ def choose_families(families: list[Family]) -> list[Family]:
     return [family for family in families if family.name in chosen]
 
 
-def least_important(family: Family, constants: Mapping[str, Array], count: int) -> Bools:
+def least_important(
+    family: Family,
+    constants: Mapping[str, Array],
+    count: int,
+    importance: Importance | None = None,
+) -> Bools:
     """Mark the ``count`` coupled sets of least group magnitude: ``bool [size]``.
 
     Families without weights among their members go from the end.
     """
     gone = np.zeros(family.size, bool)
-    gone[np.argsort(magnitudes(family, constants), kind="stable")[:count]] = True
+    scores = None if importance is None else scored_sets(family, constants, importance)
+    scores = magnitudes(family, constants) if scores is None else scores
+    gone[np.argsort(scores, kind="stable")[:count]] = True
     return gone
 
 

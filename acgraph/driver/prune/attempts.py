@@ -17,6 +17,7 @@ from acgraph.ir.check import source_digest
 from acgraph.passes.lower_columns import LoweredLayer
 from acgraph.passes.untie_constants import untie_constants
 from acgraph.pruning.cut_plan import CutPlan
+from acgraph.pruning.importance import Importance
 from acgraph.pruning.plan import Plan
 from acgraph.pruning.select import magnitude_plan
 from acgraph.pruning.shrink import masked_model, shrink
@@ -90,12 +91,14 @@ class Job:
         columns: Of the columns.
         is_forced: Whether columns are cut however large the file becomes.
         plan: What to cut instead of all that; None where nothing says it.
+        importance: Ranks coupled sets; None for their magnitude.
     """
 
     asked: PruneRequest
     columns: ColumnRequest
     is_forced: bool = False
     plan: CutPlan | None = None
+    importance: Importance | None = None
 
     def inside(self, path: str) -> "Job":
         """Return what is to be cut of a branch."""
@@ -155,6 +158,7 @@ def attempts(source: Source, job: Job) -> Iterator[Attempt]:
         job.asked.sparsity,
         allow_inexact=job.asked.allow_inexact,
         align=job.asked.align,
+        importance=job.importance,
     )
     if job.columns.share > 0:
         yield Attempt("columns", plan, job.columns, job.is_forced)

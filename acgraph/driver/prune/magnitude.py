@@ -40,6 +40,7 @@ from acgraph.ir.branches import models_inside, put_branch
 from acgraph.lowering.base import Chooser
 from acgraph.lowering.patterns import check_pattern
 from acgraph.pruning.cut_plan import CutPlan
+from acgraph.pruning.importance import Importance
 from acgraph.report.shortfall import is_little
 
 
@@ -59,6 +60,7 @@ def prune(
     layer_rate: Mapping[str, float] | None = None,
     max_layer_rate: float | None = None,
     plan: CutPlan | None = None,
+    importance: Importance | None = None,
 ) -> PruneReport:
     """Cut the coupled sets and columns of least magnitude; prove the result.
 
@@ -84,6 +86,7 @@ def prune(
         layer_rate: By pattern: how far layers may be cut.
         max_layer_rate: How far any layer may be cut.
         plan: What to cut, instead of what is of least magnitude.
+        importance: Ranks coupled sets instead of their magnitude, see ``scored_sets``.
 
     Raises:
         UsageError: there is no such column pattern, a pattern matches no layer, or the plan does
@@ -112,6 +115,7 @@ def prune(
         ),
         is_forced=chooser is not None,
         plan=plan,
+        importance=importance,
     )  # fmt: skip
     began = time.perf_counter()
     source = Source.of(model, bounds)
