@@ -55,12 +55,13 @@ def shapes_of(file: FieldFile) -> list[str]:
 
 
 def step(words: Sequence[str], fine: Sequence[int], shapes: Sequence[str] = ()) -> Row:
-    """Run one command; once more with the sizes stated where it fails without."""
+    """Run one command; once more with the sizes stated where it fails without, or asks for them."""
     ended = child.run([*ACGRAPH, *words], LIMIT_S)
     row = _told(ended)
-    if ended.code not in fine and shapes:
+    asks = "--input-shape may help" in ended.stdout
+    if (ended.code not in fine or asks) and shapes:
         again = child.run([*ACGRAPH, *words, *shapes], LIMIT_S)
-        row = {**_told(again), "without_sizes": ended.error_line}
+        row = {**_told(again), "without_sizes": ended.error_line or ended.first_line}
         ended = again
     row["fine"] = ended.code in fine
     if not row["fine"]:

@@ -4,7 +4,7 @@ What goes into a branch and out of it keeps its channels; so does what its neigh
 Names of nodes, values and families in a branch begin with its path, as in ``If_0/then/conv1``.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from acgraph.analysis.cost import LayerCost, layer_costs
@@ -51,6 +51,27 @@ class Branches:
 
 
 NO_BRANCHES = Branches()
+
+
+def without(branches: Branches, fences: Mapping[str, Diagnostic], path: str = "") -> Branches:
+    """Leave out branches, those in branches included.
+
+    Args:
+        branches: The branches of a model.
+        fences: Why each is left out, by its path from the outermost model.
+        path: What stands before the names of the model.
+    """
+    kept = tuple(
+        replace(each, inner=without(each.inner, fences, f"{path}{each.path}/"))
+        for each in branches.found
+        if path + each.path not in fences
+    )
+    gone = [
+        replace(fences[path + each.path], location=Location(value=each.path))
+        for each in branches.found
+        if path + each.path in fences
+    ]
+    return Branches(kept, (*branches.fences, *gone))
 
 
 def _same(model: Model, path: str) -> Model:

@@ -12,6 +12,7 @@ from acgraph.analysis.dependency import DependencyGraph
 from acgraph.analysis.families import Family, Member
 from acgraph.diagnostics import Diagnostic
 from acgraph.ir import Array
+from acgraph.ir.branches import BRANCHES, Branch
 from acgraph.ir.uses import node_captures
 
 #: What fences the last layer of every network: named first only where nothing holds as much.
@@ -92,7 +93,7 @@ def obstacles(
 def _total(dependency: DependencyGraph, branches: Branches) -> int:
     """Count the elements of all constants, those of branches and loop bodies included."""
     own = sum(value.size for value in _constants(dependency, branches).values())
-    closed = sum(size for _, size in _closed(dependency, branches))
+    closed = sum(size for _, size, _ in _closed(dependency, branches))
     return own + closed + sum(_total(each.graph, each.inner) for each in branches.found)
 
 
@@ -102,13 +103,15 @@ def _constants(dependency: DependencyGraph, branches: Branches) -> dict[str, Arr
     return {n: value for n, value in dependency.model.constants().items() if n not in inside}
 
 
-def _closed(dependency: DependencyGraph, branches: Branches) -> Iterator[tuple[str, int]]:
-    """Yield nodes and the elements of constants in their subgraphs that were not analysed."""
+def _closed(dependency: DependencyGraph, branches: Branches) -> Iterator[tuple[str, int, str]]:
+    """Yield nodes, the elements of constants in subgraphs that stay, and why if that is known."""
     opened = {(b.node, b.attribute) for b in (each.opened.branch for each in branches.found)}
+    reasons = {f.location.value: f.message.partition(":")[0] for f in branches.fences}
     for node in dependency.model.graph.nodes:
         for name, graph in node.attrs.items():
             if isinstance(graph, gs.Graph) and (node.name, name) not in opened:
-                yield node.name, _inner_size(graph)
+                path = Branch(node.name, name).path if name in BRANCHES else ""
+                yield node.name, _inner_size(graph), reasons.get(path, "")
 
 
 def _stuck(
@@ -125,8 +128,8 @@ def _stuck(
         if stuck:
             notes = _notes(found) or list(_notes_of_readers(dependency, name))
             yield stuck, [(n.location.node or n.location.value, n.message, i) for n, i in notes]
-    for node, closed in _closed(dependency, branches):
-        yield closed, [(node, inner_reason, False)]
+    for node, closed, reason in _closed(dependency, branches):
+        yield closed, [(node, reason or inner_reason, False)]
     for each in branches.found:
         within = _stuck(each.graph, each.inner, inner_reason, allow_inexact=allow_inexact)
         for size, inner in within:

@@ -29,7 +29,8 @@ from acgraph.ir.scopes import free_names, made_names, rename_made, subgraphs
 from acgraph.ir.shapes import infer_facts, is_static
 from acgraph.operators import is_standard
 
-_LABELS = {"then_branch": "then", "else_branch": "else"}
+#: The attributes of an If that hold branches, and what they are called.
+BRANCHES = {"then_branch": "then", "else_branch": "else"}
 _FLOATS = frozenset(
     getattr(onnx.TensorProto, name) for name in ("FLOAT", "FLOAT16", "BFLOAT16", "DOUBLE")
 )
@@ -54,7 +55,7 @@ class Branch:
         >>> Branch("If_0", "then_branch").path
         'If_0/then'
         """
-        return f"{self.node}/{_LABELS[self.attribute]}"
+        return f"{self.node}/{BRANCHES[self.attribute]}"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -86,7 +87,7 @@ def find_branches(model: Model) -> list[Branch]:
         branch
         for node in model.graph.nodes
         if node.op == "If" and is_standard(node.domain)
-        for branch in (Branch(node.name, name) for name in _LABELS)
+        for branch in (Branch(node.name, name) for name in BRANCHES)
         if (graph := branch_graph(model, branch)) is not None and _has_weights(graph, weights)
     ]
 

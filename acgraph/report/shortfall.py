@@ -12,7 +12,7 @@ LITTLE = 0.1
 #: An obstacle is blamed where it holds at least this share of the weights.
 BLAMED = 0.1
 #: Words in the reason of a fence that sizes of the inputs could lift.
-_OF_SIZES = ("is unknown", "depends on the size")
+_OF_SIZES = ("is unknown", "depends on the size", "does not run on what reaches it")
 
 
 class Holder(Protocol):

@@ -14,6 +14,8 @@ from acgraph.ir.branches import OpenBranch, put_branch
 from acgraph.pruning.cut_plan import CutPlan
 from acgraph.pruning.plan import Plan
 
+#: Why a branch stays that could be cut; what stopped it follows.
+UNPROVEN = "the branch does not run on what reaches it, so its cut could not be checked"
 #: Makes the inputs that a model is compared on; asked only where something was cut.
 MakeFeeds = Callable[[], Sequence[Feeds]]
 
@@ -83,10 +85,15 @@ def cut_branches(
             fences.append(
                 Diagnostic(
                     location=source.model.location(value=opened.branch.path),
-                    message=f"the branch stays, as its cut could not be checked: {error}",
+                    message=f"{UNPROVEN}: {error}",
                 )
             )
     return BranchCuts(tuple(results), tuple(fences))
+
+
+def unproven(result: PruneReport) -> dict[str, Diagnostic]:
+    """Return the fences of branches whose cuts could not be checked, by the path of the branch."""
+    return {f.location.value: f for f in result.fences if f.message.startswith(UNPROVEN)}
 
 
 def put_back(cut: Cut, branches: BranchCuts) -> None:

@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import cache
 from typing import Literal
 
+from acgraph.analysis.branches import without
 from acgraph.analysis.cost import model_cost
 from acgraph.analysis.layer_patterns import bound_layers
 from acgraph.analysis.obstacles import obstacles
@@ -23,7 +24,13 @@ from acgraph.driver.latency.alignment import learn_align
 from acgraph.driver.latency.chooser import make_chooser
 from acgraph.driver.latency.runtime import session_settings
 from acgraph.driver.prune.attempts import Cut, Job, Source, attempts, cut, uncut
-from acgraph.driver.prune.branches import MakeFeeds, cut_branches, put_back, together
+from acgraph.driver.prune.branches import (
+    MakeFeeds,
+    cut_branches,
+    put_back,
+    together,
+    unproven,
+)
 from acgraph.driver.prune.columns import ColumnRequest, NotLarger, as_asked
 from acgraph.driver.prune.result import PruneReport, PruneRequest
 from acgraph.driver.prune.verdict import is_met
@@ -121,6 +128,7 @@ def prune(
     source = Source.of(model, bounds)
     analysed = time.perf_counter() - began
     result = _cut_and_prove(source, job, None)
+    source = replace(source, branches=without(source.branches, unproven(result)))
     result = replace(
         result,
         holding=obstacles(source.dependency, source.branches, allow_inexact=allow_inexact),

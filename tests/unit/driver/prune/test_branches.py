@@ -20,6 +20,7 @@ from acgraph.ir import Model, model_from_proto, proto_from_model
 from acgraph.ir.check import check_model
 from acgraph.pruning.cut_plan import CutPlan
 from acgraph.pruning.plan import Plan
+from acgraph.report.shortfall import remedy
 
 node = helper.make_node
 WIDTH, HIDDEN = 8, 24
@@ -235,6 +236,8 @@ def test_a_branch_that_nothing_can_reach_stays_and_says_so() -> None:
     assert removed(result) == {"switch/else/r_fc1": HIDDEN // 2}
     (reason,) = [f.message for f in result.fences if f.location.value == "switch/then"]
     assert "could not be checked" in reason
+    assert reason.startswith(result.holding[0].reason)
+    assert remedy(result.holding, {}).startswith("--input-shape may help")
     kept = next(
         a.g
         for a in proto_from_model(result.model).graph.node[0].attribute
