@@ -48,6 +48,8 @@ log = logging.getLogger(__name__)
 RETRAIN_RATE = 0.5
 #: Shares of the time for a search that go into measuring what layers read, and into ranking units.
 MEASURING_SHARE, RANKING_SHARE = 0.4, 0.25
+#: Ranking gets so many seconds in any case: small networks need less, and lose much without it.
+LEAST_RANKING_S = 4.0
 #: Training batches for BatchNormalization after the cut.
 RECALIBRATION_BATCHES = 4
 
@@ -211,7 +213,8 @@ def _measure(task: Round, space: Space, trainer: Trainer) -> WeightReconstructio
         seconds=None if seconds is None else MEASURING_SHARE * seconds,
     )  # fmt: skip
     if seconds is not None:
-        until = begin + (MEASURING_SHARE + RANKING_SHARE) * seconds
+        end = begin + (MEASURING_SHARE + RANKING_SHARE) * seconds
+        until = max(end, time.perf_counter() + LEAST_RANKING_S)
         reconstruction = replace(reconstruction, until=until)
     if reconstruction.wide:
         task.say(
