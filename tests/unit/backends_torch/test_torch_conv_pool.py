@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -12,6 +15,13 @@ CONV = {
     "same lower": ((1, 3, 9, 8), (4, 3, 4, 3), {"auto_pad": "SAME_LOWER", "strides": [2, 2]}),
     "valid": ((1, 3, 9, 8), (4, 3, 4, 3), {"auto_pad": "VALID"}),
     "1d": ((2, 3, 11), (4, 3, 3), {"pads": [2, 1], "strides": [2]}),
+    "strided points": ((2, 3, 9, 8), (5, 3, 1, 1), {"strides": [2, 3]}),
+    "strided padded points": (
+        (2, 3, 9, 8),
+        (5, 3, 1, 1),
+        {"strides": [2, 2], "pads": [1, 2, 1, 2]},
+    ),
+    "strided grouped points": ((2, 6, 9, 8), (4, 3, 1, 1), {"strides": [2, 2], "group": 2}),
     "3d": ((1, 2, 5, 6, 7), (4, 2, 3, 3, 3), {"pads": [1, 1, 1, 1, 1, 1], "strides": [1, 2, 2]}),
 }
 
@@ -22,6 +32,38 @@ def test_conv(compare, normal, case, biased):
     x, w, attributes = CONV[case]
     constants = {"w": normal(*w)} | ({"b": normal(w[0])} if biased else {})
     compare("Conv", {"x": normal(*x)}, constants, **attributes)
+
+
+#: Trains a convolution of strided points in the layout in which torch's own gradient crashes.
+POINTS = """
+import onnx, torch
+from onnx import TensorProto, helper
+from acgraph.backends.torch.graph_module import GraphModule
+from acgraph.ir import model_from_proto
+
+values = torch.randn(48, 3, 1, 1)
+weight = helper.make_tensor("w", TensorProto.FLOAT, (48, 3, 1, 1), values.flatten().tolist())
+graph = helper.make_graph(
+    [helper.make_node("Conv", ["x", "w"], ["y"], "conv", strides=[2, 2])], "points",
+    [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["N", 3, 112, 112])],
+    [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["N", 48, 56, 56])], [weight],
+)
+opset = helper.make_opsetid("", 17)
+proto = helper.make_model(graph, opset_imports=[opset], ir_version=8)
+module = GraphModule(model_from_proto(proto, "points")).to(memory_format=torch.channels_last)
+x = torch.randn(16, 3, 112, 112).to(memory_format=torch.channels_last)
+for _ in range(3):
+    module(x)[0].square().mean().backward()
+(found,) = [p.grad for p in module.parameters() if p.grad is not None]
+expected = values.requires_grad_()
+torch.nn.functional.conv2d(x.contiguous(), expected, None, 2).square().mean().backward()
+assert torch.allclose(found, 3 * expected.grad, rtol=1e-4), (found - 3 * expected.grad).abs().max()
+"""
+
+
+def test_points_with_a_stride_are_trained_in_channels_last():
+    ended = subprocess.run([sys.executable, "-c", POINTS], capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr[-2000:]
 
 
 TRANSPOSE = {

@@ -10,6 +10,12 @@ from acgraph.backends.torch.ops.node import Builder, Kernel, NodeView
 _CONV = {3: F.conv1d, 4: F.conv2d, 5: F.conv3d}
 _CONV_TRANSPOSE = {3: F.conv_transpose1d, 4: F.conv_transpose2d, 5: F.conv_transpose3d}
 
+#: Channels below which the gradient of a strided convolution with a kernel of one point writes
+#: beyond its memory in torch 2.13, on a CPU in channels-last layout: the process crashes.
+_FEW_CHANNELS = 8
+
+_Sizes = int | tuple[int, ...]
+
 
 def same_pads(
     sizes: Sequence[int],
@@ -51,7 +57,7 @@ def _conv(node: NodeView) -> Kernel:
         padding = _spread(pads[:half])
 
         def conv(x: torch.Tensor, w: torch.Tensor, b: torch.Tensor | None = None) -> torch.Tensor:
-            return _CONV[w.ndim](x, w, b, stride, padding, dilation, groups)
+            return _convolve(x, w, b, stride, padding, dilation, groups)
 
         return conv
     explicit = torch_pads(pads)
@@ -59,12 +65,32 @@ def _conv(node: NodeView) -> Kernel:
     def conv_padded(
         x: torch.Tensor, w: torch.Tensor, b: torch.Tensor | None = None
     ) -> torch.Tensor:
-        return _CONV[w.ndim](F.pad(x, explicit), w, b, stride, 0, dilation, groups)
+        return _convolve(F.pad(x, explicit), w, b, stride, 0, dilation, groups)
 
     return conv_padded
 
 
-def _spread(numbers: tuple[int, ...]) -> int | tuple[int, ...]:
+def _convolve(
+    x: torch.Tensor,
+    w: torch.Tensor,
+    b: torch.Tensor | None,
+    stride: _Sizes,
+    padding: _Sizes,
+    dilation: _Sizes,
+    groups: int,
+) -> torch.Tensor:
+    """Convolve; where torch would crash, take the strided points first, which is the same."""
+    rank = w.ndim - 2
+    steps = (stride,) * rank if isinstance(stride, int) else stride
+    if w.shape[1] >= _FEW_CHANNELS or max(w.shape[2:]) > 1 or max(steps) == 1:
+        return _CONV[w.ndim](x, w, b, stride, padding, dilation, groups)
+    pads = (padding,) * rank if isinstance(padding, int) else padding
+    padded = F.pad(x, torch_pads((*pads, *pads))) if any(pads) else x
+    points = padded[(slice(None), slice(None), *(slice(None, None, step) for step in steps))]
+    return _CONV[w.ndim](points, w, b, 1, 0, 1, groups)
+
+
+def _spread(numbers: tuple[int, ...]) -> _Sizes:
     """Keep a list, or make one number of one: torch spreads it over the axes."""
     return numbers[0] if len(numbers) == 1 else numbers
 
@@ -78,7 +104,7 @@ def _conv_same(
         dilation = dilations if len(dilations) == rank else dilations * rank
         pads = same_pads(x.shape[2:], w.shape[2:], stride, dilation, upper=upper)
         padded = F.pad(x, torch_pads(pads)) if any(pads) else x
-        return _CONV[w.ndim](padded, w, b, stride, 0, dilation, groups)
+        return _convolve(padded, w, b, stride, 0, dilation, groups)
 
     return conv
 
