@@ -14,6 +14,8 @@ from acgraph.passes import REGISTRY
 
 HERE = Path(__file__).parent
 FILES = sorted(HERE.rglob("*.onnxtxt"))
+#: Passes that do nothing without data, which ``opt`` has not: tests/unit shows that they fire.
+NEED_DATA = frozenset({"insert-batchnorm"})
 
 
 def commands(path: Path) -> list[str]:
@@ -51,7 +53,8 @@ def test_file(path, capfd):
 @pytest.mark.parametrize("name", sorted(REGISTRY))
 def test_every_pass_has_tests_that_fire_refuse_and_meet_the_unknown(name):
     stems = {path.stem for path in FILES if path.parent.name == name}
-    assert stems >= {"fires", "refuses", "unknown-op"}
+    fires = set() if name in NEED_DATA else {"fires"}
+    assert stems >= {"refuses", "unknown-op", *fires}
 
 
 def test_a_wrong_check_fails(tmp_path, capfd):
