@@ -223,7 +223,7 @@ def main() -> int:
         print(field_table.summary(row), flush=True)
     results = {
         key: [
-            json.loads(path.read_text())
+            json.loads(path.read_text().replace(f"{cache}/", ""))  # kept by an earlier version
             for name in known
             if (path := cache / "results" / key / f"{name}.json").exists()
         ]

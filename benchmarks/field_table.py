@@ -35,7 +35,7 @@ def summary(row: Row) -> str:
     """Put one result on one line, for the terminal."""
     if "prune" not in row:
         check = row.get("check", {})
-        return f"{row['name']}: exit {row['code']}, {row['first']}, {row['seconds']} s, {check}"
+        return f"{row['name']}: {_ended(row)}, {row['first']}, {row['seconds']} s, {check}"
     told = [f"{row['name']}: {'fine' if is_fine(row) else 'NOT FINE'}"]
     told += [f"{key} {_cut(row[key])}" for key in ("prune", "columns")]
     told += [
@@ -46,9 +46,14 @@ def summary(row: Row) -> str:
     return "; ".join(told)
 
 
+def _ended(row: Row) -> str:
+    """Say how a command ended; it has no exit code where it ran out of time."""
+    return "out of time" if row["code"] is None else f"exit {row['code']}"
+
+
 def _cut(cut: Row) -> str:
     if not cut["fine"]:
-        return f"exit {cut['code']}: {cut['error']}"
+        return f"{_ended(cut)}: {cut['error']}"
     check = cut["check"]
     if "failed" in check:
         return f"{cut['rate_bytes']:.2f}x, CHECK FAILED: {check['failed']}"
@@ -93,7 +98,7 @@ def _field(rows: list[Row], host: str) -> str:
 
 def _cell(cut: Row) -> str:
     if not cut["fine"]:
-        return f"**exit {cut['code']}**"
+        return f"**{_ended(cut)}**"
     check = cut["check"]
     if "failed" in check:
         return "**check failed**"
@@ -105,14 +110,14 @@ def _cell(cut: Row) -> str:
 def _faster(measure: Row | None) -> str:
     if measure is None:
         return ""
-    return f"{measure['speedup']:.2f}x" if measure["fine"] else f"**exit {measure['code']}**"
+    return f"{measure['speedup']:.2f}x" if measure["fine"] else f"**{_ended(measure)}**"
 
 
 def _diff(found: Row | None) -> str:
     if found is None:
         return ""
     if not found["fine"]:
-        return f"**exit {found['code']}**"
+        return f"**{_ended(found)}**"
     keys = ("resized", "lowered", "removed", "added", "rewired", "renamed")
     told = [f"{found['counts'][key]} {key}" for key in keys if found["counts"].get(key)]
     return ", ".join(told) or "nothing"
@@ -125,7 +130,7 @@ def _lines(rows: list[Row]) -> str:
         for key in ("prune", "columns"):
             cut = row[key]
             if not cut["fine"]:
-                lines.append(f"- {row['name']}, {key}: exit {cut['code']}: {cut['error']}")
+                lines.append(f"- {row['name']}, {key}: {_ended(cut)} {cut['error']}".rstrip())
             elif cut["rate_bytes"] < SMALLER:
                 lines.append(f"- {row['name']}, {key}: {cut['first']}")
     return "\n".join(lines) or "None."
