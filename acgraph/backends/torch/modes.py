@@ -117,14 +117,19 @@ def choose_mode(
 
 def _candidates(precision: str, channels_last: bool | str, x: Tensor) -> list[Mode]:
     precisions: tuple[Literal["fp32", "bf16"], ...] = ("fp32", "bf16")
-    if precision == "fp32":
-        precisions = ("fp32",)
-    elif precision == "bf16":
+    if precision == "bf16":
         precisions = ("bf16",)
+    elif precision == "fp32" or not (x.is_cuda or _computes_in_bf16()):
+        precisions = ("fp32",)
     layouts = (False, True) if channels_last == "auto" else (bool(channels_last),)
     if x.ndim != 4:
         layouts = (False,)
     return [Mode(precision=p, channels_last=c) for p, c in product(precisions, layouts)]
+
+
+def _computes_in_bf16() -> bool:
+    """Say whether the CPU computes in bf16; one that does not takes minutes for a single step."""
+    return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def _fewer_threads(count: int) -> list[int]:

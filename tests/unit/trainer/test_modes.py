@@ -26,6 +26,12 @@ class Net(nn.Module):
         return (self.norm(y).mean((2, 3)),)
 
 
+@pytest.fixture(autouse=True)
+def computes_in_bf16(monkeypatch):
+    """Offer both precisions, whatever the CPU of this machine computes in."""
+    monkeypatch.setattr(modes, "_computes_in_bf16", lambda: True)
+
+
 @pytest.fixture
 def net():
     torch.manual_seed(0)
@@ -64,6 +70,13 @@ def test_a_mode_that_is_far_too_slow_is_timed_once(net, x, timings):
     steps = [mode for mode, _ in timings["calls"]]
     assert steps.count(BF16) == 1
     assert steps.count(BF16_LAST) == 1 + modes.TIMED_STEPS
+
+
+def test_a_precision_that_the_cpu_emulates_is_not_timed(net, x, timings, monkeypatch):
+    monkeypatch.setattr(modes, "_computes_in_bf16", lambda: False)
+    timings[BF16_LAST] = (1.0, 0.1)
+    assert choose_mode(net, x) == FP32
+    assert {mode.precision for mode, _ in timings["calls"]} == {"fp32"}
 
 
 def test_the_fastest_is_taken(net, x, timings):
