@@ -11,20 +11,7 @@ import onnxruntime as ort
 import pytest
 from onnx import helper
 
-from acgraph.cli.main import run
-
 Call = Callable[..., tuple[str, str]]
-
-
-@pytest.fixture
-def acgraph(capfd: Any) -> Call:
-    def call(*words: object, code: int = 0) -> tuple[str, str]:
-        found = run([str(word) for word in words])
-        out, err = capfd.readouterr()
-        assert found == code, err
-        return out, err
-
-    return call
 
 
 @pytest.fixture
