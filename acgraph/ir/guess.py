@@ -1,9 +1,12 @@
 """Sizes that nobody stated: the first common ones at which a graph contradicts nothing."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 import onnx_graphsurgeon as gs
 
+from acgraph.errors import AcgraphError
+from acgraph.ir.branches import find_branches, open_branch
 from acgraph.ir.facts import Facts
 from acgraph.ir.model import InputSizes, Model, Shape
 from acgraph.ir.shapes import walk_shapes
@@ -19,7 +22,8 @@ def settle_sizes(model: Model, stated: Mapping[str, Shape] | None = None) -> Inp
     """Choose the sizes of a model's inputs, and keep them with the model.
 
     What is stated holds, then what the file says. What is open after that is tried: common sizes,
-    one input after the other, and those win at which the fewest nodes fail. Of lengths, those at
+    one input after the other, and those win at which the fewest nodes fail, those in the branches
+    of Ifs included. Of lengths, those at
     which the fewest shapes stay unknown: a Squeeze may wait for a length that leaves one position.
 
     Args:
@@ -32,7 +36,7 @@ def settle_sizes(model: Model, stated: Mapping[str, Shape] | None = None) -> Inp
     """
     known = _with_hints(model, state(declared_inputs(model), stated, model.location()))
     values = known.first_values()
-    facts = walk_shapes(model, known.shapes(values))
+    facts = _walk_all(model, known.shapes(values))
     for choice in known.choices():
         for option in choice.options[1:]:
             if not facts.failures and (choice.is_image or not facts.unknown):
@@ -40,7 +44,7 @@ def settle_sizes(model: Model, stated: Mapping[str, Shape] | None = None) -> Inp
             tried = {**values, **dict(zip(choice.axes, option, strict=True))}
             most = len(facts.failures)
             limit = most if choice.is_image else most + 1
-            found = walk_shapes(model, known.shapes(tried), give_up_at=limit)
+            found = _walk_all(model, known.shapes(tried), give_up_at=limit)
             if _rank(found) < _rank(facts):
                 facts, values = found, tried
     doubt = str(facts.failures[0]) if facts.failures else ""
@@ -57,6 +61,23 @@ def _bound_batch(model: Model, known: Known, shapes: Mapping[str, Shape]) -> int
         return None
     other = with_batch(known.inputs, shapes, batches[0] + 1)
     return batches[0] if walk_shapes(model, other, give_up_at=1).failures else None
+
+
+def _walk_all(model: Model, shapes: Mapping[str, Shape], give_up_at: int | None = None) -> Facts:
+    """Walk a graph, and then the branches of its Ifs: their failures and unknown shapes count."""
+    facts = walk_shapes(model, shapes, give_up_at=give_up_at)
+    failures, unknown = [*facts.failures], [*facts.unknown]
+    for branch in find_branches(model):
+        if give_up_at is not None and len(failures) >= give_up_at:
+            break
+        try:
+            inner = open_branch(model, branch, facts).model
+        except AcgraphError:
+            continue  # the analysis fences it, and says why
+        found = _walk_all(inner, inner.sizes.shapes if inner.sizes else {}, give_up_at)
+        failures += found.failures
+        unknown += found.unknown
+    return replace(facts, failures=failures, unknown=unknown)
 
 
 def _rank(facts: Facts) -> tuple[int, int]:

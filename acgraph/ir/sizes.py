@@ -34,7 +34,7 @@ IMAGES = (
 )  # fmt: skip
 #: What the open length of a sequence of features, of a waveform and of a row of tokens may be.
 SEQUENCES = (16, 100, 128, 80, 64, 256, 512, 1000, 1024, 3000, 16000, 32, 400, 768, 48000)
-WAVES = (16, 16000, 512, 576, 1024, 4096, 128, 400, 1280, 48000, 64, 32)
+WAVES = (16, 512, 16000, 576, 1024, 4096, 128, 400, 1280, 48000, 64, 32)
 TOKENS = (16, 128, 77, 64, 256, 512, 1, 384)
 CLIPS = (16, 8, 32, 4)
 CHANNELS = (3, 1, 4, 2, 16, 64)

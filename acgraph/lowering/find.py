@@ -25,6 +25,9 @@ def read_layer(model: Model, facts: Facts, node: gs.Node, layer: Layer) -> Lower
     output_shape = facts.shapes.get(node.outputs[0].name)
     if input_shape is None or output_shape is None:
         return "the size of its input is unknown"
+    wrong = next((each for each in facts.failures if each.location.node == node.name), None)
+    if wrong is not None:
+        return f"{wrong.message} at the assumed sizes; state them by --input-shape"
     bias_tensor = node.inputs[2] if len(node.inputs) > 2 and node.inputs[2].name else None
     bias = None if bias_tensor is None else resolved_constant(bias_tensor, transposed=True)
     if bias_tensor is not None and bias is None:

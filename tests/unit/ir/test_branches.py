@@ -11,7 +11,7 @@ from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 from acgraph.analysis.dependency import analyse
-from acgraph.ir import Model, model_from_proto, proto_from_model
+from acgraph.ir import Model, model_from_proto, proto_from_model, settle_sizes
 from acgraph.ir.check import check_model
 from acgraph.ir.validity import check_proto
 
@@ -218,3 +218,22 @@ def test_notes_of_nodes_in_a_branch_stay() -> None:
     (written,) = proto_from_model(model_from_proto(proto)).graph.node
     assert (written.op_type, written.name, list(written.output)) == ("Neg", "inner", ["y"])
     assert written.metadata_props[0].value == "net/inner"
+
+
+def test_assumed_sizes_fit_what_is_inside_branches() -> None:
+    branches = {
+        f"{name}_branch": _branch(
+            [node("Conv", ["x", "w"], [f"{name}_y"], f"{name}_conv")],
+            f"{name}_y",
+            w=np.ones((2, 1, width), np.float32),
+        )
+        for name, width in (("then", 300), ("else", 40))
+    }
+    proto = _net(
+        [node("If", ["c"], ["y"], "choose", **branches)],
+        [_value("x", "n", 1, "length"), _value("c", kind=TensorProto.BOOL)],
+        [_value("y", "n", 2, "frames")],
+    )
+    sizes = settle_sizes(model_from_proto(proto))
+    assert sizes.shapes["x"] == (1, 1, 512)
+    assert not sizes.doubt

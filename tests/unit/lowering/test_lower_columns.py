@@ -10,6 +10,7 @@ from onnx import helper, numpy_helper
 
 from acgraph.errors import PreconditionError
 from acgraph.ir import Model, clone_model, count_params, model_from_proto, proto_from_model
+from acgraph.ir.model import InputSizes
 from acgraph.lowering import Candidate, CostModelChooser
 from acgraph.passes.lower_columns import LowerColumns, lower_columns
 from acgraph.passmanager.base import PassContext
@@ -200,6 +201,19 @@ def test_layers_that_cannot_be_lowered_say_why(lab: Any) -> None:
     (result,) = lower_columns(model, choose=CostModelChooser())
     assert result.remark == "its weight is int32"
     assert result.params_before == result.params_after == weight.size
+
+
+def test_a_kernel_that_does_not_fit_into_the_assumed_sizes_stays_whole(lab: Any) -> None:
+    weight = np.zeros((4, 1, 1, 9), np.float32)
+    weight[:, :, :, :2] = 1
+    model = lab.node_model("Conv", weight, [1, 1, "h", "w"])
+    model.sizes = InputSizes({"x": (1, 1, 4, 4)}, ("x",))
+    (result,) = lower_columns(model, choose=CostModelChooser(metric="params"))
+    assert result.form == "dense"
+    assert result.remark.startswith("its kernel does not fit into 1x1x4x4")
+    model.sizes = InputSizes({"x": (1, 1, 4, 16)}, ("x",))
+    (result,) = lower_columns(model, choose=CostModelChooser(metric="params"))
+    assert result.form != "dense"
 
 
 @pytest.mark.parametrize("metric", ["latency", "params", "size"])
