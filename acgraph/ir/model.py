@@ -7,7 +7,7 @@ import numpy as np
 import onnx
 import onnx_graphsurgeon as gs
 
-from acgraph.diagnostics import Location
+from acgraph.diagnostics import Location, counted
 from acgraph.ir.bounds import LayerBound
 from acgraph.ir.lazy import Array as Array
 from acgraph.ir.lazy import Computed, held_values, stored_bytes
@@ -47,7 +47,7 @@ class InputSizes:
         return f"{subject} unknown sizes{doubt}; assuming {shapes}, see --input-shape"
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)
 class Model:
     """A mutable graph with its source and the parts kept byte for byte.
 
@@ -77,6 +77,12 @@ class Model:
     sizes: InputSizes | None = None
     digest: str = ""
     bounds: Mapping[str, LayerBound] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        """Say what it is in one line: the graph itself takes pages."""
+        names = ", ".join(tensor.name for tensor in self.graph.inputs)
+        nodes = counted(len(self.graph.nodes), "node")
+        return f"Model({self.source!r}, {nodes}, opset {self.graph.opset}, inputs {names})"
 
     def location(self, node: gs.Node | None = None, **where: object) -> Location:
         """Say where in this model something is."""

@@ -89,6 +89,8 @@ def test_prune_saves_what_apply_makes_again(proto: onnx.ModelProto, tmp_path: Pa
         assert _bytes(again.masked) == _bytes(result.masked)
     assert acgraph.apply(proto, result.plan).model.constants()["body.2.weight"].shape[0] == 13
     assert "13 tensors" not in repr(result.plan)
+    assert repr(result.model).startswith("Model('")
+    assert len(repr(result.model)) < 120
     assert len(repr(result)) < 250
 
 
