@@ -26,6 +26,7 @@ ASIDE = (
 OTHER_QUESTIONS = {
     "acgraph/analysis/couple.py": "what may make a known number of sizes, and is cut all the same",
     "acgraph/analysis/layers.py": "what a weight is followed through, case by case",
+    "acgraph/analysis/outputs.py": "what stands behind the last layer, and makes scores of it",
     "acgraph/analysis/rules/recurrent.py": "how many gates and activations a rule counts",
     "acgraph/backends/ort/bounds.py": "which side of a constant a comparison asks for",
     "acgraph/backends/torch/losses.py": "which views move or round what is behind a Softmax",

@@ -1,0 +1,129 @@
+"""``ctc``: sequences that a network writes by a class for each step, with blanks between."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from acgraph.tasks.figures import Explained, percent
+from acgraph.tasks.kinds import Array, OutputTask
+
+Text = tuple[int, ...]
+
+
+def blank_of(best: Array, classes: int) -> int:
+    """Return the class of the blank: the first or the last, whichever is met more often.
+
+    Args:
+        best: The class of every step of some examples.
+        classes: How many there are.
+    """
+    first, last = np.count_nonzero(best == 0), np.count_nonzero(best == classes - 1)
+    return classes - 1 if last > first else 0
+
+
+def decode(best: Array, blank: int) -> list[Text]:
+    """Read the sequences of a batch greedily: repetitions collapse, blanks go.
+
+    Args:
+        best: The class of every step, ``[N, T]``.
+        blank: Which class is none.
+    """
+    texts = []
+    for row in best:
+        is_new = np.append(True, row[1:] != row[:-1])
+        texts.append(tuple(int(entry) for entry in row[is_new & (row != blank)]))
+    return texts
+
+
+def edits(ours: Text, theirs: Text) -> int:
+    """Return how many insertions, deletions and changes make one sequence of another.
+
+    >>> edits((1, 2, 3), (1, 3, 4))
+    2
+    """
+    before = list(range(len(theirs) + 1))
+    for row, mine in enumerate(ours, 1):
+        now = [row]
+        for column, other in enumerate(theirs, 1):
+            now.append(min(before[column] + 1, now[-1] + 1, before[column - 1] + (mine != other)))
+        before = now
+    return before[-1]
+
+
+@dataclass(slots=True)
+class EqualSequences:
+    """Share of equal decoded sequences, and of characters that stay, which is the value.
+
+    Where the original writes nothing at all, the explained variance is the value.
+    """
+
+    task: OutputTask
+    blank: int | None = None
+    _equal: int = 0
+    _count: int = 0
+    _edits: int = 0
+    _characters: int = 0
+    _explained: Explained = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._explained = Explained(self.task.axis)
+
+    def best(self, output: Array) -> Array:
+        """Return the class of every step, ``[N, T]``."""
+        if output.dtype.kind != "f":
+            return np.moveaxis(output, self.task.batch_axis, 0)
+        axis = -1 if self.task.axis is None else self.task.axis
+        found: Array = output.argmax(axis)
+        return found.T if self.task.batch_axis == 1 else found
+
+    def add(self, ours: Sequence[Array], theirs: Sequence[Array]) -> None:
+        """Take in a batch."""
+        mine, other = self.best(ours[0]), self.best(theirs[0])
+        axis = -1 if self.task.axis is None else self.task.axis
+        if self.blank is None:
+            self.blank = blank_of(other, theirs[0].shape[axis])
+        self._explained.add(ours, theirs)
+        self.compare(decode(mine, self.blank), decode(other, self.blank))
+
+    def compare(self, ours: Sequence[Text], theirs: Sequence[Text]) -> None:
+        """Take in sequences that are decoded."""
+        for mine, other in zip(ours, theirs, strict=True):
+            self._count += 1
+            self._equal += mine == other
+            self._edits += 0 if mine == other else edits(mine, other)
+            self._characters += len(other)
+
+    @property
+    def error_rate(self) -> float:
+        """Edits for each character."""
+        return self._edits / max(self._characters, 1)
+
+    @property
+    def equal(self) -> float:
+        """Share of equal sequences."""
+        return self._equal / max(self._count, 1)
+
+    @property
+    def value(self) -> float:
+        """Share of characters that stay."""
+        if not self._characters:
+            return self._explained.value
+        return max(0.0, 1.0 - self.error_rate)
+
+    @property
+    def text(self) -> str:
+        """In words."""
+        if not self._characters:
+            return f"the original reads nothing here; {self._explained.text}"
+        return (
+            f"{percent(self.equal)} of {self._count} decoded sequences are equal, "
+            f"{percent(self.error_rate)} of characters differ"
+        )
+
+    @property
+    def numbers(self) -> dict[str, float]:
+        """By name."""
+        if not self._characters:
+            return self._explained.numbers
+        return {"equal sequences": self.equal, "character error": self.error_rate}
