@@ -33,6 +33,7 @@ from acgraph.config_fields import (
     Patterns,
     RateField,
     Seconds,
+    Tasks,
 )
 from acgraph.config_sections import ColumnConfig, SearchConfig
 from acgraph.diagnostics import Location
@@ -70,6 +71,8 @@ class CompressConfig(BaseModel):
             those of the data.
         layout: How the network takes images; found from the model where not stated.
         image_size: Height and width for images of a folder, where the network leaves them open.
+        task: What outputs mean, by output; under the empty name for all. What is not stated is
+            guessed, see ``acgraph.tasks``.
         epochs: Passes over the data, in all; excludes ``time_budget``.
         time_budget: Seconds, in all; written as 20m.
         rounds: Shrinking rounds; None makes rounds of about 8x, by magnitude of about 2x. Without
@@ -120,6 +123,7 @@ class CompressConfig(BaseModel):
     input_shape: InputShapes | None = None
     layout: Literal["NCHW", "NHWC"] | None = None
     image_size: Annotated[int, Field(ge=1)] | None = None
+    task: Tasks = {}
     epochs: Annotated[Finite, Field(ge=0)] | None = None
     time_budget: Seconds | None = None
     rounds: Annotated[int, Field(ge=1)] | None = None

@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer
 
 from acgraph.errors import UsageError
 from acgraph.pruning.rate import Rate
+from acgraph.tasks import Kind, parse_tasks
 
 #: An option of this value is found out on this host.
 AUTO: Literal["auto"] = "auto"
@@ -112,6 +113,15 @@ def _layer_rates(value: Any) -> Any:
     return rates
 
 
+def _tasks(value: Any) -> Any:
+    """Read a mapping of outputs to tasks, or what the command line takes."""
+    if isinstance(value, str):
+        value = [value]
+    if isinstance(value, list | tuple):
+        return parse_tasks([str(text) for text in value])
+    return value
+
+
 def _patterns(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
@@ -168,6 +178,8 @@ LayerRates = Annotated[
     ],
     BeforeValidator(_layer_rates),
 ]
+#: Tasks by output; that of all outputs stands under the empty name.
+Tasks = Annotated[dict[str, Kind], BeforeValidator(_tasks)]
 #: Patterns over the names of layers.
 Patterns = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], BeforeValidator(_patterns)]
 Seconds = Annotated[float, BeforeValidator(_duration)]

@@ -17,6 +17,7 @@ from acgraph.cli.runtime_options import (
     MaxLayerRateOption,
     OutputFormat,
     ScaleOption,
+    TaskOption,
     layer_bounds,
 )
 
@@ -94,6 +95,7 @@ def compress(
         ),
     ] = None,
     input_shape: InputShapeOption = None,
+    task: TaskOption = None,
     epochs: Annotated[
         float | None,
         typer.Option(
@@ -285,7 +287,7 @@ def compress(
     from acgraph.api.options import compress_config
 
     options["layer_rate"], options["max_layer_rate"] = layer_bounds(layer_rate, max_layer_rate)
-    for name in ("keep", "layer_rate", "input_shape"):
+    for name in ("keep", "layer_rate", "input_shape", "task"):
         options[name] = options[name] or None
     watched = PassOutput(print_ir_after, times=time_passes, verify_each=verify_each)
     run_compress(

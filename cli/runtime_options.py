@@ -67,6 +67,16 @@ ALIGN_HELP = (
     "Round the number of filters that each cut layer keeps to a multiple of N. With auto, a few "
     "layers are timed on this machine, and the multiple is chosen that pays off."
 )
+TaskOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--task",
+        metavar="[OUTPUT=]TASK",
+        help="What the outputs mean, or one of them: classification, regression, embedding, "
+        "segmentation, detection, ctc, or imitate, which means nothing in particular. It decides "
+        "loss and metric, and is guessed from model and data unless given. May be repeated.",
+    ),
+]
 KeepOption = Annotated[
     list[str] | None,
     typer.Option(

@@ -123,6 +123,7 @@ def compress(
     layout: Literal["NCHW", "NHWC"] | None = None,
     image_size: int | None = None,
     input_shape: ShapesLike | None = None,
+    task: Mapping[str, str] | Sequence[str] | str | None = None,
     epochs: float | None = None,
     time_budget: float | str | None = None,
     rounds: int | None = None,
@@ -174,6 +175,7 @@ def compress(
         layout: How the network takes images.
         image_size: Height and width for images of a folder.
         input_shape: Shapes of inputs whose sizes the file leaves open, by name.
+        task: What outputs mean, as ``"embedding"`` for all or ``{"boxes": "detection"}``.
         epochs: Passes over the training data, all stages together.
         time_budget: Instead of epochs, as ``"20m"`` or seconds.
         rounds: Rounds of search, training and shrinking.

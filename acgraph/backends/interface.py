@@ -22,6 +22,7 @@ from acgraph.backends.training import (
 from acgraph.data import Dataset
 from acgraph.ir import Model
 from acgraph.pruning.reconstruct import Gram
+from acgraph.tasks import OutputTask
 
 #: Mean and variance, ``float32 [channels]``.
 Statistics = tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]
@@ -129,6 +130,7 @@ class TrainingBackend(Protocol):
         config: TrainConfig | None = None,
         progress: ProgressSink | None = None,
         probe_s: float | None = None,
+        tasks: Sequence[OutputTask] | None = None,
     ) -> Trainer:
         """Make a trainer of a model.
 
@@ -139,6 +141,7 @@ class TrainingBackend(Protocol):
             config: How to train.
             progress: Who shows how far a fit is.
             probe_s: Seconds of a step by which the mode of training is chosen, about.
+            tasks: What each output means; guessed by what the teacher makes of examples where None.
 
         Raises:
             UnsupportedOpError: the backend cannot run the model.

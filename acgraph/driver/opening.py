@@ -13,6 +13,7 @@ from acgraph.driver.checkpoint.checkpoints import read_original
 from acgraph.driver.inputs.bounds import asked_bounds
 from acgraph.driver.inputs.data import RunData, open_data
 from acgraph.driver.inputs.reading import check_reading
+from acgraph.driver.inputs.tasks import told, with_tasks
 from acgraph.driver.judging.cluster import check_cluster
 from acgraph.driver.judging.workers import check_workers
 from acgraph.driver.latency.alignment import SIZES, learn_align
@@ -65,7 +66,7 @@ def open_inputs(config: CompressConfig) -> Inputs:
     data = open_data(config, original)
     check_metric(config, original)
     check_reading(original)  # at the sizes of the data
-    return Inputs(original, data, backend)
+    return Inputs(original, with_tasks(config, original, data), backend)
 
 
 def open_context(
@@ -77,7 +78,9 @@ def open_context(
 ) -> Context:
     """Judge the original, and put together what the stages of a run work with."""
     original, data, backend = inputs.original, inputs.data, inputs.backend
-    trainers = TrainerPool(backend, original, reporter.progress)
+    for line in told(data.tasks):
+        reporter.say(line)
+    trainers = TrainerPool(backend, original, reporter.progress, data.tasks)
     judge = trainers.get(original, None, config.train)
     if config.time_budget is not None:
         data = _judged_in_time(config, judge, data, reporter.say)

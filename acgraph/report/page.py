@@ -10,6 +10,7 @@ from acgraph.report.charts import layer_chart, residuals_chart, rounds_chart, se
 from acgraph.report.schema import Report
 from acgraph.report.summary import rows
 from acgraph.report.verdict import (
+    figure_lines,
     format_error,
     format_percent,
     int8_text,
@@ -32,6 +33,7 @@ def render_page(report: Report) -> str:
         int8="" if report.int8 is None else int8_text(report.int8),
         unknown=unknown_macs(report),
         paired=paired_text(report),
+        figures=figure_lines(report),
         layer_chart=layer_chart(report.layers),
         rounds_chart=rounds_chart(report),
         residuals_chart=residuals_chart(report),

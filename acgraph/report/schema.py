@@ -57,12 +57,41 @@ class LatencyMs(_Part):
     p90: float
 
 
+class OutputFigure(_Part):
+    """How a model does what one output is for, or the outputs of one detector.
+
+    Without labels it is compared with the original, with labels judged by them.
+
+    Attributes:
+        output: The name, or the names, of what is judged.
+        task: What it means.
+        value: From 0 to 1, 1 at best; the mean over all figures is ``Side.accuracy``.
+        text: The figure in the words of the field.
+        numbers: The numbers in it, by name.
+    """
+
+    output: str
+    task: str
+    value: float
+    text: str
+    numbers: dict[str, float] = Field(default_factory=dict)
+
+
+class OutputMeaning(_Part):
+    """What an output is taken for, and what speaks for it."""
+
+    output: str
+    task: str
+    reason: str
+
+
 class Side(_Part):
     """The cost of a model; None was not measured.
 
     ``accuracy`` is a share from 0 to 1 of what ``Report.measure`` says. Where there are nodes in
     ``macs_unknown``, ``macs`` is a lower bound: it is of the others. ``speed_up`` is over the
     original, of neighbouring runs: on a busy machine two medians drift apart, ratios hardly do.
+    ``outputs`` has a figure for each output; empty for an original that is compared with itself.
     """
 
     params: int
@@ -72,6 +101,7 @@ class Side(_Part):
     speed_up: float | None = None
     accuracy: float | None = None
     macs_unknown: tuple[str, ...] = ()
+    outputs: tuple[OutputFigure, ...] = ()
 
 
 class Rates(_Part):
@@ -224,7 +254,8 @@ class Report(_Part):
     """All of it. Serialise with ``to_json``: the key of ``schema_version`` is ``schema``.
 
     ``measure`` says what every ``accuracy`` in it is: the share of right labels, or, where the
-    data has none, the agreement with the original model. ``int8`` is there where it was asked for.
+    data has none, the agreement with the original model. ``tasks`` says what each output is taken
+    for; with it came the figures of the sides. ``int8`` is there where it was asked for.
     ``runtime`` is what every latency was timed as. ``holding`` says what keeps most weights from
     being cut. ``frontier`` holds every rate that was tried,
     where a floor was stated.
@@ -233,6 +264,7 @@ class Report(_Part):
     schema_version: Literal[1] = Field(default=1, alias="schema")
     model: ModelInfo
     measure: Measure = "accuracy"
+    tasks: tuple[OutputMeaning, ...] = ()
     target: Target
     before: Side
     after: Side

@@ -12,6 +12,7 @@ from acgraph.pruning.rate import format_rate
 from acgraph.report.schema import LATENCY_NOISE, Int8, Report, Side
 from acgraph.report.verdict import (
     drop_points,
+    figure_lines,
     format_bytes,
     format_error,
     format_percent,
@@ -111,13 +112,24 @@ def render_summary(report: Report) -> RenderableType:
     quantised = [] if int8 is None else [Text(int8_text(int8))]
     paired = [Text(text, style="dim") for text in [paired_text(report)] if text]
     unknown = [Text(line, style="yellow") for line in [unknown_macs(report)] if line]
+    figures = [Text(printable(line)) for line in figure_lines(report)]
     warnings = [Text(f"warning: {line}", style="yellow") for line in report.warnings]
     tried = frontier_text(report)
     frontier = [Text("rates tried:"), *(Text(f"  {line}") for line in tried)] if tried else []
     below = (*notes, *frontier, *warnings, *_fence_lines(report))
     advice = [Text(printable(text), style="yellow") for text in [hint(report)] if text]
     return Group(
-        headline, *advice, Text(), table, *quantised, *paired, *unknown, Text(), law, *below
+        headline,
+        *advice,
+        Text(),
+        table,
+        *figures,
+        *quantised,
+        *paired,
+        *unknown,
+        Text(),
+        law,
+        *below,
     )
 
 

@@ -37,6 +37,7 @@ def verdict_parts(report: Report) -> list[str]:
     drop = drop_points(report)
     if drop is not None:
         parts.append(_drop_text(drop, report))
+    parts += _worst_figure(report)
     speed = report.rate.latency
     if target.metric != "latency" and speed is not None:
         parts.append(speed_text(speed))
@@ -119,6 +120,31 @@ def _drop_text(drop: float, report: Report) -> str:
     word = "within" if report.target.drop_met else "below"
     floor = f"-{report.target.max_drop:g}" if report.target.max_drop else "0"
     return f"{change} ({word} the floor of {floor})"
+
+
+def figure_lines(report: Report) -> list[str]:
+    """Say how the compact model does what each output is for, the original beside it if judged.
+
+    Empty where the network has one output of classes, which the table shows.
+    """
+    figures = report.after.outputs
+    if len(figures) == 1 and figures[0].task == "classification":
+        return []
+    before = {figure.output: figure.text for figure in report.before.outputs}
+    return [
+        f"{figure.output}: {figure.text}"
+        + (f" (original: {before[figure.output]})" if figure.output in before else "")
+        for figure in figures
+    ]
+
+
+def _worst_figure(report: Report) -> list[str]:
+    """The figure that lost most, in the words of its field; none for classes, which have points."""
+    figures = [figure for figure in report.after.outputs if figure.task != "classification"]
+    if not figures:
+        return []
+    worst = min(figures, key=lambda figure: figure.value)
+    return [worst.text if len(report.after.outputs) == 1 else f"{worst.output}: {worst.text}"]
 
 
 def measure_text(report: Report) -> str:

@@ -168,7 +168,7 @@ class DetectionsKept:
         reference = self._reader.read(theirs)
         mine_all = self._reader.read(ours)
         self._learn_form(reference)
-        form = self._form or "encoded"
+        form = self.form
         for place in range(len(reference.scores)):
             boxes = [None if e.boxes is None else e.boxes[place] for e in (mine_all, reference)]
             said = found_in(boxes[0], mine_all.scores[place], form)
@@ -195,6 +195,15 @@ class DetectionsKept:
                                              strict=True)))  # fmt: skip
         is_same = mine.classes[:, None] == other.classes[None, :]
         return len(matches(mine.boxes, other.boxes, is_same, LEAST_OVERLAP))
+
+    def learn(self, theirs: Sequence[Array]) -> None:
+        """Find out how the original writes its boxes, and judge nothing."""
+        self._learn_form(self._reader.read(theirs))
+
+    @property
+    def form(self) -> BoxForm:
+        """How boxes are written, as far as that is known."""
+        return self._form or "encoded"
 
     @property
     def kept(self) -> float:
@@ -230,7 +239,7 @@ class DetectionsKept:
                 "explained"
             )
         how = f"IoU {LEAST_OVERLAP:g}"
-        if (self._form or "encoded") == "encoded":
+        if self.form == "encoded":
             how = "by anchor and class, since boxes are relative to anchors"
             how = how if self._has_boxes else "by position and class"
         return (

@@ -67,7 +67,7 @@ def _first(seen: Seen) -> OutputTask:
         found = rule(seen)
         if found is not None:
             return found
-    return seen.task("imitate", "nothing speaks for a task")
+    return seen.task("imitate", "nothing speaks for a task", is_sure=False)
 
 
 def _no_floats(seen: Seen) -> OutputTask | None:

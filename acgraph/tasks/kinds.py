@@ -7,6 +7,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 import numpy.typing as npt
 
+from acgraph.diagnostics import printable
 from acgraph.errors import UsageError
 
 Array = npt.NDArray[Any]
@@ -37,6 +38,9 @@ class OutputTask:
         form: How scores are stated.
         part: What of a detector it is; None for other tasks.
         batch_axis: Which axis counts the examples.
+        blank: Of ctc: the class of a step that writes nothing; None where that is not known.
+        is_sure: Whether graph, labels or the user say so; what else a network makes of examples may
+            then be left out of account.
     """
 
     output: str
@@ -47,6 +51,8 @@ class OutputTask:
     form: Form = "logits"
     part: Part | None = None
     batch_axis: int = 0
+    blank: int | None = None
+    is_sure: bool = True
 
     @property
     def positions(self) -> tuple[int | None, ...]:
@@ -56,15 +62,15 @@ class OutputTask:
         known = [size for size in rest if size is not None]
         return (int(np.prod(known)),) if len(known) == len(rest) else tuple(rest)
 
-    def sentence(self) -> str:
-        """Say what the output is taken for, and why."""
+    @property
+    def described(self) -> str:
+        """The name with the sizes."""
         sizes = [
             "N" if place == self.batch_axis else "?" if size is None else str(size)
             for place, size in enumerate(self.shape)
         ]
         shown = f" [{', '.join(sizes)}]" if sizes else ""
-        verb = "is imitated" if self.kind == "imitate" else f"is taken for {self.kind}"
-        return f"output {self.output}{shown} {verb} ({self.reason})"
+        return printable(f"{self.output}{shown}")
 
 
 def parse_tasks(texts: Sequence[str]) -> dict[str, Kind]:

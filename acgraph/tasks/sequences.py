@@ -59,7 +59,7 @@ class EqualSequences:
     """
 
     task: OutputTask
-    blank: int | None = None
+    blank: int | None = field(init=False)
     _equal: int = 0
     _count: int = 0
     _edits: int = 0
@@ -67,6 +67,7 @@ class EqualSequences:
     _explained: Explained = field(init=False)
 
     def __post_init__(self) -> None:
+        self.blank = self.task.blank
         self._explained = Explained(self.task.axis)
 
     def best(self, output: Array) -> Array:

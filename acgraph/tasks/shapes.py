@@ -161,7 +161,7 @@ def embedding(seen: Seen) -> OutputTask | None:
     why = f", and it ends in {facts.last}" if is_normal else ""
     place = next(i for i, size in enumerate(seen.shape) if i and size == columns)
     return seen.task("embedding", f"it is a vector of {columns} numbers{why}",
-                     axis=axis if axis is not None else place)  # fmt: skip
+                     axis=axis if axis is not None else place, is_sure=False)  # fmt: skip
 
 
 def classes(seen: Seen) -> OutputTask | None:
@@ -169,9 +169,13 @@ def classes(seen: Seen) -> OutputTask | None:
     if len(seen.shape) != 2 or (seen.columns or 0) < 2 or seen.facts.form != "logits":
         return None
     if seen.columns in _KNOWN_CLASSES:
-        return seen.task("classification", f"{seen.columns} numbers an example are often classes")
+        return seen.task(
+            "classification", f"{seen.columns} numbers an example are often classes", is_sure=False
+        )
     if seen.facts.is_pooled:
-        return seen.task("classification", f"its {seen.facts.last} follows a global pooling")
+        return seen.task(
+            "classification", f"its {seen.facts.last} follows a global pooling", is_sure=False
+        )
     return None
 
 
@@ -185,7 +189,7 @@ def beside_classes(seen: Seen) -> OutputTask | None:
     ]
     if not classes:
         return None
-    return seen.task("regression", f"it is raw beside the classes {classes[0]}")
+    return seen.task("regression", f"it is raw beside the classes {classes[0]}", is_sure=False)
 
 
 def number(seen: Seen) -> OutputTask | None:

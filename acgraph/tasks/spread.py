@@ -80,6 +80,15 @@ class ChannelErrors:
         """Whether nothing was added."""
         return self._sums is None
 
+    def scale(self) -> Floats:
+        """Return the variance of the reference that errors of every channel are divided by."""
+        if self._sums is None or self._count is None:
+            return np.ones(1)
+        _, total, squares, magnitude = self._sums
+        count = np.maximum(self._count, 1)
+        variance = np.maximum(squares / count - np.square(total / count), 0.0)
+        return own_scale(variance, magnitude / count)
+
     def relative(self) -> Floats:
         """Return ``|ours - theirs|^2 / |theirs - mean(theirs)|^2`` of every channel.
 
@@ -87,12 +96,9 @@ class ChannelErrors:
         """
         if self._sums is None or self._count is None:
             return np.zeros(1)
-        error, total, squares, magnitude = self._sums
-        count = np.maximum(self._count, 1)
-        variance = np.maximum(squares / count - np.square(total / count), 0.0)
-        scale = own_scale(variance, magnitude / count)
+        error = self._sums[0]
         with np.errstate(invalid="ignore"):
-            found = np.where(error == 0, 0.0, error / count / scale)
+            found = np.where(error == 0, 0.0, error / np.maximum(self._count, 1) / self.scale())
         return np.where(np.isnan(found), np.inf, found)
 
     def explained(self) -> float:

@@ -1,6 +1,6 @@
 """Accuracy of a classifier on labelled data, and agreement of two models on any data."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -10,6 +10,7 @@ from acgraph.data import Agreement, Dataset, Labels, check_label_range, iterate_
 from acgraph.diagnostics import Location
 from acgraph.errors import DataError
 from acgraph.ir import Array
+from acgraph.tasks import OutputTask
 
 _BATCH = 64
 
@@ -54,13 +55,48 @@ def agreement(
     Raises:
         DataError: there are no examples, or the two make outputs of different shapes.
     """
+    return compare(session, reference, dataset, limit=limit).value
+
+
+def compare(
+    session: Session,
+    reference: Session,
+    dataset: Dataset,
+    *,
+    tasks: Sequence[OutputTask] | None = None,
+    limit: int | None = None,
+) -> Agreement:
+    """Compare a model with another, output by output.
+
+    Args:
+        session: The model.
+        reference: What it is to agree with.
+        dataset: Inputs.
+        tasks: What the outputs mean; guessed by their values where that is not given.
+        limit: Use only so many examples, evenly spaced.
+
+    Raises:
+        DataError: there are no examples, or the two make outputs of different shapes.
+    """
     _check_not_empty(dataset)
-    result = Agreement()
+    result = Agreement(tasks)
     for images, _ in iterate_batches(dataset, _BATCH, limit):
         pairs = zip(_outputs(session, images), _outputs(reference, images), strict=True)
         for ours, theirs in pairs:
             result.add(ours, theirs)
-    return result.value
+    return result
+
+
+def answers(session: Session, dataset: Dataset, *, limit: int | None = None) -> list[Array]:
+    """Return all outputs for some examples, one after the other along their first axis."""
+    parts = [
+        outputs
+        for images, _ in iterate_batches(dataset, _BATCH, limit)
+        for outputs in _outputs(session, images)
+    ]
+    return [
+        np.concatenate([np.atleast_1d(part) for part in each]) for each in zip(*parts, strict=True)
+    ]
 
 
 def _check_not_empty(dataset: Dataset) -> None:

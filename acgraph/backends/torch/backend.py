@@ -1,6 +1,6 @@
 """The backend of PyTorch, as the driver knows it."""
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from acgraph.backends.torch.trainer import TorchTrainer
 from acgraph.backends.training import PROBE_SECONDS, Array, ProgressSink, TrainConfig
 from acgraph.data import Dataset
 from acgraph.ir import Model
+from acgraph.tasks import OutputTask
 
 
 class TorchBackend:
@@ -31,11 +32,12 @@ class TorchBackend:
         config: TrainConfig | None = None,
         progress: ProgressSink | None = None,
         probe_s: float | None = None,
+        tasks: Sequence[OutputTask] | None = None,
     ) -> Trainer:
         """Make a trainer of a model."""
         return TorchTrainer(
             model, train, teacher=teacher, config=config, progress=progress,
-            probe_s=PROBE_SECONDS if probe_s is None else probe_s,
+            probe_s=PROBE_SECONDS if probe_s is None else probe_s, tasks=tasks,
         )  # fmt: skip
 
     def check_operators(self, model: Model) -> None:

@@ -1,20 +1,28 @@
 """What a step minimises, and whom it asks for that."""
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
+import torch
 from torch import Tensor
 
 from acgraph.backends.torch.features import Feature, FeatureLoss, choose_features
 from acgraph.backends.torch.fit_parts import LossOf
 from acgraph.backends.torch.graph_module import GraphModule
+from acgraph.backends.torch.imitation import SCALED, Scale, measure_scales
 from acgraph.backends.torch.loader import Batch
-from acgraph.backends.torch.losses import AdaptedLoss, Loss, Outputs, UserLoss
-from acgraph.backends.torch.modes import Mode
+from acgraph.backends.torch.losses import AdaptedLoss, Loss, Outputs, UserLoss, tasks_of
+from acgraph.backends.torch.modes import PLAIN, Mode
 from acgraph.backends.torch.teacher import Teacher
 from acgraph.backends.training import TrainConfig
-from acgraph.data import Dataset
+from acgraph.data import Dataset, iterate_batches
 from acgraph.errors import UsageError
+from acgraph.tasks import OutputTask
+
+#: Examples on which the spread of the teacher's outputs is measured.
+SCALE_EXAMPLES = 256
 
 
 @dataclass(slots=True, kw_only=True)
@@ -26,6 +34,8 @@ class Distillation:
         teacher: Who is learnt from; None where there is nobody.
         is_probability: Whether the network ends in a Softmax.
         user_loss: Replaces all parts.
+        tasks: What the outputs mean; guessed by what the teacher makes of a batch where none.
+        scales: What errors of each output are divided by; none before they are measured.
         features: What inside both networks is compared.
     """
 
@@ -33,6 +43,8 @@ class Distillation:
     teacher: Teacher | None
     is_probability: bool
     user_loss: UserLoss | None
+    tasks: tuple[OutputTask, ...] = ()
+    scales: tuple[Scale, ...] = ()
     features: tuple[Feature, ...] = ()
 
     @property
@@ -54,6 +66,31 @@ class Distillation:
         if self.teacher is not None:
             self.features = choose_features(student, self.teacher.module, x)
 
+    def measure_scales(self, train: Dataset, batch_size: int, device: torch.device) -> None:
+        """Find out, once, what outputs mean where nobody says, and on what scales they vary.
+
+        Args:
+            train: Training examples, a few of which the teacher answers.
+            batch_size: How many at once.
+            device: Where the teacher is.
+        """
+        if self.teacher is None or self.user_loss is not None or self.scales:
+            return
+        if self.tasks and not any(task.kind in SCALED for task in self.tasks):
+            return
+        teacher = self.teacher
+        answers = (
+            teacher(torch.from_numpy(np.ascontiguousarray(x)).to(device), PLAIN)
+            for x, _ in iterate_batches(train, batch_size, SCALE_EXAMPLES)
+        )
+        first = next(answers)
+        if not self.tasks:
+            self.tasks = tasks_of(
+                first, is_probability=self.is_probability, has_labels=train.labels is not None
+            )
+        if any(task.kind in SCALED for task in self.tasks):
+            self.scales = measure_scales(self.tasks, itertools.chain([first], answers))
+
     def check(self) -> None:
         """Check that there is a teacher where features are to be compared.
 
@@ -69,7 +106,7 @@ class Distillation:
         """Return the loss of a batch."""
         if self.user_loss is not None:
             return AdaptedLoss(self.user_loss)
-        loss = Loss(self.config, self.is_probability)
+        loss = Loss(self.config, self.is_probability, self.tasks, self.scales)
         if not self.features:
             return loss
         return FeatureLoss(loss, self.features, self.config.feature_weight)

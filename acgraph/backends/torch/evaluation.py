@@ -1,6 +1,6 @@
 """How good a network is on data."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ from acgraph.backends.training import Array
 from acgraph.data import Agreement, Dataset, Labels, iterate_batches
 from acgraph.diagnostics import Location
 from acgraph.errors import BackendError
+from acgraph.tasks import OutputTask
 
 #: A user's metric: outputs of the network and labels or None of a batch -> a number.
 Metric = Callable[[tuple[Array, ...], Labels | None], float]
@@ -27,6 +28,7 @@ def evaluate(
     limit: int | None = None,
     teacher: Teacher | None = None,
     metric: Metric | None = None,
+    tasks: Sequence[OutputTask] | None = None,
 ) -> float:
     """Return a metric averaged over images.
 
@@ -42,7 +44,7 @@ def evaluate(
             hint="give labels, or the original model as the teacher",
         )
     total, count = 0.0, 0
-    agreed = Agreement()
+    agreed = Agreement(tasks)
     for number, (x, y) in enumerate(iterate_batches(data, batch_size, limit)):
         tensor = torch.from_numpy(np.ascontiguousarray(x)).to(device)
         outputs = run(tensor)

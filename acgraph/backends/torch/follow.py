@@ -35,7 +35,7 @@ def follow(open_train: Callable[[Model], Dataset]) -> None:
         teacher = None if job.teacher is None else model_from_proto(job.teacher)
         for each in filter(None, (model, teacher)):
             each.sizes = job.sizes
-        trainer = TorchTrainer(model, train, teacher=teacher, config=job.config)
+        trainer = TorchTrainer(model, train, teacher=teacher, config=job.config, tasks=job.tasks)
         trainer.load_state_dict(job.state)
         try:
             trainer.join(job.images, **job.options)

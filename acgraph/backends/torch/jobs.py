@@ -1,6 +1,6 @@
 """What the leading process tells the others before a fit."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,6 +8,7 @@ from acgraph.backends.torch.team import Team
 from acgraph.backends.training import TrainConfig
 from acgraph.data import Dataset
 from acgraph.ir import InputSizes, Model, proto_from_model
+from acgraph.tasks import OutputTask
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,6 +22,7 @@ class Job:
         images: How many training images the leader has.
         state: Weights, mode and progress of the leader's trainer.
         options: Arguments of ``TorchTrainer.fit``.
+        tasks: What each output means; None where that is guessed.
     """
 
     model: Any
@@ -30,6 +32,7 @@ class Job:
     images: int
     state: Mapping[str, Any]
     options: Mapping[str, Any]
+    tasks: tuple[OutputTask, ...] | None = None
 
 
 def announce(
@@ -40,6 +43,7 @@ def announce(
     config: TrainConfig,
     state: Mapping[str, Any],
     options: Mapping[str, Any],
+    tasks: Sequence[OutputTask] | None = None,
 ) -> None:
     """Tell the others to join a fit; nothing where there are none."""
     if others.size == 1:
@@ -53,5 +57,6 @@ def announce(
             images=len(train),
             state=state,
             options=options,
+            tasks=None if tasks is None else tuple(tasks),
         )
     )

@@ -1,17 +1,25 @@
 """What training minimises, and what it is measured by."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from acgraph.backends.torch.imitation import (
+    Imitation,
+    Outputs,
+    Scale,
+    logits_of,
+    relative_error,
+)
+from acgraph.backends.torch.label_loss import label_loss
 from acgraph.backends.training import TrainConfig
 from acgraph.ir import Model
 from acgraph.operators import Trait, operators_with
+from acgraph.tasks import OutputTask, guess_by_values
 
-Outputs = tuple[Tensor, ...]
 #: A user's loss: outputs of the network, labels or None, outputs of the teacher or None -> scalar.
 UserLoss = Callable[[Outputs, Tensor | None, Outputs | None], Tensor]
 
@@ -37,21 +45,26 @@ class Mix:
         return Mix(self.share, None if self.labels is None else self.labels[rows])
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Loss:
     """Cross-entropy with the labels and divergence from the teacher.
 
     With labels and a teacher: ``a * T^2 * KL(teacher/T, student/T) + (1 - a) * cross-entropy``
-    (Hinton et al., arXiv 1503.02531). Without labels the teacher alone is followed, on every
-    output of the network; without a teacher the labels alone.
+    (Hinton et al., arXiv 1503.02531), and the other outputs imitate the teacher's, if there are
+    any. Without labels the teacher alone is followed, on every output of the network, each by what
+    it means (`acgraph.backends.torch.imitation`); without a teacher the labels alone.
 
     Attributes:
         config: Weights of the parts.
         is_probability: True where the network ends in a Softmax, whose logarithm are the logits.
+        tasks: What the outputs mean; guessed by the teacher's values where there are none.
+        scales: What errors of each output are divided by; those of a batch where there are none.
     """
 
     config: TrainConfig
     is_probability: bool = False
+    tasks: tuple[OutputTask, ...] = ()
+    scales: tuple[Scale, ...] = ()
 
     def __call__(
         self, outputs: Outputs, y: Tensor | None, teacher: Outputs | None, mix: Mix | None = None
@@ -61,18 +74,19 @@ class Loss:
             if teacher is None:
                 raise ValueError("neither labels nor a teacher")
             return self._imitate(outputs, teacher)
-        logits = logits_of(outputs[0], self.is_probability)
         weight = self.config.distill_weight if teacher is not None else 0.0
-        loss = logits.new_zeros(())
+        loss = outputs[0].new_zeros((), dtype=torch.float32)
         if weight < 1:
-            loss = loss + (1 - weight) * self._cross_entropy(logits, y, mix)
+            loss = loss + (1 - weight) * self._labelled(outputs[0], y, mix)
         if teacher is not None and weight > 0:
-            loss = loss + weight * self._divergence(
-                logits, logits_of(teacher[0], self.is_probability)
-            )
+            loss = loss + weight * self._imitate(outputs, teacher)
         return loss
 
-    def _cross_entropy(self, logits: Tensor, y: Tensor, mix: Mix | None) -> Tensor:
+    def _labelled(self, output: Tensor, y: Tensor, mix: Mix | None) -> Tensor:
+        task = self.tasks[0] if self.tasks else None
+        if task is not None and task.kind != "classification":
+            return label_loss(task, output, y)
+        logits = logits_of(output, self.is_probability)
         smoothing = self.config.label_smoothing
         loss = F.cross_entropy(logits, y, label_smoothing=smoothing)
         if mix is None or mix.labels is None:
@@ -80,38 +94,28 @@ class Loss:
         other = F.cross_entropy(logits, mix.labels, label_smoothing=smoothing)
         return mix.share * loss + (1 - mix.share) * other
 
-    def _divergence(self, student: Tensor, teacher: Tensor) -> Tensor:
-        temperature = self.config.distill_temperature
-        return temperature**2 * F.kl_div(
-            F.log_softmax(student / temperature, dim=1),
-            F.log_softmax(teacher / temperature, dim=1),
-            reduction="batchmean",
-            log_target=True,
-        )
-
     def _imitate(self, outputs: Outputs, teacher: Outputs) -> Tensor:
-        loss = outputs[0].new_zeros((), dtype=torch.float32)
-        for number, (mine, other) in enumerate(zip(outputs, teacher, strict=True)):
-            if number == 0 and mine.ndim == 2 and mine.shape[1] > 1:
-                loss = loss + self._divergence(
-                    logits_of(mine, self.is_probability), logits_of(other, self.is_probability)
-                )
-            elif mine.is_floating_point():
-                loss = loss + relative_error(mine, other)
-        return loss
+        tasks = self.tasks or tasks_of(teacher, is_probability=self.is_probability)
+        return Imitation(tasks, self.scales, self.config.distill_temperature)(outputs, teacher)
 
 
-def logits_of(output: Tensor, is_probability: bool) -> Tensor:
-    """Return logits in float32; the logarithm of probabilities serves, as softmax undoes it."""
-    output = output.float()
-    return output.clamp_min(1e-12).log() if is_probability else output
+def tasks_of(
+    teacher: Outputs, *, is_probability: bool, has_labels: bool = False
+) -> tuple[OutputTask, ...]:
+    """Guess what outputs mean by what a teacher makes of a batch.
 
-
-def relative_error(mine: Tensor, other: Tensor) -> Tensor:
-    """Return ``||mine - other||^2 / ||other - mean(other)||^2`` in float32: 0 is equal."""
-    other = other.float()
-    spread = (other - other.mean()).square().mean().clamp_min(1e-12)
-    return (mine.float() - other).square().mean() / spread
+    Args:
+        teacher: Its outputs.
+        is_probability: True where the first output ends in a Softmax.
+        has_labels: Whether there are class numbers for the first output.
+    """
+    arrays = [output.detach().float().cpu().numpy() if output.is_floating_point()
+              else output.cpu().numpy() for output in teacher]  # fmt: skip
+    first, *others = guess_by_values(arrays)
+    if first.kind == "classification" or has_labels:
+        first = replace(first, kind="classification", axis=1)
+        first = replace(first, form="softmax" if is_probability else "logits")
+    return (first, *others)
 
 
 def ends_in_softmax(model: Model) -> bool:
@@ -138,3 +142,9 @@ class AdaptedLoss:
     ) -> Tensor:
         """Return the loss of a batch; it is never mixed."""
         return self._loss(outputs, y, teacher)
+
+
+__all__ = [
+    "AdaptedLoss", "Loss", "Mix", "Outputs", "UserLoss", "ends_in_softmax", "logits_of",
+    "relative_error", "tasks_of",
+]  # fmt: skip

@@ -45,6 +45,7 @@ from acgraph.data import Dataset
 from acgraph.errors import BackendError, UsageError
 from acgraph.ir import Model
 from acgraph.pruning.reconstruct import Gram
+from acgraph.tasks import OutputTask
 
 
 class TorchTrainer:
@@ -67,6 +68,7 @@ class TorchTrainer:
         loss: UserLoss | None = None,
         metric: Metric | None = None,
         probe_s: float = PROBE_SECONDS,
+        tasks: Sequence[OutputTask] | None = None,
     ) -> None:
         """Set a model up for training.
 
@@ -81,6 +83,7 @@ class TorchTrainer:
             metric: Replaces the metric of :meth:`evaluate`: outputs, labels or None -> number of a
                 batch, averaged over images.
             probe_s: Seconds of a step by which the mode is chosen, about; there are up to 20.
+            tasks: What each output means; guessed by the teacher's outputs where not given.
 
         Raises:
             UnsupportedOpError: the backend cannot run the model.
@@ -101,7 +104,7 @@ class TorchTrainer:
         self._teacher = None if teacher is None else Teacher(teacher, self.device, size)
         self._distillation = Distillation(
             config=self.config, teacher=self._teacher, is_probability=ends_in_softmax(model),
-            user_loss=loss,
+            user_loss=loss, tasks=tuple(tasks or ()),
         )  # fmt: skip
         taught_by = None if self._teacher is None else self._teacher.module
         self._setup = Setup(self.module, taught_by, self.config, self.device, self._team, probe_s)
@@ -164,7 +167,10 @@ class TorchTrainer:
                 self._team, train, self.config, has_own_loss=self._user_loss is not None
             )
             state = {**self.state_dict(), "fit": self._pending}
-            announce(self._team, self._model, self._taught_by, train, self.config, state, options)
+            announce(
+                self._team, self._model, self._taught_by, train, self.config, state, options,
+                self._distillation.tasks or None,
+            )  # fmt: skip
             return self._fit_with_all(train, on_epoch, description, **options)
 
     def join(self, images: int, **options: Any) -> None:
@@ -200,10 +206,11 @@ class TorchTrainer:
         proximal: Proximal | None,
         time_budget_s: float | None,
     ) -> FitResult:
+        self._distillation.measure_scales(train, self.images_at_once(train), self.device)
         plan = FitPlan(
             number=self._fits,
             epochs=epochs,
-            total_steps=self._steps(train, epochs),
+            total_steps=round(epochs * steps_per_pass(len(train), self.config.batch_size)),
             learning_rate=learning_rate or self.config.learning_rate,
             schedule=schedule or self.config.schedule,
         )
@@ -256,6 +263,7 @@ class TorchTrainer:
                     limit=limit,
                     teacher=self._teacher,
                     metric=self._metric,
+                    tasks=self._distillation.tasks or None,
                 )
 
     def images_at_once(self, data: Dataset) -> int:
@@ -274,10 +282,7 @@ class TorchTrainer:
         return self.mode
 
     def describe(self) -> str:
-        """Say how training will run, which is chosen now where it was not before.
-
-        That is precision, layout, threads, images a step and at once.
-        """
+        """Say how training will run: precision, layout, threads, images a step and at once."""
         self.choose_mode()
         with self._setup.settings():
             return str(self._setup)
@@ -383,9 +388,6 @@ class TorchTrainer:
         if self._train is None:
             raise BackendError("there is no training data", hint="give --data")
         return self._train
-
-    def _steps(self, train: Dataset, epochs: float) -> int:
-        return round(epochs * steps_per_pass(len(train), self.config.batch_size))
 
     def _learner(self) -> Learner:
         train = self._require_train()

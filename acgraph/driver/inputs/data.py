@@ -16,6 +16,7 @@ from acgraph.errors import UsageError
 from acgraph.ir import Model, infer_facts, input_sizes, settle_sizes
 from acgraph.ir.sizes import declared_inputs, state
 from acgraph.report import Measure
+from acgraph.tasks import OutputTask
 
 #: Share of the training data held back where no evaluation data is given.
 HELD_BACK = 0.2
@@ -29,11 +30,13 @@ class RunData:
         train: What the weights see.
         select: What every choice sees: the search, purification.
         report: What nothing sees but the report.
+        tasks: What each output of the network means.
     """
 
     train: Dataset
     select: Dataset
     report: Dataset
+    tasks: tuple[OutputTask, ...] = ()
 
     @property
     def measure(self) -> Measure:

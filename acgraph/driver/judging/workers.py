@@ -26,6 +26,7 @@ from acgraph.driver.space.space import Space, open_space
 from acgraph.errors import BackendError, UsageError
 from acgraph.ir import Array, InputSizes, LayerBound, Model, model_from_proto, proto_from_model
 from acgraph.search import Knob, Point
+from acgraph.tasks import OutputTask
 
 log = logging.getLogger(__name__)
 
@@ -80,6 +81,7 @@ class Task:
         train: Images that BatchNormalization is recalibrated on.
         select: Images to judge by.
         images: As of the proxy.
+        tasks: What each output means.
     """
 
     model: Any
@@ -94,6 +96,7 @@ class Task:
     train: Dataset
     select: Dataset
     images: int | None = None
+    tasks: tuple[OutputTask, ...] | None = None
 
     def on_threads(self, threads: int) -> Self:
         """Return the same task for a process that has so many threads of the CPU."""
@@ -123,6 +126,7 @@ def make_task(
     select: Dataset,
     limit: int,
     images: int | None = None,
+    tasks: Sequence[OutputTask] | None = None,
 ) -> Task:
     """Pack what a proxy of these would judge by."""
     threads = max(1, (config.threads or os.cpu_count() or 1) // config.search.workers)
@@ -145,6 +149,7 @@ def make_task(
         train=HeldRows(train, rows),
         select=ArrayDataset(x, y, layout=select.layout, dtype=x.dtype, name=select.name),
         images=images,
+        tasks=None if tasks is None else tuple(tasks),
     )
 
 
@@ -160,7 +165,7 @@ def open_task(task: Task) -> Proxy:
         each.sizes = task.sizes
     model.bounds = task.bounds
     trainer = training_backend().trainer(
-        model, task.train, teacher=teacher, config=task.config.train
+        model, task.train, teacher=teacher, config=task.config.train, tasks=task.tasks
     )
     trainer.load_state_dict(task.state)
     space = replace(

@@ -11,7 +11,7 @@ from pathlib import Path
 from acgraph.analysis.cost import file_cost
 from acgraph.analysis.layers import Layer, layers
 from acgraph.analysis.obstacles import obstacles
-from acgraph.backends.ort.accuracy import accuracy, agreement
+from acgraph.backends.ort.accuracy import accuracy, compare
 from acgraph.backends.ort.inputs import random_inputs
 from acgraph.backends.ort.latency import (
     BUDGET_S,
@@ -38,6 +38,8 @@ from acgraph.report import (
     LatencyMs,
     LayerChange,
     ModelInfo,
+    OutputFigure,
+    OutputMeaning,
     Report,
     Side,
     Target,
@@ -45,6 +47,7 @@ from acgraph.report import (
     rates_between,
 )
 from acgraph.report.verdict import reached
+from acgraph.tasks import OutputTask
 from acgraph.version import __version__
 
 log = logging.getLogger(__name__)
@@ -68,6 +71,7 @@ def measure_sides(
     data: Dataset,
     sizes: InputSizes | None = None,
     *,
+    tasks: Sequence[OutputTask] | None = None,
     left_s: float | None = None,
     warn: Callable[[str], None] = log.warning,
 ) -> list[Side]:
@@ -78,6 +82,7 @@ def measure_sides(
         files: The original first; without labels the others are compared with it.
         data: The report split.
         sizes: Of the inputs, of all files; the likeliest unless given.
+        tasks: What each output means; guessed by its values where that is not given.
         left_s: Seconds that are left of a time budget: latency is measured in a share of them, in
             fewer runs than usual, or not at all. None for no limit.
         warn: Who is told where it is not.
@@ -92,11 +97,7 @@ def measure_sides(
         # Of the file: weights that lie beside it count, and constants that nobody reads.
         cost = file_cost(path, sizes=sizes)
         session = Session(str(path), settings, sizes=sizes)
-        score = (
-            accuracy(session, data)
-            if data.labels is not None
-            else agreement(session, reference, data)
-        )
+        score, figures = _judged(session, reference, data, tasks)
         sides.append(
             Side(
                 params=cost.params,
@@ -109,10 +110,28 @@ def measure_sides(
                 if latency is None or timed[0] is None
                 else compare_latency(timed[0], latency).median,
                 accuracy=score,
+                outputs=figures if path != files[0] or data.labels is not None else (),
                 macs_unknown=cost.unknown,
             )
         )
     return sides
+
+
+def _judged(
+    session: Session, reference: Session, data: Dataset, tasks: Sequence[OutputTask] | None
+) -> tuple[float, tuple[OutputFigure, ...]]:
+    """Return the score of a model, and the figure of each output."""
+    if data.labels is not None:
+        return accuracy(session, data), ()
+    found = compare(session, reference, data, tasks=tasks)
+    figures = tuple(
+        OutputFigure(
+            output=each.name, task=each.kind, value=each.value, text=each.text,
+            numbers=dict(each.numbers),
+        )
+        for each in found.results
+    )  # fmt: skip
+    return found.value, figures
 
 
 def _latencies(
@@ -219,6 +238,10 @@ def make_report(
             inputs=dict(input_sizes(context.original.model).shapes),
         ),
         measure=context.data.measure,
+        tasks=tuple(
+            OutputMeaning(output=task.output, task=task.kind, reason=task.reason)
+            for task in context.data.tasks
+        ),
         target=Target(metric=config.metric, rate=asked, met=False, max_drop=config.max_drop),
         before=before,
         after=after,

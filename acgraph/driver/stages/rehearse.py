@@ -122,7 +122,9 @@ def _few(data: RunData) -> RunData:
     def few(part: Dataset) -> Subset:
         return Subset(part, spread_indices(len(part), EXAMPLES))
 
-    return RunData(train=few(data.train), select=few(data.select), report=few(data.report))
+    return RunData(
+        train=few(data.train), select=few(data.select), report=few(data.report), tasks=data.tasks
+    )
 
 
 def _needed_bytes(lowered: Lowered) -> int:

@@ -84,7 +84,7 @@ def search_points(
     def packed() -> Task:
         return make_task(
             config, trainer, space, task.context.original.model, data.train, data.select,
-            images.select, images.train,
+            images.select, images.train, task.context.data.tasks,
         )  # fmt: skip
 
     with _evaluators(config.search, packed) as evaluators_of_points:

@@ -1,16 +1,23 @@
 """Trainers of a run: stages that work on one network share one."""
 
+from collections.abc import Sequence
+
 from acgraph.backends.interface import Trainer, TrainingBackend
 from acgraph.backends.training import ProgressSink, TrainConfig
 from acgraph.data import Dataset
 from acgraph.ir import Model
+from acgraph.tasks import OutputTask
 
 
 class TrainerPool:
     """Makes trainers that learn from one network, and keeps the last: each holds much memory."""
 
     def __init__(
-        self, backend: TrainingBackend, teacher: Model, progress: ProgressSink | None = None
+        self,
+        backend: TrainingBackend,
+        teacher: Model,
+        progress: ProgressSink | None = None,
+        tasks: Sequence[OutputTask] | None = None,
     ) -> None:
         """Begin without any.
 
@@ -18,7 +25,9 @@ class TrainerPool:
             backend: What trains.
             teacher: What networks learn from, and what they agree with.
             progress: Who shows how far a fit is.
+            tasks: What each output means.
         """
+        self._tasks = tasks
         self._backend = backend
         self._teacher = teacher
         self._progress = progress
@@ -43,7 +52,8 @@ class TrainerPool:
             del trainer
             self._last = None  # before the next is made: two may not fit into memory
         made = self._backend.trainer(
-            model, train, teacher=self._teacher, config=config, progress=self._progress
-        )
+            model, train, teacher=self._teacher, config=config, progress=self._progress,
+            tasks=self._tasks,
+        )  # fmt: skip
         self._last = (model, train, config, made)
         return made

@@ -11,10 +11,11 @@ def test_json_has_exactly_the_names_of_the_contract(report):
     assert data["schema"] == 1
     assert set(data) >= {
         *("schema", "model", "target", "before", "after", "rate", "verify", "layers", "fences"),
-        *("rounds", "seed", "versions", "seconds", "measure"),
+        *("rounds", "seed", "versions", "seconds", "measure", "tasks"),
     }
     assert set(data["target"]) == {"metric", "rate", "met", "max_drop", "drop_met"}
-    sides = {"params", "macs", "bytes", "latency_ms", "speed_up", "accuracy", "macs_unknown"}
+    sides = {"params", "macs", "bytes", "latency_ms", "speed_up", "accuracy", "macs_unknown",
+             "outputs"}  # fmt: skip
     assert set(data["before"]) == set(data["after"]) == sides
     assert set(data["before"]["latency_ms"]) == {"p50", "p90"}
     assert set(data["rate"]) == {"params", "macs", "bytes", "latency"}

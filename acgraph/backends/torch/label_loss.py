@@ -1,0 +1,61 @@
+"""Losses by labels, for tasks other than the classes of examples."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from acgraph.backends.torch.imitation import logits_of, relative_error
+from acgraph.errors import BackendError
+from acgraph.tasks import OutputTask
+
+#: What fills label sequences up.
+PADDING = -1
+
+
+def label_loss(task: OutputTask, output: Tensor, y: Tensor) -> Tensor:
+    """Return the loss of a batch against its labels, a float32 scalar.
+
+    Args:
+        task: Of the output.
+        output: Of the network.
+        y: Maps of classes for segmentation, ``[N, L]`` filled up with -1 for ctc, numbers in the
+            shape of the output for regression and embeddings.
+
+    Raises:
+        BackendError: nothing is learnt from labels of this task.
+    """
+    if task.kind == "segmentation":
+        return _by_position(task, output, y)
+    if task.kind == "ctc":
+        return _by_sequence(task, output, y)
+    if task.kind in ("regression", "embedding", "imitate"):
+        return relative_error(output, y.reshape(output.shape), task.axis)
+    raise BackendError(
+        f"labels of {task.kind} are only judged by",
+        hint="give --data without labels, and those with labels as --eval-data",
+    )
+
+
+def _by_position(task: OutputTask, output: Tensor, y: Tensor) -> Tensor:
+    """Cross-entropy at every position; that of sigmoids where a map has one channel."""
+    axis = 1 if task.axis is None else task.axis
+    if output.shape[axis] > 1:
+        return F.cross_entropy(logits_of(output, task.form).movedim(axis, 1), y.flatten(1).reshape(
+            len(y), *output.movedim(axis, 1).shape[2:]))  # fmt: skip
+    target = (y.reshape(output.shape) > 0).float()
+    if task.form == "logits":
+        return F.binary_cross_entropy_with_logits(output.float(), target)
+    return F.binary_cross_entropy(output.float().clamp(0, 1), target)
+
+
+def _by_sequence(task: OutputTask, output: Tensor, y: Tensor) -> Tensor:
+    """Connectionist temporal classification (Graves et al., 2006)."""
+    logits = logits_of(output, task.form)
+    steps = logits if task.batch_axis == 1 else logits.transpose(0, 1)
+    lengths = (y != PADDING).sum(dim=1)
+    count = torch.full((steps.shape[1],), steps.shape[0], dtype=torch.long)
+    blank = task.blank if task.blank is not None else 0
+    return F.ctc_loss(
+        F.log_softmax(steps, dim=-1), y.clamp_min(0), count, lengths, blank=blank,
+        zero_infinity=True,
+    )  # fmt: skip

@@ -1,0 +1,63 @@
+"""What the outputs of the network mean, found out before a run and said in its first lines."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from acgraph.analysis.outputs import output_facts
+from acgraph.backends.ort.accuracy import answers
+from acgraph.backends.ort.session import Session
+from acgraph.config import CompressConfig
+from acgraph.data import Array
+from acgraph.data.noise import is_noise_spec
+from acgraph.driver.inputs.data import RunData
+from acgraph.ir import Model, infer_facts
+from acgraph.tasks import OutputTask, guess
+
+#: Examples that the original answers where graph and labels do not say what an output means.
+EXAMPLES = 64
+
+
+def with_tasks(config: CompressConfig, model: Model, data: RunData) -> RunData:
+    """Return the data of a run with what the outputs of its network mean.
+
+    Where graph and labels leave it open, the original answers some examples: coordinates, and
+    vectors of the length 1, are told by their values.
+
+    Raises:
+        UsageError: a task is stated for an output that there is not.
+        BackendError: ONNX Runtime cannot run the model.
+    """
+    facts = output_facts(model, infer_facts(model))
+    tasks = guess(facts, labels=_labels(data), stated=config.task)
+    is_open = any(not task.is_sure and task.output not in config.task for task in tasks)
+    if is_open and "" not in config.task and not is_noise_spec(config.data or ""):
+        session = Session(config.model, sizes=model.sizes)
+        values = answers(session, data.select, limit=EXAMPLES)
+        tasks = guess(facts, values=values, labels=_labels(data), stated=config.task)
+    return replace(data, tasks=tasks)
+
+
+def _labels(data: RunData) -> Array | None:
+    labels = data.report.labels
+    return None if labels is None else labels[:EXAMPLES]
+
+
+def told(tasks: Sequence[OutputTask]) -> list[str]:
+    """Say what each output is taken for; outputs that are taken for the same in one line.
+
+    Returns:
+        Sentences; the first says how to change it.
+    """
+    lines: list[str] = []
+    shown: dict[tuple[str, str], list[OutputTask]] = {}
+    for task in tasks:
+        shown.setdefault((task.kind, task.reason), []).append(task)
+    for alike in shown.values():
+        first, *others = alike
+        more = f" and {len(others)} more" if others else ""
+        verb = "are" if others else "is"
+        what = "imitated" if first.kind == "imitate" else f"taken for {first.kind}"
+        lines.append(f"output {first.described}{more} {verb} {what} ({first.reason})")
+    if not any(task.reason == "as stated" for task in tasks):
+        lines[0] += "; --task changes that"
+    return lines
