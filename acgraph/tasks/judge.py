@@ -6,11 +6,12 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from acgraph.errors import DataError
-from acgraph.tasks.classes import MeanOverlap, SameClass, SameDecision
+from acgraph.tasks.classes import SameClass, SameDecision
 from acgraph.tasks.detections import DetectionsKept
 from acgraph.tasks.figures import Cosine, Explained, Figure, NormalisedError
 from acgraph.tasks.guess import guess_by_values
 from acgraph.tasks.kinds import Array, OutputTask
+from acgraph.tasks.maps import MeanOverlap
 from acgraph.tasks.sequences import EqualSequences
 
 

@@ -1,0 +1,138 @@
+"""Mean average precision of a detector, as COCO defines it, by pycocotools."""
+
+import contextlib
+import importlib
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from acgraph.errors import DataError
+from acgraph.tasks.boxes import BoxForm, box_form
+from acgraph.tasks.detections import THRESHOLD, Reader, found_in
+from acgraph.tasks.figures import percent
+from acgraph.tasks.kinds import Array, OutputTask
+
+#: Detections below this score change nothing.
+_LEAST_SCORE = 0.001
+
+
+@dataclass(slots=True)
+class AveragePrecision:
+    """``detection``: mean average precision over IoU from 0.5 to 0.95, from 0 to 1.
+
+    Labels are ``[N, boxes, 5]``: class, left, top, right, bottom, in the coordinates of the
+    network's boxes, filled up with rows of the class -1.
+    """
+
+    tasks: Sequence[OutputTask]
+    _reader: Reader = field(init=False)
+    _form: BoxForm | None = None
+    _truth: list[dict[str, Any]] = field(default_factory=list)
+    _found: list[dict[str, Any]] = field(default_factory=list)
+    _images: int = 0
+    _scores: tuple[float, float] | None = None
+
+    def __post_init__(self) -> None:
+        _library()
+        self._reader = Reader(self.tasks)
+
+    def add(self, outputs: Sequence[Array], labels: Array) -> None:
+        """Take in a batch.
+
+        Raises:
+            DataError: boxes cannot be read from the outputs alone.
+        """
+        said = self._reader.read(outputs)
+        if labels.ndim != 3 or labels.shape[-1] != 5:
+            raise ValueError("no boxes")
+        self._scores = None
+        for place, truth in enumerate(labels):
+            boxes = None if said.boxes is None else said.boxes[place]
+            form = self._form_of(boxes, said.scores[place])
+            found = found_in(boxes, said.scores[place], form, _LEAST_SCORE)
+            self._images += 1
+            for row in truth[truth[:, 0] >= 0]:
+                self._truth.append(self._entry(int(row[0]), row[1:]))
+            for box, kind, score in zip(found.boxes, found.classes, found.scores, strict=True):
+                self._found.append({**self._entry(int(kind), box), "score": float(score)})
+
+    def _form_of(self, boxes: Array | None, scores: Array) -> BoxForm:
+        """Find out how boxes are written, by the first that the network finds."""
+        if self._form is not None or boxes is None:
+            return self._form or "encoded"
+        best = boxes[scores.max(axis=1) >= THRESHOLD]
+        form = box_form(best) if len(best) else box_form(boxes)
+        if len(best):
+            self._form = form
+        if form == "encoded":
+            raise DataError(
+                "boxes of this detector are relative to anchors, so that labels cannot judge them",
+                hint="give data without labels, or export the network with its boxes decoded",
+            )
+        return form
+
+    def _entry(self, kind: int, box: Array) -> dict[str, Any]:
+        left, top, right, bottom = (float(side) for side in box)
+        sides = [left, top, right - left, bottom - top]
+        return {"image_id": self._images, "category_id": kind + 1, "bbox": sides,
+                "area": sides[2] * sides[3], "iscrowd": 0}  # fmt: skip
+
+    def _both(self) -> tuple[float, float]:
+        if self._scores is None:
+            self._scores = self._evaluated()
+        return self._scores
+
+    def _evaluated(self) -> tuple[float, float]:
+        """Return the mean over IoU from 0.5 to 0.95, and that at 0.5."""
+        if not self._truth or not self._found:
+            return 0.0, 0.0
+        coco, evaluation = _library()
+        kinds = sorted({entry["category_id"] for entry in self._truth})
+        with contextlib.redirect_stdout(io.StringIO()):
+            truth = coco.COCO()
+            truth.dataset = {
+                "info": {}, "images": [{"id": image + 1} for image in range(self._images)],
+                "categories": [{"id": kind} for kind in kinds],
+                "annotations": [{**e, "id": place + 1} for place, e in enumerate(self._truth)],
+            }  # fmt: skip
+            truth.createIndex()
+            run = evaluation.COCOeval(truth, truth.loadRes(self._found), "bbox")
+            run.evaluate()
+            run.accumulate()
+            run.summarize()
+        return max(0.0, float(run.stats[0])), max(0.0, float(run.stats[1]))
+
+    @property
+    def value(self) -> float:
+        """The mean average precision."""
+        return self._both()[0]
+
+    @property
+    def text(self) -> str:
+        """In words."""
+        whole, half = self._both()
+        return f"mAP {percent(whole)}, at IoU 0.5 {percent(half)}"
+
+    @property
+    def numbers(self) -> dict[str, float]:
+        """By name."""
+        whole, half = self._both()
+        return {"mAP": whole, "mAP at IoU 0.5": half}
+
+
+def _library() -> tuple[Any, Any]:
+    """Return the modules of pycocotools.
+
+    Raises:
+        DataError: it is not installed.
+    """
+    try:
+        names = ("pycocotools.coco", "pycocotools.cocoeval")
+        first, second = (importlib.import_module(name) for name in names)
+    except ImportError as error:
+        raise DataError(
+            "mean average precision needs pycocotools, which is not installed",
+            hint="pip install 'acgraph[detection]', or give data without labels",
+        ) from error
+    return first, second
