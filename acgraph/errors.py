@@ -10,7 +10,7 @@
     +-- PassError                         a pass failed
     |   +-- PreconditionError
     |   +-- PostconditionError
-    +-- VerifyError                       the law does not hold, or the IR is broken
+    +-- VerifyError                       the equivalence check failed, or the IR is broken
     +-- SearchError                       no plan can meet what was asked
     +-- BackendError                      training or running failed
     |   +-- DivergedError                 training diverged, however small its steps
@@ -65,7 +65,7 @@ class PostconditionError(PassError):
 
 
 class VerifyError(AcgraphError):
-    """The law does not hold, or the graph is broken."""
+    """The equivalence check failed, or the graph is broken."""
 
 
 class SearchError(AcgraphError):

@@ -144,7 +144,7 @@ def _tables() -> str:
         lines += [
             "",
             f"`prune --sparsity 0.5` on {len(zoo['graphs'])} exported graphs of 50 architectures: "
-            f"the law holds for {lawful}, {smaller} are at least 1.5x smaller "
+            f"{lawful} pass the equivalence check, {smaller} are at least 1.5x smaller "
             "([docs/zoo.md](docs/zoo.md)).",
         ]
     return "\n".join(lines)
@@ -154,7 +154,7 @@ def _rows(*, tagged: bool = False) -> str:
     """Lay out the runs by default, or those with other options, which have a tag."""
     lines = [
         "| network | target | seed | epochs | params | MACs | latency | accuracy before | after "
-        "| after, all 5,000 | Torch-Pruning, all 5,000 | error of the law | seconds "
+        "| after, all 5,000 | Torch-Pruning, all 5,000 | equivalence error | seconds "
         "| Torch-Pruning, seconds |",
         "|---|---|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]

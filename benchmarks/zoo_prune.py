@@ -1,4 +1,4 @@
-"""Prune the graphs of the zoo at half, and check the law on each in ONNX Runtime.
+"""Prune the graphs of the zoo at half, and run the equivalence check on each in ONNX Runtime.
 
     OMP_NUM_THREADS=2 python benchmarks/zoo_prune.py [--write] [NAME ...]
 
@@ -181,7 +181,7 @@ def table(result: Row) -> str:
         "",
         f"{len(result['graphs'])} graphs of 50 architectures (torchvision, timm; two exporters), "
         f"half of the coupled sets of every family removed by magnitude, exact cuts only. "
-        f"{sum(r['law'] for r in rows)} obey the law at {LAW:g}; {enough} are at least 1.5x "
+        f"{sum(r['law'] for r in rows)} pass the equivalence check at {LAW:g}; {enough} are at least 1.5x "
         f"smaller. Grouping and cutting take {statistics.median(seconds):.2f} s in the median and "
         f"{max(seconds):.2f} s at most ({result['host']}).",
         "",
@@ -265,7 +265,7 @@ def main() -> int:
         (ROOT / "docs/results/zoo_prune.json").write_text(json.dumps(result, indent=1) + "\n")
         (ROOT / "docs/zoo.md").write_text(table(result))
     bad = [r["name"] for r in rows if not r.get("law") or r["rate"] < 1.5]
-    print(f"{len(rows) - len(bad)} of {len(rows)} obey the law and are at least 1.5x smaller; not:")
+    print(f"{len(rows) - len(bad)} of {len(rows)} pass the equivalence check and are at least 1.5x smaller; not:")
     print(" ".join(bad) or "none")
     return 0
 

@@ -261,12 +261,13 @@ def _text(result: "PruneReport", int8: "Int8 | None") -> str:
             f"{', '.join(unknown[:5])}"
         )
     lines += [f"remark: {remark}" for remark in result.remarks]
-    law = verification(result.verify)
-    word = "holds" if law.passed else f"does not hold (cut inexactly: {', '.join(result.inexact)})"
-    if law.passed and law.vacuous:
-        word = "holds, but proves nothing: no output depends on the inputs"
-    lines.append(f"the law {word}: relative error {format_error(law.max_rel_error)}")
-    lines += [f"  {note}" for note in law.notes]
+    check = verification(result.verify)
+    word = "passed" if check.passed else f"failed (cut inexactly: {', '.join(result.inexact)})"
+    if check.passed and check.vacuous:
+        word = "passed, but proves nothing: no output depends on the inputs"
+    error = format_error(check.max_rel_error)
+    lines.append(f"equivalence check {word}: relative error {error}")
+    lines += [f"  {note}" for note in check.notes]
     if int8 is not None:
         lines.append(int8_text(int8))
     if result.lowered:

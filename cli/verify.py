@@ -1,4 +1,4 @@
-"""``acgraph verify``: the compact model computes what the masked model computes."""
+"""``acgraph verify``: the equivalence check of a compact and a masked model."""
 
 import json
 import math
@@ -28,7 +28,7 @@ _PROVES_NOTHING = 3
 
 def verify(
     compact: Annotated[str, typer.Argument(help="The shrunk .onnx or .ort file, - for stdin.")],
-    against: Annotated[str, typer.Option(help="The masked model: dense, with zeros.")],
+    against: Annotated[str, typer.Option(help="The model to compare with: the masked one, or any other.")],
     data: DataOption = None,
     mean: MeanOption = None,
     std: StdOption = None,
@@ -43,10 +43,10 @@ def verify(
     input_shape: InputShapeOption = None,
     output_format: FormatOption = OutputFormat.TEXT,
 ) -> None:
-    """Check the law on random inputs and on given ones.
+    """Check that two models compute the same: their outputs, and values inside.
 
-    Exits with 1 where it does not hold, and with 3 where it holds of outputs that depend on no
-    input, which proves nothing.
+    Both run in ONNX Runtime, on random inputs and on the examples of --data. The exit code is 1 if
+    they differ. It is 3 if they agree, but no output depends on the inputs: that proves nothing.
     """
     from acgraph.api.verify import verify as check
 
@@ -115,9 +115,9 @@ def _entry(compact: str, against: str, result: "LawResult") -> dict[str, Any]:
 
 
 def _text(compact: str, against: str, result: "LawResult") -> str:
-    verdict = "the law holds" if result.passed else "the law does NOT hold"
+    verdict = "the models are equivalent" if result.passed else "the models are NOT equivalent"
     if result.passed and result.vacuous:
-        verdict = "the law holds, but proves nothing: no output depends on the inputs"
+        verdict = "nothing is proven: the models agree, but no output depends on the inputs"
     lines = [
         f"{verdict}: {compact} against {against}, {counted(result.inputs, 'input')}, "
         f"relative error {result.max_rel_error:.1e}, allowed {result.tolerance:.0e}"

@@ -1,6 +1,6 @@
 """Find coupled sets that can go and leave the function as it is.
 
-By the law, deleting a set equals zeroing its filters and the columns that read it. So a set is
+Deleting a set equals zeroing its filters and the columns that read it. So a set is
 dead where that zeroing changes nothing:
 
 - its filters and its columns are zero already, or

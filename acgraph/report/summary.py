@@ -28,7 +28,7 @@ from acgraph.report.verdict import (
 
 #: Fences shown in the terminal; the report has them all.
 _SHOWN_FENCES = 5
-#: What is added to the errors, by whether the law passed and whether it is vacuous.
+#: What is added to the errors, by whether the equivalence check passed and whether it proves nothing.
 _PROOF = {
     (True, False): "",
     (True, True): " - but no output depends on the inputs",
@@ -103,7 +103,7 @@ def render_summary(report: Report) -> RenderableType:
         more = [row.int8] if int8 is not None else []
         table.add_row(row.label, row.before, row.after, Text(row.change, style=style), *more)
     check = report.verify
-    law = Text(
+    shown = Text(
         f"compact == masked: max error {format_error(check.max_abs_error)} absolute, "
         f"{format_error(check.max_rel_error)} relative" + _PROOF[check.passed, check.vacuous],
         style="" if check.is_proof else "bold red",
@@ -128,7 +128,7 @@ def render_summary(report: Report) -> RenderableType:
         *paired,
         *unknown,
         Text(),
-        law,
+        shown,
         *below,
     )
 

@@ -211,7 +211,7 @@ def _cut_and_prove(source: Source, job: Job, feeds: MakeFeeds | None) -> PruneRe
     law = result.verify
     if not law.passed and not (result.inexact and math.isfinite(law.max_rel_error)):
         raise VerifyError(
-            f"the law does not hold: {law.failures[0]}",
+            f"the equivalence check failed: {law.failures[0]}",
             location=model.location(),
             hint="nothing was written; please report the model's operators",
         )

@@ -60,12 +60,12 @@ class PruneReport:
         plan: Which coupled sets were removed by magnitude.
         cut_plan: All that was removed, in terms of the input model.
         inexact: The families of it whose cut changes what the zeroed model computes.
-        verify: The law: compact against masked.
+        verify: The equivalence check of the compact and the masked model.
         request: What was asked for.
         holding: What keeps weights from being cut, that which holds most first.
         notes: Cuts that were not made, and why.
         rates_with: Where hardly anything was cut: by option, the rate of params with it.
-        seconds: All of it, the law included.
+        seconds: All of it, the equivalence check included.
         cut_seconds: Grouping and shrinking alone.
     """
 

@@ -238,7 +238,7 @@ def wrong_path(net_path: Path, tmp_path: Path) -> Path:
 def test_verify_passes_and_fails(net_path: Path, wrong_path: Path) -> None:
     good = _run("verify", net_path, "--against", net_path)
     assert good.exit_code == 0
-    assert good.stdout.startswith("the law holds: ")
+    assert good.stdout.startswith("the models are equivalent: ")
     bad = _run("verify", wrong_path, "--against", net_path, "--format", "json")
     assert bad.exit_code == 1
     found = json.loads(bad.stdout)
@@ -248,7 +248,7 @@ def test_verify_passes_and_fails(net_path: Path, wrong_path: Path) -> None:
     assert found["outputs"][0]["reason"]
     text = _run("verify", wrong_path, "--against", net_path)
     assert text.exit_code == 1
-    assert text.stdout.startswith("the law does NOT hold: ")
+    assert text.stdout.startswith("the models are NOT equivalent: ")
     loose = _run("verify", wrong_path, "--against", net_path, "--tolerance", 0.5)
     assert loose.exit_code == 0
 
@@ -284,7 +284,7 @@ def test_verify_says_when_it_proves_nothing(net_path: Path, tmp_path: Path) -> N
     onnx.save(proto, path)
     result = _run("verify", path, "--against", path)
     assert result.exit_code == 3
-    assert result.stdout.splitlines()[0].startswith("the law holds, but proves nothing")
+    assert result.stdout.splitlines()[0].startswith("nothing is proven: the models agree")
     assert _run("verify", path, "--against", net_path).exit_code == 1
     assert json.loads(_run("verify", path, "--against", path, "--format", "json").stdout)["vacuous"]
 

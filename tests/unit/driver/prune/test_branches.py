@@ -152,7 +152,7 @@ def test_a_wrong_cut_in_a_branch_that_random_inputs_never_reach_is_caught(
         return right_cut(dependency, Plan(sets=gone))
 
     monkeypatch.setattr(attempts, "masked_model", wrong)
-    with pytest.raises(VerifyError, match="switch/then: the law does not hold"):
+    with pytest.raises(VerifyError, match="switch/then: the equivalence check failed"):
         prune(model_from_proto(proto))
 
 
