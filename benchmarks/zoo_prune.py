@@ -181,9 +181,9 @@ def table(result: Row) -> str:
         "",
         f"{len(result['graphs'])} graphs of 50 architectures (torchvision, timm; two exporters), "
         f"half of the coupled sets of every family removed by magnitude, exact cuts only. "
-        f"{sum(r['law'] for r in rows)} pass the equivalence check at {LAW:g}; {enough} are at least 1.5x "
-        f"smaller. Grouping and cutting take {statistics.median(seconds):.2f} s in the median and "
-        f"{max(seconds):.2f} s at most ({result['host']}).",
+        f"{sum(r['law'] for r in rows)} pass the equivalence check at {LAW:g}; {enough} are at "
+        f"least 1.5x smaller. Grouping and cutting take {statistics.median(seconds):.2f} s in the "
+        f"median and {max(seconds):.2f} s at most ({result['host']}).",
         "",
         f"ResNet-50: {result['resnet50']['acgraph_s']} s"
         + (
@@ -265,7 +265,10 @@ def main() -> int:
         (ROOT / "docs/results/zoo_prune.json").write_text(json.dumps(result, indent=1) + "\n")
         (ROOT / "docs/zoo.md").write_text(table(result))
     bad = [r["name"] for r in rows if not r.get("law") or r["rate"] < 1.5]
-    print(f"{len(rows) - len(bad)} of {len(rows)} pass the equivalence check and are at least 1.5x smaller; not:")
+    print(
+        f"{len(rows) - len(bad)} of {len(rows)} pass the equivalence check and are at least 1.5x "
+        "smaller; not:"
+    )
     print(" ".join(bad) or "none")
     return 0
 

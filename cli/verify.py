@@ -28,7 +28,9 @@ _PROVES_NOTHING = 3
 
 def verify(
     compact: Annotated[str, typer.Argument(help="The shrunk .onnx or .ort file, - for stdin.")],
-    against: Annotated[str, typer.Option(help="The model to compare with: the masked one, or any other.")],
+    against: Annotated[
+        str, typer.Option(help="The model to compare with: the masked one, or any other.")
+    ],
     data: DataOption = None,
     mean: MeanOption = None,
     std: StdOption = None,

@@ -28,7 +28,7 @@ from acgraph.report.verdict import (
 
 #: Fences shown in the terminal; the report has them all.
 _SHOWN_FENCES = 5
-#: What is added to the errors, by whether the equivalence check passed and whether it proves nothing.
+#: What is added to the errors, by whether the check passed and whether it proves nothing.
 _PROOF = {
     (True, False): "",
     (True, True): " - but no output depends on the inputs",
