@@ -3,12 +3,10 @@
 import logging
 from collections.abc import Mapping, Sequence
 
-import numpy as np
-
 from acgraph.backends.ort.inputs import fixed_batch
 from acgraph.backends.ort.session import Session
 from acgraph.backends.ort.sizes import file_sizes
-from acgraph.data import Dataset, load_dataset
+from acgraph.data import Dataset, first_example, load_dataset
 from acgraph.data.noise import is_noise_spec
 from acgraph.diagnostics import Location
 from acgraph.errors import UsageError
@@ -91,7 +89,7 @@ def open_data(
         scale=scale,
     )
     if not is_noise_spec(spec):
-        x, _ = dataset.batch(np.zeros(1, np.int64))
+        x = first_example(dataset).x
         found = (fixed_batch(session) or 1, *x.shape[1:])
         session.sizes = file_sizes(path, session, shapes or {session.inputs[0].name: found})
     return dataset

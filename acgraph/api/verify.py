@@ -8,11 +8,12 @@ import numpy as np
 from acgraph.api.call import checked
 from acgraph.api.session_data import Numbers, open_data, refuse_without_data, say_assumed
 from acgraph.api.types import DataLike, ModelLike, ShapesLike, as_files, read_shapes
+from acgraph.backends.ort.examples import feeds_of
 from acgraph.backends.ort.inputs import fixed_batch
 from acgraph.backends.ort.law import LawResult, check_law
 from acgraph.backends.ort.session import Session
 from acgraph.backends.ort.sizes import file_sizes
-from acgraph.data import Dataset, spread_indices
+from acgraph.data import Dataset, cut_indices, spread_indices
 from acgraph.data.given import holding
 from acgraph.ir import Array
 
@@ -106,11 +107,9 @@ def verify(
 
 
 def _inputs(session: Session, dataset: Dataset, limit: int) -> Iterator[dict[str, Array]]:
-    name = session.inputs[0].name
     size = fixed_batch(session) or _BATCH
     indices = spread_indices(len(dataset), limit)
-    for start in range(0, len(indices), size):
-        part = indices[start : start + size]
+    for part in cut_indices(dataset, indices, size):
         if fixed_batch(session):
             part = np.resize(part, size)  # a short rest is filled up with examples seen already
-        yield {name: dataset.batch(part)[0]}
+        yield feeds_of(session, dataset.batch(part))

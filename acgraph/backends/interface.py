@@ -19,7 +19,7 @@ from acgraph.backends.training import (
     Schedule,
     TrainConfig,
 )
-from acgraph.data import Dataset
+from acgraph.data import Batch, Dataset
 from acgraph.ir import Model
 from acgraph.pruning.reconstruct import Gram
 from acgraph.tasks import OutputTask
@@ -92,7 +92,7 @@ class Trainer(Protocol):
         ...
 
     def input_grams(
-        self, layers: Sequence[Layer], batches: Iterable[Array], *, seed: int = 0
+        self, layers: Sequence[Layer], batches: Iterable[Batch], *, seed: int = 0
     ) -> dict[str, Gram]:
         """Measure the second moments of what layers read, by the name of their weight."""
         ...
@@ -154,7 +154,7 @@ class TrainingBackend(Protocol):
         ...
 
     def channel_statistics(
-        self, model: Model, names: Collection[str], batches: Iterable[Array]
+        self, model: Model, names: Collection[str], batches: Iterable[Batch]
     ) -> dict[str, Statistics]:
         """Measure mean and variance of tensors of a model for every channel, by name."""
         ...

@@ -1,14 +1,16 @@
 """What ``--data`` means: numbered examples, checked against the network that they are for."""
 
 from acgraph.data.agreement import Agreement
+from acgraph.data.batch import Array, Axis, Batch
 from acgraph.data.checks import InputSpec, check_has_classes, check_label_range
 from acgraph.data.dataset import (
-    Array,
     ArrayDataset,
     Dataset,
     Indices,
     Labels,
     Subset,
+    cut_indices,
+    first_example,
     iterate_batches,
     split,
     spread_indices,
@@ -21,6 +23,8 @@ __all__ = [
     "Agreement",
     "Array",
     "ArrayDataset",
+    "Axis",
+    "Batch",
     "Dataset",
     "FolderDataset",
     "Indices",
@@ -30,6 +34,8 @@ __all__ = [
     "Subset",
     "check_has_classes",
     "check_label_range",
+    "cut_indices",
+    "first_example",
     "iterate_batches",
     "load_dataset",
     "split",

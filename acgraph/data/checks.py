@@ -6,7 +6,8 @@ from typing import Any, NamedTuple, TypeGuard
 import numpy as np
 import numpy.typing as npt
 
-from acgraph.data.dataset import Array, Labels
+from acgraph.data.batch import Array
+from acgraph.data.dataset import Labels
 from acgraph.diagnostics import Location
 from acgraph.errors import DataError
 

@@ -3,17 +3,17 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from functools import cached_property
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from acgraph.data.batch import Array, Batch
 from acgraph.data.fingerprint import LIMIT, Fingerprint, digest_of, of_array
 from acgraph.data.pixels import Pixels
 from acgraph.diagnostics import Location, counted
 from acgraph.errors import DataError
 
-Array = npt.NDArray[Any]
 Labels = npt.NDArray[np.int64]
 Indices = npt.NDArray[np.int64]
 #: How the network's input is laid out; empty where it is not an image.
@@ -25,11 +25,12 @@ _SAMPLE_BATCH = 32
 
 
 class Dataset(ABC):
-    """Numbered examples of one network input.
+    """Numbered examples of the inputs of a network.
 
     Attributes:
         name: What the user called the data, for messages.
-        layout: Layout of the images that :meth:`batch` returns; empty where they are no images.
+        layout: Layout of the images that :meth:`batch` returns; empty where they are no images, or
+            where there are several inputs, which belong together and so are not augmented.
         class_names: Names of the classes by number, where the data has them.
     """
 
@@ -47,18 +48,27 @@ class Dataset(ABC):
     def labels(self) -> Labels | None:
         """Class number of every example ``[N]``, or None where there are none."""
 
+    @property
+    def groups(self) -> Indices | None:
+        """Which examples fit into one batch: those of one number, ``int64 [N]``.
+
+        None where all do, because their sizes are the same.
+        """
+        return None
+
     @abstractmethod
     def __len__(self) -> int: ...
 
     @abstractmethod
-    def batch(self, indices: Indices) -> tuple[Array, Labels | None]:
+    def batch(self, indices: Indices) -> Batch:
         """Return examples exactly as the network takes them, and their labels.
 
         Args:
-            indices: Which examples, ``int64 [n]``.
+            indices: Which examples, ``int64 [n]``, all of one group.
 
         Returns:
-            ``x [n, ...]``, a new array in the dtype of the network's input, and ``y int64 [n]``.
+            New arrays in the types of the network's inputs, by their names. A dataset of a single
+            input may call it as it likes.
         """
 
     @cached_property
@@ -68,13 +78,13 @@ class Dataset(ABC):
         A dataset that can be hashed whole without reading it example by example overrides this.
         """
         total = len(self)
-        first, _ = self.batch(np.zeros(1, np.int64))
+        first = first_example(self)
         most = max(1, SAMPLE_BYTES // max(1, first.nbytes))
         indices = spread_indices(total, min(SAMPLE, most))
         digests = [digest_of(str(total), _label_bytes(self.labels))]
-        for start in range(0, len(indices), _SAMPLE_BATCH):
-            x, _ = self.batch(indices[start : start + _SAMPLE_BATCH])
-            digests.append(of_array(x).digest)
+        for part in cut_indices(self, indices, _SAMPLE_BATCH):
+            inputs = self.batch(part).inputs.values()
+            digests += [of_array(np.atleast_1d(value)).digest for value in inputs]
         note = ""
         if len(indices) < total:
             examples = counted(total, "example")
@@ -98,6 +108,7 @@ class ArrayDataset(Dataset):
         layout: Layout = "",
         dtype: npt.DTypeLike = np.float32,
         name: str = "<arrays>",
+        input_name: str = "x",
     ) -> None:
         """Hold arrays.
 
@@ -108,8 +119,10 @@ class ArrayDataset(Dataset):
             layout: Layout of the images a batch returns; that of ``pixels`` where it is given.
             dtype: Element type of the network's input.
             name: For messages.
+            input_name: Of the network's input.
         """
         self._x = x
+        self._input = input_name
         self._labels = labels
         self._pixels = pixels
         self._dtype = np.dtype(dtype)
@@ -124,13 +137,13 @@ class ArrayDataset(Dataset):
     def __len__(self) -> int:
         return len(self._x)
 
-    def batch(self, indices: Indices) -> tuple[Array, Labels | None]:
+    def batch(self, indices: Indices) -> Batch:
         """Gather and normalise."""
         x = self._x[indices]
         if self._pixels is not None:
             x = self._pixels.apply(x)
         y = None if self._labels is None else self._labels[indices]
-        return x.astype(self._dtype, copy=False), y
+        return Batch({self._input: x.astype(self._dtype, copy=False)}, y)
 
     @cached_property
     def fingerprint(self) -> Fingerprint:
@@ -159,7 +172,13 @@ class Subset(Dataset):
     def __len__(self) -> int:
         return len(self._indices)
 
-    def batch(self, indices: Indices) -> tuple[Array, Labels | None]:
+    @property
+    def groups(self) -> Indices | None:
+        """Those of the dataset underneath."""
+        groups = self._dataset.groups
+        return None if groups is None else groups[self._indices]
+
+    def batch(self, indices: Indices) -> Batch:
         """Read from the dataset underneath."""
         return self._dataset.batch(self._indices[indices])
 
@@ -212,10 +231,34 @@ def spread_indices(total: int, limit: int | None = None) -> Indices:
     return np.arange(limit, dtype=np.int64) * total // limit
 
 
-def iterate_batches(
-    dataset: Dataset, batch_size: int, limit: int | None = None
-) -> Iterator[tuple[Array, Labels | None]]:
-    """Read all examples, or ``limit`` evenly spaced ones, in order."""
+def cut_indices(dataset: Dataset, indices: Indices, batch_size: int) -> Iterator[Indices]:
+    """Cut numbers of examples into batches whose examples fit together, in order.
+
+    Args:
+        dataset: What they are examples of.
+        indices: The numbers.
+        batch_size: The most examples of a batch.
+    """
+    groups = dataset.groups
+    parts = [indices]
+    if groups is not None:
+        mine = groups[indices]
+        _, first = np.unique(mine, return_index=True)
+        parts = [indices[mine == mine[place]] for place in np.sort(first)]
+    for part in parts:
+        for start in range(0, len(part), batch_size):
+            yield part[start : start + batch_size]
+
+
+def iterate_batches(dataset: Dataset, batch_size: int, limit: int | None = None) -> Iterator[Batch]:
+    """Read all examples, or ``limit`` evenly spaced ones, in order.
+
+    Where examples have different sizes, those of one size follow each other.
+    """
     indices = spread_indices(len(dataset), limit)
-    for start in range(0, len(indices), batch_size):
-        yield dataset.batch(indices[start : start + batch_size])
+    return map(dataset.batch, cut_indices(dataset, indices, batch_size))
+
+
+def first_example(dataset: Dataset) -> Batch:
+    """Read the first example of a dataset, which shows what all are like."""
+    return dataset.batch(np.zeros(1, np.int64))

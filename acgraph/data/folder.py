@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from acgraph.data.dataset import Array, Dataset, Indices, Labels
+from acgraph.data.batch import Array, Batch
+from acgraph.data.dataset import Dataset, Indices, Labels
 from acgraph.data.fingerprint import Fingerprint, digest_of, of_files
 from acgraph.data.pixels import Pixels
 from acgraph.diagnostics import Location
@@ -27,13 +28,16 @@ class FolderDataset(Dataset):
     An image is scaled so that it just covers the network's input, and its centre is taken.
     """
 
-    def __init__(self, path: Path, size: tuple[int, int], pixels: Pixels) -> None:
+    def __init__(
+        self, path: Path, size: tuple[int, int], pixels: Pixels, input_name: str = "x"
+    ) -> None:
         """List the images.
 
         Args:
             path: The folder of class folders.
             size: Height and width that images are brought to.
             pixels: The normalisation; the number of its means is the number of channels.
+            input_name: Of the network's input.
 
         Raises:
             DataError: no class folder, no image, or a number of channels that no image has.
@@ -41,6 +45,7 @@ class FolderDataset(Dataset):
         self.name = str(path)
         self.layout = pixels.layout
         self._size = size
+        self._input = input_name
         self._pixels = pixels
         self._where = Location(model=self.name)
         if len(pixels.mean) not in _MODES:
@@ -76,14 +81,14 @@ class FolderDataset(Dataset):
     def __len__(self) -> int:
         return len(self._files)
 
-    def batch(self, indices: Indices) -> tuple[Array, Labels]:
+    def batch(self, indices: Indices) -> Batch:
         """Decode, resize and normalise.
 
         Raises:
             DataError: a file is not an image; it is named.
         """
         images = list(self._pool.map(self._decode, (self._files[i] for i in indices)))
-        return self._pixels.apply(np.stack(images)), self._labels[indices]
+        return Batch({self._input: self._pixels.apply(np.stack(images))}, self._labels[indices])
 
     @cached_property
     def fingerprint(self) -> Fingerprint:

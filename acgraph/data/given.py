@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 
+from acgraph.data.batch import Array
 from acgraph.data.callables import collect
-from acgraph.data.dataset import Array, Dataset
+from acgraph.data.dataset import Dataset
 from acgraph.diagnostics import Location
 from acgraph.errors import DataError, UsageError
 

@@ -7,9 +7,10 @@ from typing import Any, Literal
 import numpy as np
 
 from acgraph.data import checks
+from acgraph.data.batch import Array
 from acgraph.data.callables import call_spec, is_callable_spec
 from acgraph.data.checks import InputSpec
-from acgraph.data.dataset import Array, ArrayDataset, Dataset, Layout
+from acgraph.data.dataset import ArrayDataset, Dataset, Layout, first_example
 from acgraph.data.folder import FolderDataset
 from acgraph.data.given import is_given, read_given
 from acgraph.data.noise import NoiseDataset, is_noise_spec
@@ -222,7 +223,7 @@ def _load_folder(
             )
         fixed.append(chosen)
     pixels = stated.pixels(channels if checks.is_fixed(channels) else 3)
-    dataset = FolderDataset(path, (fixed[0], fixed[1]), pixels)
+    dataset = FolderDataset(path, (fixed[0], fixed[1]), pixels, stated.target.name)
     checks.check_label_range(dataset.labels, classes, stated.where)
     return dataset
 
@@ -239,14 +240,18 @@ def _from_arrays(x: Array, y: Array | None, stated: _Stated, classes: int | None
         shown = InputSpec(target.name, (None, height, width, channels), dtype)
         checks.check_shape(x.shape, shown, where, what="x (images, N H W C)")
         pixels = stated.pixels(x.shape[3])
-        return ArrayDataset(x, labels, pixels=pixels, dtype=dtype, name=where.model)
+        return ArrayDataset(
+            x, labels, pixels=pixels, dtype=dtype, name=where.model, input_name=target.name
+        )
     stated.refuse(f"x is {x.dtype}")
     _check_kind(x, dtype, where)
     checks.check_shape(x.shape, target, where)
     checks.check_finite(x, where)
     # One channel of floats may be a spectrogram, which must not be mirrored.
     layout = stated.layout if x.ndim == 4 and 3 in (x.shape[1], x.shape[3]) else ""
-    return ArrayDataset(x, labels, layout=layout, dtype=dtype, name=where.model)
+    return ArrayDataset(
+        x, labels, layout=layout, dtype=dtype, name=where.model, input_name=target.name
+    )
 
 
 def _check_kind(x: Array, dtype: "np.dtype[Any]", where: Location) -> None:
@@ -265,7 +270,7 @@ def _check_kind(x: Array, dtype: "np.dtype[Any]", where: Location) -> None:
 def _checked(dataset: Dataset, target: InputSpec, classes: int | None, where: Location) -> Dataset:
     """Check a dataset of the user's own by its labels and its first example."""
     checks.check_count(len(dataset), where)
-    x, _ = dataset.batch(np.zeros(1, np.int64))
+    x = first_example(dataset).x
     checks.check_shape(x.shape, target, where)
     checks.check_finite(x, where)
     if dataset.labels is not None:

@@ -7,8 +7,9 @@ from functools import cached_property
 
 import numpy as np
 
+from acgraph.data.batch import Batch
 from acgraph.data.checks import InputSpec, format_shape, is_fixed
-from acgraph.data.dataset import Array, Dataset, Indices
+from acgraph.data.dataset import Dataset, Indices, first_example
 from acgraph.data.fingerprint import Fingerprint, digest_of, of_array
 from acgraph.diagnostics import Location
 from acgraph.errors import DataError
@@ -64,6 +65,7 @@ class NoiseDataset(Dataset):
             )
         self._shape = _sizes(target.shape[1:], target, where)
         self._dtype = np.dtype(target.dtype)
+        self._input = target.name
         self.name = spec
 
     @property
@@ -74,17 +76,17 @@ class NoiseDataset(Dataset):
     def __len__(self) -> int:
         return self._count
 
-    def batch(self, indices: Indices) -> tuple[Array, None]:
+    def batch(self, indices: Indices) -> Batch:
         """Make examples by their numbers."""
         x = np.empty((len(indices), math.prod(self._shape)), self._dtype)
         for row, index in zip(x, indices, strict=True):
             row[:] = np.random.default_rng(int(index)).standard_normal(len(row), np.float32)
-        return x.reshape(len(indices), *self._shape), None
+        return Batch({self._input: x.reshape(len(indices), *self._shape)})
 
     @cached_property
     def fingerprint(self) -> Fingerprint:
         """Hash of how many examples there are and of the first, which tells how they are made."""
-        first, _ = self.batch(np.zeros(1, np.int64))
+        first = first_example(self).x
         return Fingerprint(digest_of(str(self._count), of_array(first).digest))
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from acgraph.data.dataset import Array, Indices
+from acgraph.data.batch import Array
+from acgraph.data.dataset import Indices
 from acgraph.diagnostics import Location
 from acgraph.errors import DataError
 

@@ -88,6 +88,11 @@ def _is_name(size: object) -> TypeGuard[str]:
     return any(letter.isalnum() for letter in size)
 
 
+def is_batch_name(size: Size) -> bool:
+    """Say whether the name of a size means the batch, on whichever axis it stands."""
+    return isinstance(size, str) and _BATCH_NAME.fullmatch(size) is not None
+
+
 def _is_float(dtype: object) -> bool:
     try:
         kind = np.dtype(dtype)  # type: ignore[call-overload]
@@ -168,7 +173,7 @@ class Known:
             return is_state and all(isinstance(s, int) for s in others) and others[0] != 1
         if name in _MAYBE_BATCH:
             return any(entry.shape and entry.shape[0] == name for entry in self.inputs)
-        return _BATCH_NAME.fullmatch(name) is not None
+        return is_batch_name(name)
 
     def _of_image(
         self, entry: Declared, names: Sequence[str], open_axes: Sequence[int]

@@ -72,9 +72,9 @@ def plan_batch(
 
 def _follow(walk: Walk, nodes: Sequence[gs.Node]) -> BatchPlan:
     program = walk.program
-    for name in program.inputs:
-        if walk.shapes[name] and walk.shapes[name][0] == walk.batch:
-            walk.axis[name] = 0
+    for name, axis in zip(program.inputs, program.axes, strict=True):
+        if axis is not None and walk.shapes[name][axis] == walk.batch:
+            walk.axis[name] = axis
     for node in nodes:
         try:
             walk.visit(node, RULES)

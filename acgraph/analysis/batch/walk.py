@@ -23,6 +23,7 @@ class Program(Protocol):
     Attributes:
         model: The model that is run.
         inputs: Names of the inputs.
+        axes: Where the batch lies in each; None where all samples share the value.
         outputs: Names of the outputs.
         known: Values that depend on constants alone.
         host: Names of the values that depend on sizes of the inputs alone.
@@ -30,6 +31,7 @@ class Program(Protocol):
 
     model: Model
     inputs: list[str]
+    axes: tuple[int | None, ...]
     outputs: list[str]
     known: dict[str, Array]
     host: set[str]

@@ -4,9 +4,10 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from acgraph.backends.ort.examples import feeds_of
 from acgraph.backends.ort.inputs import fixed_batch
 from acgraph.backends.ort.session import Session
-from acgraph.data import Agreement, Dataset, Labels, check_label_range, iterate_batches
+from acgraph.data import Agreement, Batch, Dataset, Labels, check_label_range, iterate_batches
 from acgraph.diagnostics import Location
 from acgraph.errors import DataError
 from acgraph.ir import Array
@@ -22,7 +23,7 @@ def accuracy(session: Session, dataset: Dataset, *, limit: int | None = None) ->
     more than one axis (segmentation) are compared position by position.
 
     Args:
-        session: The classifier, with one input. A batch that its file fixes is obeyed.
+        session: The classifier. A batch that its file fixes is obeyed.
         dataset: The data.
         limit: Use only so many examples, evenly spaced.
 
@@ -32,10 +33,11 @@ def accuracy(session: Session, dataset: Dataset, *, limit: int | None = None) ->
     """
     _check_not_empty(dataset)
     right = total = 0
-    for images, labels in iterate_batches(dataset, _BATCH, limit):
+    for batch in iterate_batches(dataset, _BATCH, limit):
+        labels = batch.labels
         if labels is None:
             raise DataError("no labels", hint="accuracy needs data with labels y")
-        output = _first_output(session, images)
+        output = _first_output(session, batch)
         found = _classes(output)
         truth = _labels(labels, found, session)
         classes = output.shape[1] if output.dtype.kind == "f" else None
@@ -80,8 +82,8 @@ def compare(
     """
     _check_not_empty(dataset)
     result = Agreement(tasks)
-    for images, _ in iterate_batches(dataset, _BATCH, limit):
-        pairs = zip(_outputs(session, images), _outputs(reference, images), strict=True)
+    for batch in iterate_batches(dataset, _BATCH, limit):
+        pairs = zip(_outputs(session, batch), _outputs(reference, batch), strict=True)
         for ours, theirs in pairs:
             result.add(ours, theirs)
     return result
@@ -91,8 +93,8 @@ def answers(session: Session, dataset: Dataset, *, limit: int | None = None) -> 
     """Return all outputs for some examples, one after the other along their first axis."""
     parts = [
         outputs
-        for images, _ in iterate_batches(dataset, _BATCH, limit)
-        for outputs in _outputs(session, images)
+        for batch in iterate_batches(dataset, _BATCH, limit)
+        for outputs in _outputs(session, batch)
     ]
     return [
         np.concatenate([np.atleast_1d(part) for part in each]) for each in zip(*parts, strict=True)
@@ -106,10 +108,10 @@ def _check_not_empty(dataset: Dataset) -> None:
         )
 
 
-def _first_output(session: Session, images: Array) -> Array:
+def _first_output(session: Session, batch: Batch) -> Array:
     """Run the examples; ``[n, ...]``."""
     parts = []
-    for count, outputs in _runs(session, images):
+    for count, outputs in _runs(session, batch):
         first, size = outputs[0], fixed_batch(session) or count
         if first.ndim == 0 or len(first) != size:
             raise DataError(
@@ -121,36 +123,26 @@ def _first_output(session: Session, images: Array) -> Array:
     return np.concatenate(parts)
 
 
-def _outputs(session: Session, images: Array) -> Iterator[list[Array]]:
+def _outputs(session: Session, batch: Batch) -> Iterator[list[Array]]:
     """Run the examples; yield the outputs of every run, without rows that only fill a batch."""
-    for count, outputs in _runs(session, images):
+    for count, outputs in _runs(session, batch):
         size = fixed_batch(session)
         yield [
             output[:count] if output.ndim and len(output) == size else output for output in outputs
         ]
 
 
-def _runs(session: Session, images: Array) -> Iterator[tuple[int, list[Array]]]:
+def _runs(session: Session, batch: Batch) -> Iterator[tuple[int, list[Array]]]:
     """Run the examples in batches of the size that the file wants.
 
     Yields:
         How many examples it were, and the outputs; a last batch is filled up with its last example.
     """
-    if len(session.inputs) != 1:
-        raise DataError(
-            f"the model has {len(session.inputs)} inputs, the data one array",
-            location=Location(model=session.source),
-            hint="measure accuracy on a model with one input",
-        )
-    info = session.inputs[0]
-    if info.dtype is not None and images.dtype != info.dtype:
-        images = images.astype(info.dtype)
-    size = fixed_batch(session) or len(images)
-    for start in range(0, len(images), size):
-        part = images[start : start + size]
-        missing = size - len(part)
-        fed = np.concatenate([part, np.repeat(part[-1:], missing, axis=0)]) if missing else part
-        yield len(part), list(session.run({info.name: fed}).values())
+    size = fixed_batch(session) or len(batch)
+    for start in range(0, len(batch), size):
+        part = batch.take(slice(start, start + size))
+        fed = part if len(part) == size else part.filled(size)
+        yield len(part), list(session.run(feeds_of(session, fed)).values())
 
 
 def _classes(output: Array) -> Array:

@@ -5,6 +5,7 @@ from typing import Protocol
 
 import numpy as np
 
+from acgraph.analysis.batch.inputs import declared_batch_axes
 from acgraph.backends.ort.bounds import Bound, Bounds
 from acgraph.backends.ort.session import TensorInfo
 from acgraph.diagnostics import Location
@@ -50,15 +51,18 @@ def input_shapes(session: TakesInputs, *, batch: int | None = None) -> dict[str,
 
 
 def has_dynamic_batch(session: TakesInputs) -> bool:
-    """Say whether axis 0 of every input is dynamic, so that a batch of any size may be fed."""
-    return bool(session.inputs) and all(
-        info.shape and not isinstance(info.shape[0], int) for info in session.inputs
-    )
+    """Say whether the batch of every input is dynamic, so that one of any size may be fed."""
+    axes = declared_batch_axes(session.declared, session.sizes.shapes)
+    places = [(info.shape, axes.get(info.name)) for info in session.inputs]
+    sizes = [shape[axis] for shape, axis in places if axis is not None and shape]
+    return bool(sizes) and not any(isinstance(size, int) for size in sizes)
 
 
 def fixed_batch(session: TakesInputs) -> int | None:
     """Return the batch that the file fixes, or binds by its constants; None where it is dynamic."""
-    sizes = [info.shape[0] for info in session.inputs if info.shape]
+    axes = declared_batch_axes(session.declared, session.sizes.shapes)
+    places = [(info.shape, axes.get(info.name)) for info in session.inputs]
+    sizes = [shape[axis] for shape, axis in places if axis is not None and shape]
     numbers = [size for size in sizes if isinstance(size, int)]
     return numbers[0] if numbers else session.sizes.bound
 

@@ -14,8 +14,8 @@ from acgraph.backends.torch.graph_module import GraphModule
 from acgraph.backends.torch.memory import MOST_STEP_BYTES, bytes_of_an_image
 from acgraph.backends.torch.team import team
 from acgraph.backends.torch.trainer import TorchTrainer
-from acgraph.backends.training import PROBE_SECONDS, Array, ProgressSink, TrainConfig
-from acgraph.data import Dataset
+from acgraph.backends.training import PROBE_SECONDS, ProgressSink, TrainConfig
+from acgraph.data import Batch, Dataset
 from acgraph.ir import Model
 from acgraph.tasks import OutputTask
 
@@ -45,7 +45,7 @@ class TorchBackend:
         check_operators(model)
 
     def channel_statistics(
-        self, model: Model, names: Collection[str], batches: Iterable[Array]
+        self, model: Model, names: Collection[str], batches: Iterable[Batch]
     ) -> dict[str, Statistics]:
         """Measure mean and variance of tensors of a model for every channel, by name."""
         return channel_statistics(GraphModule(model), names, batches)

@@ -11,12 +11,19 @@ from acgraph.analysis.batch.plan import BatchPlan
 from acgraph.diagnostics import Diagnostic, Location
 
 
-def with_batch(x: torch.Tensor, batch: int) -> torch.Tensor:
-    """Repeat or cut an input to a batch size."""
-    if x.ndim == 0 or x.shape[0] == batch:
+def with_batch(x: torch.Tensor, batch: int, axis: int | None = 0) -> torch.Tensor:
+    """Repeat or cut an input to a batch size.
+
+    Args:
+        x: The input.
+        batch: How many examples there are to be.
+        axis: Where they lie; None where all share the value.
+    """
+    if axis is None or x.ndim == 0 or x.shape[axis] == batch:
         return x
-    copies = -(-batch // x.shape[0])
-    return x.repeat(copies, *(1,) * (x.ndim - 1))[:batch]
+    copies = [1] * x.ndim
+    copies[axis] = -(-batch // x.shape[axis])
+    return x.repeat(copies).narrow(axis, 0, batch)
 
 
 def shuffled(x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
@@ -38,6 +45,7 @@ def tried(
     like: Sequence[torch.Tensor],
     run: Callable[[Sequence[torch.Tensor], BatchPlan], tuple[torch.Tensor, ...]],
     names: Sequence[str],
+    axes: Sequence[int | None],
 ) -> BatchPlan:
     """Check a batch plan by numbers: twice the batch must give what two runs give.
 
@@ -46,13 +54,19 @@ def tried(
         like: Inputs at the batch of the export.
         run: Runs the graph by a plan.
         names: Of the outputs.
+        axes: Where the examples lie in each input; None where all share the value.
 
     Returns:
         The plan; one with a reason where the samples of an output depend on each other.
     """
     generator = torch.Generator().manual_seed(0)
-    other = [shuffled(x, generator) for x in like]
-    twice = [torch.cat(pair) if pair[0].ndim else pair[0] for pair in zip(like, other, strict=True)]
+    other = [
+        x if axis is None else shuffled(x, generator) for x, axis in zip(like, axes, strict=True)
+    ]
+    twice = [
+        x if axis is None else torch.cat((x, y), dim=axis)
+        for x, y, axis in zip(like, other, axes, strict=True)
+    ]
     with torch.no_grad():
         alone = [run(inputs, BatchPlan()) for inputs in (like, other)]
         both = run(twice, found)

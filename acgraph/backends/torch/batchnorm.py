@@ -1,18 +1,18 @@
 """Per-channel statistics of activations over data, for BatchNormalization."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
 from acgraph.backends.torch.graph_module import GraphModule
+from acgraph.backends.torch.inputs import Inputs
 from acgraph.backends.torch.runtime import evaluating
 from acgraph.backends.torch.visit import visit
+from acgraph.data import Batch
 from acgraph.errors import DataError
-from acgraph.ir import Array
 
-Batch = torch.Tensor | Array | Sequence["torch.Tensor | Array"]
 Floats = npt.NDArray[np.float32]
 
 
@@ -27,7 +27,7 @@ def channel_statistics(
     Args:
         module: The graph to run.
         tensor_names: Tensors of the graph, of two axes or more.
-        batches: What to run it on: a tensor, an array, or one of either for every graph input.
+        batches: What to run it on.
 
     Returns:
         ``(mean, var)``, float32 ``[channels]``, by name; the variance is the biased one.
@@ -45,18 +45,14 @@ def channel_statistics(
 
     with evaluating(module), torch.no_grad():
         for batch in batches:
-            visit(module, tensor_names, merge, *_tensors(batch))
+            x = Inputs.of(batch, module.input_names, torch.device("cpu"))
+            visit(module, tensor_names, merge, *x.tensors)
     if tensor_names and not counts:
         raise DataError("no data to measure statistics on", hint="give at least one batch")
     return {
         name: (_float32(means[name]), _float32(squares[name] / counts[name]))
         for name in tensor_names
     }
-
-
-def _tensors(batch: Batch) -> list[torch.Tensor]:
-    parts = [batch] if isinstance(batch, torch.Tensor | np.ndarray) else list(batch)
-    return [torch.from_numpy(p) if isinstance(p, np.ndarray) else p for p in parts]
 
 
 def _merge(

@@ -9,8 +9,8 @@ from acgraph.backends.torch.graph_module import GraphModule
 from acgraph.backends.torch.loader import is_augmented
 from acgraph.backends.torch.program import Program
 from acgraph.backends.torch.team import Team
-from acgraph.backends.training import Array, TrainConfig, steps_per_pass
-from acgraph.data import Dataset, check_label_range
+from acgraph.backends.training import TrainConfig, steps_per_pass
+from acgraph.data import Batch, Dataset, check_label_range, first_example
 from acgraph.diagnostics import Location
 from acgraph.errors import BackendError, UsageError
 from acgraph.ir import Model, clone_model
@@ -31,6 +31,15 @@ def check_options(config: TrainConfig, train: Dataset | None, *, has_own_loss: b
         raise UsageError(
             "feature_weight does not go together with a loss of your own", hint="leave it at 0"
         )
+    if train is not None and config.mixup > 0 and not _can_mix(train):
+        raise UsageError(
+            "mixup needs floats, and an input of the model takes integers", hint="leave mixup at 0"
+        )
+    if train is not None and config.cache_teacher and train.groups is not None:
+        raise UsageError(
+            "cache_teacher keeps outputs of one size, and the examples have several",
+            hint="leave cache_teacher off",
+        )
     if config.cache_teacher and config.feature_weight > 0:
         raise UsageError(
             "cache_teacher keeps the outputs of the teacher, not the features of feature_weight",
@@ -42,6 +51,10 @@ def check_options(config: TrainConfig, train: Dataset | None, *, has_own_loss: b
         raise UsageError(
             "cache_teacher needs images that stay the same", hint="switch augment and mixup off"
         )
+
+
+def _can_mix(train: Dataset) -> bool:
+    return all(value.dtype.kind == "f" for value in first_example(train).inputs.values())
 
 
 def check_operators(model: Model) -> None:
@@ -74,7 +87,7 @@ def check_weights(module: GraphModule, model: Model) -> None:
 
 
 def check_outputs(
-    train: Dataset, run: Callable[[Array], Tensor], source: str, *, has_teacher: bool
+    train: Dataset, run: Callable[[Batch], Tensor], source: str, *, has_teacher: bool
 ) -> None:
     """Run one image and check that labels, or their absence, fit the first output.
 
@@ -97,7 +110,7 @@ def check_outputs(
             location=Location(model=train.name),
             hint="give labels, or the original model as the teacher",
         )
-    first = run(train.batch(np.zeros(1, np.int64))[0])
+    first = run(first_example(train))
     if first.ndim != 2:
         raise BackendError(
             f"the first output is {list(first.shape)}, not [N, classes], but data has labels",

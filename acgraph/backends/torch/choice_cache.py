@@ -12,7 +12,9 @@ from typing import Any
 
 import platformdirs
 import torch
-from torch import Tensor, nn
+from torch import nn
+
+from acgraph.backends.torch.inputs import Inputs
 
 log = logging.getLogger(__name__)
 
@@ -20,7 +22,7 @@ log = logging.getLogger(__name__)
 CACHE_VARIABLE = "ACGRAPH_CACHE"
 
 
-def signature(module: nn.Module, x: Tensor, *more: object) -> str:
+def signature(module: nn.Module, x: Inputs, *more: object) -> str:
     """Return a digest of all that a choice depends on.
 
     Args:
@@ -31,7 +33,7 @@ def signature(module: nn.Module, x: Tensor, *more: object) -> str:
     facts = [
         type(module).__name__,
         [(n, list(p.shape)) for n, p in module.named_parameters()],
-        list(x.shape),
+        *(list(tensor.shape) for tensor in x.tensors),
         str(x.device),
         *more,
         torch.__version__,

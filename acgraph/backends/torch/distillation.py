@@ -4,14 +4,13 @@ import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import numpy as np
 import torch
-from torch import Tensor
 
 from acgraph.backends.torch.features import Feature, FeatureLoss, choose_features
 from acgraph.backends.torch.fit_parts import LossOf
 from acgraph.backends.torch.graph_module import GraphModule
 from acgraph.backends.torch.imitation import SCALED, Scale, measure_scales
+from acgraph.backends.torch.inputs import Inputs
 from acgraph.backends.torch.loader import Batch
 from acgraph.backends.torch.losses import AdaptedLoss, Loss, Outputs, UserLoss, tasks_of
 from acgraph.backends.torch.modes import PLAIN, Mode
@@ -57,8 +56,8 @@ class Distillation:
         """Whether features are part of the loss."""
         return self.teacher is not None and self.config.feature_weight > 0
 
-    def choose_features(self, student: GraphModule, x: Tensor) -> None:
-        """Choose what to compare, by one example ``[1, ...]``.
+    def choose_features(self, student: GraphModule, x: Inputs) -> None:
+        """Choose what to compare, by one example.
 
         Raises:
             UsageError: there is nothing to compare.
@@ -80,8 +79,8 @@ class Distillation:
             return
         teacher = self.teacher
         answers = (
-            teacher(torch.from_numpy(np.ascontiguousarray(x)).to(device), PLAIN)
-            for x, _ in iterate_batches(train, batch_size, SCALE_EXAMPLES)
+            teacher(Inputs.of(batch, teacher.module.input_names, device), PLAIN)
+            for batch in iterate_batches(train, batch_size, SCALE_EXAMPLES)
         )
         first = next(answers)
         if not self.tasks:
@@ -111,7 +110,7 @@ class Distillation:
             return loss
         return FeatureLoss(loss, self.features, self.config.feature_weight)
 
-    def ask(self, train: Dataset, mode: Mode) -> Callable[[Tensor, Batch], Outputs] | None:
+    def ask(self, train: Dataset, mode: Mode) -> Callable[[Inputs, Batch], Outputs] | None:
         """Return what gives the teacher's outputs for a batch; None where nothing depends on them.
 
         Args:

@@ -4,8 +4,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
-from torch import Tensor
 
+from acgraph.backends.torch.inputs import Inputs
 from acgraph.backends.torch.losses import Outputs
 from acgraph.backends.torch.teacher import Teacher
 from acgraph.backends.training import Array
@@ -20,9 +20,10 @@ Metric = Callable[[tuple[Array, ...], Labels | None], float]
 
 @torch.no_grad()
 def evaluate(
-    run: Callable[[Tensor], Outputs],
+    run: Callable[[Inputs], Outputs],
     data: Dataset,
     *,
+    input_names: Sequence[str],
     device: torch.device,
     batch_size: int,
     limit: int | None = None,
@@ -45,16 +46,16 @@ def evaluate(
         )
     total, count = 0.0, 0
     agreed = Agreement(tasks)
-    for number, (x, y) in enumerate(iterate_batches(data, batch_size, limit)):
-        tensor = torch.from_numpy(np.ascontiguousarray(x)).to(device)
-        outputs = run(tensor)
-        count += len(x)
+    for number, batch in enumerate(iterate_batches(data, batch_size, limit)):
+        x, y = Inputs.of(batch, input_names, device), batch.labels
+        outputs = run(x)
+        count += len(batch)
         if metric is not None:
-            total += metric(_arrays(outputs), y) * len(x)
+            total += metric(_arrays(outputs), y) * len(batch)
         elif y is not None:
             total += int(np.count_nonzero(outputs[0].argmax(1).cpu().numpy() == y))
         elif teacher is not None:
-            agreed.add(_arrays(outputs), _arrays(teacher.answer(data, limit, number, tensor)))
+            agreed.add(_arrays(outputs), _arrays(teacher.answer(data, limit, number, x)))
     if count == 0:
         raise BackendError("there is nothing to evaluate on", location=Location(model=data.name))
     return agreed.value if metric is None and data.labels is None else total / count

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from acgraph.backends.torch.batch import with_batch
 from acgraph.backends.torch.graph_module import GraphModule
+from acgraph.backends.torch.inputs import Inputs
 from acgraph.backends.torch.losses import Loss, Mix, Outputs
 from acgraph.errors import UsageError
 from acgraph.ir.constants import resolved_constant
@@ -46,7 +47,7 @@ class Feature:
     channel_axis: int
 
 
-def choose_features(student: GraphModule, teacher: GraphModule, x: Tensor) -> tuple[Feature, ...]:
+def choose_features(student: GraphModule, teacher: GraphModule, x: Inputs) -> tuple[Feature, ...]:
     """Choose what to compare: four tensors at most, evenly spaced up to the deepest, out of these.
 
     The last tensor of each resolution: what a convolution or a pooling reads that changes the
@@ -55,7 +56,7 @@ def choose_features(student: GraphModule, teacher: GraphModule, x: Tensor) -> tu
     Args:
         student: What is trained, on its device.
         teacher: What it learns from.
-        x: An example, ``[1, ...]``.
+        x: An example.
 
     Raises:
         UsageError: no such tensor is in both networks, with as many positions, more than one.
@@ -90,11 +91,12 @@ def choose_features(student: GraphModule, teacher: GraphModule, x: Tensor) -> tu
     return chosen
 
 
-def _sizes_of_an_image(module: GraphModule, x: Tensor, counts: Sequence[int]) -> dict[str, Size]:
+def _sizes_of_an_image(module: GraphModule, x: Inputs, counts: Sequence[int]) -> dict[str, Size]:
     """Return the sizes, without the batch, of the tensors whose first axis is the batch."""
     found: dict[str, Size] | None = None
     for count in counts:
-        sizes = module.tensor_sizes(with_batch(x, count))
+        many = x.mapped(lambda tensor, axis, n=count: with_batch(tensor, n, axis))
+        sizes = module.tensor_sizes(*many.tensors)
         now = {name: size[1:] for name, size in sizes.items() if size and size[0] == count}
         found = now if found is None else {k: v for k, v in found.items() if now.get(k) == v}
     return found or {}

@@ -1,12 +1,13 @@
 """What a fit is made of: its plan, what it trains, and its tally."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
+from acgraph.backends.torch.inputs import Inputs
 from acgraph.backends.torch.loader import Batch
 from acgraph.backends.torch.losses import Mix, Outputs
 from acgraph.backends.torch.modes import Mode
@@ -40,21 +41,23 @@ class Learner:
 
     Attributes:
         module: The network, in the layout of ``mode``.
-        forward: Runs it.
+        forward: Runs it, on a tensor for each input.
         loss: Of a batch.
         teacher: Gives the teacher's outputs for mixed, augmented images and their numbers.
         mode: Precision and layout.
         device: Where the network is.
         config: How to train.
+        input_names: Of the network, in the order of the graph.
     """
 
     module: nn.Module
-    forward: Callable[[Tensor], Outputs]
+    forward: Callable[..., Outputs]
     loss: LossOf
-    teacher: Callable[[Tensor, Batch], Outputs] | None
+    teacher: Callable[[Inputs, Batch], Outputs] | None
     mode: Mode
     device: torch.device
     config: TrainConfig
+    input_names: Sequence[str]
 
 
 @dataclass(slots=True)

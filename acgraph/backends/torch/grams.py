@@ -5,18 +5,19 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import onnx_graphsurgeon as gs
 import torch
 import torch.nn.functional as F
 
 from acgraph.analysis.layers import Layer
 from acgraph.backends.torch.graph_module import GraphModule
+from acgraph.backends.torch.inputs import Inputs
 from acgraph.backends.torch.ops.conv import same_pads, torch_pads
 from acgraph.backends.torch.runtime import evaluating
 from acgraph.backends.torch.visit import visit
+from acgraph.data import Batch
 from acgraph.errors import DataError
-from acgraph.ir import Array, Model
+from acgraph.ir import Model
 from acgraph.pruning.reconstruct import Gram
 
 log = logging.getLogger(__name__)
@@ -29,7 +30,7 @@ def input_grams(
     module: GraphModule,
     model: Model,
     layers: Sequence[Layer],
-    batches: Iterable[Array],
+    batches: Iterable[Batch],
     *,
     seed: int = 0,
     positions: int = POSITIONS,
@@ -70,8 +71,8 @@ def input_grams(
 
     with evaluating(module), torch.no_grad():
         for batch in batches:
-            x = torch.from_numpy(np.ascontiguousarray(batch)).to(device)
-            visit(module, sorted(readers), look, x)
+            x = Inputs.of(batch, module.input_names, device)
+            visit(module, sorted(readers), look, *x.tensors)
     if layers and not sums:
         raise DataError("no data to measure layers on", hint="give at least one batch")
     return {name: sums.pop(name).gram() for name in list(sums)}

@@ -11,6 +11,7 @@ import torch
 
 from acgraph.analysis.batch.plan import BatchPlan, plan_batch
 from acgraph.backends.torch.batch import tried, with_batch
+from acgraph.backends.torch.inputs import Inputs
 from acgraph.backends.torch.ops.indexing import array_of_tensor, tensor_of_array
 from acgraph.backends.torch.parts import LEAST_STATISTICS, cut_into_parts, join_parts
 from acgraph.backends.torch.plan import ExecutionPlan, ExecutionStep, Variant, run_steps
@@ -129,10 +130,10 @@ class GraphModule(torch.nn.Module):
         batch = self._program.batch
         if batch is None:
             return BatchPlan()
-        key = tuple(x.shape[1:] for x in inputs)
+        key = self._examples(inputs).example_shapes()
         found = self._batches.get(key)
         if found is None:
-            like = [with_batch(x, batch) for x in inputs]
+            like = self._examples(inputs).mapped(lambda x, axis: with_batch(x, batch, axis)).tensors
             measured = self._measure(like)
             plan = self._program.compile(Variant(training=False), measured, like[0].device)
             with torch.no_grad():
@@ -153,7 +154,7 @@ class GraphModule(torch.nn.Module):
             )
             return self._execute(plan, inputs)
 
-        return tried(found, like, run, self.output_names)
+        return tried(found, like, run, self.output_names, self._program.axes)
 
     def parameter_names(self) -> dict[str, str]:
         """Map the name of every parameter of this module to the name of its constant in ONNX.
@@ -244,7 +245,7 @@ class GraphModule(torch.nn.Module):
         batch = self._program.batch
         if batch is None or not self._is_cut(inputs):
             return [inputs]
-        parts = list(cut_into_parts(inputs, batch))
+        parts = list(cut_into_parts(self._examples(inputs), batch))
         return [part for part, count in parts if count == batch] or [parts[0][0]]
 
     def step_by_step(self, plan: ExecutionPlan, values: list[Any]) -> Iterator[ExecutionStep]:
@@ -287,16 +288,20 @@ class GraphModule(torch.nn.Module):
         batch = self._program.batch
         if batch is None or not self._is_cut(inputs):
             return self._execute(self._plan(inputs, watch), inputs)
-        parts = list(cut_into_parts(inputs, batch))
+        parts = list(cut_into_parts(self._examples(inputs), batch))
         results = [self._execute(self._plan(part, watch), part) for part, _ in parts]
         return join_parts(results, [count for _, count in parts], batch)
 
     def _is_cut(self, inputs: Sequence[torch.Tensor]) -> bool:
         """Say whether so many examples must go through the graph in parts."""
         batch = self._program.batch
-        if batch is None or not inputs[0].ndim or inputs[0].shape[0] in (0, batch):
+        if batch is None or len(self._examples(inputs)) in (0, batch):
             return False
         return self._batch_plan(inputs).reason is not None
+
+    def _examples(self, inputs: Sequence[torch.Tensor]) -> Inputs:
+        """Tell the examples in the inputs apart."""
+        return Inputs(tuple(inputs), self._program.axes)
 
     def _is_frozen(self, inputs: Sequence[torch.Tensor]) -> bool:
         """Say whether BatchNormalization must keep its statistics: the batch is fixed and small."""
@@ -323,9 +328,9 @@ class GraphModule(torch.nn.Module):
         program = self._program
         momentum = self.momentum if self.training else None
         sizes = tuple(x.shape for x in inputs) if program.host else ()
-        batch = inputs[0].shape[0] if program.batch is not None and inputs[0].ndim else None
-        other, device = batch != program.batch, inputs[0].device
-        samples = tuple(x.shape[1:] for x in inputs) if other else ()
+        x = self._examples(inputs)
+        other, device = program.batch is not None and len(x) != program.batch, x.device
+        samples = x.example_shapes() if other else ()
         key = (self.training, momentum, watch, is_visited, device, sizes, other, samples)
         plan = self._plans.get(key)
         if plan is None:

@@ -10,7 +10,8 @@ import numpy.typing as npt
 
 from acgraph.backends.torch.augment import augment
 from acgraph.backends.training import TrainConfig, steps_per_pass
-from acgraph.data import Array, Dataset, Indices, Labels
+from acgraph.data import Batch as Examples
+from acgraph.data import Dataset, Indices
 
 #: Names of the independent random streams of a fit.
 _ORDER, _AUGMENT = 1, 2
@@ -21,14 +22,12 @@ class Batch:
     """What one step trains on.
 
     Attributes:
-        x: Examples.
-        y: Their labels, where there are any.
-        indices: Which they are.
+        examples: The inputs of the network, and labels where there are any.
+        indices: Which examples they are.
         share: Their share of the batch of all processes.
     """
 
-    x: Array
-    y: Labels | None
+    examples: Examples
     indices: Indices
     share: float = 1.0
 
@@ -53,7 +52,7 @@ class Loader:
         self._rank, self._size = rank, size
         self._config = config
         self._key = (config.seed, fit_number)
-        self.steps_per_pass = steps_per_pass(len(dataset), config.batch_size)
+        self.steps_per_pass = count_steps(dataset, config.batch_size)
         self._pass = -1
         self._chunks: list[Indices] = []
 
@@ -63,20 +62,32 @@ class Loader:
         if number != self._pass:
             rng = np.random.default_rng((*self._key, _ORDER, number))
             order = rng.permutation(len(self._dataset)).astype(np.int64)
-            self._chunks = np.array_split(order, self.steps_per_pass)
+            self._chunks = self._cut(order, rng)
             self._pass = number
         return self._chunks[place]
+
+    def _cut(self, order: Indices, rng: np.random.Generator) -> list[Indices]:
+        """Cut the order of a pass into batches; those of examples of several sizes are shuffled."""
+        groups = self._dataset.groups
+        if groups is None:
+            return np.array_split(order, self.steps_per_pass)
+        chunks: list[Indices] = []
+        for group in np.unique(groups):
+            mine = order[groups[order] == group]
+            chunks += np.array_split(mine, steps_per_pass(len(mine), self._config.batch_size))
+        return [chunks[place] for place in rng.permutation(len(chunks))]
 
     def read(self, step: int) -> Batch:
         """Read and augment this process's part of the batch of a step."""
         whole = self.indices(step)
         indices = np.array_split(whole, self._size)[self._rank]
-        x, y = self._dataset.batch(indices)
+        examples = self._dataset.batch(indices)
         if is_augmented(self._dataset, self._config):
             stream = (_AUGMENT, self._rank) if self._rank else (_AUGMENT,)
             rng = np.random.default_rng((*self._key, *stream, step))
-            x = _augment_in_layout(x, self._dataset.layout, self._config, rng)
-        return Batch(x, y, indices, len(indices) / len(whole))
+            x = _augment_in_layout(examples.x, self._dataset.layout, self._config, rng)
+            examples = examples.with_inputs({next(iter(examples.inputs)): x})
+        return Batch(examples, indices, len(indices) / len(whole))
 
     def iterate(self, first: int, last: int) -> Iterator[Batch]:
         """Yield the batches of steps ``first`` to ``last``, exclusive, reading one ahead."""
@@ -89,6 +100,14 @@ class Loader:
                 if step + 1 < last:
                     ahead = pool.submit(self.read, step + 1)
                 yield batch
+
+
+def count_steps(dataset: Dataset, batch_size: int) -> int:
+    """Return how many steps visit every example once; no batch holds two sizes of examples."""
+    if dataset.groups is None:
+        return steps_per_pass(len(dataset), batch_size)
+    _, counts = np.unique(dataset.groups, return_counts=True)
+    return sum(steps_per_pass(int(count), batch_size) for count in counts)
 
 
 def is_augmented(dataset: Dataset, config: TrainConfig) -> bool:

@@ -6,12 +6,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
 from acgraph.backends.torch.clipping import clip_to_weights, free_parameters
 from acgraph.backends.torch.fallback import Fallback
 from acgraph.backends.torch.fit_parts import FitPlan, Learner, Tally
+from acgraph.backends.torch.inputs import Inputs, take
 from acgraph.backends.torch.loader import Batch, Loader
 from acgraph.backends.torch.losses import Mix
 from acgraph.backends.torch.micro_batch import (
@@ -252,8 +254,9 @@ class Fit:
 
     def _examples(self, batch: Batch) -> Examples:
         device = self.learner.device
-        x = torch.from_numpy(np.ascontiguousarray(batch.x)).to(device)
-        y = None if batch.y is None else torch.from_numpy(batch.y).to(device)
+        x = Inputs.of(batch.examples, self.learner.input_names, device)
+        labels = batch.examples.labels
+        y = None if labels is None else torch.from_numpy(labels).to(device)
         alpha = self.learner.config.mixup
         if not alpha:
             return Examples(x, y, None, batch)
@@ -261,7 +264,7 @@ class Fit:
         rng = np.random.default_rng(self._seed(_MIXUP))
         partner = torch.from_numpy(rng.permutation(len(x))).to(device)
         share = float(rng.beta(alpha, alpha))
-        mixed = share * x + (1 - share) * x[partner]
+        mixed = x.mapped(lambda t, axis: share * t + (1 - share) * take(t, axis, partner))
         return Examples(mixed, y, Mix(share, None if y is None else y[partner]), batch)
 
     def _loss_of(self, examples: Examples) -> Tensor:
@@ -286,7 +289,7 @@ class Fit:
 
     def _failure(self, what: str, batch: Batch) -> BackendError:
         number, place = divmod(self.step, self.loader.steps_per_pass)
-        rows = ~np.isfinite(batch.x.reshape(len(batch.x), -1)).all(axis=1)
+        rows = _not_finite(batch)
         mine = f", whose image {batch.indices[rows][0]} is not finite" if rows.any() else ""
         cause = next(filter(None, self.team.hear(mine)), "")
         step = f"step {self.step + 1} (batch {place + 1} of pass {number + 1}{cause})"
@@ -353,3 +356,15 @@ class Fit:
             self._fallback.load_state_dict(state["fallback"])
         if self.average is not None:
             self.average.load_state_dict(state["average"])
+
+
+def _not_finite(batch: Batch) -> npt.NDArray[np.bool_]:
+    """Say of every example whether a number of its own is not finite, in any input."""
+    examples = batch.examples
+    found = np.zeros(len(batch.indices), np.bool_)
+    for name, value in examples.inputs.items():
+        axis = examples.axis(name)
+        if axis is not None and value.dtype.kind == "f":
+            others = tuple(other for other in range(value.ndim) if other != axis)
+            found |= ~np.isfinite(value).all(axis=others)
+    return found

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from acgraph.backends.torch.graph_module import GraphModule
+from acgraph.backends.torch.inputs import Inputs
 from acgraph.backends.torch.modes import Mode, probe_loss, rehearsal, run_module
 from acgraph.backends.torch.visit import peak_bytes
 from acgraph.backends.training import TrainConfig
@@ -37,7 +38,7 @@ _CGROUP_FILES = (
 
 
 def images_that_fit(
-    module: GraphModule, x: Tensor, mode: Mode, config: TrainConfig, processes: int = 1
+    module: GraphModule, x: Inputs, mode: Mode, config: TrainConfig, processes: int = 1
 ) -> int:
     """Return how many of the images of a batch can be trained on at once.
 
@@ -77,17 +78,17 @@ def images_that_fit(
     return int(budget / each)
 
 
-def images_to_judge(module: GraphModule, example: Tensor, batch_size: int) -> int:
+def images_to_judge(module: GraphModule, example: Inputs, batch_size: int) -> int:
     """Return how many images are run at once where no gradients are needed.
 
     Args:
         module: The network, on its device.
-        example: One image, ``[1, ...]``, on the same device.
+        example: One image, on the same device.
         batch_size: The most.
     """
     if module.fixed_batch is not None:
         return batch_size
-    each = peak_bytes(module, example)
+    each = peak_bytes(module, *example.tensors)
     return max(1, min(batch_size, MOST_FORWARD_BYTES // max(each, 1)))
 
 
@@ -95,8 +96,8 @@ def bytes_of_an_image(model: Model, data: Dataset) -> int:
     """Return the bytes that all tensors of one image take together, about what gradients need."""
     module = GraphModule(model)
     count = module.fixed_batch or 1
-    x, _ = data.batch(np.zeros(count, np.int64))
-    sizes = module.tensor_sizes(torch.from_numpy(np.ascontiguousarray(x)))
+    x = Inputs.of(data.batch(np.zeros(count, np.int64)), module.input_names, torch.device("cpu"))
+    sizes = module.tensor_sizes(*x.tensors)
     weights = set(module.parameter_names().values())
     numbers = sum(math.prod(size) for name, size in sizes.items() if name not in weights)
     return torch.float32.itemsize * numbers // count
@@ -125,7 +126,7 @@ def processes_here() -> int:
     return int(text) if text.isdigit() and int(text) else 1
 
 
-def _bytes_of_step(module: nn.Module, x: Tensor, mode: Mode) -> int:
+def _bytes_of_step(module: nn.Module, x: Inputs, mode: Mode) -> int:
     """Return the bytes that a step takes beside the weights: activations and gradients."""
     with rehearsal(module), torch.random.fork_rng(devices=[x.device] if x.is_cuda else []):
         module.zero_grad(set_to_none=True)
@@ -147,7 +148,7 @@ def _bytes_of_step(module: nn.Module, x: Tensor, mode: Mode) -> int:
         return sum(saved.values()) + gradients
 
 
-def _peak_on_gpu(module: nn.Module, x: Tensor, mode: Mode) -> int:
+def _peak_on_gpu(module: nn.Module, x: Inputs, mode: Mode) -> int:
     torch.cuda.synchronize(x.device)
     before = torch.cuda.memory_allocated(x.device)
     torch.cuda.reset_peak_memory_stats(x.device)

@@ -8,6 +8,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
+from acgraph.backends.torch.inputs import Inputs
 from acgraph.backends.torch.loader import Batch
 from acgraph.backends.torch.losses import Mix
 from acgraph.errors import BackendError
@@ -57,13 +58,13 @@ class Examples:
     """Images and labels on the device, mixed where they are to be.
 
     Attributes:
-        x: Images.
+        x: The inputs of the network.
         y: Labels, where there are any.
         mix: How they were mixed.
         batch: Where they come from.
     """
 
-    x: Tensor
+    x: Inputs
     y: Tensor | None
     mix: Mix | None
     batch: Batch
@@ -77,8 +78,7 @@ class Examples:
         for rows in parts:
             size = rows.stop - rows.start
             batch = Batch(
-                self.batch.x[rows],
-                None if self.batch.y is None else self.batch.y[rows],
+                self.batch.examples.take(rows),
                 self.batch.indices[rows],
                 self.batch.share * size / count,
             )

@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from acgraph.backends.torch.choice_cache import load_choice, signature, store_choice
+from acgraph.backends.torch.inputs import Inputs
 from acgraph.backends.torch.losses import Outputs
 from acgraph.backends.training import PROBE_SECONDS
 from acgraph.errors import BackendError
@@ -65,19 +66,22 @@ def apply_mode(module: nn.Module, mode: Mode) -> None:
             parameter.data = parameter.data.contiguous(memory_format=layout)
 
 
-def run_module(module: Callable[[Tensor], Outputs], x: Tensor, mode: Mode) -> Outputs:
+def run_module(module: Callable[..., Outputs], x: Inputs, mode: Mode) -> Outputs:
     """Run a module in a mode; outputs are float32. Gradients and ``train()`` are the caller's."""
-    if mode.channels_last and x.ndim == 4:
-        x = x.contiguous(memory_format=torch.channels_last)
+    tensors = x.tensors
+    if mode.channels_last:
+        tensors = tuple(
+            t.contiguous(memory_format=torch.channels_last) if t.ndim == 4 else t for t in tensors
+        )
     is_bf16 = mode.precision == "bf16"
     with torch.autocast(x.device.type, dtype=torch.bfloat16, enabled=is_bf16):
-        outputs = module(x)
+        outputs = module(*tensors)
     return tuple(o.float() if o.dtype == torch.bfloat16 else o for o in outputs)
 
 
 def choose_mode(
     module: nn.Module,
-    x: Tensor,
+    x: Inputs,
     *,
     precision: str = "auto",
     channels_last: bool | str = "auto",
@@ -115,14 +119,14 @@ def choose_mode(
     return mode
 
 
-def _candidates(precision: str, channels_last: bool | str, x: Tensor) -> list[Mode]:
+def _candidates(precision: str, channels_last: bool | str, x: Inputs) -> list[Mode]:
     precisions: tuple[Literal["fp32", "bf16"], ...] = ("fp32", "bf16")
     if precision == "bf16":
         precisions = ("bf16",)
     elif precision == "fp32" or not (x.is_cuda or _computes_in_bf16()):
         precisions = ("fp32",)
     layouts = (False, True) if channels_last == "auto" else (bool(channels_last),)
-    if x.ndim != 4:
+    if not x.has_images:
         layouts = (False,)
     return [Mode(precision=p, channels_last=c) for p, c in product(precisions, layouts)]
 
@@ -146,7 +150,7 @@ def _fewer_threads(count: int) -> list[int]:
 
 
 def _fastest(
-    module: nn.Module, x: Tensor, candidates: list[Mode], counts: list[int], probe_s: float
+    module: nn.Module, x: Inputs, candidates: list[Mode], counts: list[int], probe_s: float
 ) -> Mode:
     with rehearsal(module):
         try:
@@ -175,7 +179,7 @@ def rehearsal(module: nn.Module) -> Iterator[None]:
 
 
 def _compare_threads(
-    module: nn.Module, x: Tensor, mode: Mode, seconds: float, counts: list[int]
+    module: nn.Module, x: Inputs, mode: Mode, seconds: float, counts: list[int]
 ) -> Mode:
     best, before = mode, torch.get_num_threads()
     told = []
@@ -196,7 +200,7 @@ def _compare_threads(
 
 
 def _compare(
-    module: nn.Module, x: Tensor, candidates: list[Mode], reference: float
+    module: nn.Module, x: Inputs, candidates: list[Mode], reference: float
 ) -> tuple[Mode, float]:
     best, best_seconds = candidates[0], float("inf")
     told = []
@@ -217,7 +221,7 @@ def _compare(
 
 
 def _time(
-    module: nn.Module, x: Tensor, mode: Mode, steps: int, beaten_s: float = math.inf
+    module: nn.Module, x: Inputs, mode: Mode, steps: int, beaten_s: float = math.inf
 ) -> tuple[float, float]:
     """Return the loss of the first step and the seconds of the fastest of the later ones.
 
@@ -233,9 +237,9 @@ def _time(
 
 def time_step(
     module: nn.Module,
-    x: Tensor,
+    x: Inputs,
     mode: Mode,
-    forward: Callable[[Tensor], Outputs] | None = None,
+    forward: Callable[..., Outputs] | None = None,
 ) -> tuple[float, float]:
     """Run a step without the optimizer; return its loss and its seconds.
 
@@ -271,7 +275,7 @@ def probe_loss(outputs: Outputs) -> Tensor:
     return torch.stack(squares).sum()
 
 
-def _synchronize(x: Tensor) -> None:
+def _synchronize(x: Inputs) -> None:
     if x.is_cuda:
         torch.cuda.synchronize(x.device)
 

@@ -5,24 +5,22 @@ from collections.abc import Iterator, Sequence
 import torch
 
 from acgraph.backends.torch.batch import with_batch
+from acgraph.backends.torch.inputs import Inputs
 
 #: Fewer images than these say too little of mean and variance: a network that runs on so few at
 #: once trains with the running statistics that its BatchNormalization has.
 LEAST_STATISTICS = 8
 
 
-def cut_into_parts(
-    inputs: Sequence[torch.Tensor], batch: int
-) -> Iterator[tuple[list[torch.Tensor], int]]:
+def cut_into_parts(x: Inputs, batch: int) -> Iterator[tuple[tuple[torch.Tensor, ...], int]]:
     """Yield inputs of exactly one batch, and how many examples of it count.
 
     A last, smaller part is filled up with examples of its own, which do not count.
     """
-    total = inputs[0].shape[0]
-    for start in range(0, total, batch):
-        count = min(batch, total - start)
-        part = [x[start : start + batch] if x.ndim else x for x in inputs]
-        yield [with_batch(x, batch) for x in part], count
+    for start in range(0, len(x), batch):
+        part = x[start : start + batch]
+        full = part.mapped(lambda tensor, axis: with_batch(tensor, batch, axis))
+        yield full.tensors, len(part)
 
 
 def join_parts(

@@ -11,6 +11,7 @@ from typing import Any
 import onnx_graphsurgeon as gs
 import torch
 
+from acgraph.analysis.batch.inputs import batch_axes
 from acgraph.backends.torch.ops import BUILDERS, NodeView
 from acgraph.backends.torch.ops.indexing import tensor_of_array
 from acgraph.backends.torch.plan import (
@@ -45,8 +46,10 @@ class Program:
 
     def __init__(self, model: Model) -> None:
         self.model = model
-        self.batch = _batch_of(model)
         self.inputs = [tensor.name for tensor in model.graph.inputs]
+        #: Where the batch lies in each input; None where all examples share the value.
+        self.axes = tuple(batch_axes(model).values())
+        self.batch = _batch_of(model, self.axes)
         self.outputs = [tensor.name for tensor in model.graph.outputs]
         self.constants = model.constants()
         self.roles: dict[str, Role] = find_weights(model)
@@ -261,12 +264,12 @@ class Program:
         return kept[::-1]
 
 
-def _batch_of(model: Model) -> int | None:
-    """Return the batch that the first input declares, or that constants bind; None: it is free."""
-    shape = model.graph.inputs[0].shape if model.graph.inputs else None
-    size = shape[0] if shape else None
-    if isinstance(size, int) and size > 0:
-        return size
+def _batch_of(model: Model, axes: Sequence[int | None]) -> int | None:
+    """Return the batch that an input declares, or that constants bind; None: it is free."""
+    for tensor, axis in zip(model.graph.inputs, axes, strict=True):
+        size = tensor.shape[axis] if tensor.shape and axis is not None else None
+        if isinstance(size, int) and size > 0:
+            return size
     return (model.sizes or settle_sizes(model)).bound
 
 

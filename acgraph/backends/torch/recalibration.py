@@ -4,9 +4,10 @@ import numpy as np
 import torch
 
 from acgraph.backends.torch.graph_module import GraphModule
+from acgraph.backends.torch.inputs import Inputs
 from acgraph.backends.torch.modes import Mode, run_module
 from acgraph.backends.training import steps_per_pass
-from acgraph.data import Dataset
+from acgraph.data import Dataset, Indices, cut_indices
 
 
 @torch.no_grad()
@@ -35,7 +36,7 @@ def recalibrate(
     if not statistics:
         return
     order = np.random.default_rng(seed).permutation(len(data))[:images]
-    parts = np.array_split(order, steps_per_pass(len(order), batch_size))
+    parts = _parts(data, order, batch_size)
     sums = {name: torch.zeros_like(value) for name, value in statistics.items()}
     was_training, momentum = module.training, module.momentum
     module.train()
@@ -43,8 +44,7 @@ def recalibrate(
     try:
         torch.manual_seed(seed)
         for part in parts:
-            x, _ = data.batch(part)
-            run_module(module, torch.from_numpy(np.ascontiguousarray(x)).to(device), mode)
+            run_module(module, Inputs.of(data.batch(part), module.input_names, device), mode)
             for name, value in module.named_buffers():
                 sums[name] += value
         for name, value in module.named_buffers():
@@ -52,3 +52,10 @@ def recalibrate(
     finally:
         module.momentum = momentum
         module.train(was_training)
+
+
+def _parts(data: Dataset, order: Indices, batch_size: int) -> list[Indices]:
+    """Cut examples into batches of about one size; none holds two sizes of examples."""
+    if data.groups is None:
+        return np.array_split(order, steps_per_pass(len(order), batch_size))
+    return list(cut_indices(data, order, batch_size))

@@ -5,9 +5,9 @@ from contextlib import AbstractContextManager
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from acgraph.backends.torch.graph_module import GraphModule
+from acgraph.backends.torch.inputs import Inputs
 from acgraph.backends.torch.losses import Outputs
 from acgraph.backends.torch.memory import images_that_fit, images_to_judge, processes_here
 from acgraph.backends.torch.micro_batch import MicroBatch
@@ -15,7 +15,7 @@ from acgraph.backends.torch.modes import PLAIN, Mode, apply_mode, choose_mode
 from acgraph.backends.torch.runtime import settings
 from acgraph.backends.torch.team import Team
 from acgraph.backends.training import PROBE_SECONDS, TrainConfig
-from acgraph.data import Dataset
+from acgraph.data import Dataset, cut_indices, first_example
 
 
 class Setup:
@@ -81,7 +81,7 @@ class Setup:
         return Mode(precision="fp32", channels_last=self.mode.channels_last)
 
     @property
-    def forward(self) -> Callable[[Tensor], Outputs]:
+    def forward(self) -> Callable[..., Outputs]:
         """What runs the module in a training step; watched tensors stand behind its outputs."""
         return self._module.watching(self.watch)
 
@@ -92,8 +92,7 @@ class Setup:
     def images_at_once(self, data: Dataset) -> int:
         """Return how many images run at once where no gradients are needed: a batch, or less."""
         if self._judged_at_once is None:
-            example, _ = data.batch(np.zeros(1, np.int64))
-            x = torch.from_numpy(np.ascontiguousarray(example)).to(self._device)
+            x = Inputs.of(first_example(data), self._module.input_names, self._device)
             self._judged_at_once = images_to_judge(self._module, x, self._config.batch_size)
         return self._judged_at_once
 
@@ -134,13 +133,14 @@ class Setup:
         if self._teacher is not None:
             apply_mode(self._teacher, mode)
 
-    def _typical(self, train: Dataset) -> Tensor:
-        """Read as many images as this process gets of a batch."""
+    def _typical(self, train: Dataset) -> Inputs:
+        """Read as many images as this process gets of a batch; the most of one size there are."""
         count = min(len(train), -(-self._config.batch_size // self._team.size))
-        x, _ = train.batch(np.arange(count, dtype=np.int64))
-        return torch.from_numpy(np.ascontiguousarray(x)).to(self._device)
+        batches = cut_indices(train, np.arange(len(train), dtype=np.int64), count)
+        indices = next(batches) if train.groups is None else max(batches, key=len)
+        return Inputs.of(train.batch(indices), self._module.input_names, self._device)
 
-    def _fit_into_memory(self, x: Tensor, mode: Mode) -> None:
+    def _fit_into_memory(self, x: Inputs, mode: Mode) -> None:
         fixed = self._module.fixed_batch
         if fixed is not None:  # parts of that batch, whose gradients are added up
             self.micro_batch.size = fixed

@@ -3,11 +3,10 @@
 from collections.abc import Collection
 from weakref import WeakKeyDictionary
 
-import numpy as np
 import torch
-from torch import Tensor
 
 from acgraph.backends.torch.graph_module import GraphModule
+from acgraph.backends.torch.inputs import Inputs
 from acgraph.backends.torch.losses import Outputs
 from acgraph.backends.torch.modes import PLAIN, Mode, run_module
 from acgraph.data import Dataset, Indices, iterate_batches
@@ -34,7 +33,7 @@ class Teacher:
         self._bytes = 0
 
     @torch.no_grad()
-    def __call__(self, x: Tensor, mode: Mode, watch: Collection[str] = ()) -> Outputs:
+    def __call__(self, x: Inputs, mode: Mode, watch: Collection[str] = ()) -> Outputs:
         """Return the teacher's outputs for a batch, and behind them the named tensors."""
         return run_module(self.module.watching(watch), x, mode)
 
@@ -47,7 +46,7 @@ class Teacher:
         rows = torch.from_numpy(indices)
         return tuple(output[rows].to(self._device) for output in said)
 
-    def answer(self, dataset: Dataset, limit: int | None, number: int, x: Tensor) -> Outputs:
+    def answer(self, dataset: Dataset, limit: int | None, number: int, x: Inputs) -> Outputs:
         """Return the teacher's outputs in float32 for batch ``number`` of an evaluation.
 
         A search evaluates on the same images again and again, and its candidates are smaller than
@@ -65,7 +64,7 @@ class Teacher:
 
     def _run_through(self, dataset: Dataset, mode: Mode) -> Outputs:
         parts = []
-        for x, _ in iterate_batches(dataset, self._batch_size):
-            tensor = torch.from_numpy(np.ascontiguousarray(x)).to(self._device)
-            parts.append(tuple(output.cpu() for output in self(tensor, mode)))
+        for batch in iterate_batches(dataset, self._batch_size):
+            x = Inputs.of(batch, self.module.input_names, self._device)
+            parts.append(tuple(output.cpu() for output in self(x, mode)))
         return tuple(torch.cat(outputs) for outputs in zip(*parts, strict=True))

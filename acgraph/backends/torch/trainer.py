@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -17,8 +16,9 @@ from acgraph.backends.torch.fit_parts import FitPlan, Learner
 from acgraph.backends.torch.fixed_batch import describe_fixed_batch
 from acgraph.backends.torch.grams import input_grams
 from acgraph.backends.torch.graph_module import GraphModule
+from acgraph.backends.torch.inputs import Inputs
 from acgraph.backends.torch.jobs import announce
-from acgraph.backends.torch.loader import Loader
+from acgraph.backends.torch.loader import Loader, count_steps
 from acgraph.backends.torch.loop import Fit
 from acgraph.backends.torch.losses import Outputs, UserLoss, ends_in_softmax
 from acgraph.backends.torch.modes import Mode, run_module
@@ -39,9 +39,8 @@ from acgraph.backends.training import (
     Proximal,
     Schedule,
     TrainConfig,
-    steps_per_pass,
 )
-from acgraph.data import Dataset
+from acgraph.data import Batch, Dataset, first_example
 from acgraph.errors import BackendError, UsageError
 from acgraph.ir import Model
 from acgraph.pruning.reconstruct import Gram
@@ -210,7 +209,7 @@ class TorchTrainer:
         plan = FitPlan(
             number=self._fits,
             epochs=epochs,
-            total_steps=round(epochs * steps_per_pass(len(train), self.config.batch_size)),
+            total_steps=round(epochs * count_steps(train, self.config.batch_size)),
             learning_rate=learning_rate or self.config.learning_rate,
             schedule=schedule or self.config.schedule,
         )
@@ -258,6 +257,7 @@ class TorchTrainer:
                 return evaluate(
                     lambda x: run_module(self.module, x, mode),
                     data,
+                    input_names=self.module.input_names,
                     device=self.device,
                     batch_size=self._setup.images_at_once(data),
                     limit=limit,
@@ -292,7 +292,7 @@ class TorchTrainer:
         return describe_fixed_batch(self.module)
 
     def input_grams(
-        self, layers: Sequence[Layer], batches: Iterable[Array], *, seed: int = 0
+        self, layers: Sequence[Layer], batches: Iterable[Batch], *, seed: int = 0
     ) -> dict[str, Gram]:
         """Measure the moments of what layers read, see ``acgraph.backends.torch.grams``."""
         return input_grams(self.module, self._model, layers, batches, seed=seed)
@@ -372,16 +372,15 @@ class TorchTrainer:
             checks.check_outputs(train, self._first_output, source, has_teacher=has_teacher)
 
     @torch.no_grad()
-    def _first_output(self, x: Array) -> Tensor:
+    def _first_output(self, batch: Batch) -> Tensor:
         self.module.eval()
         with self._setup.settings():
-            outputs: Outputs = self.module(self._to_device(x))
+            outputs: Outputs = self.module(*self._inputs(batch).tensors)
         return outputs[0]
 
     def _choose_features(self, train: Dataset) -> None:
         with self._setup.settings():
-            x = self._to_device(train.batch(np.zeros(1, np.int64))[0])
-            self._distillation.choose_features(self.module, x)
+            self._distillation.choose_features(self.module, self._inputs(first_example(train)))
         self._setup.watch = self._distillation.watch
 
     def _require_train(self) -> Dataset:
@@ -394,8 +393,8 @@ class TorchTrainer:
         return Learner(
             module=self.module, forward=self._setup.forward, loss=self._distillation.loss(),
             teacher=self._distillation.ask(train, self.mode), mode=self.mode, device=self.device,
-            config=self.config,
+            config=self.config, input_names=self.module.input_names,
         )  # fmt: skip
 
-    def _to_device(self, x: Array) -> Tensor:
-        return torch.from_numpy(np.ascontiguousarray(x)).to(self.device)
+    def _inputs(self, batch: Batch) -> Inputs:
+        return Inputs.of(batch, self.module.input_names, self.device)

@@ -8,7 +8,14 @@ from typing import Any
 import numpy as np
 
 from acgraph.config import CompressConfig
-from acgraph.data import Dataset, Subset, check_has_classes, check_label_range, load_dataset
+from acgraph.data import (
+    Dataset,
+    Subset,
+    check_has_classes,
+    check_label_range,
+    first_example,
+    load_dataset,
+)
 from acgraph.data.noise import is_noise_spec
 from acgraph.data.npz import is_npz, selected_rows
 from acgraph.diagnostics import Location
@@ -142,7 +149,7 @@ def _settle_sizes(config: CompressConfig, model: Model, data: Dataset) -> None:
     """Let the whole run see the model at the sizes of its data."""
     if is_noise_spec(config.data or ""):
         return
-    x, _ = data.batch(np.zeros(1, np.int64))
+    x = first_example(data).x
     (name, (batch, *_), _), *_ = input_specs(model, config.input_shape)
     settle_sizes(model, {name: (batch if isinstance(batch, int) else 1, *x.shape[1:])})
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from acgraph.backends.interface import TrainingBackend
-from acgraph.data import Dataset
+from acgraph.data import Dataset, cut_indices
 from acgraph.driver.inputs.timely import within_time
 from acgraph.driver.passes import PREPARING, PassSettings
 from acgraph.ir import Model, clone_model
@@ -61,7 +61,7 @@ def ready_to_train(
     def statistics(found: Model, names: Sequence[str]) -> Statistics:
         count = min(len(train), CALIBRATION_IMAGES)
         order = np.linspace(0, len(train) - 1, count).astype(np.int64)
-        batches = (train.batch(order[i : i + BATCH])[0] for i in range(0, count, BATCH))
+        batches = map(train.batch, cut_indices(train, order, BATCH))
         return backend.channel_statistics(found, names, within_time(batches, seconds))
 
     runs: list[PassRun] = (passes or PassSettings()).run_text(

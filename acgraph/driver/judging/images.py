@@ -9,11 +9,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from acgraph.analysis.cost import model_cost
 from acgraph.backends.interface import Trainer
 from acgraph.config import CompressConfig
+from acgraph.data import first_example
 from acgraph.driver.inputs.data import RunData
 from acgraph.driver.judging.proxy import Proxy
 from acgraph.driver.space.space import Space
@@ -68,7 +67,7 @@ def whole_images(config: CompressConfig, data: RunData) -> Images:
     BatchNormalization needs fewer images where these are large: its channels see more of each.
     """
     recalibration = config.search.recalibrate * config.train.batch_size
-    example, _ = data.train.batch(np.zeros(1, np.int64))
+    example = first_example(data.train).x
     enough = PIXELS * recalibration // math.prod(example.shape[2:]) if example.ndim == 4 else 0
     recalibration = min(recalibration, max(enough, ENOUGH_IMAGES))
     return Images(min(len(data.select), PROXY_IMAGES), min(len(data.train), recalibration))

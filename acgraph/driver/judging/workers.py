@@ -18,13 +18,13 @@ import numpy as np
 from acgraph.backends.interface import Trainer
 from acgraph.backends.select import training_backend
 from acgraph.config import CompressConfig
-from acgraph.data import ArrayDataset, Dataset, Indices, Labels, spread_indices
+from acgraph.data import Batch, Dataset, Indices, Labels, Subset, cut_indices, spread_indices
 from acgraph.driver.judging.proxy import Proxy
 from acgraph.driver.network import Network
 from acgraph.driver.space.reconstruction import WeightReconstruction
 from acgraph.driver.space.space import Space, open_space
 from acgraph.errors import BackendError, UsageError
-from acgraph.ir import Array, InputSizes, LayerBound, Model, model_from_proto, proto_from_model
+from acgraph.ir import InputSizes, LayerBound, Model, model_from_proto, proto_from_model
 from acgraph.search import Knob, Point
 from acgraph.tasks import OutputTask
 
@@ -39,8 +39,11 @@ class HeldRows(Dataset):
     def __init__(self, dataset: Dataset, rows: Indices) -> None:
         """Read the rows."""
         self._rows = np.unique(rows)
-        self._x, _ = dataset.batch(self._rows)
-        self._labels = dataset.labels
+        self._labels, self._groups = dataset.labels, dataset.groups
+        self._held = [
+            (part, dataset.batch(part))
+            for part in cut_indices(dataset, self._rows, len(self._rows))
+        ]
         self._size = len(dataset)
         self.name, self.layout, self.class_names = dataset.name, dataset.layout, dataset.class_names
 
@@ -52,16 +55,22 @@ class HeldRows(Dataset):
     def __len__(self) -> int:
         return self._size
 
-    def batch(self, indices: Indices) -> tuple[Array, Labels | None]:
+    @property
+    def groups(self) -> Indices | None:
+        """Which examples fit into one batch, held or not."""
+        return self._groups
+
+    def batch(self, indices: Indices) -> Batch:
         """Return rows that are held.
 
         Raises:
             BackendError: one is not.
         """
-        places = np.minimum(np.searchsorted(self._rows, indices), len(self._rows) - 1)
-        if (self._rows[places] != indices).any():
-            raise BackendError("a worker of the search was not given every image that it needs")
-        return self._x[places], None if self._labels is None else self._labels[indices]
+        for rows, held in self._held:
+            places = np.minimum(np.searchsorted(rows, indices), len(rows) - 1)
+            if (rows[places] == indices).all():
+                return held.take(places)
+        raise BackendError("a worker of the search was not given every image that it needs")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,7 +144,7 @@ def make_task(
     order = np.random.default_rng(mine.seed).permutation(len(train))
     # The first is what a trainer checks its outputs by.
     rows = np.append(order[: batches * size], 0).astype(np.int64)
-    x, y = select.batch(spread_indices(len(select), limit))
+    judged = spread_indices(len(select), limit)
     return Task(
         model=proto_from_model(space.dependency.model),
         sizes=space.dependency.model.sizes,
@@ -147,7 +156,7 @@ def make_task(
         saves_time=space.saves_time,
         knobs=space.knobs,
         train=HeldRows(train, rows),
-        select=ArrayDataset(x, y, layout=select.layout, dtype=x.dtype, name=select.name),
+        select=Subset(HeldRows(select, judged), judged),
         images=images,
         tasks=None if tasks is None else tuple(tasks),
     )

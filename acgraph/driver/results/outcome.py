@@ -296,7 +296,7 @@ def int8_section(after: Side, quantised: Side, examples: int) -> Int8:
 
 
 def verification(law: LawResult) -> Verification:
-    """Say what the equivalence check found, with everything that makes it less than a plain pass."""
+    """Say what the equivalence check found, with all that makes it less than a plain pass."""
     notes = law.failures
     if not law.vacuous:
         notes += [

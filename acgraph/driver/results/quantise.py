@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from acgraph.backends.ort.examples import feeds_of
 from acgraph.backends.ort.inputs import fixed_batch
 from acgraph.backends.ort.quantise import quantise_static
 from acgraph.backends.ort.session import Session
@@ -44,8 +45,7 @@ def _feeds(session: Session, data: Dataset, examples: int) -> Iterator[dict[str,
 
     Ranges are minima and maxima, which repeated examples do not change.
     """
-    (info,) = session.inputs
     size = fixed_batch(session)
-    for x, _ in iterate_batches(data, size or _BATCH, examples):
-        rows = range(size or len(x))
-        yield {info.name: x.take([row % len(x) for row in rows], axis=0)}
+    for batch in iterate_batches(data, size or _BATCH, examples):
+        rows = [row % len(batch) for row in range(size or len(batch))]
+        yield feeds_of(session, batch.take(rows))

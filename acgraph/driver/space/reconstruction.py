@@ -12,7 +12,7 @@ from acgraph.analysis.dependency import DependencyGraph
 from acgraph.analysis.families import Family
 from acgraph.analysis.layers import Layer, layers
 from acgraph.backends.interface import Trainer
-from acgraph.data import Dataset
+from acgraph.data import Dataset, cut_indices
 from acgraph.driver.inputs.timely import within_time
 from acgraph.ir import Array, Model
 from acgraph.pruning.downdate import Reader
@@ -195,7 +195,7 @@ def measure_layers(
     centred, inputs = _centred(model, eligible), {}
     unmeasured: list[str] = []
     for number, group in enumerate(groups):
-        batches = (data.batch(order[i : i + batch])[0] for i in range(0, len(order), batch))
+        batches = map(data.batch, cut_indices(data, order, batch))
         left_s = None if seconds is None else seconds - (time.perf_counter() - begin)
         share_s = None if left_s is None else left_s / (len(groups) - number)
         grams = trainer.input_grams(group, within_time(batches, share_s), seed=seed)

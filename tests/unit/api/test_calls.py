@@ -134,7 +134,8 @@ def test_data_is_read_from_what_programs_hold(data: Any, labelled: bool) -> None
     with holding({"data": data}) as names:
         dataset = load_dataset(names["data"], inputs=INPUTS)
     assert len(dataset) == 48
-    x, y = dataset.batch(np.arange(48))
+    batch = dataset.batch(np.arange(48))
+    x, y = batch.x, batch.labels
     assert np.array_equal(x, X)
     assert (y is not None) == labelled
     if labelled:

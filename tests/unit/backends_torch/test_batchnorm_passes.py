@@ -5,6 +5,7 @@ from onnx import helper
 
 from acgraph.backends.torch.batchnorm import channel_statistics
 from acgraph.backends.torch.graph_module import GraphModule
+from acgraph.data import Batch
 from acgraph.errors import BackendError, DataError, PreconditionError
 from acgraph.ir import clone_model, model_from_proto, proto_from_model
 from acgraph.passes.fuse_batchnorm import FuseBatchnorm, fuse_batchnorm
@@ -143,9 +144,13 @@ def folded(build, normal):
     return build(nodes, {"x": normal(4, 3, 6, 6)}, constants, ["y"], shapes={"x": ["n", 3, 6, 6]})
 
 
+def _batches(arrays):
+    return [Batch({"x": x}) for x in arrays]
+
+
 def measured(model, batches):
     names = layers_without_batchnorm(model)
-    return channel_statistics(GraphModule(model), list(names.values()), batches)
+    return channel_statistics(GraphModule(model), list(names.values()), _batches(batches))
 
 
 def test_insert_keeps_the_function_and_normalises(folded, ort, normal):
@@ -229,7 +234,7 @@ def test_insert_after_gemm(build, ort, normal):
     feeds = {"x": normal(8, 4)}
     model = build(nodes, feeds, {"w": normal(4, 5), "b": normal(5)}, ["y"])
     (wanted,) = ort(model, feeds)
-    statistics = channel_statistics(GraphModule(model), ["a"], [feeds["x"]])
+    statistics = channel_statistics(GraphModule(model), ["a"], [Batch(feeds)])
     assert insert_batchnorm(model, statistics) == []
     assert insert_batchnorm(model, statistics, ["fc"]) == ["fc/bn"]
     np.testing.assert_allclose(ort(model, feeds)[0], wanted, rtol=1e-4, atol=1e-5)
@@ -238,7 +243,7 @@ def test_insert_after_gemm(build, ort, normal):
 def test_statistics_do_not_depend_on_the_batches(folded, ort, normal):
     x = normal(10, 3, 6, 6) * 3 + 1
     whole = measured(folded, [x])
-    parts = measured(folded, [torch.from_numpy(x[:3]), [x[3:9]], x[9:]])
+    parts = measured(folded, [x[:3], x[3:9], x[9:]])
     for name, (mean, var) in whole.items():
         np.testing.assert_allclose(parts[name][0], mean, rtol=1e-5, atol=1e-6)
         np.testing.assert_allclose(parts[name][1], var, rtol=1e-5)
@@ -252,4 +257,4 @@ def test_statistics_need_data_and_tensors(folded, normal):
     with pytest.raises(DataError, match="no data"):
         channel_statistics(GraphModule(folded), ["a"], [])
     with pytest.raises(BackendError, match="'nope'"):
-        channel_statistics(GraphModule(folded), ["nope"], [normal(1, 3, 6, 6)])
+        channel_statistics(GraphModule(folded), ["nope"], _batches([normal(1, 3, 6, 6)]))

@@ -7,6 +7,7 @@ from onnx import helper
 from acgraph.analysis.layers import layers
 from acgraph.backends.torch.grams import input_grams
 from acgraph.backends.torch.graph_module import GraphModule
+from acgraph.data import Batch
 from acgraph.errors import DataError
 
 CONV = {
@@ -27,9 +28,13 @@ MATRICES = {
 }
 
 
+def _in(*arrays):
+    return [Batch({"x": x}) for x in arrays]
+
+
 def _check(ort, model, x, matrix):
     """``E[y y^T] = W H W^T`` and ``E[y] = W m`` over every output position."""
-    gram = input_grams(GraphModule(model), model, layers(model), [x], positions=10**6)["w"]
+    gram = input_grams(GraphModule(model), model, layers(model), _in(x), positions=10**6)["w"]
     (y,) = ort(model, {"x": x})
     rows = np.moveaxis(y, 1, -1).reshape(-1, len(matrix)).astype(np.float64)
     second = matrix @ gram.second @ matrix.T
@@ -56,7 +61,7 @@ def test_moments_of_a_matrix(case, normal, build, ort):
     )  # fmt: skip
     matrix = w if attributes.get("transB") else w.T
     (y,) = ort(model, {"x": x})
-    gram = input_grams(GraphModule(model), model, layers(model), [x], positions=10**6)["w"]
+    gram = input_grams(GraphModule(model), model, layers(model), _in(x), positions=10**6)["w"]
     rows = y.reshape(-1, 3).astype(np.float64)
     second = matrix @ gram.second @ matrix.T
     np.testing.assert_allclose(second, rows.T @ rows / len(rows), rtol=1e-4, atol=1e-4)
@@ -67,10 +72,10 @@ def test_batches_are_averaged_and_positions_drawn_by_the_seed(normal, build):
     node = helper.make_node("Conv", ["x", "w"], ["y"], name="conv")
     model = build([node], {"x": x[:2]}, {"w": w}, ["y"], shapes={"x": ["n", 3, 12, 12]})
     module, found = GraphModule(model), layers(model)
-    whole = input_grams(module, model, found, [x], positions=10**6)["w"]
-    parts = input_grams(module, model, found, [x[:1], x[1:]], positions=10**6)["w"]
+    whole = input_grams(module, model, found, _in(x), positions=10**6)["w"]
+    parts = input_grams(module, model, found, _in(x[:1], x[1:]), positions=10**6)["w"]
     np.testing.assert_allclose(whole.second, parts.second, rtol=1e-5, atol=1e-5)
-    some = [input_grams(module, model, found, [x], positions=7, seed=s)["w"] for s in (0, 0, 1)]
+    some = [input_grams(module, model, found, _in(x), positions=7, seed=s)["w"] for s in (0, 0, 1)]
     assert np.array_equal(some[0].second, some[1].second)
     assert not np.array_equal(some[0].second, some[2].second)
 
@@ -95,7 +100,13 @@ def test_a_large_mean_or_an_odd_scale_costs_no_digits(mean, deviation, normal, b
         shapes={"x": ["n", 5]},
     )  # fmt: skip
     module = GraphModule(model)
-    gram = input_grams(module, model, layers(model), [x[:100], x[100:]], positions=10**6)["w"]
+    gram = input_grams(
+        module,
+        model,
+        layers(model),
+        _in(x[:100], x[100:]),
+        positions=10**6,
+    )["w"]
     expected = np.cov(x.T.astype(np.float64), bias=True)
     np.testing.assert_allclose(
         gram.covariance / np.trace(expected), expected / np.trace(expected), rtol=1e-4, atol=1e-6

@@ -70,7 +70,8 @@ def load(name, inputs, **options) -> Dataset:
 @pytest.mark.parametrize("name", ["batches", "samples", "bare", "dataset", "Namespace.bare"])
 def test_all_forms_give_the_same_examples(name, image_input):
     data = load(name, image_input)
-    x, y = data.batch(np.arange(4))
+    batch = data.batch(np.arange(4))
+    x, y = batch.x, batch.labels
     np.testing.assert_array_equal(x.ravel(), np.arange(4 * 3 * 8 * 8))
     assert (y is None) == ("bare" in name)
     if y is not None:
@@ -78,7 +79,8 @@ def test_all_forms_give_the_same_examples(name, image_input):
 
 
 def test_images(image_input):
-    x, y = load("images", image_input, scale=1.0).batch(np.arange(2))
+    batch = load("images", image_input, scale=1.0).batch(np.arange(2))
+    x, y = batch.x, batch.labels
     assert x.shape == (2, 3, 8, 8)
     assert x[:, 0, 0, 0].tolist() == y.tolist() == [0, 1]
 

@@ -11,7 +11,7 @@ def ten():
 
 
 def values(dataset):
-    return dataset.batch(np.arange(len(dataset)))[0].ravel().tolist()
+    return dataset.batch(np.arange(len(dataset))).x.ravel().tolist()
 
 
 def test_split_is_disjoint_and_seeded(ten):
@@ -36,11 +36,11 @@ def test_a_part_of_a_part(ten):
 
 
 def test_batches_cover_everything_once(ten):
-    seen = [x.ravel().tolist() for x, _ in iterate_batches(ten, 4)]
+    seen = [batch.x.ravel().tolist() for batch in iterate_batches(ten, 4)]
     assert seen == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
 
 
 def test_a_limit_spreads_over_the_whole(ten):
-    (x, y), *_ = iterate_batches(ten, 4, limit=5)
-    assert x.ravel().tolist() == y.tolist() == [0, 2, 4, 6]
+    batch, *_ = iterate_batches(ten, 4, limit=5)
+    assert batch.x.ravel().tolist() == batch.labels.tolist() == [0, 2, 4, 6]
     assert spread_indices(3, 7).tolist() == [0, 1, 2]

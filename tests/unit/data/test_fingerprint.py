@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from acgraph.data import ArrayDataset, Dataset, FolderDataset, Pixels, Subset
+from acgraph.data import ArrayDataset, Batch, Dataset, FolderDataset, Pixels, Subset
 from acgraph.data.checks import InputSpec
 from acgraph.data.fingerprint import LIMIT, digest_of, of_array, of_files
 from acgraph.data.noise import NoiseDataset
@@ -135,10 +135,10 @@ class Made(Dataset):
     def __len__(self) -> int:
         return self._total
 
-    def batch(self, indices: np.ndarray) -> tuple[np.ndarray, None]:
+    def batch(self, indices: np.ndarray) -> Batch:
         x = np.repeat(indices.astype(np.float32)[:, None], 3, axis=1)
         x[indices == self._changed] += 0.5
-        return x, None
+        return Batch({"x": x})
 
 
 @pytest.mark.parametrize("place", [0, 100, 999])

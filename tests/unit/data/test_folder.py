@@ -14,7 +14,8 @@ def test_classes_are_numbered_by_name(folder, image_input):
 
 def test_images_have_the_networks_size(folder, image_input):
     data = load_dataset(str(folder), inputs=image_input, mean=0.5, std=0.5)
-    x, y = data.batch(np.array([1, 3]))
+    batch = data.batch(np.array([1, 3]))
+    x, y = batch.x, batch.labels
     assert x.shape == (2, 3, 8, 8)
     assert x.dtype == np.float32
     np.testing.assert_allclose(x[0], np.broadcast_to([[[1.0]], [[-1]], [[-1]]], (3, 8, 8)))
@@ -29,13 +30,13 @@ def test_the_centre_is_taken(tmp_path, image_input):
     (tmp_path / "a").mkdir()
     Image.fromarray(pixels).save(tmp_path / "a" / "wide.png")
     data = load_dataset(str(tmp_path), inputs=image_input, scale=1.0)
-    assert (data.batch(np.array([0]))[0] == 200).all()
+    assert (data.batch(np.array([0])).x == 200).all()
 
 
 def test_size_for_networks_of_any_size(folder):
     open_input = [("i", (None, 1, "h", "w"), np.float32)]
     data = load_dataset(str(folder), inputs=open_input, scale=1.0, size=(6, 4))
-    assert data.batch(np.array([0, 2]))[0].shape == (2, 1, 6, 4)
+    assert data.batch(np.array([0, 2])).x.shape == (2, 1, 6, 4)
     with pytest.raises(DataError, match="state the size"):
         load_dataset(str(folder), inputs=open_input, scale=1.0)
 

@@ -12,13 +12,14 @@ def test_noise_is_standard_normal_and_the_same_every_time():
     assert len(data) == 300
     assert data.labels is None
     assert not data.is_image  # neither cropped nor mirrored
-    x, y = data.batch(np.arange(300))
+    batch = data.batch(np.arange(300))
+    x, y = batch.x, batch.labels
     assert y is None
     assert x.shape == (300, 3, 8, 8)
     assert x.dtype == np.float32
     assert x.mean() == pytest.approx(0.0, abs=0.02)
     assert x.std() == pytest.approx(1.0, abs=0.02)
-    again, _ = load_dataset("noise:300", inputs=IMAGES).batch(np.array([7, 3]))
+    again = load_dataset("noise:300", inputs=IMAGES).batch(np.array([7, 3])).x
     assert np.array_equal(again, x[[7, 3]])
     assert len({row.tobytes() for row in x}) == 300
 

@@ -12,7 +12,8 @@ MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.25, 0.3)
 
 
 def everything(dataset):
-    return dataset.batch(np.arange(len(dataset)))
+    batch = dataset.batch(np.arange(len(dataset)))
+    return batch.x, batch.labels
 
 
 def test_floats_are_taken_as_they_are(npz, image_input):
@@ -28,7 +29,7 @@ def test_floats_are_taken_as_they_are(npz, image_input):
 
 def test_a_batch_is_a_copy(npz, image_input):
     data = load_dataset(npz(x=FLOATS), inputs=image_input)
-    data.batch(np.arange(2))[0][:] = 0
+    data.batch(np.arange(2)).x[:] = 0
     np.testing.assert_array_equal(everything(data)[0], FLOATS)
 
 

@@ -17,7 +17,8 @@ def session_outputs(model, x):
 
 def test_accuracy_is_that_of_onnxruntime(make):
     model, data = make.conv(seed=3), make.patterns(100)
-    x, y = data.batch(np.arange(100))
+    batch = data.batch(np.arange(100))
+    x, y = batch.x, batch.labels
     expected = (session_outputs(model, x).argmax(1) == y).mean()
     trainer = TorchTrainer(model, None, config=make.plain())
     assert 0.1 < expected < 0.95
@@ -30,7 +31,7 @@ def test_accuracy_is_that_of_onnxruntime(make):
 def test_agreement_without_labels(make):
     student, teacher = make.conv(seed=2), make.conv(seed=4)
     data = make.patterns(100, labelled=False)
-    x, _ = data.batch(np.arange(100))
+    x = data.batch(np.arange(100)).x
     same = session_outputs(student, x).argmax(1) == session_outputs(teacher, x).argmax(1)
     assert 0.05 < same.mean() < 0.95
     trainer = TorchTrainer(student, None, teacher=teacher, config=make.plain(batch_size=7))
@@ -97,7 +98,7 @@ def test_recalibration_is_the_average_over_batches(make):
     before = trainer.weights()
     trainer.recalibrate(3)  # 3 batches of 16: everything
     after = trainer.weights()
-    x, _ = data.batch(np.arange(48))
+    x = data.batch(np.arange(48)).x
     w = before["conv1.w"]
     padded = np.pad(x, ((0, 0), (0, 0), (1, 1), (1, 1)))
     windows = np.lib.stride_tricks.sliding_window_view(padded, (3, 3), axis=(2, 3))

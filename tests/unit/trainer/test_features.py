@@ -10,6 +10,7 @@ from acgraph.analysis.dependency import analyse
 from acgraph.backends.torch import features
 from acgraph.backends.torch.features import attention_error, choose_features
 from acgraph.backends.torch.graph_module import GraphModule
+from acgraph.backends.torch.inputs import Inputs
 from acgraph.backends.torch.trainer import TorchTrainer
 from acgraph.cli.main import run
 from acgraph.errors import UsageError
@@ -73,7 +74,8 @@ def test_loss_and_step_are_those_written_by_hand(make, labelled):
     trainer = TorchTrainer(student, data, teacher=teacher, config=config)
     loss = trainer.fit(epochs=1).loss
 
-    images, labels = data.batch(np.arange(16))
+    batch = data.batch(np.arange(16))
+    images, labels = batch.x, batch.labels
     weights, x = tensors(student, trained=True), torch.from_numpy(images)
     mine, other = by_hand(weights, x), by_hand(tensors(teacher), x)
     p, q = ((t[0] / 2).softmax(1) for t in (other, mine))
@@ -148,7 +150,7 @@ def test_a_student_comes_to_look_where_its_teacher_does(make):
             config=make.plain(momentum=0.9, feature_weight=weight),
         )
         trainer.fit(epochs=10)
-        x = torch.from_numpy(data.batch(np.arange(60))[0])
+        x = torch.from_numpy(data.batch(np.arange(60)).x)
         mine, other = by_hand(tensors(trainer.model()), x), by_hand(tensors(teacher), x)
         return (difference(mine[1], other[1]) + difference(mine[2], other[2])).item()
 
@@ -175,7 +177,10 @@ def test_nothing_to_see_is_no_reason_to_break_off():
 
 def chosen(student, teacher, *shape):
     modules = GraphModule(student), GraphModule(teacher)
-    return [(f.name, f.channel_axis) for f in choose_features(*modules, torch.zeros(1, *shape))]
+    return [
+        (f.name, f.channel_axis)
+        for f in choose_features(*modules, Inputs.single(torch.zeros(1, *shape)))
+    ]
 
 
 def nodes_of(model, *ops):
@@ -307,7 +312,7 @@ def test_compress_imitates_the_features_of_the_original(tmp_path, monkeypatch, c
 def test_compress_says_where_there_is_nothing_to_imitate(tmp_path, make, capsys):
     write_model(make.linear(features=8), tmp_path / "model.onnx")
     data = make.blobs(48, features=8)
-    np.savez(tmp_path / "data.npz", **dict(zip("xy", data.batch(np.arange(48)), strict=True)))
+    np.savez(tmp_path / "data.npz", x=data.batch(np.arange(48)).x, y=data.labels)
     words = (
         f"compress {tmp_path / 'model.onnx'} --data {tmp_path / 'data.npz'} --target-rate 2x "
         f"--epochs 1 -o {tmp_path / 'out'} --set train.feature_weight=1"

@@ -30,7 +30,8 @@ def differ(a, b):
 
 def test_one_step_is_gradient_descent(make):
     data = make.blobs(16)
-    x, y = data.batch(np.arange(16))
+    batch = data.batch(np.arange(16))
+    x, y = batch.x, batch.labels
     w = make.linear().constants()["w"]
     z = x @ w.T
     p = np.exp(z) / np.exp(z).sum(1, keepdims=True)
@@ -157,7 +158,7 @@ def test_a_loss_of_the_users(make):
     trainer = TorchTrainer(make.linear(), data, config=make.plain(), loss=loss)
     trainer.fit(epochs=100)
     assert seen[0] == (torch.Size([16, 3]), False, True)
-    x, _ = data.batch(np.arange(32))
+    x = data.batch(np.arange(32)).x
     weights = trainer.weights()
     assert abs((x @ weights["w"].T + weights["b"]).mean() - 3) < 0.1
     for option in ({"mixup": 0.2}, {"label_smoothing": 0.1}):
@@ -412,7 +413,8 @@ def test_a_fit_that_breaks_off_keeps_the_last_good_checkpoint(make, tmp_path):
 
 
 def test_nan_in_an_image_names_it(make):
-    x, y = make.blobs(64).batch(np.arange(64))
+    batch = make.blobs(64).batch(np.arange(64))
+    x, y = batch.x, batch.labels
     x[37, 1] = np.nan
     trainer = TorchTrainer(make.linear(), ArrayDataset(x, y), config=make.plain())
     with pytest.raises(BackendError, match=r"loss is nan at step \d \(batch \d of pass 1, whose"):
@@ -513,7 +515,8 @@ class _Slow(ArrayDataset):
 
 
 def test_a_time_budget_stops_early_with_the_schedule_ended(make):
-    x, y = make.blobs(32).batch(np.arange(32))
+    batch = make.blobs(32).batch(np.arange(32))
+    x, y = batch.x, batch.labels
     rates = []
     trainer = TorchTrainer(make.linear(), _Slow(x, y), config=make.plain(schedule="cosine"))
     result = trainer.fit(
@@ -576,7 +579,8 @@ def test_numbers_that_cannot_be_meant(make, arguments):
 def test_what_does_not_go_together_is_said_at_once(make):
     with pytest.raises(BackendError, match="neither labels nor a teacher"):
         TorchTrainer(make.linear(), make.blobs(labelled=False), config=make.plain())
-    x, y = make.blobs().batch(np.arange(9))
+    batch = make.blobs().batch(np.arange(9))
+    x, y = batch.x, batch.labels
     with pytest.raises(DataError, match="labels run from 1 to 3"):
         TorchTrainer(make.linear(), ArrayDataset(x, y + 1), config=make.plain())
     for option in ({"augment": True}, {"mixup": 0.2}):

@@ -14,7 +14,7 @@ from acgraph.backends.torch.fixed_batch import describe_fixed_batch
 from acgraph.backends.torch.trainer import TorchTrainer
 from acgraph.backends.torch.visit import visit
 from acgraph.backends.training import TrainConfig
-from acgraph.data import ArrayDataset
+from acgraph.data import ArrayDataset, Batch
 from acgraph.ir import Model, model_from_proto
 
 CONFIG: dict[str, Any] = {"batch_size": 8, "threads": 1, "precision": "fp32"}
@@ -75,13 +75,13 @@ def test_accuracy_is_that_of_onnx_runtime_the_last_examples_included(
 
 
 def test_without_labels_the_original_agrees_with_itself(images: ArrayDataset) -> None:
-    x, _ = images.batch(np.arange(22))
+    x = images.batch(np.arange(22)).x
     assert trainer(mixing(4), images).evaluate(ArrayDataset(x)) == 1.0
 
 
 def test_gradients_of_parts_are_those_of_their_examples(images: ArrayDataset) -> None:
     module = trainer(mixing(1), images).module.train()
-    x = torch.from_numpy(images.batch(np.arange(5))[0])
+    x = torch.from_numpy(images.batch(np.arange(5)).x)
     module(x)[0].square().mean().backward()
     found = module.parameter("w").grad.clone()
     module.zero_grad()
@@ -91,7 +91,7 @@ def test_gradients_of_parts_are_those_of_their_examples(images: ArrayDataset) ->
 
 def test_what_fills_a_part_up_has_no_gradient(images: ArrayDataset) -> None:
     module = trainer(mixing(4), images).module.train()
-    x = torch.from_numpy(images.batch(np.arange(6))[0])
+    x = torch.from_numpy(images.batch(np.arange(6)).x)
     out = module(x)[0]
     assert out.shape == (6, 5)
     whole = module(x[:4])[0]
@@ -131,8 +131,8 @@ def test_a_batch_that_can_be_left_has_no_reservation(images: ArrayDataset) -> No
 
 def test_statistics_inside_are_those_of_all_examples(images: ArrayDataset) -> None:
     module = trainer(mixing(1), images).module
-    x, _ = images.batch(np.arange(22))
-    found = channel_statistics(module, ["c"], [x[:9], x[9:]])["c"]
+    x = images.batch(np.arange(22)).x
+    found = channel_statistics(module, ["c"], [Batch({"x": x[:9]}), Batch({"x": x[9:]})])["c"]
     with torch.no_grad():
         weight = module.parameter("w").detach()
         conv = torch.nn.functional.conv2d(torch.from_numpy(x), weight)

@@ -35,16 +35,16 @@ def test_a_step_reads_the_same_wherever_one_starts(make):
     later = list(Loader(make.patterns(60), config, 0).iterate(5, 8))
     assert len(later) == 3
     for a, b in zip(all_steps[5:], later, strict=True):
-        np.testing.assert_array_equal(a.x, b.x)
-        np.testing.assert_array_equal(a.y, b.y)
+        np.testing.assert_array_equal(a.examples.x, b.examples.x)
+        np.testing.assert_array_equal(a.examples.labels, b.examples.labels)
 
 
 def test_labels_belong_to_their_images(make):
     data = make.blobs(30)
     for batch in Loader(data, make.plain(batch_size=7), 0).iterate(0, 5):
-        x, y = data.batch(batch.indices)
-        np.testing.assert_array_equal(batch.x, x)
-        np.testing.assert_array_equal(batch.y, y)
+        expected = data.batch(batch.indices)
+        np.testing.assert_array_equal(batch.examples.x, expected.x)
+        np.testing.assert_array_equal(batch.examples.labels, expected.labels)
 
 
 def test_only_images_are_augmented(make):
@@ -56,15 +56,16 @@ def test_only_images_are_augmented(make):
     assert not is_augmented(make.patterns(), TrainConfig(crop=0, flip=False))
     data = make.patterns(layout="")
     batch = Loader(data, on, 0).read(0)
-    np.testing.assert_array_equal(batch.x, data.batch(batch.indices)[0])
+    np.testing.assert_array_equal(batch.examples.x, data.batch(batch.indices).x)
 
 
 def test_layout_of_the_network_is_kept(make):
     config = TrainConfig(batch_size=60)
-    first = Loader(make.patterns(), config, 0).read(0).x
-    x, y = make.patterns().batch(np.arange(60))
+    first = Loader(make.patterns(), config, 0).read(0).examples.x
+    batch = make.patterns().batch(np.arange(60))
+    x, y = batch.x, batch.labels
     last = ArrayDataset(x.transpose(0, 2, 3, 1), y, layout="NHWC")
-    moved = Loader(last, config, 0).read(0).x
+    moved = Loader(last, config, 0).read(0).examples.x
     assert moved.shape == (60, 8, 8, 3)
     np.testing.assert_array_equal(moved.transpose(0, 3, 1, 2), first)
 

@@ -9,6 +9,7 @@ import torch
 from acgraph.backends.torch import loop, memory, micro_batch
 from acgraph.backends.torch.checkpoint import load_checkpoint, save_checkpoint
 from acgraph.backends.torch.graph_module import GraphModule
+from acgraph.backends.torch.inputs import Inputs
 from acgraph.backends.torch.memory import images_that_fit
 from acgraph.backends.torch.micro_batch import MicroBatch
 from acgraph.backends.torch.modes import PLAIN
@@ -83,7 +84,7 @@ def test_a_batch_that_fits_stays_whole(make):
 
 def test_little_memory_makes_small_parts(make, monkeypatch, caplog):
     module, config = GraphModule(make.conv()), make.plain()
-    x = torch.randn(64, 3, 8, 8)
+    x = Inputs.single(torch.randn(64, 3, 8, 8))
     few, more = (memory._bytes_of_step(module, x[:count], PLAIN) for count in (2, 4))
     each = (more - few) / 2
     fixed = few - 2 * each + memory._kept_bytes(module, config)
@@ -104,7 +105,7 @@ def test_little_memory_makes_small_parts(make, monkeypatch, caplog):
 
 def test_several_processes_share_the_memory(make, monkeypatch):
     module, config = GraphModule(make.conv()), make.plain()
-    x = torch.randn(64, 3, 8, 8)
+    x = Inputs.single(torch.randn(64, 3, 8, 8))
     monkeypatch.setattr(memory, "available_bytes", lambda _: MEGABYTE // 2)
     alone, shared = (images_that_fit(module, x, PLAIN, config, n) for n in (1, 2))
     assert 2 < shared < alone / 1.9

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from acgraph.backends.torch import modes
+from acgraph.backends.torch.inputs import Inputs
 from acgraph.backends.torch.modes import Mode, apply_mode, choose_mode, run_module
 
 FP32 = Mode()
@@ -40,7 +41,8 @@ def net():
 
 @pytest.fixture
 def x():
-    return torch.randn(8, 3, 6, 6, generator=torch.Generator().manual_seed(0))
+    generator = torch.Generator().manual_seed(0)
+    return Inputs.single(torch.randn(8, 3, 6, 6, generator=generator))
 
 
 @pytest.fixture
@@ -115,14 +117,14 @@ def test_a_network_that_cannot_run_at_all(net, x, timings):
 
 def test_a_slow_network_is_timed_on_less(net, timings):
     timings[FP32] = (1.0, 4.0)
-    choose_mode(net, torch.zeros(32, 3, 6, 6))
+    choose_mode(net, Inputs.single(torch.zeros(32, 3, 6, 6)))
     assert timings["calls"][0] == (FP32, 4)
     assert {count for mode, count in timings["calls"] if mode == BF16} == {2}
 
 
 def test_a_network_is_timed_on_as_many_images_as_take_the_time_asked_for(net, timings):
     timings[FP32] = (1.0, 0.04)
-    choose_mode(net, torch.zeros(32, 3, 6, 6), probe_s=0.2)
+    choose_mode(net, Inputs.single(torch.zeros(32, 3, 6, 6)), probe_s=0.2)
     assert {count for mode, count in timings["calls"] if mode == BF16} == {20}
 
 
@@ -147,7 +149,7 @@ def test_all_stated_needs_no_timing(net, x, timings):
 
 
 def test_channels_last_is_for_images(net, timings):
-    choose_mode(net, torch.zeros(4, 3))
+    choose_mode(net, Inputs.single(torch.zeros(4, 3)))
     assert {mode for mode, _ in timings["calls"]} == {FP32, BF16}
 
 

@@ -131,11 +131,11 @@ def test_pixels_come_as_the_options_say(configure: Configure, tmp_path: Path) ->
         model=path, data=f"{spec}#x[:4]", eval_data=f"{spec}#x[4:]",
         mean=mean, std=std, scale=scale, layout="NHWC",
     )  # fmt: skip
-    found, _ = open_data(config, read_model(path)).train.batch(np.arange(4))
+    found = open_data(config, read_model(path)).train.batch(np.arange(4)).x
     expected = (pixels[:4] * scale - mean) / std
     assert np.allclose(found, expected, atol=1e-5)
     transposed = config.model_copy(update={"layout": "NCHW"})
-    found, _ = open_data(transposed, read_model(path)).train.batch(np.arange(4))
+    found = open_data(transposed, read_model(path)).train.batch(np.arange(4)).x
     assert np.allclose(found, expected.transpose(0, 3, 1, 2), atol=1e-5)
 
 
@@ -151,5 +151,5 @@ def test_images_of_a_folder_come_in_the_size_that_is_stated(
         model=path, data=str(tmp_path / "images"), eval_data=None, mean=(0.5,), std=(0.5,),
         image_size=12,
     )  # fmt: skip
-    found, _ = open_data(config, read_model(path)).train.batch(np.arange(2))
+    found = open_data(config, read_model(path)).train.batch(np.arange(2)).x
     assert found.shape == (2, 3, 12, 12)

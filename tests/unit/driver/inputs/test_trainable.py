@@ -38,7 +38,7 @@ def test_filters_are_of_the_size_that_learning_rates_are_for(
         assert np.sqrt(np.mean(norm**2)) == pytest.approx(FILTER_NORM, rel=1e-5)
         # What is large stays large: magnitude chooses within the layer as before.
         np.testing.assert_allclose(norm / before[name], norm[0] / before[name][0], rtol=1e-5)
-    x = data.batch(np.arange(32))[0]
+    x = data.batch(np.arange(32)).x
     ours, theirs = (
         onnxruntime.InferenceSession(proto_from_model(m).SerializeToString()).run(
             None, {m.graph.inputs[0].name: x}

@@ -95,7 +95,7 @@ def test_splits_are_as_large_as_can_be_judged_in_time() -> None:
     less = fewer_examples(data, image_s=0.01, budget_s=100.0)
     # Five times on the one in 6 s, two models on the other in 5 s.
     assert (len(less.train), len(less.select), len(less.report)) == (1000, 120, 250)
-    found, _ = less.select.batch(np.arange(120))
+    found = less.select.batch(np.arange(120)).x
     assert found[0, 0] == 0
     assert found[-1, 0] > 980
     least = fewer_examples(data, image_s=100.0, budget_s=10.0)

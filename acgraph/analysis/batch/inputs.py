@@ -1,0 +1,107 @@
+"""Which axis of each input of a model the batch lies along."""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+
+import onnx_graphsurgeon as gs
+
+from acgraph.ir import Model, input_sizes
+from acgraph.ir.model import Shape
+from acgraph.ir.sizes import Declared, axis_names, declared_inputs, is_batch_name, open_axes
+from acgraph.operators import Trait, find_operator, operators_with
+
+#: Operators behind which the units of a state are still those of the state.
+_PARTS = operators_with(Trait.MOVES) | operators_with(Trait.VIEW)
+#: Initial states of recurrent operators, by the place of the input.
+_STATES = (5, 6)
+
+
+def batch_axes(model: Model) -> dict[str, int | None]:
+    """Return, for each input of a model, the axis of the batch.
+
+    None says that the whole batch shares the value: a sampling rate, for instance. Where the file
+    leaves the batch open, its own axes count. Where it fixes all sizes, the batch is that of the
+    first input.
+    """
+    found = declared_inputs(model)
+    return declared_batch_axes(found, input_sizes(model).shapes, _states(model))
+
+
+def declared_batch_axes(
+    inputs: Sequence[Declared], shapes: Mapping[str, Shape], states: Collection[str] = ()
+) -> dict[str, int | None]:
+    """Return the axis of the batch by what a file says of its inputs.
+
+    Args:
+        inputs: What the file says.
+        shapes: Sizes of the inputs in this run.
+        states: Names of the inputs that are ``[layers, batch, units]``.
+    """
+    found = {
+        entry.name: _open_axis(entry, inputs, shapes, entry.name in states) for entry in inputs
+    }
+    is_open = any(axis is not None for axis in found.values())
+    whole = next((shapes[e.name] for e in inputs if shapes.get(e.name)), ())
+    for entry in inputs:
+        shape = shapes.get(entry.name, ())
+        if found[entry.name] is not None or not shape:
+            continue
+        if entry.name in states:
+            found[entry.name] = 1
+        elif not is_open:
+            found[entry.name] = _fixed_axis(shape, whole[0])
+    return found
+
+
+def _open_axis(
+    entry: Declared, inputs: Sequence[Declared], shapes: Mapping[str, Shape], is_state: bool
+) -> int | None:
+    """Return the axis that the file leaves open for the batch; None where there is none."""
+    if entry.shape is None:
+        return 0 if shapes.get(entry.name) else None
+    if len(inputs) == 1 and entry.shape and not any(map(is_batch_name, entry.shape)):
+        return 0
+    known = open_axes(inputs, shapes)
+    axes = [i for i, name in enumerate(axis_names(entry)) if name in known and known[name].is_batch]
+    named = [i for i in axes if is_batch_name(entry.shape[i])]
+    if is_state and 1 in axes:
+        return 1
+    return next(iter((*named, *axes)), None)
+
+
+def _fixed_axis(shape: Shape, batch: int) -> int | None:
+    """Return the axis of the batch of an input whose sizes are all fixed."""
+    if shape[0] == batch:
+        return 0
+    # The state of a recurrent network that the file computes with plain operators.
+    return 1 if len(shape) == 3 and shape[1] == batch else None
+
+
+def _states(model: Model) -> frozenset[str]:
+    """Return the inputs that are initial states of recurrent operators, whole or layer by layer."""
+    found = set()
+    for tensor in model.graph.inputs:
+        if len(tensor.shape or ()) == 3 and any(_is_state(node, t) for node, t in _readers(tensor)):
+            found.add(tensor.name)
+    return frozenset(found)
+
+
+def _is_state(node: gs.Node, tensor: gs.Tensor) -> bool:
+    operator = find_operator(node.op, node.domain)
+    if operator is None or operator.rule != "recurrent" or int(node.attrs.get("layout", 0)):
+        return False
+    return any(i < len(node.inputs) and node.inputs[i] is tensor for i in _STATES)
+
+
+def _readers(tensor: gs.Tensor) -> Iterator[tuple[gs.Node, gs.Tensor]]:
+    """Yield the nodes that read a tensor, or what operators that only move elements make of it."""
+    pending, seen = [tensor], {tensor.name}
+    while pending:
+        current = pending.pop()
+        for node in current.outputs:
+            yield node, current
+            if node.op not in _PARTS or node.op == "Transpose":
+                continue
+            for output in node.outputs:
+                if output.name not in seen:
+                    seen.add(output.name)
+                    pending.append(output)
