@@ -1,6 +1,8 @@
-"""``acgraph prune``: one magnitude cut, without data or training."""
+"""``acgraph prune``: one cut without training, by magnitude or by data."""
 
 import json
+from collections.abc import Sequence
+from dataclasses import asdict
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,7 +15,10 @@ from acgraph.cli.runtime_options import (
     KeepOption,
     LayerRateOption,
     MaxLayerRateOption,
+    MeanOption,
     OutputFormat,
+    ScaleOption,
+    StdOption,
     layer_bounds,
 )
 from acgraph.diagnostics import counted, printable
@@ -63,6 +68,33 @@ def prune(
             help="Remove what this plan.json lists, instead of what is of least magnitude.",
         ),
     ] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SPEC",
+            help="Calibration data, written as for compress: filters are removed by what the "
+            "layers behind them lose on it, and the layers are fitted to the original's outputs. "
+            "Labels are not used.",
+        ),
+    ] = None,
+    target_rate: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RATE",
+            help="With --data, in place of --sparsity: size before / size after, as in 2x. How "
+            "much of each layer goes is chosen by the data.",
+        ),
+    ] = None,
+    metric: Annotated[
+        str | None,
+        typer.Option(
+            metavar="METRIC", help="What the target rate measures: params, the default, or macs."
+        ),
+    ] = None,
+    mean: MeanOption = None,
+    std: StdOption = None,
+    scale: ScaleOption = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of the draws from --data.")] = None,
     column_pattern: Annotated[
         str | None,
         typer.Option(
@@ -132,7 +164,10 @@ def prune(
     input_shape: InputShapeOption = None,
     output_format: FormatOption = OutputFormat.TEXT,
 ) -> None:
-    """Remove the filters and columns of least magnitude, and prove that nothing else changed."""
+    """Remove the filters and columns of least magnitude, and prove that nothing else changed.
+
+    With --data, filters are ranked and layers fitted by measurement. Nothing is trained.
+    """
     to_stdout = [path for path in (output, masked_out) if path == "-"]
     if len(to_stdout) > 1 or (to_stdout and output_format is OutputFormat.JSON):
         raise UsageError("standard output can hold one result", hint="give the others a path")
@@ -160,6 +195,13 @@ def prune(
         layer_rate=rates,
         max_layer_rate=most,
         plan=plan,
+        data=data,
+        target_rate=target_rate,
+        metric=metric,
+        mean=mean,
+        std=std,
+        scale=scale,
+        seed=seed,
         allow_inexact=allow_inexact,
         allow_slower=allow_slower,
         runtime=runtime.value,
@@ -203,6 +245,7 @@ def _plain(result: "PruneReport", int8: "Int8 | None") -> dict[str, Any]:
         "verify": verification(result.verify).model_dump(mode="json"),
         "inexact": result.inexact,
         "int8": None if int8 is None else int8.model_dump(mode="json"),
+        "data": _measured(result),
         "plan": result.cut_plan.as_json(),
         "lowered": [
             {
@@ -229,6 +272,19 @@ def _plain(result: "PruneReport", int8: "Int8 | None") -> dict[str, Any]:
         ],
         "notes": list(result.notes),
         "seconds": result.seconds,
+    }
+
+
+def _measured(result: "PruneReport") -> dict[str, Any] | None:
+    """Say what the data was used for; None where there was none or nothing was cut by it."""
+    found = result.measured
+    if found is None or found.kept is None:
+        return None
+    return {
+        "examples": found.examples,
+        "kept": asdict(found.kept),
+        "fitted": [asdict(fit) for fit in found.fits],
+        "not_fitted": dict(found.left),
     }
 
 
@@ -278,9 +334,34 @@ def _text(result: "PruneReport", int8: "Int8 | None") -> str:
     if result.fences:
         count = len(result.fences)
         lines.append(f"{counted(count, 'fence')}; acgraph inspect lists them")
-    lines.append("nothing was trained: fine-tune it before use, or let acgraph compress do both")
+    lines += _fitted(result)
     lines.append(f"{result.seconds:.2f} s")
     return "\n".join(map(printable, lines))
+
+
+def _fitted(result: "PruneReport") -> list[str]:
+    """Say how much of the outputs is kept, and what was done to the weights."""
+    found = result.measured
+    if found is None or found.kept is None:
+        return ["nothing was trained: fine-tune it before use, or let acgraph compress do both"]
+    kept = found.kept
+    lines = [
+        f"agreement with the original on {counted(kept.examples, 'other example')}: "
+        f"{100 * kept.refitted:.1f} % with its layers fitted to "
+        f"{counted(found.examples, 'example')}; {100 * kept.measured:.1f} % without, "
+        f"{100 * kept.magnitude:.1f} % if cut by magnitude"
+    ]
+    names: dict[str, list[str]] = {}
+    for name, reason in found.left.items():
+        names.setdefault(reason, []).append(name)
+    lines += [f"not fitted: {listed(layers)}: {why}" for why, layers in names.items()]
+    return [*lines, "nothing was trained: acgraph compress fine-tunes it, too"]
+
+
+def listed(names: Sequence[str]) -> str:
+    """Name a few layers, and say how many more there are."""
+    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+    return f"{', '.join(names[:_SHOWN])}{more}"
 
 
 def _columns_kept(result: "PruneReport") -> list[str]:
@@ -289,8 +370,4 @@ def _columns_kept(result: "PruneReport") -> list[str]:
     for layer in result.lowered:
         if layer.remark:
             names.setdefault(layer.remark, []).append(layer.name)
-    return [
-        f"columns kept: {', '.join(found[:_SHOWN])}"
-        f"{f' and {len(found) - _SHOWN} more' if len(found) > _SHOWN else ''}: {reason}"
-        for reason, found in names.items()
-    ]
+    return [f"columns kept: {listed(found)}: {reason}" for reason, found in names.items()]

@@ -7,13 +7,25 @@ from pathlib import Path
 from typing import Any, Literal
 
 from acgraph.api.call import checked
-from acgraph.api.types import ModelLike, RateLike, ShapesLike, read_rate, read_sized
+from acgraph.api.session_data import Numbers, read_numbers, refuse_without_data
+from acgraph.api.types import (
+    DataLike,
+    ModelLike,
+    RateLike,
+    ShapesLike,
+    read_rate,
+    read_shapes,
+    read_sized,
+)
 from acgraph.config_fields import parse_align, parse_layer_rates
+from acgraph.data.given import holding
+from acgraph.driver.prune.calibration import Calibration, DataRequest, open_calibration
 from acgraph.driver.prune.magnitude import prune as cut
 from acgraph.driver.prune.result import PruneReport
 from acgraph.driver.prune.verdict import is_met, verdict
 from acgraph.errors import UsageError
 from acgraph.ir import Model, make_folder, write_model
+from acgraph.ir.given import model_from_given
 from acgraph.pruning.cut_plan import CutPlan
 
 
@@ -78,12 +90,23 @@ def prune(
     max_layer_rate: RateLike | None = None,
     plan: CutPlan | str | PathLike[str] | Mapping[str, Any] | None = None,
     importance: Callable[..., Any] | None = None,
+    data: DataLike = None,
+    mean: Numbers = None,
+    std: Numbers = None,
+    scale: float | None = None,
+    target_rate: RateLike | None = None,
+    metric: str | None = None,
+    seed: int | None = None,
     allow_inexact: bool = False,
     allow_slower: bool = False,
     runtime: Literal["ort", "ort-mobile"] = "ort-mobile",
     input_shape: ShapesLike | None = None,
 ) -> PruneResult:
     """Remove the filters and columns of least magnitude, and check that nothing else changed.
+
+    With data the filters are removed whose loss the layers behind them feel least, and every layer
+    is fitted, by least squares and in the order of the network, to what the original gives. Nothing
+    is trained.
 
     Args:
         model: A path, the bytes of a file, an ``onnx.ModelProto`` or an ``acgraph.Model``; it
@@ -101,6 +124,15 @@ def prune(
         plan: What to cut, instead of what is of least magnitude; see :func:`apply`.
         importance: Ranks filters instead of their magnitude: called with the name of a weight and
             its values ``[filters, ...]``, it returns a score for each filter; the lowest go.
+        data: What to measure and fit on, as ``compress`` takes it; labels are not used. Some
+            hundred examples are enough.
+        mean: Of image pixels, after ``scale``.
+        std: Likewise.
+        scale: What pixels are multiplied by first.
+        target_rate: Size before / size after, as ``2`` or ``"2x"``, in place of ``sparsity``; how
+            much of each family goes is then chosen by the data.
+        metric: What that rate is of: ``params``, unless given, or ``macs``.
+        seed: Of the draws from the data.
         allow_inexact: Cut across normalisation over channels, too.
         allow_slower: Store each layer with removed columns in its smallest form; nothing is timed.
         runtime: What is timed to choose compact forms.
@@ -117,16 +149,31 @@ def prune(
         "layer_rate": layer_rate or None, "max_layer_rate": max_layer_rate,
         "importance": importance,
     }  # fmt: skip
+    by_data = {
+        "mean": mean, "std": std, "scale": scale, "target-rate": target_rate, "metric": metric,
+        "seed": seed,
+    }  # fmt: skip
+    if data is None:
+        refuse_without_data(**by_data)
+    else:
+        _check_beside_data(columns, importance, sparsity, target_rate, metric)
     if plan is not None:
+        given["data"] = data
         _refuse_beside_plan([name for name, value in given.items() if value is not None])
     shares = (0.5 if sparsity is None else sparsity), columns or 0.0
     _check_shares(*shares)
     _check_fit(*shares, column_pattern, column_multiple, align, allow_slower=allow_slower)
     rates, most = _layer_rates(layer_rate)
     most = most if max_layer_rate is None else read_rate(max_layer_rate).value
+    opened, calibration = _opened(
+        model, input_shape, data, mean=mean, std=std, scale=scale, seed=seed
+    )
     return PruneResult(
         cut(
-            read_sized(model, input_shape),
+            opened,
+            calibration=calibration,
+            target_rate=None if target_rate is None else read_rate(target_rate).value,
+            metric="macs" if metric == "macs" else "params",
             sparsity=shares[0],
             columns=shares[1],
             column_pattern=column_pattern or "free",
@@ -142,6 +189,63 @@ def prune(
             runtime=runtime,
         )
     )
+
+
+def _opened(
+    model: ModelLike,
+    input_shape: ShapesLike | None,
+    data: DataLike,
+    *,
+    mean: Numbers,
+    std: Numbers,
+    scale: float | None,
+    seed: int | None,
+) -> tuple[Model, Calibration | None]:
+    """Read a model, and its data where there is any: then that settles the sizes of its input."""
+    if data is None:
+        return read_sized(model, input_shape), None
+    opened = model_from_given(model)
+    with holding({"data": data}) as specs:
+        request = DataRequest(
+            spec=specs["data"],
+            mean=read_numbers("mean", mean),
+            std=read_numbers("std", std),
+            scale=scale,
+            input_shape=read_shapes(input_shape),
+            seed=seed or 0,
+        )
+        return opened, open_calibration(opened, request)
+
+
+def _check_beside_data(
+    columns: float | None,
+    importance: object,
+    sparsity: float | None,
+    target_rate: RateLike | None,
+    metric: str | None,
+) -> None:
+    """Refuse what contradicts a cut by data.
+
+    Raises:
+        UsageError: something does.
+    """
+    if columns:
+        raise UsageError(
+            "--columns is given beside --data, by which only filters are cut",
+            hint="leave one out; acgraph compress cuts columns by data, too",
+        )
+    if importance is not None:
+        raise UsageError(
+            "importance is given beside data, which ranks the filters", hint="leave one out"
+        )
+    if sparsity is not None and target_rate is not None:
+        raise UsageError(
+            "--sparsity and --target-rate both say how much is cut", hint="leave one out"
+        )
+    if metric is not None and target_rate is None:
+        raise UsageError("--metric is given without --target-rate", hint="say --target-rate 2x")
+    if metric not in (None, "params", "macs"):
+        raise UsageError(f"--metric is {metric}", hint="it may be params or macs")
 
 
 @checked

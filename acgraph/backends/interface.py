@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from acgraph.analysis.layers import Layer
+from acgraph.analysis.tail import Tail
 from acgraph.backends.training import (
     Array,
     EpochStats,
@@ -22,6 +23,7 @@ from acgraph.backends.training import (
 from acgraph.data import Batch, Dataset
 from acgraph.ir import Model
 from acgraph.pruning.reconstruct import Gram
+from acgraph.pruning.regression import PairedMoments
 from acgraph.tasks import OutputTask
 
 #: Mean and variance, ``float32 [channels]``.
@@ -118,6 +120,39 @@ class Trainer(Protocol):
         ...
 
 
+class PairedRun(Protocol):
+    """A network and the same network cut, run side by side and halted at each layer in turn.
+
+    Layers are asked for in the order in which they run. The cut network has not run a layer when it
+    is asked for, so that new weights of it count from there on.
+    """
+
+    def weights(self) -> dict[str, Array]:
+        """Copy the weights of the cut network, by ONNX name."""
+        ...
+
+    def load_weights(self, weights: Mapping[str, Array]) -> None:
+        """Set weights of the cut network."""
+        ...
+
+    def reaches(self, name: str) -> bool:
+        """Whether a node runs at all, and is not computed beforehand."""
+        ...
+
+    def moments(self, tail: Tail, gain: Array, offset: Array) -> PairedMoments:
+        """Measure what a layer reads in the cut network, and what its tail shall give there.
+
+        That is what the original gives. Where the tail ends in a sum whose other part is known by
+        then, it is the original's sum less that part as it is in the cut network.
+
+        Args:
+            tail: The layer and what is behind it.
+            gain: What its output is multiplied with in the original, ``[filters]``.
+            offset: What is then added.
+        """
+        ...
+
+
 class TrainingBackend(Protocol):
     """Makes trainers, and answers what depends on how networks are trained."""
 
@@ -157,6 +192,23 @@ class TrainingBackend(Protocol):
         self, model: Model, names: Collection[str], batches: Iterable[Batch]
     ) -> dict[str, Statistics]:
         """Measure mean and variance of tensors of a model for every channel, by name."""
+        ...
+
+    def batch_of(self, model: Model) -> int | None:
+        """Return the batch that a network insists on; None where any will do."""
+        ...
+
+    def side_by_side(
+        self, model: Model, read: Callable[[int], Batch], count: int, *, seed: int = 0
+    ) -> PairedRun:
+        """Begin to run a network and a copy of it side by side.
+
+        Args:
+            model: The network.
+            read: Returns the examples of a batch.
+            count: How many batches there are, at least 1.
+            seed: Of the draw of positions that are looked at.
+        """
         ...
 
     def step_bytes(self, model: Model, data: Dataset, batch_size: int) -> int:

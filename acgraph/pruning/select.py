@@ -9,6 +9,7 @@ from acgraph.analysis.families import Family
 from acgraph.ir import Array
 from acgraph.pruning.importance import FloatArray, Importance, scored_sets, set_importance
 from acgraph.pruning.plan import Bools, Plan
+from acgraph.pruning.ranking import top_mask
 
 
 def magnitude_plan(
@@ -20,6 +21,7 @@ def magnitude_plan(
     min_keep: int = 1,
     align: int = 1,
     importance: Importance | None = None,
+    scores: Mapping[str, FloatArray] | None = None,
 ) -> Plan:
     """Remove the same share of every family, the coupled sets of least group magnitude first.
 
@@ -32,6 +34,7 @@ def magnitude_plan(
         align: Of a family that is cut, keep a multiple of so many coupled sets: the one that is
             nearest to the share, and of two the larger.
         importance: Ranks coupled sets instead of their magnitude, see ``scored_sets``.
+        scores: By family, ``[size]``: ranks its coupled sets instead of all that.
     """
     chosen = choose_families(dependency.prunable(allow_inexact=allow_inexact))
     sets = {}
@@ -43,7 +46,12 @@ def magnitude_plan(
             wanted = aligned_count(least, family.size, align, up=True)
         count = family.size - wanted
         if count > 0:
-            sets[family.name] = least_important(family, constants, count, importance)
+            known = None if scores is None else scores.get(family.name)
+            sets[family.name] = (
+                least_important(family, constants, count, importance)
+                if known is None
+                else ~top_mask(known, wanted)
+            )
     return Plan(sets=sets)
 
 

@@ -5,13 +5,15 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from acgraph.backends.interface import Statistics, Trainer
+from acgraph.backends.interface import PairedRun, Statistics, Trainer
 from acgraph.backends.torch.batchnorm import channel_statistics
 from acgraph.backends.torch.checkpoint import load_checkpoint, save_checkpoint
 from acgraph.backends.torch.checks import check_operators
 from acgraph.backends.torch.follow import follow, leading
 from acgraph.backends.torch.graph_module import GraphModule
+from acgraph.backends.torch.lockstep import Lockstep
 from acgraph.backends.torch.memory import MOST_STEP_BYTES, bytes_of_an_image
+from acgraph.backends.torch.runtime import choose_device
 from acgraph.backends.torch.team import team
 from acgraph.backends.torch.trainer import TorchTrainer
 from acgraph.backends.training import PROBE_SECONDS, ProgressSink, TrainConfig
@@ -49,6 +51,16 @@ class TorchBackend:
     ) -> dict[str, Statistics]:
         """Measure mean and variance of tensors of a model for every channel, by name."""
         return channel_statistics(GraphModule(model), names, batches)
+
+    def batch_of(self, model: Model) -> int | None:
+        """Return the batch that a network insists on; None where any will do."""
+        return GraphModule(model).fixed_batch
+
+    def side_by_side(
+        self, model: Model, read: Callable[[int], Batch], count: int, *, seed: int = 0
+    ) -> PairedRun:
+        """Begin to run a network and a copy of it side by side."""
+        return Lockstep(model, read, count, device=choose_device("auto"), seed=seed)
 
     def step_bytes(self, model: Model, data: Dataset, batch_size: int) -> int:
         """Return what a step takes, up to a bound at which batches are cut in parts."""

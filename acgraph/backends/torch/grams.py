@@ -1,18 +1,15 @@
 """Second moments of what each layer reads, measured over data."""
 
 import logging
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-import onnx_graphsurgeon as gs
 import torch
-import torch.nn.functional as F
 
 from acgraph.analysis.layers import Layer
 from acgraph.backends.torch.graph_module import GraphModule
 from acgraph.backends.torch.inputs import Inputs
-from acgraph.backends.torch.ops.conv import same_pads, torch_pads
+from acgraph.backends.torch.rows import columns_at, draw
 from acgraph.backends.torch.runtime import evaluating
 from acgraph.backends.torch.visit import visit
 from acgraph.data import Batch
@@ -62,7 +59,9 @@ def input_grams(
 
     def look(name: str, value: torch.Tensor) -> None:
         for layer in readers[name]:
-            columns = _columns(value, nodes[layer.name], layer, generator, positions)
+            node = nodes[layer.name]
+            drawn = draw(value, node, layer, generator, positions)
+            columns = columns_at(value, node, layer, drawn)
             found, known = _Sums.of(columns), sums.get(layer.weight)
             if known is None:
                 sums[layer.weight] = found
@@ -121,55 +120,3 @@ class _Sums:
         """Return the moments; the sums are used up."""
         covariance = self.squares.div_(self.count)
         return Gram(covariance=covariance.cpu().numpy(), mean=self.mean.cpu().numpy())
-
-
-def _columns(
-    x: torch.Tensor, node: gs.Node, layer: Layer, generator: torch.Generator, positions: int
-) -> torch.Tensor:
-    """Return the rows that a layer multiplies with its matrix: ``[samples, columns]``."""
-    x = x.to(torch.float32)
-    if layer.op_type == "Conv":
-        return _patches(x, node, layer, generator, positions)
-    if node.op == "Gemm" and node.attrs.get("transA", 0):
-        x = x.T
-    rows = x.reshape(-1, x.shape[-1])
-    most = positions * max(1, x.shape[0])
-    if len(rows) <= most:
-        return rows
-    return rows[torch.randperm(len(rows), generator=generator)[:most].to(rows.device)]
-
-
-def _patches(
-    x: torch.Tensor, node: gs.Node, layer: Layer, generator: torch.Generator, positions: int
-) -> torch.Tensor:
-    rank = len(layer.kernel)
-    strides = tuple(node.attrs.get("strides") or (1,) * rank)
-    dilations = tuple(node.attrs.get("dilations") or (1,) * rank)
-    pads = _pads(node, layer.kernel, strides, dilations, x.shape[2:])
-    x = F.pad(x, torch_pads(pads))
-    reach = [(k - 1) * d + 1 for k, d in zip(layer.kernel, dilations, strict=True)]
-    sizes = [(n - r) // s + 1 for n, r, s in zip(x.shape[2:], reach, strides, strict=True)]
-    total = math.prod(sizes)
-    chosen = torch.randperm(total, generator=generator)[:positions]
-    taps = torch.cartesian_prod(*(torch.arange(k) for k in layer.kernel)).reshape(-1, rank)
-    places = torch.stack(torch.unravel_index(chosen, sizes), dim=1)
-    index = [
-        (places[:, axis, None] * strides[axis] + taps[None, :, axis] * dilations[axis]).to(x.device)
-        for axis in range(rank)
-    ]
-    found = x[(slice(None), slice(None), *index)]  # [examples, channels, positions, taps]
-    return found.permute(0, 2, 1, 3).reshape(-1, x.shape[1] * len(taps))
-
-
-def _pads(
-    node: gs.Node,
-    kernel: Sequence[int],
-    strides: Sequence[int],
-    dilations: Sequence[int],
-    sizes: Sequence[int],
-) -> tuple[int, ...]:
-    auto = node.attrs.get("auto_pad", "NOTSET")
-    if auto in ("SAME_UPPER", "SAME_LOWER"):
-        return same_pads(sizes, kernel, strides, dilations, upper=auto == "SAME_UPPER")
-    given = node.attrs.get("pads") if auto == "NOTSET" else None
-    return tuple(given or (0, 0) * len(kernel))

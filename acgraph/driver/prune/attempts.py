@@ -1,7 +1,7 @@
 """One cut of ``prune``: what is tried, until the file does not become larger."""
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from acgraph.analysis.branches import NO_BRANCHES, Branches, analyse_branches
@@ -9,7 +9,8 @@ from acgraph.analysis.dependency import DependencyGraph, analyse
 from acgraph.driver.cut_plan.apply import check_branches, cut_by_plan
 from acgraph.driver.cut_plan.record import record_cut
 from acgraph.driver.prune.columns import ColumnRequest, cut_columns
-from acgraph.driver.prune.result import PruneRequest
+from acgraph.driver.prune.measured import reweighted
+from acgraph.driver.prune.result import MeasuredCut, PruneRequest
 from acgraph.driver.space.columns import LayerCut
 from acgraph.ir import LayerBound, Model, clone_model
 from acgraph.ir.branches import OpenBranch
@@ -92,6 +93,7 @@ class Job:
         is_forced: Whether columns are cut however large the file becomes.
         plan: What to cut instead of all that; None where nothing says it.
         importance: Ranks coupled sets; None for their magnitude.
+        measure: Says by data what is cut of the model itself; None where there is none.
     """
 
     asked: PruneRequest
@@ -99,11 +101,12 @@ class Job:
     is_forced: bool = False
     plan: CutPlan | None = None
     importance: Importance | None = None
+    measure: Callable[[DependencyGraph], MeasuredCut] | None = None
 
     def inside(self, path: str) -> "Job":
         """Return what is to be cut of a branch."""
         if self.plan is None:
-            return self
+            return replace(self, measure=None)
         return replace(self, plan=self.plan.branches.get(path, CutPlan()))
 
 
@@ -133,7 +136,7 @@ class Attempt:
     """One cut to try: what it is called, which coupled sets go, and which columns.
 
     ``is_forced`` says that it is taken however large the file becomes. ``applied`` is what a plan
-    made of the model, where one was given.
+    made of the model, where one was given; ``measured`` what data said.
     """
 
     name: str
@@ -141,6 +144,7 @@ class Attempt:
     columns: ColumnRequest | None
     is_forced: bool
     applied: Cut | None = None
+    measured: MeasuredCut | None = None
 
 
 def attempts(source: Source, job: Job) -> Iterator[Attempt]:
@@ -151,6 +155,12 @@ def attempts(source: Source, job: Job) -> Iterator[Attempt]:
     """
     if job.plan is not None:
         yield _planned(source, job.plan)
+        return
+    if job.measure is not None:
+        measured = job.measure(source.dependency)
+        if measured.plan.sets:
+            yield Attempt("coupled sets", measured.plan, None, is_forced=False, measured=measured)
+        yield Attempt("", Plan(), None, is_forced=True)
         return
     plan = magnitude_plan(
         source.dependency,
@@ -192,6 +202,8 @@ def cut(source: Source, attempt: Attempt) -> Cut:
     if not attempt.name:
         return uncut(source)
     dependency = source.dependency
+    if attempt.measured is not None:
+        dependency = reweighted(dependency, attempt.measured.weights)
     shrunk = shrink(dependency, attempt.plan)
     seconds = time.perf_counter() - start
     if attempt.columns is not None:

@@ -16,6 +16,7 @@ from acgraph.backends.ort.layer_timing import timing_chooser
 from acgraph.backends.ort.reach import branch_trials, running
 from acgraph.backends.ort.session import SessionSettings
 from acgraph.backends.ort.verdict import untouched
+from acgraph.backends.select import training_backend
 from acgraph.config import Runtime
 from acgraph.config_fields import AUTO
 from acgraph.driver.cost.compact import SmallestChooser
@@ -31,7 +32,9 @@ from acgraph.driver.prune.branches import (
     together,
     unproven,
 )
+from acgraph.driver.prune.calibration import Calibration
 from acgraph.driver.prune.columns import ColumnRequest, NotLarger, as_asked
+from acgraph.driver.prune.measured import Measuring
 from acgraph.driver.prune.result import PruneReport, PruneRequest
 from acgraph.driver.prune.verdict import is_met
 from acgraph.driver.results.metadata import describe
@@ -68,6 +71,9 @@ def prune(
     max_layer_rate: float | None = None,
     plan: CutPlan | None = None,
     importance: Importance | None = None,
+    calibration: Calibration | None = None,
+    target_rate: float | None = None,
+    metric: Literal["params", "macs"] = "params",
 ) -> PruneReport:
     """Cut the coupled sets and columns of least magnitude; prove the result.
 
@@ -94,6 +100,9 @@ def prune(
         max_layer_rate: How far any layer may be cut.
         plan: What to cut, instead of what is of least magnitude.
         importance: Ranks coupled sets instead of their magnitude, see ``scored_sets``.
+        calibration: Data by which coupled sets are ranked, and to which layers are fitted.
+        target_rate: How much smaller the model is to be, in place of ``sparsity``; needs data.
+        metric: What that rate is of.
 
     Raises:
         UsageError: there is no such column pattern, a pattern matches no layer, or the plan does
@@ -114,6 +123,7 @@ def prune(
         asked=PruneRequest(
             sparsity=sparsity, columns=columns, allow_inexact=allow_inexact,
             allow_slower=allow_slower, align=step, by_plan=plan is not None,
+            target_rate=target_rate, metric=metric,
         ),
         columns=ColumnRequest(
             share=columns, pattern=column_pattern, multiple=column_multiple, align=step,
@@ -124,6 +134,9 @@ def prune(
         plan=plan,
         importance=importance,
     )  # fmt: skip
+    if calibration is not None:
+        measuring = Measuring(training_backend(), calibration, job.asked)
+        job = replace(job, measure=measuring.cut)
     began = time.perf_counter()
     source = Source.of(model, bounds)
     analysed = time.perf_counter() - began
@@ -205,6 +218,7 @@ def _cut_and_prove(source: Source, job: Job, feeds: MakeFeeds | None) -> PruneRe
             rates_with={},
             seconds=0.0,
             cut_seconds=made.seconds,
+            measured=attempt.measured,
         ),
         branches,
     )
@@ -248,6 +262,7 @@ def _prove(model: Model, made: Cut, feeds: MakeFeeds | None, *, with_branches: b
 def _rates_with(source: Source, result: PruneReport, job: Job) -> dict[str, float]:
     """Try what would cut more; return the rate of params by option, of those that do."""
     asked = result.request
+    job = replace(job, measure=None)
     tries = {}
     if asked.sparsity and not asked.allow_inexact:
         tries["--allow-inexact"] = replace(

@@ -1,7 +1,8 @@
 """What ``prune`` was asked for, and what it did."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Literal
 
 from acgraph.analysis.cost import Cost
 from acgraph.analysis.families import Family
@@ -9,7 +10,8 @@ from acgraph.analysis.obstacles import Obstacle
 from acgraph.backends.ort.law import LawResult
 from acgraph.diagnostics import Diagnostic
 from acgraph.driver.space.columns import LayerCut
-from acgraph.ir import Model
+from acgraph.driver.space.sequential import LayerFit
+from acgraph.ir import Array, Model
 from acgraph.passes.lower_columns import LoweredLayer
 from acgraph.pruning.cut_plan import CutPlan
 from acgraph.pruning.plan import Plan
@@ -26,6 +28,9 @@ class PruneRequest:
         allow_slower: Whether layers may take more time than the dense ones.
         align: A multiple of so many coupled sets was to be kept.
         by_plan: Whether a plan said what to cut.
+        target_rate: How much smaller the model is to be, in place of shares; None where shares say
+            it.
+        metric: What that rate is of.
     """
 
     sparsity: float
@@ -34,13 +39,55 @@ class PruneRequest:
     allow_slower: bool = False
     align: int = 1
     by_plan: bool = False
+    target_rate: float | None = None
+    metric: Literal["params", "macs"] = "params"
 
     @property
     def share(self) -> float:
         """About what share of the weights that is; 0 where a plan says what to cut."""
         if self.by_plan:
             return 0.0
+        if self.target_rate is not None:
+            return 1 - 1 / self.target_rate
         return 1 - (1 - self.sparsity) * (1 - self.columns)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """How far a cut network agrees with the original on examples that nothing was fitted to.
+
+    Attributes:
+        examples: How many these are.
+        magnitude: With as many coupled sets removed of each family, those of least magnitude.
+        measured: With those removed that the data says.
+        refitted: The same once the layers are fitted.
+    """
+
+    examples: int
+    magnitude: float
+    measured: float
+    refitted: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeasuredCut:
+    """What data says is to be cut, and how the layers are fitted then.
+
+    Attributes:
+        plan: Which coupled sets go.
+        weights: All weights then, removed parts zero.
+        kept: How much of the outputs that keeps; None where nothing is cut.
+        fits: How well the fitted layers do, in order.
+        left: The layers that were not fitted, and why.
+        examples: How many the layers were fitted to.
+    """
+
+    plan: Plan
+    weights: Mapping[str, Array] = field(default_factory=dict)
+    kept: Kept | None = None
+    fits: tuple[LayerFit, ...] = ()
+    left: Mapping[str, str] = field(default_factory=dict)
+    examples: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +114,7 @@ class PruneReport:
         rates_with: Where hardly anything was cut: by option, the rate of params with it.
         seconds: All of it, the equivalence check included.
         cut_seconds: Grouping and shrinking alone.
+        measured: What data said; None where none was given.
     """
 
     model: Model
@@ -88,6 +136,7 @@ class PruneReport:
     rates_with: Mapping[str, float]
     seconds: float
     cut_seconds: float
+    measured: MeasuredCut | None = None
 
     @property
     def coupled_sets(self) -> int:

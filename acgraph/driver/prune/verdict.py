@@ -12,7 +12,13 @@ _NAMES = {"params": "params", "macs": "MACs"}
 
 
 def is_met(result: PruneReport) -> bool:
-    """Say whether at least a tenth of what was asked for went: of params, MACs or bytes."""
+    """Say whether at least a tenth of what was asked for went: of params, MACs or bytes.
+
+    A stated rate must be reached.
+    """
+    if result.request.target_rate is not None:
+        rate = result.rate(result.request.metric)
+        return rate is not None and rate >= result.request.target_rate
     rates = [rate for key in ("params", "macs", "bytes") if (rate := result.rate(key))]
     return not is_little(result.request.share, max(1 - 1 / rate for rate in rates))
 
@@ -24,6 +30,9 @@ def verdict(result: PruneReport) -> str:
     wanted += [f"{100 * asked.columns:g} % of the columns"] if asked.columns else []
     if asked.by_plan:
         wanted = ["what the plan lists"]
+    if asked.target_rate is not None:
+        rate = format_rate(asked.target_rate)
+        wanted = [f"to {rate} fewer {_NAMES[asked.metric]}"]
     if not wanted:
         return "nothing was to be cut: --sparsity and --columns are 0"
     rates = {name: result.rate(key) for key, name in _NAMES.items()}

@@ -148,7 +148,7 @@ class WeightReconstruction:
             return {}
         after = np.zeros_like(before)
         after[rows] = refit(before[rows], read.moments, kept)
-        changed = {name: _from_matrix(layer, after, weights[name])}
+        changed = {name: from_matrix(layer, after, weights[name])}
         if read.is_centred and layer.bias in weights:
             shift = np.subtract(before, after, dtype=np.float64) @ read.mean
             bias = found.get(layer.bias, weights[layer.bias])
@@ -282,7 +282,8 @@ def as_matrix(layer: Layer, value: Array) -> Array:
     return np.moveaxis(value, axes, (0, 1)).reshape(layer.filters, -1)
 
 
-def _from_matrix(layer: Layer, matrix: Array, like: Array) -> Array:
+def from_matrix(layer: Layer, matrix: Array, like: Array) -> Array:
+    """Lay a matrix ``[filters, columns]`` out as a weight of the same shape as another."""
     axes = (layer.filter_axis, layer.channel_axis)
     moved = np.moveaxis(like, axes, (0, 1))
     return np.ascontiguousarray(np.moveaxis(matrix.reshape(moved.shape), (0, 1), axes))

@@ -1,0 +1,228 @@
+"""One cut by measurement: channels ranked by what their readers lose, layers fitted anew."""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Literal
+
+import numpy as np
+
+from acgraph.analysis.cost import model_cost
+from acgraph.analysis.dependency import DependencyGraph, analyse
+from acgraph.analysis.reuse import with_weights
+from acgraph.backends.interface import Trainer, TrainingBackend
+from acgraph.backends.training import TrainConfig
+from acgraph.data import Subset
+from acgraph.driver.prune.calibration import Calibration
+from acgraph.driver.prune.result import Kept, MeasuredCut, PruneRequest
+from acgraph.driver.space.reconstruction import BATCH, measure_layers
+from acgraph.driver.space.sequential import refit_in_order
+from acgraph.driver.space.space import Space
+from acgraph.driver.stages.bisection import COUNTED_BAND, TargetBisection
+from acgraph.ir import Array, Model, clone_model, replace_constants
+from acgraph.pruning.importance import FloatArray
+from acgraph.pruning.plan import Bools, Plan, zeroed_elements
+from acgraph.pruning.select import least_important, magnitude_plan
+from acgraph.pruning.shrink import shrink
+from acgraph.search import Point, Problem, project_to_budget, search
+
+log = logging.getLogger(__name__)
+
+#: Rates that are tried where a target is stated; examples that each is judged by; seconds in all.
+EVALUATIONS, EXAMPLES, SEARCH_S = 24, 256, 180.0
+#: Examples of a batch of the fits, at most.
+FIT_BATCH = 32
+
+
+def reweighted(dependency: DependencyGraph, weights: Mapping[str, Array]) -> DependencyGraph:
+    """Return the analysis of the same graph with other values of some constants."""
+    model = clone_model(dependency.model)
+    known = model.constants()
+    replace_constants(model, {n: v for n, v in weights.items() if n in known})
+    return with_weights(dependency, model) or analyse(model)
+
+
+@dataclass(frozen=True, slots=True)
+class Measuring:
+    """Cuts a network as data says.
+
+    Attributes:
+        backend: What runs networks.
+        calibration: The data.
+        asked: What is to be cut.
+    """
+
+    backend: TrainingBackend
+    calibration: Calibration
+    asked: PruneRequest
+
+    def cut(self, dependency: DependencyGraph) -> MeasuredCut:
+        """Choose what goes, and fit what stays.
+
+        Raises:
+            UnsupportedOpError: an operator cannot be run here.
+        """
+        model = dependency.model
+        config = TrainConfig(seed=self.calibration.seed, augment=False)
+        trainer = self.backend.trainer(model, self.calibration.fitted, teacher=model, config=config)
+        space = self._space(dependency, trainer)
+        weights = trainer.weights()
+        plan = self._plan(space, trainer, weights)
+        if not plan.sets:
+            return MeasuredCut(plan=plan)
+        zeroed = _zeroed(space, plan)
+        size = self.backend.batch_of(model) or min(
+            FIT_BATCH, trainer.images_at_once(self.calibration.fitted)
+        )
+        read, count = self.calibration.reader(size)
+        run = self.backend.side_by_side(model, read, count, seed=self.calibration.seed)
+        refit = refit_in_order(run, model, weights, zeroed)
+        kept = Kept(
+            examples=len(self.calibration.judged),
+            magnitude=self._kept(trainer, weights, _zeroed(space, self._by_magnitude(space, plan))),
+            measured=self._kept(trainer, weights, zeroed),
+            refitted=self._agreement(
+                shrink(reweighted(dependency, refit.weights), plan).model, model
+            ),
+        )
+        return MeasuredCut(
+            plan=plan,
+            weights=refit.weights,
+            kept=kept,
+            fits=refit.fits,
+            left=refit.left,
+            examples=len(self.calibration.fitted),
+        )
+
+    def _space(self, dependency: DependencyGraph, trainer: Trainer) -> Space:
+        fitted = self.calibration.fitted
+        measured = measure_layers(
+            dependency,
+            trainer,
+            fitted,
+            seed=self.calibration.seed,
+            batch=min(BATCH, trainer.images_at_once(fitted)),
+        )
+        return Space(
+            dependency=dependency,
+            weights=trainer.weights(),
+            columns=False,
+            align=self.asked.align,
+            allow_inexact=self.asked.allow_inexact,
+            reconstruction=measured,
+        )
+
+    def _plan(self, space: Space, trainer: Trainer, weights: Mapping[str, Array]) -> Plan:
+        if self.asked.target_rate is not None:
+            return self._plan_for_rate(space, trainer, weights, self.asked.target_rate)
+        return magnitude_plan(
+            space.dependency,
+            weights,
+            self.asked.sparsity,
+            allow_inexact=self.asked.allow_inexact,
+            align=self.asked.align,
+            scores=_scores(space),
+        )
+
+    def _plan_for_rate(
+        self, space: Space, trainer: Trainer, weights: Mapping[str, Array], rate: float
+    ) -> Plan:
+        """Choose how many coupled sets of each family stay, by what the outputs lose."""
+        metric: Literal["params", "macs"] = self.asked.metric
+        before = _cost(space.dependency.model, metric)
+        judged = Subset(self.calibration.fitted, np.arange(
+            min(EXAMPLES, len(self.calibration.fitted)), dtype=np.int64
+        ))  # fmt: skip
+
+        def score(point: Point) -> float:
+            zeroed = _zeroed(space, space.plan(point, weights))
+            assert space.reconstruction is not None
+            trainer.load_weights(space.reconstruction.reconstruct(weights, zeroed))
+            trainer.recalibrate(2, images=EXAMPLES)
+            try:
+                return trainer.evaluate(judged)
+            finally:
+                trainer.load_weights(weights)
+
+        problem = Problem(
+            knobs=space.knobs,
+            cost=partial(space.cost, metric=metric),
+            budget=before / rate,
+            evaluate=score,
+        )
+        least = problem.cost(problem.smallest)
+
+        def within(budget: float) -> Problem:
+            return Problem(
+                knobs=problem.knobs, cost=problem.cost, budget=max(budget, least), evaluate=score
+            )
+
+        found = search(
+            within(before / rate),
+            "annealing",
+            evaluations=EVALUATIONS,
+            seed=self.calibration.seed,
+            importances=space.importances(),
+            sensitivity=space.sensitivity,
+            time_budget_s=SEARCH_S,
+        )
+        log.info("rates: %d points, the best agrees by %.3f", found.evaluations, found.score)
+
+        def measure(point: Point) -> float:
+            return _cost(shrink(space.dependency, space.plan(point, weights)).model, metric)
+
+        def place(budget: float) -> Point:
+            return project_to_budget([float(kept) for kept in found.point], within(budget))
+
+        bisection = TargetBisection(
+            place=place, measure=measure, most=before / rate, least=least,
+            band=COUNTED_BAND, repeats=1,
+        )  # fmt: skip
+        return space.plan(bisection.run(found.point, problem.cost(found.point)), weights)
+
+    def _by_magnitude(self, space: Space, plan: Plan) -> Plan:
+        """Return the cut of as many coupled sets of each family, by magnitude."""
+        by_name = {family.name: family for family in space.dependency.families}
+        return Plan(
+            sets={
+                name: least_important(by_name[name], space.weights, int(gone.sum()))
+                for name, gone in plan.sets.items()
+            }
+        )
+
+    def _kept(
+        self, trainer: Trainer, weights: Mapping[str, Array], zeroed: Mapping[str, Bools]
+    ) -> float:
+        """Say how far a cut agrees with the original where nothing is fitted."""
+        trainer.load_weights(
+            {name: np.where(mask, 0, weights[name]) for name, mask in zeroed.items()
+             if name in weights}
+        )  # fmt: skip
+        try:
+            return trainer.evaluate(self.calibration.judged)
+        finally:
+            trainer.load_weights(weights)
+
+    def _agreement(self, small: Model, original: Model) -> float:
+        """Say how far a compact model agrees with the original."""
+        return self.backend.trainer(small, None, teacher=original).evaluate(self.calibration.judged)
+
+
+def _scores(space: Space) -> dict[str, FloatArray]:
+    """Rank the coupled sets of the families whose readers are measured."""
+    found = {}
+    for family in space.families:
+        order = space.reconstruction and space.reconstruction.sets(family, space.weights)
+        if order:
+            found[family.name] = order.scores
+    return found
+
+
+def _zeroed(space: Space, plan: Plan) -> dict[str, Bools]:
+    families = {family.name: family for family in space.dependency.families}
+    return zeroed_elements(families, plan, space.dependency.facts.shapes)
+
+
+def _cost(model: Model, metric: Literal["params", "macs"]) -> float:
+    return float(getattr(model_cost(model), metric))

@@ -1,0 +1,176 @@
+"""Fit the layers of a cut network anew, in the order in which they run.
+
+Each is fitted to what the original gives, on what the layers before it really make once they are
+cut and fitted. So a layer also repairs what those before it lost, where one fit of each layer on
+the uncut network adds up the errors. Behind a residual branch the target is the original's sum.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from acgraph.analysis.layers import Layer, layers
+from acgraph.analysis.tail import Affine, Tail, tails
+from acgraph.backends.interface import PairedRun
+from acgraph.driver.space.reconstruction import MAX_COLUMNS, as_matrix, from_matrix
+from acgraph.ir import Array, Model
+from acgraph.pruning.plan import Bools
+from acgraph.pruning.regression import fit_matrix
+
+Floats = npt.NDArray[np.float64]
+
+#: A filter whose output is multiplied by less than this, as a share of the others, stays as it is.
+LEAST_GAIN = 1e-4
+
+
+@dataclass(frozen=True, slots=True)
+class LayerFit:
+    """How well a layer does.
+
+    Attributes:
+        name: The layer.
+        before: Share of what its filters shall give that they miss with their old weights.
+        after: The same with the new ones.
+    """
+
+    name: str
+    before: float
+    after: float
+
+
+@dataclass(frozen=True, slots=True)
+class Refit:
+    """What fitting changed.
+
+    Attributes:
+        weights: All weights of the cut network, removed parts zero.
+        fits: Of the layers that were fitted, in order.
+        left: The layers that were not, and why.
+    """
+
+    weights: Mapping[str, Array]
+    fits: tuple[LayerFit, ...]
+    left: Mapping[str, str]
+
+
+def refit_in_order(
+    run: PairedRun, model: Model, weights: Mapping[str, Array], zeroed: Mapping[str, Bools]
+) -> Refit:
+    """Cut the copy of a paired run, and fit its layers.
+
+    Args:
+        run: Before its first node, both networks with these weights.
+        model: The network.
+        weights: Its weights.
+        zeroed: By constant, True where it is zero in the cut network.
+    """
+    run.load_weights(
+        {name: np.where(mask, 0, weights[name]) for name, mask in zeroed.items() if name in weights}
+    )
+    found = layers(model)
+    behind = tails(model, found)
+    fits, left = [], {}
+    for layer in found:
+        reason = _obstacle(layer, found) or ("" if run.reaches(layer.name) else "it is a constant")
+        if reason:
+            left[layer.name] = reason
+            continue
+        fit = _fit_layer(run, behind[layer.name], weights, zeroed)
+        if isinstance(fit, str):
+            left[layer.name] = fit
+        else:
+            fits.append(fit)
+    return Refit(run.weights(), tuple(fits), left)
+
+
+def _obstacle(layer: Layer, found: list[Layer]) -> str:
+    """Say why a layer cannot be fitted; empty where it can."""
+    if layer.weight_input != 1 or layer.through:
+        return "its weight is not its second input"
+    if layer.op_type == "ConvTranspose" or (layer.group > 1 and layer.op_type != "Conv"):
+        return "it is no product of its input with one matrix a group"
+    if layer.columns > MAX_COLUMNS:
+        return f"it has {layer.columns} columns, more than {MAX_COLUMNS}"
+    if sum(other.weight == layer.weight for other in found) > 1:
+        return "other layers share its weight"
+    return ""
+
+
+def _fit_layer(
+    run: PairedRun, tail: Tail, weights: Mapping[str, Array], zeroed: Mapping[str, Bools]
+) -> LayerFit | str:
+    """Fit one layer; or leave it, and say why."""
+    layer, affine = tail.layer, tail.affine(weights)
+    own = affine.bias * affine.gain + affine.offset
+    is_centred = bool(affine.shift)
+    # Where nothing can take another offset, the target is what the product alone shall give.
+    measured = run.moments(tail, affine.gain, affine.offset - (0.0 if is_centred else own))
+    gone = _groups(layer, np.broadcast_to(_mask(zeroed, layer.weight), layer.weight_shape))
+    before = np.where(gone, 0.0, _groups(layer, weights[layer.weight]).astype(np.float64))
+    factor = _rows(layer, affine.gain * tail.alpha)
+    least = LEAST_GAIN * float(np.median(np.abs(factor)))
+    alive = ~gone.all(axis=2) & (np.abs(factor) > least)
+    after, offset, errors = before.copy(), _rows(layer, own).copy(), []
+    for group, rows in enumerate(alive):
+        fit, held = measured.fit[group], None if measured.held is None else measured.held[group]
+        if not fit.is_finite or (held is not None and not held.is_finite):
+            return "what it reads or gives is not finite"
+        if not rows.any():
+            continue
+        kept = (np.abs(before[group][rows]) > 0).any(axis=0)
+        scaled = before[group] * factor[group][:, None]
+        found = fit_matrix(fit, held, scaled, kept, centred=is_centred)
+        after[group][rows] = found.matrix[rows] / factor[group][rows][:, None]
+        offset[group][rows] = found.offset[rows] if is_centred else offset[group][rows]
+        errors.append(np.stack([found.before[rows], found.error[rows]]))
+    if not errors:
+        return "its filters are gone, or count for nothing"
+    changed = {layer.weight: _like(_whole(layer, after), weights[layer.weight])}
+    if is_centred:
+        changed[affine.shift] = _shifted(affine, alive, offset, own, weights, zeroed)
+    if not all(np.isfinite(value).all() for value in changed.values()):
+        return "its new weights would not be finite"
+    run.load_weights(changed)
+    missed = np.concatenate(errors, axis=1).mean(axis=1)
+    return LayerFit(layer.name, float(missed[0]), float(missed[1]))
+
+
+def _shifted(
+    affine: Affine,
+    alive: Bools,
+    offset: Floats,
+    own: Floats,
+    weights: Mapping[str, Array],
+    zeroed: Mapping[str, Bools],
+) -> Array:
+    """Return the constant that takes the new offsets."""
+    old = weights[affine.shift]
+    change = np.where(alive.reshape(-1), offset.reshape(-1) - own, 0.0)
+    change /= np.where(affine.after == 0, 1.0, affine.after)
+    moved = old.astype(np.float64) + change.reshape(old.shape)
+    return _like(np.where(_mask(zeroed, affine.shift), 0.0, moved), old)
+
+
+def _mask(zeroed: Mapping[str, Bools], name: str) -> Bools:
+    return zeroed.get(name, np.zeros((), np.bool_))
+
+
+def _groups(layer: Layer, value: Array) -> Array:
+    """View a weight as ``[groups, filters, columns]``."""
+    return as_matrix(layer, value).reshape(layer.group, -1, layer.columns)
+
+
+def _rows(layer: Layer, value: Floats) -> Floats:
+    return value.reshape(layer.group, -1)
+
+
+def _whole(layer: Layer, groups: Floats) -> Floats:
+    """Put the matrices of the groups together: as the weight itself lies."""
+    shape = np.empty(layer.weight_shape)
+    return np.asarray(from_matrix(layer, groups.reshape(-1, layer.columns), shape))
+
+
+def _like(value: Floats, old: Array) -> Array:
+    return np.asarray(value.astype(old.dtype))
