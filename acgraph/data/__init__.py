@@ -2,7 +2,7 @@
 
 from acgraph.data.agreement import Agreement
 from acgraph.data.batch import Array, Axis, Batch
-from acgraph.data.checks import InputSpec, check_has_classes, check_label_range
+from acgraph.data.checks import InputSpec, are_class_numbers, check_has_classes, check_label_range
 from acgraph.data.dataset import (
     ArrayDataset,
     Dataset,
@@ -32,6 +32,7 @@ __all__ = [
     "Labels",
     "Pixels",
     "Subset",
+    "are_class_numbers",
     "check_has_classes",
     "check_label_range",
     "cut_indices",

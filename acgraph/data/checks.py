@@ -1,13 +1,12 @@
 """Everything that can be wrong with data, said in one line each, in one place."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple, TypeGuard
+from typing import NamedTuple, TypeGuard
 
 import numpy as np
 import numpy.typing as npt
 
 from acgraph.data.batch import Array
-from acgraph.data.dataset import Labels
 from acgraph.diagnostics import Location
 from acgraph.errors import DataError
 
@@ -58,7 +57,7 @@ def check_shape(shape: Sequence[int], spec: InputSpec, where: Location, what: st
     )
 
 
-def check_finite(x: Array, where: Location) -> None:
+def check_finite(x: Array, where: Location, what: str = "x") -> None:
     """Check that floats hold no NaN and no infinity."""
     if not np.issubdtype(x.dtype, np.floating):
         return
@@ -68,7 +67,7 @@ def check_finite(x: Array, where: Location) -> None:
         if bad.any():
             row = start + int(np.argwhere(bad)[0][0])
             raise DataError(
-                f"x holds {int(bad.sum())} NaN or infinite values, the first in example {row}",
+                f"{what} holds {int(bad.sum())} NaN or infinite values, the first in example {row}",
                 location=where,
                 hint="remove or repair those examples",
             )
@@ -80,38 +79,51 @@ def check_count(count: int, where: Location) -> None:
         raise DataError("holds no examples", location=where, hint="give at least one")
 
 
-def check_labels(labels: Array, count: int, classes: int | None, where: Location) -> Labels:
-    """Check labels and return them as ``int64 [N]``.
+def are_class_numbers(labels: Array) -> bool:
+    """Tell whether labels are one class number for each example, ``[N]`` or ``[N, 1]``."""
+    is_one_each = labels.ndim == 1 or (labels.ndim == 2 and labels.shape[1] == 1)
+    return is_one_each and np.issubdtype(labels.dtype, np.integer)
+
+
+def check_labels(labels: Array, count: int, classes: int | None, where: Location) -> Array:
+    """Check labels and return them as they are used.
+
+    What other labels than class numbers must look like depends on the task, see
+    `acgraph.tasks.labelled`.
 
     Args:
-        labels: Class numbers ``[N]`` or ``[N, 1]``.
+        labels: Class numbers ``[N]`` or ``[N, 1]``; or an array ``[N, ...]`` of numbers.
         count: How many examples there are.
         classes: How many classes the network tells apart; None where it is not known.
         where: What to name in the message.
 
+    Returns:
+        Class numbers as ``int64 [N]``; other labels as ``int64`` or ``float32``, in their shape.
+
     Raises:
-        DataError: the wrong shape, type, number or range.
+        DataError: no numbers, the wrong number of them, or classes out of range.
     """
-    y = labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
-    if y.ndim != 1 or not np.issubdtype(y.dtype, np.integer):
+    if labels.ndim == 0 or labels.dtype.kind not in "iufb":
         raise DataError(
-            f"y is {labels.dtype} {list(labels.shape)}, class numbers [N] are needed",
+            f"y is {labels.dtype} {list(labels.shape)}, numbers for each example are needed",
             location=where,
-            hint="give one integer for each example",
+            hint="give one class number for each example, or an array [N, ...] of numbers",
         )
-    if len(y) != count:
+    if len(labels) != count:
         raise DataError(
-            f"x has {count} examples, y has {len(y)}",
+            f"x has {count} examples, y has {len(labels)}",
             location=where,
             hint="give one label for each example",
         )
+    if not are_class_numbers(labels):
+        check_finite(labels, where, "y")
+        return labels.astype(np.float32 if labels.dtype.kind == "f" else np.int64)
+    y = labels.reshape(-1)
     check_label_range(y, classes, where)
     return y.astype(np.int64)
 
 
-def check_label_range(
-    y: npt.NDArray[np.integer[Any]], classes: int | None, where: Location
-) -> None:
+def check_label_range(y: Array, classes: int | None, where: Location) -> None:
     """Check that labels number the classes of the network from 0."""
     low, high = int(y.min()), int(y.max())
     if low < 0 or (classes is not None and high >= classes):

@@ -14,7 +14,8 @@ from acgraph.data.pixels import Pixels
 from acgraph.diagnostics import Location, counted
 from acgraph.errors import DataError
 
-Labels = npt.NDArray[np.int64]
+#: Class numbers ``int64 [N]`` mostly; other tasks have numbers, maps or sequences ``[N, ...]``.
+Labels = npt.NDArray[np.int64] | npt.NDArray[np.float32]
 Indices = npt.NDArray[np.int64]
 #: How the network's input is laid out; empty where it is not an image.
 Layout = Literal["NCHW", "NHWC", ""]
@@ -93,7 +94,10 @@ class Dataset(ABC):
 
 
 def _label_bytes(labels: Labels | None) -> bytes:
-    return b"" if labels is None else np.ascontiguousarray(labels, np.int64).tobytes()
+    if labels is None:
+        return b""
+    kind = np.float32 if labels.dtype.kind == "f" else np.int64
+    return np.ascontiguousarray(labels, kind).tobytes()
 
 
 class ArrayDataset(Dataset):

@@ -104,11 +104,11 @@ def first_state(context: Context) -> State:
 def _baseline(judge: Trainer, data: RunData, say: Callable[[str], None]) -> float:
     """Judge the original on the selection split."""
     images = counted(len(data.select), "image")
-    if data.measure != "accuracy":
+    if data.measure == "agreement":
         say(f"baseline: no labels, agreement with the original on {images} counts")
         return 1.0
     baseline = judge.evaluate(data.select)
-    say(f"baseline: accuracy {100 * baseline:.2f} % on {images}")
+    say(f"baseline: {data.measure} {100 * baseline:.2f} % on {images}")
     return baseline
 
 

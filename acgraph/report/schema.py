@@ -10,7 +10,7 @@ LATENCY_NOISE = 0.02
 
 
 #: What models are judged by, see ``Report.measure``.
-Measure = Literal["accuracy", "agreement"]
+Measure = Literal["accuracy", "agreement", "score"]
 
 
 class _Part(BaseModel):
@@ -254,8 +254,9 @@ class Report(_Part):
     """All of it. Serialise with ``to_json``: the key of ``schema_version`` is ``schema``.
 
     ``measure`` says what every ``accuracy`` in it is: the share of right labels, or, where the
-    data has none, the agreement with the original model. ``tasks`` says what each output is taken
-    for; with it came the figures of the sides. ``int8`` is there where it was asked for.
+    data has none, the agreement with the original model; ``score`` is what labels of another task
+    than classification are judged by, named in the figure of the sides. ``tasks`` says what each
+    output is taken for. ``int8`` is there where it was asked for.
     ``runtime`` is what every latency was timed as. ``holding`` says what keeps most weights from
     being cut. ``frontier`` holds every rate that was tried,
     where a floor was stated.

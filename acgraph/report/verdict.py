@@ -149,7 +149,20 @@ def _worst_figure(report: Report) -> list[str]:
 
 def measure_text(report: Report) -> str:
     """Name what the model is judged by, as a reader must not take one for the other."""
-    return "accuracy" if report.measure == "accuracy" else "agreement with the original"
+    if report.measure == "agreement":
+        return "agreement with the original"
+    return report.measure if report.measure == "accuracy" else _score_name(report)
+
+
+def _score_name(report: Report) -> str:
+    """Name what labels of a task are judged by; an error counts as what is left of 1."""
+    names = {
+        "segmentation": "mean IoU", "ctc": "1 - character error rate", "detection": "mAP",
+        "embedding": "cosine", "regression": "1 - normalised error",
+        "imitate": "1 - normalised error",
+    }  # fmt: skip
+    task = report.tasks[0].task if report.tasks else ""
+    return names.get(task, "score")
 
 
 def speed_text(rate: float) -> str:

@@ -8,9 +8,11 @@ from acgraph.tasks.facts import ModelFacts, OutputFacts
 from acgraph.tasks.guess import guess, guess_by_values
 from acgraph.tasks.judge import Agreement, Result, groups
 from acgraph.tasks.kinds import KINDS, Kind, OutputTask, parse_tasks
+from acgraph.tasks.labelled import Correctness, check_fit
 from acgraph.tasks.spread import ChannelErrors, own_scale
 
 __all__ = [
-    "KINDS", "Agreement", "ChannelErrors", "Kind", "ModelFacts", "OutputFacts", "OutputTask",
-    "Result", "groups", "guess", "guess_by_values", "own_scale", "parse_tasks",
+    "KINDS", "Agreement", "ChannelErrors", "Correctness", "Kind", "ModelFacts", "OutputFacts",
+    "OutputTask", "Result", "check_fit", "groups", "guess", "guess_by_values", "own_scale",
+    "parse_tasks",
 ]  # fmt: skip

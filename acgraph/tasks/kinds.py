@@ -70,7 +70,7 @@ class OutputTask:
             for place, size in enumerate(self.shape)
         ]
         shown = f" [{', '.join(sizes)}]" if sizes else ""
-        return printable(f"{self.output}{shown}")
+        return printable(f"'{self.output}'{shown}")
 
 
 def parse_tasks(texts: Sequence[str]) -> dict[str, Kind]:

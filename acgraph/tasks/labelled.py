@@ -6,6 +6,7 @@ from typing import Protocol
 
 import numpy as np
 
+from acgraph.diagnostics import Location
 from acgraph.errors import DataError
 from acgraph.tasks.average_precision import AveragePrecision
 from acgraph.tasks.classes import SameDecision
@@ -211,7 +212,7 @@ class Correctness:
         except ValueError as error:
             raise DataError(
                 f"labels of shape {list(labels.shape)} do not fit output "
-                f"{self.tasks[0].output} of shape {list(chosen[0].shape)}",
+                f"'{self.tasks[0].output}' of shape {list(chosen[0].shape)}",
                 hint=f"{self.tasks[0].kind} needs {EXPECTED[self.tasks[0].kind]}",
             ) from error
 
@@ -228,6 +229,56 @@ class Correctness:
         return Result(names, self.tasks[0].kind, self.value, self._figure.text, numbers)
 
 
+def check_fit(tasks: Sequence[OutputTask], labels: Array, where: Location) -> None:
+    """Check labels against what the first output means, before anything is run.
+
+    Args:
+        tasks: Of all outputs.
+        labels: Of some examples.
+        where: What to name in the message.
+
+    Raises:
+        DataError: they are of another kind or shape, or of classes that the output does not have.
+    """
+    task = tasks[0]
+    is_real = labels.dtype.kind == "f"
+    shape = labels.shape[1:]
+    size = None if task.axis is None or task.axis >= len(task.shape) else task.shape[task.axis]
+    rest = [length for length in shape if length != 1]
+    fits = {
+        "classification": tuple(shape) == tuple(task.shape[1:])
+        or (not is_real and len(rest) in (0, len(task.shape) - 2)),
+        "segmentation": not is_real and len(rest) == 2,
+        "ctc": not is_real and len(shape) == 1,
+        "detection": len(shape) == 2 and shape[-1] == _BOX_COLUMNS,
+    }.get(task.kind, _same_size(shape, task))
+    hint = f"{task.kind} needs {EXPECTED[task.kind]}; --task changes what the output is taken for"
+    if not fits:
+        raise DataError(
+            f"labels of shape {list(labels.shape)} and type {labels.dtype} do not fit output "
+            f"{task.described}, which is taken for {task.kind}",
+            location=where,
+            hint=hint,
+        )
+    is_classes = task.kind in ("segmentation", "ctc") and not is_mask(task)
+    known = labels[labels != _NOT_JUDGED] if task.kind == "segmentation" else labels
+    if is_classes and size is not None and known.size and int(known.max()) >= size:
+        raise DataError(
+            f"labels run to {int(known.max())}, but the model's classes are 0 to {size - 1}",
+            location=where,
+            hint=hint,
+        )
+
+
+def _same_size(shape: Sequence[int], task: OutputTask) -> bool:
+    known = task.shape[1:]
+    if None in known:
+        return True
+    return int(np.prod(shape)) == int(np.prod([size or 0 for size in known]))
+
+
+#: Class, left, top, right, bottom.
+_BOX_COLUMNS = 5
 #: What labels look like, by task.
 EXPECTED: Mapping[str, str] = {
     "classification": "class numbers [N], or 0 and 1 for each class",

@@ -11,7 +11,7 @@ from acgraph.data import Agreement, Batch, Dataset, Labels, check_label_range, i
 from acgraph.diagnostics import Location
 from acgraph.errors import DataError
 from acgraph.ir import Array
-from acgraph.tasks import OutputTask
+from acgraph.tasks import Correctness, OutputTask
 
 _BATCH = 64
 
@@ -45,6 +45,48 @@ def accuracy(session: Session, dataset: Dataset, *, limit: int | None = None) ->
         right += int(np.count_nonzero(found == truth))
         total += truth.size
     return right / total
+
+
+def correctness(
+    session: Session,
+    dataset: Dataset,
+    tasks: Sequence[OutputTask],
+    *,
+    limit: int | None = None,
+) -> Correctness:
+    """Judge a model by labels, in the measure of its first output's task.
+
+    Args:
+        session: The model.
+        dataset: Labelled data.
+        tasks: What the outputs mean.
+        limit: Use only so many examples, evenly spaced.
+
+    Raises:
+        DataError: there are no labels, or they do not fit the output.
+    """
+    _check_not_empty(dataset)
+    result = Correctness(tasks)
+    for batch in iterate_batches(dataset, _BATCH, limit):
+        if batch.labels is None:
+            raise DataError("no labels", hint="give labels y")
+        start = 0
+        for count, outputs in _runs(session, batch):
+            size = fixed_batch(session) or count
+            result.add(
+                [_rows(task, output, count, size) for task, output in
+                 zip(tasks, outputs, strict=True)],
+                batch.labels[start : start + count],
+            )  # fmt: skip
+            start += count
+    return result
+
+
+def _rows(task: OutputTask, output: Array, count: int, size: int) -> Array:
+    """Leave out what only fills a batch."""
+    if output.ndim <= task.batch_axis or output.shape[task.batch_axis] != size or count == size:
+        return output
+    return output.take(range(count), axis=task.batch_axis)
 
 
 def agreement(

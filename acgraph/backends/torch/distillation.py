@@ -91,11 +91,18 @@ class Distillation:
             self.scales = measure_scales(self.tasks, itertools.chain([first], answers))
 
     def check(self) -> None:
-        """Check that there is a teacher where features are to be compared.
+        """Check that there is a teacher where features are to be compared, and classes to mix.
 
         Raises:
-            UsageError: there is none.
+            UsageError: there are none.
         """
+        is_class = not self.tasks or self.tasks[0].kind == "classification"
+        if self.config.mixup > 0 and not is_class:
+            raise UsageError(
+                f"train.mixup mixes labels of classes, and output {self.tasks[0].described} is "
+                f"taken for {self.tasks[0].kind}",
+                hint="leave it at 0",
+            )
         if self.teacher is None and self.config.feature_weight > 0:
             raise UsageError(
                 "feature_weight compares with a teacher, and there is none", hint="leave it at 0"

@@ -9,10 +9,10 @@ from acgraph.backends.torch.inputs import Inputs
 from acgraph.backends.torch.losses import Outputs
 from acgraph.backends.torch.teacher import Teacher
 from acgraph.backends.training import Array
-from acgraph.data import Agreement, Dataset, Labels, iterate_batches
+from acgraph.data import Agreement, Dataset, Labels, are_class_numbers, iterate_batches
 from acgraph.diagnostics import Location
 from acgraph.errors import BackendError
-from acgraph.tasks import OutputTask
+from acgraph.tasks import Correctness, OutputTask
 
 #: A user's metric: outputs of the network and labels or None of a batch -> a number.
 Metric = Callable[[tuple[Array, ...], Labels | None], float]
@@ -46,19 +46,31 @@ def evaluate(
         )
     total, count = 0.0, 0
     agreed = Agreement(tasks)
+    right = _correctness(data, tasks) if metric is None else None
     for number, batch in enumerate(iterate_batches(data, batch_size, limit)):
         x, y = Inputs.of(batch, input_names, device), batch.labels
         outputs = run(x)
         count += len(batch)
         if metric is not None:
             total += metric(_arrays(outputs), y) * len(batch)
+        elif y is not None and right is not None:
+            right.add(_arrays(outputs), y)
         elif y is not None:
             total += int(np.count_nonzero(outputs[0].argmax(1).cpu().numpy() == y))
         elif teacher is not None:
             agreed.add(_arrays(outputs), _arrays(teacher.answer(data, limit, number, x)))
     if count == 0:
         raise BackendError("there is nothing to evaluate on", location=Location(model=data.name))
-    return agreed.value if metric is None and data.labels is None else total / count
+    if metric is None and data.labels is None:
+        return agreed.value
+    return total / count if right is None else right.value
+
+
+def _correctness(data: Dataset, tasks: Sequence[OutputTask] | None) -> Correctness | None:
+    """Return what judges labels of the task; None where they are class numbers of examples."""
+    if data.labels is None or not tasks or are_class_numbers(data.labels):
+        return None
+    return Correctness(tasks)
 
 
 def _arrays(outputs: Outputs) -> tuple[Array, ...]:

@@ -18,14 +18,16 @@ def label_loss(task: OutputTask, output: Tensor, y: Tensor) -> Tensor:
     Args:
         task: Of the output.
         output: Of the network.
-        y: Maps of classes for segmentation, ``[N, L]`` filled up with -1 for ctc, numbers in the
-            shape of the output for regression and embeddings.
+        y: 0 and 1 for each class, or classes of positions; maps of classes for segmentation;
+            ``[N, L]`` filled up with -1 for ctc; numbers in the shape of the output for others.
 
     Raises:
         BackendError: nothing is learnt from labels of this task.
     """
     if task.kind == "segmentation":
         return _by_position(task, output, y)
+    if task.kind == "classification":
+        return _by_class(task, output, y)
     if task.kind == "ctc":
         return _by_sequence(task, output, y)
     if task.kind in ("regression", "embedding", "imitate"):
@@ -46,6 +48,16 @@ def _by_position(task: OutputTask, output: Tensor, y: Tensor) -> Tensor:
     if task.form == "logits":
         return F.binary_cross_entropy_with_logits(output.float(), target)
     return F.binary_cross_entropy(output.float().clamp(0, 1), target)
+
+
+def _by_class(task: OutputTask, output: Tensor, y: Tensor) -> Tensor:
+    """Cross-entropy with shares of classes, with sigmoids, or with classes of positions."""
+    if y.shape == output.shape and task.form == "sigmoid":
+        return F.binary_cross_entropy(output.float().clamp(0, 1), y.float())
+    logits = logits_of(output, task.form).movedim(1 if task.axis is None else task.axis, 1)
+    if y.shape == output.shape:
+        return F.cross_entropy(logits, y.float().movedim(task.axis or 1, 1))
+    return F.cross_entropy(logits, y.reshape(len(y), *logits.shape[2:]))
 
 
 def _by_sequence(task: OutputTask, output: Tensor, y: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from acgraph.backends.torch.augment import augment
 from acgraph.backends.training import TrainConfig, steps_per_pass
 from acgraph.data import Batch as Examples
-from acgraph.data import Dataset, Indices
+from acgraph.data import Dataset, Indices, are_class_numbers
 
 #: Names of the independent random streams of a fit.
 _ORDER, _AUGMENT = 1, 2
@@ -111,7 +111,9 @@ def count_steps(dataset: Dataset, batch_size: int) -> int:
 
 
 def is_augmented(dataset: Dataset, config: TrainConfig) -> bool:
-    """Tell whether images change from pass to pass."""
+    """Tell whether images change from pass to pass; labels of their positions would not follow."""
+    if dataset.labels is not None and not are_class_numbers(dataset.labels):
+        return False
     wanted = config.crop > 0 or config.flip or config.erase > 0
     return config.augment and dataset.is_image and wanted
 

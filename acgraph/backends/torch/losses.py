@@ -84,7 +84,7 @@ class Loss:
 
     def _labelled(self, output: Tensor, y: Tensor, mix: Mix | None) -> Tensor:
         task = self.tasks[0] if self.tasks else None
-        if task is not None and task.kind != "classification":
+        if task is not None and (task.kind != "classification" or y.ndim > 1):
             return label_loss(task, output, y)
         logits = logits_of(output, self.is_probability)
         smoothing = self.config.label_smoothing

@@ -11,6 +11,7 @@ from acgraph.config import CompressConfig
 from acgraph.data import (
     Dataset,
     Subset,
+    are_class_numbers,
     check_has_classes,
     check_label_range,
     first_example,
@@ -48,7 +49,10 @@ class RunData:
     @property
     def measure(self) -> Measure:
         """What models are judged by: right labels where there are any to judge by."""
-        return "agreement" if self.report.labels is None else "accuracy"
+        if self.report.labels is None:
+            return "agreement"
+        is_classes = not self.tasks or self.tasks[0].kind == "classification"
+        return "accuracy" if is_classes else "score"
 
 
 def open_data(config: CompressConfig, model: Model) -> RunData:
@@ -155,8 +159,8 @@ def _settle_sizes(config: CompressConfig, model: Model, data: Dataset) -> None:
 
 
 def _check_labels(model: Model, data: Dataset, spec: str) -> None:
-    """Check labels against the classes that the network tells apart at these sizes."""
-    if data.labels is None:
+    """Check class numbers against the classes that the network tells apart at these sizes."""
+    if data.labels is None or not are_class_numbers(data.labels):
         return
     check_has_classes(first_output_shape(model), Location(model=spec))
     where = Location(model=spec.partition("#")[0])

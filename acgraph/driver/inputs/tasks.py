@@ -9,9 +9,10 @@ from acgraph.backends.ort.session import Session
 from acgraph.config import CompressConfig
 from acgraph.data import Array
 from acgraph.data.noise import is_noise_spec
+from acgraph.diagnostics import Location
 from acgraph.driver.inputs.data import RunData
 from acgraph.ir import Model, infer_facts
-from acgraph.tasks import OutputTask, guess
+from acgraph.tasks import OutputTask, check_fit, guess
 
 #: Examples that the original answers where graph and labels do not say what an output means.
 EXAMPLES = 64
@@ -34,7 +35,19 @@ def with_tasks(config: CompressConfig, model: Model, data: RunData) -> RunData:
         session = Session(config.model, sizes=model.sizes)
         values = answers(session, data.select, limit=EXAMPLES)
         tasks = guess(facts, values=values, labels=_labels(data), stated=config.task)
+    _check_labels(tasks, data)
     return replace(data, tasks=tasks)
+
+
+def _check_labels(tasks: Sequence[OutputTask], data: RunData) -> None:
+    """Check labels against the first output.
+
+    Raises:
+        DataError: they do not fit.
+    """
+    for part in (data.train, data.report):
+        if part.labels is not None:
+            check_fit(tasks, part.labels[:EXAMPLES], Location(model=part.name.partition("#")[0]))
 
 
 def _labels(data: RunData) -> Array | None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from acgraph.analysis.cost import file_cost
 from acgraph.analysis.layers import Layer, layers
 from acgraph.analysis.obstacles import obstacles
-from acgraph.backends.ort.accuracy import accuracy, compare
+from acgraph.backends.ort.accuracy import accuracy, compare, correctness
 from acgraph.backends.ort.inputs import random_inputs
 from acgraph.backends.ort.latency import (
     BUDGET_S,
@@ -23,7 +23,7 @@ from acgraph.backends.ort.latency import (
 from acgraph.backends.ort.law import LawResult
 from acgraph.backends.ort.session import Session, SessionSettings
 from acgraph.config import CompressConfig
-from acgraph.data import Dataset
+from acgraph.data import Dataset, are_class_numbers
 from acgraph.driver.latency.layer_times import layer_times
 from acgraph.driver.latency.runtime import run_settings
 from acgraph.driver.results.told import points_judged, rates_tried, rounds_done
@@ -47,7 +47,7 @@ from acgraph.report import (
     rates_between,
 )
 from acgraph.report.verdict import reached
-from acgraph.tasks import OutputTask
+from acgraph.tasks import OutputTask, Result
 from acgraph.version import __version__
 
 log = logging.getLogger(__name__)
@@ -121,17 +121,20 @@ def _judged(
     session: Session, reference: Session, data: Dataset, tasks: Sequence[OutputTask] | None
 ) -> tuple[float, tuple[OutputFigure, ...]]:
     """Return the score of a model, and the figure of each output."""
-    if data.labels is not None:
+    if data.labels is None:
+        found = compare(session, reference, data, tasks=tasks)
+        return found.value, tuple(_figure(each) for each in found.results)
+    if not tasks or are_class_numbers(data.labels):
         return accuracy(session, data), ()
-    found = compare(session, reference, data, tasks=tasks)
-    figures = tuple(
-        OutputFigure(
-            output=each.name, task=each.kind, value=each.value, text=each.text,
-            numbers=dict(each.numbers),
-        )
-        for each in found.results
+    right = correctness(session, data, tasks)
+    return right.value, (_figure(right.result),)
+
+
+def _figure(result: Result) -> OutputFigure:
+    return OutputFigure(
+        output=result.name, task=result.kind, value=result.value, text=result.text,
+        numbers=dict(result.numbers),
     )  # fmt: skip
-    return found.value, figures
 
 
 def _latencies(

@@ -72,7 +72,7 @@ def test_agreement_reported_is_the_figure_of_the_file(
     (figure,) = report.after.outputs
     assert figure.task == ("regression" if output == "[N,1]" else "imitate")
     assert figure.text in verdict(report)
-    assert any(f"output y {output.replace(',', ', ')}" in line for line in lines)
+    assert any(f"output 'y' {output.replace(',', ', ')}" in line for line in lines)
     explained = 1 - lost
     assert report.before.accuracy == 1.0
     assert report.after.accuracy == pytest.approx(max(0.0, explained), abs=1e-4)
@@ -92,3 +92,40 @@ def test_labels_for_a_network_without_classes_are_refused(
         open_data(config, read_model(model))
     assert "without labels" in str(caught.value)
     open_data(configure(model=str(model), data=f"{spec}#x", eval_data=None), read_model(model))
+
+
+def test_maps_of_classes_are_learnt_and_judged_by_their_overlap(
+    configure: Configure, tmp_path: Path
+) -> None:
+    text = """<ir_version: 8, opset_import: ["" : 17]>
+    net (float[N,1,8,8] x) => (float[N,3,8,8] y) {
+        c = Conv <pads = [1, 1, 1, 1]> (x, w, b)
+        r = Relu(c)
+        y = Conv(r, v, d)
+    }"""
+    model = onnx.parser.parse_model(text)
+    for name, shape in (("w", (12, 1, 3, 3)), ("b", (12,)), ("v", (3, 12, 1, 1)), ("d", (3,))):
+        values = RNG.standard_normal(shape).astype(np.float32)
+        model.graph.initializer.append(onnx.numpy_helper.from_array(values, name))
+    path = tmp_path / "net.onnx"
+    onnx.save(model, path)
+    x = RNG.standard_normal((96, 1, 8, 8)).astype(np.float32)
+    y = ort.InferenceSession(str(path)).run(None, {"x": x})[0].argmax(1)
+    np.savez(tmp_path / "maps.npz", x=x, y=y)
+    lines: list[str] = []
+    config = configure(
+        model=str(path), data=str(tmp_path / "maps.npz"), eval_data=None, target_rate="1.5x",
+        epochs=1.0, rounds=1,
+    )  # fmt: skip
+    report = compress(config, say=lines.append)
+    assert any("taken for segmentation (the labels are maps of class" in line for line in lines)
+    assert any(line.startswith("baseline: score 100.00 %") for line in lines)
+    assert report.measure == "score"
+    assert report.before.outputs[0].text == "mean IoU 100.0 %"
+    (figure,) = report.after.outputs
+    assert figure.text.startswith("mean IoU ")
+    assert report.after.accuracy == pytest.approx(figure.value)
+    assert 0.3 < figure.value < 1
+    assert "mean IoU" in verdict(report)
+    with pytest.raises(DataError, match=r"do not fit output 'y' .* taken for ctc"):
+        compress(config.model_copy(update={"task": {"": "ctc"}}))

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
+from acgraph.diagnostics import Location
 from acgraph.errors import DataError
-from acgraph.tasks import OutputTask
+from acgraph.tasks import OutputTask, check_fit
 from acgraph.tasks.labelled import Correctness
 
 RNG = np.random.default_rng(0)
@@ -59,7 +60,7 @@ def test_real_numbers():
 
 
 def test_labels_of_another_shape_are_refused():
-    with pytest.raises(DataError, match=r"do not fit output out .*maps of class numbers"):
+    with pytest.raises(DataError, match=r"do not fit output 'out' .*maps of class numbers"):
         judged([task("segmentation", axis=1)], [np.zeros((1, 2, 4, 4))], np.zeros((1, 3, 3)))
 
 
@@ -96,3 +97,30 @@ def test_without_its_library_average_precision_is_refused(monkeypatch):
     monkeypatch.setattr("importlib.import_module", lambda name: exec("raise ImportError"))
     with pytest.raises(DataError, match="pycocotools, which is not installed"):
         Correctness([task("detection", axis=1, part="head")])
+
+
+@pytest.mark.parametrize(
+    ("kind", "shape", "axis", "labels"),
+    [
+        ("classification", (1, 6), 1, np.zeros(3, np.int64)),
+        ("classification", (1, 6), 1, np.zeros((3, 6))),
+        ("classification", (1, 9, 6), 2, np.zeros((3, 9), np.int64)),
+        ("segmentation", (1, 6, 4, 4), 1, np.full((3, 4, 4), 255)),
+        ("segmentation", (1, 1, 4, 4), 1, np.full((3, 1, 4, 4), 7)),
+        ("ctc", (1, 9, 6), 2, np.full((3, 5), -1)),
+        ("regression", (1, 6), 1, np.zeros((3, 6))),
+        ("regression", (1, 1), 1, np.zeros(3)),
+        ("detection", (1, 6, 40), 1, np.zeros((3, 2, 5))),
+    ],
+)
+def test_labels_that_fit_and_that_do_not(kind, shape, axis, labels):
+    outputs = [task(kind, shape=shape, axis=axis)]
+    check_fit(outputs, labels, Location(model="y.npz"))
+    with pytest.raises(DataError, match=rf"y.npz: labels .* taken for {kind}"):
+        check_fit(outputs, np.zeros((3, 7, 2, 2, 2)), Location(model="y.npz"))
+
+
+def test_labels_of_classes_that_there_are_not():
+    outputs = [task("ctc", shape=(1, 9, 6), axis=2)]
+    with pytest.raises(DataError, match="labels run to 6, but the model's classes are 0 to 5"):
+        check_fit(outputs, np.full((3, 5), 6), Location())

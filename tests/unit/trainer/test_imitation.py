@@ -164,3 +164,18 @@ def test_gradients_are_finite_for_every_task():
     mine = tuple(torch.zeros_like(each).requires_grad_() for each in other)
     Imitation(tasks, measure_scales(tasks, [other]))(mine, other).backward()
     assert all(each.grad is not None and each.grad.isfinite().all() for each in mine)
+
+
+def test_losses_by_classes_of_other_shapes():
+    scores, one_hot = randn(4, 3), F.one_hot(torch.tensor([0, 2, 1, 1]), 3)
+    by_number = F.cross_entropy(scores, one_hot.argmax(1)).item()
+    plain = task("classification", axis=1)
+    assert label_loss(plain, scores, one_hot).item() == pytest.approx(by_number)
+    chances = scores.sigmoid()
+    found = label_loss(task("classification", axis=1, form="sigmoid"), chances, one_hot)
+    assert found.item() == pytest.approx(F.binary_cross_entropy(chances, one_hot.float()).item())
+    steps, classes = randn(2, 5, 3), torch.randint(0, 3, (2, 5), generator=GENERATOR)
+    found = label_loss(task("classification", axis=2), steps, classes)
+    assert found.item() == pytest.approx(
+        F.cross_entropy(steps.flatten(0, 1), classes.flatten()).item()
+    )

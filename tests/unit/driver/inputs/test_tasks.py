@@ -62,10 +62,10 @@ def test_the_lines_name_output_task_and_reason():
         shape=(1, 1000),
     )  # fmt: skip
     assert told([boxes]) == [
-        "output scores [N, 1000] is taken for classification (its network ends in Softmax); --task "
-        "changes that"
+        "output 'scores' [N, 1000] is taken for classification (its network ends in Softmax); "
+        "--task changes that"
     ]
     maps = [OutputTask(output=name, kind="imitate", reason="nothing speaks for a task")
             for name in "abc"]  # fmt: skip
-    assert told([*maps, boxes])[0].startswith("output a and 2 more are imitated (nothing speaks")
+    assert told([*maps, boxes])[0].startswith("output 'a' and 2 more are imitated (nothing speaks")
     assert len(told([*maps, boxes])) == 2
