@@ -163,8 +163,6 @@ class DetectionsKept:
 
     def add(self, ours: Sequence[Array], theirs: Sequence[Array]) -> None:
         """Take in a batch."""
-        for entry, mine, other in zip(self._explained, ours, theirs, strict=True):
-            entry.add([mine], [other])
         reference = self._reader.read(theirs)
         mine_all = self._reader.read(ours)
         self._learn_form(reference)
@@ -179,6 +177,9 @@ class DetectionsKept:
             at = known.anchors
             if form == "encoded" and boxes[0] is not None and boxes[1] is not None and len(at):
                 self._at_anchors.add([boxes[0][at]], [boxes[1][at]])
+        if not self._theirs:
+            for entry, out, original in zip(self._explained, ours, theirs, strict=True):
+                entry.add([out], [original])
 
     def _learn_form(self, reference: Candidates) -> None:
         """Find out how boxes are written, by the first that the original finds."""

@@ -100,7 +100,8 @@ class MeanOverlap:
         mine, _ = classes_of(self.task, ours[0])
         other, count = classes_of(self.task, theirs[0])
         self._overlaps.add(mine, other, count)
-        self._explained.add(ours, theirs)
+        if self._overlaps.mean is None:
+            self._explained.add(ours, theirs)
 
     @property
     def value(self) -> float:

@@ -84,8 +84,9 @@ class EqualSequences:
         axis = -1 if self.task.axis is None else self.task.axis
         if self.blank is None:
             self.blank = blank_of(other, theirs[0].shape[axis])
-        self._explained.add(ours, theirs)
         self.compare(decode(mine, self.blank), decode(other, self.blank))
+        if not self._characters:
+            self._explained.add(ours, theirs)
 
     def compare(self, ours: Sequence[Text], theirs: Sequence[Text]) -> None:
         """Take in sequences that are decoded."""

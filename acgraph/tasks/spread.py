@@ -10,6 +10,8 @@ from acgraph.tasks.kinds import Array, Floats
 _NO_SPREAD = 1e-12
 #: A channel whose variance is below this part of the typical one has no scale of its own.
 _DEAD = 1e-6
+#: Values that are summed in float64 at once, to bound the memory.
+_BLOCK = 1 << 21
 
 
 def own_scale(variance: Floats, mean_square: Floats) -> Floats:
@@ -30,12 +32,11 @@ def own_scale(variance: Floats, mean_square: Floats) -> Floats:
     return np.where(own > _DEAD * typical, own, typical)
 
 
-def by_channel(values: Array, axis: int | None) -> Floats:
-    """Lay values out as ``float64 [channels, everything else]``; one channel without an axis."""
-    found = np.asarray(values, np.float64)
-    if axis is None or found.ndim <= 1:
-        return found.reshape(1, -1)
-    moved = np.moveaxis(found, axis, 0)
+def by_channel(values: Array, axis: int | None) -> Array:
+    """Lay values out as ``[channels, everything else]``; one channel without an axis."""
+    if axis is None or values.ndim <= 1:
+        return values.reshape(1, -1)
+    moved = np.moveaxis(values, axis, 0)
     return moved.reshape(len(moved), -1)
 
 
@@ -55,8 +56,12 @@ class ChannelErrors:
     def add(self, ours: Array, theirs: Array) -> None:
         """Take in the values of a batch; what is not finite in the reference must be equal."""
         mine, other = by_channel(ours, self.axis), by_channel(theirs, self.axis)
-        if not other.size:
-            return
+        width = max(1, _BLOCK // max(len(other), 1))
+        for start in range(0, other.shape[1], width):
+            block = slice(start, start + width)
+            self._add(mine[:, block].astype(np.float64), other[:, block].astype(np.float64))
+
+    def _add(self, mine: Floats, other: Floats) -> None:
         finite = np.isfinite(other)
         count = finite.sum(axis=1).astype(np.float64)
         kept = np.where(finite, other, 0.0)
@@ -74,11 +79,6 @@ class ChannelErrors:
                 ]
             )  # fmt: skip
         self._count += count
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether nothing was added."""
-        return self._sums is None
 
     def scale(self) -> Floats:
         """Return the variance of the reference that errors of every channel are divided by."""

@@ -12,7 +12,14 @@ from acgraph.backends.torch.graph_module import GraphModule
 from acgraph.backends.torch.imitation import SCALED, Scale, measure_scales
 from acgraph.backends.torch.inputs import Inputs
 from acgraph.backends.torch.loader import Batch
-from acgraph.backends.torch.losses import AdaptedLoss, Loss, Outputs, UserLoss, tasks_of
+from acgraph.backends.torch.losses import (
+    AdaptedLoss,
+    Loss,
+    Outputs,
+    UserLoss,
+    learns_no_labels,
+    tasks_of,
+)
 from acgraph.backends.torch.modes import PLAIN, Mode
 from acgraph.backends.torch.teacher import Teacher
 from acgraph.backends.training import TrainConfig
@@ -91,10 +98,10 @@ class Distillation:
             self.scales = measure_scales(self.tasks, itertools.chain([first], answers))
 
     def check(self) -> None:
-        """Check that there is a teacher where features are to be compared, and classes to mix.
+        """Check that options of training fit what there is to learn from.
 
         Raises:
-            UsageError: there are none.
+            UsageError: they do not.
         """
         is_class = not self.tasks or self.tasks[0].kind == "classification"
         if self.config.mixup > 0 and not is_class:
@@ -102,6 +109,12 @@ class Distillation:
                 f"train.mixup mixes labels of classes, and output {self.tasks[0].described} is "
                 f"taken for {self.tasks[0].kind}",
                 hint="leave it at 0",
+            )
+        if self.config.cache_teacher and any(task.batch_axis for task in self.tasks):
+            raise UsageError(
+                "train.cache_teacher keeps outputs whose first axis counts the examples, and "
+                f"{next(task.described for task in self.tasks if task.batch_axis)} has another",
+                hint="leave it off",
             )
         if self.teacher is None and self.config.feature_weight > 0:
             raise UsageError(
@@ -125,7 +138,8 @@ class Distillation:
             mode: How the teacher runs.
         """
         teacher, weight = self.teacher, self.config.distill_weight
-        is_ignored = train.labels is not None and self.user_loss is None and weight == 0
+        is_taught = train.labels is not None and not learns_no_labels(self.tasks)
+        is_ignored = is_taught and self.user_loss is None and weight == 0
         if teacher is None or (is_ignored and not self.features):
             return None
         if self.config.cache_teacher:

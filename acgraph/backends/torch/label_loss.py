@@ -10,6 +10,8 @@ from acgraph.tasks import OutputTask
 
 #: What fills label sequences up.
 PADDING = -1
+#: A position that is not judged: in data sets, and for PyTorch.
+_NOT_JUDGED, _IGNORED = 255, -100
 
 
 def label_loss(task: OutputTask, output: Tensor, y: Tensor) -> Tensor:
@@ -41,13 +43,16 @@ def label_loss(task: OutputTask, output: Tensor, y: Tensor) -> Tensor:
 def _by_position(task: OutputTask, output: Tensor, y: Tensor) -> Tensor:
     """Cross-entropy at every position; that of sigmoids where a map has one channel."""
     axis = 1 if task.axis is None else task.axis
+    is_judged = (y >= 0) & (y != _NOT_JUDGED)
     if output.shape[axis] > 1:
-        return F.cross_entropy(logits_of(output, task.form).movedim(axis, 1), y.flatten(1).reshape(
-            len(y), *output.movedim(axis, 1).shape[2:]))  # fmt: skip
+        logits = logits_of(output, task.form).movedim(axis, 1)
+        known = torch.where(is_judged, y, _IGNORED).reshape(len(y), *logits.shape[2:])
+        return F.cross_entropy(logits, known, ignore_index=_IGNORED)
     target = (y.reshape(output.shape) > 0).float()
+    weight = is_judged.reshape(output.shape).float()
     if task.form == "logits":
-        return F.binary_cross_entropy_with_logits(output.float(), target)
-    return F.binary_cross_entropy(output.float().clamp(0, 1), target)
+        return F.binary_cross_entropy_with_logits(output.float(), target, weight)
+    return F.binary_cross_entropy(output.float().clamp(0, 1), target, weight)
 
 
 def _by_class(task: OutputTask, output: Tensor, y: Tensor) -> Tensor:

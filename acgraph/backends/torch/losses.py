@@ -1,6 +1,6 @@
 """What training minimises, and what it is measured by."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -70,7 +70,7 @@ class Loss:
         self, outputs: Outputs, y: Tensor | None, teacher: Outputs | None, mix: Mix | None = None
     ) -> Tensor:
         """Return the loss of a batch, a float32 scalar."""
-        if y is None:
+        if y is None or learns_no_labels(self.tasks):
             if teacher is None:
                 raise ValueError("neither labels nor a teacher")
             return self._imitate(outputs, teacher)
@@ -97,6 +97,11 @@ class Loss:
     def _imitate(self, outputs: Outputs, teacher: Outputs) -> Tensor:
         tasks = self.tasks or tasks_of(teacher, is_probability=self.is_probability)
         return Imitation(tasks, self.scales, self.config.distill_temperature)(outputs, teacher)
+
+
+def learns_no_labels(tasks: Sequence[OutputTask]) -> bool:
+    """Tell whether labels only judge: a detector learns from its teacher."""
+    return bool(tasks) and tasks[0].kind == "detection"
 
 
 def tasks_of(

@@ -141,6 +141,10 @@ def test_losses_by_labels():
     maps, classes = randn(2, 3, 4, 4), torch.randint(0, 3, (2, 4, 4), generator=GENERATOR)
     found = label_loss(task("segmentation", axis=1), maps, classes)
     assert found.item() == pytest.approx(F.cross_entropy(maps, classes).item())
+    some = classes.clone()
+    some[0] = 255
+    found_of_one = label_loss(task("segmentation", axis=1), maps, some)
+    assert found_of_one.item() == pytest.approx(F.cross_entropy(maps[1:], classes[1:]).item())
     last = label_loss(task("segmentation", axis=3), maps.permute(0, 2, 3, 1), classes)
     assert last.item() == pytest.approx(found.item(), rel=1e-5)
     numbers = randn(6, 2)
@@ -179,3 +183,10 @@ def test_losses_by_classes_of_other_shapes():
     assert found.item() == pytest.approx(
         F.cross_entropy(steps.flatten(0, 1), classes.flatten()).item()
     )
+
+
+def test_a_detector_learns_from_its_teacher_even_with_labels():
+    loss = Loss(TrainConfig(distill_weight=0.0), tasks=(HEAD,))
+    boxes = torch.zeros(2, 1, 5)
+    assert loss((head(),), boxes, (head(),)).item() == pytest.approx(0, abs=1e-6)
+    assert loss((head(0.1),), boxes, (head(),)).item() > 0.5
