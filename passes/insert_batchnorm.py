@@ -13,6 +13,7 @@ Neither would a factor of a filter, so filters may be given the size that traini
 """
 
 import math
+from collections import Counter
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import ClassVar
@@ -21,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx_graphsurgeon as gs
 
+from acgraph.analysis.layers import constant_source
 from acgraph.errors import PreconditionError
 from acgraph.ir import Model, in_c_order
 from acgraph.ir.constants import resolved_constant
@@ -43,12 +45,17 @@ def layers_without_batchnorm(model: Model, op_types: Collection[str] = ("Conv",)
     Returns:
         By the name of the layer: the name of its output, which `insert_batchnorm` wants the
         statistics of. Layers whose output is an output of the graph are left out: they
-        are heads, of which nothing is to be normalised.
+        are heads, of which nothing is to be normalised. So are layers that share a weight, as the
+        two branches of a siamese network do: each has statistics of its own, and what they were
+        folded into would no longer be one weight.
     """
     outputs = {tensor.name for tensor in model.graph.outputs}
+    layers = [n for n in model.graph.nodes if n.op in op_types and is_standard(n.domain)]
+    sources = [constant_source(node.inputs[1]) for node in layers]
+    readers = Counter(source.name for source in sources if source is not None)
     found = {}
-    for node in model.graph.nodes:
-        if node.op not in op_types or not is_standard(node.domain):
+    for node, source in zip(layers, sources, strict=True):
+        if source is not None and readers[source.name] > 1:
             continue
         tensor = node.outputs[0]
         normalised = any(reader.op in _NORMALISATIONS for reader in tensor.outputs)

@@ -2,15 +2,20 @@
 
 import logging
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
+import numpy as np
+
+from acgraph.analysis.batch.inputs import batch_axes, declared_batch_axes
+from acgraph.backends.ort.bounds import integer_bounds
 from acgraph.backends.ort.inputs import fixed_batch
 from acgraph.backends.ort.session import Session
 from acgraph.backends.ort.sizes import file_sizes
-from acgraph.data import Dataset, first_example, load_dataset
+from acgraph.data import Batch, Dataset, InputSpec, first_example, load_dataset
 from acgraph.data.noise import is_noise_spec
 from acgraph.diagnostics import Location
 from acgraph.errors import UsageError
-from acgraph.ir import InputSizes
+from acgraph.ir import InputSizes, read_model
 from acgraph.ir.sizes import state
 
 log = logging.getLogger(__name__)
@@ -83,13 +88,45 @@ def open_data(
         known = state(session.declared, shapes, Location(model=session.source)).specs()
     dataset = load_dataset(
         spec,
-        inputs=[(info.name, known[info.name], info.dtype) for info in session.inputs],
+        inputs=input_specs(path, session, known),
         mean=read_numbers("mean", mean),
         std=read_numbers("std", std),
         scale=scale,
     )
     if not is_noise_spec(spec):
-        x = first_example(dataset).x
-        found = (fixed_batch(session) or 1, *x.shape[1:])
-        session.sizes = file_sizes(path, session, shapes or {session.inputs[0].name: found})
+        found = _shapes_of(first_example(dataset), session)
+        session.sizes = file_sizes(path, session, shapes or found)
     return dataset
+
+
+def input_specs(
+    path: str, session: Session, known: Mapping[str, Sequence[int | str | None]]
+) -> list[InputSpec]:
+    """Describe the inputs of a loaded model.
+
+    Args:
+        path: The file of the model.
+        session: The same, loaded.
+        known: What is known of the shapes, by input.
+    """
+    if len(session.inputs) == 1 or Path(path).suffix.lower() == ".ort":
+        axes = declared_batch_axes(session.declared, session.sizes.shapes)
+        bounds: Mapping[str, int | tuple[int, ...]] = {}
+    else:
+        model = read_model(path)
+        axes, bounds = batch_axes(model), integer_bounds(model)
+    return [
+        InputSpec(i.name, known[i.name], i.dtype or np.object_, axes[i.name], bounds.get(i.name))
+        for i in session.inputs
+    ]
+
+
+def _shapes_of(example: Batch, session: Session) -> dict[str, tuple[int, ...]]:
+    """Return the shapes that a session has for examples of the sizes of one."""
+    found = {}
+    for name, value, axis in example.named([info.name for info in session.inputs]):
+        sizes = list(value.shape)
+        if axis is not None:
+            sizes[axis] = fixed_batch(session) or 1
+        found[name] = tuple(sizes)
+    return found

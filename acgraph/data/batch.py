@@ -38,7 +38,7 @@ class Batch:
         for name, value in self.inputs.items():
             axis = self.axis(name)
             if axis is not None:
-                return value.shape[axis]
+                return int(value.shape[axis])
         return 1
 
     @property
@@ -103,3 +103,10 @@ def take_along(
         return value
     found: Array = value[(slice(None),) * axis + (rows,)]
     return found
+
+
+def array_of(value: Any) -> Array:
+    """Take a value as an array; a tensor that belongs to a graph of gradients refuses to be."""
+    if hasattr(value, "detach"):
+        value = value.detach().cpu()
+    return np.asarray(value)

@@ -3,9 +3,10 @@
 import importlib
 import re
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -13,6 +14,8 @@ from acgraph.data.batch import Array
 from acgraph.data.dataset import Dataset
 from acgraph.diagnostics import Location
 from acgraph.errors import DataError
+
+T = TypeVar("T")
 
 _SPEC = re.compile(r"^[A-Za-z_][\w.]*:[A-Za-z_][\w.]*$")
 #: What an iterable may yield in all; an endless one must not fill the memory.
@@ -24,15 +27,22 @@ def is_callable_spec(spec: str) -> bool:
     return _SPEC.match(spec) is not None
 
 
-def call_spec(spec: str, rank: int) -> Dataset | tuple[Array, Array | None]:
-    """Call what a specification names and collect what it yields.
+@dataclass(frozen=True, slots=True)
+class Ragged:
+    """Examples of several sizes: ``x`` of each, without a batch axis, and its label or None."""
+
+    examples: Sequence[tuple[Array, Array | None]]
+
+
+def call_spec(spec: str, read: Callable[[Any], T]) -> Dataset | T:
+    """Call what a specification names and read what it yields.
 
     Args:
         spec: ``package.module:callable``; the working folder is searched too.
-        rank: Rank of the network's input, batch axis included: it tells a batch from a sample.
+        read: Reads it.
 
     Returns:
-        A Dataset where the callable returns one, otherwise ``x [N, ...]`` and ``y [N]`` or None.
+        A Dataset where the callable returns one, otherwise what ``read`` makes of the result.
     """
     where = Location(model=spec)
     function = _resolve(spec, where)
@@ -40,7 +50,7 @@ def call_spec(spec: str, rank: int) -> Dataset | tuple[Array, Array | None]:
         result = function()
         if isinstance(result, Dataset):
             return result
-        return collect(result, rank, where)
+        return read(result)
     except DataError:
         raise
     except Exception as error:
@@ -78,8 +88,15 @@ def _resolve(spec: str, where: Location) -> Callable[[], Any]:
     return result
 
 
-def collect(items: Iterable[Any], rank: int, where: Location) -> tuple[Array, Array | None]:
+def collect(
+    items: Iterable[Any], rank: int, where: Location
+) -> Ragged | tuple[Array, Array | None]:
     """Put the batches or examples that an iterable yields together: ``x [N, ...]``, ``y [N]``.
+
+    Args:
+        items: What it yields.
+        rank: Rank of the network's input, batch axis included: it tells a batch from a sample.
+        where: What to name in messages.
 
     Raises:
         DataError: they do not fit together, or are more than ``MAX_BYTES``.
@@ -105,11 +122,17 @@ def collect(items: Iterable[Any], rank: int, where: Location) -> tuple[Array, Ar
         raise DataError(
             f"labels only {len(ys)} of {len(xs)} items", location=where, hint="label all or none"
         )
-    if len({(x.shape[1:], x.dtype) for x in xs}) > 1:
+    if len({x.dtype for x in xs}) > 1:
         raise DataError(
-            "yields examples of different shapes or types",
+            "yields examples of different types",
             location=where,
-            hint="bring them to the shape that the network takes",
+            hint="bring them to the type that the network takes",
+        )
+    if len({x.shape[1:] for x in xs}) > 1:
+        labels: Sequence[Array | None] = ys if ys else (None,) * len(xs)
+        pairs = zip(xs, labels, strict=True)
+        return Ragged(
+            [(x[i], None if y is None else y[i]) for x, y in pairs for i in range(len(x))]
         )
     return np.concatenate(xs), np.concatenate(ys) if ys else None
 

@@ -19,13 +19,19 @@ class InputSpec(NamedTuple):
 
     Attributes:
         name: Its name in the graph.
-        shape: Sizes; anything but a positive int is an axis of any size. Axis 0 is the batch.
+        shape: Sizes; anything but a positive int is an axis of any size.
         dtype: Element type.
+        axis: Where the batch lies; None where the whole batch shares the value.
+        values: What noise of integers is made of: those below a number, or one of some numbers.
+        is_state: Whether it is the state of a recurrent network, which the network also returns.
     """
 
     name: str
     shape: Sequence[int | str | None]
     dtype: npt.DTypeLike
+    axis: int | None = 0
+    values: int | tuple[int, ...] | None = None
+    is_state: bool = False
 
 
 def format_shape(shape: Sequence[int | str | None]) -> str:

@@ -11,10 +11,9 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-import numpy as np
-
-from acgraph.data.batch import Array
-from acgraph.data.callables import collect
+from acgraph.data.batch import Array, array_of
+from acgraph.data.callables import Ragged, collect
+from acgraph.data.checks import InputSpec
 from acgraph.data.dataset import Dataset
 from acgraph.diagnostics import Location
 from acgraph.errors import DataError, UsageError
@@ -57,58 +56,66 @@ def is_given(spec: str) -> bool:
     return spec in _given.get()
 
 
-def read_given(spec: str, rank: int) -> Dataset | GivenArrays:
+def given_value(spec: str) -> Any:
+    """Return what is held under a name; what a function returns where it is one."""
+    value = _given.get()[spec]
+    if callable(value) and not hasattr(value, "__iter__") and not hasattr(value, "__getitem__"):
+        return value()
+    return value
+
+
+def read_given(spec: str, target: InputSpec) -> Dataset | GivenArrays | Ragged:
     """Return what is held under a name as a data set or as arrays.
 
     Args:
         spec: The name.
-        rank: Rank of the network's input, batch axis included: it tells a batch from a sample.
+        target: The network's input, whose rank tells a batch from a sample.
 
     Raises:
         UsageError: it is nothing that data can be read from.
         DataError: its items do not fit together.
     """
-    value = _given.get()[spec]
+    value = given_value(spec)
     where = Location(model=spec)
-    if callable(value) and not hasattr(value, "__iter__") and not hasattr(value, "__getitem__"):
-        value = value()
     if isinstance(value, Dataset):
         return value
     if isinstance(value, Mapping):
-        return _from_mapping(value, where)
-    if isinstance(value, tuple) and len(value) == 2 and all(map(_is_array, value)):
-        return GivenArrays(_array(value[0]), _array(value[1]))
-    if _is_array(value):
-        return GivenArrays(_array(value))
-    return GivenArrays(*collect(_items(value, where), rank, where))
+        return _from_mapping(value, target.name, where)
+    if isinstance(value, tuple) and len(value) == 2 and all(map(is_array, value)):
+        return GivenArrays(array_of(value[0]), array_of(value[1]))
+    if is_array(value):
+        return GivenArrays(array_of(value))
+    plain = (_plain(item, target.name) for item in items_of(value, where))
+    found = collect(plain, len(target.shape), where)
+    return found if isinstance(found, Ragged) else GivenArrays(*found)
 
 
-def _is_array(value: object) -> bool:
+def is_array(value: object) -> bool:
     """Whether numpy reads a value as an array: its own, and tensors of other libraries."""
     return hasattr(value, "__array__")
 
 
-def _array(value: Any) -> Array:
-    # A tensor that belongs to a graph of gradients refuses to be read.
-    return np.asarray(value.detach().cpu() if hasattr(value, "detach") else value)
-
-
-def _from_mapping(value: Mapping[Any, Any], where: Location) -> GivenArrays:
+def _from_mapping(value: Mapping[Any, Any], name: str, where: Location) -> GivenArrays:
+    if "x" not in value and name in value:
+        value = {("x" if key == name else key): part for key, part in value.items()}
     unknown = sorted(str(key) for key in value if key not in ("x", "y", "mean", "std"))
     if "x" not in value or unknown:
         what = f"has '{unknown[0]}'" if unknown else "has no 'x'"
         raise DataError(what, location=where, hint="name the arrays x, y, mean and std")
-    parts = {key: _array(part) if _is_array(part) else np.asarray(part)
-             for key, part in value.items()}  # fmt: skip
-    return GivenArrays(**parts)
+    return GivenArrays(**{key: array_of(part) for key, part in value.items()})
 
 
-def _items(value: Any, where: Location) -> Iterable[Any]:
-    """Yield the batches or examples of an iterable, or of a data set read by number."""
+def items_of(value: Any, where: Location) -> Iterable[Any]:
+    """Yield the batches or examples of an iterable, or of a data set read by number.
+
+    Raises:
+        UsageError: it is neither.
+    """
     if hasattr(value, "__getitem__") and hasattr(value, "__len__"):
-        return (_plain(value[index]) for index in range(len(value)))
+        return (value[index] for index in range(len(value)))
     if hasattr(value, "__iter__"):
-        return map(_plain, value)
+        items: Iterable[Any] = value
+        return items
     raise UsageError(
         f"a {type(value).__name__} is not data",
         location=where,
@@ -117,11 +124,12 @@ def _items(value: Any, where: Location) -> Iterable[Any]:
     )
 
 
-def _plain(item: Any) -> Any:
+def _plain(item: Any, name: str) -> Any:
     """Make an item of arrays: ``x``, or ``(x, y)``."""
-    if isinstance(item, Mapping) and "x" in item:
-        item = (item["x"], item["y"]) if "y" in item else (item["x"],)
+    if isinstance(item, Mapping) and ("x" in item or name in item):
+        x = item["x"] if "x" in item else item[name]
+        item = (x, item["y"]) if "y" in item and name != "y" else (x,)
     if isinstance(item, tuple | list) and len(item) in (1, 2):
-        parts = [_array(part) if _is_array(part) else np.asarray(part) for part in item]
+        parts = [array_of(part) for part in item]
         return parts[0] if len(parts) == 1 else tuple(parts)
-    return _array(item) if _is_array(item) else item
+    return array_of(item) if is_array(item) else item

@@ -36,11 +36,13 @@ def declared_batch_axes(
         shapes: Sizes of the inputs in this run.
         states: Names of the inputs that are ``[layers, batch, units]``.
     """
-    found = {
-        entry.name: _open_axis(entry, inputs, shapes, entry.name in states) for entry in inputs
-    }
+    # A state says where its batch is, whatever the other inputs look like.
+    sizes = [e.shape[1] for e in inputs if e.name in states and e.shape is not None]
+    names = {size for size in sizes if isinstance(size, str)}
+    found = {e.name: _open_axis(e, inputs, shapes, names) for e in inputs}
     is_open = any(axis is not None for axis in found.values())
-    whole = next((shapes[e.name] for e in inputs if shapes.get(e.name)), ())
+    first = next((shapes[e.name][0] for e in inputs if shapes.get(e.name)), 1)
+    batch = next((size for size in sizes if isinstance(size, int)), first)
     for entry in inputs:
         shape = shapes.get(entry.name, ())
         if found[entry.name] is not None or not shape:
@@ -48,23 +50,31 @@ def declared_batch_axes(
         if entry.name in states:
             found[entry.name] = 1
         elif not is_open:
-            found[entry.name] = _fixed_axis(shape, whole[0])
+            found[entry.name] = _fixed_axis(shape, batch)
     return found
 
 
 def _open_axis(
-    entry: Declared, inputs: Sequence[Declared], shapes: Mapping[str, Shape], is_state: bool
+    entry: Declared, inputs: Sequence[Declared], shapes: Mapping[str, Shape], names: set[str]
 ) -> int | None:
-    """Return the axis that the file leaves open for the batch; None where there is none."""
+    """Return the axis that the file leaves open for the batch; None where there is none.
+
+    Args:
+        entry: The input.
+        inputs: All inputs.
+        shapes: Their sizes.
+        names: What the size of the batch is called in states.
+    """
     if entry.shape is None:
         return 0 if shapes.get(entry.name) else None
     if len(inputs) == 1 and entry.shape and not any(map(is_batch_name, entry.shape)):
         return 0
+    for axis, size in enumerate(entry.shape):
+        if size in names:
+            return axis
     known = open_axes(inputs, shapes)
     axes = [i for i, name in enumerate(axis_names(entry)) if name in known and known[name].is_batch]
     named = [i for i in axes if is_batch_name(entry.shape[i])]
-    if is_state and 1 in axes:
-        return 1
     return next(iter((*named, *axes)), None)
 
 

@@ -5,6 +5,7 @@ Both are watched at a few tensors of the same name, and what they hold is compar
 length in each image. So a student with fewer channels has maps of the same size.
 """
 
+import itertools
 import logging
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -95,8 +96,8 @@ def _sizes_of_an_image(module: GraphModule, x: Inputs, counts: Sequence[int]) ->
     """Return the sizes, without the batch, of the tensors whose first axis is the batch."""
     found: dict[str, Size] | None = None
     for count in counts:
-        many = x.mapped(lambda tensor, axis, n=count: with_batch(tensor, n, axis))
-        sizes = module.tensor_sizes(*many.tensors)
+        tensors = map(with_batch, x.tensors, itertools.repeat(count), x.axes)
+        sizes = module.tensor_sizes(*tensors)
         now = {name: size[1:] for name, size in sizes.items() if size and size[0] == count}
         found = now if found is None else {k: v for k, v in found.items() if now.get(k) == v}
     return found or {}

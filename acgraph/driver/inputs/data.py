@@ -1,12 +1,15 @@
 """Open the data of a run: training images, images that choose, images that are reported."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from acgraph.analysis.batch.inputs import batch_axes
+from acgraph.analysis.outputs import output_facts
+from acgraph.backends.ort.bounds import integer_bounds
 from acgraph.config import CompressConfig
 from acgraph.data import (
     Dataset,
@@ -17,8 +20,10 @@ from acgraph.data import (
     first_example,
     load_dataset,
 )
+from acgraph.data.checks import InputSpec
+from acgraph.data.files import is_array_file
 from acgraph.data.noise import is_noise_spec
-from acgraph.data.npz import is_npz, selected_rows
+from acgraph.data.selection import selected_rows
 from acgraph.diagnostics import Location
 from acgraph.errors import UsageError
 from acgraph.ir import Model, infer_facts, input_sizes, settle_sizes
@@ -69,7 +74,6 @@ def open_data(config: CompressConfig, model: Model) -> RunData:
             "compress trains, and no data is given",
             hint="give --data, or --data noise; acgraph prune needs none",
         )
-    _check_single_input(model)
     train = _load(config, model, config.data)
     _settle_sizes(config, model, train)
     _check_labels(model, train, config.data)
@@ -115,21 +119,11 @@ def _too_little(config: CompressConfig, held: int, train: int) -> UsageError:
 
 def _shares_examples(first: str, second: str) -> bool:
     """Whether two data specifications name the same examples; copies of a file are not told."""
-    if is_npz(first) and is_npz(second):
+    if is_array_file(first) and is_array_file(second):
         file, array, rows = selected_rows(first)
         other, array_too, rows_too = selected_rows(second)
         return file == other and array == array_too and bool(np.isin(rows, rows_too).any())
     return first == second or Path(first).resolve() == Path(second).resolve()
-
-
-def _check_single_input(model: Model) -> None:
-    names = [tensor.name for tensor in model.graph.inputs]
-    if len(names) != 1:
-        raise UsageError(
-            f"has {len(names)} inputs ({', '.join(names)}), compress trains networks of one",
-            location=Location(model=model.source),
-            hint="make the others constants; acgraph prune takes any number",
-        )
 
 
 def _load(config: CompressConfig, model: Model, spec: str) -> Dataset:
@@ -153,9 +147,28 @@ def _settle_sizes(config: CompressConfig, model: Model, data: Dataset) -> None:
     """Let the whole run see the model at the sizes of its data."""
     if is_noise_spec(config.data or ""):
         return
-    x = first_example(data).x
-    (name, (batch, *_), _), *_ = input_specs(model, config.input_shape)
-    settle_sizes(model, {name: (batch if isinstance(batch, int) else 1, *x.shape[1:])})
+    settle_sizes_of(model, data, config.input_shape)
+
+
+def settle_sizes_of(
+    model: Model, data: Dataset, stated: Mapping[str, tuple[int, ...]] | None = None
+) -> None:
+    """Settle the sizes of a model's inputs by the first example of its data.
+
+    Args:
+        model: The model.
+        data: Its data.
+        stated: Shapes that were stated, by input.
+    """
+    specs = {spec.name: spec for spec in input_specs(model, stated)}
+    shapes: dict[str, tuple[int, ...]] = {}
+    for name, value, axis in first_example(data).named(list(specs)):
+        sizes = list(value.shape)
+        if axis is not None:
+            batch = specs[name].shape[axis]
+            sizes[axis] = batch if isinstance(batch, int) else 1
+        shapes[name] = tuple(sizes)
+    settle_sizes(model, shapes)
 
 
 def _check_labels(model: Model, data: Dataset, spec: str) -> None:
@@ -169,8 +182,8 @@ def _check_labels(model: Model, data: Dataset, spec: str) -> None:
 
 def input_specs(
     model: Model, stated: Mapping[str, tuple[int, ...]] | None = None, *, whole: bool = False
-) -> list[tuple[str, Sequence[int | str | None], Any]]:
-    """Describe the inputs of a model: name, shape, dtype.
+) -> list[InputSpec]:
+    """Describe the inputs of a model, and what noise of each is made of.
 
     Args:
         model: The model.
@@ -180,7 +193,23 @@ def input_specs(
     sizes = state(declared_inputs(model), stated, model.location()).specs()
     if whole:
         sizes = {**sizes, **input_sizes(model).shapes}
-    return [(t.name, sizes.get(t.name, ()), np.dtype(t.dtype)) for t in model.graph.inputs]
+    axes, inputs = batch_axes(model), model.graph.inputs
+    bounds: Mapping[str, int | tuple[int, ...]] = {}
+    states: frozenset[str] = frozenset()
+    if whole and (len(inputs) > 1 or any(np.dtype(t.dtype).kind in "iu" for t in inputs)):
+        bounds, states = integer_bounds(model), _states(model)
+    return [
+        InputSpec(
+            t.name, sizes.get(t.name, ()), np.dtype(t.dtype), axes[t.name], bounds.get(t.name),
+            t.name in states,
+        )
+        for t in inputs
+    ]  # fmt: skip
+
+
+def _states(model: Model) -> frozenset[str]:
+    """Return the inputs whose next values are outputs."""
+    return frozenset(o.state_of for o in output_facts(model, infer_facts(model)).outputs)
 
 
 def class_count(model: Model) -> int | None:

@@ -12,12 +12,11 @@ from acgraph.data import (
     Labels,
     Subset,
     cut_indices,
-    first_example,
     load_dataset,
 )  # fmt: skip
 from acgraph.data.noise import is_noise_spec
 from acgraph.diagnostics import Location
-from acgraph.driver.inputs.data import input_specs
+from acgraph.driver.inputs.data import input_specs, settle_sizes_of
 from acgraph.errors import UsageError
 from acgraph.ir import Model, settle_sizes
 
@@ -96,9 +95,7 @@ def open_calibration(model: Model, request: DataRequest) -> Calibration:
         scale=request.scale,
     )
     if not is_noise:
-        x = first_example(found).x
-        (name, (batch, *_), _), *_ = input_specs(model, stated)
-        settle_sizes(model, {name: (batch if isinstance(batch, int) else 1, *x.shape[1:])})
+        settle_sizes_of(model, found, stated)
     if len(found) < 2:
         raise UsageError(
             "one example is too little: a cut is fitted to some and judged by others",

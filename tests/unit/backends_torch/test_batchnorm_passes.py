@@ -258,3 +258,18 @@ def test_statistics_need_data_and_tensors(folded, normal):
         channel_statistics(GraphModule(folded), ["a"], [])
     with pytest.raises(BackendError, match="'nope'"):
         channel_statistics(GraphModule(folded), ["nope"], _batches([normal(1, 3, 6, 6)]))
+
+
+def test_layers_that_share_a_weight_get_none(build, normal):
+    """Each would have statistics of its own, and the weight could not take both up."""
+    nodes = [
+        N("Conv", ["x", "w"], ["a"], name="left"),
+        N("Identity", ["w"], ["same"], name="same"),
+        N("Conv", ["z", "same"], ["b"], name="right"),
+        N("Add", ["a", "b"], ["c"], name="add"),
+        N("Conv", ["c", "v"], ["d"], name="alone"),
+        N("Relu", ["d"], ["y"], name="relu"),
+    ]
+    feeds = {"x": normal(2, 3, 6, 6), "z": normal(2, 3, 6, 6)}
+    model = build(nodes, feeds, {"w": normal(4, 3, 3, 3), "v": normal(5, 4, 1, 1)}, ["y"])
+    assert layers_without_batchnorm(model) == {"alone": "d"}

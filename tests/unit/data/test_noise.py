@@ -33,7 +33,7 @@ def test_noise_without_a_number_has_enough_to_train_on():
     [
         ("noise:0", ["n", 3], np.float32, "no examples"),
         ("noise", ["n", 3, "h", 8], np.float32, r"takes \[N, 3, h, 8\], and noise needs every"),
-        ("noise", ["n", 3], np.int64, "takes int64, noise is floats"),
+        ("noise", ["n", 3], np.object_, "takes object, noise is numbers"),
     ],
 )
 def test_what_noise_cannot_be_is_said(spec, shape, dtype, message):

@@ -196,6 +196,7 @@ def test_images_for_a_network_without_images(npz):
         load_dataset(npz(x=IMAGES), inputs=[("i", (1, 16), np.float32)], scale=1.0)
 
 
-def test_one_input_only(npz, image_input):
-    with pytest.raises(DataError, match="2 inputs"):
-        load_dataset(npz(x=FLOATS), inputs=image_input * 2)
+def test_an_array_may_have_the_name_of_the_input(npz, image_input):
+    found = load_dataset(npz(input=FLOATS, y=LABELS), inputs=image_input)
+    np.testing.assert_array_equal(everything(found)[0], FLOATS)
+    np.testing.assert_array_equal(found.labels, LABELS)

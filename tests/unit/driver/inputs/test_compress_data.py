@@ -11,14 +11,14 @@ from PIL import Image
 from acgraph.config import CompressConfig
 from acgraph.driver.compress import compress
 from acgraph.driver.inputs.data import open_data
-from acgraph.errors import UsageError
+from acgraph.errors import DataError, UsageError
 from acgraph.ir import read_model
 from acgraph.models.demo import load_data, model_path, normalise
 
 Configure = Callable[..., CompressConfig]
 
 
-def test_a_network_of_two_inputs_is_refused_in_one_line(
+def test_what_is_missing_of_two_inputs_is_said_in_one_line(
     configure: Configure, tmp_path: Path
 ) -> None:
     pair = [
@@ -31,11 +31,13 @@ def test_a_network_of_two_inputs_is_refused_in_one_line(
     )
     model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)])
     onnx.save(model, str(tmp_path / "two.onnx"))
-    with pytest.raises(UsageError) as caught:
-        open_data(configure(), read_model(tmp_path / "two.onnx"))
+    file = tmp_path / "one.npz"
+    np.savez(file, left=np.zeros((8, 1, 28, 28), np.float32))
+    with pytest.raises(DataError) as caught:
+        open_data(configure(data=str(file)), read_model(tmp_path / "two.onnx"))
     assert str(caught.value) == (
-        f"{tmp_path / 'two.onnx'}: has 2 inputs (left, right), compress trains networks of one; "
-        "make the others constants; acgraph prune takes any number"
+        f"{file}: there is no array for input 'right', float32 [N, 1, 28, 28]; give an array for "
+        "each input of the model, by its name"
     )
 
 

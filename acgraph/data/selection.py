@@ -1,7 +1,7 @@
-"""``file.npz``, ``file.npz#x_train,y_train`` and ``file.npz#x[:100],y[:100]``."""
+"""Arrays of a file: ``file.npz``, ``file.npz#x_train,y_train`` and ``file.npz#x[:100],y[:100]``."""
 
 import re
-import zipfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,6 +9,7 @@ import numpy as np
 
 from acgraph.data.batch import Array
 from acgraph.data.dataset import Indices
+from acgraph.data.files import opened_arrays
 from acgraph.diagnostics import Location
 from acgraph.errors import DataError
 
@@ -17,7 +18,7 @@ _NAME = re.compile(r"^(?P<name>[^\[\],]+?)(?:\[(?P<slice>[-0-9:]*)\])?$")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arrays:
-    """What an npz file holds for us."""
+    """What a file holds for us."""
 
     x: Array
     y: Array | None = None
@@ -25,30 +26,19 @@ class Arrays:
     std: Array | None = None
 
 
-def is_npz(spec: str) -> bool:
-    """Tell whether a data specification names an npz file."""
-    return spec.partition("#")[0].endswith(".npz")
+def select_arrays(spec: str, input_name: str = "x") -> Arrays:
+    """Read the arrays that a specification names, by default ``x`` and, where it exists, ``y``.
 
-
-def read_npz(spec: str) -> Arrays:
-    """Read the arrays that a specification names: ``x`` and, where it exists, ``y`` by default.
+    Args:
+        spec: The file, and what of it.
+        input_name: Of the network's input, which the array may be called by, too.
 
     Raises:
-        DataError: no such file, not an npz file, no such array, a bad slice.
+        DataError: no such file, not a file of arrays, no such array, a bad slice.
     """
     path, _, selection = spec.partition("#")
-    where = Location(model=path)
-    if not Path(path).is_file():
-        raise DataError("no such file", location=where, hint="give the path of an .npz file")
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            return _pick(archive, selection, where)
-    except (zipfile.BadZipFile, ValueError, EOFError, OSError) as error:
-        raise DataError(
-            f"not a readable .npz file: {error}",
-            location=where,
-            hint="write it with numpy.savez, without Python objects",
-        ) from error
+    with opened_arrays(path) as archive:
+        return _pick(archive, selection, input_name, Location(model=path))
 
 
 def selected_rows(spec: str) -> tuple[Path, str, Indices]:
@@ -58,13 +48,42 @@ def selected_rows(spec: str) -> tuple[Path, str, Indices]:
     where = Location(model=path)
     match = _NAME.match(text)
     name, bounds = (match["name"], match["slice"]) if match is not None else (text, None)
-    with np.load(path, allow_pickle=False) as archive:
-        rows = np.arange(len(archive[name]), dtype=np.int64)
+    with opened_arrays(path) as archive:
+        arrays = [archive[name]] if name in archive else list(map(archive.__getitem__, archive))
+    rows = np.arange(max((len(a) for a in arrays if a.ndim), default=1), dtype=np.int64)
+    if is_slice(selection):
+        return Path(path).resolve(), "x", rows[whole_slice(spec)]
     return Path(path).resolve(), name, rows if bounds is None else rows[_slice(bounds, text, where)]
 
 
-def _pick(archive: "np.lib.npyio.NpzFile", selection: str, where: Location) -> Arrays:
-    names = _split(selection) if selection else ["x", *(["y"] if "y" in archive.files else [])]
+def is_slice(selection: str) -> bool:
+    """Tell whether what stands behind the ``#`` selects examples of all arrays at once."""
+    return selection.startswith("[") and selection.endswith("]")
+
+
+def whole_slice(spec: str) -> slice:
+    """Return which examples a specification takes of all arrays, as ``file.npz#[:100]`` does.
+
+    Raises:
+        DataError: what stands behind the ``#`` is no slice.
+    """
+    path, _, selection = spec.partition("#")
+    where = Location(model=path)
+    if not selection:
+        return slice(None)
+    if not is_slice(selection):
+        raise DataError(
+            f"'{selection}' selects arrays, but those of several inputs are found by their names",
+            location=where,
+            hint="select examples of all of them: FILE.npz#[start:stop]",
+        )
+    return _slice(selection[1:-1], selection, where)
+
+
+def _pick(archive: Mapping[str, Array], selection: str, input_name: str, where: Location) -> Arrays:
+    own = input_name if input_name in archive and "x" not in archive else "x"
+    labels = ["y"] if "y" in archive and own != "y" else []
+    names = _split(selection) if selection else [own, *labels]
     if len(names) > 2:
         raise DataError(
             f"{len(names)} arrays are named after '#'",
@@ -75,8 +94,8 @@ def _pick(archive: "np.lib.npyio.NpzFile", selection: str, where: Location) -> A
     return Arrays(
         x=arrays[0],
         y=arrays[1] if len(arrays) == 2 else None,
-        mean=archive["mean"] if "mean" in archive.files else None,
-        std=archive["std"] if "std" in archive.files else None,
+        mean=archive.get("mean"),
+        std=archive.get("std"),
     )
 
 
@@ -84,7 +103,7 @@ def _split(selection: str) -> list[str]:
     return [part.strip() for part in selection.split(",")]
 
 
-def _read(archive: "np.lib.npyio.NpzFile", text: str, where: Location) -> Array:
+def _read(archive: Mapping[str, Array], text: str, where: Location) -> Array:
     match = _NAME.match(text)
     if match is None:
         raise DataError(
@@ -93,9 +112,9 @@ def _read(archive: "np.lib.npyio.NpzFile", text: str, where: Location) -> Array:
             hint="write NAME or NAME[start:stop]",
         )
     name, bounds = match["name"], match["slice"]
-    if name not in archive.files:
+    if name not in archive:
         raise DataError(
-            f"holds no array '{name}', only {', '.join(archive.files)}",
+            f"holds no array '{name}', only {', '.join(archive)}",
             location=where,
             hint=f"name the arrays: {where.model}#EXAMPLES,LABELS",
         )

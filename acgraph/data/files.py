@@ -1,0 +1,60 @@
+"""Files of named arrays: ``.npz`` and ``.safetensors``."""
+
+import zipfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load_file
+
+from acgraph.data.batch import Array
+from acgraph.diagnostics import Location
+from acgraph.errors import DataError
+
+#: Endings of files of arrays.
+SUFFIXES = (".npz", ".safetensors")
+
+
+def is_array_file(spec: str) -> bool:
+    """Tell whether a data specification names a file of arrays.
+
+    >>> is_array_file("a.npz#x[:10]"), is_array_file("a.safetensors"), is_array_file("a.png")
+    (True, True, False)
+    """
+    return spec.partition("#")[0].endswith(SUFFIXES)
+
+
+@contextmanager
+def opened_arrays(path: str | Path) -> Iterator[Mapping[str, Array]]:
+    """Open a file of arrays for a block; each is read when it is asked for.
+
+    Raises:
+        DataError: no such file, or it is not readable.
+    """
+    where, file = Location(model=str(path)), Path(path)
+    kind = file.suffix
+    if not file.is_file():
+        raise DataError("no such file", location=where, hint=f"give the path of an {kind} file")
+    try:
+        if kind == ".safetensors":
+            yield load_file(file)
+            return
+        with np.load(file, allow_pickle=False) as archive:
+            yield archive
+    except (zipfile.BadZipFile, SafetensorError, ValueError, EOFError, OSError) as error:
+        how = "numpy.savez, without Python objects" if kind == ".npz" else "safetensors"
+        raise DataError(
+            f"not a readable {kind} file: {error}", location=where, hint=f"write it with {how}"
+        ) from error
+
+
+def read_arrays(path: str | Path) -> dict[str, Array]:
+    """Read all arrays of a file.
+
+    Raises:
+        DataError: no such file, or it is not readable.
+    """
+    with opened_arrays(path) as found:
+        return {name: found[name] for name in found}
