@@ -8,6 +8,10 @@ from acgraph.backends.torch.inputs import Inputs
 from acgraph.backends.torch.modes import Mode, run_module
 from acgraph.backends.training import steps_per_pass
 from acgraph.data import Dataset, Indices, cut_indices
+from acgraph.ir import Array
+
+#: A variance this many times smaller than before is that of a channel which does not vary.
+CONSTANT = 1e-6
 
 
 @torch.no_grad()
@@ -22,6 +26,9 @@ def recalibrate(
     device: torch.device,
 ) -> None:
     """Set mean and variance of each BatchNormalization to their averages over batches of data.
+
+    A channel that does not vary on these examples keeps its variance: divided by none, it would be
+    hundreds of times too large on the first example where it does.
 
     Args:
         module: The network; its weights stay as they are.
@@ -38,6 +45,7 @@ def recalibrate(
     order = np.random.default_rng(seed).permutation(len(data))[:images]
     parts = _parts(data, order, batch_size)
     sums = {name: torch.zeros_like(value) for name, value in statistics.items()}
+    before = _variances(module)
     was_training, momentum = module.training, module.momentum
     module.train()
     module.momentum = 1.0  # each batch replaces the statistics by its own
@@ -49,9 +57,19 @@ def recalibrate(
                 sums[name] += value
         for name, value in module.named_buffers():
             value.copy_(sums[name] / len(parts))
+        for name, now in _variances(module).items():
+            was = before[name]
+            module.load_weights({name: np.where(now <= np.multiply(was, CONSTANT), was, now)})
     finally:
         module.momentum = momentum
         module.train(was_training)
+
+
+def _variances(module: GraphModule) -> dict[str, Array]:
+    """Copy the variances that BatchNormalization keeps, by the names of their constants."""
+    weights = module.weights()
+    read = [names[4] for node, names in module.walk() if node.op == "BatchNormalization"]
+    return {name: weights[name] for name in read if name in weights}
 
 
 def _parts(data: Dataset, order: Indices, batch_size: int) -> list[Indices]:

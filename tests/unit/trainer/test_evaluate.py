@@ -109,6 +109,19 @@ def test_recalibration_is_the_average_over_batches(make):
         np.testing.assert_array_equal(after[name], before[name])
 
 
+def test_a_channel_that_does_not_vary_keeps_its_variance(make):
+    trainer = TorchTrainer(make.conv(), make.patterns(48), config=make.plain())
+    weights = trainer.weights()
+    dead = weights["conv1.w"].copy()
+    dead[1] = 0
+    trainer.load_weights({"conv1.w": dead})
+    trainer.recalibrate(3)
+    after = trainer.weights()
+    same = after["bn.var"] == weights["bn.var"]
+    assert same.tolist() == [channel == 1 for channel in range(len(same))]
+    assert after["bn.mean"][1] == 0
+
+
 def test_recalibration_takes_as_many_batches_as_stated(make):
     trainer = TorchTrainer(make.conv(), make.patterns(48), config=make.plain())
     trainer.recalibrate(1)
