@@ -92,7 +92,9 @@ class Reader:
 
 
 def by_anchor(output: Array, axis: int | None) -> Array:
-    """Lay an output out as ``[N, anchors, columns]``."""
+    """Lay an output out as ``[N, anchors, columns]``; ``[N, anchors]`` is a single column."""
+    if output.ndim == 2:
+        return output[..., None]
     last = output.ndim - 1 if axis is None else axis
     moved = np.moveaxis(output, last, -1)
     return moved.reshape(len(moved), -1, moved.shape[-1])

@@ -44,7 +44,7 @@ def guess(
         seen = Seen(
             facts, model, None if values is None else values[place], None if place else labels
         )
-        task = heads.as_part(seen, detector) or _first(seen)
+        task = heads.as_part(seen, detector) or heads.beside(seen, detector) or _first(seen)
         kind = stated_for(task, stated or {})
         found.append(task if kind is None else _as_stated(seen, task, kind, detector))
     return tuple(found)

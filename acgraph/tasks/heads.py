@@ -13,6 +13,8 @@ from acgraph.tasks.seen import Seen
 
 _BOXES = re.compile(r"box|(^|[^a-z])(loc|reg|dense_bbox)([^a-z]|$)", re.IGNORECASE)
 _SCORES = re.compile(r"score|conf|cls|class|logit|prob", re.IGNORECASE)
+#: Outputs that number the classes of detections: no scores, whatever else their name says.
+_NUMBERS = re.compile(r"class(es)?([^a-z]|$)|label|ids?([^a-z]|$)", re.IGNORECASE)
 #: Detectors look at every so many pixels; one or three anchors a place.
 _STRIDES = ((8, 16, 32), (8, 16, 32, 64), (4, 8, 16, 32), (16, 32))
 _ANCHORS = (1, 3)
@@ -44,6 +46,8 @@ def detector_parts(model: ModelFacts) -> dict[str, Place]:
             continue
         for scores in model.outputs:
             other = _score_axis(scores, _positions(boxes, axis))
+            if other == 1 and len(scores.shape or ()) == 2 and _NUMBERS.search(scores.name):
+                continue  # which class each has
             if scores is boxes or other is None or scores.name in found:
                 continue
             if _BOXES.search(boxes.name) and _SCORES.search(scores.name):
@@ -63,6 +67,18 @@ def as_part(seen: Seen, found: Mapping[str, Place]) -> OutputTask | None:
     if place is None:
         return None
     return seen.task("detection", place.reason, axis=place.axis, part=place.part)
+
+
+def beside(seen: Seen, found: Mapping[str, Place]) -> OutputTask | None:
+    """Return the task of an output with one number for each box, such as its class."""
+    counts = [
+        _positions(each, found[each.name].axis)
+        for each in seen.model.outputs
+        if each.name in found and found[each.name].part == "boxes"
+    ]
+    if len(seen.shape) != 2 or seen.shape[1] not in counts:
+        return None
+    return seen.task("imitate", "it has a number for each box")
 
 
 def stated_part(seen: Seen, found: Mapping[str, Place]) -> OutputTask:
@@ -169,11 +185,14 @@ def _box_axis(facts: OutputFacts) -> int | None:
 def _score_axis(facts: OutputFacts, positions: int) -> int | None:
     """Return where the classes of scores lie that have so many positions; None where they do not.
 
-    A softmax or the last layer says which axis it is; otherwise it is the last that fits.
+    A softmax or the last layer says which axis it is; otherwise it is the last that fits. Scores
+    ``[N, positions]`` are of one class, and their axis is that of the positions.
     """
     shape = facts.shape
-    if shape is None or len(shape) not in (3, 4) or not facts.is_float or not positions:
+    if shape is None or len(shape) not in (2, 3, 4) or not facts.is_float or not positions:
         return None
+    if len(shape) == 2:
+        return 1 if shape[1] == positions else None
     places = [facts.form_axis, facts.channel_axis, len(shape) - 1, 1]
     for axis in places:
         if axis is not None and axis > 0 and _positions(facts, axis) == positions:

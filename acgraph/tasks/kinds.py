@@ -58,6 +58,8 @@ class OutputTask:
     def positions(self) -> tuple[int | None, ...]:
         """Sizes beside the batch and the axis of columns or classes."""
         last = len(self.shape) - 1 if self.axis is None else self.axis
+        if self.part == "scores" and len(self.shape) == 2:
+            last = 0  # of one class
         rest = [size for place, size in enumerate(self.shape) if place not in (0, last)]
         known = [size for size in rest if size is not None]
         return (int(np.prod(known)),) if len(known) == len(rest) else tuple(rest)

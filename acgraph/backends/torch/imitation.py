@@ -207,7 +207,9 @@ class Imitation:
 
 
 def _by_anchor(output: Tensor, axis: int | None) -> Tensor:
-    """Lay an output out as ``[N, anchors, columns]``."""
+    """Lay an output out as ``[N, anchors, columns]``; ``[N, anchors]`` is a single column."""
+    if output.ndim == 2:
+        return output.unsqueeze(-1)
     last = output.ndim - 1 if axis is None else axis
     return output.movedim(last, -1).flatten(1, -2)
 

@@ -92,3 +92,23 @@ def test_without_tasks_values_decide():
     result.add([ours], [theirs])
     assert result.results[0].kind == "detection"
     assert result.value == 0
+
+
+def test_detections_that_a_network_has_chosen():
+    outputs = [
+        OutputFacts(name="detection_boxes", shape=(1, 50, 4)),
+        OutputFacts(name="detection_scores", shape=(1, 50)),
+        OutputFacts(name="detection_classes", shape=(1, 50)),
+    ]
+    boxes, scores, classes = guess(facts(*outputs))
+    assert (boxes.part, scores.part, classes.kind) == ("boxes", "scores", "imitate")
+    assert boxes.positions == scores.positions == (50,)
+    theirs = [np.tile([10.0, 10, 30, 30], (1, 50, 1)), np.zeros((1, 50)), np.zeros((1, 50))]
+    theirs[0][0, 1] = [50, 50, 90, 90]
+    theirs[1][0, :2] = 0.9
+    ours = [theirs[0], theirs[1].copy(), theirs[2]]
+    ours[1][0, 1] = 0
+    result = Agreement([boxes, scores, classes])
+    result.add(ours, theirs)
+    assert result.results[0].name == "detection_boxes, detection_scores"
+    assert result.results[0].numbers["detections that stay"] == 0.5
