@@ -29,6 +29,7 @@ from acgraph.config_fields import (
     Finite,
     InputShapes,
     LayerRates,
+    Names,
     Numbers,
     Patterns,
     RateField,
@@ -71,6 +72,7 @@ class CompressConfig(BaseModel):
             those of the data.
         layout: How the network takes images; found from the model where not stated.
         image_size: Height and width for images of a folder, where the network leaves them open.
+        outputs: The outputs that stay; none names all. What only the others need is cut off first.
         task: What outputs mean, by output; under the empty name for all. What is not stated is
             guessed, see ``acgraph.tasks``.
         epochs: Passes over the data, in all; excludes ``time_budget``.
@@ -123,6 +125,7 @@ class CompressConfig(BaseModel):
     input_shape: InputShapes | None = None
     layout: Literal["NCHW", "NHWC"] | None = None
     image_size: Annotated[int, Field(ge=1)] | None = None
+    outputs: Names = ()
     task: Tasks = {}
     epochs: Annotated[Finite, Field(ge=0)] | None = None
     time_budget: Seconds | None = None

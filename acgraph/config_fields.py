@@ -122,6 +122,11 @@ def _tasks(value: Any) -> Any:
     return value
 
 
+def _names(value: Any) -> Any:
+    """Read names between commas."""
+    return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
+
+
 def _patterns(value: Any) -> Any:
     return [value] if isinstance(value, str) else value
 
@@ -180,6 +185,8 @@ LayerRates = Annotated[
 ]
 #: Tasks by output; that of all outputs stands under the empty name.
 Tasks = Annotated[dict[str, Kind], BeforeValidator(_tasks)]
+#: Names of outputs.
+Names = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], BeforeValidator(_names)]
 #: Patterns over the names of layers.
 Patterns = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], BeforeValidator(_patterns)]
 Seconds = Annotated[float, BeforeValidator(_duration)]

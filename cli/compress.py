@@ -16,6 +16,7 @@ from acgraph.cli.runtime_options import (
     LayerRateOption,
     MaxLayerRateOption,
     OutputFormat,
+    OutputsOption,
     ScaleOption,
     TaskOption,
     layer_bounds,
@@ -95,6 +96,7 @@ def compress(
         ),
     ] = None,
     input_shape: InputShapeOption = None,
+    outputs: OutputsOption = None,
     task: TaskOption = None,
     epochs: Annotated[
         float | None,

@@ -17,6 +17,7 @@ from acgraph.cli.runtime_options import (
     MaxLayerRateOption,
     MeanOption,
     OutputFormat,
+    OutputsOption,
     ScaleOption,
     StdOption,
     layer_bounds,
@@ -161,6 +162,7 @@ def prune(
             "phone, or ort, as on an x86 server."
         ),
     ] = TimedAs.ORT_MOBILE,
+    outputs: OutputsOption = None,
     input_shape: InputShapeOption = None,
     output_format: FormatOption = OutputFormat.TEXT,
 ) -> None:
@@ -206,6 +208,7 @@ def prune(
         allow_slower=allow_slower,
         runtime=runtime.value,
         input_shape=input_shape,
+        outputs=None if outputs is None else [name.strip() for name in outputs.split(",")],
     )
     result = found.report
     int8 = files.write(result.model, result.masked)

@@ -67,6 +67,15 @@ ALIGN_HELP = (
     "Round the number of filters that each cut layer keeps to a multiple of N. With auto, a few "
     "layers are timed on this machine, and the multiple is chosen that pays off."
 )
+OutputsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--outputs",
+        metavar="NAME,...",
+        help="The outputs that are used, all unless given. The others, and what only they need, "
+        "are cut off before anything else.",
+    ),
+]
 TaskOption = Annotated[
     list[str] | None,
     typer.Option(

@@ -123,6 +123,7 @@ def compress(
     layout: Literal["NCHW", "NHWC"] | None = None,
     image_size: int | None = None,
     input_shape: ShapesLike | None = None,
+    outputs: Sequence[str] | str | None = None,
     task: Mapping[str, str] | Sequence[str] | str | None = None,
     epochs: float | None = None,
     time_budget: float | str | None = None,
@@ -175,6 +176,7 @@ def compress(
         layout: How the network takes images.
         image_size: Height and width for images of a folder.
         input_shape: Shapes of inputs whose sizes the file leaves open, by name.
+        outputs: The outputs that stay; the others, and what only they need, are cut off first.
         task: What outputs mean, as ``"embedding"`` for all or ``{"boxes": "detection"}``.
         epochs: Passes over the training data, all stages together.
         time_budget: Instead of epochs, as ``"20m"`` or seconds.

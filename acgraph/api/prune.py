@@ -19,12 +19,13 @@ from acgraph.api.types import (
 )
 from acgraph.config_fields import parse_align, parse_layer_rates
 from acgraph.data.given import holding
+from acgraph.driver.inputs.outputs import keep_outputs
 from acgraph.driver.prune.calibration import Calibration, DataRequest, open_calibration
 from acgraph.driver.prune.magnitude import prune as cut
 from acgraph.driver.prune.result import PruneReport
 from acgraph.driver.prune.verdict import is_met, verdict
 from acgraph.errors import UsageError
-from acgraph.ir import Model, make_folder, write_model
+from acgraph.ir import Model, clone_model, make_folder, write_model
 from acgraph.ir.given import model_from_given
 from acgraph.pruning.cut_plan import CutPlan
 
@@ -101,6 +102,7 @@ def prune(
     allow_slower: bool = False,
     runtime: Literal["ort", "ort-mobile"] = "ort-mobile",
     input_shape: ShapesLike | None = None,
+    outputs: Sequence[str] | str | None = None,
 ) -> PruneResult:
     """Remove the filters and columns of least magnitude, and check that nothing else changed.
 
@@ -137,6 +139,7 @@ def prune(
         allow_slower: Store each layer with removed columns in its smallest form; nothing is timed.
         runtime: What is timed to choose compact forms.
         input_shape: Shapes of inputs whose sizes the file leaves open, by name.
+        outputs: The outputs that stay; the others, and what only they need, are cut off first.
 
     Raises:
         UsageError: an option is wrong, or a pattern matches no layer.
@@ -166,7 +169,7 @@ def prune(
     rates, most = _layer_rates(layer_rate)
     most = most if max_layer_rate is None else read_rate(max_layer_rate).value
     opened, calibration = _opened(
-        model, input_shape, data, mean=mean, std=std, scale=scale, seed=seed
+        _with_outputs(model, outputs), input_shape, data, mean=mean, std=std, scale=scale, seed=seed
     )
     return PruneResult(
         cut(
@@ -189,6 +192,16 @@ def prune(
             runtime=runtime,
         )
     )
+
+
+def _with_outputs(model: ModelLike, outputs: Sequence[str] | str | None) -> ModelLike:
+    """Return a copy of a model with some of its outputs; the model itself where all stay."""
+    names = [outputs] if isinstance(outputs, str) else outputs or ()
+    if not names:
+        return model
+    copy = clone_model(model_from_given(model))
+    keep_outputs(copy, names)
+    return copy
 
 
 def _opened(

@@ -12,6 +12,7 @@ from acgraph.diagnostics import counted
 from acgraph.driver.checkpoint.checkpoints import read_original
 from acgraph.driver.inputs.bounds import asked_bounds
 from acgraph.driver.inputs.data import RunData, open_data
+from acgraph.driver.inputs.outputs import keep_outputs
 from acgraph.driver.inputs.reading import check_reading
 from acgraph.driver.inputs.tasks import told, with_tasks
 from acgraph.driver.judging.cluster import check_cluster
@@ -57,6 +58,7 @@ def open_inputs(config: CompressConfig) -> Inputs:
         AcgraphError: in the model, the data or the options.
     """
     original = read_original(config)
+    keep_outputs(original, config.outputs)
     original.bounds = asked_bounds(config, original)
     backend = training_backend()
     backend.check_operators(original)

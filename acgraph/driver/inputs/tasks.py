@@ -32,7 +32,8 @@ def with_tasks(config: CompressConfig, model: Model, data: RunData) -> RunData:
     tasks = guess(facts, labels=_labels(data), stated=config.task)
     is_open = any(not task.is_sure and task.output not in config.task for task in tasks)
     if is_open and "" not in config.task and not is_noise_spec(config.data or ""):
-        session = Session(config.model, sizes=model.sizes)
+        # The file itself, which need not be copied, unless it has outputs that are left out.
+        session = Session(model if config.outputs else config.model, sizes=model.sizes)
         values = answers(session, data.select, limit=EXAMPLES)
         tasks = guess(facts, values=values, labels=_labels(data), stated=config.task)
     _check_labels(tasks, data)

@@ -10,7 +10,10 @@ from acgraph.driver.results.metadata import describe
 from acgraph.driver.results.quantise import quantise
 from acgraph.driver.state.context import Context
 from acgraph.driver.state.state import Files, State, Warnings, law_of, lowered_of, written
-from acgraph.ir import stored_size, write_model
+from acgraph.ir import make_folder, stored_size, write_model
+
+#: The original without the outputs that are left out.
+SELECTED = "selected.onnx"
 
 
 def export(context: Context, state: State) -> State:
@@ -40,7 +43,15 @@ def export(context: Context, state: State) -> State:
 
 
 def _original_file(context: Context) -> Path:
-    """Return the file to measure against; one from standard input is kept with the checkpoints."""
+    """Return the file to measure against; one from standard input is kept with the checkpoints.
+
+    So is one of which outputs are left out: it is compared as it is without them.
+    """
+    if context.config.outputs:
+        file = context.config.output / CHECKPOINTS / SELECTED
+        make_folder(file.parent)
+        write_model(context.original.model, file)
+        return file
     if context.config.model != "-":
         return Path(context.config.model)
     return context.config.output / CHECKPOINTS / ORIGINAL
