@@ -140,7 +140,7 @@ def eliminate(
     for reader in readers:
         if _is_over(until):
             losses = np.sum([single_losses(each, size) for each in readers], axis=0)
-            return _at_once(losses)
+            return order_alone(losses, is_whole=False)
         states.append(Remaining(reader, size))
     alive = np.ones(size, np.bool_)
     order: list[int] = []
@@ -151,7 +151,7 @@ def eliminate(
         losses_of_units = np.sum([state.losses() for state in states], axis=0)
         candidates = np.flatnonzero(alive)
         if _is_over(until):
-            rest = _at_once(losses_of_units[candidates])
+            rest = order_alone(losses_of_units[candidates], is_whole=False)
             order.extend(candidates[rest.order].tolist())
             losses_so_far.extend((total + rest.loss).tolist())
             break
@@ -169,10 +169,15 @@ def _is_over(until: float | None) -> bool:
     return until is not None and time.perf_counter() >= until
 
 
-def _at_once(losses: FloatArray) -> Elimination:
-    """Order units by what each alone loses."""
+def order_alone(losses: FloatArray, *, is_whole: bool) -> Elimination:
+    """Order units by what each alone loses, and take it that they lose the sum together.
+
+    Args:
+        losses: ``[size]``.
+        is_whole: Whether nothing better could be known of them.
+    """
     order = np.argsort(losses, kind="stable")
-    return Elimination(order.astype(np.int64), np.cumsum(losses[order]), is_whole=False)
+    return Elimination(order.astype(np.int64), np.cumsum(losses[order]), is_whole=is_whole)
 
 
 def refit(matrix: npt.NDArray[Any], moments: FloatArray, kept: Bools) -> npt.NDArray[Any]:

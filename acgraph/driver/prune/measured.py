@@ -10,6 +10,7 @@ import numpy as np
 
 from acgraph.analysis.cost import model_cost
 from acgraph.analysis.dependency import DependencyGraph, analyse
+from acgraph.analysis.outputs import output_facts
 from acgraph.analysis.reuse import with_weights
 from acgraph.backends.interface import Trainer, TrainingBackend
 from acgraph.backends.training import TrainConfig
@@ -20,17 +21,18 @@ from acgraph.driver.space.reconstruction import BATCH, measure_layers
 from acgraph.driver.space.sequential import refit_in_order
 from acgraph.driver.space.space import Space
 from acgraph.driver.stages.bisection import COUNTED_BAND, TargetBisection
-from acgraph.ir import Array, Model, clone_model, replace_constants
+from acgraph.ir import Array, Model, clone_model, infer_facts, replace_constants
 from acgraph.pruning.importance import FloatArray
 from acgraph.pruning.plan import Bools, Plan, zeroed_elements
 from acgraph.pruning.select import least_important, magnitude_plan
 from acgraph.pruning.shrink import shrink
 from acgraph.search import Point, Problem, project_to_budget, search
+from acgraph.tasks import guess
 
 log = logging.getLogger(__name__)
 
 #: Rates that are tried where a target is stated; examples that each is judged by; seconds in all.
-EVALUATIONS, EXAMPLES, SEARCH_S = 24, 256, 180.0
+EVALUATIONS, EXAMPLES, SEARCH_S = 32, 384, 180.0
 #: Examples of a batch of the fits, at most.
 FIT_BATCH = 32
 
@@ -68,7 +70,7 @@ class Measuring:
         trainer = self.backend.trainer(model, self.calibration.fitted, teacher=model, config=config)
         space = self._space(dependency, trainer)
         weights = trainer.weights()
-        plan = self._plan(space, trainer, weights)
+        plan = self._plan(space, weights)
         if not plan.sets:
             return MeasuredCut(plan=plan)
         zeroed = _zeroed(space, plan)
@@ -113,9 +115,9 @@ class Measuring:
             reconstruction=measured,
         )
 
-    def _plan(self, space: Space, trainer: Trainer, weights: Mapping[str, Array]) -> Plan:
+    def _plan(self, space: Space, weights: Mapping[str, Array]) -> Plan:
         if self.asked.target_rate is not None:
-            return self._plan_for_rate(space, trainer, weights, self.asked.target_rate)
+            return self._plan_for_rate(space, weights, self.asked.target_rate)
         return magnitude_plan(
             space.dependency,
             weights,
@@ -125,11 +127,10 @@ class Measuring:
             scores=_scores(space),
         )
 
-    def _plan_for_rate(
-        self, space: Space, trainer: Trainer, weights: Mapping[str, Array], rate: float
-    ) -> Plan:
+    def _plan_for_rate(self, space: Space, weights: Mapping[str, Array], rate: float) -> Plan:
         """Choose how many coupled sets of each family stay, by what the outputs lose."""
         metric: Literal["params", "macs"] = self.asked.metric
+        trainer = self._imitator(space.dependency.model)
         before = _cost(space.dependency.model, metric)
         judged = Subset(self.calibration.fitted, np.arange(
             min(EXAMPLES, len(self.calibration.fitted)), dtype=np.int64
@@ -139,7 +140,7 @@ class Measuring:
             zeroed = _zeroed(space, space.plan(point, weights))
             assert space.reconstruction is not None
             trainer.load_weights(space.reconstruction.reconstruct(weights, zeroed))
-            trainer.recalibrate(2, images=EXAMPLES)
+            trainer.recalibrate(3, images=EXAMPLES)
             try:
                 return trainer.evaluate(judged)
             finally:
@@ -167,7 +168,9 @@ class Measuring:
             sensitivity=space.sensitivity,
             time_budget_s=SEARCH_S,
         )
-        log.info("rates: %d points, the best agrees by %.3f", found.evaluations, found.score)
+        log.info(
+            "rates: %d points, the best keeps %.3f of the variance", found.evaluations, found.score
+        )
 
         def measure(point: Point) -> float:
             return _cost(shrink(space.dependency, space.plan(point, weights)).model, metric)
@@ -180,6 +183,16 @@ class Measuring:
             band=COUNTED_BAND, repeats=1,
         )  # fmt: skip
         return space.plan(bisection.run(found.point, problem.cost(found.point)), weights)
+
+    def _imitator(self, model: Model) -> Trainer:
+        """Return a trainer that judges by the variance of all outputs that is kept.
+
+        Shares of equal decisions are too coarse to tell points apart that are nearly as good.
+        """
+        tasks = guess(output_facts(model, infer_facts(model)), stated={"": "imitate"})
+        config = TrainConfig(seed=self.calibration.seed, augment=False)
+        fitted = self.calibration.fitted
+        return self.backend.trainer(model, fitted, teacher=model, config=config, tasks=tasks)
 
     def _by_magnitude(self, space: Space, plan: Plan) -> Plan:
         """Return the cut of as many coupled sets of each family, by magnitude."""

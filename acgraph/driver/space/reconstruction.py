@@ -11,6 +11,7 @@ import numpy as np
 from acgraph.analysis.dependency import DependencyGraph
 from acgraph.analysis.families import Family
 from acgraph.analysis.layers import Layer, layers
+from acgraph.analysis.tail import Tail, tails
 from acgraph.backends.interface import Trainer
 from acgraph.data import Dataset, cut_indices
 from acgraph.driver.inputs.timely import within_time
@@ -18,7 +19,7 @@ from acgraph.ir import Array, Model
 from acgraph.pruning.downdate import Reader
 from acgraph.pruning.importance import FloatArray
 from acgraph.pruning.plan import Bools
-from acgraph.pruning.reconstruct import Elimination, eliminate, refit
+from acgraph.pruning.reconstruct import Elimination, eliminate, order_alone, refit
 
 #: Images that the moments are measured on.
 IMAGES = 2048
@@ -32,6 +33,8 @@ MOST_BYTES = 2 << 30
 #: Bytes of the moments that are summed up at once, in float64. Data runs through the network once
 #: for each such part of its layers.
 MOST_SUMMED_BYTES = 3 << 29
+#: The least sum that is divided by.
+TINY = float(np.finfo(np.float64).tiny)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -62,6 +65,7 @@ class WeightReconstruction:
         unmeasured: Names of layers whose input holds numbers that are not finite; likewise.
         until: When units are ordered no more, on the clock of ``time.perf_counter``, but taken as
             they come; None for no limit.
+        tails: What is behind the layers, by the name of their weight.
     """
 
     layers: Mapping[str, Layer]
@@ -69,16 +73,23 @@ class WeightReconstruction:
     wide: tuple[str, ...] = ()
     unmeasured: tuple[str, ...] = ()
     until: float | None = None
+    tails: Mapping[str, Tail] = field(default_factory=dict)
     _sets: dict[str, Elimination | None] = field(default_factory=dict)
     _columns: dict[str, Elimination | None] = field(default_factory=dict)
 
     def sets(self, family: Family, weights: Mapping[str, Array]) -> Elimination | None:
-        """Order the coupled sets of a family; None where no layer that reads them is measured."""
+        """Order the coupled sets of a family; None where no layer of it is measured.
+
+        Where no layer reads them but other nodes do, as products of queries with keys, what counts
+        is how much the layers give that make them.
+        """
         if family.name not in self._sets:
             readers = list(self._readers(family, weights))
-            self._sets[family.name] = None
-            if readers:
-                self._sets[family.name] = eliminate(readers, family.size, until=self.until)
+            self._sets[family.name] = (
+                eliminate(readers, family.size, until=self.until)
+                if readers
+                else self._by_makers(family, weights)
+            )
         return self._sets[family.name]
 
     def columns(self, weight: str, weights: Mapping[str, Array]) -> Elimination | None:
@@ -156,6 +167,36 @@ class WeightReconstruction:
             changed[layer.bias] = moved.astype(bias.dtype)
         return changed
 
+    def _by_makers(self, family: Family, weights: Mapping[str, Array]) -> Elimination | None:
+        """Order coupled sets by the energy of the product of what their layers give.
+
+        Of queries and keys ``sum_ij (q_i k_j)^2`` over all pairs of tokens is, feature by feature,
+        the product of the two mean squares: what the scores lose with the feature.
+        """
+        energy, is_known = np.ones(family.size), False
+        for member in family.members:
+            layer = self.layers.get(member.tensor)
+            if member.role != "filter" or layer is None or member.axis != layer.filter_axis:
+                continue
+            own = member.sets >= 0
+            given = self._given(layer, weights)[own]
+            summed = np.bincount(member.sets[own], weights=given, minlength=family.size)
+            energy, is_known = energy * summed / max(float(summed.sum()), TINY), True
+        if not is_known:
+            return None
+        return order_alone(energy / max(float(energy.sum()), TINY), is_whole=True)
+
+    def _given(self, layer: Layer, weights: Mapping[str, Array]) -> FloatArray:
+        """Return the mean square of what each filter of a layer gives, behind its bias."""
+        read, matrix = self.inputs[layer.weight], as_matrix(layer, weights[layer.weight])
+        wide = matrix.astype(np.float64)
+        squares = np.einsum("fc,fc->f", wide @ read.moments, wide)
+        mean = wide @ read.mean
+        spread = squares if read.is_centred else np.maximum(squares - mean**2, 0.0)
+        affine = self.tails[layer.weight].affine(weights)
+        mean = affine.gain * (mean + affine.bias) + affine.offset
+        return np.asarray(affine.gain**2 * spread + mean**2)
+
     def _readers(self, family: Family, weights: Mapping[str, Array]) -> Iterator[Reader]:
         for member in family.members:
             layer = self.layers.get(member.tensor)
@@ -215,6 +256,7 @@ def measure_layers(
             if has_matrix_form(layer) and layer.weight not in eligible
         ),
         unmeasured=tuple(unmeasured),
+        tails={tail.layer.weight: tail for tail in tails(model, list(eligible.values())).values()},
     )
 
 

@@ -17,7 +17,7 @@ from acgraph.driver.judging.proxy import masked_weights
 from acgraph.driver.space import reconstruction as module
 from acgraph.driver.space.reconstruction import measure_layers
 from acgraph.driver.space.space import Space
-from acgraph.ir import proto_from_model, read_model
+from acgraph.ir import model_from_proto, proto_from_model, read_model
 from acgraph.models.demo import load_data, model_path, normalise
 from acgraph.pruning.plan import zeroed_elements
 
@@ -191,3 +191,32 @@ def test_images_that_are_all_the_same_leave_layers_that_can_be_reconstructed(set
         found = reconstruction.sets(family, space.weights)
         assert sorted(found.order) == list(range(family.size))
         assert np.isfinite(found.loss).all()
+
+
+def _attention(make_net, queries, keys):
+    """One head whose scores are the output: ``(x Q) (x K)^T``."""
+    net = make_net()
+    x = net.input("n", 5, 12)
+    q = net.op("MatMul", x, net.const(queries, "q"))
+    k = net.op("MatMul", x, net.const(keys, "k"))
+    return net.proto(net.op("MatMul", q, net.op("Transpose", k, perm=[0, 2, 1])))
+
+
+def test_features_of_queries_and_keys_are_ranked_by_the_moments_of_their_product(make_net):
+    """Weights are large where inputs are small, so that magnitude takes the wrong features."""
+    rng = np.random.default_rng(0)
+    queries, keys = (rng.standard_normal((12, 8)).astype("f4") for _ in range(2))
+    x = rng.standard_normal((64, 5, 12)).astype("f4")
+    x[..., 6:] *= 0.01
+    queries[:6, :4] *= 0.05  # what these features see is small
+    queries[6:, :4] *= 3
+    model = model_from_proto(_attention(make_net, queries, keys))
+    dependency = analyse(model)
+    (family,) = dependency.prunable()
+    measured = measure_layers(dependency, TorchTrainer(model, None), ArrayDataset(x))
+    order = measured.sets(family, model.constants())
+    assert set(order.order[:4]) == {0, 1, 2, 3}
+    q, k = x @ queries, x @ keys
+    energies = (q**2).mean(axis=(0, 1)) * (k**2).mean(axis=(0, 1))
+    np.testing.assert_array_equal(order.order, np.argsort(energies))
+    assert order.is_whole
