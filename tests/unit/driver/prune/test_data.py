@@ -98,6 +98,31 @@ def test_a_batch_that_the_file_fixes_is_obeyed(make_net, images):
     assert ours < 0.5 * magnitude
 
 
+def test_several_inputs_and_layers_that_multiply_tokens(make_net):
+    """Tokens and a mask: wide layers of an MLP lose a half, and the rest makes up for it."""
+    net = make_net()
+    net.input("n", 6, 12, name="x")
+    net.input("n", 6, 1, name="mask")
+    x = net.op("Mul", "x", "mask")
+    for _ in range(2):
+        y = net.op("Relu", net.op("Add", net.op("MatMul", x, net.w(12, 40)), net.w(40)))
+        x = net.op("Add", net.op("Add", net.op("MatMul", y, net.w(40, 12)), net.w(12)), x)
+    proto = net.proto(net.op("ReduceMean", x, axes=[1], keepdims=0))
+    rng = np.random.default_rng(0)
+    data = {
+        "x": (rng.standard_normal((300, 6, 4)) @ rng.standard_normal((4, 12))).astype("f4"),
+        "mask": rng.integers(0, 2, (300, 6, 1)).astype("f4"),
+    }
+    result = acgraph.prune(proto, data=data, sparsity=0.5)
+    assert {gone.sum() for gone in result.report.plan.sets.values()} == {20}
+    found = result.report.measured
+    assert found is not None
+    assert found.kept is not None
+    assert found.kept.refitted > 0.9
+    assert found.kept.measured < 0.5
+    assert len(found.fits) == 4
+
+
 def test_layers_that_share_a_weight_are_left_with_the_reason(make_net, images):
     net = make_net()
     x = net.op("Relu", net.conv(net.input("n", 3, 8, 8), 3, 16))
