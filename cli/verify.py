@@ -20,7 +20,7 @@ from acgraph.cli.runtime_options import (
 from acgraph.diagnostics import counted, printable
 
 if TYPE_CHECKING:
-    from acgraph.backends.ort.law import LawResult
+    from acgraph.backends.ort.equivalence import EquivalenceResult
 
 #: Exit code, as of a run that finished and missed what was asked for.
 _PROVES_NOTHING = 3
@@ -81,7 +81,7 @@ def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _entry(compact: str, against: str, result: "LawResult") -> dict[str, Any]:
+def _entry(compact: str, against: str, result: "EquivalenceResult") -> dict[str, Any]:
     return {
         "schema": 1,
         "model": compact,
@@ -116,7 +116,7 @@ def _entry(compact: str, against: str, result: "LawResult") -> dict[str, Any]:
     }
 
 
-def _text(compact: str, against: str, result: "LawResult") -> str:
+def _text(compact: str, against: str, result: "EquivalenceResult") -> str:
     verdict = "the models are equivalent" if result.passed else "the models are NOT equivalent"
     if result.passed and result.vacuous:
         verdict = "nothing is proven: the models agree, but no output depends on the inputs"

@@ -1,4 +1,4 @@
-"""A builder of small ONNX graphs, and ONNX Runtime as the oracle of the law."""
+"""A builder of small ONNX graphs, and ONNX Runtime as the oracle of the equivalence."""
 
 # isort: off
 import acgraph.telemetry  # noqa: F401  # before anything imports onnxruntime
@@ -168,7 +168,7 @@ def cut(
     sizes: Sequence[Mapping[str, int]] = ({},),
     tolerance: float = 1e-4,
 ) -> Outcome:
-    """Prune, and check the law, the checker, and that no output changed its shape."""
+    """Prune, and check the equivalence, the checker, and that no output changed its shape."""
     model = source if isinstance(source, Model) else model_from_proto(source)
     before = proto_from_model(model)
     copies = untie_constants(model)
@@ -204,5 +204,5 @@ def make_net() -> type[Net]:
 
 
 @pytest.fixture(scope="session")
-def check_law() -> Callable[..., Outcome]:
+def check_equivalence() -> Callable[..., Outcome]:
     return cut

@@ -8,9 +8,9 @@ import numpy as np
 from acgraph.api.call import checked
 from acgraph.api.session_data import Numbers, open_data, refuse_without_data, say_assumed
 from acgraph.api.types import DataLike, ModelLike, ShapesLike, as_files, read_shapes
+from acgraph.backends.ort.equivalence import EquivalenceResult, check_equivalence
 from acgraph.backends.ort.examples import feeds_of
 from acgraph.backends.ort.inputs import fixed_batch
-from acgraph.backends.ort.law import LawResult, check_law
 from acgraph.backends.ort.session import Session
 from acgraph.backends.ort.sizes import file_sizes
 from acgraph.data import Dataset, cut_indices, spread_indices
@@ -28,7 +28,7 @@ class VerifyResult:
         check: Errors of every output, and of values inside.
     """
 
-    check: LawResult
+    check: EquivalenceResult
 
     @property
     def passed(self) -> bool:
@@ -95,7 +95,7 @@ def verify(
             session.sizes = file_sizes(reference, session, shapes)
             say_assumed(session.sizes)
         return VerifyResult(
-            check_law(
+            check_equivalence(
                 ours,
                 reference,
                 seeds=seeds,

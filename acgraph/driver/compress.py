@@ -23,7 +23,7 @@ from acgraph.driver.passes import PassSettings
 from acgraph.driver.pipeline import TRAINING, WRITING, is_trained, run_stages
 from acgraph.driver.results.folder import UNPROVEN, claimed, put_in_place, staged
 from acgraph.driver.state.context import Clock, Context, Reporter
-from acgraph.driver.state.state import Files, State, law_of
+from acgraph.driver.state.state import Files, State, equivalence_of
 from acgraph.errors import AcgraphError, BackendError, VerifyError
 from acgraph.ir import make_folder
 from acgraph.report import Report
@@ -72,7 +72,7 @@ def run(
     Returns:
         The state: ``report``; ``lowered.small`` and ``lowered.masked``, the models in memory;
         ``lowered.positions``, which positions of every constant of the original were kept, by name
-        and axis; ``law``, the equivalence check.
+        and axis; ``equivalence``, the equivalence check.
 
     Raises:
         AcgraphError: in the input or the run.
@@ -152,15 +152,15 @@ def _written(context: Context, state: State) -> State:
     context.trainers.release()
     with staged(output) as folder:
         done = run_stages(WRITING, context, replace(state, files=Files(folder=folder, models=())))
-        law = law_of(done)
-        if law.passed:
+        equivalence = equivalence_of(done)
+        if equivalence.passed:
             put_in_place(folder, output)
             shutil.rmtree(output / UNPROVEN, ignore_errors=True)
             return done
         make_folder(output / UNPROVEN)
         put_in_place(folder, output / UNPROVEN)
     raise VerifyError(
-        f"the equivalence check failed: {law.failures[0]}",
+        f"the equivalence check failed: {equivalence.failures[0]}",
         location=Location(model=str(output / UNPROVEN / "model.onnx")),
         hint="do not deploy it; acgraph verify compares it with masked.onnx beside it",
     )

@@ -51,13 +51,34 @@ def possible_shape(layer: Layer, shape: Shape) -> Shape:
 
 
 def layer_matrix(layer: Layer, weight: Array) -> Array:
-    """View a layer's constant as ``[filters, channels, *kernel]``; groups share their columns."""
-    if layer.op_type == "Conv":
-        return weight
-    if layer.op_type == "ConvTranspose":
-        return np.moveaxis(weight, 1, 0)
-    moved = np.moveaxis(weight, layer.channel_axis, -1)
-    return moved.reshape(-1, layer.columns)
+    """View a layer's constant as ``[filters, channels, *kernel]``; groups share their columns.
+
+    Args:
+        layer: The layer; its sizes do not matter.
+        weight: Its constant, of any sizes, in the layout that a Transpose between them may change.
+    """
+    if layer.kernel or weight.ndim == 2:
+        return np.moveaxis(weight, (layer.filter_axis, layer.channel_axis), (0, 1))
+    rows = np.moveaxis(weight, layer.channel_axis, -1)
+    return rows.reshape(-1, rows.shape[-1])
+
+
+def filter_rows(layer: Layer, weight: Array) -> Array:
+    """View a layer's constant as ``[filters, columns]``."""
+    return layer_matrix(layer, weight).reshape(layer.filters, -1)
+
+
+def weight_of_rows(layer: Layer, rows: Array, like: Array) -> Array:
+    """Lay ``[filters, columns]`` out as a constant, the inverse of :func:`filter_rows`.
+
+    Args:
+        layer: A convolution, or a product with one matrix.
+        rows: The values.
+        like: A constant of the shape that is wanted.
+    """
+    axes = (layer.filter_axis, layer.channel_axis)
+    shape = layer_matrix(layer, like).shape
+    return np.ascontiguousarray(np.moveaxis(rows.reshape(shape), (0, 1), axes))
 
 
 def used_columns(layer: Layer, weight: Array) -> BoolArray:
@@ -67,11 +88,7 @@ def used_columns(layer: Layer, weight: Array) -> BoolArray:
         layer: The layer; its sizes do not matter.
         weight: Its constant, of any sizes.
     """
-    if layer.op_type in ("Conv", "ConvTranspose"):
-        axes: tuple[int, ...] = (layer.filter_axis,)
-    else:
-        axes = tuple(axis for axis in range(weight.ndim) if axis != layer.channel_axis)
-    return np.asarray((weight != 0).any(axis=axes))
+    return np.asarray((layer_matrix(layer, weight) != 0).any(axis=0))
 
 
 def choose_columns(matrix: Array, keep: int, shape: Shape) -> BoolArray:
@@ -85,10 +102,8 @@ def choose_columns(matrix: Array, keep: int, shape: Shape) -> BoolArray:
 
 def cut_columns(layer: Layer, weight: Array, kept: BoolArray) -> Array:
     """A copy of a layer's constant with the columns zeroed whose flag is off."""
-    if layer.op_type == "Conv":
-        flags = kept[None]
-    elif layer.op_type == "ConvTranspose":
-        flags = kept[:, None]
+    if layer.kernel:
+        flags = np.moveaxis(kept[None], (0, 1), (layer.filter_axis, layer.channel_axis))
     else:
         turned = [1] * weight.ndim
         turned[layer.channel_axis] = -1

@@ -11,7 +11,7 @@ from acgraph.backends.ort.evidence import Evidence, Feeds, Pair, collect
 from acgraph.backends.ort.inside import tail_model
 from acgraph.backends.ort.noise import FACTOR, measure_noise
 from acgraph.backends.ort.session import Session, SessionSettings
-from acgraph.backends.ort.verdict import LawResult, OutputLaw, join
+from acgraph.backends.ort.verdict import EquivalenceResult, OutputEquivalence, join
 from acgraph.errors import BackendError
 from acgraph.ir import Array
 
@@ -33,7 +33,7 @@ def judge(
     tolerance: float,
     settings: SessionSettings,
     in_float32: Mapping[int, Mapping[str, Array]] | None = None,
-) -> tuple[LawResult, Evidence]:
+) -> tuple[EquivalenceResult, Evidence]:
     """Compare two models on given inputs.
 
     Args:
@@ -111,7 +111,7 @@ def _needs_noise(entry: Comparison, tolerance: float, limit: float) -> bool:
     return 0 < limit < tolerance or not entry.max_rel_error <= limit
 
 
-def _verdict(entry: Comparison, limit: float, noise: float) -> OutputLaw:
+def _verdict(entry: Comparison, limit: float, noise: float) -> OutputEquivalence:
     floor = FACTOR * noise
     is_drowned = floor > _DROWNED or (entry.change is not None and entry.change <= floor)
     reason, remark = entry.reason, ""
@@ -123,7 +123,7 @@ def _verdict(entry: Comparison, limit: float, noise: float) -> OutputLaw:
     if entry.unlike > limit and not reason:
         measured = f"{noise:.1e}" if np.isfinite(noise) else "another shape"
         remark = f"what differs is rounding, which alone makes {measured} in the masked model"
-    return OutputLaw(
+    return OutputEquivalence(
         name=entry.name,
         max_abs_error=entry.max_abs_error,
         max_rel_error=entry.max_rel_error,
@@ -136,13 +136,13 @@ def _verdict(entry: Comparison, limit: float, noise: float) -> OutputLaw:
 
 
 def _seen_inside(
-    verdict: OutputLaw,
-    verdicts: Mapping[str, OutputLaw],
+    verdict: OutputEquivalence,
+    verdicts: Mapping[str, OutputEquivalence],
     pair: Pair,
     found: Evidence,
     tolerance: float,
     settings: SessionSettings,
-) -> OutputLaw:
+) -> OutputEquivalence:
     """Judge an output by what its last operators start from, where they hide or exaggerate.
 
     Where these values are equal, and the last operators of the compact model make the outputs of

@@ -10,10 +10,10 @@ from collections.abc import Collection, Mapping, Sequence
 import numpy as np
 
 from acgraph.backends.ort.bounds import integer_bounds
+from acgraph.backends.ort.equivalence import trial_feeds
 from acgraph.backends.ort.evidence import LARGE, Feeds, Form
 from acgraph.backends.ort.inputs import random_inputs
 from acgraph.backends.ort.inside import showing
-from acgraph.backends.ort.law import trial_feeds
 from acgraph.backends.ort.session import GraphInputs, Session
 from acgraph.errors import BackendError
 from acgraph.ir import Array, Model

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class OutputLaw:
+class OutputEquivalence:
     """How far one output of the compact model is from the masked model's.
 
     Attributes:
@@ -33,14 +33,14 @@ class OutputLaw:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LawResult:
+class EquivalenceResult:
     """The verdict over all outputs.
 
     Attributes:
         max_abs_error: The worst of any output; infinite where shapes differ or a NaN is found.
         max_rel_error: The same, relative.
         passed: Whether every output passed, and every value inside.
-        vacuous: Whether no output could have failed, see ``OutputLaw.vacuous``.
+        vacuous: Whether no output could have failed, see ``OutputEquivalence.vacuous``.
         tolerance: The relative error that was allowed.
         inputs: How many sets of inputs were compared.
         per_output: Each output.
@@ -54,8 +54,8 @@ class LawResult:
     vacuous: bool
     tolerance: float
     inputs: int
-    per_output: tuple[OutputLaw, ...]
-    inside: tuple[OutputLaw, ...] = ()
+    per_output: tuple[OutputEquivalence, ...]
+    inside: tuple[OutputEquivalence, ...] = ()
     notes: tuple[str, ...] = ()
 
     @property
@@ -66,9 +66,9 @@ class LawResult:
         return [*outputs, *inside[:1]]
 
 
-def untouched() -> LawResult:
+def untouched() -> EquivalenceResult:
     """Return the verdict on a model in which nothing was cut: there is nothing to compare."""
-    return LawResult(
+    return EquivalenceResult(
         max_abs_error=0.0,
         max_rel_error=0.0,
         passed=True,
@@ -81,16 +81,16 @@ def untouched() -> LawResult:
 
 
 def join(
-    outputs: list[OutputLaw],
-    inside: list[OutputLaw],
+    outputs: list[OutputEquivalence],
+    inside: list[OutputEquivalence],
     *,
     tolerance: float,
     inputs: int,
     notes: list[str],
-) -> LawResult:
+) -> EquivalenceResult:
     """Put the verdicts together."""
     remarks = [f"output '{item.name}': {item.remark}" for item in outputs if item.remark]
-    return LawResult(
+    return EquivalenceResult(
         max_abs_error=max((item.max_abs_error for item in outputs), default=0.0),
         max_rel_error=max((item.max_rel_error for item in outputs), default=0.0),
         passed=all(item.passed for item in [*outputs, *inside]),

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from acgraph.backends.ort.law import check_law
+from acgraph.backends.ort.equivalence import check_equivalence
 from acgraph.errors import VerifyError
 from acgraph.ir import Model, input_sizes, read_model, settle_sizes
 
@@ -17,9 +17,9 @@ def check_reading(model: Model) -> None:
     if not model.expanded or not Path(model.source).is_file():
         return
     whole = _with_all_outputs(model)
-    law = check_law(whole, model.source, sizes=input_sizes(whole))
-    if not law.passed:
-        reason = next(f"output '{e.name}': {e.reason}" for e in law.per_output if e.reason)
+    equivalence = check_equivalence(whole, model.source, sizes=input_sizes(whole))
+    if not equivalence.passed:
+        reason = next(f"output '{e.name}': {e.reason}" for e in equivalence.per_output if e.reason)
         raise VerifyError(
             f"{', '.join(sorted(model.expanded))} do not compute what they are read as: {reason}",
             location=model.location(),

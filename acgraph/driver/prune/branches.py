@@ -4,8 +4,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from acgraph.analysis.branches import moved, moved_family
+from acgraph.backends.ort.equivalence import EquivalenceResult, OutputEquivalence
 from acgraph.backends.ort.evidence import Feeds
-from acgraph.backends.ort.law import LawResult, OutputLaw
 from acgraph.backends.ort.reach import reaching, running
 from acgraph.diagnostics import Diagnostic
 from acgraph.driver.prune.attempts import Cut, Source
@@ -141,20 +141,20 @@ def _planned(plan: CutPlan, inner: CutPlan, path: str) -> CutPlan:
     return plan.model_copy(update={"branches": {**plan.branches, path: inner}})
 
 
-def _both(law: LawResult, inner: LawResult, path: str) -> LawResult:
+def _both(equivalence: EquivalenceResult, inner: EquivalenceResult, path: str) -> EquivalenceResult:
     """Join the verdict on a model with that on a branch alone, which the model may not have run."""
 
-    def named(found: Sequence[OutputLaw]) -> Iterator[OutputLaw]:
+    def named(found: Sequence[OutputEquivalence]) -> Iterator[OutputEquivalence]:
         return (replace(each, name=f"{path}/{each.name}") for each in found)
 
     note = f"{path} alone: relative error {inner.max_rel_error:.1e}"
     return replace(
-        law,
-        max_abs_error=max(law.max_abs_error, inner.max_abs_error),
-        max_rel_error=max(law.max_rel_error, inner.max_rel_error),
-        passed=law.passed and inner.passed,
-        vacuous=law.vacuous or inner.vacuous,
-        per_output=(*law.per_output, *named(inner.per_output)),
-        inside=(*law.inside, *named(inner.inside)),
-        notes=(*law.notes, note, *(f"{path}: {text}" for text in inner.notes)),
+        equivalence,
+        max_abs_error=max(equivalence.max_abs_error, inner.max_abs_error),
+        max_rel_error=max(equivalence.max_rel_error, inner.max_rel_error),
+        passed=equivalence.passed and inner.passed,
+        vacuous=equivalence.vacuous or inner.vacuous,
+        per_output=(*equivalence.per_output, *named(inner.per_output)),
+        inside=(*equivalence.inside, *named(inner.inside)),
+        notes=(*equivalence.notes, note, *(f"{path}: {text}" for text in inner.notes)),
     )

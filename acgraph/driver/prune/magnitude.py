@@ -11,7 +11,7 @@ from acgraph.analysis.branches import without
 from acgraph.analysis.cost import model_cost
 from acgraph.analysis.layer_patterns import bound_layers
 from acgraph.analysis.obstacles import obstacles
-from acgraph.backends.ort.law import LawResult, check_law
+from acgraph.backends.ort.equivalence import EquivalenceResult, check_equivalence
 from acgraph.backends.ort.layer_timing import timing_chooser
 from acgraph.backends.ort.reach import branch_trials, running
 from acgraph.backends.ort.session import SessionSettings
@@ -188,10 +188,10 @@ def _cut_and_prove(source: Source, job: Job, feeds: MakeFeeds | None) -> PruneRe
     put_back(made, branches)
     facts = infer_facts(made.model, assume=True)
     if is_whole and not branches.is_cut:
-        after, law = before, untouched()
+        after, equivalence = before, untouched()
     else:
         after = model_cost(made.model, facts=facts)
-        law = _prove(model, made, feeds, with_branches=branches.is_cut)
+        equivalence = _prove(model, made, feeds, with_branches=branches.is_cut)
     inexact = [f.name for f in dependency.families if f.name in sets.sets and not f.is_exact]
     result = together(
         PruneReport(
@@ -211,7 +211,7 @@ def _cut_and_prove(source: Source, job: Job, feeds: MakeFeeds | None) -> PruneRe
             plan=sets,
             cut_plan=made.plan,
             inexact=inexact,
-            verify=law,
+            verify=equivalence,
             request=job.asked,
             holding=[],
             notes=tuple(notes),
@@ -222,17 +222,17 @@ def _cut_and_prove(source: Source, job: Job, feeds: MakeFeeds | None) -> PruneRe
         ),
         branches,
     )
-    law = result.verify
-    if not law.passed and not (result.inexact and math.isfinite(law.max_rel_error)):
+    equivalence = result.verify
+    if not equivalence.passed and not (result.inexact and math.isfinite(equivalence.max_rel_error)):
         raise VerifyError(
-            f"the equivalence check failed: {law.failures[0]}",
+            f"the equivalence check failed: {equivalence.failures[0]}",
             location=model.location(),
             hint="nothing was written; please report the model's operators",
         )
     if result.after is before:
         return result
     rate = before.params / max(result.after.params, 1)
-    describe(made.model, source=source.digest, rate=rate, error=law.max_rel_error)
+    describe(made.model, source=source.digest, rate=rate, error=equivalence.max_rel_error)
     return replace(result, after=model_cost(made.model, facts=facts))
 
 
@@ -242,7 +242,9 @@ def _other_file(source: Source, plan: CutPlan | None) -> tuple[str, ...]:
     return ("the plan was made of another file, whose layers have the same sizes",)
 
 
-def _prove(model: Model, made: Cut, feeds: MakeFeeds | None, *, with_branches: bool) -> LawResult:
+def _prove(
+    model: Model, made: Cut, feeds: MakeFeeds | None, *, with_branches: bool
+) -> EquivalenceResult:
     """Compare the compact model with the masked one; a branch on what reaches it.
 
     A model with branches may take inputs that one of them alone can run: those that it cannot are
@@ -254,9 +256,11 @@ def _prove(model: Model, made: Cut, feeds: MakeFeeds | None, *, with_branches: b
     else:
         tried = [] if feeds is None else list(feeds())
     arrays = [each for _, each in tried]
-    law = check_law(made.model, made.masked, seeds=0 if arrays else 3, inputs=arrays)
+    equivalence = check_equivalence(
+        made.model, made.masked, seeds=0 if arrays else 3, inputs=arrays
+    )
     release_mapped(model)
-    return law
+    return equivalence
 
 
 def _rates_with(source: Source, result: PruneReport, job: Job) -> dict[str, float]:

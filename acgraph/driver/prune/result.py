@@ -7,7 +7,7 @@ from typing import Literal
 from acgraph.analysis.cost import Cost
 from acgraph.analysis.families import Family
 from acgraph.analysis.obstacles import Obstacle
-from acgraph.backends.ort.law import LawResult
+from acgraph.backends.ort.equivalence import EquivalenceResult
 from acgraph.diagnostics import Diagnostic
 from acgraph.driver.space.columns import LayerCut
 from acgraph.driver.space.sequential import LayerFit
@@ -129,7 +129,7 @@ class PruneReport:
     plan: Plan
     cut_plan: CutPlan
     inexact: list[str]
-    verify: LawResult
+    verify: EquivalenceResult
     request: PruneRequest
     holding: list[Obstacle]
     notes: tuple[str, ...]

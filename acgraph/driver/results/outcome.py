@@ -12,6 +12,7 @@ from acgraph.analysis.cost import file_cost
 from acgraph.analysis.layers import Layer, layers
 from acgraph.analysis.obstacles import obstacles
 from acgraph.backends.ort.accuracy import accuracy, compare, correctness
+from acgraph.backends.ort.equivalence import EquivalenceResult
 from acgraph.backends.ort.inputs import random_inputs
 from acgraph.backends.ort.latency import (
     BUDGET_S,
@@ -20,7 +21,6 @@ from acgraph.backends.ort.latency import (
     compare_latency,
     measure_latency,
 )
-from acgraph.backends.ort.law import LawResult
 from acgraph.backends.ort.session import Session, SessionSettings
 from acgraph.config import CompressConfig
 from acgraph.data import Dataset, are_class_numbers
@@ -218,7 +218,7 @@ def make_report(
     context: Context,
     state: State,
     sides: Sequence[Side],
-    law: LawResult,
+    equivalence: EquivalenceResult,
     changes: tuple[LayerChange, ...],
     *,
     nodes: tuple[int, int],
@@ -250,7 +250,7 @@ def make_report(
         after=after,
         rate=rates_between(before, after),
         int8=int8_section(after, quantised[0], int8_examples) if quantised else None,
-        verify=verification(law),
+        verify=verification(equivalence),
         layers=changes,
         fences=tuple(
             Fence(node=f.location.node or f.location.value, reason=f.message)
@@ -298,21 +298,21 @@ def int8_section(after: Side, quantised: Side, examples: int) -> Int8:
     )
 
 
-def verification(law: LawResult) -> Verification:
+def verification(equivalence: EquivalenceResult) -> Verification:
     """Say what the equivalence check found, with all that makes it less than a plain pass."""
-    notes = law.failures
-    if not law.vacuous:
+    notes = equivalence.failures
+    if not equivalence.vacuous:
         notes += [
             f"output '{entry.name}' does not depend on the inputs"
-            for entry in law.per_output
+            for entry in equivalence.per_output
             if entry.vacuous
         ]
     return Verification(
-        max_abs_error=_finite(law.max_abs_error),
-        max_rel_error=_finite(law.max_rel_error),
-        passed=law.passed,
-        vacuous=law.vacuous,
-        notes=(*notes, *law.notes),
+        max_abs_error=_finite(equivalence.max_abs_error),
+        max_rel_error=_finite(equivalence.max_rel_error),
+        passed=equivalence.passed,
+        vacuous=equivalence.vacuous,
+        notes=(*notes, *equivalence.notes),
     )
 
 

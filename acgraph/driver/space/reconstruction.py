@@ -18,6 +18,7 @@ from acgraph.driver.inputs.timely import within_time
 from acgraph.ir import Array, Model
 from acgraph.pruning.downdate import Reader
 from acgraph.pruning.importance import FloatArray
+from acgraph.pruning.layer_columns import filter_rows, weight_of_rows
 from acgraph.pruning.plan import Bools
 from acgraph.pruning.reconstruct import Elimination, eliminate, order_alone, refit
 
@@ -98,7 +99,7 @@ class WeightReconstruction:
             found = None
             if weight in self.layers:
                 moments = self.inputs[weight].moments
-                matrix = as_matrix(self.layers[weight], weights[weight])
+                matrix = filter_rows(self.layers[weight], weights[weight])
                 reader = Reader(matrix, moments, np.arange(len(moments)))
                 found = eliminate([reader], len(moments), until=self.until)
             self._columns[weight] = found
@@ -150,16 +151,16 @@ class WeightReconstruction:
         mask: Bools,
     ) -> dict[str, Array]:
         name, read = layer.weight, self.inputs[layer.weight]
-        gone = as_matrix(layer, mask)
+        gone = filter_rows(layer, mask)
         rows = ~gone.all(axis=1)
         kept = ~gone[rows].all(axis=0) if rows.any() else np.zeros(gone.shape[1], np.bool_)
-        before = as_matrix(layer, weights[name])
+        before = filter_rows(layer, weights[name])
         kept &= np.abs(before).max(axis=0) > 0  # gone in an earlier round
         if kept.all() or not rows.any():
             return {}
         after = np.zeros_like(before)
         after[rows] = refit(before[rows], read.moments, kept)
-        changed = {name: from_matrix(layer, after, weights[name])}
+        changed = {name: weight_of_rows(layer, after, weights[name])}
         if read.is_centred and layer.bias in weights:
             shift = np.subtract(before, after, dtype=np.float64) @ read.mean
             bias = found.get(layer.bias, weights[layer.bias])
@@ -188,7 +189,7 @@ class WeightReconstruction:
 
     def _given(self, layer: Layer, weights: Mapping[str, Array]) -> FloatArray:
         """Return the mean square of what each filter of a layer gives, behind its bias."""
-        read, matrix = self.inputs[layer.weight], as_matrix(layer, weights[layer.weight])
+        read, matrix = self.inputs[layer.weight], filter_rows(layer, weights[layer.weight])
         wide = matrix.astype(np.float64)
         squares = np.einsum("fc,fc->f", wide @ read.moments, wide)
         mean = wide @ read.mean
@@ -203,7 +204,7 @@ class WeightReconstruction:
             if member.role != "column" or layer is None or member.axis != layer.channel_axis:
                 continue
             units = np.repeat(member.sets, prod(layer.kernel))
-            matrix = as_matrix(layer, weights[layer.weight])
+            matrix = filter_rows(layer, weights[layer.weight])
             yield Reader(matrix, self.inputs[layer.weight].moments, units)
 
 
@@ -316,16 +317,3 @@ def _centred(model: Model, eligible: Mapping[str, Layer]) -> frozenset[str]:
         if is_normalised or layer.bias:
             found.append(weight)
     return frozenset(found)
-
-
-def as_matrix(layer: Layer, value: Array) -> Array:
-    """View a weight as ``[filters, columns]``."""
-    axes = (layer.filter_axis, layer.channel_axis)
-    return np.moveaxis(value, axes, (0, 1)).reshape(layer.filters, -1)
-
-
-def from_matrix(layer: Layer, matrix: Array, like: Array) -> Array:
-    """Lay a matrix ``[filters, columns]`` out as a weight of the same shape as another."""
-    axes = (layer.filter_axis, layer.channel_axis)
-    moved = np.moveaxis(like, axes, (0, 1))
-    return np.ascontiguousarray(np.moveaxis(matrix.reshape(moved.shape), (0, 1), axes))

@@ -14,8 +14,9 @@ import numpy.typing as npt
 from acgraph.analysis.layers import Layer, layers
 from acgraph.analysis.tail import Affine, Tail, tails
 from acgraph.backends.interface import PairedRun
-from acgraph.driver.space.reconstruction import MAX_COLUMNS, as_matrix, from_matrix
+from acgraph.driver.space.reconstruction import MAX_COLUMNS
 from acgraph.ir import Array, Model
+from acgraph.pruning.layer_columns import filter_rows, weight_of_rows
 from acgraph.pruning.plan import Bools
 from acgraph.pruning.regression import fit_matrix
 
@@ -159,7 +160,7 @@ def _mask(zeroed: Mapping[str, Bools], name: str) -> Bools:
 
 def _groups(layer: Layer, value: Array) -> Array:
     """View a weight as ``[groups, filters, columns]``."""
-    return as_matrix(layer, value).reshape(layer.group, -1, layer.columns)
+    return filter_rows(layer, value).reshape(layer.group, -1, layer.columns)
 
 
 def _rows(layer: Layer, value: Floats) -> Floats:
@@ -169,7 +170,7 @@ def _rows(layer: Layer, value: Floats) -> Floats:
 def _whole(layer: Layer, groups: Floats) -> Floats:
     """Put the matrices of the groups together: as the weight itself lies."""
     shape = np.empty(layer.weight_shape)
-    return np.asarray(from_matrix(layer, groups.reshape(-1, layer.columns), shape))
+    return np.asarray(weight_of_rows(layer, groups.reshape(-1, layer.columns), shape))
 
 
 def _like(value: Floats, old: Array) -> Array:

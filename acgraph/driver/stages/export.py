@@ -9,7 +9,7 @@ from acgraph.driver.results.folder import CHECKPOINTS
 from acgraph.driver.results.metadata import describe
 from acgraph.driver.results.quantise import quantise
 from acgraph.driver.state.context import Context
-from acgraph.driver.state.state import Files, State, Warnings, law_of, lowered_of, written
+from acgraph.driver.state.state import Files, State, Warnings, equivalence_of, lowered_of, written
 from acgraph.ir import make_folder, stored_size, write_model
 
 #: The original without the outputs that are left out.
@@ -27,7 +27,7 @@ def export(context: Context, state: State) -> State:
         lowered.small,
         source=lowered.plan.source_sha256,
         rate=before / max(after, 1),
-        error=law_of(state).max_rel_error,
+        error=equivalence_of(state).max_rel_error,
     )
     write_model(lowered.masked, folder / "masked.onnx")
     write_model(lowered.small, folder / "model.onnx")

@@ -6,7 +6,7 @@ from dataclasses import replace
 from acgraph.driver.latency.runtime import run_settings
 from acgraph.driver.results.outcome import layer_changes, make_report, measure_sides
 from acgraph.driver.state.context import Context
-from acgraph.driver.state.state import State, Warnings, law_of, lowered_of, written
+from acgraph.driver.state.state import State, Warnings, equivalence_of, lowered_of, written
 from acgraph.report import Side, write_report
 
 #: Runs of both models that their profiles take, as slow as recording makes them, and loading.
@@ -27,7 +27,7 @@ def measure(context: Context, state: State) -> State:
         run_settings(config),
     )  # fmt: skip
     report = make_report(
-        context, replace(state, warnings=warnings.texts), sides, law_of(state), changes,
+        context, replace(state, warnings=warnings.texts), sides, equivalence_of(state), changes,
         nodes=(len(original.graph.nodes), len(lowered.small.graph.nodes)),
         int8_examples=files.int8_examples,
     )  # fmt: skip

@@ -24,7 +24,7 @@ from acgraph.driver.stages.verify import verify
 from acgraph.driver.state.context import Context
 from acgraph.driver.state.positions import compose
 from acgraph.driver.state.records import Rehearsal
-from acgraph.driver.state.state import Files, Lowered, State, law_of, lowered_of
+from acgraph.driver.state.state import Files, Lowered, State, equivalence_of, lowered_of
 from acgraph.driver.training.masks import training_masks
 from acgraph.errors import AcgraphError, BackendError, VerifyError
 from acgraph.ir import clone_model, replace_constants
@@ -66,8 +66,8 @@ def rehearse(context: Context, state: State) -> State:
         own = _cut(quiet, replace(state, warnings=()))
         cut_s = time.perf_counter() - begin
         own = verify(quiet, lower(quiet, own))
-        if not law_of(own).passed:
-            raise VerifyError(f"the equivalence check fails: {law_of(own).failures[0]}")
+        if not equivalence_of(own).passed:
+            raise VerifyError(f"the equivalence check fails: {equivalence_of(own).failures[0]}")
         check_s = time.perf_counter() - begin - cut_s
         check_room(config.output, _needed_bytes(lowered_of(own)))
         own = measure(quiet, export(quiet, replace(own, files=Files(folder=folder, models=()))))

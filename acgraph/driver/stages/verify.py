@@ -2,8 +2,8 @@
 
 from dataclasses import replace
 
+from acgraph.backends.ort.equivalence import EquivalenceResult, check_equivalence
 from acgraph.backends.ort.examples import real_inputs
-from acgraph.backends.ort.law import LawResult, check_law
 from acgraph.backends.ort.session import Session
 from acgraph.driver.state.context import Context
 from acgraph.driver.state.positions import inexact_cuts
@@ -18,10 +18,10 @@ SEEDS, REHEARSED_SEEDS = 3, 1
 
 def verify(context: Context, state: State) -> State:
     """Make the equivalence check."""
-    return replace(state, law=_law(context, state))
+    return replace(state, equivalence=_equivalence(context, state))
 
 
-def _law(context: Context, state: State) -> LawResult:
+def _equivalence(context: Context, state: State) -> EquivalenceResult:
     """Check against the masked model; where none can be equal, against the trained graph.
 
     Inputs are random ones, and examples of the data in every number that the original takes.
@@ -31,10 +31,10 @@ def _law(context: Context, state: State) -> LawResult:
     seeds = REHEARSED_SEEDS if context.is_rehearsal else SEEDS
     inexact = inexact_cuts(context.untied.dependency, lowered.positions)
     if not inexact:
-        return check_law(lowered.small, lowered.masked, seeds=seeds, inputs=real)
-    law = check_law(lowered.small, lowered.plain, seeds=seeds, inputs=real)
+        return check_equivalence(lowered.small, lowered.masked, seeds=seeds, inputs=real)
+    equivalence = check_equivalence(lowered.small, lowered.plain, seeds=seeds, inputs=real)
     note = (
         f"cut inexactly, as allowed: {', '.join(inexact)}; compared with the trained graph, "
         "because masked.onnx computes something else"
     )
-    return replace(law, notes=(note, *law.notes))
+    return replace(equivalence, notes=(note, *equivalence.notes))

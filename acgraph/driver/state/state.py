@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from acgraph.backends.ort.law import LawResult
+from acgraph.backends.ort.equivalence import EquivalenceResult
 from acgraph.driver.network import Network
 from acgraph.driver.schedule.plan import Pace, RunSchedule
 from acgraph.driver.state.context import Context
@@ -79,7 +79,7 @@ class State:
         partial_fit: A fine-tuning under way, to go on from.
         lowered: What the graph becomes, once that is known.
         files: What was written, once it was.
-        law: The equivalence check, once it was made.
+        equivalence: The equivalence check, once it was made.
         report: The report, once it was written.
     """
 
@@ -103,7 +103,7 @@ class State:
     partial_fit: Path | None = None
     lowered: Lowered | None = None
     files: Files | None = None
-    law: LawResult | None = None
+    equivalence: EquivalenceResult | None = None
     report: Report | None = None
 
 
@@ -139,7 +139,7 @@ def written(state: State) -> Files:
     return state.files
 
 
-def law_of(state: State) -> LawResult:
+def equivalence_of(state: State) -> EquivalenceResult:
     """Return the equivalence check, which comes before what asks for it."""
-    assert state.law is not None
-    return state.law
+    assert state.equivalence is not None
+    return state.equivalence

@@ -166,12 +166,14 @@ _WITHOUT_RUN = {"custom operator", "weights from the data", "fused attention"}
 
 
 @pytest.mark.parametrize("name", sorted(set(REFUSALS) - _WITHOUT_RUN))
-def test_one_odd_node_does_not_stop_the_rest(name: str, make_net: Any, check_law: Any) -> None:
+def test_one_odd_node_does_not_stop_the_rest(
+    name: str, make_net: Any, check_equivalence: Any
+) -> None:
     _, opset, build = REFUSALS[name]
     net = make_net(opset)
     x = net.op("Relu", net.conv(net.input(1, 3, 8, 8), 3, 8))
     x = net.op("Relu", net.conv(build(net, x), 8, 16))
-    assert check_law(net.proto(net.conv(x, 16, 2))).rate > 1.3
+    assert check_equivalence(net.proto(net.conv(x, 16, 2))).rate > 1.3
 
 
 INEXACT: dict[str, tuple[str, Build]] = {
@@ -222,7 +224,9 @@ def _written_out(net: Any, x: str) -> str:
 
 
 @pytest.mark.parametrize("name", INEXACT)
-def test_inexact_cuts_are_only_made_when_allowed(name: str, make_net: Any, check_law: Any) -> None:
+def test_inexact_cuts_are_only_made_when_allowed(
+    name: str, make_net: Any, check_equivalence: Any
+) -> None:
     reason, build = INEXACT[name]
     net = make_net()
     x = net.op("Relu", net.conv(net.input(1, 3, 8, 8), 3, 8))
@@ -232,35 +236,35 @@ def test_inexact_cuts_are_only_made_when_allowed(name: str, make_net: Any, check
     assert any(reason in str(f) for f in found.all_fences())
     assert len(found.prunable(allow_inexact=True)) == 1
     if "zeros" not in name:  # the masked model of these computes no numbers
-        assert check_law(proto, allow_inexact=True).rate > 1.5
+        assert check_equivalence(proto, allow_inexact=True).rate > 1.5
 
 
 def test_a_constant_that_is_added_and_divided_by_is_never_zeroed(
-    make_net: Any, check_law: Any
+    make_net: Any, check_equivalence: Any
 ) -> None:
     net = make_net()
     c = net.positive(8, 8, 8)
     x = net.op("Add", net.conv(net.input(1, 3, 8, 8), 3, 8), c)
-    found = check_law(net.proto(net.conv(net.op("Div", net.op("Exp", x), c), 8, 2)))
+    found = check_equivalence(net.proto(net.conv(net.op("Div", net.op("Exp", x), c), 8, 2)))
     zeroed = next(t for t in found.masked.graph.initializer if t.name == c)
     assert numpy_helper.to_array(zeroed).all()
     assert found.rate > 1.7
 
 
-def test_quantised_weights_stay_integers(make_net: Any, check_law: Any) -> None:
+def test_quantised_weights_stay_integers(make_net: Any, check_equivalence: Any) -> None:
     net = make_net()
     x = net.op("Relu", net.conv(net.input(1, 3, 8, 8), 3, 8))
     q = net.const(np.random.default_rng(0).integers(-100, 100, (8, 8, 3, 3)).astype(np.int8), "q")
     scale, zero = net.const(np.full(8, 0.01, "f4")), net.const(np.zeros(8, np.int8))
     w = net.op("DequantizeLinear", q, scale, zero, axis=0)
     x = net.op("Relu", net.op("Conv", x, w, pads=[1] * 4))
-    found = check_law(net.proto(net.conv(net.conv(x, 8, 16), 16, 2)))
+    found = check_equivalence(net.proto(net.conv(net.conv(x, 8, 16), 16, 2)))
     assert found.shape("q") == [8, 8, 3, 3]
     assert any("quantis" in str(f) for f in found.dependency.all_fences())
     assert found.rate > 1.1
 
 
-def test_a_size_from_the_input_is_not_written_over(make_net: Any, check_law: Any) -> None:
+def test_a_size_from_the_input_is_not_written_over(make_net: Any, check_equivalence: Any) -> None:
     """The Flatten of an image of any size cannot state the size of one image."""
     net = make_net()
     x = net.conv(net.input(1, 3, "h", "w"), 3, 8)
@@ -270,27 +274,31 @@ def test_a_size_from_the_input_is_not_written_over(make_net: Any, check_law: Any
                   net.op("Slice", shape, net.ints(3), net.ints(4)))), axis=0)  # fmt: skip
     y = net.op("Reshape", net.op("Reshape", x, flat), shape)
     proto = net.proto(net.conv(y, 8, 2))
-    found = check_law(proto, sizes=({"h": 8, "w": 8}, {"h": 12, "w": 6}))
+    found = check_equivalence(proto, sizes=({"h": 8, "w": 8}, {"h": 12, "w": 6}))
     assert not found.plan.sets
     assert any("depends on the size" in str(f) for f in found.dependency.all_fences())
 
 
-def test_an_output_that_no_rule_follows_keeps_its_shape(make_net: Any, check_law: Any) -> None:
+def test_an_output_that_no_rule_follows_keeps_its_shape(
+    make_net: Any, check_equivalence: Any
+) -> None:
     net = make_net()
     x = net.op("MatMul", net.w(8, 3), net.input(3, 6))
     y, mean = net.op("LayerNormalization", x, net.positive(6), net.w(6), outputs=2, axis=-1)
-    found = check_law(net.proto(net.op("MatMul", net.w(2, 8), y), mean))
+    found = check_equivalence(net.proto(net.op("MatMul", net.w(2, 8), y), mean))
     assert not found.plan.sets
     assert any("is not followed" in str(f) for f in found.dependency.fences)
 
 
-def test_positions_on_an_axis_of_any_length_are_not_counted(make_net: Any, check_law: Any) -> None:
+def test_positions_on_an_axis_of_any_length_are_not_counted(
+    make_net: Any, check_equivalence: Any
+) -> None:
     """``[n, 8 h w]``: the last four positions are of the last channel at one size only."""
     net = make_net()
     x = net.op("Flatten", net.conv(net.input(1, 3, "h", "w"), 3, 8))
     x = net.op("Slice", x, net.ints(-4), net.ints(1 << 40), net.ints(1))
     proto = net.proto(net.op("MatMul", x, net.w(4, 2)))
-    found = check_law(proto, sizes=({"h": 2, "w": 2}, {"h": 4, "w": 6}))
+    found = check_equivalence(proto, sizes=({"h": 2, "w": 2}, {"h": 4, "w": 6}))
     assert not found.plan.sets
     assert any("depends on the input" in str(f) for f in found.dependency.all_fences())
 
@@ -316,9 +324,9 @@ def _measured(net: Any, use: str) -> Any:
     [("element count", False), ("returned", False), ("height", True), ("channel count", True)],
 )
 def test_numbers_from_sizes_stay_what_they_are(
-    use: str, cuts: bool, make_net: Any, check_law: Any
+    use: str, cuts: bool, make_net: Any, check_equivalence: Any
 ) -> None:
-    found = check_law(_measured(make_net(), use), sizes=({"n": 1}, {"n": 3}))
+    found = check_equivalence(_measured(make_net(), use), sizes=({"n": 1}, {"n": 3}))
     assert bool(found.plan.sets) == cuts
     said = any("size that a cut would change" in str(f) for f in found.dependency.all_fences())
     assert said != cuts

@@ -38,27 +38,27 @@ def _behind(net: Any, x: str) -> Any:
 
 @pytest.mark.parametrize("declared", [None, [1, 4, 1, 8], ["n", 4, "h", "w"], [1, 99, 1, 8]])
 def test_what_lies_behind_a_foreign_operator_is_cut(
-    declared: Any, make_net: Any, check_law: Any
+    declared: Any, make_net: Any, check_equivalence: Any
 ) -> None:
     net = make_net()
     proto = _behind(net, _foreign(net))
     if declared:
         _declare(proto, "foreign:0", declared)
-    found = check_law(proto)
+    found = check_equivalence(proto)
     assert found.rate > 1.9
     reasons = {fence.location.node: fence.message for fence in found.dependency.fences}
     assert reasons == {"foreign": "the operator is not understood"}
 
 
 def test_declared_shapes_are_counted_with_and_survive_the_cut(
-    make_net: Any, check_law: Any
+    make_net: Any, check_equivalence: Any
 ) -> None:
     net = make_net()
     bare = _behind(net, _foreign(net))
     assert len(model_cost(model_from_proto(bare)).unknown) == 4
     proto = _declare(bare, "foreign:0", [1, 4, 1, 8])
     before = model_cost(model_from_proto(proto))
-    after = model_cost(model_from_proto(check_law(proto).after))
+    after = model_cost(model_from_proto(check_equivalence(proto).after))
     assert before.unknown == after.unknown == ("foreign",)
     assert before.macs > 2 * after.macs > 0
 
@@ -95,11 +95,11 @@ def _expanded(net: Any) -> str:
 
 @pytest.mark.parametrize("start", [_compressed, _taken_at_nonzero, _expanded])
 def test_a_length_that_depends_on_the_data_fences_no_channels(
-    start: Any, make_net: Any, check_law: Any
+    start: Any, make_net: Any, check_equivalence: Any
 ) -> None:
     net = make_net()
     proto = _decoder(net, start(net))
-    found = check_law(proto)
+    found = check_equivalence(proto)
     assert found.rate > 1.9
     cost = model_cost(model_from_proto(proto))
     assert len(cost.unknown) == 4  # every layer; never a guess, never below zero
@@ -109,7 +109,9 @@ def test_a_length_that_depends_on_the_data_fences_no_channels(
     assert {layer.macs for layer in layer_costs(model, facts)} == {None}
 
 
-def test_a_resize_to_computed_sizes_keeps_the_channels(make_net: Any, check_law: Any) -> None:
+def test_a_resize_to_computed_sizes_keeps_the_channels(
+    make_net: Any, check_equivalence: Any
+) -> None:
     """Up-sampled to a size that the data decides, and joined with another branch of that size."""
     net = make_net()
     x = net.op("Relu", net.conv(net.input(1, 3, 8, 8), 3, 16))
@@ -119,11 +121,13 @@ def test_a_resize_to_computed_sizes_keeps_the_channels(make_net: Any, check_law:
     up = net.op("Resize", x, "", "", sizes, mode="nearest")
     y = net.op("Resize", net.conv(x, 16, 16), "", "", sizes, mode="nearest")
     joined = net.op("Concat", up, net.op("Relu", y), axis=1)
-    found = check_law(net.proto(net.conv(joined, 32, 2)))
+    found = check_equivalence(net.proto(net.conv(joined, 32, 2)))
     assert found.rate > 1.9
 
 
-def test_an_unknown_length_that_meets_channels_fences_them(make_net: Any, check_law: Any) -> None:
+def test_an_unknown_length_that_meets_channels_fences_them(
+    make_net: Any, check_equivalence: Any
+) -> None:
     """The length is that of the channels, which nothing in the file says."""
     net = make_net()
     x = net.input(1, 6)
@@ -185,20 +189,20 @@ def test_stand_ins_are_never_given_out_for_shapes(make_net: Any) -> None:
     assert unsure == set(facts.assumed)
 
 
-def test_sizes_that_do_not_fit_fence_what_they_meet(make_net: Any, check_law: Any) -> None:
+def test_sizes_that_do_not_fit_fence_what_they_meet(make_net: Any, check_equivalence: Any) -> None:
     """The file leaves the image's size open, and takes one size only, which is not known."""
     net = make_net()
     x = net.op("Flatten", net.conv(net.input(1, 3, "h", "w"), 3, 4))
     x = net.op("Relu", net.gemm(x, 4 * 6 * 6, 16, name="first"))
     proto = net.proto(net.gemm(net.op("Relu", net.gemm(x, 16, 32)), 32, 2))
     del proto.graph.value_info[:]
-    found = check_law(proto, sizes=[{"h": 6, "w": 6}])
+    found = check_equivalence(proto, sizes=[{"h": 6, "w": 6}])
     assert sorted(family.size for family in found.dependency.prunable()) == [16, 32]
     reasons = {f.message for f in found.dependency.all_fences() if f.location.node == "first"}
     assert reasons == {"meets an axis of another size, or of an unknown one"}
 
 
-def test_a_length_that_does_not_fit_is_given_up(make_net: Any, check_law: Any) -> None:
+def test_a_length_that_does_not_fit_is_given_up(make_net: Any, check_equivalence: Any) -> None:
     """Positions are stored for 6 places, and the file leaves open how many there are."""
     net = make_net()
     x = net.op("Add", net.input(1, "t", 8), net.w(1, 6, 8))
@@ -211,7 +215,7 @@ def test_a_length_that_does_not_fit_is_given_up(make_net: Any, check_law: Any) -
     x = net.op("Transpose", net.op("Relu", x), perm=[0, 2, 1])
     proto = net.proto(net.op("MatMul", x, net.w(16, 3)))
     del proto.graph.value_info[:]
-    found = check_law(proto, sizes=[{"t": 6}])
+    found = check_equivalence(proto, sizes=[{"t": 6}])
     assert [family.size for family in found.dependency.prunable()] == [16]
     assert found.dependency.facts.unknown == []
 

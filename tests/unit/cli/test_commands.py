@@ -71,7 +71,7 @@ def test_inspect_explains_an_output_that_its_fences_name(acgraph, model):
     assert any("fenced" in line for line in rest)
 
 
-def test_prune_writes_a_model_that_obeys_the_law(acgraph, model, tmp_path):
+def test_prune_writes_a_model_that_passes_the_equivalence_check(acgraph, model, tmp_path):
     small, masked = tmp_path / "small.onnx", tmp_path / "masked.onnx"
     text = acgraph("prune", model, "--sparsity", "0.5", "-o", small, "--masked-out", masked)[0]
     assert "equivalence check passed" in text
@@ -229,7 +229,7 @@ def test_prune_allows_no_nan_of_an_inexact_cut(acgraph, tmp_path):
     assert "NaN" in acgraph("prune", net, "--allow-inexact", "--format", "json", code=1)[1]
 
 
-def test_prune_says_where_the_law_proves_nothing(acgraph, tmp_path):
+def test_prune_says_where_the_check_proves_nothing(acgraph, tmp_path):
     middle = "z = Sub(a, a) b = Relu(z)"
     net = _net(tmp_path / "n.onnx", middle)
     data = strict(acgraph("prune", net, "--format", "json")[0])

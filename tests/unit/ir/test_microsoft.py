@@ -40,7 +40,7 @@ def _ms(net: Any, op: str, *inputs: str, **attrs: Any) -> Any:
         ("HardSigmoid", [0.3, 0.4]),
     ],
 )
-def test_fused_conv(name: str, params: list[float], make_net: Any, check_law: Any) -> None:
+def test_fused_conv(name: str, params: list[float], make_net: Any, check_equivalence: Any) -> None:
     net = make_net()
     x = net.input(1, 3, 8, 8)
     more = {"activation_params": params} if params else {}
@@ -50,7 +50,7 @@ def test_fused_conv(name: str, params: list[float], make_net: Any, check_law: An
     proto = net.proto(_ms(net, "FusedConv", y, net.w(2, 8, 1, 1), activation="Relu"))
     assert _same(proto) == ["Conv", name, "Conv", "Add", name, "Conv", "Relu"]
     _output(proto, 1, 2, 8, 8)
-    assert check_law(proto).rate > 2
+    assert check_equivalence(proto).rate > 2
 
 
 def _output(proto: onnx.ModelProto, *shape: int) -> onnx.ModelProto:
@@ -233,7 +233,7 @@ def test_what_is_read_computes_the_same(name: str, make_net: Any) -> None:
 
 
 def test_heads_and_hidden_units_of_an_optimised_encoder_are_cut(
-    make_net: Any, check_law: Any
+    make_net: Any, check_equivalence: Any
 ) -> None:
     net = make_net()
     x = net.input(2, 4, 8)
@@ -242,7 +242,7 @@ def test_heads_and_hidden_units_of_an_optimised_encoder_are_cut(
     y, *_ = _ms(net, "SkipLayerNormalization", x, y, net.positive(8), net.w(8), outputs=2)
     z = _ms(net, "BiasGelu", net.op("MatMul", y, net.w(8, 32)), net.w(32))
     proto = _output(net.proto(net.op("MatMul", z, net.w(32, 8))), 2, 4, 8)
-    found = check_law(proto)
+    found = check_equivalence(proto)
     assert found.rate > 1.8
     sizes = sorted(family.size for family in found.dependency.prunable())
     assert 4 in sizes  # whole heads

@@ -53,7 +53,7 @@ def test_nothing_is_left(way: str, net_path: Path, home: Path) -> None:
 
 def test_an_import_that_came_first_is_told(net_path: Path, home: Path) -> None:
     """Nothing keeps ONNX Runtime silent then; whoever does it hears how to avoid it."""
-    code = "import onnxruntime, acgraph.backends.ort.session, acgraph.backends.ort.law"
+    code = "import onnxruntime, acgraph.backends.ort.session, acgraph.backends.ort.equivalence"
     _, said = _left_by(code, home, net_path)
     assert said.count("onnxruntime was imported before acgraph") == 1
     assert VARIABLE in said

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from acgraph.analysis.dependency import analyse
-from acgraph.backends.ort.law import check_law
+from acgraph.backends.ort.equivalence import check_equivalence
 from acgraph.cli.main import run as acgraph_command
 from acgraph.errors import PassError
 from acgraph.ir import Model, clone_model, model_from_proto, read_model, write_model
@@ -48,8 +48,8 @@ def test_the_command_cuts_what_the_masked_model_zeroes(tmp_path):
     assert acgraph_command(["opt", str(source), "-p", pipeline, "-o", str(target)]) == 0
     small = read_model(target)
     assert size(small) < 0.3 * size(model)
-    assert check_law(small, masked_half(model)).passed
-    assert not check_law(small, model).passed
+    assert check_equivalence(small, masked_half(model)).passed
+    assert not check_equivalence(small, model).passed
 
 
 @pytest.mark.parametrize("build", [lambda: resnet_cifar(8), small_mobilenet])
@@ -58,9 +58,9 @@ def test_a_masked_model_shrinks_to_what_computes_the_same(build):
     small = clone_model(masked)
     assert run(small)["dead sets removed"] > 0
     assert size(small) < 0.35 * size(masked)
-    law = check_law(small, masked)
-    assert law.passed
-    assert not law.vacuous
+    equivalence = check_equivalence(small, masked)
+    assert equivalence.passed
+    assert not equivalence.vacuous
     once = text_from_model(small)
     assert run(small) == {"dead sets removed": 0, "sets cut by magnitude": 0}
     assert text_from_model(small) == once
@@ -89,7 +89,7 @@ def test_zero_filters_are_dead_where_zero_is_what_is_read(make_net, activation, 
     model = zero_filters(net.proto(y), "c0", "c1")
     before = clone_model(model)
     assert run(model)["dead sets removed"] == gone
-    assert check_law(model, before).passed
+    assert check_equivalence(model, before).passed
 
 
 def test_a_swish_of_zero_filters_is_dead(make_net):
@@ -99,7 +99,7 @@ def test_a_swish_of_zero_filters_is_dead(make_net):
     model = zero_filters(net.proto(net.conv(gated, 8, 2)), "c0", "c1")
     before = clone_model(model)
     assert run(model)["dead sets removed"] == 3
-    assert check_law(model, before).passed
+    assert check_equivalence(model, before).passed
 
 
 def test_a_zero_filter_with_a_bias_is_alive(make_net):
@@ -118,7 +118,7 @@ def test_zero_columns_are_dead_where_nothing_else_reads(make_net, summed, gone):
     model.constants()["c2"][:, :3] = 0
     before = clone_model(model)
     assert run(model)["dead sets removed"] == gone
-    assert check_law(model, before).passed
+    assert check_equivalence(model, before).passed
 
 
 def test_a_product_of_a_stream_with_itself_reads_it(make_net):
@@ -130,7 +130,7 @@ def test_a_product_of_a_stream_with_itself_reads_it(make_net):
     model = model_from_proto(net.proto(both))
     before = clone_model(model)
     assert run(model)["dead sets removed"] == 0
-    assert check_law(model, before).passed
+    assert check_equivalence(model, before).passed
 
 
 def test_what_a_removed_set_alone_fed_goes_as_well(make_net):
@@ -143,7 +143,7 @@ def test_what_a_removed_set_alone_fed_goes_as_well(make_net):
     constants["c2"][4:, :2] = 0  # only they read channels 0 and 1 of the first one
     before = clone_model(model)
     assert run(model)["dead sets removed"] == 6
-    assert check_law(model, before).passed
+    assert check_equivalence(model, before).passed
 
 
 def test_min_keep_holds_for_dead_and_for_cut_sets(make_net):

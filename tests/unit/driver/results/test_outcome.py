@@ -8,8 +8,8 @@ import onnx
 import onnx.parser
 import pytest
 
+from acgraph.backends.ort.equivalence import check_equivalence
 from acgraph.backends.ort.latency import latency_from_samples
-from acgraph.backends.ort.law import check_law
 from acgraph.config import CompressConfig, make_config
 from acgraph.data import ArrayDataset
 from acgraph.driver.results import outcome
@@ -50,7 +50,7 @@ def test_speed_ups_are_of_neighbouring_runs(
     assert sides[0].latency_ms.p50 == 6.0
 
 
-def _law(ours: str, theirs: str, outputs: str = "float[N,2] y") -> tuple[bytes, bytes]:
+def _equivalence(ours: str, theirs: str, outputs: str = "float[N,2] y") -> tuple[bytes, bytes]:
     """Make two models of one input from the text of their bodies."""
     head = '<ir_version: 8, opset_import: ["" : 17]> g (float[N,2] x) => '
     constants = "<float[1] zero = {0}, float[2] k = {1, 2}>"
@@ -60,7 +60,7 @@ def _law(ours: str, theirs: str, outputs: str = "float[N,2] y") -> tuple[bytes, 
 
 
 def test_constant_outputs_prove_nothing() -> None:
-    found = verification(check_law(*_law("y = Mul(x, zero)", "y = Mul(x, zero)")))
+    found = verification(check_equivalence(*_equivalence("y = Mul(x, zero)", "y = Mul(x, zero)")))
     assert found.passed
     assert found.vacuous
     assert not found.is_proof
@@ -68,14 +68,14 @@ def test_constant_outputs_prove_nothing() -> None:
 
 def test_one_constant_output_among_others_is_noted() -> None:
     body = "y = Mul(x, zero) z = Add(x, k)"
-    found = verification(check_law(*_law(body, body, "float[N,2] y, float[N,2] z")))
+    found = verification(check_equivalence(*_equivalence(body, body, "float[N,2] y, float[N,2] z")))
     assert found.is_proof
     assert found.notes == ("output 'y' does not depend on the inputs",)
 
 
 def test_nan_is_a_failure_with_its_reason_and_no_number() -> None:
     body = "n = Neg(x) y = Sqrt(n)"
-    found = verification(check_law(*_law(body, body)))
+    found = verification(check_equivalence(*_equivalence(body, body)))
     assert not found.passed
     assert found.max_abs_error is None
     assert found.notes == ("output 'y': NaN in the output",)
@@ -86,7 +86,7 @@ def test_a_batch_that_the_masked_model_cannot_run_is_noted() -> None:
     head = '<ir_version: 8, opset_import: ["" : 17]> g (float[N,2] x) => (float[1,2] y) '
     text = f"{head}<float[2] k = {{1, 2}}, int64[2] shape = {{1, 2}}> {{ {body} }}"
     model = onnx.parser.parse_model(text).SerializeToString()
-    found = verification(check_law(model, model))
+    found = verification(check_equivalence(model, model))
     assert found.is_proof
     assert found.notes == ("batch 2 not tried: the masked model cannot run it",)
 

@@ -8,7 +8,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from acgraph.backends.ort.law import check_law
+from acgraph.backends.ort.equivalence import check_equivalence
 from acgraph.config import CompressConfig
 from acgraph.driver.compress import compress
 from acgraph.report import Report
@@ -75,4 +75,4 @@ def test_inexact_cuts_are_compared_with_what_was_trained(
     assert "inexactly" in report.verify.notes[0]
     assert "fc1" in report.verify.notes[0]
     folder = config.output
-    assert not check_law(str(folder / "model.onnx"), str(folder / "masked.onnx")).passed
+    assert not check_equivalence(str(folder / "model.onnx"), str(folder / "masked.onnx")).passed

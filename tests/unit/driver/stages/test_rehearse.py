@@ -13,8 +13,8 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
+from acgraph.backends.ort.equivalence import check_equivalence
 from acgraph.backends.ort.examples import real_inputs
-from acgraph.backends.ort.law import check_law
 from acgraph.backends.ort.session import Session
 from acgraph.backends.torch.trainer import TorchTrainer
 from acgraph.cli.main import run
@@ -165,14 +165,14 @@ def test_a_proof_that_fails_after_training_loses_nothing(
     def check(*arguments: Any, **options: Any) -> Any:
         nonlocal calls
         calls += 1
-        found = check_law(*arguments, **options)
+        found = check_equivalence(*arguments, **options)
         if calls == 1:
             return found
         outputs = tuple(replace(entry, reason="differs") for entry in found.per_output)
         return replace(found, passed=False, per_output=outputs)
 
     with monkeypatch.context() as patch:
-        patch.setattr(verify, "check_law", check)
+        patch.setattr(verify, "check_equivalence", check)
         with pytest.raises(VerifyError) as caught:
             compress(config)
     unproven = config.output / "unproven"

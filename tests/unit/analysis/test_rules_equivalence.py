@@ -1,4 +1,4 @@
-"""Every rule on a tiny graph: something is cut, and the law holds in ONNX Runtime."""
+"""Every rule on a tiny graph: something is cut, and the equivalence holds in ONNX Runtime."""
 
 from collections.abc import Callable
 from typing import Any
@@ -486,21 +486,25 @@ def elementwise_with_constants(net: Any) -> Any:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_half_of_it_goes_and_the_law_holds(name: str, make_net: Any, check_law: Any) -> None:
+def test_half_of_it_goes_and_the_equivalence_holds(
+    name: str, make_net: Any, check_equivalence: Any
+) -> None:
     rate, opset, build = CASES[name]
-    found = check_law(build(make_net(opset)))
+    found = check_equivalence(build(make_net(opset)))
     assert found.plan.sets, found.dependency.all_fences()
     assert found.rate >= rate
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_a_second_cut_of_the_output_works(name: str, make_net: Any, check_law: Any) -> None:
+def test_a_second_cut_of_the_output_works(name: str, make_net: Any, check_equivalence: Any) -> None:
     _, opset, build = CASES[name]
-    first = check_law(build(make_net(opset)), 0.3)
-    check_law(first.after, 0.4)
+    first = check_equivalence(build(make_net(opset)), 0.3)
+    check_equivalence(first.after, 0.4)
 
 
-def test_what_one_family_keeps_meets_what_another_keeps(make_net: Any, check_law: Any) -> None:
+def test_what_one_family_keeps_meets_what_another_keeps(
+    make_net: Any, check_equivalence: Any
+) -> None:
     """Padded channels and the places of a depthwise multiplier cross: they are two families."""
     net = make_net()
     x = net.op("Pad", net.conv(net.input(1, 3, 8, 8), 3, 8), net.ints(0, 1, 0, 0, 0, 1, 0, 0))
@@ -510,4 +514,4 @@ def test_what_one_family_keeps_meets_what_another_keeps(make_net: Any, check_law
         sets = {f.name: np.arange(f.size) > 0 for f in dependency.prunable()}
         return Plan(sets=sets)
 
-    assert len(check_law(proto, plan=all_but_one).plan.sets) == 3
+    assert len(check_equivalence(proto, plan=all_but_one).plan.sets) == 3

@@ -1,4 +1,4 @@
-"""The law: the compact model computes what the masked model computes."""
+"""The equivalence check: the compact model computes what the masked model computes."""
 
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -19,7 +19,7 @@ from acgraph.backends.ort.session import (
     SessionSettings,
 )
 from acgraph.backends.ort.trials import random_trials
-from acgraph.backends.ort.verdict import LawResult, OutputLaw
+from acgraph.backends.ort.verdict import EquivalenceResult, OutputEquivalence
 from acgraph.errors import BackendError, ImportModelError, UsageError
 from acgraph.ir import Array, InputSizes, Model, read_model, settle_sizes
 from acgraph.ir.model import Shape
@@ -27,7 +27,7 @@ from acgraph.ir.precision import computes_in_half, widened
 from acgraph.ir.raw import model_from_bytes
 from acgraph.ir.shapes import walk_shapes
 
-__all__ = ["TOLERANCE", "LawResult", "OutputLaw", "check_law"]
+__all__ = ["TOLERANCE", "EquivalenceResult", "OutputEquivalence", "check_equivalence"]
 
 #: Relative error up to which two models are the same function in float32.
 TOLERANCE = 1e-4
@@ -37,7 +37,7 @@ _ORT_MARK = b"ORTM"
 _WIDENED_BYTES = 1 << 29
 
 
-def check_law(
+def check_equivalence(
     compact: ModelSource,
     masked: ModelSource,
     *,
@@ -46,7 +46,7 @@ def check_law(
     tolerance: float = TOLERANCE,
     sizes: InputSizes | None = None,
     settings: SessionSettings | None = None,
-) -> LawResult:
+) -> EquivalenceResult:
     """Run both models in ONNX Runtime on the same inputs and compare every output.
 
     Where the graphs are at hand, so are the results of their layers, and what goes into the
@@ -159,7 +159,7 @@ def _judge_half(
     feeds: Sequence[Feeds],
     tolerance: float,
     settings: SessionSettings,
-) -> LawResult:
+) -> EquivalenceResult:
     """Compare models of 16-bit floats in float32, and then as they are.
 
     In float32 both compute the same function of their weights, without the rounding that would

@@ -1,4 +1,4 @@
-"""A few exported graphs of the zoo: the law, how much goes, and how long it takes."""
+"""A few exported graphs of the zoo: the equivalence, how much goes, and how long it takes."""
 
 import os
 import sys
@@ -36,8 +36,8 @@ def load() -> Any:
 
 
 @pytest.mark.parametrize("name", LEAST)
-def test_half_of_an_exported_graph(name: str, load: Any, check_law: Any) -> None:
-    assert check_law(load(name)).rate >= LEAST[name]
+def test_half_of_an_exported_graph(name: str, load: Any, check_equivalence: Any) -> None:
+    assert check_equivalence(load(name)).rate >= LEAST[name]
 
 
 def test_grouping_takes_no_time(load: Any) -> None:

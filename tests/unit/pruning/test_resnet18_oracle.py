@@ -24,8 +24,8 @@ def _trained_params(proto: Any) -> int:
 
 
 @pytest.fixture(scope="module")
-def half(check_law: Any) -> Any:
-    return check_law(resnet18(classes=1000, image=224, stem="imagenet"))
+def half(check_equivalence: Any) -> Any:
+    return check_equivalence(resnet18(classes=1000, image=224, stem="imagenet"))
 
 
 def test_params_are_those_published(half: Any) -> None:

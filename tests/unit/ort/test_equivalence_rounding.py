@@ -8,7 +8,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from acgraph.backends.ort.law import check_law
+from acgraph.backends.ort.equivalence import check_equivalence
 from acgraph.backends.ort.mobile import write_ort
 from acgraph.backends.ort.noise import move
 from acgraph.ir import model_from_proto
@@ -62,22 +62,24 @@ def _without_first(model: bytes) -> bytes:
 
 def test_indices_that_flip_on_ties_are_compared_before_they_are_chosen() -> None:
     masked, compact = _network("ArgMax"), _without_first(_network("ArgMax", order=1))
-    result = check_law(compact, masked)
+    result = check_equivalence(compact, masked)
     assert result.passed
     assert not result.vacuous
     assert result.max_rel_error < 1e-5
     assert "compared before its last operators, at 's'" in result.per_output[0].remark
-    wrong = check_law(_without_first(_network("ArgMax", order=1, wrong=0.1)), masked)
+    wrong = check_equivalence(_without_first(_network("ArgMax", order=1, wrong=0.1)), masked)
     assert not wrong.passed
 
 
 @pytest.mark.parametrize("bias", [-17.0, 40.0])
 def test_sigmoids_that_saturate_are_compared_before(bias: float) -> None:
     masked = _network("Sigmoid", bias=bias)
-    result = check_law(_without_first(_network("Sigmoid", order=1, bias=bias)), masked)
+    result = check_equivalence(_without_first(_network("Sigmoid", order=1, bias=bias)), masked)
     assert result.passed
     assert not result.vacuous
-    wrong = check_law(_without_first(_network("Sigmoid", order=1, bias=bias, wrong=0.1)), masked)
+    wrong = check_equivalence(
+        _without_first(_network("Sigmoid", order=1, bias=bias, wrong=0.1)), masked
+    )
     assert not wrong.passed
     assert "inside, at" in wrong.failures[-1] or "output" in wrong.failures[0]
 
@@ -87,7 +89,7 @@ def test_where_no_graph_is_at_hand_rounding_is_measured(tmp_path: Path) -> None:
     path = tmp_path / "compact.onnx"
     path.write_bytes(_network("Sigmoid", order=1, bias=-17.0))
     write_ort(path, tmp_path / "compact.ort")
-    result = check_law(tmp_path / "compact.ort", _network("Sigmoid", bias=-17.0))
+    result = check_equivalence(tmp_path / "compact.ort", _network("Sigmoid", bias=-17.0))
     assert result.passed
     assert result.per_output[0].noise > 1e-4
     assert "rounding" in result.per_output[0].remark
@@ -96,15 +98,17 @@ def test_where_no_graph_is_at_hand_rounding_is_measured(tmp_path: Path) -> None:
 def test_a_last_operator_that_differs_is_found_behind_equal_values() -> None:
     masked, compact = _network("ArgMax"), onnx.ModelProto.FromString(_network("ArgMax"))
     compact.graph.node[-1].op_type = "ArgMin"
-    assert not check_law(compact.SerializeToString(), masked).passed
+    assert not check_equivalence(compact.SerializeToString(), masked).passed
 
 
 def test_what_the_inputs_hardly_change_must_be_equal_all_the_closer() -> None:
     """A few parts in 100,000 of the largest output is all that the inputs change of it."""
     masked = _network("Identity", bias=2e5)
-    result = check_law(_without_first(_network("Identity", order=1, bias=2e5)), masked)
+    result = check_equivalence(_without_first(_network("Identity", order=1, bias=2e5)), masked)
     assert result.passed
-    wrong = check_law(_without_first(_network("Identity", order=1, bias=2e5, wrong=5.0)), masked)
+    wrong = check_equivalence(
+        _without_first(_network("Identity", order=1, bias=2e5, wrong=5.0)), masked
+    )
     assert wrong.max_rel_error < 1e-4
     assert not wrong.passed
 
@@ -123,7 +127,7 @@ def test_a_network_in_float16_is_compared_in_float32() -> None:
         values = np.take(numpy_helper.to_array(tensor), order, axis)
         tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
     compact = _without_first(other.SerializeToString())
-    result = check_law(compact, model.SerializeToString())
+    result = check_equivalence(compact, model.SerializeToString())
     assert result.passed
     assert result.max_rel_error < 1e-5
     assert "float32" in result.notes[-1]

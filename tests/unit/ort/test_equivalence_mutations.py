@@ -13,7 +13,7 @@ import pytest
 from onnx import TensorProto, numpy_helper
 
 from acgraph.analysis.dependency import DependencyGraph, analyse
-from acgraph.backends.ort.law import check_law
+from acgraph.backends.ort.equivalence import check_equivalence
 from acgraph.ir import Model, clone_model, model_from_proto
 from acgraph.passes.untie_constants import untie_constants
 from acgraph.pruning.select import magnitude_plan
@@ -184,10 +184,12 @@ def _mutants(dependency: DependencyGraph, cut: Shrunk, seed: int) -> Iterator[tu
 def test_one_wrong_index_is_found(build: Build, make_net: Any) -> None:
     for seed in range(2):
         dependency, cut, masked = _cut(build(make_net(17, seed)))
-        right = check_law(cut.model, masked)
+        right = check_equivalence(cut.model, masked)
         assert right.passed, right.failures
         assert not right.vacuous
         mutants = dict(_mutants(dependency, cut, seed))
         assert len(mutants) >= 3
-        missed = [name for name, mutant in mutants.items() if check_law(mutant, masked).passed]
+        missed = [
+            name for name, mutant in mutants.items() if check_equivalence(mutant, masked).passed
+        ]
         assert not missed
