@@ -43,8 +43,7 @@ class GraphModule(torch.nn.Module):
         model: The model to run. It is cloned; later changes to it do not reach the module.
 
     Attributes:
-        momentum: Replaces the momentum of every BatchNormalization in ``train()`` where not None
-            (as in PyTorch: the weight of the new batch).
+        momentum: Weight of the new batch in every BatchNormalization, in place of its own.
 
     Raises:
         UnsupportedOpError: operators, or forms of them, that the backend lacks: all of them.
