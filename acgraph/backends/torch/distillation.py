@@ -82,18 +82,18 @@ class Distillation:
         """
         if self.teacher is None or self.user_loss is not None or self.scales:
             return
-        if self.tasks and not any(task.kind in SCALED for task in self.tasks):
+        teacher, has_labels = self.teacher, train.labels is not None
+        if not self.tasks and has_labels and len(teacher.module.output_names) == 1:
+            return  # a classifier, whose loss has no scale
+        if self.tasks and all(task.kind not in SCALED for task in self.tasks):
             return
-        teacher = self.teacher
         answers = (
             teacher(Inputs.of(batch, teacher.module.input_names, device), PLAIN)
             for batch in iterate_batches(train, batch_size, SCALE_EXAMPLES)
         )
         first = next(answers)
         if not self.tasks:
-            self.tasks = tasks_of(
-                first, is_probability=self.is_probability, has_labels=train.labels is not None
-            )
+            self.tasks = tasks_of(first, is_probability=self.is_probability, has_labels=has_labels)
         if any(task.kind in SCALED for task in self.tasks):
             self.scales = measure_scales(self.tasks, itertools.chain([first], answers))
 

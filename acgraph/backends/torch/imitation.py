@@ -231,7 +231,11 @@ def _score_error(task: OutputTask, mine: Tensor, other: Tensor) -> tuple[Tensor,
         shown = chance[..., 0] * chance[..., 1:].amax(dim=-1)
     else:
         shown = chance.amax(dim=-1)
-    total = binary_divergence(mine, other, is_raw).sum()
+    losses = binary_divergence(mine, other, is_raw)
+    if task.part == "objectness head" and columns > 1:
+        # What class an anchor would have that holds nothing is arbitrary.
+        losses = torch.cat([losses[..., :1], chance[..., :1] * losses[..., 1:]], dim=-1)
+    total = losses.sum()
     return shown, total / shown.sum().clamp_min(1.0)
 
 

@@ -79,7 +79,7 @@ class Loss:
         if weight < 1:
             loss = loss + (1 - weight) * self._labelled(outputs[0], y, mix)
         if teacher is not None and weight > 0:
-            loss = loss + weight * self._imitate(outputs, teacher)
+            loss = loss + weight * self._imitate(outputs, teacher, has_labels=True)
         return loss
 
     def _labelled(self, output: Tensor, y: Tensor, mix: Mix | None) -> Tensor:
@@ -94,8 +94,10 @@ class Loss:
         other = F.cross_entropy(logits, mix.labels, label_smoothing=smoothing)
         return mix.share * loss + (1 - mix.share) * other
 
-    def _imitate(self, outputs: Outputs, teacher: Outputs) -> Tensor:
-        tasks = self.tasks or tasks_of(teacher, is_probability=self.is_probability)
+    def _imitate(self, outputs: Outputs, teacher: Outputs, *, has_labels: bool = False) -> Tensor:
+        tasks = self.tasks or tasks_of(
+            teacher, is_probability=self.is_probability, has_labels=has_labels
+        )
         return Imitation(tasks, self.scales, self.config.distill_temperature)(outputs, teacher)
 
 

@@ -185,6 +185,17 @@ def test_losses_by_classes_of_other_shapes():
     )
 
 
+def test_what_an_empty_anchor_would_hold_is_arbitrary():
+    yolox = task("detection", axis=2, part="objectness head", shape=(2, 40, 7))
+    other = torch.cat([head()[:, :4], head()[:, 4:5], head()[:, 4:]], dim=1).transpose(1, 2)
+    mine = other.clone()
+    mine[:, 5:, 5:] = 0.9  # classes where there is nothing
+    cost = imitate([yolox], [mine], [other])
+    mine = other.clone()
+    mine[:, 0, 5:] = torch.tensor([0.01, 0.8])  # another class where there is something
+    assert imitate([yolox], [mine], [other]) > cost
+
+
 def test_a_detector_learns_from_its_teacher_even_with_labels():
     loss = Loss(TrainConfig(distill_weight=0.0), tasks=(HEAD,))
     boxes = torch.zeros(2, 1, 5)

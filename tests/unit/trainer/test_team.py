@@ -126,8 +126,8 @@ def test_processes_augment_differently(make):
     data, config = make.patterns(6), make.plain(batch_size=6, augment=True, crop=2)
     parts = [Loader(data, config, 0, rank=rank, size=2).read(0) for rank in range(2)]
     same = Loader(data, config, 0, rank=0, size=2).read(0)
-    assert np.array_equal(parts[0].x, same.x)
-    assert not np.array_equal(parts[0].x, parts[1].x)
+    assert np.array_equal(parts[0].examples.x, same.examples.x)
+    assert not np.array_equal(parts[0].examples.x, parts[1].examples.x)
 
 
 class Pretended(Team):
