@@ -43,7 +43,7 @@ class NoiseDataset(Dataset):
     Floats are independent N(0, 1) numbers, as inputs are after the usual normalisation. Integers
     are spread over the rows of the table that they index. Masks are ones, so that nothing is left
     out. The state of a recurrent network is zero in every other example, as at the start, and tanh
-    of noise in the others. What a whole batch shares is the same in all examples.
+    of noise in the others. A single number that a whole batch shares is the same in all examples.
 
     Example ``k`` is a function of ``k`` alone, and is made when it is asked for.
     """
@@ -79,6 +79,14 @@ class NoiseDataset(Dataset):
     def __len__(self) -> int:
         return self._count
 
+    @property
+    def groups(self) -> Indices | None:
+        """None, unless a whole batch shares a signal: then each example is a batch of its own."""
+        return np.arange(self._count) if any(map(self._is_signal, self._targets)) else None
+
+    def _is_signal(self, target: InputSpec) -> bool:
+        return target.axis is None and math.prod(self._shapes[target.name]) > 1
+
     def batch(self, indices: Indices) -> Batch:
         """Make examples by their numbers."""
         inputs = {
@@ -90,7 +98,8 @@ class NoiseDataset(Dataset):
     def _made(self, target: InputSpec, place: int, indices: Indices) -> Array:
         shape, dtype = self._shapes[target.name], np.dtype(target.dtype)
         if target.axis is None:
-            return _example(target, math.prod(shape), 0, place).reshape(shape).astype(dtype)
+            index = int(indices[0]) if self._is_signal(target) else 0
+            return _example(target, math.prod(shape), index, place).reshape(shape).astype(dtype)
         rows = np.empty((len(indices), math.prod(shape)), dtype)
         for row, index in zip(rows, indices, strict=True):
             row[:] = _example(target, len(row), int(index), place)

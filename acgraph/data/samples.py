@@ -122,7 +122,7 @@ class SamplesDataset(Dataset):
             inputs = self._inputs(sample, number)
             groups.append(keys.setdefault(_key(inputs, targets), len(keys)))
             if self._label in sample:
-                labels.append(np.asarray(sample[self._label]).reshape(-1))
+                labels.append(np.asarray(sample[self._label]))
         where = Location(model=name)
         checks.check_count(len(groups), where)
         if labels and len(labels) != len(groups):
@@ -134,6 +134,10 @@ class SamplesDataset(Dataset):
         self._groups = np.asarray(groups, np.int64) if len(keys) > 1 else None
         self._labels = None
         if labels:
+            if len({label.shape for label in labels}) > 1:
+                raise DataError(
+                    "labels have different shapes", location=where, hint="bring them to one shape"
+                )
             self._labels = checks.check_labels(np.stack(labels), len(groups), None, where)
 
     @property
@@ -268,7 +272,8 @@ def _examples_of(found: dict[str, Array], targets: Sequence[InputSpec]) -> Itera
         for name, value in found.items():
             axis = places.get(name, 0)
             is_batched = axis is not None and value.ndim > axis and value.shape[axis] == count
-            one[name] = value.take([row], axis=axis) if is_batched else value
+            rows = [row] if name in places else row  # a label has no batch axis of its own
+            one[name] = value.take(rows, axis=axis) if is_batched else value
         yield one
 
 

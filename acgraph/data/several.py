@@ -106,7 +106,7 @@ def _from_value(value: Any, stated: Sequence[Preprocessing], classes: int | None
 
 
 def _samples(dataset: SamplesDataset, classes: int | None) -> Dataset:
-    if dataset.labels is not None:
+    if dataset.labels is not None and checks.are_class_numbers(dataset.labels):
         checks.check_label_range(dataset.labels, classes, Location(model=dataset.name))
     return dataset
 

@@ -40,6 +40,13 @@ def declared_batch_axes(
     sizes = [e.shape[1] for e in inputs if e.name in states and e.shape is not None]
     names = {size for size in sizes if isinstance(size, str)}
     found = {e.name: _open_axis(e, inputs, shapes, names) for e in inputs}
+    if any(
+        isinstance(size, int) for size in sizes
+    ):  # no open size is the batch, unless its name says so
+        for entry in inputs:
+            axis = found[entry.name]
+            if axis is not None and not is_batch_name((entry.shape or ())[axis]):
+                found[entry.name] = None
     is_open = any(axis is not None for axis in found.values())
     first = next((shapes[e.name][0] for e in inputs if shapes.get(e.name)), 1)
     batch = next((size for size in sizes if isinstance(size, int)), first)
@@ -50,7 +57,7 @@ def declared_batch_axes(
         if entry.name in states:
             found[entry.name] = 1
         elif not is_open:
-            found[entry.name] = _fixed_axis(shape, batch)
+            found[entry.name] = _fixed_axis(entry.shape or shape, batch)
     return found
 
 
@@ -78,8 +85,8 @@ def _open_axis(
     return next(iter((*named, *axes)), None)
 
 
-def _fixed_axis(shape: Shape, batch: int) -> int | None:
-    """Return the axis of the batch of an input whose sizes are all fixed."""
+def _fixed_axis(shape: Sequence[int | str | None], batch: int) -> int | None:
+    """Return the axis of the batch of an input among the sizes that the file fixes."""
     if shape[0] == batch:
         return 0
     # The state of a recurrent network that the file computes with plain operators.

@@ -7,7 +7,15 @@ import numpy as np
 from acgraph.backends.ort.examples import feeds_of
 from acgraph.backends.ort.inputs import fixed_batch
 from acgraph.backends.ort.session import Session
-from acgraph.data import Agreement, Batch, Dataset, Labels, check_label_range, iterate_batches
+from acgraph.data import (
+    Agreement,
+    Batch,
+    Dataset,
+    Labels,
+    Subset,
+    check_label_range,
+    iterate_batches,
+)
 from acgraph.diagnostics import Location
 from acgraph.errors import DataError
 from acgraph.ir import Array
@@ -132,7 +140,13 @@ def compare(
 
 
 def answers(session: Session, dataset: Dataset, *, limit: int | None = None) -> list[Array]:
-    """Return all outputs for some examples, one after the other along their first axis."""
+    """Return all outputs for some examples, one after the other along their first axis.
+
+    Where examples have several sizes, they are of the size that most have.
+    """
+    if dataset.groups is not None:
+        most = np.bincount(dataset.groups).argmax()
+        dataset = Subset(dataset, np.flatnonzero(dataset.groups == most))
     parts = [
         outputs
         for batch in iterate_batches(dataset, _BATCH, limit)

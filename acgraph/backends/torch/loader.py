@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ import numpy.typing as npt
 from acgraph.backends.torch.augment import augment
 from acgraph.backends.training import TrainConfig, steps_per_pass
 from acgraph.data import Batch as Examples
-from acgraph.data import Dataset, Indices, are_class_numbers
+from acgraph.data import Dataset, Indices, are_class_numbers, cut_indices
 
 #: Names of the independent random streams of a fit.
 _ORDER, _AUGMENT = 1, 2
@@ -25,11 +25,17 @@ class Batch:
         examples: The inputs of the network, and labels where there are any.
         indices: Which examples they are.
         share: Their share of the batch of all processes.
+        rest: Other examples of the step, whose sizes are others.
     """
 
     examples: Examples
     indices: Indices
     share: float = 1.0
+    rest: tuple["Batch", ...] = ()
+
+    def of_one_size(self) -> tuple["Batch", ...]:
+        """Return the examples of the step, cut into what can run at once."""
+        return (replace(self, rest=()), *self.rest) if self.rest else (self,)
 
 
 class Loader:
@@ -67,20 +73,32 @@ class Loader:
         return self._chunks[place]
 
     def _cut(self, order: Indices, rng: np.random.Generator) -> list[Indices]:
-        """Cut the order of a pass into batches; those of examples of several sizes are shuffled."""
-        groups = self._dataset.groups
+        """Cut the order of a pass into batches, whose examples have one size as far as it goes."""
+        groups, size = self._dataset.groups, self._config.batch_size
         if groups is None:
             return np.array_split(order, self.steps_per_pass)
         chunks: list[Indices] = []
+        rest: list[Indices] = []
         for group in np.unique(groups):
             mine = order[groups[order] == group]
-            chunks += np.array_split(mine, steps_per_pass(len(mine), self._config.batch_size))
+            whole = len(mine) // size * size
+            chunks += np.split(mine[:whole], range(size, whole, size)) if whole else []
+            rest.append(mine[whole:])
+        left = np.concatenate(rest)
+        if len(left):
+            chunks += np.array_split(left, steps_per_pass(len(left), size))
         return [chunks[place] for place in rng.permutation(len(chunks))]
 
     def read(self, step: int) -> Batch:
         """Read and augment this process's part of the batch of a step."""
         whole = self.indices(step)
         indices = np.array_split(whole, self._size)[self._rank]
+        if self._dataset.groups is not None:
+            parts = cut_indices(self._dataset, indices, len(indices))
+            first, *rest = (
+                Batch(self._dataset.batch(part), part, len(part) / len(whole)) for part in parts
+            )
+            return replace(first, rest=tuple(rest))
         examples = self._dataset.batch(indices)
         if is_augmented(self._dataset, self._config):
             stream = (_AUGMENT, self._rank) if self._rank else (_AUGMENT,)
@@ -103,11 +121,12 @@ class Loader:
 
 
 def count_steps(dataset: Dataset, batch_size: int) -> int:
-    """Return how many steps visit every example once; no batch holds two sizes of examples."""
+    """Return how many steps visit every example once."""
     if dataset.groups is None:
         return steps_per_pass(len(dataset), batch_size)
     _, counts = np.unique(dataset.groups, return_counts=True)
-    return sum(steps_per_pass(int(count), batch_size) for count in counts)
+    whole, left = int((counts // batch_size).sum()), int((counts % batch_size).sum())
+    return whole + steps_per_pass(left, batch_size)
 
 
 def is_augmented(dataset: Dataset, config: TrainConfig) -> bool:

@@ -1,7 +1,7 @@
 """One fit: the loop over steps, and all that makes it stop, resume and repeat."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -143,7 +143,9 @@ class Fit:
                 return
 
     def _count(self, batch: Batch, loss: float, seconds: float) -> None:
-        tally, images = self._tally, round(len(batch.indices) / batch.share)
+        parts = batch.of_one_size()
+        mine = sum(len(part.indices) for part in parts)
+        tally, images = self._tally, round(mine / sum(part.share for part in parts))
         if self.time_budget_s is not None:
             seconds = self.team.tell(seconds)  # one clock: rates and ends must not differ
         tally.loss += loss
@@ -228,7 +230,7 @@ class Fit:
             except (RuntimeError, BackendError) as error:
                 if not is_out_of_memory(error):
                     raise
-            self.micro_batch.halve(len(batch.indices))
+            self.micro_batch.halve(max(len(part.indices) for part in batch.of_one_size()))
             self.optimizer.zero_grad(set_to_none=True)
             self.learner.module.load_state_dict(statistics, strict=False)
             torch.manual_seed(self._seed(_NETWORK))
@@ -236,12 +238,16 @@ class Fit:
 
     def _accumulate_once(self, batch: Batch) -> Tensor:
         total = torch.zeros(1, device=self.learner.device)
-        examples = self._examples(batch)
-        for part in examples.cut(self.micro_batch.parts_of(len(batch.indices))):
+        for part in self._parts(batch):
             loss = self._loss_of(part) * part.batch.share
             loss.backward()  # type: ignore[no-untyped-call]
             total += loss.detach()
         return total
+
+    def _parts(self, batch: Batch) -> Iterator[Examples]:
+        """Cut a batch into what runs at once."""
+        for each in batch.of_one_size():
+            yield from self._examples(each).cut(self.micro_batch.parts_of(len(each.indices)))
 
     @torch.no_grad()
     def _share_statistics(self) -> None:
@@ -289,8 +295,8 @@ class Fit:
 
     def _failure(self, what: str, batch: Batch) -> BackendError:
         number, place = divmod(self.step, self.loader.steps_per_pass)
-        rows = _not_finite(batch)
-        mine = f", whose image {batch.indices[rows][0]} is not finite" if rows.any() else ""
+        bad = np.concatenate([part.indices[_not_finite(part)] for part in batch.of_one_size()])
+        mine = f", whose image {bad[0]} is not finite" if len(bad) else ""
         cause = next(filter(None, self.team.hear(mine)), "")
         step = f"step {self.step + 1} (batch {place + 1} of pass {number + 1}{cause})"
         if cause:

@@ -23,6 +23,9 @@ LSTM = (
         ("float[2,3] x, float[2,3] z", "{ y = Add(x, z) }", {"x": 0, "z": 0}),
         ("float[T,N,4] x, float[1,N,8] h, float[1,N,8] c", LSTM, {"x": 1, "h": 1, "c": 1}),
         ("float[5,1,4] x, float[1,1,8] h, float[1,1,8] c", LSTM, {"x": 1, "h": 1, "c": 1}),
+        # One stream of any length: what is open is no batch.
+        ("float[T,4] x, float[1,1,8] h, float[1,1,8] c", LSTM, {"x": None, "h": 1, "c": 1}),
+        ("float[T,1,4] x, float[1,1,8] h, float[1,1,8] c", LSTM, {"x": 1, "h": 1, "c": 1}),
         ("float[batch,3] x, float[2,batch,3] h", "{ y = Add(x, h) }", {"x": 0, "h": 1}),
         ("float[1,3] x, float[2,1,3] h", "{ y = Add(x, h) }", {"x": 0, "h": 1}),
     ],

@@ -218,3 +218,24 @@ def test_parts_of_a_batch() -> None:
     assert part.filled(3).inputs["a"].tolist() == [2, 3, 3]
     with pytest.raises(AcgraphError, match="no array for input 'b', only a, s"):
         list(batch.named(["a", "b"]))
+
+
+def test_noise_of_one_stream_at_a_time() -> None:
+    """A signal of any length that a whole batch shares differs from example to example."""
+    inputs = [("x", (9, 4), np.float32, None), ("h", (1, 1, 8), np.float32, 1)]
+    found = load_dataset("noise:5", inputs=inputs)
+    assert [part.tolist() for part in cut_indices(found, np.arange(3), 2)] == [[0], [1], [2]]
+    first, second = (found.batch(np.array([i])).inputs["x"] for i in (0, 1))
+    assert first.shape == (9, 4)
+    assert not np.array_equal(first, second)
+
+
+def test_labels_that_are_maps() -> None:
+    maps = RNG.integers(0, 3, (6, 4))
+    items = [sample(i, y=maps[i]) for i in range(6)]
+    with holding({"data": items}) as names:
+        found = load_dataset(names["data"], inputs=INPUTS)
+    np.testing.assert_array_equal(found.labels, maps)
+    items[3]["y"] = maps[3, :2]
+    with holding({"data": items}) as names, pytest.raises(DataError, match="different shapes"):
+        load_dataset(names["data"], inputs=INPUTS)

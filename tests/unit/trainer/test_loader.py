@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from acgraph.backends.torch.loader import Loader, is_augmented
+from acgraph.backends.torch.trainer import TorchTrainer
 from acgraph.backends.training import TrainConfig
 from acgraph.data import ArrayDataset
 
@@ -86,3 +87,45 @@ def test_no_thread_outlives_a_loop_that_stops(make):
     next(batches)
     batches.close()
     assert not [t for t in threading.enumerate() if t.name.startswith("acgraph-loader")]
+
+
+class _Sized(ArrayDataset):
+    """Examples of sizes that repeat: 0, 1, 2, 0 and so on."""
+
+    @property
+    def groups(self):
+        return np.arange(len(self)) % 3
+
+    def batch(self, indices):
+        assert len({int(i) % 3 for i in indices}) == 1
+        return super().batch(indices)
+
+
+@pytest.mark.parametrize(("count", "size", "steps"), [(30, 4, 8), (30, 10, 3), (6, 16, 1)])
+def test_a_step_takes_examples_of_several_sizes_one_after_the_other(make, count, size, steps):
+    data = _Sized(np.arange(count, dtype=np.float32)[:, None])
+    loader = Loader(data, make.plain(batch_size=size), 0)
+    assert loader.steps_per_pass == steps
+    batches = list(loader.iterate(0, steps))
+    seen = [part.indices for batch in batches for part in batch.of_one_size()]
+    assert sorted(np.concatenate(seen).tolist()) == list(range(count))
+    for batch in batches:
+        parts = batch.of_one_size()
+        assert sum(part.share for part in parts) == pytest.approx(1)
+        assert sum(len(part.indices) for part in parts) <= size
+        for part in parts:
+            np.testing.assert_array_equal(part.examples.x[:, 0], part.indices)
+    if steps == 8:  # two whole batches of each size, and what is left of all
+        assert sorted(len(batch.of_one_size()) for batch in batches)[:6] == [1] * 6
+
+
+def test_gradients_of_several_sizes_are_added_up(make):
+    data = make.blobs(18)
+    x, y = data.batch(np.arange(18)).x, data.labels
+    weights = []
+    for kind in (ArrayDataset, _Sized):
+        trainer = TorchTrainer(make.linear(), kind(x, y), config=make.plain(batch_size=18))
+        trainer.fit(epochs=2)
+        weights.append(trainer.weights())
+    for name, value in weights[0].items():
+        np.testing.assert_allclose(weights[1][name], value, rtol=1e-5, atol=1e-6)
