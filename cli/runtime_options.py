@@ -27,7 +27,9 @@ FormatOption = Annotated[OutputFormat, typer.Option("--format", help="How to pri
 DataOption = Annotated[
     str | None,
     typer.Option(
-        help="FILE.npz, a folder of class folders of images, package.module:callable, or noise.",
+        help="FILE.npz or FILE.safetensors with an array for each input, a folder of class folders "
+        "of images, a folder of such files with one example each, package.module:callable, or "
+        "noise.",
         metavar="SPEC",
     ),
 ]

@@ -164,7 +164,8 @@ def compress(
         model: A path, the bytes of a file, an ``onnx.ModelProto`` or an ``acgraph.Model``.
         data: Training data: a text as ``--data`` takes it, an array ``x``, ``(x, y)``, a mapping
             of ``x``, ``y``, ``mean`` and ``std``, a PyTorch ``Dataset`` or ``DataLoader``, or any
-            iterable of batches or examples ``x`` or ``(x, y)``.
+            iterable of batches or examples ``x`` or ``(x, y)``. For several inputs: a mapping of an
+            array for each by its name, or mappings or tuples of them as items.
         target_rate: Size before / size after, as ``8`` or ``"8x"``. Without it the highest rate
             whose accuracy is within ``max_drop`` is sought.
         metric: What the rate is of: ``params``, ``macs``, ``size`` or ``latency``.
