@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -13,8 +12,6 @@ from acgraph.errors import DataError
 Array = npt.NDArray[Any]
 #: Axis of the batch in an input; None where all examples of a batch share the value.
 Axis = int | None
-
-_NO_AXES: Mapping[str, Axis] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -31,7 +28,7 @@ class Batch:
 
     inputs: Mapping[str, Array]
     labels: Array | None = None
-    axes: Mapping[str, Axis] = field(default_factory=lambda: _NO_AXES)
+    axes: Mapping[str, Axis] = field(default_factory=dict)
 
     def __len__(self) -> int:
         """Return how many examples there are; a value that is shared counts as one."""

@@ -1,5 +1,6 @@
 """Data of networks of several inputs: every form gives the same examples."""
 
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -216,6 +217,8 @@ def test_parts_of_a_batch() -> None:
     assert len(part) == 2
     np.testing.assert_array_equal(part.inputs["s"], STATE[:, 2:4])
     assert part.filled(3).inputs["a"].tolist() == [2, 3, 3]
+    sent = pickle.loads(pickle.dumps(Batch({"a": np.arange(6)})))  # to a worker of the search
+    assert sent.x.tolist() == [0, 1, 2, 3, 4, 5]
     with pytest.raises(AcgraphError, match="no array for input 'b', only a, s"):
         list(batch.named(["a", "b"]))
 
