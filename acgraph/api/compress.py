@@ -18,6 +18,7 @@ from acgraph.data.given import holding
 from acgraph.driver import compress as stages
 from acgraph.driver.passes import PassSettings
 from acgraph.driver.results.folder import CHECKPOINTS
+from acgraph.driver.state.functions import UserFunctions
 from acgraph.errors import VerifyError
 from acgraph.ir import Model, make_folder, read_model
 from acgraph.pruning.cut_plan import CutPlan
@@ -152,6 +153,9 @@ def compress(
     set: Mapping[str, Any] | Sequence[str] = (),
     output: str | PathLike[str] | None = None,
     resume: str | PathLike[str] | None = None,
+    loss: Callable[..., Any] | None = None,
+    evaluate: Callable[..., Any] | None = None,
+    importance: Callable[..., Any] | None = None,
     progress: Any = None,
     say: Any = None,
 ) -> CompressResult:
@@ -205,7 +209,21 @@ def compress(
         config: A YAML file with these options; keywords go over it.
         set: Any key of that file, as ``{"train.precision": "fp32"}``.
         output: Folder of the results.
-        resume: Folder of an interrupted run to go on with.
+        resume: Folder of an interrupted run to go on with. Functions that the run was started with
+            must be given again; only their names are compared.
+        loss: A function that training minimises, in place of cross-entropy and knowledge
+            distillation. It is called with a tuple of the outputs of the network, the labels or
+            None, and a tuple of the outputs of the original or None, all of them tensors of
+            PyTorch, and returns the mean over the batch as a scalar tensor.
+        evaluate: A function that judges networks, in place of accuracy or agreement: in the search,
+            for ``max_drop`` and in the report. It is called with a tuple of the outputs and the
+            labels or None of a batch, as arrays of NumPy, and returns a number, which is averaged
+            over the examples. The higher, the better, and 0.01 is a percentage point. (``metric``
+            says what the rate is of, as the option of that name does.)
+        importance: A function that says which filters go, in place of ``criterion``, which then
+            ranks columns only. It is called with the name of a weight and its values
+            ``[filters, ...]``, and returns a score for each filter; the lowest go. How many go in
+            each layer the search decides.
         progress: Called with the progress of training, see ``acgraph.backends.training``.
         say: Called with a line about each stage.
 
@@ -217,8 +235,9 @@ def compress(
     options = dict(locals())
     for name in ("model", "data", "eval_data", "config", "set", "output", "resume"):
         del options[name]
-    for name in ("progress", "say"):
+    for name in ("loss", "evaluate", "importance", "progress", "say"):
         del options[name]
+    functions = UserFunctions(loss=loss, evaluate=evaluate, importance=importance)
     options["input_shape"] = read_shapes(input_shape) or None
     work = Path(tempfile.mkdtemp(prefix="acgraph-compress-"))
     is_kept = False
@@ -237,7 +256,10 @@ def compress(
                 config=None if config is None else Path(config),
                 set=set if isinstance(set, Mapping) else tuple(set),
             )
-            return run(found, progress, say, in_memory=output is None and resume is None)
+            return run(
+                found, progress, say, functions=functions,
+                in_memory=output is None and resume is None,
+            )  # fmt: skip
     except VerifyError:
         is_kept = output is None  # the error names the files there
         raise
@@ -253,6 +275,7 @@ def run(
     begin: float | None = None,
     passes: PassSettings | None = None,
     *,
+    functions: UserFunctions | None = None,
     in_memory: bool = False,
 ) -> CompressResult:
     """Run what a configuration says.
@@ -263,9 +286,10 @@ def run(
         say: Who prints a line about each stage.
         begin: When the run began, on the clock of ``time.perf_counter``.
         passes: How the passes of the run are watched.
+        functions: Functions of the user's, if there are any.
         in_memory: Read the results and forget their folder.
     """
-    report = stages.compress(config, progress, say, begin, passes)
+    report = stages.compress(config, progress, say, begin, passes, functions)
     folder = config.resume or config.output
     if not in_memory:
         return CompressResult(report, folder)

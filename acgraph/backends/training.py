@@ -1,7 +1,7 @@
 """What training is asked for and what it answers; known without loading a backend."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -13,6 +13,10 @@ from acgraph.errors import UsageError
 Array = npt.NDArray[Any]
 #: Which entries of a weight are kept, by the weight's name; broadcastable to the weight.
 Masks = Mapping[str, npt.NDArray[np.bool_]]
+
+#: A user's metric: outputs of the network and labels or None of a batch -> a number, averaged over
+#: the examples; the higher, the better.
+Evaluate = Callable[[tuple[Array, ...], Array | None], float]
 
 Schedule = Literal["onecycle", "cosine", "constant"]
 Optimizer = Literal["sgd", "adam", "adamw"]
@@ -132,6 +136,25 @@ class TrainConfig:
             raise UsageError(f"threads is {self.threads}", hint="give at least 1")
         if self.seed < 0:
             raise UsageError(f"seed is {self.seed}", hint="give a seed of at least 0")
+
+
+def score_of(evaluate: Evaluate, outputs: Sequence[Array], labels: Array | None) -> float:
+    """Judge a batch by a user's metric.
+
+    Raises:
+        UsageError: it gives no finite number.
+    """
+    found = evaluate(tuple(outputs), labels)
+    try:
+        score = float(found)
+    except (TypeError, ValueError):
+        score = math.nan
+    if not math.isfinite(score):
+        shown = f"a {type(found).__name__}" if np.ndim(found) else repr(found)
+        raise UsageError(
+            f"evaluate: gave {shown} for a batch", hint="return a finite number for each batch"
+        )
+    return score
 
 
 def steps_per_pass(count: int, batch_size: int) -> int:

@@ -23,6 +23,7 @@ from acgraph.driver.passes import PassSettings
 from acgraph.driver.pipeline import TRAINING, WRITING, is_trained, run_stages
 from acgraph.driver.results.folder import UNPROVEN, claimed, put_in_place, staged
 from acgraph.driver.state.context import Clock, Context, Reporter
+from acgraph.driver.state.functions import UserFunctions
 from acgraph.driver.state.state import Files, State, equivalence_of
 from acgraph.errors import AcgraphError, BackendError, VerifyError
 from acgraph.ir import make_folder
@@ -37,6 +38,7 @@ def compress(
     say: Callable[[str], None] | None = None,
     begin: float | None = None,
     passes: PassSettings | None = None,
+    functions: UserFunctions | None = None,
 ) -> Report:
     """Compress a model and write all results to ``config.output``.
 
@@ -48,6 +50,7 @@ def compress(
         say: Who prints a line about each stage.
         begin: When the run began, on the clock of ``time.perf_counter``; now by default.
         passes: How the passes are watched that make the trainable and the written graph.
+        functions: Functions of the user's, if there are any.
 
     Returns:
         The report; ``report.exit_code`` says whether the targets were met.
@@ -55,7 +58,7 @@ def compress(
     Raises:
         AcgraphError: in the input or the run.
     """
-    report = run(config, progress, say, begin, passes).report
+    report = run(config, progress, say, begin, passes, functions).report
     assert report is not None
     return report
 
@@ -66,6 +69,7 @@ def run(
     say: Callable[[str], None] | None = None,
     begin: float | None = None,
     passes: PassSettings | None = None,
+    functions: UserFunctions | None = None,
 ) -> State:
     """Compress a model as :func:`compress` does, and return the state after the last stage.
 
@@ -80,14 +84,14 @@ def run(
     begin = time.perf_counter() if begin is None else begin
     if config.resume is not None:
         config = config.model_copy(update={"output": config.resume})
-    inputs = open_inputs(config)
+    inputs = open_inputs(config, functions)
     fingerprints = input_fingerprints(inputs.original, inputs.data)
     state, earlier_s = None, 0.0
     if config.resume is not None:
-        state, earlier_s = load(config, fingerprints), stored_seconds(config)
+        state, earlier_s = load(config, fingerprints, functions), stored_seconds(config)
     with claimed(config):
         if state is None:
-            start(config, fingerprints, inputs.original)
+            start(config, fingerprints, inputs.original, functions)
         try:
             reporter = Reporter(say or log.info, progress)
             clock = Clock(begin, earlier_s, config.time_budget)

@@ -1,7 +1,7 @@
 """What a run begins with: its inputs, opened and checked, and the context of its stages."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from acgraph.backends.interface import Trainer, TrainingBackend
 from acgraph.backends.ort.layer_timing import timing_chooser
@@ -26,6 +26,7 @@ from acgraph.driver.schedule.budget import HurriedChooser, fewer_examples
 from acgraph.driver.schedule.pace import image_seconds
 from acgraph.driver.stages.target import check_metric
 from acgraph.driver.state.context import Clock, Context, Reporter
+from acgraph.driver.state.functions import NO_FUNCTIONS, UserFunctions
 from acgraph.driver.state.state import State
 from acgraph.driver.training.pool import TrainerPool
 from acgraph.ir import Model, clone_model
@@ -44,23 +45,31 @@ class Inputs:
         original: The model.
         data: All examples.
         backend: What trains.
+        functions: What the user's own functions take the place of.
     """
 
     original: Model
     data: RunData
     backend: TrainingBackend
+    functions: UserFunctions = NO_FUNCTIONS
 
 
-def open_inputs(config: CompressConfig) -> Inputs:
+def open_inputs(config: CompressConfig, functions: UserFunctions | None = None) -> Inputs:
     """Read and check what a run is given, before anything is written.
+
+    Args:
+        config: What to do.
+        functions: Functions of the user's, if there are any.
 
     Raises:
         AcgraphError: in the model, the data or the options.
     """
+    functions = functions or NO_FUNCTIONS
+    functions.check(config)
     original = read_original(config)
     keep_outputs(original, config.outputs)
     original.bounds = asked_bounds(config, original)
-    backend = training_backend()
+    backend = training_backend(functions.loss, functions.evaluate)
     backend.check_operators(original)
     check_workers(config.search.workers, backend.processes)
     if config.search.cluster is not None:
@@ -68,7 +77,8 @@ def open_inputs(config: CompressConfig) -> Inputs:
     data = open_data(config, original)
     check_metric(config, original)
     check_reading(original)  # at the sizes of the data
-    return Inputs(original, with_tasks(config, original, data), backend)
+    data = replace(data, has_own_score=functions.evaluate is not None)
+    return Inputs(original, with_tasks(config, original, data), backend, functions)
 
 
 def open_context(
@@ -94,7 +104,7 @@ def open_context(
         trainers=trainers,
         chooser=_chooser(config, clock.begin), passes=passes or PassSettings(),
         reporter=reporter, clock=clock,
-        baseline=_baseline(judge, data, reporter.say),
+        functions=inputs.functions, baseline=_baseline(judge, data, reporter.say),
     )  # fmt: skip
 
 

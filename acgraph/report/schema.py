@@ -10,7 +10,7 @@ LATENCY_NOISE = 0.02
 
 
 #: What models are judged by, see ``Report.measure``.
-Measure = Literal["accuracy", "agreement", "score"]
+Measure = Literal["accuracy", "agreement", "score", "own score"]
 
 
 class _Part(BaseModel):
@@ -255,7 +255,8 @@ class Report(_Part):
 
     ``measure`` says what every ``accuracy`` in it is: the share of right labels, or, where the
     data has none, the agreement with the original model; ``score`` is what labels of another task
-    than classification are judged by, named in the figure of the sides. ``tasks`` says what each
+    than classification are judged by, named in the figure of the sides; ``own
+    score`` is what a user's function gives. ``tasks`` says what each
     output is taken for. ``int8`` is there where it was asked for.
     ``runtime`` is what every latency was timed as. ``holding`` says what keeps most weights from
     being cut. ``frontier`` holds every rate that was tried,

@@ -151,7 +151,7 @@ def measure_text(report: Report) -> str:
     """Name what the model is judged by, as a reader must not take one for the other."""
     if report.measure == "agreement":
         return "agreement with the original"
-    return report.measure if report.measure == "accuracy" else _score_name(report)
+    return _score_name(report) if report.measure == "score" else report.measure
 
 
 def _score_name(report: Report) -> str:

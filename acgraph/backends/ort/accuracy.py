@@ -7,6 +7,7 @@ import numpy as np
 from acgraph.backends.ort.examples import feeds_of
 from acgraph.backends.ort.inputs import fixed_batch
 from acgraph.backends.ort.session import Session
+from acgraph.backends.training import Evaluate, score_of
 from acgraph.data import (
     Agreement,
     Batch,
@@ -53,6 +54,30 @@ def accuracy(session: Session, dataset: Dataset, *, limit: int | None = None) ->
         right += int(np.count_nonzero(found == truth))
         total += truth.size
     return right / total
+
+
+def own_score(session: Session, dataset: Dataset, evaluate: Evaluate) -> float:
+    """Judge a model by a user's metric, averaged over the examples.
+
+    Args:
+        session: The model.
+        dataset: The data.
+        evaluate: Outputs and labels or None of a batch -> a number.
+
+    Raises:
+        UsageError: that gives no finite number.
+        DataError: there are no examples.
+    """
+    _check_not_empty(dataset)
+    total = 0.0
+    for batch in iterate_batches(dataset, _BATCH):
+        start = 0
+        for outputs in _outputs(session, batch):
+            count = min(fixed_batch(session) or len(batch), len(batch) - start)
+            labels = None if batch.labels is None else batch.labels[start : start + count]
+            total += score_of(evaluate, outputs, labels) * count
+            start += count
+    return total / len(dataset)
 
 
 def correctness(

@@ -12,11 +12,12 @@ from acgraph.backends.torch.checks import check_operators
 from acgraph.backends.torch.follow import follow, leading
 from acgraph.backends.torch.graph_module import GraphModule
 from acgraph.backends.torch.lockstep import Lockstep
+from acgraph.backends.torch.losses import UserLoss
 from acgraph.backends.torch.memory import MOST_STEP_BYTES, bytes_of_an_image
 from acgraph.backends.torch.runtime import choose_device
 from acgraph.backends.torch.team import team
 from acgraph.backends.torch.trainer import TorchTrainer
-from acgraph.backends.training import PROBE_SECONDS, ProgressSink, TrainConfig
+from acgraph.backends.training import PROBE_SECONDS, Evaluate, ProgressSink, TrainConfig
 from acgraph.data import Batch, Dataset
 from acgraph.ir import Model
 from acgraph.tasks import OutputTask
@@ -24,6 +25,11 @@ from acgraph.tasks import OutputTask
 
 class TorchBackend:
     """Trains with PyTorch; see :class:`acgraph.backends.interface.TrainingBackend`."""
+
+    def __init__(self, loss: UserLoss | None = None, evaluate: Evaluate | None = None) -> None:
+        """Remember what replaces the loss and the metric of every trainer."""
+        self._loss = loss
+        self._evaluate = evaluate
 
     def trainer(
         self,
@@ -40,6 +46,7 @@ class TorchBackend:
         return TorchTrainer(
             model, train, teacher=teacher, config=config, progress=progress,
             probe_s=PROBE_SECONDS if probe_s is None else probe_s, tasks=tasks,
+            loss=self._loss, metric=self._evaluate,
         )  # fmt: skip
 
     def check_operators(self, model: Model) -> None:

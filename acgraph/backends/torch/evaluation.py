@@ -8,14 +8,11 @@ import torch
 from acgraph.backends.torch.inputs import Inputs
 from acgraph.backends.torch.losses import Outputs
 from acgraph.backends.torch.teacher import Teacher
-from acgraph.backends.training import Array
-from acgraph.data import Agreement, Dataset, Labels, are_class_numbers, iterate_batches
+from acgraph.backends.training import Array, Evaluate, score_of
+from acgraph.data import Agreement, Dataset, are_class_numbers, iterate_batches
 from acgraph.diagnostics import Location
 from acgraph.errors import BackendError
 from acgraph.tasks import Correctness, OutputTask
-
-#: A user's metric: outputs of the network and labels or None of a batch -> a number.
-Metric = Callable[[tuple[Array, ...], Labels | None], float]
 
 
 @torch.no_grad()
@@ -28,7 +25,7 @@ def evaluate(
     batch_size: int,
     limit: int | None = None,
     teacher: Teacher | None = None,
-    metric: Metric | None = None,
+    metric: Evaluate | None = None,
     tasks: Sequence[OutputTask] | None = None,
 ) -> float:
     """Return a metric averaged over images.
@@ -52,7 +49,7 @@ def evaluate(
         outputs = run(x)
         count += len(batch)
         if metric is not None:
-            total += metric(_arrays(outputs), y) * len(batch)
+            total += score_of(metric, _arrays(outputs), y) * len(batch)
         elif y is not None and right is not None:
             right.add(_arrays(outputs), y)
         elif y is not None:

@@ -16,6 +16,7 @@ from acgraph.backends.torch.imitation import (
 )
 from acgraph.backends.torch.label_loss import label_loss
 from acgraph.backends.training import TrainConfig
+from acgraph.errors import UsageError
 from acgraph.ir import Model
 from acgraph.operators import Trait, operators_with
 from acgraph.tasks import OutputTask, guess_by_values
@@ -147,8 +148,23 @@ class AdaptedLoss:
     def __call__(
         self, outputs: Outputs, y: Tensor | None, teacher: Outputs | None, mix: Mix | None = None
     ) -> Tensor:
-        """Return the loss of a batch; it is never mixed."""
-        return self._loss(outputs, y, teacher)
+        """Return the loss of a batch; it is never mixed.
+
+        Raises:
+            UsageError: it is no scalar tensor that depends on the outputs.
+        """
+        found = self._loss(outputs, y, teacher)
+        if not isinstance(found, Tensor) or found.ndim > 0:
+            shape = list(found.shape) if isinstance(found, Tensor) else ""
+            raise UsageError(
+                f"loss: gave a {type(found).__name__}{shape and f' of shape {shape}'}",
+                hint="return the mean over the batch, a tensor without axes",
+            )
+        if torch.is_grad_enabled() and not found.requires_grad:
+            raise UsageError(
+                "loss: has no gradient", hint="compute it of the outputs, by operations of torch"
+            )
+        return found
 
 
 __all__ = [

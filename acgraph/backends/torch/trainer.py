@@ -10,7 +10,7 @@ from acgraph.analysis.layers import Layer
 from acgraph.backends.torch import checks
 from acgraph.backends.torch.constraints import find_pulls, find_removed
 from acgraph.backends.torch.distillation import Distillation
-from acgraph.backends.torch.evaluation import Metric, evaluate
+from acgraph.backends.torch.evaluation import evaluate
 from acgraph.backends.torch.export import export_model
 from acgraph.backends.torch.fit_parts import FitPlan, Learner
 from acgraph.backends.torch.fixed_batch import describe_fixed_batch
@@ -32,6 +32,7 @@ from acgraph.backends.training import (
     PROBE_SECONDS,
     Array,
     EpochStats,
+    Evaluate,
     FitResult,
     Masks,
     NoProgress,
@@ -65,7 +66,7 @@ class TorchTrainer:
         config: TrainConfig | None = None,
         progress: ProgressSink | None = None,
         loss: UserLoss | None = None,
-        metric: Metric | None = None,
+        metric: Evaluate | None = None,
         probe_s: float = PROBE_SECONDS,
         tasks: Sequence[OutputTask] | None = None,
     ) -> None:

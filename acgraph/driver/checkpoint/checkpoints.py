@@ -20,6 +20,7 @@ from acgraph.driver.checkpoint.state_file import (
 )
 from acgraph.driver.network import Network
 from acgraph.driver.results.folder import CHECKPOINTS
+from acgraph.driver.state.functions import NO_FUNCTIONS, UserFunctions, check_functions
 from acgraph.driver.state.state import State
 from acgraph.errors import CheckpointError
 from acgraph.ir import Model, read_model, write_model
@@ -36,7 +37,12 @@ _KEPT_STAGES = 2
 _FILES = (STATE, "stage-*.onnx*", "stage-*.npz", "fine-tune*.pt", f"{ORIGINAL}*", f"{PREPARED}*")
 
 
-def start(config: CompressConfig, inputs: Mapping[str, str], original: Model) -> None:
+def start(
+    config: CompressConfig,
+    inputs: Mapping[str, str],
+    original: Model,
+    functions: UserFunctions | None = None,
+) -> None:
     """Forget an earlier run into the same folder, and remember what the new one was given.
 
     A model from standard input is kept: it cannot be read again.
@@ -48,6 +54,7 @@ def start(config: CompressConfig, inputs: Mapping[str, str], original: Model) ->
     state = {
         "config": json.loads(config.model_dump_json()),
         "inputs": dict(inputs),
+        "functions": (functions or NO_FUNCTIONS).names,
         "original": describe_files(folder.glob(f"{ORIGINAL}*")),
         "prepared": {},
         "elapsed_s": 0.0,
@@ -138,7 +145,9 @@ def save(config: CompressConfig, state: State, elapsed_s: float) -> None:
     _sweep(folder, keep=_named(after))
 
 
-def load(config: CompressConfig, inputs: Mapping[str, str]) -> State | None:
+def load(
+    config: CompressConfig, inputs: Mapping[str, str], functions: UserFunctions | None = None
+) -> State | None:
     """Read the last whole stage of the run in ``config.output``; None where none was finished.
 
     What of the checkpoints is damaged, and what is done about it, is among its warnings.
@@ -146,6 +155,7 @@ def load(config: CompressConfig, inputs: Mapping[str, str]) -> State | None:
     Args:
         config: The options now.
         inputs: Hashes of what is read now.
+        functions: Functions of the user's, which are compared by name.
 
     Raises:
         UsageError: the folder holds no run, or one with other options.
@@ -155,6 +165,7 @@ def load(config: CompressConfig, inputs: Mapping[str, str]) -> State | None:
     stored = read_state(folder)
     where = Location(model=str(config.output))
     check_options(stored["config"], config, where)
+    check_functions(stored.get("functions", {}), functions or NO_FUNCTIONS, where)
     check_inputs(stored["inputs"], inputs, where)
     if not stored["stages"]:
         return None

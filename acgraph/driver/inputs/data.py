@@ -44,16 +44,20 @@ class RunData:
         select: What every choice sees: the search, purification.
         report: What nothing sees but the report.
         tasks: What each output of the network means.
+        has_own_score: Whether a user's function judges networks.
     """
 
     train: Dataset
     select: Dataset
     report: Dataset
     tasks: tuple[OutputTask, ...] = ()
+    has_own_score: bool = False
 
     @property
     def measure(self) -> Measure:
         """What models are judged by: right labels where there are any to judge by."""
+        if self.has_own_score:
+            return "own score"
         if self.report.labels is None:
             return "agreement"
         is_classes = not self.tasks or self.tasks[0].kind == "classification"

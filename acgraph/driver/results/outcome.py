@@ -11,7 +11,7 @@ from pathlib import Path
 from acgraph.analysis.cost import file_cost
 from acgraph.analysis.layers import Layer, layers
 from acgraph.analysis.obstacles import obstacles
-from acgraph.backends.ort.accuracy import accuracy, compare, correctness
+from acgraph.backends.ort.accuracy import accuracy, compare, correctness, own_score
 from acgraph.backends.ort.equivalence import EquivalenceResult
 from acgraph.backends.ort.inputs import random_inputs
 from acgraph.backends.ort.latency import (
@@ -22,6 +22,7 @@ from acgraph.backends.ort.latency import (
     measure_latency,
 )
 from acgraph.backends.ort.session import Session, SessionSettings
+from acgraph.backends.training import Evaluate
 from acgraph.config import CompressConfig
 from acgraph.data import Dataset, are_class_numbers
 from acgraph.driver.latency.layer_times import layer_times
@@ -72,6 +73,7 @@ def measure_sides(
     sizes: InputSizes | None = None,
     *,
     tasks: Sequence[OutputTask] | None = None,
+    evaluate: Evaluate | None = None,
     left_s: float | None = None,
     warn: Callable[[str], None] = log.warning,
 ) -> list[Side]:
@@ -83,6 +85,7 @@ def measure_sides(
         data: The report split.
         sizes: Of the inputs, of all files; the likeliest unless given.
         tasks: What each output means; guessed by its values where that is not given.
+        evaluate: A user's metric, in place of accuracy and agreement.
         left_s: Seconds that are left of a time budget: latency is measured in a share of them, in
             fewer runs than usual, or not at all. None for no limit.
         warn: Who is told where it is not.
@@ -97,7 +100,7 @@ def measure_sides(
         # Of the file: weights that lie beside it count, and constants that nobody reads.
         cost = file_cost(path, sizes=sizes)
         session = Session(str(path), settings, sizes=sizes)
-        score, figures = _judged(session, reference, data, tasks)
+        score, figures = _judged(session, reference, data, tasks, evaluate)
         sides.append(
             Side(
                 params=cost.params,
@@ -118,9 +121,15 @@ def measure_sides(
 
 
 def _judged(
-    session: Session, reference: Session, data: Dataset, tasks: Sequence[OutputTask] | None
+    session: Session,
+    reference: Session,
+    data: Dataset,
+    tasks: Sequence[OutputTask] | None,
+    evaluate: Evaluate | None,
 ) -> tuple[float, tuple[OutputFigure, ...]]:
     """Return the score of a model, and the figure of each output."""
+    if evaluate is not None:
+        return own_score(session, data, evaluate), ()
     if data.labels is None:
         found = compare(session, reference, data, tasks=tasks)
         return found.value, tuple(_figure(each) for each in found.results)

@@ -7,7 +7,7 @@ tensors of gathered columns included.
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 from math import prod
 
@@ -29,7 +29,13 @@ from acgraph.driver.network import Network
 from acgraph.driver.space.knobs import SearchKnobs
 from acgraph.ir import Array
 from acgraph.lowering.patterns import AUTO
-from acgraph.pruning.importance import FloatArray, column_norms, set_importance
+from acgraph.pruning.importance import (
+    FloatArray,
+    Importance,
+    column_norms,
+    scored_sets,
+    set_importance,
+)
 from acgraph.pruning.patterns import keep_at_least
 from acgraph.pruning.plan import Bools, Plan
 from acgraph.pruning.projection import (
@@ -49,7 +55,15 @@ _UNKNOWN = 100.0
 
 @dataclass(frozen=True)
 class Space(SearchKnobs):
-    """What is offered in one graph, and what a choice of it costs, loses and removes."""
+    """What is offered in one graph, and what a choice of it costs, loses and removes.
+
+    Attributes:
+        importance: A user's function that says which filters of a family go, whatever the
+            reconstruction or the magnitude says; how many go is not its concern.
+    """
+
+    importance: Importance | None = None
+    _scores: dict[str, FloatArray | None] = field(default_factory=dict, repr=False, compare=False)
 
     def importances(self) -> list[FloatArray]:
         """Return how much each unit of each knob matters, comparable between knobs.
@@ -193,10 +207,21 @@ class Space(SearchKnobs):
         return columns
 
     def _ranks(self, family: Family) -> FloatArray | None:
+        """Score the coupled sets of a family; None where their magnitude counts."""
+        scores = self._own_scores(family)
+        if scores is not None:
+            return scores
         found = (
             None if self.reconstruction is None else self.reconstruction.sets(family, self.weights)
         )
         return None if found is None else found.scores
+
+    def _own_scores(self, family: Family) -> FloatArray | None:
+        if self.importance is None:
+            return None
+        if family.name not in self._scores:
+            self._scores[family.name] = scored_sets(family, self.weights, self.importance)
+        return self._scores[family.name]
 
     def _column_ranks(self, layer: Layer) -> FloatArray | None:
         found = (
@@ -258,8 +283,16 @@ class Space(SearchKnobs):
         return sorted(names)
 
 
-def open_space(network: Network, config: CompressConfig) -> Space:
-    """Return what a configuration lets be chosen in a graph."""
+def open_space(
+    network: Network, config: CompressConfig, importance: Importance | None = None
+) -> Space:
+    """Return what a configuration lets be chosen in a graph.
+
+    Args:
+        network: The graph.
+        config: What may be cut.
+        importance: A user's function that ranks filters.
+    """
     pattern = config.columns.pattern or (AUTO if config.metric == "latency" else "free")
     return Space(
         dependency=network.dependency,
@@ -270,4 +303,5 @@ def open_space(network: Network, config: CompressConfig) -> Space:
         multiple=config.columns.multiple,
         align=config.step,
         allow_inexact=config.allow_inexact,
+        importance=importance,
     )

@@ -19,7 +19,8 @@ def measure(context: Context, state: State) -> State:
     lowered, files, warnings = lowered_of(state), written(state), Warnings(context, state)
     sides = measure_sides(
         config, files.models, context.data.report, original.sizes,
-        tasks=context.data.tasks or None, left_s=context.clock.left_s, warn=warnings.add,
+        tasks=context.data.tasks or None, evaluate=context.functions.evaluate,
+        left_s=context.clock.left_s, warn=warnings.add,
     )  # fmt: skip
     changes = layer_changes(
         original, state.network.model, lowered.layers,

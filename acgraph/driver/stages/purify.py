@@ -17,6 +17,7 @@ from acgraph.driver.state.context import Context
 from acgraph.driver.state.positions import compose
 from acgraph.driver.state.state import State
 from acgraph.pruning.dead import dead_sets
+from acgraph.pruning.importance import Importance
 from acgraph.pruning.shrink import Shrunk, shrink
 from acgraph.search import Point, purify_search
 
@@ -46,7 +47,10 @@ def purify(context: Context, state: State) -> State:
     trainer = None
     if not state.rounds or state.rounds[-1].epochs > 0:
         trainer = context.trainer(state.network, state.mode)
-    found = purified(state.network, context.data, trainer, config, state.schedule.purify_s)
+    found = purified(
+        state.network, context.data, trainer, config, state.schedule.purify_s,
+        importance=context.functions.importance,
+    )  # fmt: skip
     context.reporter.say(
         f"purification: {counted(found.removed_sets, 'coupled set')} and "
         f"{counted(found.removed_columns, 'column')}, "
@@ -67,6 +71,8 @@ def purified(
     trainer: Trainer | None,
     config: CompressConfig,
     time_budget_s: float | None = None,
+    *,
+    importance: Importance | None = None,
 ) -> Purified:
     """Remove dead sets, then what the selection split does not miss, as far as time allows.
 
@@ -77,8 +83,9 @@ def purified(
             dead sets go: what a network misses that has yet to recover tells nothing.
         config: What may be cut.
         time_budget_s: Seconds for the search; None for no limit.
+        importance: A user's function that ranks filters.
     """
-    space = replace(open_space(network, config), saves_time=True)
+    space = replace(open_space(network, config, importance), saves_time=True)
     dependency, constants = space.dependency, network.model.constants()
     dead = dead_sets(dependency, space.families, constants)
     removed, evaluations = (0,) * len(space.knobs), 0

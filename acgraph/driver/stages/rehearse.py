@@ -82,7 +82,7 @@ def rehearse(context: Context, state: State) -> State:
 
 def _cut(context: Context, state: State) -> State:
     """Cut by magnitude at the rate that is asked for, as a round does at its end."""
-    space = open_space(state.network, context.config)
+    space = open_space(state.network, context.config, context.functions.importance)
     if not space.knobs:
         return state
     plan = space.masked_plan(_point(context, space), space.weights)

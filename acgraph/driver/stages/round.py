@@ -94,7 +94,7 @@ def run_round(
     """
     start = time.perf_counter()
     task, config = Round(context, state, goal, warn), context.config
-    space = open_space(state.network, config)
+    space = open_space(state.network, config, context.functions.importance)
     if all(knob.floor == knob.size for knob in space.knobs):
         return None
     trainer = context.trainer(state.network, state.mode, round_number=goal.number)
@@ -165,12 +165,13 @@ def _cut(
     """Train towards a point by ADMM, then mask hard and reconstruct; the trainer holds the result.
 
     By magnitude ADMM decides what stays: its set is everything with so many filters and columns.
-    Where readers are measured the measurement decides first, and its set is that one cut.
+    Where readers are measured, or a function ranks filters, that decides first, and the set is that
+    one cut.
 
     Returns:
         The point within the budget, its plan, epochs spent, residuals.
     """
-    if space.reconstruction is None:
+    if space.reconstruction is None and space.importance is None:
         constraint = space.constraint(point)
         names = space.constrained(constraint)
         epochs, residuals = _admm(
@@ -188,7 +189,7 @@ def _cut(
             names,
             lambda w, _: {k: np.where(masks[k], v, 0) for k, v in w.items()},
         )
-        if epochs > 0:
+        if epochs > 0 and space.reconstruction is not None:
             space = replace(space, reconstruction=_measure(task, space, trainer))
     mask_hard(trainer, space, plan)
     trainer.recalibrate(RECALIBRATION_BATCHES)

@@ -12,6 +12,7 @@ from acgraph.config import CompressConfig
 from acgraph.driver.inputs.data import RunData
 from acgraph.driver.network import Network
 from acgraph.driver.passes import PassSettings
+from acgraph.driver.state.functions import NO_FUNCTIONS, UserFunctions
 from acgraph.driver.state.records import Mode
 from acgraph.driver.training.pool import TrainerPool
 from acgraph.lowering.base import Chooser
@@ -81,6 +82,7 @@ class Context:
         passes: How the passes are watched that make a trainable graph, and a written one.
         reporter: Who is told how the run goes.
         clock: How long it has taken.
+        functions: What the user's own functions take the place of.
         baseline: Accuracy of the original on the selection split.
         is_rehearsal: Whether this is the rehearsal of the end of a run.
     """
@@ -99,6 +101,7 @@ class Context:
     clock: Clock
     baseline: float
     is_rehearsal: bool = False
+    functions: UserFunctions = NO_FUNCTIONS
 
     @property
     def floor(self) -> float:

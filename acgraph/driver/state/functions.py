@@ -1,0 +1,92 @@
+"""Functions of the user's that take the place of ours in a run."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from typing import Any
+
+from acgraph.backends.training import Evaluate, TrainConfig
+from acgraph.config import CompressConfig
+from acgraph.diagnostics import Location
+from acgraph.errors import UsageError
+from acgraph.pruning.importance import Importance
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UserFunctions:
+    """What a run calls in place of what it has itself; None where it has its own.
+
+    Attributes:
+        loss: What training minimises: tensors of the training backend to a scalar tensor.
+        evaluate: What every network is judged by.
+        importance: What ranks filters.
+    """
+
+    loss: Callable[..., Any] | None = None
+    evaluate: Evaluate | None = None
+    importance: Importance | None = None
+
+    @property
+    def names(self) -> dict[str, str]:
+        """The functions that there are, by keyword, as ``module.function``."""
+        given = {each.name: getattr(self, each.name) for each in fields(self)}
+        return {name: _name(found) for name, found in given.items() if found is not None}
+
+    def check(self, config: CompressConfig) -> None:
+        """Refuse options that would do nothing beside a function.
+
+        Raises:
+            UsageError: there is one.
+        """
+        if self.loss is not None:
+            own = TrainConfig()
+            for name in ("distill_weight", "distill_temperature"):
+                if getattr(config.train, name) != getattr(own, name):
+                    raise UsageError(
+                        f"{name} is a part of the loss that a function takes the place of",
+                        hint=f"leave out {name} or loss",
+                    )
+        if self.importance is not None and not config.filters:
+            raise UsageError(
+                "importance ranks filters, and only columns are cut",
+                hint="leave out importance or columns_only",
+            )
+        judging = {"evaluate": self.evaluate, "importance": self.importance}
+        several = config.search.workers > 1 or config.search.cluster is not None
+        for name, found in judging.items():
+            if several and found is not None:
+                raise UsageError(
+                    f"{name} is a function of this process, and others judge the points",
+                    hint="leave search.workers at 1, and search.cluster out",
+                )
+
+
+NO_FUNCTIONS = UserFunctions()
+
+
+def check_functions(before: Mapping[str, str], now: UserFunctions, where: Location) -> None:
+    """Refuse to go on with other functions than a run was started with.
+
+    Only their names are compared: what they compute cannot be.
+
+    Args:
+        before: Names of the functions that the run was started with, by keyword.
+        now: Those that are given.
+        where: The folder of its results.
+
+    Raises:
+        UsageError: one is missing, has another name, or was not there.
+    """
+    for name in sorted({*before, *now.names}):
+        first, found = before.get(name, "no function"), now.names.get(name, "no function")
+        if first != found:
+            raise UsageError(
+                f"the run was started with {name} {first}, not {found}",
+                location=where,
+                hint="give the same functions to acgraph.compress(resume=...), or start anew",
+            )
+
+
+def _name(function: Callable[..., Any]) -> str:
+    inner = getattr(function, "__qualname__", type(function).__qualname__)
+    module = getattr(function, "__module__", type(function).__module__)
+    return f"{module}.{inner}"
