@@ -80,8 +80,7 @@ class TorchTrainer:
             progress: Who shows how far a fit is.
             loss: Replaces the loss: outputs, labels or None, outputs of the teacher or None -> a
                 scalar.
-            metric: Replaces the metric of :meth:`evaluate`: outputs, labels or None -> number of a
-                batch, averaged over images.
+            metric: Replaces the metric of :meth:`evaluate`.
             probe_s: Seconds of a step by which the mode is chosen, about; there are up to 20.
             tasks: What each output means; guessed by the teacher's outputs where not given.
 
