@@ -15,18 +15,26 @@ _TRAINING = {"learning_rate": 0.1, "crop": 0}
 
 
 def demo(
-    target_rate: Annotated[str, typer.Option(metavar="RATE", help="Before / after, as 8x.")] = "8x",
+    target_rate: Annotated[
+        str,
+        typer.Option(
+            metavar="RATE",
+            help="How much smaller the result is to be: params before / params after, as in 8x.",
+        ),
+    ] = "8x",
     time_budget: Annotated[
-        str, typer.Option(metavar="TIME", help="How long it may train, about.")
+        str, typer.Option(metavar="TIME", help="Time that the whole run may take, about.")
     ] = "180s",
-    seed: Annotated[int, typer.Option(help="Of every random choice.")] = 0,
-    threads: Annotated[int | None, typer.Option(help="CPU threads.")] = None,
+    seed: Annotated[int, typer.Option(help="Seed of all random choices.")] = 0,
+    threads: Annotated[
+        int | None, typer.Option(help="CPU threads of training and of measuring.")
+    ] = None,
     output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="DIR", help="Where results go.")
+        Path, typer.Option("--output", "-o", metavar="DIR", help="Folder of the results.")
     ] = Path("acgraph-demo"),
     output_format: FormatOption = OutputFormat.TEXT,
 ) -> None:
-    """Compress the embedded network (Fashion-MNIST) on its embedded images."""
+    """Compress a small ResNet for Fashion-MNIST; the network and its images are in the package."""
     from acgraph.config import make_config
     from acgraph.models.demo import model_path
 

@@ -23,30 +23,37 @@ class DiffFormat(StrEnum):
 
 
 def diff(
-    before: Annotated[str, typer.Argument(help="An ONNX file, - for standard input.")],
-    after: Annotated[str, typer.Argument(help="Another.")],
+    before: Annotated[
+        str, typer.Argument(help="The earlier model: an ONNX file, - for standard input.")
+    ],
+    after: Annotated[str, typer.Argument(help="The later model, likewise.")],
     output: Annotated[
-        str | None, typer.Option("--output", "-o", help="Write it here, not to stdout.")
+        str | None,
+        typer.Option("--output", "-o", help="File for the result; without it, it is printed."),
     ] = None,
     output_format: Annotated[
         DiffFormat,
         typer.Option(
             "--format",
-            help="How to print it: text, json, one html page, or node data for Model Explorer.",
+            help="How to print the result: text, json, one html page, or node data for "
+            "Model Explorer.",
         ),
     ] = DiffFormat.TEXT,
     html: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write the page here, and print a summary.")
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="File for an HTML page of the difference; a summary is printed."
+        ),
     ] = None,
     model_explorer: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", help="Write node data for Model Explorer here, and print a summary."
+            metavar="FILE", help="File for node data for Model Explorer; a summary is printed."
         ),
     ] = None,
     input_shape: InputShapeOption = None,
 ) -> None:
-    """Compare two models; exit with 1 when they differ."""
+    """Compare two models: layers, nodes and cost. The exit code is 1 where they differ."""
     if before == after == "-":
         raise UsageError("standard input holds one model", hint="give the other by its path")
     from acgraph.api.diff import diff as compare

@@ -54,14 +54,20 @@ def _print_version(wanted: bool) -> None:
 @app.callback()
 def options(
     verbose: Annotated[
-        int, typer.Option("--verbose", "-v", count=True, help="Say more; twice for everything.")
+        int,
+        typer.Option("--verbose", "-v", count=True, help="Log more; given twice, log everything."),
     ] = 0,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Result and errors only.")] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="Print the result and errors only.")
+    ] = False,
     debug: Annotated[
         bool, typer.Option("--debug", help="Show a traceback on errors; allowed anywhere.")
     ] = False,
     version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Say which.")
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version and exit."
+        ),
     ] = False,
 ) -> None:
     """Set up the log."""

@@ -27,7 +27,11 @@ RUNTIMES = ("ort", "ort-mobile", "web")
 def measure(
     model: Annotated[str, typer.Argument(help="An .onnx or .ort file, - for standard input.")],
     against: Annotated[
-        str | None, typer.Option(help="The model before: say how much better MODEL is.")
+        str | None,
+        typer.Option(
+            help="A second model, as a rule the original: both are timed by turns, and "
+            "MODEL is compared with it."
+        ),
     ] = None,
     runtime: Annotated[
         str, typer.Option(help=f"One of {', '.join(RUNTIMES)}.", metavar="RUNTIME")
@@ -40,19 +44,22 @@ def measure(
     threads: ThreadsOption = 1,
     nchwc: NchwcOption = False,
     batch: Annotated[
-        int | None, typer.Option(help="Size of a dynamic batch; 1 unless given.", min=1)
+        int | None,
+        typer.Option(help="Batch size where the model leaves it open; 1 unless given.", min=1),
     ] = None,
     input_shape: InputShapeOption = None,
     runs: Annotated[
         int | None,
-        typer.Option(help="Timed runs; as many as two seconds hold unless given.", min=1),
+        typer.Option(
+            help="Number of timed runs; unless given, as many as two seconds allow.", min=1
+        ),
     ] = None,
     profile: Annotated[
         bool, typer.Option("--profile", help="List the time of every operator.")
     ] = False,
     output_format: FormatOption = OutputFormat.TEXT,
 ) -> None:
-    """Measure a model in ONNX Runtime, set as on a phone: one thread, no NCHWc layout.
+    """Measure cost, latency, memory and accuracy of a model in ONNX Runtime, on one thread.
 
     With --against both models take turns, and the first line says whether MODEL is faster.
     """

@@ -15,31 +15,51 @@ if TYPE_CHECKING:
 
 def opt(
     model: Annotated[
-        str | None, typer.Argument(help="An ONNX file, '-', or ONNX text (.onnxtxt).")
+        str | None,
+        typer.Argument(help="An ONNX file, - for standard input, or ONNX text (.onnxtxt)."),
     ] = None,
     pipeline: Annotated[
         str | None,
-        typer.Option("--pipeline", "-p", metavar="PIPE", help="As 'pass-a,pass-b{option=value}'."),
+        typer.Option(
+            "--pipeline",
+            "-p",
+            metavar="PIPE",
+            help="Passes to run, in this order, as in 'fold-constants,eliminate-dead- "
+            "nodes'; options of a pass follow in braces, as in "
+            "'pass{option=value}'.",
+        ),
     ] = None,
     output: Annotated[
         str | None,
-        typer.Option("--output", "-o", help="Write ONNX here; without it, text goes to stdout."),
+        typer.Option(
+            "--output",
+            "-o",
+            help="File for the resulting model. Without it, the model is printed as text.",
+        ),
     ] = None,
     print_ir_after: Annotated[
         str | None,
-        typer.Option(metavar="WHEN", help="Print the model: a pass, all, change or failure."),
+        typer.Option(
+            metavar="WHEN",
+            help="Print the model after the pass of this name, after all passes, after "
+            "those that change it (change), or after one that fails (failure).",
+        ),
     ] = None,
     pass_statistics: Annotated[bool, typer.Option(help="Print what each pass counted.")] = False,
     time_passes: Annotated[bool, typer.Option(help="Print how long each pass took.")] = False,
     dump_dir: Annotated[
-        Path | None, typer.Option(help="On a failure, write what reproduces it here.")
+        Path | None,
+        typer.Option(
+            help="Folder that gets the model and the pipeline of a pass that fails, to "
+            "reproduce the failure."
+        ),
     ] = None,
-    list_passes: Annotated[bool, typer.Option(help="List the passes and leave.")] = False,
+    list_passes: Annotated[bool, typer.Option(help="List the passes and exit.")] = False,
     verify_each: Annotated[bool, typer.Option(help="Check the model after each pass.")] = True,
-    seed: Annotated[int, typer.Option(help="Seed of passes that choose at random.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the passes that make random choices.")] = 0,
     input_shape: InputShapeOption = None,
 ) -> None:
-    """Run graph passes on a model."""
+    """Run a pipeline of graph passes on a model, as fold-constants or fuse-batchnorm."""
     if list_passes:
         _list_passes()
         return

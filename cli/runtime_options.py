@@ -115,7 +115,7 @@ MaxLayerRateOption = Annotated[
         "pattern it means the same as --layer-rate.",
     ),
 ]
-ThreadsOption = Annotated[int, typer.Option(help="Threads inside an operator.", min=1)]
+ThreadsOption = Annotated[int, typer.Option(help="CPU threads inside an operator.", min=1)]
 NchwcOption = Annotated[
     bool,
     typer.Option(

@@ -27,7 +27,9 @@ _PROVES_NOTHING = 3
 
 
 def verify(
-    compact: Annotated[str, typer.Argument(help="The shrunk .onnx or .ort file, - for stdin.")],
+    compact: Annotated[
+        str, typer.Argument(help="The compact model: an .onnx or .ort file, - for standard input.")
+    ],
     against: Annotated[
         str, typer.Option(help="The model to compare with: the masked one, or any other.")
     ],
@@ -45,7 +47,7 @@ def verify(
     input_shape: InputShapeOption = None,
     output_format: FormatOption = OutputFormat.TEXT,
 ) -> None:
-    """Check that two models compute the same: their outputs, and values inside.
+    """Check the equivalence of two models: their outputs, and the outputs of layers that both have.
 
     Both run in ONNX Runtime, on random inputs and on the examples of --data. The exit code is 1 if
     they differ. It is 3 if they agree, but no output depends on the inputs: that proves nothing.
