@@ -279,7 +279,7 @@ def _rates_with(source: Source, result: PruneReport, job: Job) -> dict[str, floa
     for option, other in tries.items():
         params, _ = stored_size(_tried(source, other))
         if not is_little(asked.share, 1 - params / max(result.before.params, 1)):
-            rates[option] = result.before.params / params
+            rates[option] = result.before.params / params if params else 1.0
     return rates
 
 

@@ -44,7 +44,8 @@ def verdict(result: PruneReport) -> str:
         smaller = 1 - result.after.bytes / max(result.before.bytes, 1)
         return f"{', '.join(reached)} ({aim}){reason if smaller < HALF * asked.share else ''}"
     little = "hardly anything" if result.after.params < result.before.params else "nothing"
-    return f"{reached[0]}: {little} could be cut ({aim}){reason}"
+    rate = f"{reached[0]}: " if reached else ""
+    return f"{rate}{little} could be cut ({aim}){reason}"
 
 
 def _why(result: PruneReport) -> str:
