@@ -278,8 +278,8 @@ def _rates_with(source: Source, result: PruneReport, job: Job) -> dict[str, floa
     rates = {}
     for option, other in tries.items():
         params, _ = stored_size(_tried(source, other))
-        if not is_little(asked.share, 1 - params / max(result.before.params, 1)):
-            rates[option] = result.before.params / params if params else 1.0
+        if params and not is_little(asked.share, 1 - params / max(result.before.params, 1)):
+            rates[option] = result.before.params / params
     return rates
 
 
