@@ -18,7 +18,7 @@ def driver(monkeypatch, report):
     """Stand in for the driver; remember the configurations that it was given."""
     given = []
 
-    def compress(config, progress, say, begin, passes=None):
+    def compress(config, progress, say, begin, passes=None, functions=None):
         compress.passes = passes
         given.append(config)
         if say is not None:
@@ -154,7 +154,7 @@ def test_exit_code_is_that_of_the_report(driver, capfd, part, update, code):
 
 
 def test_an_interrupt_exits_with_130(monkeypatch, capfd):
-    def compress(config, progress, say, begin, passes=None):
+    def compress(config, progress, say, begin, passes=None, functions=None):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("acgraph.driver.compress.compress", compress)
