@@ -37,6 +37,7 @@ from acgraph.config_fields import (
     Tasks,
 )
 from acgraph.config_sections import ColumnConfig, SearchConfig
+from acgraph.data.made import SYNTHETIC
 from acgraph.diagnostics import Location
 from acgraph.errors import UsageError
 from acgraph.search.annealing import AnnealConfig
@@ -63,7 +64,7 @@ class CompressConfig(BaseModel):
         target_rate: Before / after of the metric; None is the highest within ``max_drop``.
         metric: What the rate is of: params, MACs, bytes of the file, or measured latency.
         max_drop: Accuracy that may be lost, in percentage points; None for no floor.
-        data: Training data, as in ``acgraph.data.load_dataset``.
+        data: Training data, as in ``acgraph.data.load_dataset``; synthetic where none is given.
         eval_data: Data to measure accuracy on; None holds a part of ``data`` back.
         mean: Of the pixels, a value a channel or one for all.
         std: Likewise.
@@ -117,7 +118,7 @@ class CompressConfig(BaseModel):
     target_rate: RateField = None
     metric: Metric = "params"
     max_drop: Annotated[Finite, Field(ge=0, le=100)] | None = None
-    data: str | None = None
+    data: str = SYNTHETIC
     eval_data: str | None = None
     mean: Numbers | None = None
     std: Numbers | None = None
@@ -151,6 +152,11 @@ class CompressConfig(BaseModel):
     train: TrainConfig = TrainConfig()
     admm: AdmmConfig = AdmmConfig()
     search: SearchConfig = SearchConfig()
+
+    @pydantic.field_validator("data", mode="before")
+    @classmethod
+    def _made_where_none_is_given(cls, value: object) -> object:
+        return SYNTHETIC if value is None else value
 
     @pydantic.model_validator(mode="after")
     def _fit_together(self) -> Self:

@@ -28,8 +28,8 @@ DataOption = Annotated[
     str | None,
     typer.Option(
         help="FILE.npz or FILE.safetensors with an array for each input, a folder of class folders "
-        "of images, a folder of such files with one example each, package.module:callable, or "
-        "noise.",
+        "of images, a folder of such files with one example each, package.module:callable, "
+        "synthetic or noise.",
         metavar="SPEC",
     ),
 ]

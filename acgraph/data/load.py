@@ -14,8 +14,8 @@ from acgraph.data.dataset import ArrayDataset, Dataset, first_example
 from acgraph.data.files import is_array_file
 from acgraph.data.folder import FolderDataset
 from acgraph.data.given import is_given, read_given
+from acgraph.data.made import MadeDataset, is_made_spec
 from acgraph.data.matching import check_kind
-from acgraph.data.noise import NoiseDataset, is_noise_spec
 from acgraph.data.samples import FileSource, HeldSource, SamplesDataset, sample_files
 from acgraph.data.selection import select_arrays
 from acgraph.data.several import load_several
@@ -42,9 +42,9 @@ def load_dataset(
             ``FILE.npz#x_train,y_train``, each with an optional slice: ``#x[:100],y[:100]``), a
             folder of class folders of images, a folder of such files, each of which is one example,
             ``package.module:callable`` returning an iterable of ``(x, y)`` or ``x``, batches or
-            single examples, or ``noise:N``. Floats are taken as they are; uint8 is images
-            ``[N, H, W, C]``. For several inputs: an array for each by its name, and callables that
-            yield dictionaries, or tuples in the order of the inputs.
+            single examples, or ``synthetic:N`` or ``noise:N``. Floats are taken as they are; uint8
+            is images ``[N, H, W, C]``. For several inputs: an array for each by its name, and
+            callables that yield dictionaries, or tuples in the order of the inputs.
         inputs: Name, shape and dtype of the network's inputs, and the axis of the batch where that
             is not axis 0, as of an ``InputSpec``.
         mean: Of ``pixel * scale``, per channel or for all; or array ``mean`` of the npz file.
@@ -83,9 +83,9 @@ def _load_single(
             location=where,
             hint="leave size out",
         )
-    if is_noise_spec(spec):
-        stated.refuse("x is noise")
-        return NoiseDataset(spec, target)
+    if is_made_spec(spec):
+        stated.refuse("x is made")
+        return MadeDataset(spec, target)
     if is_array_file(spec):
         arrays = select_arrays(spec, target.name)
         stated.fill(arrays.mean, arrays.std)
@@ -96,7 +96,8 @@ def _load_single(
     raise DataError(
         "is not a folder" if Path(spec).exists() else "no such file or folder",
         location=where,
-        hint="give FILE.npz, FILE.safetensors, a folder, package.module:callable or noise",
+        hint="give FILE.npz, FILE.safetensors, a folder, package.module:callable, "
+        "synthetic or noise",
     )
 
 

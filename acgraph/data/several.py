@@ -13,6 +13,7 @@ from acgraph.data.checks import InputSpec
 from acgraph.data.dataset import Dataset, Subset, first_example
 from acgraph.data.files import is_array_file, read_arrays
 from acgraph.data.given import given_value, is_array, is_given, items_of
+from acgraph.data.made import MadeDataset, is_made_spec
 from acgraph.data.matching import (
     PIXEL_NAMES,
     check_kind,
@@ -22,7 +23,6 @@ from acgraph.data.matching import (
     label_name,
 )
 from acgraph.data.named import NamedDataset
-from acgraph.data.noise import NoiseDataset, is_noise_spec
 from acgraph.data.samples import (
     FileSource,
     HeldSource,
@@ -63,9 +63,9 @@ def load_several(
         )
     if is_given(spec):
         return _from_value(given_value(spec), stated, classes)
-    if is_noise_spec(spec):
-        stated[0].refuse("the data is noise")
-        return NoiseDataset(spec, *targets)
+    if is_made_spec(spec):
+        stated[0].refuse("the data is made")
+        return MadeDataset(spec, *targets)
     if files := sample_files(Path(spec)):
         return _samples(SamplesDataset(FileSource(Path(spec), files), targets, spec), classes)
     if is_array_file(spec):
@@ -82,7 +82,7 @@ def load_several(
         f"{kind}; the model takes {', '.join(describe(target) for target in targets)}",
         location=where,
         hint="give FILE.npz with an array for each input, a folder of such files, "
-        "package.module:callable or noise",
+        "package.module:callable, synthetic or noise",
     )
 
 

@@ -22,7 +22,7 @@ from acgraph.data import (
 )
 from acgraph.data.checks import InputSpec
 from acgraph.data.files import is_array_file
-from acgraph.data.noise import is_noise_spec
+from acgraph.data.made import is_made_spec
 from acgraph.data.selection import selected_rows
 from acgraph.diagnostics import Location
 from acgraph.errors import UsageError
@@ -70,14 +70,9 @@ def open_data(config: CompressConfig, model: Model) -> RunData:
     Evaluation data is cut in two: every other example chooses, the rest is reported.
 
     Raises:
-        UsageError: there is no training data, too little, or it is the evaluation data, too.
+        UsageError: there is too little training data, or it is the evaluation data, too.
         DataError: it does not fit the model.
     """
-    if config.data is None:
-        raise UsageError(
-            "compress trains, and no data is given",
-            hint="give --data, or --data noise; acgraph prune needs none",
-        )
     train = _load(config, model, config.data)
     _settle_sizes(config, model, train)
     _check_labels(model, train, config.data)
@@ -116,7 +111,7 @@ def _too_little(config: CompressConfig, held: int, train: int) -> UsageError:
     return UsageError(
         f"too little data: of {held + train} examples 2 are held back to evaluate on, which leaves "
         "none to train on",
-        location=Location(model=config.data or ""),
+        location=Location(model=config.data),
         hint="give more, or --eval-data",
     )
 
@@ -134,14 +129,13 @@ def _load(config: CompressConfig, model: Model, spec: str) -> Dataset:
     options: dict[str, Any] = {}
     if config.image_size is not None:
         options["size"] = config.image_size
-    if is_noise_spec(spec):  # it has the sizes of the run, which no data states
+    if is_made_spec(spec):  # it has the sizes of the run, which no data states
         settle_sizes(model, config.input_shape)
+    if not (is_made_spec(spec) and config.eval_data is not None):  # then they are of that data
+        options |= {"mean": config.mean, "std": config.std, "scale": config.scale}
     return load_dataset(
         spec,
-        inputs=input_specs(model, config.input_shape, whole=is_noise_spec(spec)),
-        mean=config.mean,
-        std=config.std,
-        scale=config.scale,
+        inputs=input_specs(model, config.input_shape, whole=is_made_spec(spec)),
         layout=config.layout,
         **options,
     )
@@ -149,7 +143,7 @@ def _load(config: CompressConfig, model: Model, spec: str) -> Dataset:
 
 def _settle_sizes(config: CompressConfig, model: Model, data: Dataset) -> None:
     """Let the whole run see the model at the sizes of its data."""
-    if is_noise_spec(config.data or ""):
+    if is_made_spec(config.data):
         return
     settle_sizes_of(model, data, config.input_shape)
 

@@ -14,7 +14,7 @@ from acgraph.data import (
     cut_indices,
     load_dataset,
 )  # fmt: skip
-from acgraph.data.noise import is_noise_spec
+from acgraph.data.made import is_made_spec
 from acgraph.diagnostics import Location
 from acgraph.driver.inputs.data import input_specs, settle_sizes_of
 from acgraph.errors import UsageError
@@ -84,17 +84,17 @@ def open_calibration(model: Model, request: DataRequest) -> Calibration:
         UsageError: there are fewer than 2 examples.
         DataError: the data does not fit the model.
     """
-    is_noise, stated = is_noise_spec(request.spec), request.input_shape or None
-    if is_noise:  # it has the sizes of the run, which no data states
+    is_made, stated = is_made_spec(request.spec), request.input_shape or None
+    if is_made:  # it has the sizes of the run, which no data states
         settle_sizes(model, stated)
     found = load_dataset(
         request.spec,
-        inputs=input_specs(model, stated, whole=is_noise),
+        inputs=input_specs(model, stated, whole=is_made),
         mean=request.mean,
         std=request.std,
         scale=request.scale,
     )
-    if not is_noise:
+    if not is_made:
         settle_sizes_of(model, found, stated)
     if len(found) < 2:
         raise UsageError(

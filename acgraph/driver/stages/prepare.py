@@ -2,8 +2,7 @@
 
 from dataclasses import replace
 
-from acgraph.data import noise
-from acgraph.data.noise import is_noise_spec
+from acgraph.data.made import warning_of
 from acgraph.diagnostics import counted
 from acgraph.driver.checkpoint.fingerprints import fingerprint_notes
 from acgraph.driver.inputs.trainable import ready_to_train
@@ -61,7 +60,7 @@ def _first_warnings(context: Context, state: State) -> tuple[str, ...]:
         *original.remarks,
         *context.untied.facts.remarks(),
         input_sizes(original).remark(),
-        noise.WARNING if is_noise_spec(context.config.data or "") else "",
+        warning_of(context.config.data),
         _few_images(context),
     )
     for remark in filter(None, remarks):

@@ -17,7 +17,6 @@ from acgraph.data import Dataset
 from acgraph.driver.compress import compress
 from acgraph.driver.results.outcome import layer_changes
 from acgraph.driver.schedule.plan import Pace
-from acgraph.errors import UsageError
 from acgraph.ir import read_model
 from acgraph.models.demo import model_path
 from acgraph.report import Report
@@ -212,11 +211,6 @@ def test_a_network_of_fences_is_written_and_says_so(configure: Configure, tmp_pa
     np.testing.assert_allclose(
         _run(config.output / "model.onnx", x), _run(tmp_path / "linear.onnx", x), rtol=1e-5
     )
-
-
-def test_without_data_is_a_usage_error(configure: Configure) -> None:
-    with pytest.raises(UsageError, match="no data"):
-        compress(configure(data=None))
 
 
 def test_purification_has_a_share_of_the_time_and_few_images(

@@ -141,8 +141,8 @@ def test_a_refused_run_leaves_the_one_before(configure: Configure) -> None:
     compress(config)
     before = {p.name for p in (config.output / "checkpoints").iterdir()}
     assert before
-    with pytest.raises(UsageError, match="no data"):
-        compress(configure(data=None))
+    with pytest.raises(UsageError, match="too little data"):
+        compress(configure(data="synthetic:2", eval_data=None))
     assert {p.name for p in (config.output / "checkpoints").iterdir()} == before
 
 
