@@ -48,7 +48,7 @@ class Refit:
     Attributes:
         weights: All weights of the cut network, removed parts zero.
         fits: Of the layers that were fitted, in order.
-        left: The layers that were not, and why.
+        left: Layers that lose something and were not, and why.
     """
 
     weights: Mapping[str, Array]
@@ -83,6 +83,8 @@ def refit_in_order(
             left[layer.name] = fit
         else:
             fits.append(fit)
+    cut = {layer.name for layer in found if layer.weight in zeroed}
+    left = {name: reason for name, reason in left.items() if name in cut}
     return Refit(run.weights(), tuple(fits), left)
 
 

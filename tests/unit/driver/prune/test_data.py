@@ -125,7 +125,10 @@ def test_several_inputs_and_layers_that_multiply_tokens(make_net):
 
 def test_layers_that_share_a_weight_are_left_with_the_reason(make_net, images):
     net = make_net()
-    x = net.op("Relu", net.conv(net.input("n", 3, 8, 8), 3, 16))
+    x, whole = net.input("n", 3, 8, 8), net.w(3, 3, 1, 1, name="whole")
+    for _ in range(2):  # what loses nothing is not told of
+        x = net.op("Conv", x, whole)
+    x = net.op("Relu", net.conv(x, 3, 16))
     shared = net.w(16, 16, 3, 3, name="shared")
     for number in range(2):
         x = net.op("Relu", net.op("Conv", x, shared, pads=[1] * 4, name=f"same{number}"))
