@@ -19,6 +19,7 @@ from acgraph.models.resnet import resnet18
 from acgraph.models.vgg import vgg16
 from acgraph.pruning.select import magnitude_plan
 from acgraph.pruning.shrink import shrink
+from acgraph.tasks import OutputTask
 
 
 def two_stages(make, widths=(6, 8), seed=0):
@@ -71,7 +72,8 @@ def test_loss_and_step_are_those_written_by_hand(make, labelled):
     student, teacher = two_stages(make, (4, 5)), two_stages(make, seed=1)
     data = make.patterns(16, labelled=labelled)
     config = make.plain(feature_weight=3.0, distill_weight=0.25, distill_temperature=2.0)
-    trainer = TorchTrainer(student, data, teacher=teacher, config=config)
+    tasks = (OutputTask(output="y", kind="classification", axis=1),)
+    trainer = TorchTrainer(student, data, teacher=teacher, config=config, tasks=tasks)
     loss = trainer.fit(epochs=1).loss
 
     batch = data.batch(np.arange(16))
