@@ -147,7 +147,9 @@ def test_the_rehearsal_leaves_the_run_as_it_was(quick: Configure) -> None:
     lines: list[str] = []
     config = quick()
     report = compress(config, say=lines.append)
-    assert [k for k, line in enumerate(lines) if line.startswith("rehearsal: ")] == [1]
+    assert [k for k, line in enumerate(lines) if line.startswith("rehearsal: ")] == [
+        2
+    ]  # after the task and the baseline
     assert report.verify.passed
     assert report.verify.vacuous is False
     assert {p.name for p in config.output.iterdir()} == {
