@@ -23,7 +23,7 @@ from acgraph.backends.training import (
 from acgraph.data import Batch, Dataset
 from acgraph.ir import Model
 from acgraph.pruning.reconstruct import Gram
-from acgraph.pruning.regression import PairedMoments
+from acgraph.pruning.regression import ColumnPart, PairedMoments
 from acgraph.tasks import OutputTask
 
 #: Mean and variance, ``float32 [channels]``.
@@ -139,7 +139,9 @@ class PairedRun(Protocol):
         """Whether a node runs at all, and is not computed beforehand."""
         ...
 
-    def moments(self, tail: Tail, gain: Array, offset: Array) -> PairedMoments:
+    def moments(
+        self, tail: Tail, gain: Array, offset: Array, part: ColumnPart | None = None
+    ) -> PairedMoments:
         """Measure what a layer reads in the cut network, and what its tail shall give there.
 
         That is what the original gives. Where the tail ends in a sum whose other part is known by
@@ -149,6 +151,7 @@ class PairedRun(Protocol):
             tail: The layer and what is behind it.
             gain: What its output is multiplied with in the original, ``[filters]``.
             offset: What is then added.
+            part: The columns that count, of a layer of one group; None for all of them.
         """
         ...
 

@@ -9,7 +9,7 @@ Sequential fits against the original's outputs are those of ThiNet (Luo et al., 
 OSSCAR (Meng et al., ICML 2024).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -25,39 +25,56 @@ RIDGES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Moments:
-    """Moments of the inputs of a layer and of what it shall give, over samples.
+    """Moments of the inputs of a layer and of what it shall give, over samples; central.
 
     Attributes:
-        covariance: Of inputs and targets together, central: ``float64 [c + f, c + f]``.
-        mean: ``float64 [c + f]``.
-        columns: How many of these are inputs.
+        inner: Of the inputs, ``float64 [columns, columns]``.
+        cross: Of inputs and targets, ``float64 [columns, filters]``.
+        spread: Variance of each target, ``float64 [filters]``.
+        inputs: Mean of the inputs, ``float64 [columns]``.
+        targets: Mean of the targets, ``float64 [filters]``.
         count: Samples.
     """
 
-    covariance: FloatArray
-    mean: FloatArray
-    columns: int
+    inner: FloatArray
+    cross: FloatArray
+    spread: FloatArray
+    inputs: FloatArray
+    targets: FloatArray
     count: int
 
     @property
     def is_finite(self) -> bool:
         """Whether every moment is a number."""
-        return bool(np.isfinite(self.covariance).all() and np.isfinite(self.mean).all())
+        found = (self.inner, self.cross, self.spread, self.inputs, self.targets)
+        return all(np.isfinite(each).all() for each in found)
 
     def with_(self, other: "Moments") -> "Moments":
         """Return the moments of both samples together."""
         count = self.count + other.count
         share = other.count / max(count, 1)
-        delta = other.mean - self.mean
-        covariance = self.covariance * (1 - share) + other.covariance * share
-        covariance += np.outer(delta * (share * (1 - share)), delta)
-        return Moments(covariance, self.mean + delta * share, self.columns, count)
+        dx, dy, between = (
+            other.inputs - self.inputs,
+            other.targets - self.targets,
+            share * (1 - share),
+        )
+        return Moments(
+            inner=self.inner * (1 - share) + other.inner * share + np.outer(dx * between, dx),
+            cross=self.cross * (1 - share) + other.cross * share + np.outer(dx * between, dy),
+            spread=self.spread * (1 - share) + other.spread * share + between * dy**2,
+            inputs=self.inputs + dx * share,
+            targets=self.targets + dy * share,
+            count=count,
+        )
 
-    def about(self, *, centred: bool) -> FloatArray:
-        """Return second moments about the mean, or about zero."""
-        if centred:
-            return self.covariance
-        return np.asarray(self.covariance + np.outer(self.mean, self.mean))
+    def about_zero(self) -> "Moments":
+        """Return the moments about zero, in place of those about the mean."""
+        return replace(
+            self,
+            inner=self.inner + np.outer(self.inputs, self.inputs),
+            cross=self.cross + np.outer(self.inputs, self.targets),
+            spread=self.spread + self.targets**2,
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -74,21 +91,38 @@ class PairedMoments:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class ColumnPart:
+    """Some columns of a layer, which are fitted to what the others leave of the targets.
+
+    Attributes:
+        start: The first of them.
+        end: Behind the last of them.
+        rest: The weights of the others as they are, these zero: ``[filters, columns]``, times what
+            the output is multiplied with.
+    """
+
+    start: int
+    end: int
+    rest: FloatArray
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Fitted:
     """A layer's new values.
 
     Attributes:
         matrix: ``float64 [filters, columns]``.
         offset: What is added, ``float64 [filters]``; zero where nothing may be.
-        error: Share of the targets' variance that is not met, on held-out samples where there are
-            any, ``float64 [filters]``.
+        error: Mean squared error, on held-out samples where there are any, ``float64 [filters]``.
         before: The same with the weights as they were and the best offset.
+        spread: Variance of the targets there, positive; about zero where nothing may be added.
     """
 
     matrix: FloatArray
     offset: FloatArray
     error: FloatArray
     before: FloatArray
+    spread: FloatArray
 
 
 def fit_matrix(
@@ -110,49 +144,46 @@ def fit_matrix(
     """
     old = np.where(kept, matrix, 0.0).astype(np.float64)
     judge, whole = (fit, fit) if held is None else (held, fit.with_(held))
+    if not centred:
+        fit, judge, whole = (each.about_zero() for each in (fit, judge, whole))
     ridges = (MIDDLE,) if held is None else RIDGES
-    candidates = [old, *(_solve(fit, old, kept, ridge, centred=centred) for ridge in ridges)]
-    errors = np.array([_errors(judge, fit, each, centred=centred) for each in candidates])
+    candidates = [old, *(_solve(fit, old, kept, ridge) for ridge in ridges)]
+    errors = np.array([_errors(judge, each) for each in candidates])
+    if centred:
+        errors += [_offset_errors(judge, fit, each) for each in candidates]
     best = errors.argmin(axis=0)
     chosen = old.copy()
     for number in np.unique(best[best > 0]):
         rows = best == number
-        chosen[rows] = _solve(whole, old, kept, ridges[number - 1], centred=centred)[rows]
-    offset = np.zeros(len(old))
-    if centred:
-        offset = whole.mean[fit.columns :] - chosen @ whole.mean[: fit.columns]
-    spread = np.diag(judge.about(centred=centred))[fit.columns :]
-    spread = np.maximum(spread, np.finfo(np.float64).tiny)
-    return Fitted(chosen, offset, errors.min(axis=0) / spread, errors[0] / spread)
+        chosen[rows] = _solve(whole, old, kept, ridges[number - 1])[rows]
+    offset = whole.targets - chosen @ whole.inputs if centred else np.zeros(len(old))
+    spread = np.maximum(judge.spread, np.finfo(np.float64).tiny)
+    return Fitted(chosen, offset, errors.min(axis=0), errors[0], spread)
 
 
-def _solve(
-    moments: Moments, old: FloatArray, kept: Bools, ridge: float, *, centred: bool
-) -> FloatArray:
+def _solve(moments: Moments, old: FloatArray, kept: Bools, ridge: float) -> FloatArray:
     if not kept.any():
         return old
-    columns = moments.columns
-    about = moments.about(centred=centred)
-    inner = about[:columns, :columns][np.ix_(kept, kept)]
-    squares = float(np.trace(inner) + moments.mean[:columns][kept] @ moments.mean[:columns][kept])
-    scale = float(np.trace(inner)) / len(inner)
-    added = ridge * scale + ROUNDING * squares / len(inner)
+    inner = moments.inner[np.ix_(kept, kept)]
+    squares = float(np.trace(inner) + moments.inputs[kept] @ moments.inputs[kept])
+    added = (ridge * float(np.trace(inner)) + ROUNDING * squares) / len(inner)
     if added <= 0.0:
         return old
-    right = about[:columns, columns:][kept] - inner @ old[:, kept].T
+    right = moments.cross[kept] - inner @ old[:, kept].T
     found = old.copy()
-    found[:, kept] += np.linalg.solve(inner + added * np.eye(len(inner)), right).T
+    inner[np.diag_indices(len(inner))] += added
+    found[:, kept] += np.linalg.solve(inner, right).T
     return found
 
 
-def _errors(judge: Moments, fit: Moments, matrix: FloatArray, *, centred: bool) -> FloatArray:
-    """Mean squared error of each filter, the offset being that of the samples fitted to."""
-    columns = fit.columns
-    about = judge.about(centred=centred)
-    cross = np.einsum("fc,cf->f", matrix, about[:columns, columns:])
-    own = np.einsum("fc,fc->f", matrix @ about[:columns, :columns], matrix)
-    found = np.diag(about)[columns:] - 2 * cross + own
-    if centred:
-        gap = judge.mean - fit.mean
-        found = found + (gap[columns:] - matrix @ gap[:columns]) ** 2
-    return np.asarray(np.maximum(found, 0.0))
+def _errors(judge: Moments, matrix: FloatArray) -> FloatArray:
+    """Mean squared error of each filter, with the best offset."""
+    cross = np.einsum("fc,cf->f", matrix, judge.cross)
+    own = np.einsum("fc,fc->f", matrix @ judge.inner, matrix)
+    return np.asarray(np.maximum(judge.spread - 2 * cross + own, 0.0))
+
+
+def _offset_errors(judge: Moments, fit: Moments, matrix: FloatArray) -> FloatArray:
+    """What is added to that by the offset of the samples that were fitted to."""
+    gap = judge.targets - fit.targets - matrix @ (judge.inputs - fit.inputs)
+    return np.asarray(gap**2)

@@ -18,7 +18,7 @@ from acgraph.backends.torch.plan import ExecutionPlan, run_steps
 from acgraph.backends.torch.rows import columns_at, draw, outputs_at
 from acgraph.data import Batch
 from acgraph.ir import Array, Model
-from acgraph.pruning.regression import Moments, PairedMoments
+from acgraph.pruning.regression import ColumnPart, Moments, PairedMoments
 
 #: Bytes of what is alive of both networks, about.
 MOST_BYTES = 2 << 30
@@ -75,13 +75,16 @@ class Lockstep:
         return name in self._pairs[0].places
 
     @torch.no_grad()
-    def moments(self, tail: Tail, gain: Array, offset: Array) -> PairedMoments:
+    def moments(
+        self, tail: Tail, gain: Array, offset: Array, part: ColumnPart | None = None
+    ) -> PairedMoments:
         """Measure what a layer reads in the cut network, and what its tail shall give there.
 
         Args:
             tail: The layer and what is behind it.
             gain: What its output is multiplied with in the original, ``[filters]``.
             offset: What is then added.
+            part: The columns that count, of a layer of one group; None for all of them.
         """
         layer = tail.layer
         self._begin(self._fitting[self._pairs[0].places[layer.name]])
@@ -94,18 +97,19 @@ class Lockstep:
             x, y = self._look(pair, tail, factors[0], factors[1])
             node = self._nodes[layer.name]
             drawn = draw(x, node, layer, generator, positions)
-            rows = _grouped(
-                columns_at(x, node, layer, drawn), outputs_at(y, layer, drawn), layer.group
-            )
-            found, known = _PairSums.of(rows), sums[pair.is_held]
+            inputs, targets = columns_at(x, node, layer, drawn), outputs_at(y, layer, drawn)
+            if part is not None:
+                rest = torch.from_numpy(part.rest.astype(np.float32)).to(inputs.device)
+                targets = targets - inputs @ rest.T
+                inputs = inputs[:, part.start : part.end]
+            found = _PairSums.of(inputs, targets, layer.group)
+            known = sums[pair.is_held]
             sums[pair.is_held] = found if known is None else known.plus(found)
         fit, held = sums
         if fit is None:
             fit, held = held, None
         assert fit is not None  # there is a batch
-        return PairedMoments(
-            fit.moments(layer.columns), None if held is None else held.moments(layer.columns)
-        )
+        return PairedMoments(fit.moments(), None if held is None else held.moments())
 
     def _look(
         self, pair: "_Pair", tail: Tail, gain: torch.Tensor, offset: torch.Tensor
@@ -214,42 +218,58 @@ def _bytes(values: Sequence[object], fixed: frozenset[int]) -> int:
     )
 
 
-def _grouped(x: torch.Tensor, y: torch.Tensor, group: int) -> torch.Tensor:
-    """Put inputs and targets of each group together: ``[groups, samples, columns + filters]``."""
-    parts = [rows.reshape(len(rows), group, -1).permute(1, 0, 2) for rows in (x, y)]
-    return torch.cat(parts, dim=2)
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class _PairSums:
-    """Central moments of so many rows of every group, not divided yet."""
+    """Central sums over so many rows of inputs and targets, for every group, not divided yet."""
 
-    squares: torch.Tensor
-    mean: torch.Tensor
+    inner: torch.Tensor
+    cross: torch.Tensor
+    spread: torch.Tensor
+    inputs: torch.Tensor
+    targets: torch.Tensor
     count: int
 
     @classmethod
-    def of(cls, rows: torch.Tensor) -> "_PairSums":
-        """Sum over rows ``[groups, samples, width]``, which change.
+    def of(cls, x: torch.Tensor, y: torch.Tensor, group: int) -> "_PairSums":
+        """Sum over rows ``[samples, groups * columns]`` and ``[samples, groups * filters]``.
 
         The products are of float32, for speed, of rows about a mean that is rounded to float32, so
         that a large mean costs no digits.
         """
-        about = rows.mean(dim=1)
-        rows -= about[:, None]
-        rest = rows.mean(dim=1, dtype=torch.float64)
-        squares = torch.bmm(rows.transpose(1, 2), rows).to(torch.float64)
-        squares -= rest[:, :, None] * rest[:, None] * rows.shape[1]
-        return cls(squares, about.to(torch.float64) + rest, rows.shape[1])
+        x, y = (rows.reshape(len(rows), group, -1).permute(1, 0, 2) for rows in (x, y))
+        about = [rows.mean(dim=1) for rows in (x, y)]
+        x, y = (rows - mean[:, None] for rows, mean in zip((x, y), about, strict=True))
+        count = x.shape[1]
+        rest_x, rest_y = (rows.mean(dim=1, dtype=torch.float64) for rows in (x, y))
+        turned = x.transpose(1, 2)
+        inner = torch.bmm(turned, x).to(torch.float64)
+        cross = torch.bmm(turned, y).to(torch.float64)
+        spread = y.square().sum(dim=1, dtype=torch.float64) - rest_y.square() * count
+        inner -= rest_x[:, :, None] * rest_x[:, None] * count
+        cross -= rest_x[:, :, None] * rest_y[:, None] * count
+        inputs, targets = about[0].to(torch.float64) + rest_x, about[1].to(torch.float64) + rest_y
+        return cls(inner, cross, spread, inputs, targets, count)
 
     def plus(self, other: "_PairSums") -> "_PairSums":
         """Add other rows by the formula of Chan, Golub and LeVeque (1983)."""
         count = self.count + other.count
-        delta = other.mean - self.mean
-        between = delta[:, :, None] * delta[:, None] * (self.count * other.count / count)
-        mean = self.mean + delta * (other.count / count)
-        return _PairSums(self.squares + other.squares + between, mean, count)
+        dx, dy = other.inputs - self.inputs, other.targets - self.targets
+        between = self.count * other.count / count
+        return _PairSums(
+            inner=self.inner + other.inner + dx[:, :, None] * dx[:, None] * between,
+            cross=self.cross + other.cross + dx[:, :, None] * dy[:, None] * between,
+            spread=self.spread + other.spread + dy.square() * between,
+            inputs=self.inputs + dx * (other.count / count),
+            targets=self.targets + dy * (other.count / count),
+            count=count,
+        )
 
-    def moments(self, columns: int) -> list[Moments]:
-        squares, mean = (self.squares / self.count).cpu().numpy(), self.mean.cpu().numpy()
-        return [Moments(s, m, columns, self.count) for s, m in zip(squares, mean, strict=True)]
+    def moments(self) -> list[Moments]:
+        """Return the moments of every group."""
+        sums = (self.inner, self.cross, self.spread)
+        found = [(each / self.count).cpu().numpy() for each in sums]
+        found += [each.cpu().numpy() for each in (self.inputs, self.targets)]
+        return [
+            Moments(inner, cross, spread, inputs, targets, self.count)
+            for inner, cross, spread, inputs, targets in zip(*found, strict=True)
+        ]

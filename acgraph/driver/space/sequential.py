@@ -7,6 +7,7 @@ the uncut network adds up the errors. Behind a residual branch the target is the
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -14,16 +15,18 @@ import numpy.typing as npt
 from acgraph.analysis.layers import Layer, layers
 from acgraph.analysis.tail import Affine, Tail, tails
 from acgraph.backends.interface import PairedRun
-from acgraph.driver.space.reconstruction import MAX_COLUMNS
 from acgraph.ir import Array, Model
 from acgraph.pruning.layer_columns import filter_rows, weight_of_rows
 from acgraph.pruning.plan import Bools
-from acgraph.pruning.regression import fit_matrix
+from acgraph.pruning.regression import ColumnPart, PairedMoments, fit_matrix
 
 Floats = npt.NDArray[np.float64]
 
 #: A filter whose output is multiplied by less than this, as a share of the others, stays as it is.
 LEAST_GAIN = 1e-4
+#: Columns of a layer that are fitted at once, at most; and of the parts in which a wider layer is
+#: fitted, each to what the others leave of the targets.
+MOST_WIDTH, PART = 4608, 2304
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +97,6 @@ def _obstacle(layer: Layer, found: list[Layer]) -> str:
         return "its weight is not its second input"
     if layer.op_type == "ConvTranspose" or (layer.group > 1 and layer.op_type != "Conv"):
         return "it is no product of its input with one matrix a group"
-    if layer.columns > MAX_COLUMNS:
-        return f"it has {layer.columns} columns, more than {MAX_COLUMNS}"
     if sum(other.weight == layer.weight for other in found) > 1:
         return "other layers share its weight"
     return ""
@@ -108,36 +109,86 @@ def _fit_layer(
     layer, affine = tail.layer, tail.affine(weights)
     own = affine.bias * affine.gain + affine.offset
     is_centred = bool(affine.shift)
-    # Where nothing can take another offset, the target is what the product alone shall give.
-    measured = run.moments(tail, affine.gain, affine.offset - (0.0 if is_centred else own))
     gone = _groups(layer, np.broadcast_to(_mask(zeroed, layer.weight), layer.weight_shape))
     before = np.where(gone, 0.0, _groups(layer, weights[layer.weight]).astype(np.float64))
     factor = _rows(layer, affine.gain * tail.alpha)
     least = LEAST_GAIN * float(np.median(np.abs(factor)))
     alive = ~gone.all(axis=2) & (np.abs(factor) > least)
-    after, offset, errors = before.copy(), _rows(layer, own).copy(), []
-    for group, rows in enumerate(alive):
-        fit, held = measured.fit[group], None if measured.held is None else measured.held[group]
-        if not fit.is_finite or (held is not None and not held.is_finite):
-            return "what it reads or gives is not finite"
-        if not rows.any():
-            continue
-        kept = (np.abs(before[group][rows]) > 0).any(axis=0)
-        scaled = before[group] * factor[group][:, None]
-        found = fit_matrix(fit, held, scaled, kept, centred=is_centred)
-        after[group][rows] = found.matrix[rows] / factor[group][rows][:, None]
-        offset[group][rows] = found.offset[rows] if is_centred else offset[group][rows]
-        errors.append(np.stack([found.before[rows], found.error[rows]]))
-    if not errors:
+    if not alive.any():
         return "its filters are gone, or count for nothing"
+    fit = _Fit(before * factor[:, :, None], _rows(layer, own).copy(), alive, is_centred=is_centred)
+    # Where nothing can take another offset, the target is what the product alone shall give.
+    offset = affine.offset - (0.0 if is_centred else own)
+    parts = _parts(layer)
+    if len(parts) > 1:
+        nothing = ColumnPart(0, 0, np.zeros_like(fit.matrices[0]))
+        fit.scale_by(run.moments(tail, affine.gain, offset, nothing))
+    for start, end in parts:
+        part = None if end - start == layer.columns else fit.part(start, end)
+        if not fit.take(run.moments(tail, affine.gain, offset, part), start, end):
+            return "what it reads or gives is not finite"
+    scale = np.where(alive, factor, 1.0)[:, :, None]
+    after = np.where(alive[:, :, None], fit.matrices / scale, before)
     changed = {layer.weight: _like(_whole(layer, after), weights[layer.weight])}
     if is_centred:
-        changed[affine.shift] = _shifted(affine, alive, offset, own, weights, zeroed)
+        changed[affine.shift] = _shifted(affine, alive, fit.offsets, own, weights, zeroed)
     if not all(np.isfinite(value).all() for value in changed.values()):
         return "its new weights would not be finite"
     run.load_weights(changed)
-    missed = np.concatenate(errors, axis=1).mean(axis=1)
-    return LayerFit(layer.name, float(missed[0]), float(missed[1]))
+    return LayerFit(layer.name, float(fit.before[alive].mean()), float(fit.missed[alive].mean()))
+
+
+def _parts(layer: Layer) -> list[tuple[int, int]]:
+    """Cut the columns of a layer so that the moments of each part fit into memory."""
+    if layer.group > 1 or layer.columns <= MOST_WIDTH:
+        return [(0, layer.columns)]
+    count = -(-layer.columns // PART)
+    edges = [layer.columns * number // count for number in range(count + 1)]
+    return list(pairwise(edges))
+
+
+class _Fit:
+    """The matrices of a layer while it is fitted, times what its output is multiplied with."""
+
+    def __init__(
+        self, matrices: Floats, offsets: Floats, alive: Bools, *, is_centred: bool
+    ) -> None:
+        self.matrices, self.offsets = matrices.copy(), offsets
+        self.before, self.missed = np.zeros(alive.shape), np.zeros(alive.shape)
+        self._old, self._alive, self._is_centred = matrices, alive, is_centred
+        self._spread: Floats | None = None
+
+    def scale_by(self, measured: PairedMoments) -> None:
+        """State errors as shares of the variance of these targets, not of what is left of them."""
+        judge = measured.fit if measured.held is None else measured.held
+        each = judge[0] if self._is_centred else judge[0].about_zero()
+        self._spread = np.maximum(each.spread, np.finfo(np.float64).tiny)
+
+    def part(self, start: int, end: int) -> ColumnPart:
+        """Return some of the columns, to be fitted beside the others as they are now."""
+        rest = self.matrices[0].copy()
+        rest[:, start:end] = 0.0
+        return ColumnPart(start, end, rest)
+
+    def take(self, measured: PairedMoments, start: int, end: int) -> bool:
+        """Fit some of the columns; say whether all moments were finite."""
+        for group, rows in enumerate(self._alive):
+            fit, held = measured.fit[group], None if measured.held is None else measured.held[group]
+            if not fit.is_finite or (held is not None and not held.is_finite):
+                return False
+            if not rows.any():
+                continue
+            old = self._old[group][:, start:end]
+            kept = (np.abs(old[rows]) > 0).any(axis=0)
+            found = fit_matrix(fit, held, old, kept, centred=self._is_centred)
+            self.matrices[group][rows, start:end] = found.matrix[rows]
+            if self._is_centred:
+                self.offsets[group][rows] = found.offset[rows]
+            spread = found.spread if self._spread is None else self._spread
+            if start == 0:
+                self.before[group] = found.before / spread
+            self.missed[group] = found.error / spread
+        return True
 
 
 def _shifted(

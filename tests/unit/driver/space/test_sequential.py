@@ -1,0 +1,83 @@
+"""Layers fitted in order, of a network and the same network cut, run side by side."""
+
+import numpy as np
+import pytest
+
+from acgraph.backends.select import training_backend
+from acgraph.data import ArrayDataset
+from acgraph.driver.space import sequential
+from acgraph.driver.space.sequential import refit_in_order
+from acgraph.ir import model_from_proto
+
+
+def _mlp(make_net):
+    net = make_net()
+    x = net.op("Relu", net.gemm(net.input("n", 10), 10, 40))
+    return model_from_proto(net.proto(net.gemm(x, 40, 6)))
+
+
+def _refit(model, x, zeroed):
+    data = ArrayDataset(x)
+    backend = training_backend()
+    run = backend.side_by_side(
+        model, lambda n: data.batch(np.arange(40 * n, 40 * n + 40)), len(x) // 40
+    )
+    return refit_in_order(run, model, model.constants(), zeroed)
+
+
+@pytest.fixture
+def setting(make_net):
+    model = _mlp(make_net)
+    x = np.random.default_rng(1).standard_normal((400, 10)).astype("f4")
+    weights = model.constants()
+    gone = np.arange(40) % 3 == 0
+    first = np.broadcast_to(gone[:, None], weights["c0"].shape)
+    second = np.broadcast_to(gone[None], weights["c2"].shape)
+    return model, x, {"c0": first, "c1": gone, "c2": second}
+
+
+def _outputs(weights, x):
+    hidden = np.maximum(x @ weights["c0"].T + weights["c1"], 0)
+    return hidden @ weights["c2"].T + weights["c3"]
+
+
+def test_a_wide_layer_is_fitted_in_parts(setting, monkeypatch):
+    model, x, zeroed = setting
+    weights = model.constants()
+    whole = _refit(model, x, zeroed)
+    monkeypatch.setattr(sequential, "MOST_WIDTH", 20)
+    monkeypatch.setattr(sequential, "PART", 16)
+    parts = _refit(model, x, zeroed)
+    target = _outputs(weights, x)
+    cut = {
+        name: np.where(zeroed[name], 0, v) if name in zeroed else v for name, v in weights.items()
+    }
+    errors = [
+        float(((_outputs(w, x) - target) ** 2).mean()) for w in (cut, parts.weights, whole.weights)
+    ]
+    assert errors[1] < 0.35 * errors[0]
+    assert errors[2] <= errors[1] * 1.01
+    for found in (whole, parts):
+        assert not found.weights["c2"][zeroed["c2"]].any()
+        assert not found.left
+        assert found.fits[1].after < 0.7 * found.fits[1].before
+    assert parts.fits[1].before == pytest.approx(whole.fits[1].before, rel=0.05)
+
+
+def test_a_layer_repairs_what_the_one_before_it_lost(setting):
+    """Rows of the first layer are gone: the second is fitted to the original's output."""
+    model, x, zeroed = setting
+    found = _refit(model, x, zeroed)
+    once = _refit(model, x, {"c2": zeroed["c2"]})  # the second alone is cut
+    target = _outputs(model.constants(), x)
+    first, second = (
+        float(((_outputs(w, x) - target) ** 2).mean()) for w in (found.weights, once.weights)
+    )
+    assert first == pytest.approx(second, rel=1e-3)
+
+
+def test_numbers_that_are_not_finite_leave_a_layer_as_it_is(setting):
+    model, x, zeroed = setting
+    x[0, 0] = np.inf
+    found = _refit(model, x, zeroed)
+    assert set(found.left.values()) == {"what it reads or gives is not finite"}
