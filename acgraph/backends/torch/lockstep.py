@@ -118,7 +118,7 @@ class Lockstep:
         pair.reach(tail.layer.name)
         x, z = pair.cut_input(tail.layer.name), pair.original_output(tail.layer.name)
         shape = [1] * z.ndim
-        shape[1 if tail.layer.op_type == "Conv" else z.ndim - 1] = -1
+        shape[1 if tail.layer.kernel else z.ndim - 1] = -1
         y = z.to(torch.float32) * gain.to(z.device).reshape(shape)
         y = y + offset.to(z.device).reshape(shape)
         if tail.join:

@@ -2,13 +2,14 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import onnx_graphsurgeon as gs
 import torch
 import torch.nn.functional as F
 
 from acgraph.analysis.layers import Layer
-from acgraph.backends.torch.ops.conv import same_pads, torch_pads
+from acgraph.backends.torch.ops.conv import same_pads, torch_pads, transpose_pads
 
 
 def draw(
@@ -26,8 +27,8 @@ def draw(
     Returns:
         Of a convolution the output positions, the same for all examples; else the rows.
     """
-    if layer.op_type == "Conv":
-        total = math.prod(_Window(x, node, layer).sizes)
+    if layer.kernel:
+        total = math.prod(_window(x, node, layer).sizes)
         return torch.randperm(total, generator=generator)[:positions]
     count, most = x.numel() // max(_width(x, node), 1), positions * max(1, x.shape[0])
     if count <= most:
@@ -40,8 +41,8 @@ def columns_at(
 ) -> torch.Tensor:
     """Return the rows that a layer multiplies with its matrix: ``[samples, groups * columns]``."""
     x = x.to(torch.float32)
-    if layer.op_type == "Conv":
-        return _patches(_Window(x, node, layer), drawn)
+    if layer.kernel:
+        return _patches(_window(x, node, layer), drawn)
     if node.op == "Gemm" and node.attrs.get("transA", 0):
         x = x.T
     rows = x.reshape(-1, x.shape[-1])
@@ -50,7 +51,7 @@ def columns_at(
 
 def outputs_at(y: torch.Tensor, layer: Layer, drawn: torch.Tensor | None) -> torch.Tensor:
     """Return what a layer gives for these rows: ``[samples, filters]``."""
-    if layer.op_type == "Conv":
+    if layer.kernel:
         flat = y.flatten(2)
         if drawn is not None:
             flat = flat[:, :, drawn.to(flat.device)]
@@ -64,31 +65,81 @@ def _width(x: torch.Tensor, node: gs.Node) -> int:
     return int(x.shape[0] if is_turned else x.shape[-1])
 
 
+@dataclass(frozen=True, slots=True, eq=False)
 class _Window:
-    """How the kernel of a convolution moves over a padded input."""
+    """How the kernel of a convolution moves over a padded input.
 
-    def __init__(self, x: torch.Tensor, node: gs.Node, layer: Layer) -> None:
-        rank = len(layer.kernel)
-        self.kernel = layer.kernel
-        self.strides = tuple(node.attrs.get("strides") or (1,) * rank)
-        self.dilations = tuple(node.attrs.get("dilations") or (1,) * rank)
-        pads = _pads(node, layer.kernel, self.strides, self.dilations, x.shape[2:])
-        self.x, self.pads = x, pads
-        reach = [(k - 1) * d + 1 for k, d in zip(layer.kernel, self.dilations, strict=True)]
-        around = [n + pads[i] + pads[i + rank] for i, n in enumerate(x.shape[2:])]
-        self.sizes = [(n - r) // s + 1 for n, r, s in zip(around, reach, self.strides, strict=True)]
+    Attributes:
+        x: The input.
+        pads: Begins, then ends.
+        strides: Of the kernel.
+        taps: By axis: where the weights of the kernel lie in it.
+        sizes: Positions of the kernel.
+    """
+
+    x: torch.Tensor
+    pads: tuple[int, ...]
+    strides: tuple[int, ...]
+    taps: tuple[torch.Tensor, ...]
+    sizes: tuple[int, ...]
+
+
+def _window(x: torch.Tensor, node: gs.Node, layer: Layer) -> _Window:
+    rank, kernel = len(layer.kernel), layer.kernel
+    strides = tuple(node.attrs.get("strides") or (1,) * rank)
+    dilations = tuple(node.attrs.get("dilations") or (1,) * rank)
+    taps = tuple(torch.arange(k) * d for k, d in zip(kernel, dilations, strict=True))
+    if node.op == "ConvTranspose":
+        pads = _transposed_pads(node, kernel, strides, dilations, x.shape[2:])
+        x, taps = _spread(x, strides), tuple(own.flip(0) for own in taps)
+        strides = (1,) * rank
+    else:
+        pads = _pads(node, kernel, strides, dilations, x.shape[2:])
+    reach = [int(own.max()) + 1 for own in taps]
+    around = [n + pads[i] + pads[i + rank] for i, n in enumerate(x.shape[2:])]
+    sizes = tuple((n - r) // s + 1 for n, r, s in zip(around, reach, strides, strict=True))
+    return _Window(x, pads, strides, taps, sizes)
+
+
+def _spread(x: torch.Tensor, strides: Sequence[int]) -> torch.Tensor:
+    """Put zeros between the positions: a transposed convolution is a plain one of that."""
+    sizes = [(n - 1) * s + 1 for n, s in zip(x.shape[2:], strides, strict=True)]
+    wide = x.new_zeros((*x.shape[:2], *sizes))
+    wide[(slice(None), slice(None), *(slice(None, None, s) for s in strides))] = x
+    return wide
+
+
+def _transposed_pads(
+    node: gs.Node,
+    kernel: Sequence[int],
+    strides: Sequence[int],
+    dilations: Sequence[int],
+    sizes: Sequence[int],
+) -> tuple[int, ...]:
+    """Return the pads of the plain convolution."""
+    rank = len(kernel)
+    extra = tuple(node.attrs.get("output_padding") or (0,) * rank)
+    auto, wanted = node.attrs.get("auto_pad", "NOTSET"), node.attrs.get("output_shape")
+    if wanted is None and auto.startswith("SAME"):
+        wanted = tuple(size * s for size, s in zip(sizes, strides, strict=True))
+    if wanted is not None:
+        cropped = transpose_pads(sizes, kernel, strides, dilations, extra, wanted, auto)
+    else:
+        given = node.attrs.get("pads") if auto == "NOTSET" else None
+        cropped = tuple(given or (0, 0) * rank)
+    reach = [(k - 1) * d for k, d in zip(kernel, dilations, strict=True)]
+    begins = [r - p for r, p in zip(reach, cropped[:rank], strict=True)]
+    ends = [r - p + e for r, p, e in zip(reach, cropped[rank:], extra, strict=True)]
+    return (*begins, *ends)
 
 
 def _patches(window: _Window, drawn: torch.Tensor | None) -> torch.Tensor:
-    x, rank = F.pad(window.x, torch_pads(window.pads)), len(window.kernel)
+    x, rank = F.pad(window.x, torch_pads(window.pads)), len(window.sizes)
     chosen = torch.arange(math.prod(window.sizes)) if drawn is None else drawn
-    taps = torch.cartesian_prod(*(torch.arange(k) for k in window.kernel)).reshape(-1, rank)
+    taps = torch.cartesian_prod(*window.taps).reshape(-1, rank)
     places = torch.stack(torch.unravel_index(chosen, window.sizes), dim=1)
     index = [
-        (
-            places[:, axis, None] * window.strides[axis]
-            + taps[None, :, axis] * window.dilations[axis]
-        ).to(x.device)
+        (places[:, axis, None] * window.strides[axis] + taps[None, :, axis]).to(x.device)
         for axis in range(rank)
     ]
     found = x[(slice(None), slice(None), *index)]  # [examples, channels, positions, taps]

@@ -95,8 +95,8 @@ def _obstacle(layer: Layer, found: list[Layer]) -> str:
     """Say why a layer cannot be fitted; empty where it can."""
     if layer.weight_input != 1 or layer.through:
         return "its weight is not its second input"
-    if layer.op_type == "ConvTranspose" or (layer.group > 1 and layer.op_type != "Conv"):
-        return "it is no product of its input with one matrix a group"
+    if layer.group > 1 and layer.op_type != "Conv":
+        return "it multiplies with several matrices"
     if sum(other.weight == layer.weight for other in found) > 1:
         return "other layers share its weight"
     return ""

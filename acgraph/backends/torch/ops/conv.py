@@ -126,7 +126,7 @@ def _conv_transpose(node: NodeView) -> Kernel:
         if wanted is None and auto.startswith("SAME"):
             wanted = tuple(size * s for size, s in zip(x.shape[2:], stride, strict=True))
         if wanted is not None:
-            pads = _transpose_pads(
+            pads = transpose_pads(
                 x.shape[2:], w.shape[2:], stride, dilation, out_extra, wanted, auto
             )
         half = pads[:rank]
@@ -139,7 +139,7 @@ def _conv_transpose(node: NodeView) -> Kernel:
     return conv
 
 
-def _transpose_pads(
+def transpose_pads(
     sizes: Sequence[int],
     kernel: Sequence[int],
     strides: Sequence[int],

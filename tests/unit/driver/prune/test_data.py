@@ -187,3 +187,19 @@ def test_weights_that_are_removed_are_zero_in_the_masked_model(make_net, images)
     for cut in result.plan.axes:
         if before[cut.tensor].ndim == 4:
             assert not np.take(masked[cut.tensor], cut.removed, axis=cut.axis).any()
+
+
+def test_transposed_convolutions_are_fitted(make_net, images):
+    net = make_net()
+    x = net.op("Relu", net.conv(net.input("n", 3, 8, 8), 3, 16, strides=[2, 2]))
+    up = net.op("ConvTranspose", x, net.w(16, 12, 2, 2), net.w(12), strides=[2, 2], name="up")
+    proto = net.proto(net.conv(net.op("Relu", up), 12, 2))
+    result = acgraph.prune(proto, data=images[:120], sparsity=0.4)
+    found = result.report.measured
+    assert found is not None
+    assert not found.left
+    (fit,) = (fit for fit in found.fits if fit.name == "up")
+    assert fit.after < 0.7 * fit.before
+    plain = acgraph.prune(proto, sparsity=0.4)
+    ours, magnitude = (_error(r.model, proto, images[200:]) for r in (result, plain))
+    assert ours < 0.5 * magnitude
