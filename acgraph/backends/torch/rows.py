@@ -105,7 +105,8 @@ def _spread(x: torch.Tensor, strides: Sequence[int]) -> torch.Tensor:
     """Put zeros between the positions: a transposed convolution is a plain one of that."""
     sizes = [(n - 1) * s + 1 for n, s in zip(x.shape[2:], strides, strict=True)]
     wide = x.new_zeros((*x.shape[:2], *sizes))
-    wide[(slice(None), slice(None), *(slice(None, None, s) for s in strides))] = x
+    steps = (1, 1, *strides)
+    wide[tuple(slice(None, None, step) for step in steps)] = x
     return wide
 
 
