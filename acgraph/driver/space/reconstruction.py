@@ -179,6 +179,8 @@ class WeightReconstruction:
             layer = self.layers.get(member.tensor)
             if member.role != "filter" or layer is None or member.axis != layer.filter_axis:
                 continue
+            if layer.weight not in self.tails:
+                return None  # what the layer gives is unknown
             own = member.sets >= 0
             given = self._given(layer, weights)[own]
             summed = np.bincount(member.sets[own], weights=given, minlength=family.size)
