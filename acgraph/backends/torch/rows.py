@@ -139,11 +139,12 @@ def _patches(window: _Window, drawn: torch.Tensor | None) -> torch.Tensor:
     chosen = torch.arange(math.prod(window.sizes)) if drawn is None else drawn
     taps = torch.cartesian_prod(*window.taps).reshape(-1, rank)
     places = torch.stack(torch.unravel_index(chosen, window.sizes), dim=1)
-    index = [
+    index: list[slice | torch.Tensor] = [slice(None), slice(None)]
+    index += [
         (places[:, axis, None] * window.strides[axis] + taps[None, :, axis]).to(x.device)
         for axis in range(rank)
     ]
-    found = x[(slice(None), slice(None), *index)]  # [examples, channels, positions, taps]
+    found = x[tuple(index)]  # [examples, channels, positions, taps]
     return found.permute(0, 2, 1, 3).reshape(-1, x.shape[1] * len(taps))
 
 
