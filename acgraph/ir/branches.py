@@ -79,14 +79,16 @@ class OpenBranch:
 
 def find_branches(model: Model) -> list[Branch]:
     """List the branches of Ifs of the top graph with weights that nothing else reads, in order."""
+    ifs = [node for node in model.graph.nodes if node.op == "If" and is_standard(node.domain)]
+    if not ifs:  # most models: their constants need not be looked at
+        return []
     readers = _readers(model)
     weights = {
         name for name, tensor in _stored(model).items() if readers[name] == 1 and _is_weight(tensor)
     }
     return [
         branch
-        for node in model.graph.nodes
-        if node.op == "If" and is_standard(node.domain)
+        for node in ifs
         for branch in (Branch(node.name, name) for name in BRANCHES)
         if (graph := branch_graph(model, branch)) is not None and _has_weights(graph, weights)
     ]
