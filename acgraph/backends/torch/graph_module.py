@@ -2,7 +2,7 @@
 
 import re
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -117,8 +117,7 @@ class GraphModule(torch.nn.Module):
     @property
     def keeps_statistics(self) -> bool:
         """Whether training leaves BatchNormalization's running statistics, of too small a batch."""
-        batch = self.fixed_batch
-        return batch is not None and batch < LEAST_STATISTICS
+        return 0 < (self.fixed_batch or 0) < LEAST_STATISTICS
 
     def _device(self) -> torch.device:
         keys = list(self._keys.values())
@@ -174,9 +173,10 @@ class GraphModule(torch.nn.Module):
             raise BackendError("not a trainable constant", location=Location(value=name))
         return found
 
-    def weights(self) -> dict[str, Array]:
-        """Copy all trainable constants and running statistics, by ONNX name."""
-        return {name: array_of_tensor(self._tensor(key)) for name, key in self._keys.items()}
+    def weights(self, names: Iterable[str] | None = None) -> dict[str, Array]:
+        """Copy trainable constants and running statistics by ONNX name: all, or those named."""
+        chosen = self._keys if names is None else [n for n in names if n in self._keys]
+        return {name: array_of_tensor(self._tensor(self._keys[name])) for name in chosen}
 
     def load_weights(self, weights: Mapping[str, Array]) -> None:
         """Set the named constants; those that are not named stay.

@@ -67,9 +67,9 @@ def recalibrate(
 
 def _variances(module: GraphModule) -> dict[str, Array]:
     """Copy the variances that BatchNormalization keeps, by the names of their constants."""
-    weights = module.weights()
-    read = [names[4] for node, names in module.walk() if node.op == "BatchNormalization"]
-    return {name: weights[name] for name in read if name in weights}
+    return module.weights(
+        names[4] for node, names in module.walk() if node.op == "BatchNormalization"
+    )
 
 
 def _parts(data: Dataset, order: Indices, batch_size: int) -> list[Indices]:
