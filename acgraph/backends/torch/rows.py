@@ -121,13 +121,10 @@ def _transposed_pads(
     rank = len(kernel)
     extra = tuple(node.attrs.get("output_padding") or (0,) * rank)
     auto, wanted = node.attrs.get("auto_pad", "NOTSET"), node.attrs.get("output_shape")
-    if wanted is None and auto.startswith("SAME"):
-        wanted = tuple(size * s for size, s in zip(sizes, strides, strict=True))
-    if wanted is not None:
-        cropped = transpose_pads(sizes, kernel, strides, dilations, extra, wanted, auto)
-    else:
-        given = node.attrs.get("pads") if auto == "NOTSET" else None
-        cropped = tuple(given or (0, 0) * rank)
+    given = node.attrs.get("pads")
+    cropped = transpose_pads(
+        sizes, kernel, strides, dilations, extra, wanted, auto, tuple(given) if given else None
+    )
     reach = [(k - 1) * d for k, d in zip(kernel, dilations, strict=True)]
     begins = [r - p for r, p in zip(reach, cropped[:rank], strict=True)]
     ends = [r - p + e for r, p, e in zip(reach, cropped[rank:], extra, strict=True)]

@@ -121,14 +121,9 @@ def _conv_transpose(node: NodeView) -> Kernel:
         ones = (1,) * rank
         stride, dilation = strides or ones, dilations or ones
         out_extra = extra or (0,) * rank
-        pads = given if given is not None and auto == "NOTSET" else (0,) * (2 * rank)
-        wanted = shape
-        if wanted is None and auto.startswith("SAME"):
-            wanted = tuple(size * s for size, s in zip(x.shape[2:], stride, strict=True))
-        if wanted is not None:
-            pads = transpose_pads(
-                x.shape[2:], w.shape[2:], stride, dilation, out_extra, wanted, auto
-            )
+        pads = transpose_pads(
+            x.shape[2:], w.shape[2:], stride, dilation, out_extra, shape, auto, given
+        )
         half = pads[:rank]
         if half == pads[rank:] and all(p >= 0 for p in pads):
             return _CONV_TRANSPOSE[w.ndim](x, w, b, stride, half, out_extra, groups, dilation)
@@ -145,10 +140,19 @@ def transpose_pads(
     strides: Sequence[int],
     dilations: Sequence[int],
     extra: Sequence[int],
-    wanted: Sequence[int],
+    wanted: Sequence[int] | None,
     auto: str,
+    given: tuple[int, ...] | None,
 ) -> tuple[int, ...]:
-    """Derive pads from the output shape, as the ONNX specification of ConvTranspose says."""
+    """Return the pads of a ConvTranspose as the ONNX specification says.
+
+    They follow from the output shape where it is stated, or by ``auto_pad``, and else are those
+    that are given.
+    """
+    if wanted is None and auto.startswith("SAME"):
+        wanted = tuple(size * s for size, s in zip(sizes, strides, strict=True))
+    if wanted is None:
+        return given if given is not None and auto == "NOTSET" else (0,) * (2 * len(sizes))
     begins, ends = [], []
     for i, target in enumerate(wanted[-len(sizes) :]):
         full = strides[i] * (sizes[i] - 1) + extra[i] + (kernel[i] - 1) * dilations[i] + 1
