@@ -115,6 +115,21 @@ def zeroed_parts(families: Mapping[str, Family], plan: Plan) -> dict[str, Zeroed
     return zeroed
 
 
+def zero(weights: Mapping[str, Array], zeroed: Mapping[str, Bools]) -> dict[str, Array]:
+    """Copy the weights that have elements to zero, with these zero.
+
+    Args:
+        weights: By name.
+        zeroed: By constant, True where it is to be zero, see ``zeroed_elements``; what is no weight
+            is left out.
+    """
+    return {
+        name: np.where(mask, 0, weights[name]).astype(weights[name].dtype)
+        for name, mask in zeroed.items()
+        if name in weights
+    }
+
+
 def zeroed_elements(
     families: Mapping[str, Family], plan: Plan, shapes: Mapping[str, tuple[int, ...]]
 ) -> dict[str, Bools]:

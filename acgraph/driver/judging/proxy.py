@@ -3,12 +3,11 @@
 from collections.abc import Mapping
 from typing import Any, Protocol
 
-import numpy as np
 import numpy.typing as npt
 
 from acgraph.data import Dataset
 from acgraph.driver.space.space import Space
-from acgraph.pruning.plan import Bools, zeroed_elements
+from acgraph.pruning.plan import Bools, zero
 from acgraph.search import Point
 
 Arrays = Mapping[str, npt.NDArray[Any]]
@@ -38,11 +37,7 @@ def masked_weights(space: Space, weights: Arrays, zeroed: Mapping[str, Bools]) -
     """Return the weights that a cut changes: zeroed, and reconstructed where the space can."""
     if space.reconstruction is not None:
         return space.reconstruction.reconstruct(weights, zeroed)
-    return {
-        name: np.where(mask, 0, weights[name]).astype(weights[name].dtype)
-        for name, mask in zeroed.items()
-        if name in weights
-    }
+    return zero(weights, zeroed)
 
 
 class Proxy:
@@ -80,8 +75,7 @@ class Proxy:
     def __call__(self, point: Point) -> float:
         """Score a point."""
         plan = self._space.plan(point, self._weights)
-        families = {f.name: f for f in self._space.families}
-        zeroed = zeroed_elements(families, plan, self._space.dependency.facts.shapes)
+        zeroed = self._space.zeroed(plan)
         self._trainer.load_weights(masked_weights(self._space, self._weights, zeroed))
         try:
             if self._batches > 0:

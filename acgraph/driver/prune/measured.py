@@ -1,8 +1,8 @@
 """One cut by measurement: channels ranked by what their readers lose, layers fitted anew."""
 
 import logging
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal
 
@@ -23,11 +23,11 @@ from acgraph.driver.space.space import Space
 from acgraph.driver.stages.bisection import COUNTED_BAND, TargetBisection
 from acgraph.ir import Array, Model, clone_model, infer_facts, replace_constants
 from acgraph.pruning.importance import FloatArray
-from acgraph.pruning.plan import Bools, Plan, zeroed_elements
+from acgraph.pruning.plan import Bools, Plan, zero
 from acgraph.pruning.select import least_important, magnitude_plan
 from acgraph.pruning.shrink import shrink
 from acgraph.search import Point, Problem, project_to_budget, search
-from acgraph.tasks import guess
+from acgraph.tasks import OutputTask, guess
 
 log = logging.getLogger(__name__)
 
@@ -66,14 +66,13 @@ class Measuring:
             UnsupportedOpError: an operator cannot be run here.
         """
         model = dependency.model
-        config = TrainConfig(seed=self.calibration.seed, augment=False)
-        trainer = self.backend.trainer(model, self.calibration.fitted, teacher=model, config=config)
+        trainer = self._trainer(model)
         space = self._space(dependency, trainer)
         weights = trainer.weights()
         plan = self._plan(space, weights)
         if not plan.sets:
             return MeasuredCut(plan=plan)
-        zeroed = _zeroed(space, plan)
+        zeroed = space.zeroed(plan)
         size = self.backend.batch_of(model) or min(
             FIT_BATCH, trainer.images_at_once(self.calibration.fitted)
         )
@@ -82,7 +81,7 @@ class Measuring:
         refit = refit_in_order(run, model, weights, zeroed)
         kept = Kept(
             examples=len(self.calibration.judged),
-            magnitude=self._kept(trainer, weights, _zeroed(space, self._by_magnitude(space, plan))),
+            magnitude=self._kept(trainer, weights, space.zeroed(self._by_magnitude(space, plan))),
             measured=self._kept(trainer, weights, zeroed),
             refitted=self._agreement(
                 shrink(reweighted(dependency, refit.weights), plan).model, model
@@ -137,7 +136,7 @@ class Measuring:
         ))  # fmt: skip
 
         def score(point: Point) -> float:
-            zeroed = _zeroed(space, space.plan(point, weights))
+            zeroed = space.zeroed(space.plan(point, weights))
             assert space.reconstruction is not None
             trainer.load_weights(space.reconstruction.reconstruct(weights, zeroed))
             trainer.recalibrate(3, images=EXAMPLES)
@@ -155,9 +154,7 @@ class Measuring:
         least = problem.cost(problem.smallest)
 
         def within(budget: float) -> Problem:
-            return Problem(
-                knobs=problem.knobs, cost=problem.cost, budget=max(budget, least), evaluate=score
-            )
+            return replace(problem, budget=max(budget, least))
 
         found = search(
             within(before / rate),
@@ -190,6 +187,9 @@ class Measuring:
         Shares of equal decisions are too coarse to tell points apart that are nearly as good.
         """
         tasks = guess(output_facts(model, infer_facts(model)), stated={"": "imitate"})
+        return self._trainer(model, tasks)
+
+    def _trainer(self, model: Model, tasks: Sequence[OutputTask] | None = None) -> Trainer:
         config = TrainConfig(seed=self.calibration.seed, augment=False)
         fitted = self.calibration.fitted
         return self.backend.trainer(model, fitted, teacher=model, config=config, tasks=tasks)
@@ -208,10 +208,7 @@ class Measuring:
         self, trainer: Trainer, weights: Mapping[str, Array], zeroed: Mapping[str, Bools]
     ) -> float:
         """Say how far a cut agrees with the original where nothing is fitted."""
-        trainer.load_weights(
-            {name: np.where(mask, 0, weights[name]) for name, mask in zeroed.items()
-             if name in weights}
-        )  # fmt: skip
+        trainer.load_weights(zero(weights, zeroed))
         try:
             return trainer.evaluate(self.calibration.judged)
         finally:
@@ -230,11 +227,6 @@ def _scores(space: Space) -> dict[str, FloatArray]:
         if order:
             found[family.name] = order.scores
     return found
-
-
-def _zeroed(space: Space, plan: Plan) -> dict[str, Bools]:
-    families = {family.name: family for family in space.dependency.families}
-    return zeroed_elements(families, plan, space.dependency.facts.shapes)
 
 
 def _cost(model: Model, metric: Literal["params", "macs"]) -> float:

@@ -19,7 +19,7 @@ from acgraph.ir import Array, Model
 from acgraph.pruning.downdate import Reader
 from acgraph.pruning.importance import FloatArray
 from acgraph.pruning.layer_columns import filter_rows, weight_of_rows
-from acgraph.pruning.plan import Bools
+from acgraph.pruning.plan import Bools, zero
 from acgraph.pruning.reconstruct import Elimination, eliminate, order_alone, refit
 
 #: Images that the moments are measured on.
@@ -132,11 +132,7 @@ class WeightReconstruction:
         Returns:
             The constants that change.
         """
-        found = {
-            name: np.where(mask, 0, weights[name]).astype(weights[name].dtype)
-            for name, mask in zeroed.items()
-            if name in weights
-        }
+        found = zero(weights, zeroed)
         for name, mask in zeroed.items():
             if name in self.layers:
                 whole = np.broadcast_to(mask, weights[name].shape)

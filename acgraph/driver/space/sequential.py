@@ -17,7 +17,7 @@ from acgraph.analysis.tail import Affine, Tail, tails
 from acgraph.backends.interface import PairedRun
 from acgraph.ir import Array, Model
 from acgraph.pruning.layer_columns import filter_rows, weight_of_rows
-from acgraph.pruning.plan import Bools
+from acgraph.pruning.plan import Bools, zero
 from acgraph.pruning.regression import ColumnPart, PairedMoments, fit_matrix
 
 Floats = npt.NDArray[np.float64]
@@ -70,9 +70,7 @@ def refit_in_order(
         weights: Its weights.
         zeroed: By constant, True where it is zero in the cut network.
     """
-    run.load_weights(
-        {name: np.where(mask, 0, weights[name]) for name, mask in zeroed.items() if name in weights}
-    )
+    run.load_weights(zero(weights, zeroed))
     found = layers(model)
     behind = tails(model, found)
     fits, left = [], {}

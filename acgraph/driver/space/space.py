@@ -37,7 +37,7 @@ from acgraph.pruning.importance import (
     set_importance,
 )
 from acgraph.pruning.patterns import keep_at_least
-from acgraph.pruning.plan import Bools, Plan
+from acgraph.pruning.plan import Bools, Plan, zeroed_elements
 from acgraph.pruning.projection import (
     ColumnCut,
     Constraint,
@@ -181,6 +181,11 @@ class Space(SearchKnobs):
                 )
                 sets[family.name] = ~kept_sets
         return Plan(sets=sets, columns=self._plan_columns(point, sets, weights))
+
+    def zeroed(self, plan: Plan) -> dict[str, Bools]:
+        """Return, by constant, ``bool`` of its shape: what a plan zeroes in the masked model."""
+        families = {family.name: family for family in self.dependency.families}
+        return zeroed_elements(families, plan, self.dependency.facts.shapes)
 
     def _plan_columns(
         self, point: Point, sets: Mapping[str, Bools], weights: Mapping[str, Array]

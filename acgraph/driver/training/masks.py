@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from acgraph.backends.training import Masks
 from acgraph.driver.space.space import Space
 from acgraph.ir import Array
-from acgraph.pruning.plan import Bools, Plan, zeroed_elements
+from acgraph.pruning.plan import Bools, Plan
 
 
 def dead_columns(space: Space) -> dict[str, Bools]:
@@ -15,9 +15,7 @@ def dead_columns(space: Space) -> dict[str, Bools]:
 
 def training_masks(space: Space, plan: Plan, weights: Mapping[str, Array]) -> Masks:
     """Return the keep-flags of every trained weight that a plan, or an earlier round, cuts."""
-    families = {f.name: f for f in space.dependency.families}
-    zeroed = zeroed_elements(families, plan, space.dependency.facts.shapes)
-    masks = {name: ~mask for name, mask in zeroed.items() if name in weights}
+    masks = {name: ~mask for name, mask in space.zeroed(plan).items() if name in weights}
     for name, alive in dead_columns(space).items():
         masks[name] = masks[name] & alive if name in masks else alive
     return masks
