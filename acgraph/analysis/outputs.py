@@ -111,16 +111,20 @@ def _form(end: gs.Tensor, facts: Facts, opset: int) -> tuple[Form, int | None]:
 
 def _divisor(node: gs.Node, ends: Collection[str]) -> gs.Node | None:
     """Return the operator of one of these kinds that makes what a Div divides by."""
-    below = node.inputs[1]
+    return next((maker for maker in _makers(node.inputs[1]) if maker.op in ends), None)
+
+
+def _makers(tensor: gs.Tensor) -> Iterator[gs.Node]:
+    """Yield the node that makes a tensor, the one that makes its first computed input, and on."""
     for _ in range(_MOST):
-        maker = _maker(below)
-        if maker is None or maker.op in ends:
-            return maker
-        data = [each for each in maker.inputs if each.inputs]
+        node = _maker(tensor)
+        if node is None:
+            return
+        yield node
+        data = [each for each in node.inputs if each.inputs]
         if not data:
-            return None
-        below = data[0]
-    return None
+            return
+        tensor = data[0]
 
 
 def _same_axis(
@@ -140,18 +144,11 @@ def _same_axis(
 
 def _last_layer(end: gs.Tensor) -> gs.Node | None:
     """Return the last layer or normalisation, with nothing but element-wise operators behind."""
-    for _ in range(_MOST):
-        node = _maker(end)
-        if node is None:
-            return None
+    for node in _makers(end):
         if node.op in _NORMALISED or (node.op in _LAYERS and _has_weight(node)):
             return node
         if node.op not in _PASSED | _ELEMENTWISE | _FORMS.keys() and node.op != "Resize":
             return None
-        data = [each for each in node.inputs if each.inputs]
-        if not data:
-            return None
-        end = data[0]
     return None
 
 

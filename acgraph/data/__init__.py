@@ -1,6 +1,5 @@
 """What ``--data`` means: numbered examples, checked against the network that they are for."""
 
-from acgraph.data.agreement import Agreement
 from acgraph.data.batch import Array, Axis, Batch
 from acgraph.data.checks import InputSpec, are_class_numbers, check_has_classes, check_label_range
 from acgraph.data.dataset import (
@@ -20,7 +19,6 @@ from acgraph.data.load import load_dataset
 from acgraph.data.pixels import Pixels
 
 __all__ = [
-    "Agreement",
     "Array",
     "ArrayDataset",
     "Axis",

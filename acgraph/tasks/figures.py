@@ -10,16 +10,12 @@ from acgraph.tasks.kinds import Array
 from acgraph.tasks.spread import ChannelErrors
 
 
-class Figure(Protocol):
-    """A figure of one output, or of the outputs of one detector, over many examples."""
-
-    def add(self, ours: Sequence[Array], theirs: Sequence[Array]) -> None:
-        """Take in a batch: the output, or boxes and scores, of the network and the original."""
-        ...
+class Told(Protocol):
+    """What a figure says once all examples were taken in."""
 
     @property
     def value(self) -> float:
-        """What a search goes by, from 0 to 1, 1 where nothing is lost."""
+        """What a search goes by, from 0 to 1, 1 at best."""
         ...
 
     @property
@@ -30,6 +26,14 @@ class Figure(Protocol):
     @property
     def numbers(self) -> Mapping[str, float]:
         """The numbers in ``text``, by name."""
+        ...
+
+
+class Figure(Told, Protocol):
+    """A figure of one output, or of the outputs of one detector, without labels."""
+
+    def add(self, ours: Sequence[Array], theirs: Sequence[Array]) -> None:
+        """Take in a batch: the output, or boxes and scores, of the network and the original."""
         ...
 
 

@@ -10,7 +10,7 @@ from acgraph.diagnostics import Location
 from acgraph.errors import DataError
 from acgraph.tasks.average_precision import AveragePrecision
 from acgraph.tasks.classes import SameDecision
-from acgraph.tasks.figures import Cosine, NormalisedError, percent
+from acgraph.tasks.figures import Cosine, NormalisedError, Told, percent
 from acgraph.tasks.judge import Result, groups
 from acgraph.tasks.kinds import Array, OutputTask
 from acgraph.tasks.maps import Overlaps, classes_of, is_mask
@@ -21,26 +21,11 @@ PADDING = -1
 _NOT_JUDGED = 255
 
 
-class LabelFigure(Protocol):
+class LabelFigure(Told, Protocol):
     """A figure over many labelled examples."""
 
     def add(self, outputs: Sequence[Array], labels: Array) -> None:
         """Take in a batch."""
-        ...
-
-    @property
-    def value(self) -> float:
-        """From 0 to 1, 1 at best."""
-        ...
-
-    @property
-    def text(self) -> str:
-        """In the words of the field."""
-        ...
-
-    @property
-    def numbers(self) -> Mapping[str, float]:
-        """The numbers in ``text``, by name."""
         ...
 
 

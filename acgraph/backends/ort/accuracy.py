@@ -9,7 +9,6 @@ from acgraph.backends.ort.inputs import fixed_batch
 from acgraph.backends.ort.session import Session
 from acgraph.backends.training import Evaluate, score_of
 from acgraph.data import (
-    Agreement,
     Batch,
     Dataset,
     Labels,
@@ -20,7 +19,7 @@ from acgraph.data import (
 from acgraph.diagnostics import Location
 from acgraph.errors import DataError
 from acgraph.ir import Array
-from acgraph.tasks import Correctness, OutputTask
+from acgraph.tasks import Agreement, Correctness, OutputTask
 
 _BATCH = 64
 

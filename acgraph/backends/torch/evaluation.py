@@ -9,10 +9,10 @@ from acgraph.backends.torch.inputs import Inputs
 from acgraph.backends.torch.losses import Outputs
 from acgraph.backends.torch.teacher import Teacher
 from acgraph.backends.training import Array, Evaluate, score_of
-from acgraph.data import Agreement, Dataset, are_class_numbers, iterate_batches
+from acgraph.data import Dataset, are_class_numbers, iterate_batches
 from acgraph.diagnostics import Location
 from acgraph.errors import BackendError
-from acgraph.tasks import Correctness, OutputTask
+from acgraph.tasks import Agreement, Correctness, OutputTask
 
 
 @torch.no_grad()

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from acgraph.data import Agreement
 from acgraph.errors import DataError
+from acgraph.tasks import Agreement
 
 RNG = np.random.default_rng(0)
 SCORES = RNG.standard_normal((5, 4)).astype(np.float32)
