@@ -15,7 +15,7 @@ demo: .venv/.installed
 	env -u OMP_NUM_THREADS $(BIN)/acgraph demo -o acgraph-demo
 
 test: .venv/.installed-test
-	$(BIN)/python -m pytest -n auto
+	$(BIN)/python -m pytest -n auto --dist worksteal
 
 check: lint test
 
