@@ -280,7 +280,7 @@ def compress(
     ] = None,
     output_format: FormatOption = OutputFormat.TEXT,
 ) -> None:
-    """Compress a trained network: search rates, train, shrink, lower, prove, measure."""
+    """Compress a trained network: search rates, train, shrink, lower, check, measure."""
     options = dict(locals())
     for name in (
         "config", "settings", "output_format", "print_ir_after", "time_passes", "verify_each"

@@ -35,7 +35,7 @@ _ParserError: type[Exception] = next(
 
 app = typer.Typer(
     name="acgraph",
-    help="Make trained ONNX networks smaller and faster, with a proof and a measurement.",
+    help="Make trained ONNX networks smaller and faster, and check and measure the result.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,

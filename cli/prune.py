@@ -166,7 +166,7 @@ def prune(
     input_shape: InputShapeOption = None,
     output_format: FormatOption = OutputFormat.TEXT,
 ) -> None:
-    """Remove the filters and columns of least magnitude, and prove that nothing else changed.
+    """Remove the filters and columns of least magnitude, and check that nothing else changed.
 
     With --data, filters are ranked and layers fitted by measurement. Nothing is trained.
     """
@@ -323,7 +323,7 @@ def _text(result: "PruneReport", int8: "Int8 | None") -> str:
     check = verification(result.verify)
     word = "passed" if check.passed else f"failed (cut inexactly: {', '.join(result.inexact)})"
     if check.passed and check.vacuous:
-        word = "passed, but proves nothing: no output depends on the inputs"
+        word = "passed, but shows nothing: no output depends on the inputs"
     error = format_error(check.max_rel_error)
     lines.append(f"equivalence check {word}: relative error {error}")
     lines += [f"  {note}" for note in check.notes]

@@ -50,7 +50,8 @@ def verify(
     """Check the equivalence of two models: their outputs, and the outputs of layers that both have.
 
     Both run in ONNX Runtime, on random inputs and on the examples of --data. The exit code is 1 if
-    they differ. It is 3 if they agree, but no output depends on the inputs: that proves nothing.
+    they differ. It is 3 if they agree but no output depends on the inputs, so that the check shows
+    nothing.
     """
     from acgraph.api.verify import verify as check
 
@@ -121,7 +122,7 @@ def _entry(compact: str, against: str, result: "EquivalenceResult") -> dict[str,
 def _text(compact: str, against: str, result: "EquivalenceResult") -> str:
     verdict = "the models are equivalent" if result.passed else "the models are NOT equivalent"
     if result.passed and result.vacuous:
-        verdict = "nothing is proven: the models agree, but no output depends on the inputs"
+        verdict = "the check shows nothing: the models agree, but no output depends on the inputs"
     lines = [
         f"{verdict}: {compact} against {against}, {counted(result.inputs, 'input')}, "
         f"relative error {result.max_rel_error:.1e}, allowed {result.tolerance:.0e}"

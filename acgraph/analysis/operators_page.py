@@ -28,7 +28,8 @@ afterwards) cuts there. *Sizes rewritten*: the cut also changes the sizes that t
 *Fenced*: no cut passes; what the operator reads keeps its size, the rest of the model is pruned,
 and the report names node and reason. *No channels*: the operator makes or measures numbers that
 are not cut. **Every operator that is not listed, and every operator of another domain, is fenced**,
-and so are the bodies of If, Loop and Scan, which pass through byte for byte. The shapes of the
+and so are Loop and Scan, whose bodies pass through byte for byte. The branches of an If are pruned
+on their own, as far as they depend on nothing outside them. The shapes of the
 results of a fenced operator are those that the file declares, or what the constants of their
 readers say; what lies behind it is pruned.
 

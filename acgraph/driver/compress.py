@@ -21,7 +21,7 @@ from acgraph.driver.checkpoint.fingerprints import input_fingerprints
 from acgraph.driver.opening import first_state, open_context, open_inputs
 from acgraph.driver.passes import PassSettings
 from acgraph.driver.pipeline import TRAINING, WRITING, is_trained, run_stages
-from acgraph.driver.results.folder import UNPROVEN, claimed, put_in_place, staged
+from acgraph.driver.results.folder import FAILED_CHECK, claimed, put_in_place, staged
 from acgraph.driver.state.context import Clock, Context, Reporter
 from acgraph.driver.state.functions import UserFunctions
 from acgraph.driver.state.state import Files, State, equivalence_of
@@ -159,12 +159,12 @@ def _written(context: Context, state: State) -> State:
         equivalence = equivalence_of(done)
         if equivalence.passed:
             put_in_place(folder, output)
-            shutil.rmtree(output / UNPROVEN, ignore_errors=True)
+            shutil.rmtree(output / FAILED_CHECK, ignore_errors=True)
             return done
-        make_folder(output / UNPROVEN)
-        put_in_place(folder, output / UNPROVEN)
+        make_folder(output / FAILED_CHECK)
+        put_in_place(folder, output / FAILED_CHECK)
     raise VerifyError(
         f"the equivalence check failed: {equivalence.failures[0]}",
-        location=Location(model=str(output / UNPROVEN / "model.onnx")),
+        location=Location(model=str(output / FAILED_CHECK / "model.onnx")),
         hint="do not deploy it; acgraph verify compares it with masked.onnx beside it",
     )

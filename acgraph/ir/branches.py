@@ -127,7 +127,7 @@ def open_branch(model: Model, branch: Branch, facts: Facts, *, decide: bool = Fa
         branch: The branch.
         facts: What is known of the tensors of ``model``.
         decide: Put the branch that an If always takes in its place: for models that fix all sizes,
-            as the facts do not prove that a size is the same for every input.
+            as the facts do not imply that a size is the same for every input.
 
     Raises:
         ImportModelError: nothing is known of a value that the branch reads, or the branch alone is

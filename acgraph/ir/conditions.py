@@ -49,17 +49,17 @@ def decided_branches(model: Model, proto: onnx.ModelProto) -> dict[str, str]:
     if not nodes:
         return {}
     facts = infer_facts(model)
-    proofs = _Proofs(facts, _fixed_sizes(model, proto, facts), int(model.graph.opset))
+    invariant = _Invariance(facts, _fixed_sizes(model, proto, facts), int(model.graph.opset))
     found = {}
     for node in nodes:
         value = facts.values.get(node.inputs[0].name)
-        if value is not None and value.size == 1 and proofs.of(node.inputs[0]).all():
+        if value is not None and value.size == 1 and invariant.of(node.inputs[0]).all():
             found[node.outputs[0].name] = THEN if bool(value.reshape(())) else ELSE
     return found
 
 
 def _fixed_sizes(model: Model, proto: onnx.ModelProto, facts: Facts) -> _Fixed:
-    """Say which sizes hold for every input: all where inputs are fixed, else what onnx proves."""
+    """Say which sizes hold for every input: all where inputs are fixed, else what onnx infers."""
     if is_static(model):
         return {name: (True,) * len(shape) for name, shape in facts.shapes.items()}
     inferred = onnx.shape_inference.infer_shapes(_without_weights(proto), data_prop=True).graph
@@ -88,8 +88,8 @@ def _without_weights(proto: onnx.ModelProto) -> onnx.ModelProto:
     return copy
 
 
-class _Proofs:
-    """Says of small values which of their elements hold for every input."""
+class _Invariance:
+    """Tells which elements of small values are the same for every input."""
 
     def __init__(self, facts: Facts, fixed: _Fixed, opset: int) -> None:
         self._facts, self._fixed, self._opset = facts, fixed, opset
@@ -98,10 +98,10 @@ class _Proofs:
     def of(self, tensor: gs.Tensor) -> Bools:
         """Return a flag for every element; a single False where nothing is known."""
         if tensor.name not in self._known:
-            self._known[tensor.name] = self._prove(tensor)
+            self._known[tensor.name] = self._find(tensor)
         return self._known[tensor.name]
 
-    def _prove(self, tensor: gs.Tensor) -> Bools:
+    def _find(self, tensor: gs.Tensor) -> Bools:
         value = self._facts.values.get(tensor.name)
         if value is None:
             return np.zeros((), np.bool_)
@@ -110,11 +110,11 @@ class _Proofs:
             return np.ones(value.shape, np.bool_)
         if node.op in ("Shape", "Size"):
             return self._measured(node, value)
-        proofs = [self.of(read) for read in node.inputs if read.name]
-        moved = self._moved(node, proofs) if node.op in _MOVES else None
+        flags = [self.of(read) for read in node.inputs if read.name]
+        moved = self._moved(node, flags) if node.op in _MOVES else None
         if moved is not None and moved.shape == value.shape:
             return moved
-        return np.full(value.shape, all(proof.all() for proof in proofs), np.bool_)
+        return np.full(value.shape, all(flag.all() for flag in flags), np.bool_)
 
     def _measured(self, node: gs.Node, value: Array) -> Bools:
         flags = np.array(self._fixed.get(node.inputs[0].name, (False,)), np.bool_)
@@ -124,16 +124,16 @@ class _Proofs:
             flags = np.array(flags.all(), np.bool_)
         return flags if flags.shape == value.shape else np.zeros(value.shape, np.bool_)
 
-    def _moved(self, node: gs.Node, proofs: list[Bools]) -> Bools | None:
-        """Move the flags as the node moves the elements, where it is proven where they go."""
-        if node.op != "Concat" and not all(proof.all() for proof in proofs[1:]):
+    def _moved(self, node: gs.Node, flags: list[Bools]) -> Bools | None:
+        """Move the flags as the node moves the elements; None where that is not certain."""
+        if node.op != "Concat" and not all(flag.all() for flag in flags[1:]):
             return None
         if node.op == "Cast":
-            return proofs[0]
+            return flags[0]
         arrays: list[Array | None] = [
             self._facts.values[read.name] if read.name else None for read in node.inputs
         ]
         count = len(arrays) if node.op == "Concat" else 1
-        arrays[:count] = [proof.astype(np.int64) for proof in proofs[:count]]
+        arrays[:count] = [flag.astype(np.int64) for flag in flags[:count]]
         outputs = evaluate_node(node, arrays, self._opset, 1 << 16)
         return None if outputs is None else outputs[0].astype(np.bool_)

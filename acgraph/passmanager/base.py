@@ -44,7 +44,7 @@ class PassResult:
     """What a pass did.
 
     Attributes:
-        modified: True exactly where the model changed; the manager can prove the claim.
+        modified: True exactly where the model changed; the manager can check the claim.
         statistics: Counts by what was counted, in words: ``{"removed nodes": 3}``.
         remarks: What the pass left alone although it was asked for, and why.
     """

@@ -34,13 +34,13 @@ class PassManager:
         instruments: Told before and after each pass, and of failures.
         verify_each: Check before the first and after each pass that the model is whole and looks
             the same from outside.
-        prove_claims: Also hash the model around each pass, and refuse a wrong ``modified``.
+        check_claims: Also hash the model around each pass, and refuse a wrong ``modified``.
     """
 
     passes: Sequence[Pass]
     instruments: Sequence[Instrument] = ()
     verify_each: bool = True
-    prove_claims: bool = False
+    check_claims: bool = False
 
     def run(self, model: Model, context: PassContext | None = None) -> list[PassRun]:
         """Run every pass.
@@ -76,7 +76,7 @@ class PassManager:
     def _run_one(
         self, one: Pass, model: Model, context: PassContext, outside: Interface | None
     ) -> PassRun:
-        before = fingerprint(model) if self.prove_claims else ""
+        before = fingerprint(model) if self.check_claims else ""
         started = time.perf_counter()
         one.requires(model, context)
         result = one.run(model, context)
@@ -85,7 +85,7 @@ class PassManager:
         if outside is not None:
             check_model(model)
             check_interface(model, outside)
-        if self.prove_claims:
+        if self.check_claims:
             _check_claim(result.modified, before != fingerprint(model), model)
         return PassRun(text=pass_text(one), name=one.name, result=result, seconds=seconds)
 

@@ -28,7 +28,7 @@ def render_page(report: Report) -> str:
         report=report,
         verdict=parts[0],
         beside=", ".join(parts[1:]),
-        good=report.is_met and report.verify.is_proof,
+        good=report.is_met and report.verify.shows_equivalence,
         rows=list(rows(report)),
         int8="" if report.int8 is None else int8_text(report.int8),
         unknown=unknown_macs(report),

@@ -116,7 +116,7 @@ class Rates(_Part):
 class Int8(_Part):
     """The compact model again, quantised to 8-bit integers: a file of its own beside it.
 
-    The proof does not cover it: it is near the compact model, not equal.
+    The equivalence check does not cover it: it is near the compact model, not equal.
 
     Attributes:
         bytes: Of its file.
@@ -154,7 +154,7 @@ class Verification(_Part):
     notes: tuple[str, ...] = ()
 
     @property
-    def is_proof(self) -> bool:
+    def shows_equivalence(self) -> bool:
         """True where the comparison could have failed and did not."""
         return self.passed and not self.vacuous
 
@@ -297,7 +297,7 @@ class Report(_Part):
 
     @property
     def exit_code(self) -> int:
-        """0 where all was met and the proof holds, 1 where it does not hold, 3 where missed."""
+        """0 where all was met and the check passed, 1 where it failed, 3 where missed."""
         if not self.verify.passed:
             return 1
         return 0 if self.is_met else 3

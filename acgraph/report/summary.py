@@ -28,8 +28,8 @@ from acgraph.report.verdict import (
 
 #: Fences shown in the terminal; the report has them all.
 _SHOWN_FENCES = 5
-#: What is added to the errors, by whether the check passed and whether it proves nothing.
-_PROOF = {
+#: What is added to the errors, by whether the check passed and whether it shows nothing.
+_CHECK_SUFFIX = {
     (True, False): "",
     (True, True): " - but no output depends on the inputs",
     (False, False): " - FAILED",
@@ -91,7 +91,7 @@ def _ms(side: Side | Int8) -> str:
 
 def render_summary(report: Report) -> RenderableType:
     """Make the summary for a terminal; its first line is the verdict."""
-    good = report.is_met and report.verify.is_proof
+    good = report.is_met and report.verify.shows_equivalence
     headline = Text(verdict(report), style="bold green" if good else "bold red")
     table = Table(box=None, pad_edge=False, header_style="dim")
     table.add_column("")
@@ -105,8 +105,9 @@ def render_summary(report: Report) -> RenderableType:
     check = report.verify
     shown = Text(
         f"compact == masked: max error {format_error(check.max_abs_error)} absolute, "
-        f"{format_error(check.max_rel_error)} relative" + _PROOF[check.passed, check.vacuous],
-        style="" if check.is_proof else "bold red",
+        f"{format_error(check.max_rel_error)} relative"
+        + _CHECK_SUFFIX[check.passed, check.vacuous],
+        style="" if check.shows_equivalence else "bold red",
     )
     notes = [Text(f"  {note}", style="dim") for note in check.notes]
     quantised = [] if int8 is None else [Text(int8_text(int8))]

@@ -41,7 +41,7 @@ def verdict_parts(report: Report) -> list[str]:
     speed = report.rate.latency
     if target.metric != "latency" and speed is not None:
         parts.append(speed_text(speed))
-    return _with_proof(parts, report.verify)
+    return _with_check(parts, report.verify)
 
 
 def is_scant(report: Report) -> bool:
@@ -69,16 +69,16 @@ def _asked(rate: float | None) -> str:
     return "the most within the floor" if rate is None else format_rate(rate)
 
 
-def _with_proof(parts: list[str], check: Verification) -> list[str]:
-    """Add what a reader must not take for granted: a proof that failed, or is not whole."""
+def _with_check(parts: list[str], check: Verification) -> list[str]:
+    """Add what a reader must not take for granted: a check that failed or is incomplete."""
     if not check.passed:
-        return ["the proof FAILED: compact and masked model differ", *parts]
+        return ["the equivalence check FAILED: compact and masked model differ", *parts]
     if check.vacuous:
-        return ["NOTHING is proven: no output depends on the inputs", *parts]
+        return ["the equivalence check shows NOTHING: no output depends on the inputs", *parts]
     if not check.notes:
         return parts
     more = f" and {len(check.notes) - 1} more" if len(check.notes) > 1 else ""
-    return [*parts, f"the proof is not whole ({check.notes[0]}{more})"]
+    return [*parts, f"the equivalence check is incomplete ({check.notes[0]}{more})"]
 
 
 def frontier_text(report: Report) -> list[str]:
@@ -109,7 +109,7 @@ def unknown_macs(report: Report) -> str:
 
 
 def format_error(error: float | None) -> str:
-    """Print an error of the proof; ``unbounded`` where no number says it."""
+    """Print an error of the equivalence check; ``unbounded`` where no number says it."""
     return "unbounded" if error is None else f"{error:.2g}"
 
 

@@ -1,4 +1,4 @@
-"""The branches of Ifs in ``prune``: cut and proven one by one, and put together with the rest."""
+"""The branches of Ifs in ``prune``: cut and checked one by one, and put together with the rest."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -15,12 +15,12 @@ from acgraph.pruning.cut_plan import CutPlan
 from acgraph.pruning.plan import Plan
 
 #: Why a branch stays that could be cut; what stopped it follows.
-UNPROVEN = "the branch does not run on what reaches it, so its cut could not be checked"
+UNCHECKED = "the branch does not run on what reaches it, so its cut could not be checked"
 #: Makes the inputs that a model is compared on; asked only where something was cut.
 MakeFeeds = Callable[[], Sequence[Feeds]]
 
 
-class UnprovenError(Exception):
+class UncheckedError(Exception):
     """A branch cannot be run on anything that reaches it; the text says why."""
 
 
@@ -29,7 +29,7 @@ class BranchCuts:
     """What became of the branches of a model.
 
     Attributes:
-        results: Of each branch that could be cut and proven.
+        results: Of each branch that could be cut and checked.
         fences: Of the others, and why they were not.
     """
 
@@ -50,14 +50,14 @@ def is_cut(result: PruneReport) -> bool:
 def feeds_of(source: Source, opened: OpenBranch, outer: MakeFeeds) -> MakeFeeds:
     """Return what makes the inputs of a branch of those of the model around it.
 
-    It raises ``UnprovenError`` where the branch can run none of them.
+    It raises ``UncheckedError`` where the branch can run none of them.
     """
 
     def make() -> Sequence[Feeds]:
         names = [tensor.name for tensor in opened.model.graph.inputs]
         found, reason = running(opened.model, reaching(source.model, names, outer(), opened.fixed))
         if not found:
-            raise UnprovenError(reason or "nothing that was tried reaches it")
+            raise UncheckedError(reason or "nothing that was tried reaches it")
         return found
 
     return make
@@ -74,26 +74,26 @@ def cut_branches(
         source: The model.
         feeds: Makes inputs of it.
         cut_one: Cuts the model of a branch, which it is told the path of; may raise
-            ``UnprovenError``.
+            ``UncheckedError``.
     """
     results, fences = [], []
     for opened, inner in source.inside():
         try:
             own = feeds_of(source, opened, feeds)
             results.append((opened, cut_one(inner, opened.branch.path, own)))
-        except UnprovenError as error:
+        except UncheckedError as error:
             fences.append(
                 Diagnostic(
                     location=source.model.location(value=opened.branch.path),
-                    message=f"{UNPROVEN}: {error}",
+                    message=f"{UNCHECKED}: {error}",
                 )
             )
     return BranchCuts(tuple(results), tuple(fences))
 
 
-def unproven(result: PruneReport) -> dict[str, Diagnostic]:
+def unchecked(result: PruneReport) -> dict[str, Diagnostic]:
     """Return the fences of branches whose cuts could not be checked, by the path of the branch."""
-    return {f.location.value: f for f in result.fences if f.message.startswith(UNPROVEN)}
+    return {f.location.value: f for f in result.fences if f.message.startswith(UNCHECKED)}
 
 
 def put_back(cut: Cut, branches: BranchCuts) -> None:
@@ -106,7 +106,7 @@ def put_back(cut: Cut, branches: BranchCuts) -> None:
 
 def together(result: PruneReport, branches: BranchCuts) -> PruneReport:
     """Join what was done to the branches with what was done around them."""
-    if branches.is_cut and not is_cut(result):  # only the proofs of the branches say anything
+    if branches.is_cut and not is_cut(result):  # only the checks of the branches say anything
         result = replace(result, verify=replace(result.verify, vacuous=False))
     for opened, inner in branches.results:
         result = _joined(result, inner, opened.branch.path)

@@ -30,7 +30,7 @@ from acgraph.driver.prune.branches import (
     cut_branches,
     put_back,
     together,
-    unproven,
+    unchecked,
 )
 from acgraph.driver.prune.calibration import Calibration
 from acgraph.driver.prune.columns import ColumnRequest, NotLarger, as_asked
@@ -75,7 +75,7 @@ def prune(
     target_rate: float | None = None,
     metric: Literal["params", "macs"] = "params",
 ) -> PruneReport:
-    """Cut the coupled sets and columns of least magnitude; prove the result.
+    """Cut the coupled sets and columns of least magnitude; check the result.
 
     A cut that would make the file larger is not made; ``notes`` of the result say so.
 
@@ -140,8 +140,8 @@ def prune(
     began = time.perf_counter()
     source = Source.of(model, bounds)
     analysed = time.perf_counter() - began
-    result = _cut_and_prove(source, job, None)
-    source = replace(source, branches=without(source.branches, unproven(result)))
+    result = _cut_and_check(source, job, None)
+    source = replace(source, branches=without(source.branches, unchecked(result)))
     result = replace(
         result,
         holding=obstacles(source.dependency, source.branches, allow_inexact=allow_inexact),
@@ -153,8 +153,8 @@ def prune(
     return replace(result, rates_with=_rates_with(source, result, job))
 
 
-def _cut_and_prove(source: Source, job: Job, feeds: MakeFeeds | None) -> PruneReport:
-    """Cut a model and its branches, and prove each of them and the whole.
+def _cut_and_check(source: Source, job: Job, feeds: MakeFeeds | None) -> PruneReport:
+    """Cut a model and its branches, and check each of them and the whole.
 
     Args:
         source: The model.
@@ -163,7 +163,7 @@ def _cut_and_prove(source: Source, job: Job, feeds: MakeFeeds | None) -> PruneRe
 
     Raises:
         VerifyError: a compact model does not compute what the masked one does.
-        UnprovenError: the branch cannot be run on anything that reaches it.
+        UncheckedError: the branch cannot be run on anything that reaches it.
     """
     model, dependency = source.model, source.dependency
     before = model_cost(model)
@@ -178,7 +178,7 @@ def _cut_and_prove(source: Source, job: Job, feeds: MakeFeeds | None) -> PruneRe
     branches = cut_branches(
         source,
         feeds or cache(lambda: branch_trials(model)),
-        lambda inner, path, own: _cut_and_prove(inner, job.inside(path), cache(own)),
+        lambda inner, path, own: _cut_and_check(inner, job.inside(path), cache(own)),
     )
     is_whole = (
         not sets.sets and after.params == before.params and not any(c.pattern for c in made.cuts)
@@ -191,7 +191,7 @@ def _cut_and_prove(source: Source, job: Job, feeds: MakeFeeds | None) -> PruneRe
         after, equivalence = before, untouched()
     else:
         after = model_cost(made.model, facts=facts)
-        equivalence = _prove(model, made, feeds, with_branches=branches.is_cut)
+        equivalence = _check(model, made, feeds, with_branches=branches.is_cut)
     inexact = [f.name for f in dependency.families if f.name in sets.sets and not f.is_exact]
     result = together(
         PruneReport(
@@ -242,7 +242,7 @@ def _other_file(source: Source, plan: CutPlan | None) -> tuple[str, ...]:
     return ("the plan was made of another file, whose layers have the same sizes",)
 
 
-def _prove(
+def _check(
     model: Model, made: Cut, feeds: MakeFeeds | None, *, with_branches: bool
 ) -> EquivalenceResult:
     """Compare the compact model with the masked one; a branch on what reaches it.
@@ -284,7 +284,7 @@ def _rates_with(source: Source, result: PruneReport, job: Job) -> dict[str, floa
 
 
 def _tried(source: Source, job: Job) -> Model:
-    """Cut a model and its branches without proof."""
+    """Cut a model and its branches without a check."""
     found = cut(source, next(attempts(source, job)))
     for opened, inner in source.inside():
         put_branch(found.model, opened, _tried(inner, job))

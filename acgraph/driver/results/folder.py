@@ -32,7 +32,7 @@ CHECKPOINTS = "checkpoints"
 #: Held by the run that writes to the folder; the file alone means nothing.
 LOCK = f"{CHECKPOINTS}/.lock"
 #: Where results go whose equivalence check failed.
-UNPROVEN = "unproven"
+FAILED_CHECK = "failed-check"
 _STAGED = ".results"
 _REHEARSED = ".rehearsal"
 
@@ -175,7 +175,7 @@ def _check_apart(given: Path, folder: Path) -> None:
         if folder.resolve().is_relative_to(given.resolve()):
             raise UsageError(f"the results in {folder} would lie in it", location=where, hint=hint)
         return
-    written = [place / name for place in (folder, folder / UNPROVEN) for name in RESULTS]
+    written = [place / name for place in (folder, folder / FAILED_CHECK) for name in RESULTS]
     if any(file.exists() and file.samefile(given) for file in written):
         raise UsageError(
             f"would be overwritten by the results in {folder}", location=where, hint=hint

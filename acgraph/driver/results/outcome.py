@@ -1,4 +1,4 @@
-"""Measure what came out, prove it, and say it in the report's words."""
+"""Measure what came out, check it, and say it in the report's words."""
 
 import importlib.metadata
 import logging

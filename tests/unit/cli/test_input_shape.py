@@ -145,7 +145,7 @@ def test_noise_has_the_stated_shape(acgraph: Call, line: str) -> None:
 def test_compress_goes_by_the_shapes_of_its_data(
     acgraph: Call, make_net: type, tmp_path: Path
 ) -> None:
-    """Only 16 x 16 fits the table of positions: training, proof and measurement all have to."""
+    """Only 16 x 16 fits the table of positions: training, check and measurement all have to."""
     net = make_net()
     x = net.op("Relu", net.conv(net.input("n", 3, "h", "w"), 3, 8, strides=[2, 2]))
     x = net.op("Relu", net.conv(x, 8, 8))

@@ -273,7 +273,7 @@ def test_verify_with_a_fixed_batch_and_a_limit(
     assert json.loads(_run(*words, "--limit", 3).stdout)["inputs"] == 1 + 3
 
 
-def test_verify_says_when_it_proves_nothing(net_path: Path, tmp_path: Path) -> None:
+def test_verify_says_when_it_shows_nothing(net_path: Path, tmp_path: Path) -> None:
     proto = onnx.load(net_path)
     for tensor in proto.graph.initializer:
         if tensor.name in ("v", "d"):
@@ -284,7 +284,7 @@ def test_verify_says_when_it_proves_nothing(net_path: Path, tmp_path: Path) -> N
     onnx.save(proto, path)
     result = _run("verify", path, "--against", path)
     assert result.exit_code == 3
-    assert result.stdout.splitlines()[0].startswith("nothing is proven: the models agree")
+    assert result.stdout.splitlines()[0].startswith("the check shows nothing: the models agree")
     assert _run("verify", path, "--against", net_path).exit_code == 1
     assert json.loads(_run("verify", path, "--against", path, "--format", "json").stdout)["vacuous"]
 

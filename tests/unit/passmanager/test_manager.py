@@ -190,14 +190,14 @@ def test_checks_can_be_turned_off(model):
 
 
 @pytest.mark.parametrize(("claim", "did"), [(True, "did not change"), (False, "changed")])
-def test_claims_are_proved(model, claim, did):
+def test_claims_are_checked(model, claim, did):
     action = (lambda model: None) if claim else (lambda model: Rename().run(model, None))
     with pytest.raises(PostconditionError, match=f"but the model {did}"):
-        run(model, Do(action, modified=claim), prove_claims=True)
+        run(model, Do(action, modified=claim), check_claims=True)
 
 
 def test_true_claims_pass(model):
-    runs = run(model, Rename(), Rename(), prove_claims=True)
+    runs = run(model, Rename(), Rename(), check_claims=True)
     assert [r.result.modified for r in runs] == [True, False]
 
 

@@ -39,7 +39,7 @@ def test_a_pass_of_onnx_ir_runs_in_our_manager() -> None:
     from onnx_ir.passes import common
 
     model = model_from_text(TEXT)
-    (run,) = PassManager([from_onnx_ir(common.RemoveUnusedNodesPass())], prove_claims=True).run(
+    (run,) = PassManager([from_onnx_ir(common.RemoveUnusedNodesPass())], check_claims=True).run(
         model
     )
     assert run.result.modified

@@ -78,10 +78,10 @@ GRAPHS = st.builds(
 @pytest.mark.parametrize("name", NAMES)
 @settings(max_examples=25, deadline=None)
 @given(text=GRAPHS)
-def test_a_pass_keeps_the_function_proves_its_claim_and_is_idempotent(name, text):
+def test_a_pass_keeps_the_function_and_its_claim_and_is_idempotent(name, text):
     model = model_from_text(text)
     before, feeds = clone_model(model), random_feeds(model)
-    manager = PassManager(build_passes(name, REGISTRY), prove_claims=True)
+    manager = PassManager(build_passes(name, REGISTRY), check_claims=True)
     manager.run(model)
     once = text_from_model(model)
     (second,) = manager.run(model)
@@ -119,6 +119,6 @@ def test_canonicalising_a_real_network_keeps_its_function(name):
     if "ultraface" in name:
         feeds = {key: value[:1] for key, value in feeds.items()}
     pipeline = "fold-constants,eliminate-dead-nodes,infer-shapes"
-    PassManager(build_passes(pipeline, REGISTRY), prove_claims=True).run(model)
+    PassManager(build_passes(pipeline, REGISTRY), check_claims=True).run(model)
     for ours, theirs in zip(run(model, feeds), run(before, feeds), strict=True):
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)

@@ -36,7 +36,7 @@ def size(model: Model) -> int:
 
 
 def run(model: Model, **options: Any) -> dict[str, int]:
-    (done,) = PassManager([ShrinkChannels(**options)], prove_claims=True).run(model)
+    (done,) = PassManager([ShrinkChannels(**options)], check_claims=True).run(model)
     return dict(done.result.statistics)
 
 

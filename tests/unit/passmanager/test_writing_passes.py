@@ -25,7 +25,7 @@ def registry(monkeypatch):
 
 def test_the_pass_fires_once(registry):
     model = model_from_text(MODEL)
-    manager = PassManager(build_passes("merge-abs", registry), prove_claims=True)
+    manager = PassManager(build_passes("merge-abs", registry), check_claims=True)
     (first,), (second,) = manager.run(model), manager.run(model)
     assert (first.result.modified, second.result.modified) == (True, False)
     expected = re.search(r"# CHECK: (.*)", PAGE)[1]
@@ -34,6 +34,6 @@ def test_the_pass_fires_once(registry):
 
 def test_its_option_stops_it_with_a_reason(registry):
     model = model_from_text(MODEL)
-    manager = PassManager(build_passes("merge-abs{max-nodes=0}", registry), prove_claims=True)
+    manager = PassManager(build_passes("merge-abs{max-nodes=0}", registry), check_claims=True)
     (run,) = manager.run(model)
     assert [remark.message for remark in run.result.remarks] == ["not merged: max-nodes is reached"]

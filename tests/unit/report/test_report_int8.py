@@ -45,7 +45,7 @@ def test_terminal_and_page_have_a_column(quantised: Report, report: Report) -> N
     page = render_page(quantised)
     assert said[1:] in page
     assert "300 training examples" in page
-    assert "the proof does\n  not cover it" in page
+    assert "the equivalence check does\n  not cover it" in page
     assert "int8" not in _printed(report) + render_page(report)
 
 

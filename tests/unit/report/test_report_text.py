@@ -79,9 +79,9 @@ def test_no_speed_up_is_called_not_faster(report, speed):
     assert "not faster" not in verdict(report)
 
 
-def test_failed_proof_comes_first(report):
+def test_a_failed_check_comes_first(report):
     failed = change(report, verify={"passed": False})
-    assert verdict(failed).startswith("the proof FAILED")
+    assert verdict(failed).startswith("the equivalence check FAILED")
     assert any(line.endswith("FAILED") for line in printed(failed))
 
 
@@ -105,23 +105,25 @@ def test_a_rate_of_unknown_macs_is_no_number(report):
     assert "unknown" not in "\n".join(printed(report)) + render_page(report)
 
 
-def test_a_proof_that_could_not_fail_is_no_proof(report):
+def test_a_check_that_could_not_fail_shows_nothing(report):
     vacuous = change(report, verify={"vacuous": True})
-    assert verdict(vacuous).startswith("NOTHING is proven: no output depends on the inputs")
+    assert verdict(vacuous).startswith(
+        "the equivalence check shows NOTHING: no output depends on the inputs"
+    )
     assert any(
         line.rstrip().endswith("no output depends on the inputs") for line in printed(vacuous)[2:]
     )
     page = render_page(vacuous)
-    assert "That proves nothing" in page
+    assert "That shows nothing" in page
     assert '<h1 class="bad">' in page
     assert '<h1 class="good">' in render_page(report)
 
 
-def test_notes_on_the_proof_are_told_everywhere(report):
+def test_notes_on_the_check_are_told_everywhere(report):
     notes = ("batch 2 not tried: the masked model cannot run it", "output 'b' does not depend")
     noted = change(report, verify={"notes": notes})
-    assert verdict(noted).endswith(f"the proof is not whole ({notes[0]} and 1 more)")
-    assert "proof" not in verdict(report)
+    assert verdict(noted).endswith(f"the equivalence check is incomplete ({notes[0]} and 1 more)")
+    assert "equivalence check" not in verdict(report)
     for note in notes:
         assert any(note in line for line in printed(noted)[1:])
         assert note[1:].replace("'", "&#39;") in render_page(noted)

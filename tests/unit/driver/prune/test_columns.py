@@ -291,7 +291,7 @@ def shared_block(*, by: str) -> Model:
 
 @pytest.mark.parametrize("by", ["Identity", "Transpose"])
 def test_equal_weights_of_several_layers_lose_the_same_columns(by: str) -> None:
-    """The proof failed: the masked model had zeros in one of them, the compact one in both."""
+    """The check failed: the masked model had zeros in one of them, the compact one in both."""
     result = cut(shared_block(by=by), columns=0.5, chooser=SmallestChooser("size"))
     assert result.verify.passed
     forms = {layer.name: layer.columns_after for layer in result.lowered}

@@ -158,7 +158,7 @@ def test_the_rehearsal_leaves_the_run_as_it_was(quick: Configure) -> None:
     }  # fmt: skip
 
 
-def test_a_proof_that_fails_after_training_loses_nothing(
+def test_a_check_that_fails_after_training_loses_nothing(
     quick: Configure, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     config = quick()
@@ -177,24 +177,24 @@ def test_a_proof_that_fails_after_training_loses_nothing(
         patch.setattr(verify, "check_equivalence", check)
         with pytest.raises(VerifyError) as caught:
             compress(config)
-    unproven = config.output / "unproven"
+    failed = config.output / "failed-check"
     name = Session(str(model_path())).outputs[0].name
     assert str(caught.value) == (
-        f"{unproven / 'model.onnx'}: the equivalence check failed: output '{name}': differs; do "
+        f"{failed / 'model.onnx'}: the equivalence check failed: output '{name}': differs; do "
         "not deploy it; acgraph verify compares it with masked.onnx beside it; the trained network "
         f"is kept: acgraph compress --resume {config.output} writes the results without training "
         "again"
     )
     assert caught.value.exit_code == 1
     assert not (config.output / "model.onnx").exists()
-    assert {"model.onnx", "masked.onnx", "report.json"} <= {p.name for p in unproven.iterdir()}
+    assert {"model.onnx", "masked.onnx", "report.json"} <= {p.name for p in failed.iterdir()}
     assert run(["compress", "--resume", str(config.output)]) in (0, 3)
     err = capfd.readouterr().err
     assert "the network is trained: only the results are written again" in err
     assert "rehearsal" not in err
     assert "round 1" not in err
     assert (config.output / "model.onnx").is_file()
-    assert not unproven.exists()
+    assert not failed.exists()
 
 
 @pytest.mark.parametrize("error", [BackendError("no"), RuntimeError("no")])
