@@ -1,7 +1,7 @@
-"""Make trained ONNX networks smaller and faster, exactly.
+"""Make trained ONNX networks smaller and faster by exact structured pruning.
 
-Importing the package loads none of onnx, torch and onnxruntime; each name loads what it needs when
-it is first asked for::
+Importing the package loads none of onnx, torch and onnxruntime; each name loads what it needs on
+first access::
 
     import acgraph
 
@@ -9,7 +9,8 @@ it is first asked for::
     result.save("out")
     again = acgraph.apply("model.onnx", "out/plan.json")
 
-Each function is a command of the command line, and its keywords are the options of that command.
+Each function corresponds to a command of the command line, and its keyword arguments to the
+options of that command.
 """
 
 import importlib
@@ -79,7 +80,7 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> object:
-    """Load a public name from where it lives, and keep it."""
+    """Import a public name from its module on first access, and cache it."""
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(importlib.import_module(_HOMES[name]), name)

@@ -1,4 +1,4 @@
-"""What ``compress`` was asked to do: a file of options under the options of the command line.
+"""The configuration of ``compress``: options of a file, overridden by those of the command line.
 
 A configuration file is YAML with the names of the fields below; ``train``, ``admm``,
 ``search`` and ``columns`` are sections::
@@ -43,73 +43,79 @@ from acgraph.errors import UsageError
 from acgraph.search.annealing import AnnealConfig
 
 Metric = Literal["params", "macs", "size", "latency"]
-#: What decides what stays: the loss of the layers' outputs, or the size of the weights.
+#: How units are ranked: by the error of the layers' outputs, or by the size of the weights.
 Criterion = Literal["reconstruction", "magnitude"]
-#: What a network may be quantised to.
+#: Data types that a network can be quantised to.
 Quantize = Literal["int8"]
-#: What shall run the result: ONNX Runtime on an x86 server, or on a phone.
+#: Where the result is meant to run: in ONNX Runtime on an x86 server, or on a phone.
 Runtime = Literal["ort", "ort-mobile"]
 
-#: What stands for ``auto`` where nothing may be timed to choose it.
+#: Values of ``auto`` where timing, which would choose them, is turned off.
 _UNTIMED = {"precision": "fp32", "channels_last": False}
-#: Options of training that are stated once, for the whole run.
+#: Training options that are set at the top level, for the whole run.
 _SHARED = ("seed", "threads")
 
 
 class CompressConfig(BaseModel):
-    """Everything that ``compress`` can be told.
+    """All options of ``compress``.
 
     Attributes:
         model: Path of the ONNX file.
-        target_rate: Before / after of the metric; None is the highest within ``max_drop``.
-        metric: What the rate is of: params, MACs, bytes of the file, or measured latency.
-        max_drop: Accuracy that may be lost, in percentage points; None for no floor.
-        data: Training data, as in ``acgraph.data.load_dataset``; synthetic where none is given.
-        eval_data: Data to measure accuracy on; None holds a part of ``data`` back.
-        mean: Of the pixels, a value a channel or one for all.
-        std: Likewise.
-        scale: What pixels are multiplied by first; 1/255 unless stated.
-        input_shape: Shapes of inputs whose sizes the file leaves open, by name; where not stated,
-            those of the data.
-        layout: How the network takes images; found from the model where not stated.
-        image_size: Height and width for images of a folder, where the network leaves them open.
-        outputs: The outputs that stay; none names all. What only the others need is cut off first.
-        task: What outputs mean, by output; under the empty name for all. What is not stated is
-            guessed, see ``acgraph.tasks``.
-        epochs: Passes over the data, in all; excludes ``time_budget``.
-        time_budget: Seconds, in all; written as 20m.
-        rounds: Shrinking rounds; None makes rounds of about 8x, by magnitude of about 2x. Without
-            a target rate: the most attempts that train.
-        admm_share: Share of the training that is ADMM, all rounds together; 0 is without. None is
-            what measurements favour, see ``acgraph.driver.schedule.plan``; likewise below.
-        retrain_share: Share of the training that is masked retraining, all rounds together;
-            fine-tuning gets what both leave.
-        seed: Of every random choice.
-        threads: CPU threads of training and of measuring; None leaves them as they are.
-        criterion: What stays: what costs the layers' outputs least, the rest of each layer
-            reconstructed by least squares (``reconstruction``), or what is largest
-            (``magnitude``).
-        purify: Whether what the selection split does not miss goes, too, after the rounds.
-        filters: Whether filters are pruned; without it only columns are.
+        target_rate: The metric before / after; None asks for the highest rate within ``max_drop``.
+        metric: The quantity that the rate applies to: params, MACs, bytes of the file, or latency.
+        max_drop: Largest acceptable loss of accuracy, in percentage points; None sets no limit.
+        data: Training data, as in ``acgraph.data.load_dataset``; synthetic data if None.
+        eval_data: Evaluation data; if None, a part of ``data`` is held out for it.
+        mean: Mean of the pixels after ``scale``: one value, or one for each channel.
+        std: Standard deviation of the pixels, likewise.
+        scale: Factor that pixels are multiplied by first; 1/255 by default.
+        input_shape: Shapes by input name, for inputs with dynamic dimensions; by default those of
+            the data.
+        layout: Layout of the image input; by default it is detected from the model.
+        image_size: Height and width in pixels for images of a folder, if dynamic in the network.
+        outputs: The outputs to keep; an empty tuple keeps all. The others, and the nodes that only
+            they need, are removed first.
+        task: The meaning of outputs, by output name; the empty name stands for all outputs. The
+            others are guessed, see ``acgraph.tasks``.
+        epochs: Passes over the data, summed over all stages; excludes ``time_budget``.
+        time_budget: Time limit of the run in seconds; may be written as ``20m``.
+        rounds: Number of shrinking rounds; None makes each cut by about 8x, or by about 2x if the
+            criterion is ``magnitude``. Without a target rate: the largest number of attempts that
+            train.
+        admm_share: Share of the training that is ADMM, over all rounds; 0 turns ADMM off. None
+            takes the default that measurements favour, see ``acgraph.driver.schedule.plan``;
+            likewise below.
+        retrain_share: Share of the training that is masked retraining, over all rounds; the rest
+            is fine-tuning.
+        seed: Seed of all random numbers.
+        threads: CPU threads of training and of measuring; None does not change the number.
+        criterion: How units are ranked: by the error that their removal causes in the layers'
+            outputs, with the kept weights refitted by least squares (``reconstruction``), or by
+            the size of their weights (``magnitude``).
+        purify: Whether to remove, after the rounds, further units without which the accuracy on
+            the selection split does not fall.
+        filters: Whether filters are pruned; if not, only columns are.
         columns: Whether and how columns are pruned.
-        align: Keep a multiple of so many filters; ``auto`` times a few layers on this host to find
-            which step is worth keeping. None is ``auto`` where the target is a latency of ``ort``,
+        align: Keep a multiple of this many filters; ``auto`` times a few layers on this host to
+            find a good multiple. None is ``auto`` where the target is a latency of ``ort``,
             whose blocks are large, else 1.
-        keep: Patterns of layers that stay whole: globs, or regular expressions after ``re:``, over
-            the names of nodes and of their weights.
-        layer_rate: By pattern: how far layers may be cut, each axis of their weights and their
-            columns.
-        max_layer_rate: How far any layer may be cut; of several bounds of one the lowest counts.
-        allow_inexact: Cut across normalisation, too, where a cut network is not the zeroed one.
-        quantize: Write a quantised model, too: None writes none.
-        runtime: What every latency is timed as: ``ort`` is ONNX Runtime as it comes, whose NCHWc
-            layout on x86 servers pads channels to blocks; ``ort-mobile`` that of a phone.
-        timing: Choose lowerings by timing and measure latency; without it neither is done.
+        keep: Patterns of layers that are left whole: globs, or regular expressions after ``re:``,
+            over the names of nodes and of their weights.
+        layer_rate: Upper bounds, by pattern, on the rate of layers: of each axis of their weights,
+            and of their columns.
+        max_layer_rate: Upper bound on the rate of every layer; the lowest bound of a layer counts.
+        allow_inexact: Also cut across normalisation over channels, where the compact network is
+            not equivalent to the masked one.
+        quantize: Data type of a quantised model that is written as well; None writes none.
+        runtime: The configuration that latencies are measured in: ``ort`` is ONNX Runtime with its
+            defaults, whose NCHWc layout on x86 servers pads channels to blocks; ``ort-mobile`` is
+            that of a phone.
+        timing: Choose compact forms by timing and measure latency; False does neither.
         output: Folder of the results.
-        resume: Folder of an interrupted run to go on with.
-        train: How to train; seed and threads are those above.
+        resume: Folder of an interrupted run to continue.
+        train: Options of training; seed and threads are those above.
         admm: The schedule of ADMM.
-        search: How rates are searched.
+        search: Options of the search for the rate of each layer.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
@@ -195,7 +201,7 @@ class CompressConfig(BaseModel):
 
     @property
     def cuts_columns(self) -> bool:
-        """``columns.enabled``, with what stands for None; a pattern asks for columns, too."""
+        """``columns.enabled``, with its default in place of None; a pattern enables it, too."""
         if self.columns.enabled is not None:
             return self.columns.enabled
         return self.metric != "macs" or not self.filters or self._is_shaped
@@ -206,7 +212,7 @@ class CompressConfig(BaseModel):
 
     @property
     def asked_align(self) -> int | Literal["auto"]:
-        """``align``, with what stands for None."""
+        """``align``, with its default in place of None."""
         if self.align is not None:
             return self.align
         return AUTO if self.metric == "latency" and self.runtime == "ort" else 1
@@ -216,7 +222,7 @@ class CompressConfig(BaseModel):
         """``align`` as a number.
 
         Raises:
-            UsageError: it is ``auto``, and has not been learned yet.
+            UsageError: It is ``auto`` and has not been measured yet.
         """
         align = self.asked_align
         if align == AUTO:
@@ -241,14 +247,14 @@ def make_config(
     """Merge a file, single settings, and options, the later over the earlier.
 
     Args:
-        options: By field name; those that are None are as if they were not given.
+        options: Values by field name; None means that an option was not passed.
         file: A YAML file.
-        settings: Texts as ``train.learning_rate=0.02``.
-        stored: Returns the options that a run in a folder was started with; the others go over
-            them where ``resume`` names a folder.
+        settings: Strings such as ``train.learning_rate=0.02``.
+        stored: Returns the options that the run in a folder was started with. If ``resume`` names
+            a folder, the other options override these.
 
     Raises:
-        UsageError: An unknown key (with the nearest known one), or a value that cannot be meant.
+        UsageError: A key is unknown (the message names the nearest one), or a value is invalid.
     """
     values = read_config(file) if file is not None else {}
     for setting in settings:
@@ -273,7 +279,7 @@ def make_config(
 def _resumed(
     values: dict[str, Any], folder: Path, stored: Callable[[Path], Mapping[str, Any]] | None
 ) -> dict[str, Any]:
-    """Put options over those that a run was started with; its results stay where they are."""
+    """Override the options that a run was started with; its output folder stays the same."""
     if values.get("output") is not None:
         _check_place(Path(values["output"]), folder)
     base = dict(stored(folder)) if stored is not None else {}
@@ -288,7 +294,7 @@ def read_config(file: Path) -> dict[str, Any]:
     """Read a YAML file of options.
 
     Raises:
-        UsageError: It cannot be read, or is no mapping.
+        UsageError: It cannot be read, or is not a mapping.
     """
     where = Location(model=str(file))
     try:

@@ -1,4 +1,4 @@
-"""Types of options that are written as people say them: ``30x``, ``20m``, ``0.5,0.4``."""
+"""Types of options that have a short notation: ``30x``, ``20m``, ``0.5,0.4``."""
 
 import math
 import re
@@ -11,10 +11,10 @@ from acgraph.errors import UsageError
 from acgraph.pruning.rate import Rate
 from acgraph.tasks import Kind, parse_tasks
 
-#: An option of this value is found out on this host.
+#: The value of an option that is to be measured on this host.
 AUTO: Literal["auto"] = "auto"
 
-#: How a shape is written, the name first: by commas, and as it was before.
+#: Notations of a shape, the name first: with commas, and the older one.
 _SHAPES = (
     re.compile(r"(?:(?P<name>.+):)?(?P<sizes>\d+(?:,\d+)*)", re.ASCII),
     re.compile(r"(?P<name>.+)=(?P<sizes>\d+(?:x\d+)*)", re.ASCII),
@@ -29,7 +29,7 @@ def parse_duration(text: str) -> float:
     5400.0
 
     Raises:
-        UsageError: The text is anything else, or zero.
+        UsageError: The text is not such a duration, or it is zero.
     """
     match = _DURATION.fullmatch(text.strip().lower())
     if match is None or not any(match.groups()):
@@ -48,7 +48,7 @@ def parse_shapes(texts: Sequence[str] | None) -> dict[str, tuple[int, ...]]:
     {'x:0': (1, 3, 32, 32), '': (1, 16)}
 
     Raises:
-        UsageError: a text is anything else, or two are of one input.
+        UsageError: A text is not such a shape, or two name the same input.
     """
     shapes = {}
     for text in texts or ():
@@ -66,7 +66,7 @@ def parse_shapes(texts: Sequence[str] | None) -> dict[str, tuple[int, ...]]:
 
 
 def _shapes(value: Any) -> Any:
-    """Read a mapping of names to sizes, or what the command line takes."""
+    """Read a mapping of names to sizes, or the strings of the command line."""
     if isinstance(value, str):
         return parse_shapes([value])
     if isinstance(value, list | tuple):
@@ -75,13 +75,13 @@ def _shapes(value: Any) -> Any:
 
 
 def parse_layer_rates(texts: Sequence[str]) -> tuple[dict[str, Rate], Rate | None]:
-    """Read ``PATTERN=RATE``, and ``RATE`` for every layer.
+    """Read ``PATTERN=RATE``, and a plain ``RATE`` for every layer.
 
     >>> parse_layer_rates(["head*=1.5x", "4x"])
     ({'head*': Rate(value=1.5)}, Rate(value=4.0))
 
     Raises:
-        UsageError: a text is neither, or two are of one pattern.
+        UsageError: A text is neither, or two have the same pattern.
     """
     rates: dict[str, Rate] = {}
     most = None
@@ -100,7 +100,7 @@ def parse_layer_rates(texts: Sequence[str]) -> tuple[dict[str, Rate], Rate | Non
 
 
 def _layer_rates(value: Any) -> Any:
-    """Read a mapping of patterns to rates, or what the command line takes."""
+    """Read a mapping of patterns to rates, or the strings of the command line."""
     if isinstance(value, str):
         value = [value]
     if not isinstance(value, list | tuple):
@@ -114,7 +114,7 @@ def _layer_rates(value: Any) -> Any:
 
 
 def _tasks(value: Any) -> Any:
-    """Read a mapping of outputs to tasks, or what the command line takes."""
+    """Read a mapping of outputs to tasks, or the strings of the command line."""
     if isinstance(value, str):
         value = [value]
     if isinstance(value, list | tuple):
@@ -123,7 +123,7 @@ def _tasks(value: Any) -> Any:
 
 
 def _names(value: Any) -> Any:
-    """Read names between commas."""
+    """Read names separated by commas."""
     return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
 
 
@@ -144,10 +144,10 @@ def _duration(value: Any) -> Any:
 
 
 def parse_align(value: Any) -> Any:
-    """Read a step of filters, or ``auto``.
+    """Read a multiple of filters, or ``auto``.
 
     Raises:
-        ValueError: it is neither.
+        ValueError: It is neither.
     """
     if value == AUTO:
         return value
@@ -167,15 +167,15 @@ def _finite(value: float) -> float:
 
 
 def _numbers(value: Any) -> Any:
-    """Read ``0.5`` and ``0.5,0.4,0.3`` alike."""
+    """Read one number, ``0.5``, or several, ``0.5,0.4,0.3``."""
     if isinstance(value, str):
         value = [float(part) for part in value.split(",")]
     return [value] if isinstance(value, int | float) else value
 
 
-# Exact, unlike what is printed: a resumed run is compared with what was asked for.
+# Serialised exactly, not rounded as in messages: a resumed run must request the same rate.
 RateField = Annotated[Rate | None, BeforeValidator(_rate), PlainSerializer(_rate_text)]
-#: How far layers may be cut, by pattern.
+#: Upper bounds on the rate of layers, by pattern.
 LayerRates = Annotated[
     dict[
         Annotated[str, Field(min_length=1)],
@@ -183,14 +183,14 @@ LayerRates = Annotated[
     ],
     BeforeValidator(_layer_rates),
 ]
-#: Tasks by output; that of all outputs stands under the empty name.
+#: Tasks by output name; the empty name stands for all outputs.
 Tasks = Annotated[dict[str, Kind], BeforeValidator(_tasks)]
 #: Names of outputs.
 Names = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], BeforeValidator(_names)]
 #: Patterns over the names of layers.
 Patterns = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], BeforeValidator(_patterns)]
 Seconds = Annotated[float, BeforeValidator(_duration)]
-#: A step of filters, or ``auto``.
+#: A multiple of filters, or ``auto``.
 Align = Annotated[int | Literal["auto"], BeforeValidator(parse_align)]
 Numbers = Annotated[tuple[float, ...], BeforeValidator(_numbers), Field(min_length=1)]
 #: Shapes of inputs by name.

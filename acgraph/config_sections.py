@@ -1,4 +1,4 @@
-"""Sections of the options of ``compress``: how rates are searched, how columns are pruned."""
+"""Sections of the configuration of ``compress``: the search, and the pruning of columns."""
 
 from typing import Annotated, Self
 
@@ -12,18 +12,19 @@ from acgraph.search.methods import Method
 
 
 class SearchConfig(BaseModel):
-    """How rates are searched.
+    """Options of the search for the rate of each layer.
 
     Attributes:
-        method: As in ``acgraph.search.search``.
-        evaluations: The most points to evaluate in a round; None leaves it to the driver.
-        recalibrate: Training batches on which BatchNormalization is recalibrated before a point is
-            judged; 0 is without.
-        workers: Processes that judge points at once; each holds a copy of the network. With more
-            than ``anneal.batch`` the batch is as large.
-        cluster: Address of a Dask scheduler, as ``tcp://host:8786``, whose workers judge points
-            instead, each one at a time; as with ``workers`` the batch is as large. None is without.
-        anneal: How an annealing runs.
+        method: The algorithm, as in ``acgraph.search.search``.
+        evaluations: Largest number of points to evaluate in a round; None lets the driver choose.
+        recalibrate: Number of training batches on which BatchNormalization is recalibrated before
+            a point is evaluated; 0 turns this off.
+        workers: Number of processes that evaluate points in parallel; each holds a copy of the
+            network. ``anneal.batch`` is raised to this number.
+        cluster: Address of a Dask scheduler, for instance ``tcp://host:8786``, whose workers
+            evaluate points instead, each one at a time; ``anneal.batch`` is raised to their
+            number. None uses no cluster.
+        anneal: Parameters of simulated annealing.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="strings")
@@ -49,13 +50,14 @@ class ColumnConfig(BaseModel):
     """Whether and how columns are pruned.
 
     Attributes:
-        enabled: Without it only filters are. None cuts them unless the target is of MACs alone:
-            filters lose less for as many MACs (docs/method.md).
-        pattern: Which columns of a layer may stay together: one of
+        enabled: Whether columns are pruned. None prunes them unless the target is of MACs:
+            for the same number of MACs, removing filters loses less accuracy (docs/method.md).
+        pattern: Which columns of a layer are removed together: one of
             ``acgraph.lowering.patterns.PATTERN_CHOICES``; ``auto`` chooses for each layer.
-            None is ``auto`` where the target is a latency, else ``free``: regular columns cost
-            accuracy for as many weights, and win it for as much time (docs/lowering.md).
-        multiple: Keep a multiple of so many channels at each kernel position: a vector width.
+            None is ``auto`` where the target is a latency, else ``free``: compared with free
+            columns, regular ones lose accuracy at an equal number of weights, and gain accuracy at
+            an equal latency (docs/lowering.md).
+        multiple: Keep a multiple of this many channels at each kernel position: a vector width.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")

@@ -1,11 +1,11 @@
-"""Where something was found, what it was, and what to do about it."""
+"""Diagnostics: where something was found, what it is, and what to do about it."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Location:
-    """A place in a model: file, node, value, axis; whatever is known of it.
+    """A place in a model: the file, node, value and axis, as far as they are known.
 
     >>> str(Location(model="m.onnx", node="conv1", op_type="Conv", axis=1))
     "m.onnx: node 'conv1' (Conv), axis 1"
@@ -31,7 +31,7 @@ class Location:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Diagnostic:
-    """One line for a person: where, what, what to do.
+    """A diagnostic of one line: location, message and hint.
 
     >>> d = Diagnostic(location=Location(model="a.onnx"), message="no such file", hint="check it")
     >>> str(d)
@@ -49,7 +49,7 @@ class Diagnostic:
 
 
 def counted(number: float, noun: str, spec: str = "") -> str:
-    """Say how many of a thing; the noun is regular.
+    """Format a number with its noun, which must have a regular plural.
 
     >>> counted(1, "fence"), counted(12, "coupled set"), counted(1.001, "epoch", ".2g")
     ('1 fence', '12 coupled sets', '1 epoch')
@@ -59,13 +59,13 @@ def counted(number: float, noun: str, spec: str = "") -> str:
 
 
 def first_line(error: Exception) -> str:
-    """Return the first line of what an error says, without the stop at its end."""
+    """Return the first line of an error's message, without the full stop at its end."""
     lines = str(error).strip().splitlines()
     return lines[0].rstrip(".") if lines else "no message"
 
 
 def printable(text: str) -> str:
-    r"""Escape what would break a line or reach a terminal as a command: names come from files.
+    r"""Escape line breaks and terminal control characters: names come from untrusted files.
 
     >>> printable("conv\x1b[31m\n1")
     'conv\\x1b[31m\\n1'

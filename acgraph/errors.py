@@ -11,12 +11,12 @@
     |   +-- PreconditionError
     |   +-- PostconditionError
     +-- VerifyError                       the equivalence check failed, or the IR is broken
-    +-- SearchError                       no plan can meet what was asked
+    +-- SearchError                       no plan can meet the target
     +-- BackendError                      training or running failed
-    |   +-- DivergedError                 training diverged, however small its steps
+    |   +-- DivergedError                 training diverged even at reduced learning rates
     +-- OutputError                       a result cannot be written
-    +-- CheckpointError                   a run that cannot go on from its checkpoints
-    +-- InterruptedRunError      exit 130 stopped by the user, and can go on
+    +-- CheckpointError                   a run that cannot be resumed from its checkpoints
+    +-- InterruptedRunError      exit 130 stopped by the user, and can be resumed
 """
 
 from typing import ClassVar
@@ -57,11 +57,11 @@ class PassError(AcgraphError):
 
 
 class PreconditionError(PassError):
-    """A pass was asked to run on a model that it does not accept."""
+    """A pass was run on a model that violates its precondition."""
 
 
 class PostconditionError(PassError):
-    """A pass left the model in a state that it promised not to."""
+    """A pass left the model in a state that violates its postcondition."""
 
 
 class VerifyError(AcgraphError):
@@ -69,7 +69,7 @@ class VerifyError(AcgraphError):
 
 
 class SearchError(AcgraphError):
-    """No plan can meet what was asked."""
+    """No plan can meet the target."""
 
 
 class BackendError(AcgraphError):
@@ -77,7 +77,7 @@ class BackendError(AcgraphError):
 
 
 class DivergedError(BackendError):
-    """Training diverged, however small its steps; the weights are those before it."""
+    """Training diverged even at reduced learning rates; the earlier weights were restored."""
 
 
 class OutputError(AcgraphError):
@@ -89,6 +89,6 @@ class CheckpointError(AcgraphError):
 
 
 class InterruptedRunError(AcgraphError):
-    """The user stopped a run that can go on."""
+    """The user stopped a run that can be resumed."""
 
     exit_code = 130

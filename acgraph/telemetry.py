@@ -1,7 +1,7 @@
-"""Keep ONNX Runtime from telling its vendor how it is used.
+"""Turn off the telemetry of ONNX Runtime.
 
-From version 1.32 on it writes an id of the device and a database of events below the user's cache
-folder, and sends them in runs of more than ten seconds, unless a variable of the environment is set
+From version 1.32 on, ONNX Runtime writes a device id and a database of events below the user's
+cache folder, and sends them in runs of more than ten seconds, unless an environment variable is set
 before it is first imported. It is set when ``acgraph`` is imported, and processes that acgraph
 starts inherit it.
 """
@@ -16,7 +16,7 @@ _log = logging.getLogger(__name__)
 
 
 def _set_variable() -> bool:
-    """Set the variable unless the user did; return whether that comes too late."""
+    """Set the variable unless the user did; return whether it was too late for that."""
     if VARIABLE in os.environ:
         return False
     os.environ[VARIABLE] = "1"
@@ -27,7 +27,7 @@ _IS_LATE = _set_variable()
 
 
 def warn_if_late() -> None:
-    """Say where the user imported ONNX Runtime first, after which nothing keeps it silent."""
+    """Warn if ONNX Runtime was imported first, after which its telemetry cannot be turned off."""
     if _IS_LATE:
         _log.warning(
             "onnxruntime was imported before acgraph and may send usage data to its vendor: import "

@@ -67,14 +67,14 @@ def opt(
         raise UsageError("no model is given", hint="see acgraph opt --help")
     if pipeline is None:
         raise UsageError("no pipeline is given", hint="say -p 'fold-constants', or --list-passes")
-    from acgraph.api.types import settle
+    from acgraph.api.types import resolve_input_sizes
     from acgraph.passes import REGISTRY
     from acgraph.passmanager import PassContext, PassManager, build_passes
 
     passes = build_passes(pipeline, REGISTRY)
     watched = instruments([one.name for one in passes], print_ir_after, dump_dir)
     loaded = _read(model)
-    settle(loaded, input_shape)
+    resolve_input_sizes(loaded, input_shape)
     manager = PassManager(passes, watched, verify_each=verify_each)
     runs = manager.run(loaded, PassContext(seed=seed))
     report_passes(runs, statistics=pass_statistics, times=time_passes)

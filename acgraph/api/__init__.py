@@ -1,1 +1,1 @@
-"""What ``import acgraph`` offers: one function for each command, with the options as keywords."""
+"""The public API: one function for each command, with its options as keyword arguments."""

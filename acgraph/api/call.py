@@ -16,9 +16,15 @@ R = TypeVar("R")
 
 
 def checked(function: Callable[P, R]) -> Callable[P, R]:
-    """Check the keywords and the types of what a function is called with.
+    """Decorate a function so that the names and the types of its arguments are checked.
 
-    Numbers and texts are converted where nothing is lost, as ``"0.5"`` for a float.
+    Numbers and strings are converted where nothing is lost, for instance ``"0.5"`` to a float.
+
+    Args:
+        function: The function, whose annotations state the types.
+
+    Returns:
+        A function that raises ``UsageError`` for an unknown keyword or a value of a wrong type.
     """
     signature = inspect.signature(function)
 
@@ -49,7 +55,7 @@ def _adapters(function: Callable[..., Any]) -> dict[str, "pydantic.TypeAdapter[A
 
 
 def _has_own(hint: Any) -> bool:
-    """Whether a type states its own configuration, which pydantic takes no second one for."""
+    """Whether a type has a pydantic configuration of its own; pydantic rejects a second one."""
     return isinstance(hint, type) and issubclass(hint, pydantic.BaseModel)
 
 

@@ -1,4 +1,4 @@
-"""``acgraph.compress``: make a trained network smaller by a rate that is asked for."""
+"""``acgraph.compress``: make a trained network smaller by a requested rate."""
 
 import shutil
 import tempfile
@@ -25,19 +25,19 @@ from acgraph.pruning.cut_plan import CutPlan
 from acgraph.report import Report, verdict
 
 _MODEL, _MASKED, _PLAN = "model.onnx", "masked.onnx", "plan.json"
-#: Weights of large models lie in files beside these.
+#: Above this size in bytes, an ONNX file keeps its weights in separate files.
 _TWO_GIB = 2**31
 
 
 @dataclass(frozen=True, repr=False)
 class CompressResult:
-    """What a run came to.
+    """The result of a compression run.
 
     Attributes:
         report: Costs before and after, every layer, fence and round; ``report.exit_code`` is 0
-            where the targets were met, else 3.
-        folder: Where the results lie; None where they are in memory.
-        files: Their content by name, where they are in memory.
+            if the targets were met, else 3.
+        folder: The folder with the results; None if they are in memory.
+        files: Content of the result files by name; empty unless they are in memory.
     """
 
     report: Report
@@ -51,18 +51,21 @@ class CompressResult:
 
     @cached_property
     def masked(self) -> Model:
-        """The trained network at full size, with zeros where something was cut."""
+        """The trained network at its original size, with zeros in place of what was removed."""
         return self._read(_MASKED)
 
     @cached_property
     def plan(self) -> CutPlan:
-        """What was cut, in the names and positions of the model that was given."""
+        """The removed indices of every tensor, by the names of the original model."""
         if self.folder is not None:
             return CutPlan.load(self.folder / _PLAN)
         return CutPlan.from_json(self.files[_PLAN].decode())
 
     def save(self, folder: str | PathLike[str]) -> Path:
-        """Write all results to a folder, as ``acgraph compress -o`` does, without checkpoints.
+        """Write all results to a folder, as ``acgraph compress -o`` does, but no checkpoints.
+
+        Args:
+            folder: The folder, which is created if it does not exist.
 
         Returns:
             The folder.
@@ -96,7 +99,7 @@ class CompressResult:
 
 
 def _in_memory(model: Model) -> Model:
-    """Read what is mapped from files that are about to go."""
+    """Copy weights that are memory-mapped from files which are about to be deleted."""
     from acgraph.ir import model_from_proto, proto_from_model
 
     sizes = model.sizes
@@ -166,71 +169,81 @@ def compress(
 
     Args:
         model: A path, the bytes of a file, an ``onnx.ModelProto`` or an ``acgraph.Model``.
-        data: Training data: a text as ``--data`` takes it, an array ``x``, ``(x, y)``, a mapping
-            of ``x``, ``y``, ``mean`` and ``std``, a PyTorch ``Dataset`` or ``DataLoader``, or any
-            iterable of batches or examples ``x`` or ``(x, y)``. For several inputs: a mapping of an
-            array for each by its name, or mappings or tuples of them as items.
-        target_rate: Size before / size after, as ``8`` or ``"8x"``. Without it the highest rate
-            whose accuracy is within ``max_drop`` is sought.
-        metric: What the rate is of: ``params``, ``macs``, ``size`` or ``latency``.
-        max_drop: Accuracy that may be lost, in percentage points.
-        eval_data: Data to measure accuracy on; one half chooses, the other half is reported.
-        mean: Of image pixels, after ``scale``.
-        std: Likewise.
-        scale: What pixels are multiplied by first.
-        layout: How the network takes images.
-        image_size: Height and width for images of a folder.
-        input_shape: Shapes of inputs whose sizes the file leaves open, by name.
-        outputs: The outputs that stay; the others, and what only they need, are cut off first.
-        task: What outputs mean, as ``"embedding"`` for all or ``{"boxes": "detection"}``.
-        epochs: Passes over the training data, all stages together.
-        time_budget: Instead of epochs, as ``"20m"`` or seconds.
-        rounds: Rounds of search, training and shrinking.
-        learning_rate: The peak of the learning rate.
+        data: Training data: a string as for ``--data``, an array ``x``, a pair ``(x, y)``, a
+            mapping with ``x``, ``y``, ``mean`` and ``std``, a PyTorch ``Dataset`` or
+            ``DataLoader``, or any iterable of batches or examples ``x`` or ``(x, y)``. ``x`` is
+            ``[examples, ...]`` as the model's input, ``y`` has a label for each example. A model
+            with several inputs takes a mapping from input names to arrays, or an iterable of such
+            mappings or of tuples.
+        target_rate: Size before / size after, for instance ``8`` or ``"8x"``. Without it, the run
+            searches for the highest rate whose loss of accuracy is within ``max_drop``.
+        metric: The quantity that the rate applies to: ``params``, ``macs``, ``size`` (bytes of the
+            file) or ``latency``.
+        max_drop: The largest acceptable loss of accuracy, in percentage points.
+        eval_data: Evaluation data. One half is used for all choices; accuracy is reported on the
+            other half.
+        mean: Mean of the image pixels after ``scale``: one value, or one for each channel.
+        std: Standard deviation of the image pixels, likewise.
+        scale: Factor that pixels are multiplied by first.
+        layout: Layout of the network's image input.
+        image_size: Height and width in pixels that images of a folder are resized to.
+        input_shape: Shapes by input name, for inputs with dynamic dimensions.
+        outputs: The outputs to keep; the others, and the nodes that only they need, are removed
+            first.
+        task: The meaning of the outputs: ``"embedding"`` for all of them, or a mapping such as
+            ``{"boxes": "detection"}``.
+        epochs: Passes over the training data, summed over all stages.
+        time_budget: Time limit instead of ``epochs``: ``"20m"``, or a number of seconds.
+        rounds: Number of rounds of search, training and shrinking.
+        learning_rate: Peak learning rate.
         batch_size: Examples in a training step.
-        distill_weight: Share of knowledge distillation in the loss, from 0 to 1.
-        search: How rates of layers are searched.
-        evaluations: Points that a search evaluates in a round, at most.
-        criterion: What ranks filters and columns: ``reconstruction`` or ``magnitude``.
-        keep: Patterns of layers that stay whole.
-        layer_rate: By pattern: the most that such layers are cut by.
-        max_layer_rate: The most that any layer is cut by.
-        align: Keep multiples of so many filters, or ``auto``.
-        allow_inexact: Cut across normalisation over channels, too.
-        columns_only: Cut no filters.
-        columns: Whether columns are cut.
-        column_pattern: Which columns stay together.
-        column_multiple: Keep multiples of so many channels.
+        distill_weight: Weight of knowledge distillation in the loss, from 0 to 1.
+        search: The algorithm that searches the rate of each layer.
+        evaluations: The largest number of candidates that a search evaluates in a round.
+        criterion: How filters and columns are ranked: ``reconstruction`` or ``magnitude``.
+        keep: Patterns of layers that are left whole.
+        layer_rate: Upper bounds on the rate of layers, by pattern.
+        max_layer_rate: Upper bound on the rate of every layer.
+        align: Keep a multiple of this many filters; ``auto`` measures a good multiple.
+        allow_inexact: Also cut across normalisation over channels, where the compact model is not
+            equivalent to the masked one.
+        columns_only: Remove no filters.
+        columns: Whether columns are removed.
+        column_pattern: Which columns of a layer are removed together.
+        column_multiple: Keep a multiple of this many channels at each kernel position.
         quantize: ``int8`` writes a quantised model as well.
-        runtime: What is timed.
-        threads: CPU threads.
-        no_timing: Time nothing.
-        seed: Of every random choice.
-        config: A YAML file with these options; keywords go over it.
-        set: Any key of that file, as ``{"train.precision": "fp32"}``.
-        output: Folder of the results.
-        resume: Folder of an interrupted run to go on with. Functions that the run was started with
-            must be given again; only their names are compared.
-        loss: A function that training minimises, in place of cross-entropy and knowledge
-            distillation. It is called with a tuple of the outputs of the network, the labels or
-            None, and a tuple of the outputs of the original or None, all of them tensors of
-            PyTorch, and returns the mean over the batch as a scalar tensor.
-        evaluate: A function that judges networks, in place of accuracy or agreement: in the search,
-            for ``max_drop`` and in the report. It is called with a tuple of the outputs and the
-            labels or None of a batch, as arrays of NumPy, and returns a number, which is averaged
-            over the examples. The higher, the better, and 0.01 is a percentage point. (``metric``
-            says what the rate is of, as the option of that name does.)
-        importance: A function that says which filters go, in place of ``criterion``, which then
-            ranks columns only. It is called with the name of a weight and its values
-            ``[filters, ...]``, and returns a score for each filter; the lowest go. How many go in
-            each layer the search decides.
-        progress: Called with the progress of training, see ``acgraph.backends.training``.
-        say: Called with a line about each stage.
+        runtime: The runtime that latencies are measured in.
+        threads: Number of CPU threads.
+        no_timing: Measure no latency.
+        seed: Seed of all random numbers.
+        config: A YAML file with these options; keyword arguments override it.
+        set: Any keys of that file, for instance ``{"train.precision": "fp32"}``.
+        output: Folder for the results.
+        resume: Folder of an interrupted run to continue. Pass the functions that the run was
+            started with again; only their names are compared.
+        loss: The training loss, in place of cross-entropy and knowledge distillation. It is called
+            with a tuple of the network's outputs, the labels or None, and a tuple of the original
+            network's outputs or None, all of them PyTorch tensors, and returns the mean over the
+            batch as a scalar tensor.
+        evaluate: The score of a network, in place of accuracy or agreement: in the search, for
+            ``max_drop`` and in the report. It is called for each batch with a tuple of the outputs
+            and the labels or None, as NumPy arrays, and returns a number, which is averaged over
+            the examples. Higher is better, and 0.01 counts as a percentage point. (``metric`` is
+            the quantity that the rate applies to, as in the option of that name.)
+        importance: Ranks filters, in place of ``criterion``, which then ranks columns only. It is
+            called with the name of a weight and its values ``[filters, ...]``, and returns a score
+            for each filter; those with the lowest scores are removed. The search decides how many
+            are removed from each layer.
+        progress: Callback for the progress of training, see ``acgraph.backends.training``.
+        say: Callback for status lines, one or a few for each stage.
+
+    Returns:
+        The compact and the masked model, the plan of the cut and the report.
 
     Raises:
-        UsageError: an option is wrong, or the data does not fit the options.
-        DataError: the data does not fit the model.
-        AcgraphError: anything else that a user can act on.
+        UsageError: An option is wrong, or the data does not fit the options.
+        DataError: The data does not fit the model.
+        AcgraphError: Any other error that the user can correct.
     """
     options = dict(locals())
     for name in ("model", "data", "eval_data", "config", "set", "output", "resume"):
@@ -278,16 +291,22 @@ def run(
     functions: UserFunctions | None = None,
     in_memory: bool = False,
 ) -> CompressResult:
-    """Run what a configuration says.
+    """Run ``compress`` with a configuration.
 
     Args:
-        config: What to do.
-        progress: Who shows how far training is.
-        say: Who prints a line about each stage.
-        begin: When the run began, on the clock of ``time.perf_counter``.
-        passes: How the passes of the run are watched.
-        functions: Functions of the user's, if there are any.
-        in_memory: Read the results and forget their folder.
+        config: The options.
+        progress: Callback for the progress of training.
+        say: Callback for status lines.
+        begin: Start time of the run in seconds of ``time.perf_counter``.
+        passes: How the passes of the run are instrumented.
+        functions: Functions of the user: loss, score, importance.
+        in_memory: Read the result files into memory, as their folder is temporary.
+
+    Returns:
+        The results.
+
+    Raises:
+        AcgraphError: The input or the run failed.
     """
     report = stages.compress(config, progress, say, begin, passes, functions)
     folder = config.resume or config.output

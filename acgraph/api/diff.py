@@ -1,9 +1,9 @@
-"""``acgraph.diff``: what changed from one model to another."""
+"""``acgraph.diff``: the changes from one model to another."""
 
 from dataclasses import dataclass
 
 from acgraph.api.call import checked
-from acgraph.api.types import ModelLike, ShapesLike, read_shapes, settle
+from acgraph.api.types import ModelLike, ShapesLike, read_shapes, resolve_input_sizes
 from acgraph.difference import (
     GraphDiff,
     diff_models,
@@ -19,10 +19,10 @@ from acgraph.report.diff_page import summary_lines
 
 @dataclass(frozen=True, repr=False)
 class DiffResult:
-    """What changed from one model to another.
+    """The changes from one model to another.
 
     Attributes:
-        changes: Every change, by kind.
+        changes: All changes, by kind.
         before: The first model.
         after: The second model.
     """
@@ -33,11 +33,11 @@ class DiffResult:
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing changed but names of nodes."""
+        """Whether the models are equal except for the names of nodes."""
         return self.changes.is_empty
 
     def to_text(self) -> str:
-        """Return the changes for a terminal."""
+        """Return the changes as text for a terminal."""
         return text_from_diff(self.changes, self.before.source, self.after.source)
 
     def to_json(self) -> str:
@@ -45,7 +45,7 @@ class DiffResult:
         return json_from_diff(self.changes)
 
     def to_html(self) -> str:
-        """Return a page that shows both models side by side."""
+        """Return an HTML page that shows both models side by side."""
         names = {"before": self.before.source, "after": self.after.source}
         return render_diff_page(self.changes, self.before, self.after, **names)
 
@@ -54,7 +54,7 @@ class DiffResult:
         return model_explorer_from_diff(self.changes, self.before, self.after)
 
     def summary(self) -> list[str]:
-        """Return a few lines that say how much changed."""
+        """Return the number of changes in a few lines of text."""
         return summary_lines(self.changes, self.before, self.after)
 
     def __repr__(self) -> str:
@@ -68,13 +68,16 @@ def diff(
     """Compare two models.
 
     Args:
-        before: A path, bytes, a proto or a model.
-        after: Likewise.
-        input_shape: Shapes of inputs whose sizes a file leaves open, by name.
+        before: The first model: a path, bytes, an ``onnx.ModelProto`` or an ``acgraph.Model``.
+        after: The second model, likewise.
+        input_shape: Shapes by input name, for inputs with dynamic dimensions.
+
+    Returns:
+        The changes.
 
     Raises:
-        UsageError: neither has an input of a name, or a shape contradicts one of them.
-        ImportModelError: one is not a valid ONNX model.
+        UsageError: A named input exists in neither model, or a shape contradicts one of them.
+        ImportModelError: One of them is not a valid ONNX model.
     """
     shapes = read_shapes(input_shape)
     models = model_from_given(before), model_from_given(after)
@@ -82,5 +85,5 @@ def diff(
     own = {k: v for k, v in shapes.items() if k in first or k not in second}
     other = {k: v for k, v in shapes.items() if k in second or not k}
     for model, stated in zip(models, (own, other), strict=True):
-        settle(model, stated)
+        resolve_input_sizes(model, stated)
     return DiffResult(diff_models(*models), *models)

@@ -1,4 +1,4 @@
-"""``acgraph.inspect``: layers, cost, coupled sets and fences of a model."""
+"""``acgraph.inspect``: the layers, cost, coupled sets and fences of a model."""
 
 import difflib
 from collections.abc import Mapping, Sequence
@@ -19,7 +19,7 @@ from acgraph.analysis.dependency import DependencyGraph, analyse
 from acgraph.analysis.families import Family
 from acgraph.analysis.layer_patterns import bound_layers
 from acgraph.api.call import checked
-from acgraph.api.types import ModelLike, RateLike, ShapesLike, read_rate, settle
+from acgraph.api.types import ModelLike, RateLike, ShapesLike, read_rate, resolve_input_sizes
 from acgraph.diagnostics import Diagnostic, counted
 from acgraph.errors import UsageError
 from acgraph.ir import Model, input_sizes
@@ -29,14 +29,14 @@ from acgraph.ir.given import model_from_given
 
 @dataclass(frozen=True, repr=False)
 class InspectResult:
-    """What a model is made of, and what of it may be cut.
+    """The layers of a model, their cost, and which of them can be cut.
 
     Attributes:
-        model: The model, the sizes of its inputs settled.
-        cost: Params, MACs and bytes.
-        layers: Every layer with its cost.
-        dependency: Coupled sets of the graph in families, with what fences them.
-        branches: The same of the branches of Ifs.
+        model: The model, with the sizes of its inputs resolved.
+        cost: Parameters, MACs and bytes.
+        layers: All layers with their costs.
+        dependency: The coupled sets of the graph, in families, and the fences that keep them.
+        branches: The same for the branches of If nodes.
     """
 
     model: Model
@@ -47,24 +47,30 @@ class InspectResult:
 
     @property
     def families(self) -> Sequence[Family]:
-        """Coupled sets that lie on the same axes, together."""
+        """The families: coupled sets on the same axes form a family."""
         return all_families(self.dependency, self.branches)
 
     @property
     def fences(self) -> Sequence[Diagnostic]:
-        """What cannot be cut, with node and reason."""
+        """The parts that cannot be cut, each with its node and the reason."""
         return all_fences(self.dependency, self.branches)
 
     def why(self, node: str) -> list[str]:
-        """Explain what couples and fences a node, or why a graph output is kept.
+        """Explain what a node is coupled to and why it is fenced, or why a graph output is kept.
+
+        Args:
+            node: The name of a node or of a graph output.
+
+        Returns:
+            Lines of text.
 
         Raises:
-            UsageError: there is no such node.
+            UsageError: There is no such node.
         """
         return _why(self.dependency, self.branches, node)
 
     def as_json(self) -> dict[str, Any]:
-        """Return all of it as plain values, as ``acgraph inspect --format json`` prints it."""
+        """Return the result as JSON values, as ``acgraph inspect --format json`` prints them."""
         model, cost = self.model, self.cost
         return {
             "model": {
@@ -116,21 +122,24 @@ def inspect(
     max_layer_rate: RateLike | None = None,
     input_shape: ShapesLike | None = None,
 ) -> InspectResult:
-    """Find the layers of a model, what they cost, what can be cut, and what cannot and why.
+    """List the layers of a model and their cost, what can be cut, and why the rest cannot.
 
     Args:
-        model: A path, bytes, a proto or a model; it stays as it is.
-        keep: Patterns of layers that are to stay whole, as ``acgraph.prune`` takes them.
-        layer_rate: By pattern: the most that layers are to be cut by.
-        max_layer_rate: The most that any layer is to be cut by.
-        input_shape: Shapes of inputs whose sizes the file leaves open, by name.
+        model: A path, bytes, an ``onnx.ModelProto`` or an ``acgraph.Model``, which is not changed.
+        keep: Patterns of layers to leave whole, as for ``acgraph.prune``.
+        layer_rate: Upper bounds on the rate of layers, by pattern.
+        max_layer_rate: Upper bound on the rate of every layer.
+        input_shape: Shapes by input name, for inputs with dynamic dimensions.
+
+    Returns:
+        Layers, costs, coupled sets and fences.
 
     Raises:
-        ImportModelError: the model is not valid.
-        UsageError: a shape contradicts the model, or a pattern matches no layer.
+        ImportModelError: The model is not valid.
+        UsageError: A shape contradicts the model, or a pattern matches no layer.
     """
     found = model_from_given(model)
-    settle(found, input_shape)
+    resolve_input_sizes(found, input_shape)
     rates = {pattern: read_rate(rate).value for pattern, rate in (layer_rate or {}).items()}
     most = None if max_layer_rate is None else read_rate(max_layer_rate).value
     patterns = [keep] if isinstance(keep, str) else keep or ()
@@ -162,7 +171,7 @@ def _why(graph: DependencyGraph, branches: Branches, node: str) -> list[str]:
 
 
 def _why_output(graph: DependencyGraph, output: gs.Tensor) -> list[str]:
-    """Say why an output is fenced, and what the node that makes it is coupled to."""
+    """Explain why an output is fenced, and what the node that computes it is coupled to."""
     fences = [f.message for f in graph.all_fences() if f.location.value == output.name]
     lines = [f"{output.name}: {message}" for message in fences]
     if not lines:

@@ -15,12 +15,12 @@ from acgraph.errors import UsageError
 
 @dataclass(frozen=True, repr=False)
 class MeasureResult:
-    """What was measured.
+    """The measurements of a model, and of another one that it is compared with.
 
     Attributes:
-        model: Of the model.
-        against: Of the one that it is compared with; None without one.
-        options: How it was measured.
+        model: Measurements of the model.
+        against: Measurements of the model that it is compared with, if there is one.
+        options: The settings of the measurement.
     """
 
     model: Measurement
@@ -29,7 +29,7 @@ class MeasureResult:
 
     @property
     def speed_up(self) -> float | None:
-        """Latency of ``against`` over that of the model; None without one."""
+        """Latency of ``against`` divided by that of the model; None without ``against``."""
         if self.against is None:
             return None
         return compare_latency(self.against.latency, self.model.latency).median
@@ -58,27 +58,31 @@ def measure(
     runs: int | None = None,
     profile: bool = False,
 ) -> MeasureResult:
-    """Measure a model in ONNX Runtime, set as on a phone: one thread, no NCHWc layout.
+    """Measure a model in ONNX Runtime, configured as on a phone: one thread, no NCHWc layout.
 
     Args:
-        model: A path (``.ort`` as well), bytes, a proto or a model.
-        against: The model before, which takes turns with the other.
+        model: A path (also of a ``.ort`` file), bytes, an ``onnx.ModelProto`` or an
+            ``acgraph.Model``.
+        against: The model before it was cut. The timed runs alternate between the two models.
         runtime: ``ort``, ``ort-mobile`` or ``web``.
-        data: Labelled examples to measure accuracy on, as ``acgraph.compress`` takes them.
-        mean: Of uint8 images.
-        std: Likewise.
-        scale: What uint8 pixels are multiplied by.
-        limit: Use only so many examples.
+        data: Labelled examples to measure accuracy on, as for ``acgraph.compress``.
+        mean: Mean of the pixels of uint8 images after ``scale``.
+        std: Standard deviation of these pixels.
+        scale: Factor that uint8 pixels are multiplied by first.
+        limit: The largest number of examples to use.
         threads: Threads inside an operator.
         nchwc: Let x86 hosts use the NCHWc layout.
-        batch: Size of a batch that the file leaves open; 1 unless given.
-        input_shape: Shapes of inputs whose sizes the file leaves open, by name.
-        runs: Timed runs; as many as two seconds hold unless given.
+        batch: Size of a dynamic batch axis; 1 by default.
+        input_shape: Shapes by input name, for inputs with dynamic dimensions.
+        runs: Number of timed runs; by default as many as take two seconds.
         profile: List the time of every operator.
 
+    Returns:
+        Costs, latency in seconds, memory in bytes and, with data, accuracy.
+
     Raises:
-        UsageError: an option is wrong.
-        BackendError: a model cannot be run.
+        UsageError: An option is wrong.
+        BackendError: A model cannot be run.
     """
     shapes = read_shapes(input_shape)
     if batch is not None and any(shape[0] != batch for shape in shapes.values()):

@@ -1,4 +1,4 @@
-"""The options of ``compress`` by keyword, and where each stands in the file of options."""
+"""The keyword options of ``compress``, and the key of each in the configuration file."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,7 +8,7 @@ from acgraph.config import CompressConfig, make_config
 from acgraph.driver.checkpoint.checkpoints import stored_options
 from acgraph.errors import UsageError
 
-#: Keywords whose place in the file of options has another name.
+#: Keywords whose key in the configuration file differs from their name.
 PLACES: Mapping[str, str] = {
     "learning_rate": "train.learning_rate",
     "batch_size": "train.batch_size",
@@ -19,7 +19,7 @@ PLACES: Mapping[str, str] = {
     "column_pattern": "columns.pattern",
     "column_multiple": "columns.multiple",
 }
-#: Flags that turn an option of the file off.
+#: Flags that turn off an option of the configuration file.
 NEGATED: Mapping[str, str] = {"columns_only": "filters", "no_timing": "timing"}
 
 
@@ -29,16 +29,16 @@ def compress_config(
     config: Path | None = None,
     set: Mapping[str, Any] | tuple[str, ...] = (),
 ) -> CompressConfig:
-    """Make the configuration of a run: the file under single settings under the options.
+    """Make the configuration of a run: ``set`` overrides the file, and ``options`` override both.
 
     Args:
-        options: By keyword; None, and a flag that is False, are as if they were not given.
-        config: A YAML file with the options.
-        set: Any keys of that file: by name as ``{"train.precision": "fp32"}``, or as texts
-            ``train.precision=fp32``.
+        options: Values by keyword; None, and False for a flag, mean that it was not passed.
+        config: A YAML file with options.
+        set: Any keys of that file: a mapping such as ``{"train.precision": "fp32"}``, or strings
+            such as ``train.precision=fp32``.
 
     Raises:
-        UsageError: an unknown option, or a value that cannot be meant.
+        UsageError: An option is unknown, or its value is invalid.
     """
     settings = set if isinstance(set, tuple) else ()
     values: dict[str, Any] = {}

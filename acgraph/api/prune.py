@@ -32,10 +32,10 @@ from acgraph.pruning.cut_plan import CutPlan
 
 @dataclass(frozen=True, repr=False)
 class PruneResult:
-    """What a cut came to.
+    """The result of a cut.
 
     Attributes:
-        report: Costs before and after, fences, coupled sets, the equivalence check.
+        report: Costs before and after, fences, coupled sets, and the equivalence check.
     """
 
     report: PruneReport
@@ -47,17 +47,17 @@ class PruneResult:
 
     @property
     def masked(self) -> Model:
-        """The model as it was given, with zeros where something was cut."""
+        """The original model, with zeros in place of what was removed."""
         return self.report.masked
 
     @property
     def plan(self) -> CutPlan:
-        """What was cut, in the names and positions of the model that was given."""
+        """The removed indices of every tensor, by the names of the original model."""
         return self.report.cut_plan
 
     @property
     def is_met(self) -> bool:
-        """Whether at least a tenth of what was asked for could be cut."""
+        """Whether at least a tenth of the requested share could be cut."""
         return is_met(self.report)
 
     def save(self, folder: str | PathLike[str]) -> Path:
@@ -104,47 +104,53 @@ def prune(
     input_shape: ShapesLike | None = None,
     outputs: Sequence[str] | str | None = None,
 ) -> PruneResult:
-    """Remove the filters and columns of least magnitude, and check that nothing else changed.
+    """Remove the filters and columns of smallest magnitude, and check the result for equivalence.
 
-    With data the filters are removed whose loss the layers behind them feel least, and every layer
-    is fitted, by least squares and in the order of the network, to what the original gives. Nothing
-    is trained.
+    With calibration data, the removed filters are instead those whose removal changes the outputs
+    of the following layers least, and every layer is then refitted, by least squares and in
+    topological order, to its outputs in the original model. Nothing is trained.
 
     Args:
-        model: A path, the bytes of a file, an ``onnx.ModelProto`` or an ``acgraph.Model``; it
-            stays as it is.
-        sparsity: Share of the coupled sets to remove, from 0 to below 1; 0.5 unless given.
-        columns: Share of every layer's columns to remove, from 0 to below 1; 0 unless given.
-        column_pattern: Which columns stay together; ``free`` unless given.
-        column_multiple: Keep multiples of so many channels at a kernel position.
-        align: Keep multiples of so many filters, or ``auto``.
-        keep: Patterns of layers that stay whole: globs as ``head*``, or regular expressions after
-            ``re:``, over the names of nodes and of their weights.
-        layer_rate: By pattern: the most that the filters, and the columns, of such layers are cut
-            by, as ``{"head*": 1.5}``.
-        max_layer_rate: The same for every layer.
-        plan: What to cut, instead of what is of least magnitude; see :func:`apply`.
-        importance: Ranks filters instead of their magnitude: called with the name of a weight and
-            its values ``[filters, ...]``, it returns a score for each filter; the lowest go.
-        data: What to measure and fit on, as ``compress`` takes it; labels are not used. Some
-            hundred examples are enough.
-        mean: Of image pixels, after ``scale``.
-        std: Likewise.
-        scale: What pixels are multiplied by first.
-        target_rate: Size before / size after, as ``2`` or ``"2x"``, in place of ``sparsity``; how
-            much of each family goes is then chosen by the data.
-        metric: What that rate is of: ``params``, unless given, or ``macs``.
-        seed: Of the draws from the data.
-        allow_inexact: Cut across normalisation over channels, too.
-        allow_slower: Store each layer with removed columns in its smallest form; nothing is timed.
-        runtime: What is timed to choose compact forms.
-        input_shape: Shapes of inputs whose sizes the file leaves open, by name.
-        outputs: The outputs that stay; the others, and what only they need, are cut off first.
+        model: A path, the bytes of a file, an ``onnx.ModelProto`` or an ``acgraph.Model``, which
+            is not changed.
+        sparsity: Share of the coupled sets to remove, from 0 to below 1; 0.5 by default.
+        columns: Share of every layer's columns to remove, from 0 to below 1; 0 by default.
+        column_pattern: Which columns are removed together; ``free`` by default.
+        column_multiple: Keep a multiple of this many channels at each kernel position.
+        align: Keep a multiple of this many filters; ``auto`` measures a good multiple.
+        keep: Patterns of layers that are left whole: globs such as ``head*``, or regular
+            expressions after ``re:``, over the names of nodes and of their weights.
+        layer_rate: Upper bounds, by pattern, on the rate that the filters of a layer, and its
+            columns, are cut by, for instance ``{"head*": 1.5}``.
+        max_layer_rate: The same bound for every layer.
+        plan: The cut to repeat, in place of a choice by magnitude; see :func:`apply`.
+        importance: Ranks filters in place of their magnitude. It is called with the name of a
+            weight and its values ``[filters, ...]``, and returns a score for each filter; those
+            with the lowest scores are removed.
+        data: Calibration data, as for ``compress``; labels are not used. A few hundred examples
+            are enough.
+        mean: Mean of the image pixels after ``scale``: one value, or one for each channel.
+        std: Standard deviation of the image pixels, likewise.
+        scale: Factor that pixels are multiplied by first.
+        target_rate: Size before / size after, for instance ``2`` or ``"2x"``, in place of
+            ``sparsity``; the data then decides how much of each family is removed.
+        metric: The quantity that this rate applies to: ``params`` (the default) or ``macs``.
+        seed: Seed of the random sampling of the data.
+        allow_inexact: Also cut across normalisation over channels, where the compact model is not
+            equivalent to the masked one.
+        allow_slower: Store each layer with removed columns in its smallest form, without timing.
+        runtime: The runtime in which compact forms are timed to choose among them.
+        input_shape: Shapes by input name, for inputs with dynamic dimensions.
+        outputs: The outputs to keep; the others, and the nodes that only they need, are removed
+            first.
+
+    Returns:
+        The compact and the masked model, the plan of the cut and the report.
 
     Raises:
-        UsageError: an option is wrong, or a pattern matches no layer.
-        ImportModelError: the model is not valid.
-        VerifyError: the compact model does not compute what the masked one does.
+        UsageError: An option is wrong, or a pattern matches no layer.
+        ImportModelError: The model is not valid.
+        VerifyError: The compact model is not equivalent to the masked one.
     """
     given = {
         "sparsity": sparsity, "columns": columns, "column_pattern": column_pattern,
@@ -195,7 +201,7 @@ def prune(
 
 
 def _with_outputs(model: ModelLike, outputs: Sequence[str] | str | None) -> ModelLike:
-    """Return a copy of a model with some of its outputs; the model itself where all stay."""
+    """Return a copy of a model with only these outputs; the model itself if all are kept."""
     names = [outputs] if isinstance(outputs, str) else outputs or ()
     if not names:
         return model
@@ -214,7 +220,7 @@ def _opened(
     scale: float | None,
     seed: int | None,
 ) -> tuple[Model, Calibration | None]:
-    """Read a model, and its data where there is any: then that settles the sizes of its input."""
+    """Read a model, and its data if there is any, which then determines the input sizes."""
     if data is None:
         return read_sized(model, input_shape), None
     opened = model_from_given(model)
@@ -237,10 +243,10 @@ def _check_beside_data(
     target_rate: RateLike | None,
     metric: str | None,
 ) -> None:
-    """Refuse what contradicts a cut by data.
+    """Reject options that cannot be combined with calibration data.
 
     Raises:
-        UsageError: something does.
+        UsageError: One of them was passed.
     """
     if columns:
         raise UsageError(
@@ -268,18 +274,21 @@ def apply(
     *,
     input_shape: ShapesLike | None = None,
 ) -> PruneResult:
-    """Cut a model by a plan: that of an earlier cut, or one that is written by hand.
+    """Cut a model by a plan: the plan of an earlier cut, or one that was written by hand.
 
-    Of the model that ``prune`` was given, the plan of its result makes the same model again. The
-    plan of ``compress`` makes the same structure: its weights were trained.
+    Applied to the original model, the plan of a :class:`PruneResult` yields the same compact model
+    again. The plan of ``compress`` yields the same structure, but not the trained weights.
 
     Args:
-        model: The model that the plan was made of, or one whose layers have the same sizes.
+        model: The model that the plan was made for, or one whose layers have the same sizes.
         plan: A plan, the path of a ``plan.json``, or its content.
-        input_shape: Shapes of inputs whose sizes the file leaves open, by name.
+        input_shape: Shapes by input name, for inputs with dynamic dimensions.
+
+    Returns:
+        The compact and the masked model, the plan and the report.
 
     Raises:
-        UsageError: the plan does not fit the model.
+        UsageError: The plan does not fit the model.
     """
     return PruneResult(cut(read_sized(model, input_shape), plan=_plan(plan)))
 
@@ -330,7 +339,7 @@ def _check_fit(
 def _layer_rates(
     value: Mapping[str, RateLike] | Sequence[str] | str | None,
 ) -> tuple[dict[str, float], float | None]:
-    """Read rates by pattern, and a rate without one, which is of all layers."""
+    """Read rates by pattern, and a rate without a pattern, which applies to all layers."""
     if isinstance(value, Mapping):
         return {pattern: read_rate(rate).value for pattern, rate in value.items()}, None
     rates, most = parse_layer_rates([value] if isinstance(value, str) else value or ())

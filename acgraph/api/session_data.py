@@ -1,4 +1,4 @@
-"""Open data for a model that runs in ONNX Runtime, and settle the sizes of its inputs."""
+"""Open data for a model that runs in ONNX Runtime, and resolve the sizes of its inputs."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -20,12 +20,12 @@ from acgraph.ir.sizes import state
 
 log = logging.getLogger(__name__)
 
-#: Numbers, one for all channels, or a text of numbers between commas.
+#: A number for all channels, a number for each, or a string of numbers between commas.
 Numbers = float | Sequence[float] | str | None
 
 
 def say_assumed(sizes: InputSizes) -> None:
-    """Say in one line which sizes had to be assumed; nothing where none had."""
+    """Log in one line which sizes had to be assumed, if any."""
     if remark := sizes.remark():
         log.warning("%s", remark)
 
@@ -34,7 +34,7 @@ def read_numbers(name: str, value: Numbers) -> list[float] | None:
     """Read numbers between commas.
 
     Raises:
-        UsageError: a part is no number.
+        UsageError: A part is not a number.
     """
     if value is None or isinstance(value, int | float):
         return None if value is None else [float(value)]
@@ -47,10 +47,10 @@ def read_numbers(name: str, value: Numbers) -> list[float] | None:
 
 
 def refuse_without_data(**stated: object) -> None:
-    """Refuse what says how data is read where none is given.
+    """Reject options for reading data where there is no data.
 
     Raises:
-        UsageError: something is.
+        UsageError: One of them was passed.
     """
     lonely = [name for name, value in stated.items() if value is not None]
     if lonely:
@@ -66,18 +66,22 @@ def open_data(
     std: Numbers,
     scale: float | None,
 ) -> Dataset:
-    """Open the data for a loaded model, and settle the sizes of the session.
+    """Open the data for a loaded model, and resolve the input sizes of the session.
 
-    Data has sizes, which count unless others are stated; noise is made in the sizes of the run.
+    The sizes are those of the data unless ``shapes`` states others; noise is generated with the
+    sizes of the session.
 
     Args:
-        spec: What the data is.
+        spec: The data, as ``--data`` names it.
         path: The file of the model.
-        session: The same, loaded.
-        shapes: Stated shapes of inputs.
-        mean: Of uint8 images.
-        std: Likewise.
-        scale: What uint8 pixels are multiplied by.
+        session: The loaded model.
+        shapes: Shapes that the user stated, by input name.
+        mean: Mean of the pixels of uint8 images after ``scale``.
+        std: Standard deviation of these pixels.
+        scale: Factor that uint8 pixels are multiplied by first.
+
+    Raises:
+        DataError: The data cannot be read, or does not fit the model.
     """
     known: Mapping[str, Sequence[int | str | None]]
     if is_made_spec(spec):
@@ -106,8 +110,8 @@ def input_specs(
 
     Args:
         path: The file of the model.
-        session: The same, loaded.
-        known: What is known of the shapes, by input.
+        session: The loaded model.
+        known: The known sizes of each input; a dynamic dimension is a name or None.
     """
     if len(session.inputs) == 1 or Path(path).suffix.lower() == ".ort":
         axes = declared_batch_axes(session.declared, session.sizes.shapes)
@@ -122,7 +126,7 @@ def input_specs(
 
 
 def _shapes_of(example: Batch, session: Session) -> dict[str, tuple[int, ...]]:
-    """Return the shapes that a session has for examples of the sizes of one."""
+    """Return the input shapes of a session for data that looks like this example."""
     found = {}
     for name, value, axis in example.named([info.name for info in session.inputs]):
         sizes = list(value.shape)

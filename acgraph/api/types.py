@@ -1,4 +1,4 @@
-"""What users may pass: models, rates, shapes; and how each is read."""
+"""Types of the arguments of public functions (models, data, rates, shapes), and their readers."""
 
 import contextlib
 import logging
@@ -18,27 +18,27 @@ log = logging.getLogger(__name__)
 
 #: A path, the bytes of a file, an ``onnx.ModelProto`` or an ``acgraph.Model``.
 ModelLike = Any
-#: A text as ``--data`` takes it, arrays, ``(x, y)``, a data set, a loader, an iterable of batches.
+#: A string as for ``--data``, arrays, ``(x, y)``, a data set, a loader, an iterable of batches.
 DataLike = Any
 RateLike = Rate | float | str
-#: Shapes by the name of the input, or texts as ``--input-shape`` takes them.
+#: Shapes by input name, or strings as for ``--input-shape``.
 ShapesLike = Mapping[str, Sequence[int]] | Sequence[str] | str
 
 
 def read_rate(value: RateLike) -> Rate:
-    """Read ``8``, ``"8x"`` or a rate.
+    """Convert ``8``, ``"8x"`` or a ``Rate`` to a rate.
 
     Raises:
-        UsageError: it is none of them, or below 1.
+        UsageError: It is none of them, or below 1.
     """
     return value if isinstance(value, Rate) else Rate.parse(str(value))
 
 
 def read_shapes(value: ShapesLike | None) -> dict[str, tuple[int, ...]]:
-    """Read the shapes of inputs.
+    """Convert shapes of inputs to tuples by input name.
 
     Raises:
-        UsageError: a text is no shape, or a size is below 1.
+        UsageError: A string is not a shape, or a size is below 1.
     """
     if not isinstance(value, Mapping):
         return parse_shapes([value] if isinstance(value, str) else value)
@@ -53,17 +53,17 @@ def read_shapes(value: ShapesLike | None) -> dict[str, tuple[int, ...]]:
 
 @contextlib.contextmanager
 def as_files(*models: ModelLike) -> Iterator[list[str]]:
-    """Give every model a path: what is no file yet is written to a temporary folder.
+    """Yield a path for every model; those in memory are written to a temporary folder.
 
     Raises:
-        UsageError: one is not a model.
+        UsageError: One of them is not a model.
     """
     with tempfile.TemporaryDirectory(prefix="acgraph-") as folder:
         yield [as_file(model, Path(folder) / str(i)) for i, model in enumerate(models)]
 
 
 def as_file(model: ModelLike, folder: Path) -> str:
-    """Return the path of a model; one in memory is written to a folder first."""
+    """Return the path of a model; one in memory is first written to this folder."""
     if isinstance(model, str | os.PathLike):
         return os.fspath(model)
     folder.mkdir(parents=True, exist_ok=True)
@@ -76,18 +76,18 @@ def as_file(model: ModelLike, folder: Path) -> str:
 
 
 def read_sized(model: ModelLike, shapes: ShapesLike | None) -> Model:
-    """Read a model and settle the sizes of its inputs.
+    """Read a model and resolve the sizes of its inputs.
 
     Raises:
-        ImportModelError: it is not a valid ONNX model.
-        UsageError: a shape that is stated contradicts it.
+        ImportModelError: It is not a valid ONNX model.
+        UsageError: A stated shape contradicts it.
     """
     found = model_from_given(model)
-    settle(found, shapes)
+    resolve_input_sizes(found, shapes)
     return found
 
 
-def settle(model: Model, shapes: ShapesLike | None) -> None:
-    """Settle the sizes of a model's inputs, in place, and log which had to be assumed."""
+def resolve_input_sizes(model: Model, shapes: ShapesLike | None) -> None:
+    """Resolve the sizes of a model's inputs, in place, and log which had to be assumed."""
     if remark := settle_sizes(model, read_shapes(shapes)).remark():
         log.warning("%s", remark)

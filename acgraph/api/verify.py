@@ -1,4 +1,4 @@
-"""``acgraph.verify``: the compact model computes what the masked model computes."""
+"""``acgraph.verify``: check that two models are equivalent, the compact and the masked one."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -22,10 +22,10 @@ _BATCH = 16
 
 @dataclass(frozen=True, repr=False)
 class VerifyResult:
-    """What an equivalence check found.
+    """The result of an equivalence check.
 
     Attributes:
-        check: Errors of every output, and of values inside.
+        check: Errors of all outputs, and of intermediate values.
     """
 
     check: EquivalenceResult
@@ -37,12 +37,12 @@ class VerifyResult:
 
     @property
     def vacuous(self) -> bool:
-        """Whether no output depends on the inputs, so that nothing is shown."""
+        """Whether no output depends on the inputs, so that the check shows nothing."""
         return self.check.vacuous
 
     @property
     def max_rel_error(self) -> float:
-        """The largest relative error of an output."""
+        """The largest relative error over all outputs."""
         return self.check.max_rel_error
 
     def __repr__(self) -> str:
@@ -64,23 +64,27 @@ def verify(
     tolerance: float = 1e-4,
     input_shape: ShapesLike | None = None,
 ) -> VerifyResult:
-    """Compare two models on random inputs and on given ones.
+    """Compare the outputs of two models on random inputs, and on data if there is any.
 
     Args:
-        compact: The compact model: a path (``.ort`` as well), bytes, a proto or a model.
+        compact: The compact model: a path (also of a ``.ort`` file), bytes, an
+            ``onnx.ModelProto`` or an ``acgraph.Model``.
         against: The masked model, likewise.
-        data: Examples to compare on, as ``acgraph.compress`` takes them.
-        mean: Of uint8 images.
-        std: Likewise.
-        scale: What uint8 pixels are multiplied by.
-        limit: How many examples of the data to compare on.
-        seeds: How many random inputs to compare on.
-        tolerance: Relative error allowed for each output.
-        input_shape: Shapes of inputs whose sizes the file leaves open, by name.
+        data: Examples to compare on, as for ``acgraph.compress``.
+        mean: Mean of the pixels of uint8 images after ``scale``.
+        std: Standard deviation of these pixels.
+        scale: Factor that uint8 pixels are multiplied by first.
+        limit: The largest number of examples to compare on.
+        seeds: Number of random inputs to compare on.
+        tolerance: Largest relative error allowed for an output.
+        input_shape: Shapes by input name, for inputs with dynamic dimensions.
+
+    Returns:
+        The errors of every output, and whether the check passed.
 
     Raises:
-        UsageError: an option is wrong.
-        DataError: the data does not fit the model.
+        UsageError: An option is wrong.
+        DataError: The data does not fit the model.
     """
     if data is None:
         refuse_without_data(mean=mean, std=std, scale=scale)
@@ -111,5 +115,5 @@ def _inputs(session: Session, dataset: Dataset, limit: int) -> Iterator[dict[str
     indices = spread_indices(len(dataset), limit)
     for part in cut_indices(dataset, indices, size):
         if fixed_batch(session):
-            part = np.resize(part, size)  # a short rest is filled up with examples seen already
+            part = np.resize(part, size)  # the last batch is filled up with repeated examples
         yield feeds_of(session, dataset.batch(part))
