@@ -147,7 +147,7 @@ def _missing_shape(walk: Walk, node: gs.Node) -> str:
 def _fence_captured(walk: Walk, site: Site, names: list[str]) -> None:
     known = find_operator(site.node.op, site.node.domain)
     reason = known.fence if known is not None else ""
-    site.fence_all(reason or "what its subgraphs do is not analysed")
+    site.fence_all(reason or "its subgraphs are not analysed")
     why = site.why("is read inside a subgraph")
     for name in names:
         found = walk.tensors.get(name)

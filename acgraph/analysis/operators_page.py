@@ -17,31 +17,43 @@ from acgraph.operators.domains import MICROSOFT_FENCED
 _HEAD = """\
 # Operators
 
-Made by `python -m acgraph.analysis.operators_page > docs/operators.md`; a test keeps it current.
+`python -m acgraph.analysis.operators_page > docs/operators.md` writes this page, and a test keeps
+it current.
 
-The operators of ONNX's default domain that acgraph knows. Everything in acgraph that asks about an
-operator reads the table in `acgraph/operators/`, which this page is made of.
+The page lists the operators of ONNX's default domain that acgraph knows. It is generated from the
+table in `acgraph/operators/`, from which all parts of acgraph take what they know about operators.
 
-**Prune.** *Exact*: the shrunk model computes what the dense model with zeroed filters and columns
-computes; where a note says *inexact*, only `--allow-inexact` (and `compress`, which trains
-afterwards) cuts there. *Sizes rewritten*: the cut also changes the sizes that the operator states.
-*Fenced*: no cut passes; what the operator reads keeps its size, the rest of the model is pruned,
-and the report names node and reason. *No channels*: the operator makes or measures numbers that
-are not cut. **Every operator that is not listed, and every operator of another domain, is fenced**,
-and so are Loop and Scan, whose bodies pass through byte for byte. The branches of an If are pruned
-on their own, as far as they depend on nothing outside them. The shapes of the
-results of a fenced operator are those that the file declares, or what the constants of their
-readers say; what lies behind it is pruned.
+**Prune.** The column says whether a cut can cross the operator.
 
-**Train.** *Yes*: `compress` trains networks that have the operator. Where it says *no*, `compress`
-refuses the network before any training, and `prune` cuts it without training.
+- *Exact*: the shrunk model computes what the dense model computes with the same filters and columns
+  set to zero. Where a note says *inexact*, only `compress`, which trains afterwards, and
+  `--allow-inexact` cut there.
+- *Sizes rewritten*: the cut also changes sizes or counts that the operator states.
+- *Fenced*: no cut crosses the operator. The tensors that it reads keep their size, and the rest of
+  the model is pruned. The report names the node and the reason.
+- *No channels*: the output consists of sizes or other numbers that are not channels.
 
-**Batch.** *Any*: where the export fixed the size of the batch, training uses another one if every
-operator that the batch passes through allows it. *As exported*: the operator ends that, and
-training runs the batch of the export several times.
+**Every operator that is not listed, and every operator of another domain, is fenced.** Loop and
+Scan are fenced as well, and their bodies are written back unchanged. The branches of an If are
+pruned separately, as far as they do not depend on tensors outside. The output shapes of a fenced
+operator are taken from the file, or from the constants of the operators that read them. The layers
+behind it can therefore be pruned.
 
-Operators whose inputs are all constants need no rule: where a cut cannot be followed through them
-(a weight that is standardised in the graph, say), their result is computed and stored, cut.
+**Train.** *Yes*: `compress` can train a network that has the operator, but for a few rare forms,
+which it names before training. *No*: `compress` refuses the network before training. `prune` can
+still cut it without training.
+
+**Batch.** *Any*: if the export fixed the batch size, training can use another one, provided that
+every operator that the batch passes through says *any*. *As exported*: training runs batches of the
+exported size, several for each step.
+
+Operators whose inputs are all constants need no rule. Where a cut cannot be followed through them,
+for instance through a weight that is standardised in the graph, acgraph computes their result, and
+stores and cuts it.
+
+**How a cut propagates.** A label stands for a position of an axis that can be cut. Coupled and
+unified axes are cut at the same positions. The masked model is the dense model with zeros instead
+of a cut.
 """
 
 
@@ -52,7 +64,7 @@ def page() -> str:
         _HEAD,
         f"{len(rows)} operators:",
         "",
-        "| operator | prune | train | batch | how a cut passes |",
+        "| operator | prune | train | batch | how a cut propagates |",
         "|---|---|---|---|---|",
     ]
     lines += [_row(operator) for operator in rows]
@@ -86,13 +98,14 @@ def _batch(operator: Operator) -> str:
 def _microsoft() -> Iterator[str]:
     yield "## Operators of ONNX Runtime"
     yield ""
-    yield "ONNX Runtime's optimiser saves fused operators of the domain `com.microsoft`. When a"
-    yield "file is read, these are replaced by the standard operators that they stand for, which"
-    yield "ONNX Runtime fuses again when it loads the result. Before anything is cut, the model is"
-    yield "compared with the file. Other operators of that domain are fenced, those of its internal"
-    yield "layouts (`com.microsoft.nchwc`, written by `ORT_ENABLE_ALL`) included."
+    yield "The optimiser of ONNX Runtime writes fused operators of the domain `com.microsoft`. When"
+    yield "acgraph reads a file, it replaces those in the table by equivalent standard operators,"
+    yield "which ONNX Runtime fuses again when it loads the result. Before it cuts anything,"
+    yield "acgraph checks that the model computes what the file computes. Other operators of this"
+    yield "domain are fenced. So are those of internal layouts (`com.microsoft.nchwc`, written by"
+    yield "`ORT_ENABLE_ALL`)."
     yield ""
-    yield "| operator | read as |"
+    yield "| operator | replaced by |"
     yield "|---|---|"
     for op, rule in sorted(expand.RULES.items()):
         yield f"| {op} | {_summary(rule)} |"
@@ -106,7 +119,9 @@ def _words(operator: Operator) -> str:
     if operator.fence:
         return _sentence(operator.fence)
     summary = (
-        _summary(RULES[operator.rule]) if operator.rule else "It makes numbers, or measures sizes."
+        _summary(RULES[operator.rule])
+        if operator.rule
+        else "Its output is made of sizes or numbers."
     )
     return " ".join(filter(None, (summary, _sentence(operator.note))))
 

@@ -2,12 +2,12 @@
 
 MICROSOFT = "com.microsoft"
 
-QUANTISED = "the numbers are quantised: prune before quantising"
-HEADS = "the heads inside the operator are not taken apart"
+QUANTISED = "the values are quantised: prune the model before quantisation"
+HEADS = "the attention heads inside the operator are not analysed"
 UNKNOWN = "the operator is not understood"
 LAID_OUT = (
-    "the operator lays its data out for one machine: prune the model that was optimised, or "
-    "optimise it at ORT_ENABLE_EXTENDED, which writes none"
+    "the operator uses a data layout for one kind of machine: prune the model before it is "
+    "optimised, or optimise it at ORT_ENABLE_EXTENDED, which writes no such operators"
 )
 
 #: Operators of ONNX Runtime's own domain that have no form in standard operators here, by reason.

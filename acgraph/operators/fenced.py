@@ -1,14 +1,14 @@
-"""Operators that a cut does not pass; why is said in one line."""
+"""Operators that no cut can cross, each with the reason in one line."""
 
 from acgraph.operators.domains import QUANTISED
 from acgraph.operators.entry import Operator, Trait
 
-_POSITIONS = "positions become numbers, or numbers positions"
-_DATA = "where the results lie depends on the data"
-_SEQUENCES = "sequences and maps are not followed"
-_SUBGRAPHS = "what its subgraphs do is not analysed"
-_BRANCHES = "each branch is cut on its own, so what goes into and out of it stays"
-_SIGNAL = "it transforms the whole axis"
+_POSITIONS = "it converts between positions and values"
+_DATA = "the positions of its results depend on the data"
+_SEQUENCES = "sequences and maps are not analysed"
+_SUBGRAPHS = "its subgraphs are not analysed"
+_BRANCHES = "each branch is pruned separately, so its inputs and outputs keep their size"
+_SIGNAL = "it transforms a whole axis"
 _LOSSY, _IMPURE = frozenset([Trait.LOSSY]), frozenset([Trait.IMPURE])
 _WINDOW = frozenset([Trait.WINDOW])
 

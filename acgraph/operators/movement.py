@@ -13,7 +13,7 @@ TABLE = (
         traits=frozenset([Trait.POSITIONAL, Trait.LOSSY, Trait.LEARNT, Trait.CARRIES]),
     ),
     Operator(name="Col2Im", rule="col2im", inputs=(DATA, _NUMBERS, _NUMBERS), batch="first_axis",
-             kernel="Col2Im", note="whole channels"),
+             kernel="Col2Im", note="only whole channels can be cut"),
     Operator(
         name="DepthToSpace", rule="depth_to_space", batch="first_axis", kernel="DepthToSpace",
         traits=frozenset([Trait.MOVES, Trait.SPATIAL]),
@@ -24,18 +24,21 @@ TABLE = (
     ),
     Operator(name="Flatten", rule="reshape", batch="flatten", kernel="Flatten", traits=_VIEW),
     Operator(
-        name="Pad", rule="pad", resize="pad", note="constant mode",
+        name="Pad", rule="pad", resize="pad",
+        note="a padded axis is fenced in modes other than constant",
         inputs=(DATA, Input(Role.NUMBERS, "pads"), _NUMBERS, Input(Role.NUMBERS, "axes")),
         batch="pad", kernel="Pad", traits=_MOVED | {Trait.POSITIONAL},
     ),
     Operator(
-        name="Reshape", rule="reshape", resize="reshape", note="splits, joins, computed sizes",
+        name="Reshape", rule="reshape", resize="reshape",
+        note="axes may be split and joined, and the sizes may be computed",
         inputs=(DATA, Input(Role.SIZES, "shape")), batch="reshape", kernel="Reshape", traits=_VIEW,
     ),
     Operator(name="ReverseSequence", rule="reverse_sequence", kernel="ReverseSequence",
              note="fenced along batch and time"),
     Operator(
-        name="Slice", rule="slice", resize="slice", note="a step along a cut axis is fenced",
+        name="Slice", rule="slice", resize="slice",
+        note="an axis that is sliced with a step is fenced",
         inputs=(DATA, *(Input(Role.NUMBERS, name) for name in ("starts", "ends", "axes", "steps"))),
         batch="slice", kernel="Slice", traits=_MOVED | {Trait.POSITIONAL},
     ),
@@ -44,7 +47,8 @@ TABLE = (
         traits=frozenset([Trait.MOVES, Trait.SPATIAL]),
     ),
     Operator(
-        name="Split", rule="split", resize="split", note="with and without sizes",
+        name="Split", rule="split", resize="split",
+        note="the sizes of the parts may be stated or not",
         inputs=(DATA, Input(Role.NUMBERS, "sizes")), batch="beside_axis_0", kernel="Split",
         traits=_MOVED | {Trait.POSITIONAL},
     ),

@@ -4,7 +4,7 @@ from acgraph.operators.entry import DATA, Input, Operator, Role, Trait
 
 _SCALE, _STATISTIC = Input(Role.SCALE), Input(Role.STATISTIC)
 _SAME = frozenset([Trait.SAME_SHAPE])
-_ALONG = "inexact along its axis"
+_ALONG = "a cut of this axis is inexact"
 
 
 def _softmax(name: str, *traits: Trait) -> Operator:
@@ -18,34 +18,34 @@ TABLE = (
     Operator(
         name="BatchNormalization", rule="batch_norm", batch="batch_norm",
         inputs=(DATA, _SCALE, _SCALE, _STATISTIC, _STATISTIC), kernel="BatchNormalization",
-        note="scale, shift, mean, variance shrink along", traits=frozenset([Trait.CARRIES]),
+        traits=frozenset([Trait.CARRIES]),
     ),
     Operator(
         name="GroupNormalization", rule="group_norm", resize="group_norm",
         inputs=(DATA, _SCALE, _SCALE), batch="first_axis", kernel="GroupNormalization",
-        note="whole groups; inside groups inexact",
     ),
     _softmax("Hardmax"),
     Operator(
         name="InstanceNormalization", rule="instance_norm", inputs=(DATA, _SCALE, _SCALE),
-        batch="first_axis", kernel="InstanceNormalization", note="scale and shift shrink along",
+        batch="first_axis", kernel="InstanceNormalization",
     ),
     Operator(
         name="LayerNormalization", rule="layer_norm", inputs=(DATA, _SCALE, _SCALE),
         batch="before_axis_last", kernel="LayerNormalization",
-        note="inexact along the normalised axes: --allow-inexact",
+        note="a cut of a normalised axis is inexact",
     ),
     _softmax("LogSoftmax"),
     Operator(name="LpNormalization", rule="averaged", batch="beside_axis_last",
              kernel="LpNormalization", note=_ALONG, traits=_SAME),
     Operator(name="LRN", rule="local_response", batch="first_axis", kernel="LRN",
-             note="fenced along the channels", traits=_SAME),
+             traits=_SAME),
     Operator(name="MeanVarianceNormalization", rule="mean_variance",
-             kernel="MeanVarianceNormalization", note="inexact along its axes", traits=_SAME),
+             kernel="MeanVarianceNormalization",
+             note="a cut of one of these axes is inexact", traits=_SAME),
     Operator(
         name="RMSNormalization", rule="layer_norm", inputs=(DATA, _SCALE),
         batch="before_axis_last", kernel="RMSNormalization",
-        note="inexact along the normalised axes",
+        note="a cut of a normalised axis is inexact",
     ),
     _softmax("Softmax", Trait.CARRIES),
 )  # fmt: skip

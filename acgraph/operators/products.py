@@ -10,7 +10,7 @@ def _recurrent(name: str, inputs: tuple[Input, ...]) -> Operator:
     return Operator(
         name=name, rule="recurrent", resize="hidden_size", macs="recurrent", inputs=inputs,
         batch="recurrent", kernel=name,
-        note="input features, and hidden units (the same in both directions)",
+        note="input features and hidden units can be cut, the same units in both directions",
     )  # fmt: skip
 
 
@@ -22,7 +22,8 @@ TABLE = (
     Operator(
         name="Conv", rule="conv", resize="groups", macs="conv", layer="conv",
         inputs=(DATA, _WEIGHT, _BIAS), batch="first_axis", kernel="Conv",
-        note="1d, 2d, 3d, grouped, depthwise", traits=frozenset([Trait.SPATIAL, Trait.WINDOW]),
+        note="supported in 1D, 2D and 3D, grouped and depthwise included",
+        traits=frozenset([Trait.SPATIAL, Trait.WINDOW]),
     ),
     Operator(
         name="ConvTranspose", rule="conv_transpose", resize="groups", macs="conv_transpose",
@@ -32,22 +33,23 @@ TABLE = (
     Operator(
         name="DeformConv", rule="deform_conv", macs="conv", batch="data_first",
         kernel="DeformConv",
-        inputs=(DATA, _WEIGHT, DATA, _BIAS, DATA), note="fenced with groups",
+        inputs=(DATA, _WEIGHT, DATA, _BIAS, DATA), note="fenced where it has groups",
     ),
     Operator(
         name="Einsum", rule="einsum", macs="einsum", inputs=(_FACTOR,), batch="einsum",
-        kernel="Einsum", note="without ellipses and diagonals",
+        kernel="Einsum", note="equations with ellipses or repeated letters in a term are fenced",
         traits=frozenset([Trait.LEARNT, Trait.CARRIES]),
     ),
     Operator(
         name="Gemm", rule="gemm", macs="gemm", layer="gemm", inputs=(_FACTOR, _WEIGHT, _BIAS),
-        batch="gemm", kernel="Gemm", note="all transposes", traits=frozenset([Trait.LEARNT]),
+        batch="gemm", kernel="Gemm",
+        note="both operands may be transposed", traits=frozenset([Trait.LEARNT]),
     ),
     _recurrent("GRU", _GATED),
     _recurrent("LSTM", (*_GATED, DATA, DATA, DATA, _WEIGHT)),
     Operator(
         name="MatMul", rule="matmul", macs="matmul", layer="matmul", inputs=(_FACTOR, _WEIGHT),
-        batch="matmul", kernel="MatMul", note="a constant on either side, or two activations",
+        batch="matmul", kernel="MatMul", note="either operand may be a constant, or neither",
         traits=frozenset([Trait.LEARNT, Trait.CARRIES]),
     ),
     _recurrent("RNN", _GATED),

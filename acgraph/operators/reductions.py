@@ -8,13 +8,13 @@ _AXES = (DATA, Input(Role.NUMBERS))
 def _reduction(name: str, rule: str, *traits: Trait) -> Operator:
     return Operator(
         name=name, rule=rule, inputs=_AXES, batch="reduce", kernel=name,
-        note="over a cut axis inexact unless zeros do not count", traits=frozenset(traits),
+        traits=frozenset(traits),
     )  # fmt: skip
 
 
 def _arg(name: str) -> Operator:
     return Operator(
-        name=name, rule="arg_reduce", batch="arg", kernel=name, note="fenced along its axis",
+        name=name, rule="arg_reduce", batch="arg", kernel=name,
         traits=frozenset([Trait.LOSSY]),
     )  # fmt: skip
 
@@ -22,8 +22,7 @@ def _arg(name: str) -> Operator:
 TABLE = (
     _arg("ArgMax"),
     _arg("ArgMin"),
-    Operator(name="CumSum", rule="cumulate", inputs=_AXES, batch="cum_sum", kernel="CumSum",
-             note="fenced along its axis"),
+    Operator(name="CumSum", rule="cumulate", inputs=_AXES, batch="cum_sum", kernel="CumSum"),
     _reduction("ReduceL1", "reduce_ignoring_zeros"),
     _reduction("ReduceL2", "reduce_ignoring_zeros", Trait.CARRIES),
     _reduction("ReduceLogSum", "reduce_log"),
@@ -31,7 +30,8 @@ TABLE = (
     _reduction("ReduceMax", "reduce"),
     Operator(
         name="ReduceMean", rule="reduce_ignoring_zeros", resize="mean", inputs=_AXES,
-        batch="reduce", kernel="ReduceMean", note="over a cut axis of zeros by a scaled mean",
+        batch="reduce", kernel="ReduceMean",
+        note="the mean is then rescaled to the number of positions in the dense model",
         traits=frozenset([Trait.CARRIES]),
     ),
     _reduction("ReduceMin", "reduce"),

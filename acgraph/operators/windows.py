@@ -3,7 +3,6 @@
 from acgraph.operators.entry import DATA, Input, Operator, Role, Trait
 
 _NUMBERS = Input(Role.NUMBERS)
-_RESIZED = "fenced along resized axes"
 
 
 def _pool(name: str, rule: str, *traits: Trait, note: str = "") -> Operator:
@@ -19,18 +18,17 @@ TABLE = (
     _pool("GlobalLpPool", "global_pool"),
     _pool("GlobalMaxPool", "global_pool"),
     _pool("LpPool", "pool", Trait.WINDOW),
-    _pool("MaxPool", "pool", Trait.WINDOW, note="fenced where the indices are used"),
-    Operator(name="GridSample", rule="sample", batch="data_first", kernel="GridSample",
-             note="channels pass"),
-    Operator(name="MaxRoiPool", rule="sample", kernel="MaxRoiPool", note="channels pass"),
-    Operator(name="RoiAlign", rule="sample", kernel="RoiAlign", note="channels pass"),
+    _pool("MaxPool", "pool", Trait.WINDOW, note="fenced if its second output is used"),
+    Operator(name="GridSample", rule="sample", batch="data_first", kernel="GridSample"),
+    Operator(name="MaxRoiPool", rule="sample", kernel="MaxRoiPool"),
+    Operator(name="RoiAlign", rule="sample", kernel="RoiAlign"),
     Operator(
-        name="Resize", rule="resize", resize="resize", note=_RESIZED,
+        name="Resize", rule="resize", resize="resize",
         inputs=(DATA, _NUMBERS, _NUMBERS, Input(Role.SIZES, "sizes")), batch="resize",
         kernel="Resize", traits=frozenset([Trait.POSITIONAL, Trait.CARRIES]),
     ),
     Operator(
         name="Upsample", rule="resize", inputs=(DATA, Input(Role.SIZES)), kernel="Upsample",
-        note=_RESIZED, traits=frozenset([Trait.POSITIONAL]),
+        traits=frozenset([Trait.POSITIONAL]),
     ),
 )  # fmt: skip

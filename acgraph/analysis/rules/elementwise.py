@@ -10,19 +10,19 @@ from acgraph.analysis.site import Site
 
 
 def unary(site: Site) -> None:
-    """Pass every axis of input 0 on; cut zeros stay zeros."""
+    """Propagate a cut of any axis; cut positions stay zero in the masked model."""
     axes = site.axes(0)
     site.emit(axes, [site.zero(0, k) for k in range(len(axes))])
 
 
 def unary_not_zero(site: Site) -> None:
-    """Pass every axis of input 0 on; cut zeros become something else."""
+    """Propagate a cut of any axis; cut positions become nonzero in the masked model."""
     axes = site.axes(0)
     site.emit(axes, [False] * len(axes))
 
 
 def unary_pole(site: Site) -> None:
-    """Pass every axis of input 0 on; where cut positions hold zeros the cut is not exact."""
+    """Propagate a cut of any axis; inexact where cut positions are zero (undefined there)."""
     axes = site.axes(0)
     for axis, labels in enumerate(axes):
         if labels is not None and site.zero(0, axis):
@@ -31,7 +31,7 @@ def unary_pole(site: Site) -> None:
 
 
 def clip(site: Site) -> None:
-    """Clip; zero stays zero where the bounds enclose it and are known."""
+    """Propagate a cut of any axis; zeros stay zero if the bounds are known and enclose zero."""
     axes = site.axes(0)
     low, high = site.attrs.get("min"), site.attrs.get("max")
     if site.has(1):
@@ -74,7 +74,7 @@ _ZeroRule = Callable[[Site, list[int], int, int], bool]
 
 
 def broadcast(site: Site, zero: _ZeroRule, kept: tuple[int, ...] = ()) -> None:
-    """Unify the axes that broadcasting lines up; ``kept`` inputs are never zeroed."""
+    """Unify the axes that broadcasting aligns; ``kept`` inputs are never zeroed."""
     inputs = [i for i in range(len(site.node.inputs)) if site.has(i)]
     for i in kept:
         if i in inputs and site.is_constant(i):
@@ -120,17 +120,17 @@ def meets_unknown(site: Site, inputs: Sequence[int], axis: int, rank: int) -> bo
 
 
 def _sum(site: Site) -> None:
-    """Unify the axes that meet; zeros where all operands are cut to zero."""
+    """Unify the axes that broadcasting aligns; zero where all operands are cut to zero."""
     broadcast(site, _all_zero)
 
 
 def _product(site: Site) -> None:
-    """Unify the axes that meet; zeros where any operand is cut to zero."""
+    """Unify the axes that broadcasting aligns; zero where any operand is cut to zero."""
     broadcast(site, _any_zero)
 
 
 def _quotient(site: Site) -> None:
-    """Unify the axes that meet; a constant divisor shrinks and is never zeroed."""
+    """Unify the axes that broadcasting aligns; a constant divisor shrinks and is not zeroed."""
     broadcast(site, _first_zero, kept=(1,))
     _check_pole(site)
 
@@ -143,7 +143,7 @@ def _check_pole(site: Site) -> None:
 
 
 def _power(site: Site) -> None:
-    """Unify the axes that meet; exact unless zeros are raised to what may be negative."""
+    """Unify the axes that broadcasting aligns; inexact where the exponent may be negative."""
     value = site.value(1)
     least = float("-inf") if value is None or not value.size else float(np.min(value))
     if least > 0:
@@ -158,17 +158,17 @@ def _power(site: Site) -> None:
 
 
 def _other(site: Site) -> None:
-    """Unify the axes that meet; constants shrink and are never zeroed."""
+    """Unify the axes that broadcasting aligns; constants shrink and are not zeroed."""
     broadcast(site, _never_zero, kept=tuple(range(len(site.node.inputs))))
 
 
 def _where(site: Site) -> None:
-    """Unify the axes of the condition and of both branches."""
+    """Unify the axes of the condition and of both values."""
     broadcast(site, lambda s, _, axis, rank: _all_zero(s, [1, 2], axis, rank), kept=(0,))
 
 
 def _prelu(site: Site) -> None:
-    """Unify the axes with those of the slopes, which are never zeroed."""
+    """Unify the axes with those of the slopes, which are not zeroed."""
     broadcast(site, _first_zero, kept=(1,))
 
 

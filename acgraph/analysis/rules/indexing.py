@@ -15,7 +15,7 @@ def _along(site: Site | Cut, rank: int) -> int:
 
 
 def gather(site: Site) -> None:
-    """Take the labels at constant indices."""
+    """Select the labels at constant indices."""
     _take(site, _along(site, len(site.shape(0))), site.value(1), site.shape(1))
 
 
@@ -63,7 +63,7 @@ def _renumber(cut: Cut, along: int, index: Array, shape: Sequence[int]) -> None:
 
 
 def gather_nd(site: Site) -> None:
-    """Take along axis 0 like Gather; where the indices span several axes, those are fenced."""
+    """Select along axis 0 as Gather does; if indices address several axes, fence these."""
     batch = int(site.attrs.get("batch_dims", 0))
     spanned = site.shape(1)[-1]
     if batch == 0 and spanned == 1:
@@ -87,7 +87,7 @@ def resize_gather_nd(cut: Cut) -> None:
 
 
 def gather_elements(site: Site) -> None:
-    """Fence the indexed axis; the other axes shrink together with the indices."""
+    """Fence the indexed axis; a cut of another axis also shrinks the indices."""
     along = _along(site, len(site.shape(0)))
     site.keep(1)
     axes, zero = _follow(site, along, [0, 1])
@@ -95,7 +95,7 @@ def gather_elements(site: Site) -> None:
 
 
 def scatter_elements(site: Site) -> None:
-    """Fence the indexed axis; the other axes shrink together with indices and updates."""
+    """Fence the indexed axis; a cut of another axis also shrinks indices and updates."""
     along = _along(site, len(site.shape(0)))
     site.keep(1)
     axes, zero = _follow(site, along, [0, 1, 2])
@@ -116,7 +116,7 @@ def _follow(site: Site, along: int, inputs: list[int]) -> tuple[list[Axis], list
 
 
 def scatter_nd(site: Site) -> None:
-    """Fence the indexed axes; the axes behind them couple data and updates."""
+    """Fence the indexed axes; couple the other axes of data and updates."""
     spanned, loose = site.shape(1)[-1], len(site.shape(1)) - 1
     for axis in range(spanned):
         site.stop(0, axis, "scatters by index along the axis")
@@ -132,7 +132,7 @@ def scatter_nd(site: Site) -> None:
 
 
 def top_k(site: Site) -> None:
-    """Fence the axis along which values compete."""
+    """Fence the axis along which values are ranked."""
     along = int(site.attrs.get("axis", -1)) % len(site.shape(0))
     site.fence(site.axis(0, along), "takes the largest along the axis", along)
     axes: list[Axis] = [None if k == along else a for k, a in enumerate(site.axes(0))]
@@ -142,7 +142,7 @@ def top_k(site: Site) -> None:
 
 
 def trilu(site: Site) -> None:
-    """Fence the two axes of the triangle."""
+    """Fence the two axes of the matrix."""
     rank = len(site.shape(0))
     axes = site.axes(0)
     for axis in (rank - 2, rank - 1):
@@ -152,7 +152,7 @@ def trilu(site: Site) -> None:
 
 
 def sample(site: Site) -> None:
-    """Pass the channels; positions are sampled along the other axes."""
+    """Propagate a cut of the channels; fence the other axes, along which it samples."""
     for i in range(len(site.node.inputs)):
         if not site.has(i):
             continue

@@ -11,7 +11,7 @@ def _spatial_stops(site: Site, i: int, first: int, what: str) -> None:
 
 
 def conv(site: Site) -> None:
-    """Couple ``x[N, I, ...]`` with ``W[O, I/g, ...]``: W's axis 1 reads, its axis 0 makes."""
+    """Couple ``x[N, I, ...]``, ``W[O, I/g, ...]`` and the output ``[N, O, ...]``."""
     if not site.is_constant(1):
         site.fence_all("the weight is not a constant")
         return
@@ -37,9 +37,9 @@ def conv(site: Site) -> None:
 
 
 def deform_conv(site: Site) -> None:
-    """Couple ``x[N, I, ...]`` with ``W[O, I, ...]``, sampled at computed positions."""
+    """Couple ``x[N, I, ...]``, ``W[O, I, ...]`` and the output ``[N, O, ...]``."""
     if int(site.attrs.get("group", 1)) != 1 or int(site.attrs.get("offset_group", 1)) != 1:
-        site.fence_all("the groups of a deformable convolution are not taken apart")
+        site.fence_all("deformable convolutions with groups are not analysed")
         return
     if not site.is_constant(1):
         site.fence_all("the weight is not a constant")
@@ -79,7 +79,7 @@ def _finish_layer(site: Site, made: Axis, bias: int) -> None:
 
 
 def conv_transpose(site: Site) -> None:
-    """Couple ``x[N, I, ...]`` with ``W[I, O/g, ...]``: W's axis 0 reads, its axis 1 makes."""
+    """Couple ``x[N, I, ...]``, ``W[I, O/g, ...]`` and the output ``[N, O, ...]``."""
     if not site.is_constant(1):
         site.fence_all("the weight is not a constant")
         return
@@ -117,7 +117,7 @@ def resize_groups(cut: Cut) -> None:
 
 
 def gemm(site: Site) -> None:
-    """Couple ``Y = alpha A' B' + beta C``."""
+    """Couple the axes of ``Y = alpha A' B' + beta C``."""
     a_row, a_col = (1, 0) if site.attrs.get("transA", 0) else (0, 1)
     b_row, b_col = (1, 0) if site.attrs.get("transB", 0) else (0, 1)
     _contract(site, a_col, b_row)
@@ -158,7 +158,7 @@ def _check_sum(site: Site, labels: Axis, a_axis: int, b_axis: int) -> None:
 
 
 def matmul(site: Site) -> None:
-    """Couple a matrix product, of an activation with a constant or of two activations."""
+    """Couple the axes of a matrix product."""
     a, b = site.shape(0), site.shape(1)
     a_row, a_col = (len(a) - 2, len(a) - 1) if len(a) > 1 else (None, 0)
     b_row, b_col = (len(b) - 2, len(b) - 1) if len(b) > 1 else (0, None)
@@ -196,7 +196,7 @@ def _meets_unknown(site: Site, before: int) -> bool:
 
 
 def einsum(site: Site) -> None:
-    """Couple every axis with the same letter; a letter that is summed is contracted."""
+    """Couple all axes with the same letter; a letter that is summed over is contracted."""
     equation = str(site.attrs["equation"]).replace(" ", "")
     terms, arrow, result = equation.partition("->")
     letters = terms.split(",")

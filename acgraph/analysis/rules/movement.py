@@ -9,7 +9,7 @@ from acgraph.analysis.site import Site
 
 
 def reshape(site: Site) -> None:
-    """Reshape, Flatten, Squeeze, Unsqueeze: elements stay in order."""
+    """Follow each element to its new position; the order of elements does not change."""
     if site.node.op == "Squeeze" and _picks_by_size(site):
         site.fence_all("which axes it drops depends on sizes that are unknown")
         return
@@ -94,7 +94,7 @@ def transpose(site: Site) -> None:
 
 
 def concatenate(site: Site) -> None:
-    """Put the labels of the inputs one after the other; the other axes are coupled."""
+    """Concatenate the labels of the inputs; the other axes are coupled."""
     inputs = list(range(len(site.node.inputs)))
     rank = len(site.out_shape())
     along = int(site.attrs["axis"]) % rank
@@ -122,7 +122,7 @@ def _along(site: Site) -> int:
 
 
 def split(site: Site) -> None:
-    """Deal the labels of the split axis out to the outputs."""
+    """Distribute the labels of the split axis to the outputs."""
     if any(site.is_born(j) for j in range(len(site.node.outputs))):
         site.fence_all("the sizes of its parts are unknown")
         return
@@ -155,7 +155,7 @@ def resize_split(cut: Cut) -> None:
 
 
 def expand(site: Site) -> None:
-    """Pass the axes that keep their size; what an axis of size 1 becomes can be cut freely."""
+    """Propagate cuts of axes that keep their size; an expanded axis can be cut freely."""
     source, target = site.shape(0), site.out_shape()
     shift = len(target) - len(source)
     axes: list[Axis] = []
@@ -189,7 +189,7 @@ def resize_expand(cut: Cut) -> None:
 
 
 def constant_of_shape(site: Site) -> None:
-    """Repeat one number: any position may be cut."""
+    """Repeat a single number; any position can be cut."""
     value = site.attrs.get("value")
     is_zero = value is None or not np.asarray(value.values).any()
     shape = site.out_shape()
@@ -204,7 +204,7 @@ def resize_constant_of_shape(cut: Cut) -> None:
 
 
 def tile(site: Site) -> None:
-    """Repeat the labels."""
+    """Repeat the labels along with the elements."""
     if site.is_born():
         site.fence_all("how often it repeats is unknown")
         return
@@ -216,7 +216,7 @@ def tile(site: Site) -> None:
 
 
 def depth_to_space(site: Site) -> None:
-    """DepthToSpace is a reshape, a transpose and a reshape."""
+    """Follow the elements through the equivalent reshape, transpose and reshape."""
     n, c, h, w = site.shape(0)
     b = int(site.attrs["blocksize"])
     inner = c // (b * b)
@@ -228,14 +228,14 @@ def depth_to_space(site: Site) -> None:
 
 
 def space_to_depth(site: Site) -> None:
-    """SpaceToDepth is a reshape, a transpose and a reshape."""
+    """Follow the elements through the equivalent reshape, transpose and reshape."""
     n, c, h, w = site.shape(0)
     b = int(site.attrs["blocksize"])
     _rearrange(site, (n, c, h // b, b, w // b, b), (0, 3, 5, 1, 2, 4))
 
 
 def col2im(site: Site) -> None:
-    """Put patches ``[N, C * block, L]`` into an image: a channel has all positions of a block."""
+    """Assemble patches ``[N, C * block, L]``; a channel has all positions of its block."""
     channels = site.out_shape()[1]
     inside = site.shape(0)[1] // channels
     why = site.why("joins the positions of a block", 1)
@@ -248,7 +248,7 @@ def col2im(site: Site) -> None:
 
 
 def reverse_sequence(site: Site) -> None:
-    """Pass the axes beside the two along which sequences are reversed."""
+    """Propagate a cut of any axis but batch and time, which are fenced."""
     axes = site.axes(0)
     for key, default in (("batch_axis", 1), ("time_axis", 0)):
         axis = int(site.attrs.get(key, default))

@@ -33,7 +33,7 @@ def batch_norm(site: Site) -> None:
 
 
 def instance_norm(site: Site) -> None:
-    """Couple the channel axis with scale and shift; the other axes are averaged over."""
+    """Couple the channel axis with scale and shift; the statistics span the other axes."""
     site.unify_inputs([(0, 1), (1, 0), (2, 0)])
     for axis in range(2, len(site.shape(0))):
         _averages(site, axis)
@@ -44,7 +44,7 @@ def instance_norm(site: Site) -> None:
 
 
 def group_norm(site: Site) -> None:
-    """Couple the channels; whole groups go exactly, channels inside all groups inexactly."""
+    """Couple the channels; cutting whole groups is exact, channels of each group inexact."""
     groups = int(site.attrs["num_groups"])
     channels = site.shape(0)[1]
     labels = site.axis(0, 1)
@@ -76,7 +76,7 @@ def resize_group_norm(cut: Cut) -> None:
 
 
 def layer_norm(site: Site) -> None:
-    """Couple scale and shift; the normalised axes are averaged over."""
+    """Couple the normalised axes with scale and shift."""
     rank = len(site.shape(0))
     first = int(site.attrs.get("axis", -1)) % rank
     for axis in range(first, rank):
@@ -102,7 +102,7 @@ def _is_zeroed(site: Site, i: int, axis: int) -> bool:
 
 
 def mean_variance(site: Site) -> None:
-    """Couple MeanVarianceNormalization: averages over ``axes``."""
+    """Propagate a cut of any axis; the statistics span ``axes``."""
     rank = len(site.shape(0))
     for axis in {int(a) % rank for a in site.attrs.get("axes", (0, 2, 3))}:
         _averages(site, axis)
@@ -110,7 +110,7 @@ def mean_variance(site: Site) -> None:
 
 
 def averaged(site: Site) -> None:
-    """Couple a normalisation along ``axis`` (Softmax and the like, LpNormalization)."""
+    """Propagate a cut of any axis; the normalisation runs along ``axis``."""
     rank = len(site.shape(0))
     default = -1 if site.opset >= 13 or site.node.op == "LpNormalization" else 1
     first = int(site.attrs.get("axis", default)) % rank
@@ -122,7 +122,7 @@ def averaged(site: Site) -> None:
 
 
 def local_response(site: Site) -> None:
-    """Fence the channel axis: neighbouring channels look at each other."""
+    """Fence the channel axis, because neighbouring channels affect each other."""
     site.fence(site.axis(0, 1), "looks at neighbouring channels", 1)
     axes = site.axes(0)
     axes[1] = None

@@ -18,18 +18,18 @@ def _reduced_axes(site: Site | Cut, rank: int) -> list[int] | None:
 
 
 def reduce(site: Site) -> None:
-    """Pass the axes that stay; a reduction over a cut axis is inexact, since zeros count."""
+    """Propagate cuts of axes that stay; reducing a cut axis is inexact, because zeros count."""
     _reduce(site, ignores_zeros=False, keeps_zeros=True)
 
 
 def reduce_ignoring_zeros(site: Site) -> None:
-    """Pass the axes that stay; a reduction over a cut axis is exact where that holds zeros."""
+    """Propagate cuts of axes that stay; reducing a cut axis is exact where it is zero."""
     # A mean of zeros and others is the mean of the others, scaled.
     _reduce(site, ignores_zeros=True, keeps_zeros=True)
 
 
 def reduce_log(site: Site) -> None:
-    """Pass the axes that stay, where zeros become something else; a cut of others is inexact."""
+    """Propagate cuts of axes that stay, which become nonzero; reducing a cut one is inexact."""
     _reduce(site, ignores_zeros=False, keeps_zeros=False)
 
 
@@ -66,7 +66,7 @@ def rescale_mean(cut: Cut) -> None:
 
 
 def arg_reduce(site: Site) -> None:
-    """Fence the reduced axis: the result is a position on it."""
+    """Fence the reduced axis, because the result is an index into it."""
     axis = int(site.attrs.get("axis", 0)) % len(site.shape(0))
     site.fence(site.axis(0, axis), "returns positions on the axis", axis)
     axes = [a for k, a in enumerate(site.axes(0)) if k != axis]
@@ -76,7 +76,7 @@ def arg_reduce(site: Site) -> None:
 
 
 def global_pool(site: Site) -> None:
-    """Pass batch and channels; the spatial axes are reduced."""
+    """Propagate cuts of batch and channels; the spatial axes are reduced."""
     for axis in range(2, len(site.shape(0))):
         site.mark_inexact(site.axis(0, axis), "reduces over the axis", axis)
     spatial = len(site.shape(0)) - 2
@@ -86,7 +86,7 @@ def global_pool(site: Site) -> None:
 
 
 def pool(site: Site) -> None:
-    """Pass batch and channels; windows slide along the spatial axes."""
+    """Propagate cuts of batch and channels; fence the spatial axes, on which windows slide."""
     if len(site.node.outputs) > 1 and site.node.outputs[1].name:
         site.fence_all("returns positions in the whole tensor")
         return
@@ -99,7 +99,7 @@ def pool(site: Site) -> None:
 
 
 def resize(site: Site) -> None:
-    """Pass the axes whose size stays; fence those that are interpolated."""
+    """Propagate cuts of axes that keep their size; fence those that are interpolated."""
     source, target = site.shape(0), site.out_shape()
     axes: list[Axis] = []
     for axis, (before, after) in enumerate(zip(source, target, strict=True)):
@@ -126,7 +126,7 @@ def resize_resize(cut: Cut) -> None:
 
 
 def cumulate(site: Site) -> None:
-    """Fence the axis along which sums run on."""
+    """Fence the axis of the cumulative sum."""
     axis = site.value(1)
     if axis is None:
         site.fence_all("the axis is not constant")

@@ -38,7 +38,7 @@ def _span(start: int, end: int, step: int, size: int) -> range:
 
 
 def slice_(site: Site) -> None:
-    """Take the labels of the slice."""
+    """Select the labels of the slice."""
     shape = site.shape(0)
     spans = _slice_spans(site, len(shape))
     axes, zero = site.axes(0), site.zeros(0)
@@ -107,7 +107,7 @@ def _pads_zero(site: Site) -> bool:
 
 
 def pad(site: Site) -> None:
-    """Put new positions before and after; they can be cut as well."""
+    """Add positions at both ends; they can be cut as well."""
     rank = len(site.shape(0))
     pads = _pads(site, rank)
     mode = site.attrs.get("mode", "constant")

@@ -38,7 +38,7 @@ def can_activate(writer: Writer, name: str, params: list[float]) -> bool:
 
 
 def fused_conv(writer: Writer) -> bool:
-    """Conv, plus ``Z``, and an activation."""
+    """Conv, the addition of ``Z``, and an activation."""
     attrs = dict(writer.attrs)
     name = str(attrs.pop("activation", ""))
     params = [float(value) for value in attrs.pop("activation_params", [])]
@@ -66,7 +66,7 @@ def fused_gemm(writer: Writer) -> bool:
 
 
 def fused_matmul(writer: Writer) -> bool:
-    """Transposes, MatMul, and a factor."""
+    """Transpose, MatMul, and multiplication by a factor."""
     read: list[tuple[gs.Tensor, list[int] | None]] = []
     for i, side in enumerate("AB"):
         tensor = writer.node.inputs[i]
@@ -114,7 +114,7 @@ def gelu(writer: Writer) -> bool:
 
 
 def fast_gelu(writer: Writer) -> bool:
-    """Gelu by tanh, of the sum of one or two inputs."""
+    """Gelu in its tanh approximation, of the sum of one or two inputs."""
     x, bias = writer.node.inputs[0], writer.given(1)
     if bias is not None:
         x = writer.op("Add", x, bias)

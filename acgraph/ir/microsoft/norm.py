@@ -120,7 +120,7 @@ def skip_simplified_layer_norm(writer: Writer) -> bool:
 
 
 def embed_layer_norm(writer: Writer) -> bool:
-    """Words, positions and segments looked up, summed and normalised."""
+    """Lookup of words, positions and segments, their sum, and LayerNormalization."""
     ids, segments, words, positions, kinds, scale, shift, mask, places = (
         writer.given(i) for i in range(9)
     )

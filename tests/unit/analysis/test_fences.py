@@ -82,7 +82,7 @@ REFUSALS: dict[str, tuple[str, int, Build]] = {
         lambda net, x: _odd_view(net, x),
     ),
     "quantised": (
-        "prune before quantising",
+        "prune the model before quantisation",
         17,
         lambda net, x: net.op("DequantizeLinear", net.op(
             "QuantizeLinear", x, net.const(np.float32(0.1)), net.const(np.int8(0))),
@@ -94,19 +94,19 @@ REFUSALS: dict[str, tuple[str, int, Build]] = {
         lambda net, x: net.op("Conv", x, net.input(8, 8, 1, 1, name="k")),
     ),
     "fused attention": (
-        "not taken apart",
+        "heads inside the operator are not analysed",
         23,
         lambda net, x: net.op("Attention", x, x, x),
     ),
     "positions of what is not zero": (
-        "where the results lie depends on the data",
+        "the positions of its results depend on the data",
         17,
         lambda net, x: net.op(
             "Add", x, net.op("Cast", net.op("ReduceMax", net.op("NonZero", x), keepdims=0), to=1)
         ),
     ),
     "identity of the same shape": (
-        "positions become numbers, or numbers positions",
+        "it converts between positions and values",
         17,
         lambda net, x: net.op("Add", x, net.op("EyeLike", net.op("Squeeze", net.op(
             "Slice", x, net.ints(0), net.ints(1), net.ints(2)), net.ints(0, 2)))),

@@ -264,16 +264,16 @@ def test_what_has_no_standard_form_is_fenced_alone_and_kept(make_net: Any) -> No
     assert [family.size for family in graph.prunable()] == [32]
     reasons = {fence.location.node: fence.message for fence in graph.fences}
     assert set(reasons) == {"in", "c"}
-    assert all("lays its data out for one machine" in reason for reason in reasons.values())
+    assert all("uses a data layout for one kind" in reason for reason in reasons.values())
     assert graph.facts.shapes["out:0"] == (1, 20, 8, 8)
 
 
 @pytest.mark.parametrize(
     ("op", "reason"),
     [
-        ("MatMulNBits", "the numbers are quantised"),
-        ("GroupQueryAttention", "the heads inside the operator"),
-        ("NhwcConv", "lays its data out for one machine"),
+        ("MatMulNBits", "the values are quantised"),
+        ("GroupQueryAttention", "the attention heads inside the operator"),
+        ("NhwcConv", "uses a data layout for one kind of machine"),
         ("SparseToDenseMatMul", "the operator is not understood"),
     ],
 )
