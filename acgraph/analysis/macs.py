@@ -1,20 +1,24 @@
 """Multiply-accumulates of one node, from the shapes of its tensors.
 
+Shapes are looked up by a function, so that the same rules count a model as it is and as a cut would
+leave it. In the second case sizes are expected values, which need not be whole numbers.
+
 Only products that are summed are counted: convolutions, matrix products, attention, recurrence.
 Elementwise arithmetic, normalisation and pooling are not, as in the literature's "MACs".
 """
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import onnx_graphsurgeon as gs
 
 from acgraph.ir import Facts
 from acgraph.operators import find_operator, is_standard
 
-Shape = tuple[int, ...]
-_Rule = Callable[[gs.Node, Facts], int | None]
+#: Returns the shape of a tensor by its name; None where a size of it is unknown.
+Shapes = Callable[[str], Sequence[float] | None]
+_Rule = Callable[[gs.Node, Shapes], float | None]
 
 
 def node_macs(node: gs.Node, facts: Facts) -> int | None:
@@ -23,12 +27,23 @@ def node_macs(node: gs.Node, facts: Facts) -> int | None:
     Unknown are: counted operators with an unknown shape, operators of custom domains, and
     control flow around counted operators (how often it runs depends on the data).
     """
+    found = macs_at(node, known_shapes(facts))
+    return None if found is None else round(found)
+
+
+def macs_at(node: gs.Node, shapes: Shapes) -> float | None:
+    """Count the same at other shapes, which may be fractions."""
     if not is_standard(node.domain):
         return None
     operator = find_operator(node.op, node.domain)
     if operator is not None and operator.macs:
-        return COUNTS[operator.macs](node, facts)
+        return COUNTS[operator.macs](node, shapes)
     return None if _hides_products(node) else 0
+
+
+def known_shapes(facts: Facts) -> Shapes:
+    """Look shapes up in the facts; those with a size that was only assumed are unknown."""
+    return lambda name: None if name in facts.assumed else facts.shapes.get(name)
 
 
 def _hides_products(node: gs.Node) -> bool:
@@ -42,24 +57,17 @@ def _may_multiply(node: gs.Node) -> bool:
     return is_counted or not is_standard(node.domain) or _hides_products(node)
 
 
-def _shape(node: gs.Node, index: int, facts: Facts) -> Shape | None:
-    if index >= len(node.inputs) or not node.inputs[index].name:
-        return None
-    return _known(node.inputs[index].name, facts)
+def _shape(node: gs.Node, index: int, shapes: Shapes) -> Sequence[float] | None:
+    return shapes(node.inputs[index].name) if _has_input(node, index) else None
 
 
-def _output(node: gs.Node, facts: Facts) -> Shape | None:
-    return _known(node.outputs[0].name, facts)
-
-
-def _known(name: str, facts: Facts) -> Shape | None:
-    """Return the shape of a tensor, None where a size of it is not known."""
-    return None if name in facts.assumed else facts.shapes.get(name)
+def _output(node: gs.Node, shapes: Shapes) -> Sequence[float] | None:
+    return shapes(node.outputs[0].name)
 
 
 def _conv(weight: int) -> _Rule:
-    def rule(node: gs.Node, facts: Facts) -> int | None:
-        kernel, out = _shape(node, weight, facts), _output(node, facts)
+    def rule(node: gs.Node, shapes: Shapes) -> float | None:
+        kernel, out = _shape(node, weight, shapes), _output(node, shapes)
         if kernel is None or out is None:
             return None
         return math.prod(out) * math.prod(kernel[1:])
@@ -67,66 +75,66 @@ def _conv(weight: int) -> _Rule:
     return rule
 
 
-def _conv_transpose(node: gs.Node, facts: Facts) -> int | None:
-    x, kernel = _shape(node, 0, facts), _shape(node, 1, facts)
+def _conv_transpose(node: gs.Node, shapes: Shapes) -> float | None:
+    x, kernel = _shape(node, 0, shapes), _shape(node, 1, shapes)
     if x is None or kernel is None:
         return None
     return math.prod(x) * math.prod(kernel[1:])
 
 
-def _gemm(node: gs.Node, facts: Facts) -> int | None:
-    a, out = _shape(node, 0, facts), _output(node, facts)
+def _gemm(node: gs.Node, shapes: Shapes) -> float | None:
+    a, out = _shape(node, 0, shapes), _output(node, shapes)
     if a is None or out is None:
         return None
     return math.prod(out) * a[0 if node.attrs.get("transA", 0) else 1]
 
 
 def _matmul(left: int) -> _Rule:
-    def rule(node: gs.Node, facts: Facts) -> int | None:
-        a, out = _shape(node, left, facts), _output(node, facts)
+    def rule(node: gs.Node, shapes: Shapes) -> float | None:
+        a, out = _shape(node, left, shapes), _output(node, shapes)
         return None if a is None or out is None else math.prod(out) * a[-1]
 
     return rule
 
 
-def _recurrent(node: gs.Node, facts: Facts) -> int | None:
+def _recurrent(node: gs.Node, shapes: Shapes) -> float | None:
     # X [time, batch, in] (either order), W [directions, gates * hidden, in], R likewise.
-    x, w, r = (_shape(node, index, facts) for index in range(3))
+    x, w, r = (_shape(node, index, shapes) for index in range(3))
     if x is None or w is None or r is None:
         return None
     return x[0] * x[1] * (math.prod(w) + math.prod(r))
 
 
-def _attention(node: gs.Node, facts: Facts) -> int | None:
+def _attention(node: gs.Node, shapes: Shapes) -> float | None:
     """Count Q K^T and P V of ``ai.onnx`` Attention, 3-D or 4-D, cached keys included."""
-    q, k, v = (_shape(node, index, facts) for index in range(3))
-    past = _shape(node, 4, facts)
+    q, k, v = (_shape(node, index, shapes) for index in range(3))
+    past = _shape(node, 4, shapes)
     if q is None or k is None or v is None or (past is None and _has_input(node, 4)):
         return None
     keys = k[-2] + (past[-2] if past is not None else 0)
     if len(q) == 4:
-        heads, q_size, v_size = q[1], q[3], v[3]
+        features = q[1] * (q[3] + v[3])
     else:
         heads, kv_heads = node.attrs.get("q_num_heads"), node.attrs.get("kv_num_heads")
         if heads is None or kv_heads is None:
             return None
-        q_size, v_size = q[2] // heads, v[2] // kv_heads
-    return int(q[0] * heads * q[-2] * keys * (q_size + v_size))
+        features = q[2] + v[2] * heads / kv_heads
+    return float(q[0] * q[-2] * keys * features)
 
 
 def _has_input(node: gs.Node, index: int) -> bool:
     return index < len(node.inputs) and bool(node.inputs[index].name)
 
 
-def _einsum(node: gs.Node, facts: Facts) -> int | None:
+def _einsum(node: gs.Node, shapes: Shapes) -> float | None:
     """Count pairwise contractions from left to right; a product without a sum is elementwise."""
-    shapes = [_shape(node, index, facts) for index in range(len(node.inputs))]
+    found = [_shape(node, index, shapes) for index in range(len(node.inputs))]
     equation = str(node.attrs["equation"]).replace(" ", "")
     left, _, right = equation.partition("->")
     terms = left.split(",")
-    sizes: dict[str, int] = {}
+    sizes: dict[str, float] = {}
     expanded = []
-    for term, shape in zip(terms, shapes, strict=True):
+    for term, shape in zip(terms, found, strict=True):
         if shape is None:
             return None
         letters = _letters(term, len(shape))
@@ -141,8 +149,8 @@ def _einsum(node: gs.Node, facts: Facts) -> int | None:
     return _contract(expanded, kept, sizes)
 
 
-def _contract(terms: list[list[str]], kept: set[str], sizes: dict[str, int]) -> int:
-    total = 0
+def _contract(terms: list[list[str]], kept: set[str], sizes: dict[str, float]) -> float:
+    total = 0.0
     current = set(terms[0])
     for index, term in enumerate(terms[1:], start=1):
         together = current | set(term)

@@ -15,7 +15,6 @@ from itertools import product
 import numpy as np
 import numpy.typing as npt
 
-from acgraph.driver.cost.terms import Term
 from acgraph.driver.space.columns import LayerReader
 from acgraph.driver.space.space import Space
 from acgraph.lowering.base import Candidate
@@ -160,28 +159,20 @@ def latency_cost(
         tables: Of its layers.
         whole: What the model costs now, in the unit of the result.
     """
-    terms = {term.tensor: term for term in space.terms}
-    timed = [
-        (layer, tables[layer.name], terms[layer.weight])
-        for layer in space.layers
-        if layer.name in tables and layer.weight in terms
-    ]
+    timed = [(layer, tables[layer.name]) for layer in space.layers if layer.name in tables]
 
     def total(point: Point) -> float:
         of_family, of_columns = space.stored_shares(point)
+        shapes = space.counter.shapes(of_family)
         sums = 0.0
-        for layer, table, term in timed:
-            shares = _axis_shares(term, of_family, layer.weight_shape)
+        for layer, table in timed:
+            left = shapes(layer.weight) or layer.weight_shape
             sums += table.at(
-                shares[layer.filter_axis],
-                shares[layer.channel_axis],
+                left[layer.filter_axis] / layer.weight_shape[layer.filter_axis],
+                left[layer.channel_axis] / layer.weight_shape[layer.channel_axis],
                 of_columns.get(layer.weight, 1.0),
             )
         return sums
 
     unit = whole / total(tuple(knob.size for knob in space.knobs))
     return lambda point: unit * total(point)
-
-
-def _axis_shares(term: Term, of_family: Mapping[str, float], shape: Sequence[int]) -> list[float]:
-    return [kept / size for kept, size in zip(term.kept(of_family), shape, strict=True)]

@@ -17,14 +17,7 @@ from acgraph.analysis.families import Family
 from acgraph.analysis.labels import Ints
 from acgraph.analysis.layers import Layer
 from acgraph.config import CompressConfig
-from acgraph.driver.cost.terms import (
-    Block,
-    CostMetric,
-    Term,
-    blocks_of,
-    folded_norms,
-    members_by_axis,
-)
+from acgraph.driver.cost.point import CostMetric, PointCost, members_by_axis
 from acgraph.driver.network import Network
 from acgraph.driver.space.knobs import SearchKnobs
 from acgraph.ir import Array
@@ -130,30 +123,13 @@ class Space(SearchKnobs):
 
     def cost(self, point: Point, metric: CostMetric) -> float:
         """Return params or MACs of the model that a point leads to."""
-        of_family, of_columns = self.stored_shares(point)
-        return sum(term.cost(of_family, of_columns, metric) for term in self.terms)
+        count = self.counter.params if metric == "params" else self.counter.macs
+        return count(*self.stored_shares(point))
 
     @cached_property
-    def terms(self) -> list[Term]:
-        """The constants that cost."""
-        by_weight = {layer.weight: layer for layer in self.layers}
-        skipped, biases = folded_norms(self.dependency.model)
-        terms = []
-        for name, value in self.weights.items():
-            if name in skipped:
-                continue
-            axes = tuple(self._blocks(name, axis) for axis in range(value.ndim))
-            layer = by_weight.get(name)
-            positions = 1
-            if layer is not None and layer.output_shape is not None:
-                positions = prod(layer.output_shape) // max(layer.filters, 1)
-            terms.append(Term(name, axes, layer, positions))
-        terms.extend(Term(norm, (self._blocks(norm, 0),), None, 1) for norm in biases)
-        return terms
-
-    def _blocks(self, tensor: str, axis: int) -> tuple[Block, ...]:
-        size = self.dependency.facts.shapes[tensor][axis]
-        return blocks_of(size, self._members.get((tensor, axis), ()))
+    def counter(self) -> PointCost:
+        """Counts what is left of the graph at a point."""
+        return PointCost(self.dependency, self.families, self.layers)
 
     @cached_property
     def _members(self) -> dict[tuple[str, int], list[tuple[str, Ints]]]:
@@ -260,7 +236,7 @@ class Space(SearchKnobs):
         for layer in self.column_layers:
             channels = sum(
                 block.count * prod(of_family[f] for f in block.families)
-                for block in self._blocks(layer.weight, layer.channel_axis)
+                for block in self.counter.blocks(layer.weight, layer.channel_axis)
             )
             alive = int(self.alive[layer.weight].sum()) * channels / layer.weight_shape[1]
             least = self.bounded_columns(layer, math.floor(alive))

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from acgraph.driver.cost.terms import CostMetric
+from acgraph.driver.cost.point import CostMetric
 from acgraph.driver.space.space import Space
 
 

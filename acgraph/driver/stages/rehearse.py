@@ -8,7 +8,7 @@ from functools import partial
 
 from acgraph.data import Dataset, Subset, spread_indices
 from acgraph.diagnostics import Location
-from acgraph.driver.cost.terms import CostMetric
+from acgraph.driver.cost.point import CostMetric
 from acgraph.driver.inputs.data import RunData
 from acgraph.driver.judging.proxy import masked_weights
 from acgraph.driver.latency.chooser import make_chooser

@@ -10,7 +10,7 @@ import numpy as np
 
 from acgraph.admm.residuals import Residual
 from acgraph.backends.interface import Trainer
-from acgraph.driver.cost.terms import CostMetric
+from acgraph.driver.cost.point import CostMetric
 from acgraph.driver.judging.images import measured_images, proxies, whole_images
 from acgraph.driver.judging.proxy import masked_weights
 from acgraph.driver.network import Network
