@@ -10,8 +10,8 @@ from acgraph.cli.pass_output import PassOutput, report_passes
 from acgraph.cli.runtime_options import (
     ALIGN_HELP,
     DataOption,
+    DataShapeOption,
     FormatOption,
-    InputShapeOption,
     KeepOption,
     LayerRateOption,
     MaxLayerRateOption,
@@ -39,20 +39,22 @@ def compress(
         str | None,
         typer.Option(
             metavar="RATE",
-            help="How much smaller the result is to be: size before / size after, as in 30x. "
-            "Without it, the highest rate is sought whose accuracy is within --max-drop.",
+            help="Compression rate to reach: the cost before divided by the cost after, for "
+            "example 30x. Without it, compress looks for the highest rate that keeps the "
+            "accuracy loss within --max-drop.",
         ),
     ] = None,
     metric: Annotated[
         str | None,
         typer.Option(
-            metavar="METRIC", help="What the target rate measures: params, macs, size or latency."
+            metavar="METRIC",
+            help="Cost that the target rate applies to: params (default), macs, size or latency.",
         ),
     ] = None,
     max_drop: Annotated[
         float | None,
         typer.Option(
-            metavar="PTS", help="The most accuracy that may be lost, in percentage points."
+            metavar="PTS", help="Largest accuracy loss that is allowed, in percentage points."
         ),
     ] = None,
     data: DataOption = None,
@@ -60,78 +62,83 @@ def compress(
         str | None,
         typer.Option(
             metavar="SPEC",
-            help="Data to measure accuracy on, written as for --data. Without it, a part of --data "
-            "is held back.",
+            help="Evaluation data, in the same form as --data. By default, a part of --data is "
+            "held out.",
         ),
     ] = None,
     mean: Annotated[
         str | None,
         typer.Option(
             metavar="R,G,B",
-            help="Mean of the image pixels, one value for each channel.",
+            help="Mean of uint8 images after scaling to 0..1, one value for each channel.",
             rich_help_panel=_DATA,
         ),
     ] = None,
     std: Annotated[
         str | None,
         typer.Option(
-            metavar="R,G,B", help="Standard deviation of the image pixels.", rich_help_panel=_DATA
+            metavar="R,G,B",
+            help="Standard deviation of uint8 images after scaling to 0..1, one value for each "
+            "channel.",
+            rich_help_panel=_DATA,
         ),
     ] = None,
     scale: ScaleOption = None,
     layout: Annotated[
         str | None,
         typer.Option(
-            help="Layout in which the network takes images, NCHW or NHWC; derived from the model "
-            "unless given.",
+            help="Layout of the images that the network expects: NCHW or NHWC. By default, it is "
+            "derived from the model.",
             rich_help_panel=_DATA,
         ),
     ] = None,
     image_size: Annotated[
         int | None,
         typer.Option(
-            help="Height and width that images of a folder are resized to, where the network "
+            help="Height and width to which images from a folder are resized, if the network "
             "accepts any size.",
             rich_help_panel=_DATA,
         ),
     ] = None,
-    input_shape: InputShapeOption = None,
+    input_shape: DataShapeOption = None,
     outputs: OutputsOption = None,
     task: TaskOption = None,
     epochs: Annotated[
         float | None,
         typer.Option(
-            help="Training epochs, all stages of the run together.", rich_help_panel=_TRAINING
+            help="Total number of training epochs over all stages of the run.",
+            rich_help_panel=_TRAINING,
         ),
     ] = None,
     time_budget: Annotated[
         str | None,
         typer.Option(
             metavar="TIME",
-            help="Time that the whole run may take, as in 20m; it replaces --epochs.",
+            help="Time limit for the whole run, for example 20m. It replaces --epochs.",
             rich_help_panel=_TRAINING,
         ),
     ] = None,
     rounds: Annotated[
         int | None,
         typer.Option(
-            help="Number of rounds, each of which searches, trains and shrinks; derived from the "
-            "target rate unless given.",
+            help="Number of rounds of search, training and shrinking. By default, it is derived "
+            "from the target rate.",
             rich_help_panel=_TRAINING,
         ),
     ] = None,
     learning_rate: Annotated[
         float | None,
-        typer.Option(help="Peak of the learning-rate schedule.", rich_help_panel=_TRAINING),
+        typer.Option(help="Peak learning rate of the schedule.", rich_help_panel=_TRAINING),
     ] = None,
     batch_size: Annotated[
-        int | None, typer.Option(help="Examples in a training step.", rich_help_panel=_TRAINING)
+        int | None,
+        typer.Option(help="Number of examples in a training step.", rich_help_panel=_TRAINING),
     ] = None,
     distill_weight: Annotated[
         float | None,
         typer.Option(
             help="Weight of knowledge distillation from the original model in the loss, from 0 to "
-            "1; the labels have the rest.",
+            "1. The remaining weight goes to the loss on the labels.",
             rich_help_panel=_TRAINING,
         ),
     ] = None,
@@ -139,23 +146,24 @@ def compress(
         str | None,
         typer.Option(
             metavar="METHOD",
-            help="Search method for the rates of the layers: annealing, dp (dynamic programming), "
-            "global, random or uniform.",
+            help="Search method for the rates of the layers: annealing (default), dp (dynamic "
+            "programming), global, random or uniform.",
             rich_help_panel=_SEARCH,
         ),
     ] = None,
     evaluations: Annotated[
         int | None,
         typer.Option(
-            help="Candidates that the search evaluates in each round, at most.",
+            help="Maximum number of candidates that the search evaluates in each round.",
             rich_help_panel=_SEARCH,
         ),
     ] = None,
     criterion: Annotated[
         str | None,
         typer.Option(
-            help="How filters and columns are ranked: reconstruction keeps those whose removal "
-            "changes the outputs of the layers most, magnitude those with the largest weights.",
+            help="How filters and columns are ranked. reconstruction (default) keeps those whose "
+            "removal would change the layer outputs most; magnitude keeps those with the "
+            "largest weights.",
             rich_help_panel=_SEARCH,
         ),
     ] = None,
@@ -174,23 +182,23 @@ def compress(
         bool,
         typer.Option(
             "--allow-inexact",
-            help="Also remove channels that a normalisation averages over. The result then "
-            "differs from the original with zeros in these places.",
+            help="Also cut across normalisation, where removing channels is not the same as "
+            "setting them to zero. The result then differs from the masked model.",
             rich_help_panel=_SEARCH,
         ),
     ] = False,
     columns_only: Annotated[
         bool,
         typer.Option(
-            "--columns-only", help="Remove columns only, no filters.", rich_help_panel=_SEARCH
+            "--columns-only", help="Remove only columns, no filters.", rich_help_panel=_SEARCH
         ),
     ] = False,
     columns: Annotated[
         bool | None,
         typer.Option(
             "--columns/--no-columns",
-            help="Whether columns are removed besides filters. By default they are, unless the "
-            "target is one of MACs.",
+            help="Remove columns as well as filters. By default, columns are removed unless "
+            "--metric is macs.",
             rich_help_panel=_SEARCH,
         ),
     ] = None,
@@ -198,59 +206,67 @@ def compress(
         str | None,
         typer.Option(
             metavar="PATTERN",
-            help="Structure of the columns that stay: free, balanced, kernel, contiguous, box or "
-            "auto. The default is auto for a latency target, else free.",
+            help="Structure of the remaining columns: free, balanced, kernel, contiguous, box or "
+            "auto. The default is auto for a latency target and free otherwise.",
             rich_help_panel=_SEARCH,
         ),
     ] = None,
     column_multiple: Annotated[
         int | None,
         typer.Option(
-            help="Keep a multiple of this number of channels at each kernel position.",
+            help="Keep a multiple of this number of channels at each kernel position of a layer "
+            "whose columns are cut.",
             rich_help_panel=_SEARCH,
         ),
     ] = None,
     quantize: Annotated[
         str | None,
-        typer.Option(metavar="TYPE", help="Also write and measure a quantised model: int8."),
+        typer.Option(
+            metavar="TYPE", help="Also write and measure a quantised model. The only type is int8."
+        ),
     ] = None,
     runtime: Annotated[
         str | None,
         typer.Option(
             metavar="RUNTIME",
-            help="Runtime whose latency is measured: ort-mobile, as on a phone, or ort, as on an "
-            "x86 server. The NCHWc layout of ort pads channels to blocks, so that a latency target "
-            "implies --align auto.",
+            help="Runtime whose latency is measured: ort-mobile (default), as on a phone, or ort, "
+            "as on an x86 server. ort uses the NCHWc layout, which pads channels to blocks; "
+            "with ort, a latency target therefore implies --align auto.",
         ),
     ] = None,
     threads: Annotated[
-        int | None, typer.Option(help="CPU threads of training and of measuring.")
+        int | None, typer.Option(help="Number of CPU threads for training and for measuring.")
     ] = None,
     no_timing: Annotated[
         bool,
         typer.Option(
             "--no-timing",
-            help="Measure no latency, so that the results do not depend on the machine.",
+            help="Do not measure latency. The results then do not depend on the speed of the "
+            "machine.",
         ),
     ] = False,
-    seed: Annotated[int | None, typer.Option(help="Seed of all random choices.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed of the random number generators.")] = None,
     config: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="YAML file with options; the command line overrides it."),
+        typer.Option(
+            metavar="FILE", help="YAML file with options. Options on the command line override it."
+        ),
     ] = None,
     settings: Annotated[
         list[str] | None,
         typer.Option(
             "--set",
             metavar="KEY=VALUE",
-            help="Set any option of the file by its key. May be repeated.",
+            help="Set an option by its key in the YAML file, for example train.weight_decay=1e-4. "
+            "May be repeated.",
         ),
     ] = None,
     print_ir_after: Annotated[
         str | None,
         typer.Option(
             metavar="WHEN",
-            help="Print the network after a graph pass: its name, all, change or failure.",
+            help="Print the network after the pass with this name, after all passes (all), after "
+            "each pass that changes it (change), or after a pass that fails (failure).",
             rich_help_panel=_PASSES,
         ),
     ] = None,
@@ -264,23 +280,31 @@ def compress(
         bool,
         typer.Option(
             "--verify-each",
-            help="Check the network after each graph pass.",
+            help="Check that the network is valid after each graph pass.",
             rich_help_panel=_PASSES,
         ),
     ] = False,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="DIR", help="Folder of the results.")
+        Path | None,
+        typer.Option(
+            "--output", "-o", metavar="DIR", help="Folder for the results; out by default."
+        ),
     ] = None,
     resume: Annotated[
         Path | None,
         typer.Option(
             metavar="DIR",
-            help="Continue the interrupted run in this folder, with its options.",
+            help="Continue the interrupted run in this folder, with the options that it was "
+            "started with.",
         ),
     ] = None,
     output_format: FormatOption = OutputFormat.TEXT,
 ) -> None:
-    """Compress a trained network: search rates, train, shrink, lower, check, measure."""
+    """Make a trained network smaller, fine-tune it, check it and measure it.
+
+    The run searches the rate of each layer, removes filters and columns, and trains the network
+    that is left. It exits with code 3 if the target rate or the allowed accuracy loss is missed.
+    """
     options = dict(locals())
     for name in (
         "config", "settings", "output_format", "print_ir_after", "time_passes", "verify_each"
@@ -335,7 +359,7 @@ def run_compress(
             raise
         folder = shlex.quote(str(config.output))
         raise InterruptedRunError(
-            "interrupted", hint=f"go on with: acgraph compress --resume {folder}"
+            "interrupted", hint=f"continue it with: acgraph compress --resume {folder}"
         ) from stop
     if output_format is OutputFormat.JSON:
         typer.echo(report.to_json(), nl=False)

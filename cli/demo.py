@@ -19,22 +19,23 @@ def demo(
         str,
         typer.Option(
             metavar="RATE",
-            help="How much smaller the result is to be: params before / params after, as in 8x.",
+            help="Compression rate to reach: params before divided by params after, for "
+            "example 8x.",
         ),
     ] = "8x",
     time_budget: Annotated[
-        str, typer.Option(metavar="TIME", help="Time that the whole run may take, about.")
+        str, typer.Option(metavar="TIME", help="Approximate time limit for the whole run.")
     ] = "180s",
-    seed: Annotated[int, typer.Option(help="Seed of all random choices.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the random number generators.")] = 0,
     threads: Annotated[
-        int | None, typer.Option(help="CPU threads of training and of measuring.")
+        int | None, typer.Option(help="Number of CPU threads for training and for measuring.")
     ] = None,
     output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="DIR", help="Folder of the results.")
+        Path, typer.Option("--output", "-o", metavar="DIR", help="Folder for the results.")
     ] = Path("acgraph-demo"),
     output_format: FormatOption = OutputFormat.TEXT,
 ) -> None:
-    """Compress a small ResNet for Fashion-MNIST; the network and its images are in the package."""
+    """Compress a small ResNet for Fashion-MNIST. The network and its images are in the package."""
     from acgraph.config import make_config
     from acgraph.models.demo import model_path
 

@@ -24,38 +24,47 @@ class DiffFormat(StrEnum):
 
 def diff(
     before: Annotated[
-        str, typer.Argument(help="The earlier model: an ONNX file, - for standard input.")
+        str, typer.Argument(help="The original model: an ONNX file, or - for standard input.")
     ],
-    after: Annotated[str, typer.Argument(help="The later model, likewise.")],
+    after: Annotated[
+        str, typer.Argument(help="The changed model: an ONNX file, or - for standard input.")
+    ],
     output: Annotated[
         str | None,
-        typer.Option("--output", "-o", help="File for the result; without it, it is printed."),
+        typer.Option(
+            "--output", "-o", help="File for the result. By default, the result is printed."
+        ),
     ] = None,
     output_format: Annotated[
         DiffFormat,
         typer.Option(
             "--format",
-            help="How to print the result: text, json, one html page, or node data for "
-            "Model Explorer.",
+            help="Format of the result: text, json, html (one page), or model-explorer (node data "
+            "for Model Explorer).",
         ),
     ] = DiffFormat.TEXT,
     html: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", help="File for an HTML page of the difference; a summary is printed."
+            metavar="FILE",
+            help="Write the difference to this file as an HTML page, and print only a summary.",
         ),
     ] = None,
     model_explorer: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE", help="File for node data for Model Explorer; a summary is printed."
+            metavar="FILE",
+            help="Write node data for Model Explorer to this file, and print only a summary.",
         ),
     ] = None,
     input_shape: InputShapeOption = None,
 ) -> None:
-    """Compare two models: layers, nodes and cost. The exit code is 1 where they differ."""
+    """Compare the layers, nodes and cost of two models. The exit code is 1 if they differ."""
     if before == after == "-":
-        raise UsageError("standard input holds one model", hint="give the other by its path")
+        raise UsageError(
+            "only one model can be read from standard input",
+            hint="give the path of the other model",
+        )
     from acgraph.api.diff import diff as compare
     from acgraph.ir import write_bytes
 

@@ -21,12 +21,13 @@ if TYPE_CHECKING:
 
 
 def inspect(
-    model: Annotated[str, typer.Argument(help="An ONNX file, or - for standard input.")],
+    model: Annotated[str, typer.Argument(help="The model: an ONNX file, or - for standard input.")],
     why: Annotated[
         str | None,
         typer.Option(
             metavar="NODE",
-            help="Explain which layers a node is coupled to, and why it or a graph output is kept.",
+            help="Name the layers that a node is coupled to, and explain why the node cannot be "
+            "cut. NODE may also be the name of a graph output.",
         ),
     ] = None,
     keep: KeepOption = None,
@@ -35,7 +36,7 @@ def inspect(
     input_shape: InputShapeOption = None,
     output_format: FormatOption = OutputFormat.TEXT,
 ) -> None:
-    """Show the layers of a model, what they cost, what can be cut, and what cannot and why."""
+    """Show the layers of a model, their cost, what can be cut, and what cannot be cut and why."""
     from acgraph.api.inspect import inspect as examine
 
     rates, most = layer_bounds(layer_rate, max_layer_rate)
@@ -73,7 +74,7 @@ def _print(plain: dict[str, Any]) -> None:
     for remark in model["remarks"]:
         console.print(printable(f"remark: {remark}"), markup=False, highlight=False)
     fences = plain["fences"]
-    console.print("fences:" if fences else "no fences: everything can be cut")
+    console.print("fences:" if fences else "no fences: every layer can be cut")
     for fence in fences:
         line = printable(f"  {fence['node']}: {fence['reason']}")
         console.print(line, markup=False, highlight=False)
@@ -107,7 +108,7 @@ def _state(family: dict[str, Any]) -> str:
     if family["fences"]:
         return "no: fenced"
     if not family["prunable"]:
-        return "no: only one"
+        return "no: only one set"
     return "yes" if family["exact"] else "inexactly"
 
 

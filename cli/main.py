@@ -35,7 +35,8 @@ _ParserError: type[Exception] = next(
 
 app = typer.Typer(
     name="acgraph",
-    help="Make trained ONNX networks smaller and faster, and check and measure the result.",
+    help="Make trained ONNX networks smaller and faster, check that the result is equivalent, and "
+    "measure it.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -55,13 +56,21 @@ def _print_version(wanted: bool) -> None:
 def options(
     verbose: Annotated[
         int,
-        typer.Option("--verbose", "-v", count=True, help="Log more; given twice, log everything."),
+        typer.Option(
+            "--verbose",
+            "-v",
+            count=True,
+            help="Show more log messages. Give it twice to show all of them.",
+        ),
     ] = 0,
     quiet: Annotated[
-        bool, typer.Option("--quiet", "-q", help="Print the result and errors only.")
+        bool, typer.Option("--quiet", "-q", help="Print only the result and errors.")
     ] = False,
     debug: Annotated[
-        bool, typer.Option("--debug", help="Show a traceback on errors; allowed anywhere.")
+        bool,
+        typer.Option(
+            "--debug", help="Show a traceback for errors. May stand anywhere on the command line."
+        ),
     ] = False,
     version: Annotated[
         bool,
@@ -112,7 +121,7 @@ def _without_debug(arguments: Sequence[str]) -> tuple[list[str], bool]:
 
 
 def _fail_unforeseen(error: Exception, debug: bool) -> int:
-    hint = "this is a bug; run again with --debug and report it"
+    hint = "this is a bug in acgraph; run the command again with --debug and report the traceback"
     return _fail(f"{type(error).__name__}: {first_line(error)}; {hint}", 1, debug)
 
 
@@ -123,7 +132,12 @@ def _fail_full(error: OSError, debug: bool) -> int:
     except OSError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     where = f"{error.filename}: " if error.filename else ""
-    return _fail(f"{where}cannot be written: {error.strerror}; make room and run again", 1, debug)
+    return _fail(
+        f"{where}cannot be written: {error.strerror}; free some disk space and run the command "
+        "again",
+        1,
+        debug,
+    )
 
 
 def _fail(message: str, code: int, debug: bool) -> int:

@@ -8,8 +8,8 @@ import typer
 
 from acgraph.cli.runtime_options import (
     DataOption,
+    DataShapeOption,
     FormatOption,
-    InputShapeOption,
     LimitOption,
     MeanOption,
     NchwcOption,
@@ -25,16 +25,23 @@ RUNTIMES = ("ort", "ort-mobile", "web")
 
 
 def measure(
-    model: Annotated[str, typer.Argument(help="An .onnx or .ort file, - for standard input.")],
+    model: Annotated[
+        str, typer.Argument(help="The model: an .onnx or .ort file, or - for standard input.")
+    ],
     against: Annotated[
         str | None,
         typer.Option(
-            help="A second model, as a rule the original: both are timed by turns, and "
-            "MODEL is compared with it."
+            help="A second model to compare MODEL with, usually the original. The timed runs of "
+            "the two models alternate."
         ),
     ] = None,
     runtime: Annotated[
-        str, typer.Option(help=f"One of {', '.join(RUNTIMES)}.", metavar="RUNTIME")
+        str,
+        typer.Option(
+            help="Runtime to measure in: ort, as on an x86 server; ort-mobile, as on a phone; or "
+            "web, ONNX Runtime Web in Node.js.",
+            metavar="RUNTIME",
+        ),
     ] = "ort",
     data: DataOption = None,
     mean: MeanOption = None,
@@ -45,29 +52,36 @@ def measure(
     nchwc: NchwcOption = False,
     batch: Annotated[
         int | None,
-        typer.Option(help="Batch size where the model leaves it open; 1 unless given.", min=1),
+        typer.Option(
+            help="Batch size, if the model has a dynamic batch dimension; 1 by default.", min=1
+        ),
     ] = None,
-    input_shape: InputShapeOption = None,
+    input_shape: DataShapeOption = None,
     runs: Annotated[
         int | None,
         typer.Option(
-            help="Number of timed runs; unless given, as many as two seconds allow.", min=1
+            help="Number of timed runs. By default, the model is timed for two seconds.", min=1
         ),
     ] = None,
     profile: Annotated[
-        bool, typer.Option("--profile", help="List the time of every operator.")
+        bool,
+        typer.Option(
+            "--profile", help="Also measure the time of each operator, and list the slowest."
+        ),
     ] = False,
     output_format: FormatOption = OutputFormat.TEXT,
 ) -> None:
-    """Measure cost, latency, memory and accuracy of a model in ONNX Runtime, on one thread.
+    """Measure the cost, latency, memory and accuracy of a model in ONNX Runtime.
 
-    With --against both models take turns, and the first line says whether MODEL is faster.
+    With --against, two models are compared. The first line says whether MODEL is faster.
     """
     from acgraph.api.measure import measure as take
     from acgraph.cli.measure_output import result_from_measurements, text_from_result
 
     if runtime not in RUNTIMES:
-        raise UsageError(f"no runtime '{runtime}'", hint=f"one of {', '.join(RUNTIMES)}")
+        raise UsageError(
+            f"there is no runtime '{runtime}'", hint=f"use one of {', '.join(RUNTIMES)}"
+        )
     given = [path for path in (model, against) if path is not None]
     with local_files(*given) as files:
         measured = take(

@@ -157,8 +157,8 @@ def _table(result: Result) -> Table:
         ("MACs", [_macs(e) for e in entries], "macs"),
         ("bytes", [_count(e["bytes"]) for e in entries], "bytes"),
         ("latency, median", [_ms(e["latency_ms"]["p50"]) for e in entries], "latency"),
-        ("latency, 90 %", [_ms(e["latency_ms"]["p90"]) for e in entries], None),
-        ("latency, least", [_ms(e["latency_ms"]["min"]) for e in entries], None),
+        ("latency, 90th percentile", [_ms(e["latency_ms"]["p90"]) for e in entries], None),
+        ("latency, minimum", [_ms(e["latency_ms"]["min"]) for e in entries], None),
         ("runs", [str(e["runs"]) for e in entries], None),
         ("load", [_ms(e["load_ms"]) for e in entries], None),
     ]
@@ -192,7 +192,9 @@ def _print_details(console: Console, entry: Result) -> None:
     if entry["macs_unknown"]:
         nodes = printable(", ".join(entry["macs_unknown"][:5]))
         count = len(entry["macs_unknown"])
-        console.print(f"{name}: MACs of {counted(count, 'node')} unknown: {nodes}", soft_wrap=True)
+        console.print(
+            f"{name}: the MACs of {counted(count, 'node')} are unknown: {nodes}", soft_wrap=True
+        )
     if "usability" in entry:
         fixed = entry["usability"]["fixed_shapes"]
         verdicts = [
@@ -200,7 +202,9 @@ def _print_details(console: Console, entry: Result) -> None:
             + (f" ({fixed[provider]} with fixed shapes)" if provider in fixed else "")
             for provider, verdict in entry["usability"]["as_is"].items()
         ]
-        console.print(f"{name}: usable with {', '.join(verdicts)}", soft_wrap=True)
+        console.print(
+            f"{name}: suitability for execution providers: {', '.join(verdicts)}", soft_wrap=True
+        )
     operators = entry.get("operators", [])
     if operators:
         table = Table(title=f"{name}: slowest operators", show_edge=False, pad_edge=False)

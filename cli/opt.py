@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 def opt(
     model: Annotated[
         str | None,
-        typer.Argument(help="An ONNX file, - for standard input, or ONNX text (.onnxtxt)."),
+        typer.Argument(
+            help="The model: an ONNX file, - for standard input, or a file in the ONNX text format "
+            "(.onnxtxt)."
+        ),
     ] = None,
     pipeline: Annotated[
         str | None,
@@ -24,8 +27,8 @@ def opt(
             "--pipeline",
             "-p",
             metavar="PIPE",
-            help="Passes to run, in this order, as in 'fold-constants,eliminate-dead- "
-            "nodes'; options of a pass follow in braces, as in "
+            help="Passes to run, in this order and separated by commas, for example "
+            "'fold-constants,infer-shapes'. Options of a pass follow it in braces: "
             "'pass{option=value}'.",
         ),
     ] = None,
@@ -34,39 +37,46 @@ def opt(
         typer.Option(
             "--output",
             "-o",
-            help="File for the resulting model. Without it, the model is printed as text.",
+            help="File for the resulting model. By default, the model is printed as text.",
         ),
     ] = None,
     print_ir_after: Annotated[
         str | None,
         typer.Option(
             metavar="WHEN",
-            help="Print the model after the pass of this name, after all passes, after "
-            "those that change it (change), or after one that fails (failure).",
+            help="Print the model after the pass with this name, after all passes (all), after "
+            "each pass that changes it (change), or after a pass that fails (failure).",
         ),
     ] = None,
-    pass_statistics: Annotated[bool, typer.Option(help="Print what each pass counted.")] = False,
+    pass_statistics: Annotated[
+        bool, typer.Option(help="Print the statistics of each pass.")
+    ] = False,
     time_passes: Annotated[bool, typer.Option(help="Print how long each pass took.")] = False,
     dump_dir: Annotated[
         Path | None,
         typer.Option(
-            help="Folder that gets the model and the pipeline of a pass that fails, to "
-            "reproduce the failure."
+            help="If a pass fails, write the model and the pipeline to this folder to reproduce "
+            "the failure."
         ),
     ] = None,
     list_passes: Annotated[bool, typer.Option(help="List the passes and exit.")] = False,
-    verify_each: Annotated[bool, typer.Option(help="Check the model after each pass.")] = True,
-    seed: Annotated[int, typer.Option(help="Seed of the passes that make random choices.")] = 0,
+    verify_each: Annotated[
+        bool, typer.Option(help="Check that the model is valid after each pass.")
+    ] = True,
+    seed: Annotated[int, typer.Option(help="Seed for passes that make random choices.")] = 0,
     input_shape: InputShapeOption = None,
 ) -> None:
-    """Run a pipeline of graph passes on a model, as fold-constants or fuse-batchnorm."""
+    """Run a pipeline of graph passes on a model, for example fold-constants or fuse-batchnorm."""
     if list_passes:
         _list_passes()
         return
     if model is None:
         raise UsageError("no model is given", hint="see acgraph opt --help")
     if pipeline is None:
-        raise UsageError("no pipeline is given", hint="say -p 'fold-constants', or --list-passes")
+        raise UsageError(
+            "no passes are given",
+            hint="use for example -p 'fold-constants'; --list-passes lists all passes",
+        )
     from acgraph.api.types import resolve_input_sizes
     from acgraph.passes import REGISTRY
     from acgraph.passmanager import PassContext, PassManager, build_passes

@@ -34,8 +34,8 @@ def instruments(
         known = {"all", "change", "failure", *passes}
         if print_ir_after not in known:
             raise UsageError(
-                f"--print-ir-after: no pass '{print_ir_after}' in this pipeline",
-                hint=f"say one of {', '.join(sorted(known))}",
+                f"--print-ir-after: the pipeline has no pass '{print_ir_after}'",
+                hint=f"use one of {', '.join(sorted(known))}",
             )
         watched.append(PrintIr(print_ir_after, _to_stderr))
     if dump_dir is not None:

@@ -10,8 +10,8 @@ import typer
 
 from acgraph.cli.runtime_options import (
     ALIGN_HELP,
+    DataShapeOption,
     FormatOption,
-    InputShapeOption,
     KeepOption,
     LayerRateOption,
     MaxLayerRateOption,
@@ -48,67 +48,72 @@ class TimedAs(StrEnum):
 
 
 def prune(
-    model: Annotated[str, typer.Argument(help="An ONNX file, - for standard input.")],
+    model: Annotated[str, typer.Argument(help="The model: an ONNX file, or - for standard input.")],
     sparsity: Annotated[
         float | None,
         typer.Option(
-            help="Share of the coupled sets (filters with all that reads them) to remove, from 0 "
-            "to below 1; 0.5 unless given."
+            help="Share of the coupled sets (filters that can only be removed together, with the "
+            "weights that read them) to remove, at least 0 and below 1. The default is 0.5."
         ),
     ] = None,
     columns: Annotated[
         float | None,
         typer.Option(
-            help="Share of every layer's columns to remove, from 0 to below 1; 0 unless given."
+            help="Share of the columns of each layer to remove, at least 0 and below 1. The "
+            "default is 0."
         ),
     ] = None,
     plan: Annotated[
         str | None,
         typer.Option(
             metavar="FILE",
-            help="Remove what this plan.json lists, instead of what is of least magnitude.",
+            help="Remove the filters and columns that this plan.json lists, instead of those of "
+            "least magnitude.",
         ),
     ] = None,
     data: Annotated[
         str | None,
         typer.Option(
             metavar="SPEC",
-            help="Calibration data, written as for compress: filters are removed by what the "
-            "layers behind them lose on it, and the layers are fitted to the original's outputs. "
-            "Labels are not used.",
+            help="Calibration data, in the same form as for compress. Filters are ranked by how "
+            "much their removal changes the outputs of the layers that read them, and the "
+            "remaining weights are fitted to the outputs of the original layers. Labels are "
+            "not used.",
         ),
     ] = None,
     target_rate: Annotated[
         str | None,
         typer.Option(
             metavar="RATE",
-            help="With --data, in place of --sparsity: size before / size after, as in 2x. How "
-            "much of each layer goes is chosen by the data.",
+            help="With --data, instead of --sparsity: the cost before divided by the cost after, "
+            "for example 2x. The rate of each layer is chosen from measurements on the data.",
         ),
     ] = None,
     metric: Annotated[
         str | None,
         typer.Option(
-            metavar="METRIC", help="What the target rate measures: params, the default, or macs."
+            metavar="METRIC", help="Cost that the target rate applies to: params (default) or macs."
         ),
     ] = None,
     mean: MeanOption = None,
     std: StdOption = None,
     scale: ScaleOption = None,
-    seed: Annotated[int | None, typer.Option(help="Seed of the draws from --data.")] = None,
+    seed: Annotated[int | None, typer.Option(help="Seed for drawing examples from --data.")] = None,
     column_pattern: Annotated[
         str | None,
         typer.Option(
             metavar="PATTERN",
-            help="Structure of the columns that stay: free, balanced, kernel, contiguous, box or "
-            "auto, which picks for each layer the one that saves most time for the magnitude lost. "
-            "The default is free.",
+            help="Structure of the remaining columns: free (default), balanced, kernel, "
+            "contiguous, box or auto. auto picks for each layer the structure that saves the "
+            "most time for the weight magnitude that it removes.",
         ),
     ] = None,
     column_multiple: Annotated[
         int | None,
         typer.Option(
-            min=1, help="Keep a multiple of this number of channels at each kernel position."
+            min=1,
+            help="Keep a multiple of this number of channels at each kernel position of a layer "
+            "whose columns are cut.",
         ),
     ] = None,
     align: Annotated[
@@ -125,54 +130,68 @@ def prune(
         bool,
         typer.Option(
             "--allow-inexact",
-            help="Also remove channels that a normalisation averages over. The result then "
-            "differs from the original with zeros in these places.",
+            help="Also cut across normalisation, where removing channels is not the same as "
+            "setting them to zero. The result then differs from the masked model.",
         ),
     ] = False,
     allow_slower: Annotated[
         bool,
         typer.Option(
             "--allow-slower",
-            help="Store each layer with removed columns in its smallest form, even one that takes "
-            "more time; nothing is timed.",
+            help="Store each layer with removed columns in its smallest form, even if that form is "
+            "slower. No layer is timed.",
         ),
     ] = False,
     output: Annotated[
         str | None,
-        typer.Option("--output", "-o", metavar="OUT", help="File for the compact model."),
+        typer.Option("--output", "-o", metavar="OUT", help="File for the pruned model."),
     ] = None,
     masked_out: Annotated[
         str | None,
         typer.Option(
             metavar="ZEROED",
-            help="File for the input model with zeros in place of what was removed.",
+            help="File for the masked model: the original with zeros in place of the removed "
+            "weights.",
         ),
     ] = None,
     no_ort: Annotated[
-        bool, typer.Option("--no-ort", help="Write no OUT.ort, the file for phones, beside OUT.")
+        bool,
+        typer.Option(
+            "--no-ort",
+            help="Do not write the model in ONNX Runtime's format for phones, OUT.ort, next to "
+            "OUT.",
+        ),
     ] = False,
     quantize: Annotated[
         Quantize | None,
-        typer.Option(help="Also write OUT.int8.onnx, quantised without data."),
+        typer.Option(
+            help="Also write a quantised model, OUT.int8.onnx. It is quantised without data, so "
+            "that activations are quantised at run time."
+        ),
     ] = None,
     runtime: Annotated[
         TimedAs,
         typer.Option(
-            help="Runtime whose latency decides between the forms of a layer: ort-mobile, as on a "
-            "phone, or ort, as on an x86 server."
+            help="Runtime in which the forms of a layer are timed to choose between them: "
+            "ort-mobile, as on a phone, or ort, as on an x86 server."
         ),
     ] = TimedAs.ORT_MOBILE,
     outputs: OutputsOption = None,
-    input_shape: InputShapeOption = None,
+    input_shape: DataShapeOption = None,
     output_format: FormatOption = OutputFormat.TEXT,
 ) -> None:
-    """Remove the filters and columns of least magnitude, and check that nothing else changed.
+    """Remove filters and columns without training, and check that nothing else changed.
 
-    With --data, filters are ranked and layers fitted by measurement. Nothing is trained.
+    By default, those of least magnitude are removed. With --data, filters are ranked by
+    measurements on the data, and the remaining weights are fitted to it. It exits with code 3 if
+    almost nothing could be removed.
     """
     to_stdout = [path for path in (output, masked_out) if path == "-"]
     if len(to_stdout) > 1 or (to_stdout and output_format is OutputFormat.JSON):
-        raise UsageError("standard output can hold one result", hint="give the others a path")
+        raise UsageError(
+            "only one result can be written to standard output",
+            hint="give a path for the other results",
+        )
     from acgraph.api.prune import prune as cut
     from acgraph.driver.prune.files import PruneFiles
 
@@ -316,14 +335,18 @@ def _text(result: "PruneReport", int8: "Int8 | None") -> str:
         lines.append(f"{label}: {before:,} -> {after:,}{shown}")
     if unknown := result.unknown_macs:
         lines.append(
-            f"MACs are a lower bound, those of {counted(len(unknown), 'node')} are unknown: "
-            f"{', '.join(unknown[:5])}"
+            f"MACs are a lower bound, because those of {counted(len(unknown), 'node')} are "
+            f"unknown: {', '.join(unknown[:5])}"
         )
     lines += [f"remark: {remark}" for remark in result.remarks]
     check = verification(result.verify)
-    word = "passed" if check.passed else f"failed (cut inexactly: {', '.join(result.inexact)})"
+    word = (
+        "passed"
+        if check.passed
+        else f"failed (inexact cuts, as allowed: {', '.join(result.inexact)})"
+    )
     if check.passed and check.vacuous:
-        word = "passed, but shows nothing: no output depends on the inputs"
+        word = "passed, but inconclusive: no output depends on the inputs"
     error = format_error(check.max_rel_error)
     lines.append(f"equivalence check {word}: relative error {error}")
     lines += [f"  {note}" for note in check.notes]
@@ -346,19 +369,22 @@ def _fitted(result: "PruneReport") -> list[str]:
     """Say how much of the outputs is kept, and what was done to the weights."""
     found = result.measured
     if found is None or found.kept is None:
-        return ["nothing was trained: fine-tune it before use, or let acgraph compress do both"]
+        return [
+            "the model was not trained: fine-tune it before use, or use acgraph compress, which "
+            "prunes and fine-tunes"
+        ]
     kept = found.kept
     lines = [
         f"agreement with the original on {counted(kept.examples, 'other example')}: "
         f"{100 * kept.refitted:.1f} % with its layers fitted to "
-        f"{counted(found.examples, 'example')}; {100 * kept.measured:.1f} % without, "
+        f"{counted(found.examples, 'example')}; {100 * kept.measured:.1f} % without the fit; "
         f"{100 * kept.magnitude:.1f} % if cut by magnitude"
     ]
     names: dict[str, list[str]] = {}
     for name, reason in found.left.items():
         names.setdefault(reason, []).append(name)
     lines += [f"not fitted: {listed(layers)}: {why}" for why, layers in names.items()]
-    return [*lines, "nothing was trained: acgraph compress fine-tunes it, too"]
+    return [*lines, "the model was not trained: acgraph compress also fine-tunes"]
 
 
 def listed(names: Sequence[str]) -> str:

@@ -23,13 +23,13 @@ class OutputFormat(StrEnum):
     JSON = "json"
 
 
-FormatOption = Annotated[OutputFormat, typer.Option("--format", help="How to print the result.")]
+FormatOption = Annotated[OutputFormat, typer.Option("--format", help="Format of the result.")]
 DataOption = Annotated[
     str | None,
     typer.Option(
-        help="FILE.npz or FILE.safetensors with an array for each input, a folder of class folders "
-        "of images, a folder of such files with one example each, package.module:callable, "
-        "synthetic or noise.",
+        help="Data: a .npz or .safetensors file with an array for each input; a folder of such "
+        "files, one for each example; a folder with a subfolder of images for each class; "
+        "package.module:callable; synthetic; or noise.",
         metavar="SPEC",
     ),
 ]
@@ -42,40 +42,58 @@ MeanOption = Annotated[
 ]
 StdOption = Annotated[
     str | None,
-    typer.Option(help="Standard deviation of uint8 images, written as --mean.", metavar="R,G,B"),
+    typer.Option(
+        help="Standard deviation of uint8 images after scaling to 0..1, one value for each "
+        "channel.",
+        metavar="R,G,B",
+    ),
 ]
 ScaleOption = Annotated[
     float | None,
     typer.Option(
-        help="Factor that uint8 pixels are multiplied by before --mean and --std: 1/255 by "
-        "default, 1 for a network that takes 0..255."
+        help="Factor by which uint8 pixels are multiplied before --mean and --std are applied. The "
+        "default is 1/255; use 1 for a network that expects 0..255."
     ),
 ]
 LimitOption = Annotated[
-    int | None, typer.Option(help="Use only so many examples of --data, evenly spaced.", min=1)
+    int | None,
+    typer.Option(help="Use only this number of examples of --data, evenly spaced.", min=1),
 ]
+_SHAPE_METAVAR = "NAME:1,3,48,320"
+#: For commands that take data.
+DataShapeOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--input-shape",
+        "--shape",
+        help="Shape of an input that has dynamic dimensions. By default, the shape of the data is "
+        "used or, without data, a common shape for which the model runs. May be repeated.",
+        metavar=_SHAPE_METAVAR,
+    ),
+]
+#: For commands that take none.
 InputShapeOption = Annotated[
     list[str] | None,
     typer.Option(
         "--input-shape",
         "--shape",
-        help="Shape of an input whose sizes the file leaves open. Without it, the shape of the "
-        "data is taken, else a common one. May be repeated.",
-        metavar="NAME:1,3,48,320",
+        help="Shape of an input that has dynamic dimensions. By default, a common shape is used "
+        "for which the model runs. May be repeated.",
+        metavar=_SHAPE_METAVAR,
     ),
 ]
 #: What ``--align`` does, for every command that has it.
 ALIGN_HELP = (
-    "Round the number of filters that each cut layer keeps to a multiple of N. With auto, a few "
-    "layers are timed on this machine, and the multiple is chosen that pays off."
+    "Round the number of filters that a cut layer keeps to a multiple of N. auto chooses the "
+    "multiple from the times of a few layers on this machine."
 )
 OutputsOption = Annotated[
     str | None,
     typer.Option(
         "--outputs",
         metavar="NAME,...",
-        help="The outputs that are used, all unless given. The others, and what only they need, "
-        "are cut off before anything else.",
+        help="Outputs to keep; all by default. The other outputs, and the nodes that only they "
+        "need, are removed before anything else is done.",
     ),
 ]
 TaskOption = Annotated[
@@ -83,9 +101,9 @@ TaskOption = Annotated[
     typer.Option(
         "--task",
         metavar="[OUTPUT=]TASK",
-        help="What the outputs mean, or one of them: classification, regression, embedding, "
-        "segmentation, detection, ctc, or imitate, which means nothing in particular. It decides "
-        "loss and metric, and is guessed from model and data unless given. May be repeated.",
+        help="Task of all outputs or of one: classification, regression, embedding, segmentation, "
+        "detection, ctc, or imitate for any other. It decides loss and metric. By default, it "
+        "is guessed from the model and the data. May be repeated.",
     ),
 ]
 KeepOption = Annotated[
@@ -93,8 +111,8 @@ KeepOption = Annotated[
     typer.Option(
         "--keep",
         metavar="PATTERN",
-        help="Keep the layers whole whose node or weight has a matching name. PATTERN is a glob, "
-        "as in 'head*', or a regular expression after re:. May be repeated.",
+        help="Do not cut the layers whose node or weight has a name that matches PATTERN: a glob "
+        "such as 'head*', or a regular expression after re:. May be repeated.",
     ),
 ]
 LayerRateOption = Annotated[
@@ -102,8 +120,8 @@ LayerRateOption = Annotated[
     typer.Option(
         "--layer-rate",
         metavar="PATTERN=RATE",
-        help="Reduce the filters and the columns of the matching layers by at most this rate, as "
-        "in 'head*=1.5x'. May be repeated.",
+        help="Largest rate by which the filters and the columns of the matching layers are "
+        "reduced, for example 'head*=1.5x'. May be repeated.",
     ),
 ]
 MaxLayerRateOption = Annotated[
@@ -111,16 +129,20 @@ MaxLayerRateOption = Annotated[
     typer.Option(
         "--max-layer-rate",
         metavar="[PATTERN=]RATE",
-        help="Reduce the filters and the columns of no layer by more than this rate. With a "
-        "pattern it means the same as --layer-rate.",
+        help="Largest rate by which the filters and the columns of any layer are reduced. With a "
+        "pattern, it is the same as --layer-rate.",
     ),
 ]
-ThreadsOption = Annotated[int, typer.Option(help="CPU threads inside an operator.", min=1)]
+ThreadsOption = Annotated[
+    int,
+    typer.Option(help="Number of CPU threads that an operator may use (intra-op threads).", min=1),
+]
 NchwcOption = Annotated[
     bool,
     typer.Option(
         "--nchwc",
-        help="Let x86 hosts use the NCHWc layout, which phones lack and which pads channels.",
+        help="Let ONNX Runtime use the NCHWc layout of x86 machines, which phones do not have and "
+        "which pads channels.",
     ),
 ]
 
@@ -138,8 +160,8 @@ def layer_bounds(
     _, stray = parse_layer_rates(layer_rate or ())
     if stray is not None:
         raise UsageError(
-            f"--layer-rate {stray} names no layer",
-            hint="say --layer-rate PATTERN=RATE, or --max-layer-rate for all layers",
+            f"--layer-rate {stray} has no pattern that names layers",
+            hint="write --layer-rate PATTERN=RATE, or use --max-layer-rate for all layers",
         )
     return parse_layer_rates([*(layer_rate or ()), *(max_layer_rate or ())])
 
@@ -153,7 +175,10 @@ def local_files(*paths: str | None) -> Iterator[list[str]]:
     """
     given = [path for path in paths if path is not None]
     if given.count("-") > 1:
-        raise UsageError("standard input holds one model", hint="give the other by its path")
+        raise UsageError(
+            "only one model can be read from standard input",
+            hint="give the path of the other model",
+        )
     with tempfile.TemporaryDirectory(prefix="acgraph-stdin-") as folder:
         stdin = Path(folder) / "stdin.onnx"
         if "-" in given:

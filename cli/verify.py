@@ -9,8 +9,8 @@ import typer
 
 from acgraph.cli.runtime_options import (
     DataOption,
+    DataShapeOption,
     FormatOption,
-    InputShapeOption,
     MeanOption,
     OutputFormat,
     ScaleOption,
@@ -28,30 +28,29 @@ _PROVES_NOTHING = 3
 
 def verify(
     compact: Annotated[
-        str, typer.Argument(help="The compact model: an .onnx or .ort file, - for standard input.")
+        str,
+        typer.Argument(help="The compact model: an .onnx or .ort file, or - for standard input."),
     ],
-    against: Annotated[
-        str, typer.Option(help="The model to compare with: the masked one, or any other.")
-    ],
+    against: Annotated[str, typer.Option(help="The reference model, usually the masked model.")],
     data: DataOption = None,
     mean: MeanOption = None,
     std: StdOption = None,
     scale: ScaleOption = None,
     limit: Annotated[
-        int, typer.Option(help="How many examples of --data to compare on.", min=1)
+        int, typer.Option(help="Number of examples of --data to compare on.", min=1)
     ] = 64,
-    seeds: Annotated[int, typer.Option(help="How many random inputs to compare on.", min=0)] = 3,
+    seeds: Annotated[int, typer.Option(help="Number of random inputs to compare on.", min=0)] = 3,
     tolerance: Annotated[
-        float, typer.Option(help="Relative error allowed for each output.", min=0.0)
+        float, typer.Option(help="Largest relative error that is allowed for each output.", min=0.0)
     ] = 1e-4,
-    input_shape: InputShapeOption = None,
+    input_shape: DataShapeOption = None,
     output_format: FormatOption = OutputFormat.TEXT,
 ) -> None:
-    """Check the equivalence of two models: their outputs, and the outputs of layers that both have.
+    """Check that two models are equivalent: compare their outputs and those of their common layers.
 
-    Both run in ONNX Runtime, on random inputs and on the examples of --data. The exit code is 1 if
-    they differ. It is 3 if they agree but no output depends on the inputs, so that the check shows
-    nothing.
+    Both models run in ONNX Runtime, on random inputs and on the examples of --data. The exit code
+    is 1 if they differ. It is 3 if they agree but no output depends on the inputs, so that the
+    check is inconclusive.
     """
     from acgraph.api.verify import verify as check
 
@@ -122,21 +121,25 @@ def _entry(compact: str, against: str, result: "EquivalenceResult") -> dict[str,
 def _text(compact: str, against: str, result: "EquivalenceResult") -> str:
     verdict = "the models are equivalent" if result.passed else "the models are NOT equivalent"
     if result.passed and result.vacuous:
-        verdict = "the check shows nothing: the models agree, but no output depends on the inputs"
+        verdict = "the check is inconclusive: the models agree, but no output depends on the inputs"
     lines = [
-        f"{verdict}: {compact} against {against}, {counted(result.inputs, 'input')}, "
-        f"relative error {result.max_rel_error:.1e}, allowed {result.tolerance:.0e}"
+        (
+            f"{verdict}: {compact} against {against}, {counted(result.inputs, 'input')}, relative "
+            f"error {result.max_rel_error:.1e}, tolerance {result.tolerance:.0e}"
+        )
     ]
     for output in result.per_output:
         state = "passed" if output.passed else f"FAILED: {output.reason}"
         note = ", but the reference is constant" if output.vacuous else ""
         lines.append(
-            f"  {output.name}: relative {output.max_rel_error:.1e}, "
-            f"absolute {output.max_abs_error:.1e}, {state}{note}"
+            f"  {output.name}: relative error {output.max_rel_error:.1e}, absolute error "
+            f"{output.max_abs_error:.1e}, {state}{note}"
         )
     if result.inside:
         state = "passed" if all(value.passed for value in result.inside) else "FAILED"
-        lines.append(f"  {counted(len(result.inside), 'value')} inside compared as well: {state}")
+        lines.append(
+            f"  {counted(len(result.inside), 'value')} inside the models compared as well: {state}"
+        )
     lines += [f"  {value.name}: {value.reason}" for value in result.inside if value.reason][:5]
     lines += [f"  {note}" for note in result.notes]
     return "\n".join(map(printable, lines)) + "\n"

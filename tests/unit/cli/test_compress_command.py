@@ -184,4 +184,4 @@ def test_passes_are_watched_as_those_of_opt_are(driver, capfd):
     assert not driver.passes.instruments
     assert "total" in capfd.readouterr().err
     assert run([*words, "--print-ir-after", "fuse-nothing"]) == 2
-    assert "no pass 'fuse-nothing' in this pipeline" in capfd.readouterr().err
+    assert "the pipeline has no pass 'fuse-nothing'" in capfd.readouterr().err

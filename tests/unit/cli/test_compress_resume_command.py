@@ -38,7 +38,7 @@ def interrupted(tmp_path, monkeypatch, capfd):
 def test_the_command_of_the_message_goes_on(interrupted, tmp_path, capfd):
     _, said = interrupted
     match = re.search(
-        r"^error: interrupted; go on with: acgraph (compress --resume .*)$", said, re.M
+        r"^error: interrupted; continue it with: acgraph (compress --resume .*)$", said, re.M
     )
     assert match is not None
     assert run(shlex.split(match[1])) == 0

@@ -142,4 +142,7 @@ def test_a_full_disk_is_no_bug(words: list[str], model: Path) -> None:
         done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
     assert done.returncode == 1
     said = [line for line in done.stderr.splitlines() if not line.startswith("remark: ")]
-    assert said == ["error: cannot be written: No space left on device; make room and run again"]
+    assert said == [
+        "error: cannot be written: No space left on device; "
+        "free some disk space and run the command again"
+    ]

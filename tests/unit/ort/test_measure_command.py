@@ -149,7 +149,7 @@ def test_unknown_macs_are_said(tmp_path: Path) -> None:
     assert found["rate"]["macs"] is None
     text = _run("measure", path, "--runs", 3).stdout
     assert "at least 0" in text
-    assert "MACs of 1 node unknown" in text
+    assert "the MACs of 1 node are unknown" in text
 
 
 def test_accuracy_on_data(net_path: Path, data_path: Path) -> None:
@@ -195,7 +195,7 @@ def test_standard_input(net_path: Path) -> None:
     found = _measured("-", stdin=net_path.read_bytes())
     assert found["model"] == "-"
     assert found["params"] == 227
-    with pytest.raises(UsageError, match="standard input holds one model"):
+    with pytest.raises(UsageError, match="only one model can be read from standard input"):
         _run("measure", "-", "--against", "-")
 
 
@@ -284,7 +284,7 @@ def test_verify_says_when_it_shows_nothing(net_path: Path, tmp_path: Path) -> No
     onnx.save(proto, path)
     result = _run("verify", path, "--against", path)
     assert result.exit_code == 3
-    assert result.stdout.splitlines()[0].startswith("the check shows nothing: the models agree")
+    assert result.stdout.splitlines()[0].startswith("the check is inconclusive: the models agree")
     assert _run("verify", path, "--against", net_path).exit_code == 1
     assert json.loads(_run("verify", path, "--against", path, "--format", "json").stdout)["vacuous"]
 
