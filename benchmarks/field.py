@@ -232,8 +232,8 @@ def main() -> int:
     if arguments.write:
         field_table.write(ROOT, results)
     missed = [row["name"] for row in results["field"] if not field_table.is_fine(row)]
-    print(f"{len(results['field']) - len(missed)} of {len(results['field'])} files are as they "
-          f"should be; not: {' '.join(missed) or 'none'}")  # fmt: skip
+    print(f"{len(results['field']) - len(missed)} of {len(results['field'])} files meet "
+          f"all requirements; not: {' '.join(missed) or 'none'}")  # fmt: skip
     return 0
 
 

@@ -1,4 +1,4 @@
-"""The tables of docs/field.md, and what counts as right in them."""
+"""The tables of docs/field.md, and the requirements that they check."""
 
 import json
 import platform
@@ -9,22 +9,22 @@ from typing import Any
 import onnxruntime
 from pages import rewrite
 
-#: What ``prune`` must reach, or say in its first line why not.
+#: The rate that ``prune`` must reach, unless its first line says why not.
 SMALLER = 1.3
-#: A first line that goes on with a reason behind what was asked for.
+#: A first line that gives a reason after the requested cut.
 REASON = re.compile(r"\(asked to cut [^)]*\)\. \w")
 Row = dict[str, Any]
 
 
 def is_cut_fine(cut: Row) -> bool:
-    """Say whether a cut is equal, and large enough or owned up to."""
+    """Say whether a cut is equal, and is large enough or has a reason in its first line."""
     if not cut["fine"] or not cut["check"]["equal"]:
         return False
     return cut["rate_bytes"] >= SMALLER or bool(REASON.search(cut["first"]))
 
 
 def is_fine(row: Row) -> bool:
-    """Say whether every command did on a file what it should."""
+    """Say whether every command met its requirements on a file."""
     others = (row["inspect"], row.get("measure"), row.get("diff"))
     return all(is_cut_fine(row[key]) for key in ("prune", "columns")) and all(
         other is not None and other["fine"] for other in others
@@ -77,12 +77,13 @@ def write(root: Path, results: dict[str, list[Row]]) -> None:
 def _field(rows: list[Row], host: str) -> str:
     fine = sum(map(is_fine, rows))
     lines = [
-        f"{fine} of {len(rows)} files are as they should be: every command ends as it should, what "
-        f"was written is equal on realistic inputs, and it is {SMALLER}x smaller or the first line "
-        f"says why not ({host}).",
+        f"{fine} of {len(rows)} files meet all requirements: every command ends with the expected "
+        "exit code, the written files compute equal outputs on realistic inputs, and they are at "
+        f"least {SMALLER}x smaller or the first line says why not ({host}). Bold entries miss a "
+        "requirement.",
         "",
-        "| file | what it is | MiB | `prune`: bytes, weights, error | `--columns`: bytes, weights, "
-        "error | faster after `prune` | `diff` | s, peak MiB of `prune` |",
+        "| file | network | MiB | `prune`: bytes, weights, error | `--columns`: bytes, weights, "
+        "error | speed-up after `prune` | `diff` | `prune`: s, peak MiB |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for row in rows:
@@ -138,7 +139,7 @@ def _lines(rows: list[Row]) -> str:
 
 def _compress(rows: list[Row]) -> str:
     lines = [
-        "| file | examples | exit | first line | MACs | equal, error | s | peak MiB |",
+        "| file | examples | exit code | first line | MACs | equal, error | s | peak MiB |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for row in rows:

@@ -177,27 +177,31 @@ def table(result: Row) -> str:
     seconds = [r["analyse_s"] + r["cut_s"] for r in rows]
     enough = sum(r["law"] and r["rate"] >= 1.5 for r in rows)
     lines = [
-        "# The zoo at half",
+        "# Pruning the zoo to half",
         "",
-        f"{len(result['graphs'])} graphs of 50 architectures (torchvision, timm; two exporters), "
-        f"half of the coupled sets of every family removed by magnitude, exact cuts only. "
-        f"{sum(r['law'] for r in rows)} pass the equivalence check at {LAW:g}; {enough} are at "
-        f"least 1.5x smaller. Grouping and cutting take {statistics.median(seconds):.2f} s in the "
-        f"median and {max(seconds):.2f} s at most ({result['host']}).",
+        f"`python benchmarks/zoo_prune.py --write` writes this page. The zoo has "
+        f"{len(result['graphs'])} graphs of 50 architectures of torchvision and timm, from two "
+        "exporters. Half of the coupled sets of every family are removed by magnitude, with exact "
+        f"cuts only. {sum(r['law'] for r in rows)} graphs pass the equivalence check at {LAW:g}, "
+        f"and {enough} become at least 1.5x smaller. Analysis and cut take "
+        f"{statistics.median(seconds):.2f} s (median), and {max(seconds):.2f} s at most "
+        f"({result['host']}).",
         "",
-        f"ResNet-50: {result['resnet50']['acgraph_s']} s"
+        f"For a ResNet-50, acgraph takes {result['resnet50']['acgraph_s']} s"
         + (
-            f"; torch-pruning {result['resnet50']['torch_pruning']} takes "
+            f" and torch-pruning {result['resnet50']['torch_pruning']} takes "
             f"{result['resnet50']['torch_pruning_s']} s."
             if "torch_pruning_s" in result["resnet50"]
             else "."
         ),
         "",
-        "Made by `python benchmarks/zoo_prune.py --write`. Error: relative to the largest output. "
-        "Fences: nodes that no cut passes. Memory: what analysis and cut added at their peak.",
+        "The rate is the ratio of the number of params before and after the cut. The error is the "
+        "largest difference, relative to the largest output. Families are listed as those that "
+        "can be cut, and all. Fences are nodes that no cut can cross. Memory is the peak that "
+        "analysis and cut added.",
         "",
-        "| graph | nodes | rate | error | families cut / all | fences | analyse, s | cut, s "
-        "| memory, MiB | file, MiB |",
+        "| graph | nodes | rate | error | families, can be cut / all | fences | analysis, s "
+        "| cut, s | memory, MiB | file, MiB |",
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
     lines += [
@@ -214,13 +218,13 @@ def table(result: Row) -> str:
     lines += ["", *exporters(rows)]
     low = [r for r in rows if r["rate"] < 1.5]
     if low:
-        lines += ["", "What holds back those below 1.5x, first reasons:", ""]
+        lines += ["", "These graphs stay below 1.5x. The list names the first fences of each:", ""]
         lines += [f"- {r['name']}: {'; '.join(r['first_fences'])}" for r in low]
     return "\n".join(lines) + "\n"
 
 
 def exporters(rows: list[Row]) -> list[str]:
-    """Compare what comes of the exports of one architecture."""
+    """Compare the two exports of each architecture."""
     by_name = {r["name"]: r for r in rows}
     pairs = [
         (name.removesuffix(".dynamo"), new, by_name[name.replace(".dynamo", ".legacy")])
@@ -229,13 +233,14 @@ def exporters(rows: list[Row]) -> list[str]:
     ]
     apart = [pair for pair in pairs if pair[1]["rate"] < ALIKE * pair[2]["rate"]]
     lines = [
-        f"Both exports of an architecture: the rate of the new exporter (dynamo) is at least "
-        f"{ALIKE:g} of that of the old one for {len(pairs) - len(apart)} of {len(pairs)}."
+        f"Most architectures have an export of the new exporter (dynamo) and one of the old "
+        f"(legacy). For {len(pairs) - len(apart)} of {len(pairs)} of them, the rate of the new "
+        f"export is at least {ALIKE:g} times that of the old one."
     ]
     lines += [
-        f"{name}: {new['rate']:.2f}x and {old['rate']:.2f}x, of files with "
-        f"{new['params'][0]:,} and {old['params'][0]:,} params; {new['params'][1]:,} and "
-        f"{old['params'][1]:,} are left."
+        f"{name} reaches {new['rate']:.2f}x (new) and {old['rate']:.2f}x (old): the files have "
+        f"{new['params'][0]:,} and {old['params'][0]:,} params before the cut, and "
+        f"{new['params'][1]:,} and {old['params'][1]:,} after it."
         for name, new, old in apart
     ]
     return [" ".join(lines)]
