@@ -1,7 +1,6 @@
 """An ONNX graph as a PyTorch module; ``export.py`` is the way back."""
 
 import re
-from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -9,12 +8,10 @@ import numpy as np
 import onnx_graphsurgeon as gs
 import torch
 
-from acgraph.analysis.batch.plan import BatchPlan, plan_batch
-from acgraph.backends.torch.batch import tried, with_batch
-from acgraph.backends.torch.inputs import Inputs
+from acgraph.backends.torch.compiled import CompiledPlans, Request
 from acgraph.backends.torch.ops.indexing import array_of_tensor, tensor_of_array
 from acgraph.backends.torch.parts import LEAST_STATISTICS, cut_into_parts, join_parts
-from acgraph.backends.torch.plan import ExecutionPlan, ExecutionStep, Variant, run_steps
+from acgraph.backends.torch.plan import ExecutionPlan, ExecutionStep, run_steps
 from acgraph.backends.torch.program import Program
 from acgraph.backends.torch.recognise import recognise_activations
 from acgraph.backends.torch.runtime import evaluating
@@ -23,9 +20,6 @@ from acgraph.errors import BackendError, DataError
 from acgraph.ir import Array, Model, clone_model, input_sizes
 from acgraph.operators import Role
 from acgraph.passes.untie_constants import untie_constants
-
-#: How many combinations of mode and input sizes stay compiled.
-_MAX_PLANS = 16
 
 
 class GraphModule(torch.nn.Module):
@@ -57,9 +51,7 @@ class GraphModule(torch.nn.Module):
         self._program = Program(own)
         self._keys: dict[str, str] = {}
         self.momentum: float | None = None
-        self._plans: OrderedDict[tuple[Any, ...], ExecutionPlan] = OrderedDict()
-        self._measured: OrderedDict[tuple[Any, ...], dict[str, Array]] = OrderedDict()
-        self._batches: OrderedDict[tuple[Any, ...], BatchPlan] = OrderedDict()
+        self._compiled = CompiledPlans(self._program, self._constant)
         for name, role in self._program.roles.items():
             key = self._new_key(name)
             tensor = tensor_of_array(self._program.constants[name])
@@ -112,7 +104,7 @@ class GraphModule(torch.nn.Module):
             for name in self._program.inputs
         ]
         inputs = [x.abs().to(self._device()) for x in inputs]
-        return self._batch_plan(inputs).reason
+        return self._compiled.batch_plan(inputs).reason
 
     @property
     def keeps_statistics(self) -> bool:
@@ -122,37 +114,6 @@ class GraphModule(torch.nn.Module):
     def _device(self) -> torch.device:
         keys = list(self._keys.values())
         return self._tensor(keys[0]).device if keys else torch.device("cpu")
-
-    def _batch_plan(self, inputs: Sequence[torch.Tensor]) -> BatchPlan:
-        """Find out how to leave the batch of the export, for these sizes of a sample."""
-        batch = self._program.batch
-        if batch is None:
-            return BatchPlan()
-        key = self._examples(inputs).example_shapes()
-        found = self._batches.get(key)
-        if found is None:
-            like = self._examples(inputs).mapped(lambda x, axis: with_batch(x, batch, axis)).tensors
-            measured = self._measure(like)
-            plan = self._program.compile(Variant(training=False), measured, like[0].device)
-            with torch.no_grad():
-                sizes = self._program.sizes_of(plan, self._filled(plan, like))
-            found = plan_batch(self._program, sizes, measured, batch)
-            if found.reason is None:
-                found = self._tried(found, like)
-            _remember(self._batches, key, found)
-        return found
-
-    def _tried(self, found: BatchPlan, like: Sequence[torch.Tensor]) -> BatchPlan:
-        """Check a batch plan by numbers as well."""
-
-        def run(inputs: Sequence[torch.Tensor], rebatched: BatchPlan) -> tuple[torch.Tensor, ...]:
-            variant = Variant(training=False, rebatch=rebatched.rebatch)
-            plan = self._program.compile(
-                variant, self._measure(inputs, rebatched), inputs[0].device
-            )
-            return self._execute(plan, inputs)
-
-        return tried(found, like, run, self.output_names, self._program.axes)
 
     def parameter_names(self) -> dict[str, str]:
         """Map the name of every parameter of this module to the name of its constant in ONNX.
@@ -196,6 +157,9 @@ class GraphModule(torch.nn.Module):
             with torch.no_grad():
                 target.copy_(tensor_of_array(np.asarray(value)))
 
+    def _constant(self, name: str) -> torch.Tensor:
+        return self._tensor(self._keys[name])
+
     def _tensor(self, key: str) -> torch.Tensor:
         parameter = self._parameters.get(key)
         found = self._buffers[key] if parameter is None else parameter
@@ -232,8 +196,8 @@ class GraphModule(torch.nn.Module):
             watch: Tensors whose slots are the last outputs of the plan; they are freed, too.
         """
         self._check_inputs(inputs)
-        plan = self._plan(inputs, tuple(watch), is_visited=True)
-        return plan, self._filled(plan, inputs)
+        plan = self._plan(inputs, watch, is_visited=True)
+        return plan, self._compiled.filled(plan, inputs)
 
     def whole_parts(self, inputs: Sequence[torch.Tensor]) -> list[Sequence[torch.Tensor]]:
         """Cut inputs into what the graph runs at once; one that would have to be filled up is left.
@@ -242,9 +206,9 @@ class GraphModule(torch.nn.Module):
         """
         self._check_inputs(inputs)
         batch = self._program.batch
-        if batch is None or not self._is_cut(inputs):
+        if batch is None or not self._compiled.is_cut(inputs):
             return [inputs]
-        parts = list(cut_into_parts(self._examples(inputs), batch))
+        parts = list(cut_into_parts(self._compiled.examples(inputs), batch))
         return [part for part, count in parts if count == batch] or [parts[0][0]]
 
     def step_by_step(self, plan: ExecutionPlan, values: list[Any]) -> Iterator[ExecutionStep]:
@@ -266,7 +230,7 @@ class GraphModule(torch.nn.Module):
         """Return the sizes of weights, inputs and all tensors that the outputs depend on."""
         with evaluating(self):
             plan = self._plan(inputs, ())
-            return self._program.sizes_of(plan, self._filled(plan, inputs))
+            return self._program.sizes_of(plan, self._compiled.filled(plan, inputs))
 
     def walk(self) -> Iterator[tuple[gs.Node, tuple[str, ...]]]:
         """Yield the nodes that run, in order, with what they read; Identity nodes are no step."""
@@ -277,37 +241,19 @@ class GraphModule(torch.nn.Module):
         self, *inputs: torch.Tensor, watch: Collection[str] = ()
     ) -> tuple[ExecutionPlan, list[torch.Tensor]]:
         """Return the plan that inputs of these sizes run by, and its weights in its order."""
-        plan = self._plan(inputs, tuple(watch))
-        return plan, [self._tensor(self._keys[name]) for _, name in plan.weights]
+        plan = self._plan(inputs, watch)
+        return plan, [self._constant(name) for _, name in plan.weights]
 
     def _run(
         self, inputs: Sequence[torch.Tensor], watch: tuple[str, ...]
     ) -> tuple[torch.Tensor, ...]:
         self._check_inputs(inputs)
         batch = self._program.batch
-        if batch is None or not self._is_cut(inputs):
-            return self._execute(self._plan(inputs, watch), inputs)
-        parts = list(cut_into_parts(self._examples(inputs), batch))
-        results = [self._execute(self._plan(part, watch), part) for part, _ in parts]
+        if batch is None or not self._compiled.is_cut(inputs):
+            return self._compiled.execute(self._plan(inputs, watch), inputs)
+        parts = list(cut_into_parts(self._compiled.examples(inputs), batch))
+        results = [self._compiled.execute(self._plan(part, watch), part) for part, _ in parts]
         return join_parts(results, [count for _, count in parts], batch)
-
-    def _is_cut(self, inputs: Sequence[torch.Tensor]) -> bool:
-        """Say whether so many examples must go through the graph in parts."""
-        batch = self._program.batch
-        if batch is None or len(self._examples(inputs)) in (0, batch):
-            return False
-        return self._batch_plan(inputs).reason is not None
-
-    def _examples(self, inputs: Sequence[torch.Tensor]) -> Inputs:
-        """Tell the examples in the inputs apart."""
-        return Inputs(tuple(inputs), self._program.axes)
-
-    def _is_frozen(self, inputs: Sequence[torch.Tensor]) -> bool:
-        """Say whether BatchNormalization must keep its statistics: the batch is fixed and small."""
-        batch = self._program.batch
-        if not self.training or batch is None or batch >= LEAST_STATISTICS:
-            return False
-        return bool(self._buffers) and self._batch_plan(inputs).reason is not None
 
     def _check_inputs(self, inputs: Sequence[torch.Tensor]) -> None:
         if len(inputs) != len(self._program.inputs):
@@ -318,83 +264,8 @@ class GraphModule(torch.nn.Module):
             )
 
     def _plan(
-        self,
-        inputs: Sequence[torch.Tensor],
-        watch: tuple[str, ...],
-        *,
-        is_visited: bool = False,
+        self, inputs: Sequence[torch.Tensor], watch: Collection[str], *, is_visited: bool = False
     ) -> ExecutionPlan:
-        program = self._program
         momentum = self.momentum if self.training else None
-        sizes = tuple(x.shape for x in inputs) if program.host else ()
-        x = self._examples(inputs)
-        other, device = program.batch is not None and len(x) != program.batch, x.device
-        samples = x.example_shapes() if other else ()
-        key = (self.training, momentum, watch, is_visited, device, sizes, other, samples)
-        plan = self._plans.get(key)
-        if plan is None:
-            self._check_names(watch)
-            found = self._leave_batch(inputs) if other else BatchPlan()
-            frozen = self._is_frozen(inputs)
-            variant = Variant(self.training, momentum, found.rebatch, watch, is_visited, frozen)
-            plan = program.compile(variant, self._measure(inputs, found), device)
-            _remember(self._plans, key, plan)
-        return plan
-
-    def _check_names(self, watch: tuple[str, ...]) -> None:
-        tensors = self._program.model.graph.tensors() if watch else {}
-        for name in watch:
-            if name not in tensors:
-                raise BackendError("no such tensor in the graph", location=Location(value=name))
-
-    def _leave_batch(self, inputs: Sequence[torch.Tensor]) -> BatchPlan:
-        found = self._batch_plan(inputs)
-        if found.reason is not None:
-            raise DataError(
-                f"the export fixed the batch at {self._program.batch} ({found.reason})",
-                location=self._program.model.location(),
-                hint="export the model with a dynamic batch",
-            )
-        return found
-
-    def _measure(
-        self, inputs: Sequence[torch.Tensor], batch: BatchPlan | None = None
-    ) -> dict[str, Array]:
-        """Compute the shape arithmetic for these sizes, by one run without gradients."""
-        if not self._program.host:
-            return {}
-        sizes = tuple(x.shape for x in inputs)
-        found = self._measured.get(sizes)
-        if found is None:
-            names = tuple(sorted(self._program.host))
-            rebatch = batch.rebatch if batch is not None else {}
-            plan = self._program.compile(Variant(False, None, rebatch, names), {}, inputs[0].device)
-            with torch.no_grad():
-                values = self._execute(plan, inputs)[len(self._program.outputs) :]
-            found = {n: array_of_tensor(v) for n, v in zip(names, values, strict=True)}
-            _remember(self._measured, sizes, found)
-        return found
-
-    def _filled(self, plan: ExecutionPlan, inputs: Sequence[torch.Tensor]) -> list[Any]:
-        values = plan.template.copy()
-        for slot, tensor in zip(plan.inputs, inputs, strict=True):
-            values[slot] = tensor
-        values[0] = None
-        for slot, name in plan.weights:
-            values[slot] = self._tensor(self._keys[name])
-        return values
-
-    def _execute(
-        self, plan: ExecutionPlan, inputs: Sequence[torch.Tensor]
-    ) -> tuple[torch.Tensor, ...]:
-        values = self._filled(plan, inputs)
-        run_steps(self._program.model, plan.steps, values)
-        return tuple(values[slot] for slot in plan.outputs)
-
-
-def _remember(store: "OrderedDict[tuple[Any, ...], Any]", key: tuple[Any, ...], value: Any) -> Any:
-    """Store a value, forgetting the oldest beyond a fixed count."""
-    store[key] = value
-    if len(store) > _MAX_PLANS:
-        store.popitem(last=False)
-    return value
+        request = Request(self.training, momentum, tuple(watch), is_visited)
+        return self._compiled.plan(inputs, request)
