@@ -19,7 +19,7 @@ from acgraph.backends.ort.mobile import write_ort
 from acgraph.backends.ort.session import Session
 from acgraph.models.demo import model_path
 
-BENCHMARKS = Path(__file__).resolve().parents[3] / "benchmarks"
+BENCHMARKS = Path(__file__).resolve().parents[4] / "benchmarks"
 FOLDER = os.environ.get("ACGRAPH_ARM")
 
 
