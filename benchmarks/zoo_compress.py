@@ -1,15 +1,15 @@
-"""Compress the architectures of the zoo without data, and tell what came of each.
+"""Compress the architectures of the zoo without data, and report the result of each.
 
     python benchmarks/zoo_compress.py [NAME ...] [--exports legacy|dynamo|either] [--cache FOLDER]
                                       [--again] [--timeout 600] [--smallest N] [--write]
 
 Each architecture goes through ``compress --data noise:64 --epochs 0.5 --target-rate 2x`` in a
-process of its own, one after the other. It came through where the exit code is 0 or 3 and the
-compact network equals the masked one. ``either`` takes the export of the new exporter, and the
-other one only where that does not come through.
+process of its own, one after the other. A run succeeds if the exit code is 0 or 3 and the compact
+network equals the masked one. ``either`` takes the export of the new exporter, and the other one
+only if the run on the first fails.
 
-Results are kept in the cache and not made again, unless with ``--again``. ``--write`` puts them
-into docs/results/zoo_compress.json and docs/zoo_compress.md.
+Results are kept in the cache. A graph with a result is not run again without ``--again``.
+``--write`` writes the results to docs/results/zoo_compress.json and docs/zoo_compress.md.
 """
 
 import argparse
@@ -30,7 +30,7 @@ import torch
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = Path(os.environ.get("ACGRAPH_SHARED", ROOT.parent / "shared"))
 OPTIONS = ("--data", "noise:64", "--epochs", "0.5", "--target-rate", "2x")
-#: Of the 50 architectures, how many must come through.
+#: Number of the 50 architectures on which the run must succeed.
 ASKED = 47
 Row = dict[str, Any]
 
@@ -64,10 +64,10 @@ def compress(name: str, limit_s: float) -> Row:
     return row
 
 
-def came_through(row: Row) -> bool:
-    """Say whether a run ended as it should, with the equivalence shown.
+def is_success(row: Row) -> bool:
+    """Say whether a run ended as it should and passed the equivalence check.
 
-    It is not where no output depends on the inputs: random weights may compute a constant.
+    The check shows nothing if no output depends on the inputs; random weights may cause this.
     """
     check = row.get("verify", {})
     return row["code"] in (0, 3) and bool(check.get("passed")) and not check.get("vacuous")
@@ -82,24 +82,25 @@ def names_of(architecture: str, exports: str, known: set[str]) -> list[str]:
 def table(rows: list[Row], total: int) -> str:
     """Write docs/zoo_compress.md; ``total`` architectures are in the zoo."""
     best = best_rows(rows)
-    through = sum(map(came_through, best))
+    through = sum(map(is_success, best))
     host = (
         f"{platform.machine()}, Python {platform.python_version()}, torch {torch.__version__}, "
         f"ONNX Runtime {onnxruntime.__version__}"
     )
     lines = [
-        "# The zoo, compressed without data",
+        "# Compressing the zoo without data",
         "",
-        f"{through} of the {len(best)} architectures that were run, of {total}, come through "
-        f"`acgraph compress MODEL {' '.join(OPTIONS)}`: exit code 0 or 3, and the compact network "
-        f"equals the masked one. Random weights and random inputs: the table tells that runs end "
-        f"well, not what accuracy is worth ({host}).",
+        "`python benchmarks/zoo_compress.py --write` writes this page. It runs `acgraph compress "
+        f"MODEL {' '.join(OPTIONS)}` on {len(best)} of the {total} architectures of the zoo. "
+        f"{through} of these runs succeed: the exit code is 0 or 3, and the compact network passes "
+        f"the equivalence check against the masked one ({host}). The weights and the inputs are "
+        "random, so the table says nothing about accuracy.",
         "",
-        "Made by `python benchmarks/zoo_compress.py --write`. Memory: of the run and its workers, "
-        "at the peak. Where the export of the new exporter does not come through, the one of the "
-        "other exporter has a row as well.",
+        "The error is that of the equivalence check. The peak memory is that of the run and its "
+        "workers together. If the run on the export of the new exporter (dynamo) fails, the export "
+        "of the old one (legacy) has a row as well.",
         "",
-        "| graph | MiB | exit | first line | error | s | peak MiB |",
+        "| graph | MiB | exit code | first line | error | s | peak MiB |",
         "|---|---|---|---|---|---|---|",
     ]
     for row in rows:
@@ -114,11 +115,11 @@ def table(rows: list[Row], total: int) -> str:
 
 
 def best_rows(rows: list[Row]) -> list[Row]:
-    """Return one row an architecture: one that came through, where there is one."""
+    """Return one row for each architecture, that of a successful run if there is one."""
     best: dict[str, Row] = {}
     for row in rows:
         architecture = row["name"].rpartition(".")[0]
-        if architecture not in best or came_through(row):
+        if architecture not in best or is_success(row):
             best[architecture] = row
     return list(best.values())
 
@@ -154,14 +155,14 @@ def main() -> int:
             row = json.loads(kept.read_text())
             rows.append(row)
             print(json.dumps(row), flush=True)
-            if came_through(row):
+            if is_success(row):
                 break
     if arguments.write:
         (ROOT / "docs/results/zoo_compress.json").write_text(json.dumps(rows, indent=1) + "\n")
         (ROOT / "docs/zoo_compress.md").write_text(table(rows, len(known)))
     best = best_rows(rows)
-    missed = [row["name"] for row in best if not came_through(row)]
-    print(f"{len(best) - len(missed)} of {len(best)} came through, {ASKED} of 50 are asked; not: "
+    missed = [row["name"] for row in best if not is_success(row)]
+    print(f"{len(best) - len(missed)} of {len(best)} succeed ({ASKED} of 50 are required); failed: "
           f"{' '.join(missed) or 'none'}")  # fmt: skip
     return 0
 
