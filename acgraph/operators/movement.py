@@ -34,8 +34,7 @@ TABLE = (
         note="axes may be split and joined, and the sizes may be computed",
         inputs=(DATA, Input(Role.SIZES, "shape")), batch="reshape", kernel="Reshape", traits=_VIEW,
     ),
-    Operator(name="ReverseSequence", rule="reverse_sequence", kernel="ReverseSequence",
-             note="fenced along batch and time"),
+    Operator(name="ReverseSequence", rule="reverse_sequence", kernel="ReverseSequence"),
     Operator(
         name="Slice", rule="slice", resize="slice",
         note="an axis that is sliced with a step is fenced",

@@ -18,18 +18,18 @@ def _reduced_axes(site: Site | Cut, rank: int) -> list[int] | None:
 
 
 def reduce(site: Site) -> None:
-    """Propagate cuts of axes that stay; reducing a cut axis is inexact, because zeros count."""
+    """Propagate cuts of the other axes; reducing a cut axis is inexact, because zeros count."""
     _reduce(site, ignores_zeros=False, keeps_zeros=True)
 
 
 def reduce_ignoring_zeros(site: Site) -> None:
-    """Propagate cuts of axes that stay; reducing a cut axis is exact where it is zero."""
+    """Propagate cuts of the other axes; reducing a cut axis is exact where it is zero."""
     # A mean of zeros and others is the mean of the others, scaled.
     _reduce(site, ignores_zeros=True, keeps_zeros=True)
 
 
 def reduce_log(site: Site) -> None:
-    """Propagate cuts of axes that stay, which become nonzero; reducing a cut one is inexact."""
+    """Propagate cuts of the other axes, which become nonzero; reducing a cut axis is inexact."""
     _reduce(site, ignores_zeros=False, keeps_zeros=False)
 
 
