@@ -142,6 +142,19 @@ def test_what_does_not_fit_is_said_in_one_line(
     assert "\n" not in str(caught.value)
 
 
+def test_the_message_that_the_documentation_quotes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = (Path(__file__).resolve().parents[3] / "docs" / "data.md").read_text(encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    ids = np.zeros((3, 128), np.int64)
+    np.savez("train.npz", input_id=ids, attention_mask=ids)
+    inputs = [(name, ("batch", 128), np.int64) for name in ("input_ids", "attention_mask")]
+    with pytest.raises(DataError) as caught:
+        load_dataset("train.npz", inputs=inputs)
+    assert str(caught.value) in " ".join(page.split())
+
+
 def test_an_example_that_does_not_fit_is_named(tmp_path: Path) -> None:
     np.savez(tmp_path / "0.npz", **sample(0))
     np.savez(tmp_path / "1.npz", **sample(1, state=STATE[:, :2]))
