@@ -211,7 +211,7 @@ class CompressConfig(BaseModel):
         return self.columns.pattern is not None or self.columns.multiple > 1
 
     @property
-    def asked_align(self) -> int | Literal["auto"]:
+    def effective_align(self) -> int | Literal["auto"]:
         """``align``, with its default in place of None."""
         if self.align is not None:
             return self.align
@@ -224,7 +224,7 @@ class CompressConfig(BaseModel):
         Raises:
             UsageError: It is ``auto`` and has not been measured yet.
         """
-        align = self.asked_align
+        align = self.effective_align
         if align == AUTO:
             raise UsageError("align is auto, and was not learned", hint="give a number")
         return align

@@ -80,7 +80,7 @@ def _axis_limits(model: Model) -> dict[tuple[str, int], _Limit]:
                 _tighten(limits, (source.name, axis), _Limit(max(size - count, 0), why))
         layer = found.get(node.name)
         if layer is not None:
-            most = _most_channels(layer, constants[layer.weight], bound.columns)
+            most = _max_channels(layer, constants[layer.weight], bound.columns)
             _tighten(limits, (layer.weight, layer.channel_axis), _Limit(most, why))
     return limits
 
@@ -91,7 +91,7 @@ def _tighten(limits: dict[tuple[str, int], _Limit], place: tuple[str, int], limi
         limits[place] = limit
 
 
-def _most_channels(layer: Layer, weight: Array, least: int) -> int:
+def _max_channels(layer: Layer, weight: Array, least: int) -> int:
     """Return how many input channels may go until too few columns that are not zero are left."""
     if layer.kernel:
         reduced: tuple[int, ...] = (layer.filter_axis,)

@@ -18,7 +18,7 @@ from acgraph.ir.uses import node_captures
 #: What fences the last layer of every network: named first only where nothing holds as much.
 OUTPUT_REASON = "a graph output keeps its shape"
 #: Constants with a smaller share of all elements explain nothing, and are left out.
-LEAST_SHARE = 1e-3
+MIN_SHARE = 1e-3
 #: Of weights in a branch or a loop body.
 INNER_REASON = "weights inside a branch or a loop body are not cut"
 #: Of the same where no branches are looked into.
@@ -72,7 +72,7 @@ def obstacles(
     held: dict[_Key, float] = defaultdict(float)
     nodes: dict[_Key, dict[str, float]] = defaultdict(lambda: defaultdict(float))
     for size, notes in _stuck(dependency, branches, inner_reason, allow_inexact=allow_inexact):
-        if size < LEAST_SHARE * total:
+        if size < MIN_SHARE * total:
             continue
         for key in dict.fromkeys((message, inexact) for _, message, inexact in notes):
             held[key] += size

@@ -23,7 +23,7 @@ _FORMS: Mapping[str, Form] = {
     "HardSigmoid": "sigmoid",
 }  # fmt: skip
 #: Nodes that are followed, at most, from an output to its last layer.
-_MOST = 24
+_MAX_STEPS = 24
 #: Softmax counts from the first axis before this opset.
 _LAST_BY_DEFAULT = 13
 #: ``[layers, N, width]``: states of recurrent layers have a rank that little else has.
@@ -78,7 +78,7 @@ def _read(
 
 def _passed_on(tensor: gs.Tensor) -> gs.Tensor:
     """Return what an output is a view of."""
-    for _ in range(_MOST):
+    for _ in range(_MAX_STEPS):
         if not tensor.inputs or tensor.inputs[0].op not in _PASSED:
             return tensor
         tensor = tensor.inputs[0].inputs[0]
@@ -116,7 +116,7 @@ def _divisor(node: gs.Node, ends: Collection[str]) -> gs.Node | None:
 
 def _makers(tensor: gs.Tensor) -> Iterator[gs.Node]:
     """Yield the node that makes a tensor, the one that makes its first computed input, and on."""
-    for _ in range(_MOST):
+    for _ in range(_MAX_STEPS):
         node = _maker(tensor)
         if node is None:
             return
@@ -174,7 +174,7 @@ def _made_axis(output: gs.Tensor, layer: gs.Node, facts: Facts, shape: Sizes | N
 def _is_moved(output: gs.Tensor, layer: gs.Node) -> bool:
     """Whether an axis may have moved between a layer and an output."""
     tensor = output
-    for _ in range(_MOST):
+    for _ in range(_MAX_STEPS):
         node = _maker(tensor)
         if node is None or node is layer:
             return False
@@ -190,7 +190,7 @@ def _is_moved(output: gs.Tensor, layer: gs.Node) -> bool:
 def _is_pooled(layer: gs.Node, facts: Facts) -> bool:
     """Whether a layer reads the mean over all positions."""
     tensor = layer.inputs[0]
-    for _ in range(_MOST):
+    for _ in range(_MAX_STEPS):
         node = _maker(tensor)
         if node is None:
             return False
@@ -240,7 +240,7 @@ def _state_of(tensor: gs.Tensor, shape: Sizes | None, inputs: Mapping[str, Sizes
 
 def _joined(end: gs.Tensor, facts: Facts) -> Iterator[tuple[Form, int | None]]:
     """Yield the parts that are joined last, where some are sigmoids and others are not."""
-    for _ in range(_MOST):
+    for _ in range(_MAX_STEPS):
         node = _maker(end)
         if node is None or node.op != "Concat":
             return

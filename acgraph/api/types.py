@@ -10,7 +10,7 @@ from typing import Any
 
 from acgraph.config_fields import parse_shapes
 from acgraph.errors import UsageError
-from acgraph.ir import Model, settle_sizes, write_model
+from acgraph.ir import Model, resolve_sizes, write_model
 from acgraph.ir.given import model_from_given
 from acgraph.pruning.rate import Rate
 
@@ -89,5 +89,5 @@ def read_sized(model: ModelLike, shapes: ShapesLike | None) -> Model:
 
 def resolve_input_sizes(model: Model, shapes: ShapesLike | None) -> None:
     """Resolve the sizes of a model's inputs, in place, and log which had to be assumed."""
-    if remark := settle_sizes(model, read_shapes(shapes)).remark():
+    if remark := resolve_sizes(model, read_shapes(shapes)).remark():
         log.warning("%s", remark)

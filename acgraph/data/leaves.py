@@ -15,14 +15,14 @@ Floats = npt.NDArray[np.float32]
 Numbers = npt.NDArray[np.floating[Any]]
 
 #: Fewest and most leaves of a picture beside the ground.
-FEWEST, MOST = 6, 80
+MIN_LEAVES, MAX_LEAVES = 6, 80
 #: Radii, as shares of the longer side.
-LEAST_RADIUS, MOST_RADIUS = 0.02, 0.7
+MIN_RADIUS, MAX_RADIUS = 0.02, 0.7
 #: Correlation of colour channels in photographs, about.
 CORRELATION = 0.9
 #: Deviations: of the mean of a picture; of the colours of its leaves, at least and at most; of the
 #: shading across a leaf; of the texture on it. All together are about 1.
-MEAN, LEAST_CONTRAST, MOST_CONTRAST, SHADING, TEXTURE = 0.6, 0.3, 1.2, 0.35, 0.2
+MEAN, MIN_CONTRAST, MAX_CONTRAST, SHADING, TEXTURE = 0.6, 0.3, 1.2, 0.35, 0.2
 
 
 def leaves(rng: np.random.Generator, channels: int, height: int, width: int) -> Floats:
@@ -31,7 +31,7 @@ def leaves(rng: np.random.Generator, channels: int, height: int, width: int) -> 
     picture = np.zeros((channels, height, width), np.float32)
     texture = np.tensordot(mix, spectral(rng, (channels, height, width)), 1)
     ground = MEAN * (mix @ rng.standard_normal(channels))
-    contrast = rng.uniform(LEAST_CONTRAST, MOST_CONTRAST)
+    contrast = rng.uniform(MIN_CONTRAST, MAX_CONTRAST)
     for place, inside, y, x in _falling(rng, height, width):
         colour = ground + contrast * (mix @ rng.standard_normal(channels))
         slope = SHADING * rng.standard_normal(2)
@@ -79,8 +79,8 @@ def _falling(
         (slice(None), slice(None)), np.ones((height, width), np.bool_),
         rows[:, None] / height - 0.5, columns / width - 0.5,
     )  # fmt: skip
-    count = int(np.exp(rng.uniform(np.log(FEWEST), np.log(MOST))))
-    least, most = max(1.0, LEAST_RADIUS * side), MOST_RADIUS * side
+    count = int(np.exp(rng.uniform(np.log(MIN_LEAVES), np.log(MAX_LEAVES))))
+    least, most = max(1.0, MIN_RADIUS * side), MAX_RADIUS * side
     for share in rng.random(count):
         radius = (least**-2 + share * (most**-2 - least**-2)) ** -0.5
         centre = rng.uniform(-0.1, 1.1, 2) * (height, width)

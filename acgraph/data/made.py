@@ -38,7 +38,7 @@ _SIGNAL_LENGTH = 16
 _HELD_BYTES = 1 << 29
 #: Integers of which nothing says how large they may be are below this: they are mostly indices
 #: into tables and masks, and every table has two rows.
-_FEW = 2
+_MAX_INDEX = 2
 
 
 def is_made_spec(spec: str) -> bool:
@@ -204,7 +204,7 @@ def _example(target: InputSpec, size: int, index: int, place: int) -> Array:
         return rng.standard_normal(size, np.float32)
     if isinstance(target.values, tuple):
         return rng.choice(np.array(target.values), size)
-    limit = _FEW if target.values is None or kind == "b" else target.values
+    limit = _MAX_INDEX if target.values is None or kind == "b" else target.values
     return rng.integers(0, limit, size)
 
 

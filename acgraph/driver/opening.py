@@ -10,19 +10,19 @@ from acgraph.config import CompressConfig
 from acgraph.config_fields import AUTO
 from acgraph.diagnostics import counted
 from acgraph.driver.checkpoint.checkpoints import read_original
-from acgraph.driver.inputs.bounds import asked_bounds
+from acgraph.driver.inputs.bounds import requested_bounds
 from acgraph.driver.inputs.data import RunData, open_data
 from acgraph.driver.inputs.outputs import keep_outputs
 from acgraph.driver.inputs.reading import check_reading
-from acgraph.driver.inputs.tasks import told, with_tasks
+from acgraph.driver.inputs.tasks import describe_tasks, with_tasks
 from acgraph.driver.judging.cluster import check_cluster
 from acgraph.driver.judging.workers import check_workers
-from acgraph.driver.latency.alignment import SIZES, learn_align
+from acgraph.driver.latency.alignment import SIZES, measure_align
 from acgraph.driver.latency.chooser import make_chooser
 from acgraph.driver.latency.runtime import run_settings
 from acgraph.driver.network import Network
 from acgraph.driver.passes import PassSettings
-from acgraph.driver.schedule.budget import HurriedChooser, fewer_examples
+from acgraph.driver.schedule.budget import DeadlineChooser, fewer_examples
 from acgraph.driver.schedule.pace import image_seconds
 from acgraph.driver.stages.target import check_metric
 from acgraph.driver.state.context import Clock, Context, Reporter
@@ -68,7 +68,7 @@ def open_inputs(config: CompressConfig, functions: UserFunctions | None = None) 
     functions.check(config)
     original = read_original(config)
     keep_outputs(original, config.outputs)
-    original.bounds = asked_bounds(config, original)
+    original.bounds = requested_bounds(config, original)
     backend = training_backend(functions.loss, functions.evaluate)
     backend.check_operators(original)
     check_workers(config.search.workers, backend.processes)
@@ -90,12 +90,12 @@ def open_context(
 ) -> Context:
     """Judge the original, and put together what the stages of a run work with."""
     original, data, backend = inputs.original, inputs.data, inputs.backend
-    for line in told(data.tasks):
+    for line in describe_tasks(data.tasks):
         reporter.say(line)
     trainers = TrainerPool(backend, original, reporter.progress, data.tasks)
     judge = trainers.get(original, None, config.train)
     if config.time_budget is not None:
-        data = _judged_in_time(config, judge, data, reporter.say)
+        data = _within_time_budget(config, judge, data, reporter.say)
     network, untied = Network(original), clone_model(original)
     copies = untie_constants(untied)
     return Context(
@@ -124,7 +124,7 @@ def _baseline(judge: Trainer, data: RunData, say: Callable[[str], None]) -> floa
     return baseline
 
 
-def _judged_in_time(
+def _within_time_budget(
     config: CompressConfig, judge: Trainer, data: RunData, say: Callable[[str], None]
 ) -> RunData:
     """Leave as many examples to judge by as the time budget allows, and say so."""
@@ -144,13 +144,13 @@ def _chooser(config: CompressConfig, begin: float) -> Chooser:
     if config.time_budget is None or not config.timing:
         return chooser
     untimed = make_chooser(config.metric, timing=False)
-    return HurriedChooser(chooser, untimed, begin + TIMING_UNTIL * config.time_budget)
+    return DeadlineChooser(chooser, untimed, begin + TIMING_UNTIL * config.time_budget)
 
 
 def _aligned(config: CompressConfig, say: Callable[[str], None]) -> CompressConfig:
     """Put a number for ``align auto``."""
-    if config.asked_align != AUTO:
+    if config.effective_align != AUTO:
         return config
-    step = learn_align(timing_chooser(settings=run_settings(config)))
+    step = measure_align(timing_chooser(settings=run_settings(config)))
     say(f"align: {step}, by the time that layers of {SIZES[0]} to {SIZES[-1]} filters take here")
     return config.model_copy(update={"align": step})

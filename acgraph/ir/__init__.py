@@ -5,7 +5,7 @@ from acgraph.ir.constants import in_c_order, is_same, replace_constants
 from acgraph.ir.external import external_files
 from acgraph.ir.facts import Facts
 from acgraph.ir.files import is_device, make_folder, write_bytes
-from acgraph.ir.guess import settle_sizes
+from acgraph.ir.guess import resolve_sizes
 from acgraph.ir.mapped import release_mapped
 from acgraph.ir.model import Array, InputSizes, Model, constant_node_value
 from acgraph.ir.odd_values import array_bytes
@@ -47,7 +47,7 @@ __all__ = [
     "read_proto",
     "release_mapped",
     "replace_constants",
-    "settle_sizes",
+    "resolve_sizes",
     "stored_size",
     "write_beside",
     "write_bytes",

@@ -18,7 +18,7 @@ _PASSED = operators_with(Trait.AFFINE) | {"BatchNormalization", "Cast", "Clip", 
 _TO_CHANNELS_FIRST = (0, 3, 1, 2)
 
 
-def settle_sizes(model: Model, stated: Mapping[str, Shape] | None = None) -> InputSizes:
+def resolve_sizes(model: Model, stated: Mapping[str, Shape] | None = None) -> InputSizes:
     """Choose the sizes of a model's inputs, and keep them with the model.
 
     What is stated holds, then what the file says. What is open after that is tried: common sizes,

@@ -22,7 +22,7 @@ from acgraph.ir.wire import without_weights
 #: Models of fewer bytes, files beside them included, are read whole.
 MAPPED_BYTES = 1 << 26
 #: Weights of fewer bytes are read with the rest of the model.
-_LEAST = 1 << 16
+_MIN_BYTES = 1 << 16
 Views = dict[str, Array]
 
 
@@ -52,7 +52,7 @@ def read_mapped(path: Path) -> tuple[onnx.ModelProto, Views]:
     """
     file = _map(path)
     try:
-        slim, places = without_weights(file, _LEAST)
+        slim, places = without_weights(file, _MIN_BYTES)
     except IndexError as error:
         raise ValueError("cut short") from error
     proto = onnx.load_model_from_string(slim)
@@ -106,7 +106,7 @@ def _view(tensor: onnx.TensorProto, raw: memoryview) -> Array | None:
     """See bytes as the values of a tensor; None where numpy cannot, or they are not as many."""
     dtype = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type))
     count = int(np.prod(tensor.dims, dtype=np.int64))
-    if dtype.kind not in "fiub" or len(raw) < _LEAST or len(raw) != count * dtype.itemsize:
+    if dtype.kind not in "fiub" or len(raw) < _MIN_BYTES or len(raw) != count * dtype.itemsize:
         return None
     return np.frombuffer(raw, dtype).reshape(tuple(tensor.dims))
 

@@ -23,7 +23,7 @@ from acgraph.ir.onnx_io import (
 from acgraph.ir.wire import sizes_with_weights, with_weights
 
 #: Weights of fewer bytes are written with the rest of the model.
-_LEAST = 1 << 16
+_MIN_BYTES = 1 << 16
 #: Weights beside a model begin at multiples of this, as runtimes that map them like it.
 _ALIGNMENT = 4096
 _Held = dict[str, gs.Constant]
@@ -98,7 +98,7 @@ def _large(graph: gs.Graph) -> Iterator[gs.Constant]:
         written = tensor.export_dtype
         if isinstance(written, int) or np.dtype(written) != np.dtype(tensor.dtype):
             continue
-        if np.dtype(tensor.dtype).kind in "fiub" and stored_bytes(tensor) >= _LEAST:
+        if np.dtype(tensor.dtype).kind in "fiub" and stored_bytes(tensor) >= _MIN_BYTES:
             names[tensor.name] = tensor
     yield from names.values()
 

@@ -16,7 +16,7 @@ from acgraph.search.problem import Point, SearchResult
 FINALISTS = (4, 2)
 STEP = 3.0
 #: The least share that still tells points apart.
-LEAST_SHARE = 0.02
+MIN_SHARE = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ def plan_levels(evaluations: int, affordable: float) -> tuple[Level, ...]:
     share = affordable / _sum(evaluations, counts, factors)
     if share * factors[-1] > 1.0:  # the last level takes all, and no more
         share = max(affordable - counts[-1], 0.0) / _sum(evaluations, counts[:-1], factors[:-1])
-    share = min(max(share, LEAST_SHARE), 1.0)
+    share = min(max(share, MIN_SHARE), 1.0)
     return tuple(
         Level(min(1.0, factor * share), count)
         for factor, count in zip(factors, [evaluations, *counts], strict=True)
@@ -61,7 +61,7 @@ def _sum(evaluations: int, counts: Sequence[int], factors: Sequence[float]) -> f
     return sum(c * f for c, f in zip([evaluations, *counts], factors, strict=True))
 
 
-def judge_again(
+def rerank(
     found: SearchResult,
     budget: float,
     judges: Sequence[tuple[int, Callable[[Point], float]]],

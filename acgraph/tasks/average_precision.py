@@ -14,7 +14,7 @@ from acgraph.tasks.figures import percent
 from acgraph.tasks.kinds import Array, OutputTask
 
 #: Detections below this score change nothing.
-_LEAST_SCORE = 0.001
+_MIN_SCORE = 0.001
 
 
 @dataclass(slots=True)
@@ -50,7 +50,7 @@ class AveragePrecision:
         for place, truth in enumerate(labels):
             boxes = None if said.boxes is None else said.boxes[place]
             form = self._form_of(boxes, said.scores[place])
-            found = found_in(boxes, said.scores[place], form, _LEAST_SCORE)
+            found = found_in(boxes, said.scores[place], form, _MIN_SCORE)
             self._images += 1
             for row in truth[truth[:, 0] >= 0]:
                 self._truth.append(self._entry(int(row[0]), row[1:]))

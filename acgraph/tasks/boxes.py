@@ -12,7 +12,7 @@ BoxForm = Literal["corners", "centre", "encoded"]
 #: Boxes of one class that overlap by more than this are one detection.
 SAME_OBJECT = 0.45
 #: The most detections of an image that are looked at.
-MOST = 300
+MAX_BOXES = 300
 #: So many of the boxes must look like boxes.
 _NEARLY_ALL = 0.98
 
@@ -57,9 +57,9 @@ def keep_best(
     boxes: Floats, scores: Floats, classes: npt.NDArray[np.int64]
 ) -> npt.NDArray[np.int64]:
     """Return which boxes stay when others of their class that overlap score less, best first."""
-    order = np.argsort(-scores, kind="stable")[: 4 * MOST]
+    order = np.argsort(-scores, kind="stable")[: 4 * MAX_BOXES]
     found: list[int] = []
-    while len(order) and len(found) < MOST:
+    while len(order) and len(found) < MAX_BOXES:
         best = int(order[0])
         found.append(best)
         rest = order[1:]

@@ -14,7 +14,7 @@ from acgraph.tasks.scores import are_shares, sigmoid, softmax
 #: Scores from here on are detections.
 THRESHOLD = 0.25
 #: Boxes that overlap by so much are the same detection.
-LEAST_OVERLAP = 0.5
+MIN_OVERLAP = 0.5
 #: Share of anchors that a class has where it stands for the background.
 _MOSTLY = 0.5
 
@@ -197,7 +197,7 @@ class DetectionsKept:
             return len(said.intersection(zip(mine.anchors.tolist(), mine.classes.tolist(),
                                              strict=True)))  # fmt: skip
         is_same = mine.classes[:, None] == other.classes[None, :]
-        return len(matches(mine.boxes, other.boxes, is_same, LEAST_OVERLAP))
+        return len(matches(mine.boxes, other.boxes, is_same, MIN_OVERLAP))
 
     def learn(self, theirs: Sequence[Array]) -> None:
         """Find out how the original writes its boxes, and judge nothing."""
@@ -241,7 +241,7 @@ class DetectionsKept:
                 f"the original detects nothing above {THRESHOLD:g} here; {value} of its variance "
                 "explained"
             )
-        how = f"IoU {LEAST_OVERLAP:g}"
+        how = f"IoU {MIN_OVERLAP:g}"
         if self.form == "encoded":
             how = "by anchor and class, since boxes are relative to anchors"
             how = how if self._has_boxes else "by position and class"

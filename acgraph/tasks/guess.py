@@ -11,7 +11,7 @@ from acgraph.tasks.scores import are_shares, are_unit
 from acgraph.tasks.seen import Seen
 
 #: Values of an output speak where there are so many examples.
-ENOUGH = 16
+MIN_EXAMPLES = 16
 #: Outputs whose channels have means so much further apart than each of them varies are coordinates.
 _FIXED_PROFILE = 4.0
 
@@ -93,7 +93,7 @@ def _unit(seen: Seen) -> OutputTask | None:
 def _profile(seen: Seen) -> OutputTask | None:
     """Coordinates keep their places, whatever the example; scores and embeddings do not."""
     values = seen.values
-    if values is None or values.ndim != 2 or len(values) < ENOUGH or values.shape[1] < 2:
+    if values is None or values.ndim != 2 or len(values) < MIN_EXAMPLES or values.shape[1] < 2:
         return None
     if seen.facts.form != "logits" or are_shares(values, 1):
         return None

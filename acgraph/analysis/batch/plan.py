@@ -22,7 +22,7 @@ from acgraph.diagnostics import Diagnostic, Location
 from acgraph.ir import Array
 
 #: So many ways to read all Reshapes are tried; each is one walk over the graph.
-_MOST_READINGS = 200
+_MAX_READINGS = 200
 
 #: By the name that the table of operators has.
 RULES: dict[str, Rule] = {**compute.RULES, **movement.RULES}
@@ -61,7 +61,7 @@ def plan_batch(
     nodes = program.needed(program.outputs, program.known)
     walk = Walk(program, shapes, values, batch)
     first = found = _follow(walk, nodes)
-    for _ in range(_MOST_READINGS):
+    for _ in range(_MAX_READINGS):
         choices = _next_choices(walk.made)
         if found.reason is None or choices is None:
             break

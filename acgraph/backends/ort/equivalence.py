@@ -21,7 +21,7 @@ from acgraph.backends.ort.session import (
 from acgraph.backends.ort.trials import random_trials
 from acgraph.backends.ort.verdict import EquivalenceResult, OutputEquivalence
 from acgraph.errors import BackendError, ImportModelError, UsageError
-from acgraph.ir import Array, InputSizes, Model, read_model, settle_sizes
+from acgraph.ir import Array, InputSizes, Model, read_model, resolve_sizes
 from acgraph.ir.model import Shape
 from acgraph.ir.precision import computes_in_half, widened
 from acgraph.ir.raw import model_from_bytes
@@ -124,7 +124,7 @@ def trial_feeds(
     """
     graph = masked.graph
     if graph is not None and sizes is None:
-        sizes = graph.sizes or settle_sizes(graph)
+        sizes = graph.sizes or resolve_sizes(graph)
     described = None if graph is None else GraphInputs.of(graph, sizes)
     session = described or Session(masked.source, settings, sizes=sizes)
     kinds = [np.dtype(info.dtype).kind for info in session.inputs if info.dtype is not None]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from acgraph.backends.ort.session import Session
 from acgraph.diagnostics import Location
-from acgraph.ir import InputSizes, read_model, settle_sizes
+from acgraph.ir import InputSizes, read_model, resolve_sizes
 from acgraph.ir.model import Shape
 from acgraph.ir.sizes import default_sizes, state
 
@@ -14,7 +14,7 @@ from acgraph.ir.sizes import default_sizes, state
 def file_sizes(
     path: str | os.PathLike[str], session: Session, stated: Mapping[str, Shape] | None = None
 ) -> InputSizes:
-    """Choose the input sizes of a file as ``settle_sizes`` does.
+    """Choose the input sizes of a file as ``resolve_sizes`` does.
 
     The graph is read only where something must be assumed, and never of an .ort file.
 
@@ -29,8 +29,8 @@ def file_sizes(
     is_graph = Path(path).suffix.lower() != ".ort"
     # ONNX Runtime shows an input without a shape as it shows a single number.
     if is_graph and not all(declared.shape for declared in session.declared):
-        return settle_sizes(read_model(path), stated)
+        return resolve_sizes(read_model(path), stated)
     known = state(session.declared, stated, Location(model=session.source))
     if not known.assumed() or not is_graph:
         return default_sizes(known)
-    return settle_sizes(read_model(path), stated)
+    return resolve_sizes(read_model(path), stated)

@@ -13,7 +13,7 @@ from acgraph.backends.torch.follow import follow, leading
 from acgraph.backends.torch.graph_module import GraphModule
 from acgraph.backends.torch.lockstep import Lockstep
 from acgraph.backends.torch.losses import UserLoss
-from acgraph.backends.torch.memory import MOST_STEP_BYTES, bytes_of_an_image
+from acgraph.backends.torch.memory import MAX_STEP_BYTES, bytes_of_an_image
 from acgraph.backends.torch.runtime import choose_device
 from acgraph.backends.torch.team import team
 from acgraph.backends.torch.trainer import TorchTrainer
@@ -71,7 +71,7 @@ class TorchBackend:
 
     def step_bytes(self, model: Model, data: Dataset, batch_size: int) -> int:
         """Return what a step takes, up to a bound at which batches are cut in parts."""
-        return min(MOST_STEP_BYTES, batch_size * bytes_of_an_image(model, data))
+        return min(MAX_STEP_BYTES, batch_size * bytes_of_an_image(model, data))
 
     def save_state(self, path: Path, state: dict[str, Any]) -> None:
         """Write the state of a trainer, whole or not at all."""

@@ -19,7 +19,7 @@ from acgraph.operators import OPERATORS
 #: Largest norm of a gradient as a share of the norm of its weights.
 SHARE = 0.04
 #: Root mean square that weights count with at least: those of layers, and vectors such as biases.
-LEAST_LAYER, LEAST_VECTOR = 1e-3, 0.1
+MIN_LAYER, MIN_VECTOR = 1e-3, 0.1
 _LAYERS = frozenset(name for name, operator in OPERATORS.items() if operator.layer)
 
 
@@ -52,7 +52,7 @@ def clip_to_weights(parameters: Sequence[nn.Parameter]) -> None:
     norms = torch.stack(torch._foreach_norm(gradients)).float()
     sizes = torch.stack(torch._foreach_norm([p.detach() for p in found])).float()
     least = [
-        (LEAST_VECTOR if p.ndim < 2 else LEAST_LAYER) * p.numel() ** 0.5 for p in found
+        (MIN_VECTOR if p.ndim < 2 else MIN_LAYER) * p.numel() ** 0.5 for p in found
     ]  # fmt: skip
     bounds = SHARE * torch.maximum(sizes, torch.tensor(least, device=sizes.device))
     factors = (bounds / norms.clamp_min(1e-30)).clamp_max(1.0)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 #: A fit that diverges goes on so many times, each time with half the learning rate.
-MOST_TIMES = 5
+MAX_TIMES = 5
 #: A loss so many times that of the first step, or 1 where that is less, is one that diverged; so is
 #: a weight whose norm is so many times that before, or that of as many ones.
 EXPLODED = 1000.0
@@ -72,7 +72,7 @@ class Fallback:
             what: What happened, with its step.
         """
         self.first = self.first or what
-        is_last = self.times == MOST_TIMES
+        is_last = self.times == MAX_TIMES
         self.module.load_state_dict(self._start if is_last else self._good)
         if is_last:
             return False

@@ -26,7 +26,7 @@ from acgraph.operators import Trait, operators_with
 log = logging.getLogger(__name__)
 
 #: Tensors that are compared, at most.
-MOST = 4
+MAX_TENSORS = 4
 #: Their data input is ``[N, C, positions ...]`` by definition.
 _SPATIAL = operators_with(Trait.SPATIAL)
 #: Two batch sizes tell what follows the batch.
@@ -86,7 +86,7 @@ def choose_features(student: GraphModule, teacher: GraphModule, x: Inputs) -> tu
             "same name and positions to compare",
             hint="leave train.feature_weight at 0",
         )
-    count = min(MOST, len(found))
+    count = min(MAX_TENSORS, len(found))
     chosen = tuple(found[-(-number * len(found) // count) - 1] for number in range(1, count + 1))
     log.info("feature distillation at %s", ", ".join(feature.name for feature in chosen))
     return chosen

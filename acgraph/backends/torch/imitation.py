@@ -18,11 +18,11 @@ Outputs = tuple[Tensor, ...]
 #: Tasks whose errors are divided by the spread of the teacher's output.
 SCALED: frozenset[Kind] = frozenset(["detection", "embedding", "imitate", "regression"])
 #: Probabilities are no nearer to 0 and 1 than this before their logarithm is taken.
-_LEAST = 1e-12
+_MIN_PROBABILITY = 1e-12
 #: Of a sigmoid, which has a way to both ends.
-_LEAST_CHANCE = 1e-7
+_MIN_SIGMOID = 1e-7
 #: Sides of boxes are taken for at least this share of the spread of all.
-_LEAST_SIDE = 0.02
+_MIN_SIDE = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ def measure_scales(tasks: Sequence[OutputTask], batches: Iterable[Outputs]) -> t
 def logits_of(output: Tensor, form: Form | bool) -> Tensor:
     """Return logits in float32; the logarithm of probabilities serves, as softmax undoes it."""
     output = output.float()
-    return output.clamp_min(_LEAST).log() if form in ("softmax", True) else output
+    return output.clamp_min(_MIN_PROBABILITY).log() if form in ("softmax", True) else output
 
 
 def divergence(student: Tensor, teacher: Tensor, axis: int, temperature: float = 1.0) -> Tensor:
@@ -86,7 +86,7 @@ def binary_divergence(mine: Tensor, other: Tensor, is_raw: bool) -> Tensor:
         target = other.sigmoid()
         cross = F.binary_cross_entropy_with_logits(mine, target, reduction="none")
         return cross - F.binary_cross_entropy_with_logits(other, target, reduction="none")
-    mine, other = (each.clamp(_LEAST_CHANCE, 1 - _LEAST_CHANCE) for each in (mine, other))
+    mine, other = (each.clamp(_MIN_SIGMOID, 1 - _MIN_SIGMOID) for each in (mine, other))
     return other * (other / mine).log() + (1 - other) * ((1 - other) / (1 - mine)).log()
 
 
@@ -247,7 +247,7 @@ def _box_scale(other: Tensor, scale: Scale | None) -> Tensor:
     if form == "encoded":
         return spread.expand_as(other)
     sides = other[..., 2:] if form == "centre" else other[..., 2:] - other[..., :2]
-    sides = torch.maximum(sides.abs(), _LEAST_SIDE * spread[:2].clamp_min(1e-6))
+    sides = torch.maximum(sides.abs(), _MIN_SIDE * spread[:2].clamp_min(1e-6))
     return torch.cat([sides, sides], dim=-1)
 
 

@@ -21,10 +21,10 @@ from acgraph.ir import Array, Model
 from acgraph.pruning.regression import ColumnPart, Moments, PairedMoments
 
 #: Bytes of what is alive of both networks, about.
-MOST_BYTES = 2 << 30
+MAX_BYTES = 2 << 30
 #: Rows that the moments of a layer are taken over, about; and positions of an example, at least.
 ROWS = 1 << 15
-LEAST_POSITIONS = 16
+MIN_POSITIONS = 16
 #: One batch of so many is held out of the fits, to judge them by.
 HELD_OUT = 4
 
@@ -40,7 +40,7 @@ class Lockstep:
         *,
         device: torch.device,
         seed: int = 0,
-        most_bytes: int = MOST_BYTES,
+        max_bytes: int = MAX_BYTES,
     ) -> None:
         """Begin before the first node; both networks have the weights of the model.
 
@@ -50,7 +50,7 @@ class Lockstep:
             count: How many batches there are, at least 1.
             device: Where to run.
             seed: Of the draw of positions.
-            most_bytes: Of what is kept, about.
+            max_bytes: Of what is kept, about.
         """
         self._model = model
         self._nodes = {node.name: node for node in model.graph.nodes}
@@ -60,7 +60,7 @@ class Lockstep:
         self._seed = seed
         self._begun = 0
         self._pairs: list[_Pair] = []
-        self._fitting = self._counts(most_bytes)
+        self._fitting = self._counts(max_bytes)
 
     def weights(self) -> dict[str, Array]:
         """Copy the weights of the cut network."""
@@ -90,7 +90,7 @@ class Lockstep:
         self._begin(self._fitting[self._pairs[0].places[layer.name]])
         factors = [torch.from_numpy(np.asarray(x, np.float32)) for x in (gain, offset)]
         examples = sum(pair.examples for pair in self._pairs)
-        positions = max(LEAST_POSITIONS, -(-ROWS // max(examples, 1)))
+        positions = max(MIN_POSITIONS, -(-ROWS // max(examples, 1)))
         generator = torch.Generator().manual_seed(self._seed)
         sums: list[_PairSums | None] = [None, None]
         for pair in self._pairs:
@@ -143,7 +143,7 @@ class Lockstep:
         return [Inputs(tuple(x), inputs.axes) for x in self._original.whole_parts(inputs.tensors)]
 
     @torch.no_grad()
-    def _counts(self, most_bytes: int) -> list[int]:
+    def _counts(self, max_bytes: int) -> list[int]:
         """Say for each step of the plan how many batches may run from there to the end."""
         parts = self._parts(0)
         plan, values = self._original.filled_plan(parts[0].tensors)
@@ -151,7 +151,7 @@ class Lockstep:
         steps = self._original.step_by_step(plan, values)
         alive = [_bytes(values, fixed) for _ in steps]
         most = np.maximum.accumulate(alive[::-1])[::-1] if alive else np.zeros(1)
-        counts = most_bytes // np.maximum(2 * len(parts) * most, 1)
+        counts = max_bytes // np.maximum(2 * len(parts) * most, 1)
         self._begin(1)
         return [int(min(max(count, 2), self._count)) for count in counts]
 

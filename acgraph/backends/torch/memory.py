@@ -23,9 +23,9 @@ log = logging.getLogger(__name__)
 #: took up to 1.6 times what is counted here: kernels have buffers of their own.
 SHARE = 0.5
 #: The most that a step takes on a CPU, where a batch in parts is as fast as a whole one.
-MOST_STEP_BYTES = 3 << 30
+MAX_STEP_BYTES = 3 << 30
 #: The most that a batch takes that is only judged.
-MOST_FORWARD_BYTES = 1 << 29
+MAX_FORWARD_BYTES = 1 << 29
 #: Images of the two steps that are measured; BatchNormalization needs at least two.
 PROBES = (2, 4)
 _MEMINFO = Path("/proc/meminfo")
@@ -65,7 +65,7 @@ def images_that_fit(
     fixed = few - PROBES[0] * each + _kept_bytes(module, config)
     budget = SHARE * free / processes - fixed
     if x.device.type == "cpu":
-        budget = min(budget, MOST_STEP_BYTES)
+        budget = min(budget, MAX_STEP_BYTES)
     log.info(
         "a step takes %.1f MB and %.2f MB an image; %.0f MB are available",
         fixed / 1e6, each / 1e6, free / 1e6,
@@ -89,7 +89,7 @@ def images_to_judge(module: GraphModule, example: Inputs, batch_size: int) -> in
     if module.fixed_batch is not None:
         return batch_size
     each = peak_bytes(module, *example.tensors)
-    return max(1, min(batch_size, MOST_FORWARD_BYTES // max(each, 1)))
+    return max(1, min(batch_size, MAX_FORWARD_BYTES // max(each, 1)))
 
 
 def bytes_of_an_image(model: Model, data: Dataset) -> int:

@@ -26,7 +26,7 @@ from acgraph.backends.torch.plan import (
 )
 from acgraph.backends.torch.weights import find_weights
 from acgraph.errors import UnsupportedOpError
-from acgraph.ir import Array, Model, settle_sizes
+from acgraph.ir import Array, Model, resolve_sizes
 from acgraph.operators import Role, Trait, is_standard, operators_with
 
 _CPU = torch.device("cpu")
@@ -270,7 +270,7 @@ def _batch_of(model: Model, axes: Sequence[int | None]) -> int | None:
         size = tensor.shape[axis] if tensor.shape and axis is not None else None
         if isinstance(size, int) and size > 0:
             return size
-    return (model.sizes or settle_sizes(model)).bound
+    return (model.sizes or resolve_sizes(model)).bound
 
 
 def _in_order(model: Model) -> list[gs.Node]:

@@ -48,7 +48,7 @@ def start(
     A model from standard input is kept: it cannot be read again.
     """
     folder = _folder(config)
-    _sweep(folder, keep=())
+    _delete_unneeded(folder, keep=())
     if config.model == "-":
         write_model(original, folder / ORIGINAL)
     state = {
@@ -106,7 +106,7 @@ def record_fine_tune(config: CompressConfig, checkpoint: str, file: Path, elapse
     state = read_state(folder)
     _stage(state, checkpoint)["fine_tune"] = describe_files([file])
     write_state(folder, {**state, "elapsed_s": elapsed_s})
-    _sweep(folder, keep=_named(state))
+    _delete_unneeded(folder, keep=_needed_files(state))
 
 
 def save(config: CompressConfig, state: State, elapsed_s: float) -> None:
@@ -142,7 +142,7 @@ def save(config: CompressConfig, state: State, elapsed_s: float) -> None:
         "stages": [*earlier, stage][-_KEPT_STAGES:],
     }
     write_state(folder, after)
-    _sweep(folder, keep=_named(after))
+    _delete_unneeded(folder, keep=_needed_files(after))
 
 
 def load(
@@ -257,13 +257,13 @@ def _stage(state: Mapping[str, Any], checkpoint: str) -> dict[str, Any]:
     return stage
 
 
-def _named(state: Mapping[str, Any]) -> set[str]:
+def _needed_files(state: Mapping[str, Any]) -> set[str]:
     """List the files that a state needs."""
     stages = [name for stage in state["stages"] for name in (*stage["files"], *stage["fine_tune"])]
     return {STATE, *state["original"], *state["prepared"], *stages}
 
 
-def _sweep(folder: Path, keep: Container[str]) -> None:
+def _delete_unneeded(folder: Path, keep: Container[str]) -> None:
     """Delete what a run wrote here, and what a killed one was writing, but for some files."""
     for pattern in _FILES:
         for name in (pattern, f".{pattern}.*"):

@@ -5,7 +5,7 @@ from acgraph.config import CompressConfig
 from acgraph.ir import LayerBound, Model
 
 
-def asked_bounds(config: CompressConfig, original: Model) -> dict[str, LayerBound]:
+def requested_bounds(config: CompressConfig, original: Model) -> dict[str, LayerBound]:
     """Return, by node name, how much of each layer that the options name must stay.
 
     Raises:

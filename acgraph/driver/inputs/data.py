@@ -26,7 +26,7 @@ from acgraph.data.made import is_made_spec
 from acgraph.data.selection import selected_rows
 from acgraph.diagnostics import Location
 from acgraph.errors import UsageError
-from acgraph.ir import Model, infer_facts, input_sizes, settle_sizes
+from acgraph.ir import Model, infer_facts, input_sizes, resolve_sizes
 from acgraph.ir.sizes import declared_inputs, state
 from acgraph.report import Measure
 from acgraph.tasks import OutputTask
@@ -74,7 +74,7 @@ def open_data(config: CompressConfig, model: Model) -> RunData:
         DataError: it does not fit the model.
     """
     train = _load(config, model, config.data)
-    _settle_sizes(config, model, train)
+    _resolve_sizes(config, model, train)
     _check_labels(model, train, config.data)
     if config.eval_data is not None:
         if _shares_examples(config.data, config.eval_data):
@@ -130,7 +130,7 @@ def _load(config: CompressConfig, model: Model, spec: str) -> Dataset:
     if config.image_size is not None:
         options["size"] = config.image_size
     if is_made_spec(spec):  # it has the sizes of the run, which no data states
-        settle_sizes(model, config.input_shape)
+        resolve_sizes(model, config.input_shape)
     if not (is_made_spec(spec) and config.eval_data is not None):  # then they are of that data
         options |= {"mean": config.mean, "std": config.std, "scale": config.scale}
     return load_dataset(
@@ -141,14 +141,14 @@ def _load(config: CompressConfig, model: Model, spec: str) -> Dataset:
     )
 
 
-def _settle_sizes(config: CompressConfig, model: Model, data: Dataset) -> None:
+def _resolve_sizes(config: CompressConfig, model: Model, data: Dataset) -> None:
     """Let the whole run see the model at the sizes of its data."""
     if is_made_spec(config.data):
         return
-    settle_sizes_of(model, data, config.input_shape)
+    resolve_sizes_from(model, data, config.input_shape)
 
 
-def settle_sizes_of(
+def resolve_sizes_from(
     model: Model, data: Dataset, stated: Mapping[str, tuple[int, ...]] | None = None
 ) -> None:
     """Settle the sizes of a model's inputs by the first example of its data.
@@ -166,7 +166,7 @@ def settle_sizes_of(
             batch = specs[name].shape[axis]
             sizes[axis] = batch if isinstance(batch, int) else 1
         shapes[name] = tuple(sizes)
-    settle_sizes(model, shapes)
+    resolve_sizes(model, shapes)
 
 
 def _check_labels(model: Model, data: Dataset, spec: str) -> None:

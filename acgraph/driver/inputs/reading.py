@@ -4,7 +4,7 @@ from pathlib import Path
 
 from acgraph.backends.ort.equivalence import check_equivalence
 from acgraph.errors import VerifyError
-from acgraph.ir import Model, input_sizes, read_model, settle_sizes
+from acgraph.ir import Model, input_sizes, read_model, resolve_sizes
 
 
 def check_reading(model: Model) -> None:
@@ -32,5 +32,5 @@ def _with_all_outputs(model: Model) -> Model:
     whole = read_model(model.source)
     if len(whole.graph.outputs) == len(model.graph.outputs):
         return model
-    settle_sizes(whole, input_sizes(model).shapes)
+    resolve_sizes(whole, input_sizes(model).shapes)
     return whole

@@ -22,7 +22,7 @@ def with_tasks(config: CompressConfig, model: Model, data: RunData) -> RunData:
     """Return the data of a run with what the outputs of its network mean.
 
     Where graph and labels leave it open, the original answers some examples: coordinates, and
-    vectors of the length 1, are told by their values.
+    vectors of the length 1, are describe_tasks by their values.
 
     Raises:
         UsageError: a task is stated for an output that there is not.
@@ -56,7 +56,7 @@ def _labels(data: RunData) -> Array | None:
     return None if labels is None else labels[:EXAMPLES]
 
 
-def told(tasks: Sequence[OutputTask]) -> list[str]:
+def describe_tasks(tasks: Sequence[OutputTask]) -> list[str]:
     """Say what each output is taken for; outputs that are taken for the same in one line.
 
     Returns:

@@ -7,7 +7,7 @@ import numpy as np
 
 from acgraph.backends.interface import TrainingBackend
 from acgraph.data import Dataset, cut_indices
-from acgraph.driver.inputs.timely import within_time
+from acgraph.driver.inputs.time_limit import within_time
 from acgraph.driver.passes import PREPARING, PassSettings
 from acgraph.ir import Model, clone_model
 from acgraph.passmanager import PassContext, PassRun

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 #: Seconds that a scheduler has to answer, and the first worker to be there.
-PATIENCE_S = 5.0
+TIMEOUT_S = 5.0
 
 
 class PointEvaluator:
@@ -109,7 +109,7 @@ def _connect(address: str) -> Iterator["Client"]:
             hint="pip install 'acgraph[cluster]'",
         ) from error
     _reach(address)
-    with Client(address, timeout=PATIENCE_S, set_as_default=False) as client:
+    with Client(address, timeout=TIMEOUT_S, set_as_default=False) as client:
         _check_workers(client, address)
         yield client
 
@@ -132,13 +132,13 @@ def _reach(address: str) -> None:
 async def _greet(address: str) -> None:
     from distributed.comm.core import connect
 
-    comm = await connect(address, timeout=PATIENCE_S)
+    comm = await connect(address, timeout=TIMEOUT_S)
     await comm.close()
 
 
 def _check_workers(client: "Client", address: str) -> None:
     try:
-        client.wait_for_workers(1, timeout=PATIENCE_S)
+        client.wait_for_workers(1, timeout=TIMEOUT_S)
     except TimeoutError as error:
         raise UsageError(
             f"search.cluster: no worker is connected to {address}",

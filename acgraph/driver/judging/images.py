@@ -22,15 +22,15 @@ from acgraph.search.halving import Level, plan_levels
 #: Images that one evaluation of a search uses.
 PROXY_IMAGES = 1000
 #: The most that the evaluations of one search take: about six minutes on two cores.
-MOST_MACS = 12e12
+MAX_MACS = 12e12
 #: The most that measuring what layers read takes, likewise.
-MOST_MEASURING_MACS = 2e12
+MAX_MEASURING_MACS = 2e12
 #: The fewest images that a point is judged by, and that BatchNormalization is recalibrated on.
-LEAST_IMAGES = 16
+MIN_IMAGES = 16
 #: Images larger than these pixels count as several where BatchNormalization is recalibrated, down
 #: to so many images.
 PIXELS = 32 * 32
-ENOUGH_IMAGES = 128
+RECALIBRATION_IMAGES = 128
 #: Share of the images of a reduced evaluation on which BatchNormalization is recalibrated, at most.
 RECALIBRATION_PART = 0.4
 
@@ -55,9 +55,9 @@ class Images:
         if share >= 1.0:
             return self
         count = share * (self.select + self.train)
-        part = min(self.train, max(RECALIBRATION_PART * count, LEAST_IMAGES))
+        part = min(self.train, max(RECALIBRATION_PART * count, MIN_IMAGES))
         train = math.ceil(part) if self.train else 0
-        select = min(self.select, max(math.ceil(count - train), LEAST_IMAGES))
+        select = min(self.select, max(math.ceil(count - train), MIN_IMAGES))
         return Images(select, train)
 
 
@@ -69,7 +69,7 @@ def whole_images(config: CompressConfig, data: RunData) -> Images:
     recalibration = config.search.recalibrate * config.train.batch_size
     example = first_example(data.train).x
     enough = PIXELS * recalibration // math.prod(example.shape[2:]) if example.ndim == 4 else 0
-    recalibration = min(recalibration, max(enough, ENOUGH_IMAGES))
+    recalibration = min(recalibration, max(enough, RECALIBRATION_IMAGES))
     return Images(min(len(data.select), PROXY_IMAGES), min(len(data.train), recalibration))
 
 
@@ -98,12 +98,12 @@ def levels_of(
 
 def affordable_evaluations(model: Model, images: Images) -> float:
     """Return how many whole evaluations of a network one search may take."""
-    return MOST_MACS / max(model_cost(model).macs * (images.select + images.train), 1)
+    return MAX_MACS / max(model_cost(model).macs * (images.select + images.train), 1)
 
 
 def measured_images(model: Model, most: int) -> int:
     """Return how many images what layers read is measured on, at most ``most``."""
-    return int(min(most, max(LEAST_IMAGES, MOST_MEASURING_MACS / max(model_cost(model).macs, 1))))
+    return int(min(most, max(MIN_IMAGES, MAX_MEASURING_MACS / max(model_cost(model).macs, 1))))
 
 
 def proxies(

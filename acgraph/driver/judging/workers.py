@@ -33,7 +33,7 @@ log = logging.getLogger(__name__)
 EvaluateMany = Callable[[Sequence[Point]], Sequence[float]]
 
 
-class HeldRows(Dataset):
+class InMemoryRows(Dataset):
     """Some rows of a dataset in memory, under the numbers that they have there."""
 
     def __init__(self, dataset: Dataset, rows: Indices) -> None:
@@ -155,8 +155,8 @@ def make_task(
         reconstruction=space.reconstruction,
         saves_time=space.saves_time,
         knobs=space.knobs,
-        train=HeldRows(train, rows),
-        select=Subset(HeldRows(select, judged), judged),
+        train=InMemoryRows(train, rows),
+        select=Subset(InMemoryRows(select, judged), judged),
         images=images,
         tasks=None if tasks is None else tuple(tasks),
     )
@@ -221,7 +221,7 @@ def evaluators(workers: int, make: Callable[[], Task]) -> Iterator[PointEvaluato
     pool = ProcessPoolExecutor(workers, context, initializer=_begin, initargs=(make(), theirs))
 
     def submit(point: Point) -> Future[float]:
-        with _interrupts_held():  # a process starts when there is a point for it
+        with _interrupts_blocked():  # a process starts when there is a point for it
             return pool.submit(_evaluate, point)
 
     def evaluate_many(points: Sequence[Point]) -> list[float]:
@@ -244,7 +244,7 @@ def evaluators(workers: int, make: Callable[[], Task]) -> Iterator[PointEvaluato
 
 
 @contextmanager
-def _interrupts_held() -> Iterator[None]:
+def _interrupts_blocked() -> Iterator[None]:
     """Start processes that an interrupt never reaches, however early: they inherit what is held.
 
     This process gets at the end of the block what was meant for it. Systems without signal masks
@@ -267,11 +267,11 @@ _proxy: list[Proxy] = []
 def _begin(task: Task, parent: Connection) -> None:
     """Start a worker process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
-    threading.Thread(target=_leave_with, args=(parent,), daemon=True).start()
+    threading.Thread(target=_exit_with, args=(parent,), daemon=True).start()
     _proxy[:] = [open_task(task)]
 
 
-def _leave_with(parent: Connection) -> None:
+def _exit_with(parent: Connection) -> None:
     """End this process as soon as the other end of a pipe is closed."""
     try:
         parent.recv()
@@ -284,6 +284,6 @@ def _evaluate(point: Point) -> float:
 
 
 __all__ = [
-    "EvaluateMany", "HeldRows", "PointEvaluators", "Task", "check_workers", "evaluators",
+    "EvaluateMany", "InMemoryRows", "PointEvaluators", "Task", "check_workers", "evaluators",
     "make_task", "open_task",
 ]  # fmt: skip

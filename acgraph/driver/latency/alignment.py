@@ -29,7 +29,7 @@ KINDS = ((3, 16), (3, 8), (1, 16))
 TOLERANCE = 0.04
 
 
-def learn_align(chooser: TimingChooser) -> int:
+def measure_align(chooser: TimingChooser) -> int:
     """Time a few convolutions, or remember their times; return the step that is worth keeping.
 
     Args:

@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 TABLE_BUDGET_S = 0.02
 #: Whole models measured to correct the tables, and the most that they may be corrected.
 PROBES = 3
-MOST_POWER = 4.0
+MAX_POWER = 4.0
 #: A plan is tightened until the rate is measured this much above what was asked for: the report
 #: measures it again.
 RESERVE = NOISE
@@ -85,7 +85,7 @@ class LatencyModel:
             measured = share_of_latency(self.original, shrunk, self.chooser, self.settings)
             log.info("latency predicted %.3g, measured %.3g", predicted, measured)
             found = np.log(measured / self.whole) / np.log(layer_sum)
-            power = float(np.clip(found, 1.0 / MOST_POWER, MOST_POWER))
+            power = float(np.clip(found, 1.0 / MAX_POWER, MAX_POWER))
             if abs(measured / predicted - 1.0) < NOISE:
                 break
         return self._powered(sums, power)

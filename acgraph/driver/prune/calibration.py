@@ -16,14 +16,14 @@ from acgraph.data import (
 )  # fmt: skip
 from acgraph.data.made import is_made_spec
 from acgraph.diagnostics import Location
-from acgraph.driver.inputs.data import input_specs, settle_sizes_of
+from acgraph.driver.inputs.data import input_specs, resolve_sizes_from
 from acgraph.errors import UsageError
-from acgraph.ir import Model, settle_sizes
+from acgraph.ir import Model, resolve_sizes
 
 #: Share of the examples that a cut is judged by, and how many these are at most.
-JUDGED, MOST_JUDGED = 0.1, 512
+HELD_OUT, MAX_HELD_OUT = 0.1, 512
 #: Examples that a cut is fitted to, at most.
-MOST_FITTED = 4096
+MAX_FITTED = 4096
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +63,7 @@ class Calibration:
     """
 
     fitted: Dataset
-    judged: Dataset
+    held_out: Dataset
     seed: int = 0
 
     def reader(self, batch: int) -> tuple[Callable[[int], Batch], int]:
@@ -86,7 +86,7 @@ def open_calibration(model: Model, request: DataRequest) -> Calibration:
     """
     is_made, stated = is_made_spec(request.spec), request.input_shape or None
     if is_made:  # it has the sizes of the run, which no data states
-        settle_sizes(model, stated)
+        resolve_sizes(model, stated)
     found = load_dataset(
         request.spec,
         inputs=input_specs(model, stated, whole=is_made),
@@ -95,7 +95,7 @@ def open_calibration(model: Model, request: DataRequest) -> Calibration:
         scale=request.scale,
     )
     if not is_made:
-        settle_sizes_of(model, found, stated)
+        resolve_sizes_from(model, found, stated)
     if len(found) < 2:
         raise UsageError(
             "one example is too little: a cut is fitted to some and judged by others",
@@ -103,9 +103,9 @@ def open_calibration(model: Model, request: DataRequest) -> Calibration:
             hint="give at least 2, better some hundred",
         )
     order = np.random.default_rng(request.seed).permutation(len(found)).astype(np.int64)
-    judged = min(MOST_JUDGED, max(1, round(JUDGED * len(found))))
+    judged = min(MAX_HELD_OUT, max(1, round(HELD_OUT * len(found))))
     return Calibration(
-        fitted=Unlabelled(found, order[judged : judged + MOST_FITTED]),
-        judged=Unlabelled(found, order[:judged]),
+        fitted=Unlabelled(found, order[judged : judged + MAX_FITTED]),
+        held_out=Unlabelled(found, order[:judged]),
         seed=request.seed,
     )

@@ -173,7 +173,7 @@ def _aligned(family: Family, gone: Bools, weights: Mapping[str, Array], align: i
     return result
 
 
-def as_asked(
+def for_original(
     lowered: Sequence[LoweredLayer], cuts: Sequence[LayerCut], original: Model
 ) -> list[LoweredLayer]:
     """State the columns of the input model, and why a layer's were not cut."""

@@ -21,7 +21,7 @@ from acgraph.config import Runtime
 from acgraph.config_fields import AUTO
 from acgraph.driver.cost.compact import SmallestChooser
 from acgraph.driver.inputs.reading import check_reading
-from acgraph.driver.latency.alignment import learn_align
+from acgraph.driver.latency.alignment import measure_align
 from acgraph.driver.latency.chooser import make_chooser
 from acgraph.driver.latency.runtime import session_settings
 from acgraph.driver.prune.attempts import Cut, Job, Source, attempts, cut, uncut
@@ -33,7 +33,7 @@ from acgraph.driver.prune.branches import (
     unchecked,
 )
 from acgraph.driver.prune.calibration import Calibration
-from acgraph.driver.prune.columns import ColumnRequest, NotLarger, as_asked
+from acgraph.driver.prune.columns import ColumnRequest, NotLarger, for_original
 from acgraph.driver.prune.measured import Measuring
 from acgraph.driver.prune.result import PruneReport, PruneRequest
 from acgraph.driver.prune.verdict import is_met
@@ -43,7 +43,7 @@ from acgraph.ir import (
     Model,
     infer_facts,
     release_mapped,
-    settle_sizes,
+    resolve_sizes,
     stored_size,
 )
 from acgraph.ir.branches import models_inside, put_branch
@@ -112,13 +112,13 @@ def prune(
     start = time.perf_counter()
     check_pattern(column_pattern)
     if model.sizes is None:
-        settle_sizes(model)
+        resolve_sizes(model)
     check_reading(model)
     bounds = bound_layers(
         model, keep, layer_rate, max_layer_rate, inside=dict(models_inside(model))
     )
     settings = session_settings(runtime)
-    step = learn_align(timing_chooser(settings=settings)) if align == AUTO else align
+    step = measure_align(timing_chooser(settings=settings)) if align == AUTO else align
     job = Job(
         asked=PruneRequest(
             sparsity=sparsity, columns=columns, allow_inexact=allow_inexact,
@@ -206,7 +206,7 @@ def _cut_and_check(source: Source, job: Job, feeds: MakeFeeds | None) -> PruneRe
                 *_other_file(source, job.plan),
             ),
             fences=dependency.all_fences(),
-            lowered=as_asked(made.lowered, made.cuts, model),
+            lowered=for_original(made.lowered, made.cuts, model),
             cuts=made.cuts,
             plan=sets,
             cut_plan=made.plan,

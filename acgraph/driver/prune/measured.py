@@ -80,7 +80,7 @@ class Measuring:
         run = self.backend.side_by_side(model, read, count, seed=self.calibration.seed)
         refit = refit_in_order(run, model, weights, zeroed)
         kept = Kept(
-            examples=len(self.calibration.judged),
+            examples=len(self.calibration.held_out),
             magnitude=self._kept(trainer, weights, space.zeroed(self._by_magnitude(space, plan))),
             measured=self._kept(trainer, weights, zeroed),
             refitted=self._agreement(
@@ -210,13 +210,14 @@ class Measuring:
         """Say how far a cut agrees with the original where nothing is fitted."""
         trainer.load_weights(zero(weights, zeroed))
         try:
-            return trainer.evaluate(self.calibration.judged)
+            return trainer.evaluate(self.calibration.held_out)
         finally:
             trainer.load_weights(weights)
 
     def _agreement(self, small: Model, original: Model) -> float:
         """Say how far a compact model agrees with the original."""
-        return self.backend.trainer(small, None, teacher=original).evaluate(self.calibration.judged)
+        trainer = self.backend.trainer(small, None, teacher=original)
+        return trainer.evaluate(self.calibration.held_out)
 
 
 def _scores(space: Space) -> dict[str, FloatArray]:

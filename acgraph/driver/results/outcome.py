@@ -27,7 +27,7 @@ from acgraph.config import CompressConfig
 from acgraph.data import Dataset, are_class_numbers
 from acgraph.driver.latency.layer_times import layer_times
 from acgraph.driver.latency.runtime import run_settings
-from acgraph.driver.results.told import points_judged, rates_tried, rounds_done
+from acgraph.driver.results.report_entries import rate_entries, round_entries, search_entries
 from acgraph.driver.state.context import Context
 from acgraph.driver.state.state import State
 from acgraph.ir import InputSizes, Model, infer_facts, input_sizes
@@ -55,7 +55,7 @@ log = logging.getLogger(__name__)
 
 #: Share of what is left of a time budget for latency, and the fewest runs that say anything.
 LATENCY_SHARE = 0.35
-FEWEST_RUNS = 5
+MIN_BUDGETED_RUNS = 5
 #: The report knows four forms; one that gathers whole channels is a gather.
 _CONTRACT_FORMS = {"channels": "gather"}
 #: Where the floor held for the examples that choose, and not for those that are reported.
@@ -159,7 +159,7 @@ def _latencies(
     sessions = [Session(file, settings, sizes=sizes) for file in files]
     once_s = sum(_seconds_of_a_run(session) for session in sessions)
     share_s = LATENCY_SHARE * left_s
-    if share_s < FEWEST_RUNS * once_s:
+    if share_s < MIN_BUDGETED_RUNS * once_s:
         warn("latency is not measured: too little is left of the time budget")
         return None
     each_s = min(BUDGET_S, share_s / len(files))
@@ -239,7 +239,7 @@ def make_report(
     whose ranges ``int8_examples`` examples gave.
     """
     config, dependency = context.config, context.untied.dependency
-    warnings, frontier = state.warnings, rates_tried(state.frontier, context.floor)
+    warnings, frontier = state.warnings, rate_entries(state.frontier, context.floor)
     before, after, *quantised = sides
     asked = None if config.target_rate is None else config.target_rate.value
     draft = Report(
@@ -269,8 +269,8 @@ def make_report(
             Holding(nodes=o.nodes, reason=o.reason, share=o.share, inexact=o.inexact)
             for o in obstacles(dependency, allow_inexact=config.allow_inexact)
         ),
-        rounds=rounds_done(state.rounds),
-        search=points_judged(state.history),
+        rounds=round_entries(state.rounds),
+        search=search_entries(state.history),
         frontier=() if config.max_drop is None else frontier,
         warnings=warnings,
         runtime=config.runtime,

@@ -19,7 +19,7 @@ SELECT_TIMES = 5
 #: Share of a time budget for the statistics of BatchNormalization that is put back.
 STATISTICS_SHARE = 0.03
 #: The fewest examples of a split.
-LEAST_EXAMPLES = 16
+MIN_EXAMPLES = 16
 
 
 def fewer_examples(data: RunData, image_s: float, budget_s: float) -> RunData:
@@ -36,12 +36,12 @@ def fewer_examples(data: RunData, image_s: float, budget_s: float) -> RunData:
 
 
 def _spread(data: Dataset, count: int) -> Dataset:
-    count = max(count, LEAST_EXAMPLES)
+    count = max(count, MIN_EXAMPLES)
     return data if count >= len(data) else Subset(data, spread_indices(len(data), count))
 
 
 @dataclass(frozen=True, slots=True)
-class HurriedChooser:
+class DeadlineChooser:
     """Chooses as one chooser does until time is over, and as another from then on.
 
     Attributes:

@@ -5,7 +5,7 @@ from acgraph.backends.ort.footprint_probe import peak_bytes
 from acgraph.config import CompressConfig
 from acgraph.data import Dataset
 from acgraph.driver.space.reconstruction import (
-    MOST_SUMMED_BYTES,
+    MAX_SUMMED_BYTES,
     moment_bytes,
     reconstructible_layers,
 )
@@ -45,5 +45,5 @@ def _moments(model: Model) -> int:
     sums = {layer.weight: _FLOAT64 * layer.columns**2 for layer in found}
     widest = max(sums.values(), default=0)
     kept = sum({layer.weight: moment_bytes(layer) for layer in found}.values())
-    summed = min(sum(sums.values()), max(MOST_SUMMED_BYTES, widest))
+    summed = min(sum(sums.values()), max(MAX_SUMMED_BYTES, widest))
     return kept + max(summed, WORKING * widest)

@@ -15,7 +15,7 @@ from acgraph.config import CompressConfig
 from acgraph.data import Dataset
 from acgraph.driver.inputs.data import RunData
 from acgraph.driver.judging.images import PROXY_IMAGES, measured_images
-from acgraph.driver.schedule.plan import MOST_SEARCH_S, PURIFY_EVALUATIONS, Pace, RunSchedule
+from acgraph.driver.schedule.plan import MAX_SEARCH_S, PURIFY_EVALUATIONS, Pace, RunSchedule
 from acgraph.driver.space.reconstruction import IMAGES, reconstructible_layers
 from acgraph.ir import Model
 from acgraph.pruning.reconstruct import refit
@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 TIMED_STEPS = 8
 TIMED_FITS = 4
 #: No timed training starts after so many seconds, and none goes on for longer.
-MOST_SECONDS = 2.0
+MAX_SECONDS = 2.0
 #: Images that are judged first, to see how long one takes; a step of training takes so much more.
 _FEW_IMAGES = 8
 _STEP_COST = 3
@@ -103,18 +103,18 @@ def measure_pace(
     """
     judge = backend.trainer(model, data.train, teacher=teacher, config=config.train)
     image_s = image_seconds(judge, data.select, config.train.batch_size)
-    size = min(config.train.batch_size, max(2, int(MOST_SECONDS / (_STEP_COST * image_s))))
+    size = min(config.train.batch_size, max(2, int(MAX_SECONDS / (_STEP_COST * image_s))))
     timed = replace(config.train, batch_size=size)
     trainer = backend.trainer(model, data.train, teacher=teacher, config=timed)
     trainer.choose_mode()
     passes = TIMED_STEPS / steps_per_pass(len(data.train), size)
-    until = time.perf_counter() + MOST_SECONDS
+    until = time.perf_counter() + MAX_SECONDS
     speeds: list[float] = []
     while not speeds or (len(speeds) < TIMED_FITS and time.perf_counter() < until):
         fitted = trainer.fit(
             epochs=passes,
             learning_rate=_LEARNING_RATE,
-            time_budget_s=MOST_SECONDS,
+            time_budget_s=MAX_SECONDS,
             description="timing",
         )
         speeds.append(fitted.images_per_second)
@@ -145,7 +145,7 @@ def image_seconds(judge: Trainer, data: Dataset, batch_size: int) -> float:
         judge.evaluate(data, count, fast=True)
         seconds = time.perf_counter() - start
         whole = min(len(data), batch_size)
-        if count >= whole or seconds * whole / count > MOST_SECONDS:
+        if count >= whole or seconds * whole / count > MAX_SECONDS:
             return max(seconds, 1e-9) / count
         count = whole
 
@@ -187,7 +187,7 @@ def estimate(
     evaluations = min(config.search.evaluations or EVALUATIONS, affordable)
     search_s = rounds * (evaluations * pace.evaluation_s + pace.preparing_s)
     if config.search.evaluations is None:
-        search_s = min(search_s, MOST_SEARCH_S)
+        search_s = min(search_s, MAX_SEARCH_S)
     if config.purify and stages.round_epochs > 0:
         search_s += PURIFY_EVALUATIONS * pace.evaluation_s
     return Estimate(

@@ -9,7 +9,7 @@ from acgraph.pruning.rate import Rate, format_rate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Habits:
+class BudgetShares:
     """How a budget is spent where the user does not say; docs/method.md has the measurements.
 
     Attributes:
@@ -28,10 +28,10 @@ class Habits:
     attempts: float = 0.5
 
 
-HABITS: dict[Criterion, Habits] = {
+DEFAULT_SHARES: dict[Criterion, BudgetShares] = {
     # A reconstructed cut keeps so much that a single round can go straight to fine-tuning.
-    "reconstruction": Habits(round_rate=8.0, admm=0.0, retrain=0.15, retrain_once=0.0),
-    "magnitude": Habits(round_rate=2.0, admm=0.1, retrain=0.15, retrain_once=0.15),
+    "reconstruction": BudgetShares(round_rate=8.0, admm=0.0, retrain=0.15, retrain_once=0.0),
+    "magnitude": BudgetShares(round_rate=2.0, admm=0.1, retrain=0.15, retrain_once=0.15),
 }
 #: The least share of a time budget that is training, whatever the stages around it would like.
 TRAIN_SHARE = 0.5
@@ -41,18 +41,18 @@ SEARCH_SHARE, PURIFY_SHARE = 0.15, 0.06
 SEARCH_PART = 0.7
 #: Shares of a time budget that are kept for the export, at least and at most; between them it gets
 #: what it is expected to take, times what such an expectation is wrong by.
-LEAST_EXPORT, MOST_EXPORT = 0.06, 0.25
+MIN_EXPORT, MAX_EXPORT = 0.06, 0.25
 EXPORT_MARGIN = 1.3
 DEFAULT_EPOCHS = 8.0
 #: The most seconds of the searches of all rounds where there is no time budget, but things may
 #: depend on time and the user does not say how many points to try.
-MOST_SEARCH_S = 840.0
+MAX_SEARCH_S = 840.0
 #: Points that the search of purification judges.
 PURIFY_EVALUATIONS = 16
 #: Attempts that train, where no rate is stated and the user does not say how many.
 ATTEMPTS = 6
 #: Epochs of a fine-tuning that the clock ends: more than it will run.
-MANY_EPOCHS = 1000.0
+UNBOUNDED_EPOCHS = 1000.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,20 +165,20 @@ def plan_schedule(
         retrain_share: Share of the training that is masked retraining, over all rounds. What both
             leave is fine-tuning.
     """
-    habits = HABITS[criterion]
+    shares = DEFAULT_SHARES[criterion]
     rates: tuple[float, ...] = ()
     if target is None:
         count = rounds or ATTEMPTS
     else:
-        count = rounds or max(1, math.ceil(math.log(target.value, habits.round_rate) - 1e-9))
+        count = rounds or max(1, math.ceil(math.log(target.value, shares.round_rate) - 1e-9))
         rates = tuple(target.value ** ((k + 1) / count) for k in range(count))
     attempts = 0 if rates else count
     if admm_share is None:
-        admm_share = min(habits.admm, 1 - (retrain_share or 0.0))
+        admm_share = min(shares.admm, 1 - (retrain_share or 0.0))
     if retrain_share is None:
-        usual = habits.retrain if count > 1 else habits.retrain_once
+        usual = shares.retrain if count > 1 else shares.retrain_once
         if attempts:
-            usual = max(0.0, habits.attempts - admm_share)
+            usual = max(0.0, shares.attempts - admm_share)
         retrain_share = min(usual, 1 - admm_share)
     if time_budget_s is None or seconds_per_pass is None:
         total = DEFAULT_EPOCHS if epochs is None else epochs
@@ -190,7 +190,7 @@ def plan_schedule(
             attempts=attempts,
         )
     kept = min(
-        max(EXPORT_MARGIN * export_s, LEAST_EXPORT * time_budget_s), MOST_EXPORT * time_budget_s
+        max(EXPORT_MARGIN * export_s, MIN_EXPORT * time_budget_s), MAX_EXPORT * time_budget_s
     )
     finish_by_s = time_budget_s - kept
     left = max(finish_by_s - elapsed_s, 0.0)
@@ -204,7 +204,7 @@ def plan_schedule(
         rates=rates,
         admm=admm_share * total / count,
         retrain=retrain_share * total / count,
-        finish=MANY_EPOCHS,
+        finish=UNBOUNDED_EPOCHS,
         search_s=search_s / count,
         purify_s=purify_s,
         finish_by_s=finish_by_s,

@@ -53,7 +53,7 @@ def break_even_share(
     return low / STEPS
 
 
-def most_columns(
+def max_columns(
     reader: LayerReader, found: Iterable[Layer], *, pattern: str, multiple: int
 ) -> dict[str, int]:
     """Map the weights of whole layers to the most columns that a cut may keep to save time."""

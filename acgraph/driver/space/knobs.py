@@ -11,7 +11,7 @@ from acgraph.analysis.bounds import weight_bounds
 from acgraph.analysis.dependency import DependencyGraph
 from acgraph.analysis.families import Family
 from acgraph.analysis.layers import Layer, layers
-from acgraph.driver.space.break_even import most_columns
+from acgraph.driver.space.break_even import max_columns
 from acgraph.driver.space.columns import LayerReader
 from acgraph.driver.space.reconstruction import WeightReconstruction
 from acgraph.ir import Array, LayerBound
@@ -74,17 +74,17 @@ class SearchKnobs:
     @cached_property
     def column_layers(self) -> list[Layer]:
         """The layers with a knob for their columns."""
-        return [x for x in self._columned if x.weight not in self._most_columns
-                or self._most_columns[x.weight] >= self.least_columns(x, x.columns)]  # fmt: skip
+        return [x for x in self._columned if x.weight not in self._max_columns
+                or self._max_columns[x.weight] >= self.min_columns(x, x.columns)]  # fmt: skip
 
     @cached_property
-    def _most_columns(self) -> dict[str, int]:
+    def _max_columns(self) -> dict[str, int]:
         """By weight of a layer that is whole: how many columns it may keep once it is cut."""
         if not self.saves_time:
             return {}
         pattern = "free" if self.pattern == AUTO else self.pattern
         reader = LayerReader.of(self.dependency.model, self.dependency.facts)
-        return most_columns(reader, self._columned, pattern=pattern, multiple=self.multiple)
+        return max_columns(reader, self._columned, pattern=pattern, multiple=self.multiple)
 
     @cached_property
     def _columned(self) -> list[Layer]:
@@ -146,7 +146,7 @@ class SearchKnobs:
         bound = self._bounds.get(layer.weight)
         return bound is None or not bound.is_whole
 
-    def least_columns(self, layer: Layer, size: int) -> int:
+    def min_columns(self, layer: Layer, size: int) -> int:
         """How many of so many columns a layer keeps at least, in one round and by its bound."""
         return max(self.bounded_columns(layer, size), int(np.ceil(MIN_SHARE * size)))
 
@@ -158,12 +158,12 @@ class SearchKnobs:
     def _column_knob(self, layer: Layer) -> Knob:
         alive = self.alive[layer.weight]
         size = int(alive.sum())
-        most = self._most_columns.get(layer.weight)
+        most = self._max_columns.get(layer.weight)
         knob = Knob(
             name=f"columns {layer.name}",
             kind="columns",
             size=size,
-            min_keep=self.least_columns(layer, size),
+            min_keep=self.min_columns(layer, size),
             weight=float(layer.size),
             step=pattern_step(alive, self.patterns[layer.weight], self.multiple),
         )

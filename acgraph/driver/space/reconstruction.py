@@ -14,7 +14,7 @@ from acgraph.analysis.layers import Layer, layers
 from acgraph.analysis.tail import Tail, tails
 from acgraph.backends.interface import Trainer
 from acgraph.data import Dataset, cut_indices
-from acgraph.driver.inputs.timely import within_time
+from acgraph.driver.inputs.time_limit import within_time
 from acgraph.ir import Array, Model
 from acgraph.pruning.downdate import Reader
 from acgraph.pruning.importance import FloatArray
@@ -30,10 +30,10 @@ MAX_COLUMNS = 6144
 #: Moments of wider layers are kept in float32: next to the damping, what that rounds is nothing.
 FLOAT32_COLUMNS = 1024
 #: Bytes of all moments that are kept. Where they are more, the widest layers are not measured.
-MOST_BYTES = 2 << 30
+MAX_BYTES = 2 << 30
 #: Bytes of the moments that are summed up at once, in float64. Data runs through the network once
 #: for each such part of its layers.
-MOST_SUMMED_BYTES = 3 << 29
+MAX_SUMMED_BYTES = 3 << 29
 #: The least sum that is divided by.
 TINY = float(np.finfo(np.float64).tiny)
 
@@ -106,7 +106,7 @@ class WeightReconstruction:
         return self._columns[weight]
 
     @property
-    def hurried(self) -> int:
+    def truncated_rankings(self) -> int:
         """How many orders were cut short so far, because time was over."""
         found = [*self._sets.values(), *self._columns.values()]
         return sum(order is not None and not order.is_whole for order in found)
@@ -265,7 +265,7 @@ def _groups(found: Sequence[Layer]) -> list[list[Layer]]:
     total = 0
     for layer in found:
         size = np.dtype(np.float64).itemsize * layer.columns**2
-        if groups[-1] and total + size > MOST_SUMMED_BYTES:
+        if groups[-1] and total + size > MAX_SUMMED_BYTES:
             groups.append([])
             total = 0
         groups[-1].append(layer)
@@ -282,7 +282,7 @@ def reconstructible_layers(model: Model) -> list[Layer]:
     total = sum({layer.weight: moment_bytes(layer) for layer in found}.values())
     dropped: set[str] = set()
     for layer in sorted(found, key=lambda layer: -layer.columns):
-        if total <= MOST_BYTES:
+        if total <= MAX_BYTES:
             break
         if layer.weight not in dropped:
             dropped.add(layer.weight)

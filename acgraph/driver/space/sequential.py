@@ -23,10 +23,10 @@ from acgraph.pruning.regression import ColumnPart, PairedMoments, fit_matrix
 Floats = npt.NDArray[np.float64]
 
 #: A filter whose output is multiplied by less than this, as a share of the others, stays as it is.
-LEAST_GAIN = 1e-4
+MIN_GAIN = 1e-4
 #: Columns of a layer that are fitted at once, at most; and of the parts in which a wider layer is
 #: fitted, each to what the others leave of the targets.
-MOST_WIDTH, PART = 4608, 2304
+MAX_WIDTH, PART = 4608, 2304
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +110,7 @@ def _fit_layer(
     gone = _groups(layer, np.broadcast_to(_mask(zeroed, layer.weight), layer.weight_shape))
     before = np.where(gone, 0.0, _groups(layer, weights[layer.weight]).astype(np.float64))
     factor = _rows(layer, affine.gain * tail.alpha)
-    least = LEAST_GAIN * float(np.median(np.abs(factor)))
+    least = MIN_GAIN * float(np.median(np.abs(factor)))
     alive = ~gone.all(axis=2) & (np.abs(factor) > least)
     if not alive.any():
         return "its filters are gone, or count for nothing"
@@ -138,7 +138,7 @@ def _fit_layer(
 
 def _parts(layer: Layer) -> list[tuple[int, int]]:
     """Cut the columns of a layer so that the moments of each part fit into memory."""
-    if layer.group > 1 or layer.columns <= MOST_WIDTH:
+    if layer.group > 1 or layer.columns <= MAX_WIDTH:
         return [(0, layer.columns)]
     count = -(-layer.columns // PART)
     edges = [layer.columns * number // count for number in range(count + 1)]

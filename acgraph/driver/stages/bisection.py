@@ -22,7 +22,7 @@ COUNTED_BAND = 0.01
 #: Measurements of a point, of which the median counts, where the first says that it must move.
 REPEATS = 3
 #: Points that are measured at most.
-MOST_POINTS = 8
+MAX_POINTS = 8
 #: The exponent of a first correction, and how it grows with every further one the same way: costs
 #: are predicted, and what is gained by a correction is not known.
 DAMPING = 0.8
@@ -70,7 +70,7 @@ class TargetBisection:
             Of the points that met the target the slowest; where none did the fastest.
         """
         point = start
-        for _ in range(MOST_POINTS):
+        for _ in range(MAX_POINTS):
             share = self._share_of(point)
             self._trials.append(Trial(aim, point, share))
             log.info("share aimed at %.4g, measured %.4g of at most %.4g", aim, share, self.most)

@@ -6,7 +6,7 @@ one that holds without retraining spends none. Where none holds, the gentlest is
 
 from dataclasses import replace
 
-from acgraph.driver.stages.rounds import Aim, cut, tell_out_of_reach
+from acgraph.driver.stages.rounds import RoundTarget, cut, warn_out_of_reach
 from acgraph.driver.stages.target import written_cost
 from acgraph.driver.state.context import Context
 from acgraph.driver.state.state import State, Warnings
@@ -34,14 +34,14 @@ def next_attempt(context: Context, state: State) -> State:
     base = state if has_held else _uncut(state)
     number = state.number + 1
     before = base.rounds[-1].rate if base.rounds else 1.0
-    aim = Aim(
+    aim = RoundTarget(
         name=f"attempt {number}, {format_rate(rate)}", number=number, rate=rate,
         cost=written_cost(context, base.network), is_exact=True, enough=context.floor,
     )  # fmt: skip
     found = cut(context, base, aim)
     if found is None:
         over = replace(state, is_exhausted=True)
-        return over if state.rounds else tell_out_of_reach(context, over, rate)
+        return over if state.rounds else warn_out_of_reach(context, over, rate)
     after, result = found
     point = after.frontier[-1]
     is_held = point.accuracy >= context.floor

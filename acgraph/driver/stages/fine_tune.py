@@ -15,7 +15,7 @@ from acgraph.driver.training.masks import training_masks
 from acgraph.pruning.plan import Plan
 
 #: Fine-tuning gets at least so many seconds, even where the rounds took all the time.
-LEAST_SECONDS = 5.0
+MIN_SECONDS = 5.0
 
 
 def fine_tune(context: Context, state: State) -> State:
@@ -86,4 +86,4 @@ def time_budget_s(state: State, elapsed_s: float, trained_s: float) -> float | N
     """
     if state.schedule.finish_by_s is None:
         return None
-    return max(trained_s + state.schedule.finish_by_s - elapsed_s, LEAST_SECONDS)
+    return max(trained_s + state.schedule.finish_by_s - elapsed_s, MIN_SECONDS)

@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 #: Images that one evaluation uses.
 IMAGES = 1000
 #: The most of one family, or of the columns of one layer, that purification may take.
-MOST_SHARE = 0.25
+MAX_SHARE = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +101,7 @@ def purified(
             importances,
             lambda counts: proxy(point(counts)),
             floor=proxy(point(removed)),
-            limits=[int(MOST_SHARE * knob.size) for knob in space.knobs],
+            limits=[int(MAX_SHARE * knob.size) for knob in space.knobs],
             gains=[knob.weight / knob.size for knob in space.knobs],
             evaluations=PURIFY_EVALUATIONS,
             time_budget_s=time_budget_s,

@@ -62,7 +62,7 @@ def rehearse(context: Context, state: State) -> State:
         data=_few(context.data), reporter=replace(context.reporter, is_silent=True),
         passes=PassSettings(), is_rehearsal=True,
     )  # fmt: skip
-    with _seen_early(context), rehearsed(config.output) as folder:
+    with _with_early_hint(context), rehearsed(config.output) as folder:
         own = _cut(quiet, replace(state, warnings=()))
         cut_s = time.perf_counter() - begin
         own = verify(quiet, lower(quiet, own))
@@ -137,7 +137,7 @@ def _needed_bytes(lowered: Lowered) -> int:
 
 
 @contextmanager
-def _seen_early(context: Context) -> Iterator[None]:
+def _with_early_hint(context: Context) -> Iterator[None]:
     """Say of an error that it is the end of the run that was seen, and that nothing is lost."""
     try:
         yield

@@ -40,7 +40,7 @@ from acgraph.search import (
     Problem,
     project_to_budget,
 )
-from acgraph.search.halving import judge_again
+from acgraph.search.halving import rerank
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +49,7 @@ RETRAIN_RATE = 0.5
 #: Shares of the time for a search that go into measuring what layers read, and into ranking units.
 MEASURING_SHARE, RANKING_SHARE = 0.4, 0.25
 #: Ranking gets so many seconds in any case: small networks need less, and lose much without it.
-LEAST_RANKING_S = 4.0
+MIN_RANKING_S = 4.0
 #: Training batches for BatchNormalization after the cut.
 RECALIBRATION_BATCHES = 4
 
@@ -126,7 +126,7 @@ def run_round(
     found = search_points(task, space, trainer, problem, importances, whole, levels[0], seconds)
     if judges[1:]:
         seconds = left_s(task, start)
-        found = judge_again(found, problem.budget, judges[1:], time_budget_s=seconds)
+        found = rerank(found, problem.budget, judges[1:], time_budget_s=seconds)
     log.info("round %d: proxy %.4f, %d evaluations", task.number, found.score, found.evaluations)
     point, plan, admm_epochs, residuals = _cut(task, space, trainer, problem, found.point)
     retrain_epochs = 0.0
@@ -215,7 +215,7 @@ def _measure(task: Round, space: Space, trainer: Trainer) -> WeightReconstructio
     )  # fmt: skip
     if seconds is not None:
         end = begin + (MEASURING_SHARE + RANKING_SHARE) * seconds
-        until = max(end, time.perf_counter() + LEAST_RANKING_S)
+        until = max(end, time.perf_counter() + MIN_RANKING_S)
         reconstruction = replace(reconstruction, until=until)
     if reconstruction.wide:
         task.say(

@@ -11,7 +11,7 @@ from acgraph.diagnostics import counted
 from acgraph.driver.judging.cluster import cluster_evaluators
 from acgraph.driver.judging.images import Images, levels_of
 from acgraph.driver.judging.workers import PointEvaluators, Task, evaluators, make_task
-from acgraph.driver.schedule.plan import MOST_SEARCH_S
+from acgraph.driver.schedule.plan import MAX_SEARCH_S
 from acgraph.driver.space.space import Space
 from acgraph.driver.stages.goal import Round
 from acgraph.pruning.importance import FloatArray
@@ -22,8 +22,8 @@ from acgraph.search.halving import Level
 def ranked_units(task: Round, space: Space) -> list[FloatArray]:
     """Order the units of all knobs, and say where there was no time to do it well."""
     found = space.importances()
-    if space.reconstruction is not None and space.reconstruction.hurried:
-        rankings = counted(space.reconstruction.hurried, "ranking")
+    if space.reconstruction is not None and space.reconstruction.truncated_rankings:
+        rankings = counted(space.reconstruction.truncated_rankings, "ranking")
         task.say(
             f"round {task.number}: search cut short: {rankings} of units ended early, by what each "
             "unit alone loses"
@@ -42,7 +42,7 @@ def search_s(task: Round) -> float | None:
     config, stages = task.config, task.schedule
     if stages.search_s is not None or not config.timing or config.search.evaluations is not None:
         return stages.search_s
-    return MOST_SEARCH_S / max(len(stages.rates) or stages.attempts, 1)
+    return MAX_SEARCH_S / max(len(stages.rates) or stages.attempts, 1)
 
 
 def judging_levels(

@@ -22,7 +22,7 @@ SHOWN_FENCES = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Aim:
+class RoundTarget:
     """What one round is to reach.
 
     Attributes:
@@ -51,15 +51,15 @@ def next_round(context: Context, state: State) -> State:
     if cost <= budget_of(context, rate):
         context.reporter.say(f"round {number}: at {format_rate(rate)} already")
         return done
-    aim = Aim(name=f"round {number}", number=number, rate=rate, cost=cost, is_exact=last)
+    aim = RoundTarget(name=f"round {number}", number=number, rate=rate, cost=cost, is_exact=last)
     found = cut(context, done, aim)
     after = done if found is None else found[0]
     if last and (found is None or found[1].is_exhausted):
-        return tell_out_of_reach(context, after, rate)
+        return warn_out_of_reach(context, after, rate)
     return after
 
 
-def cut(context: Context, state: State, aim: Aim) -> tuple[State, RoundResult] | None:
+def cut(context: Context, state: State, aim: RoundTarget) -> tuple[State, RoundResult] | None:
     """Cut the graph of a run to a rate, or as far as may be; None where nothing may.
 
     Args:
@@ -136,7 +136,7 @@ def _taken(context: Context, state: State, name: str, result: RoundResult) -> St
     )
 
 
-def tell_out_of_reach(context: Context, state: State, rate: float) -> State:
+def warn_out_of_reach(context: Context, state: State, rate: float) -> State:
     """Warn, where the last cut that is allowed is above the budget, how far it comes."""
     warnings = Warnings(context, state)
     reached = rate_of(context, state.network)

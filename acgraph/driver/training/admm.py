@@ -58,7 +58,7 @@ def train_towards(
     weights = trainer.weights()
     start = {name: weights[name] for name in names}
     schedule = effective_admm(config, epochs, rate, images)
-    scales = layer_scales(start, most_rho(rate) / schedule.rho_at(schedule.updates - 1))
+    scales = layer_scales(start, max_rho(rate) / schedule.rho_at(schedule.updates - 1))
     each = epochs / schedule.updates
     spent = [0.0]
 
@@ -84,7 +84,7 @@ def train_towards(
     return spent[0], result.residuals
 
 
-def most_rho(learning_rate: float) -> float:
+def max_rho(learning_rate: float) -> float:
     """Return the largest rho of a layer: with twice as much, one step would reach Z - U."""
     return 0.5 / learning_rate
 
@@ -96,7 +96,7 @@ def effective_admm(
 
     Each update trains for at least one step, and rho grows as updates shrink: see
     ``AUTHORS_UPDATE``. Adaptive optimizers take steps of the size of the learning rate, so
-    their momentum does not multiply it. Rho stays within ``most_rho``, and so must that of each
+    their momentum does not multiply it. Rho stays within ``max_rho``, and so must that of each
     layer: cut the scales, not rho, or one layer of tiny weights would hold back all the others.
     """
     train = config.train
@@ -105,5 +105,5 @@ def effective_admm(
     gain = learning_rate / (1 - train.momentum) if train.optimizer == "sgd" else learning_rate
     factor = AUTHORS_UPDATE / (steps / updates * gain)
     admm = config.admm
-    most = min(admm.rho_max * factor, most_rho(learning_rate))
+    most = min(admm.rho_max * factor, max_rho(learning_rate))
     return replace(admm, updates=updates, rho=min(admm.rho * factor, most), rho_max=most)

@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from acgraph.admm import layer_scales, run_admm
 from acgraph.config import make_config
-from acgraph.driver.training.admm import effective_admm, most_rho
+from acgraph.driver.training.admm import effective_admm, max_rho
 from acgraph.pruning.projection import ColumnCut, Constraint
 
 Array = npt.NDArray[Any]
@@ -52,7 +52,7 @@ def primal(tiny: float) -> Mapping[str, float]:
     schedule = effective_admm(config, float(STEPS * UPDATES), RATE, 1)
     assert schedule.updates == UPDATES
     centre = centres(tiny)
-    most = most_rho(RATE) / schedule.rho_at(schedule.updates - 1)
+    most = max_rho(RATE) / schedule.rho_at(schedule.updates - 1)
     scales = layer_scales(centre, most)
     cut = Constraint(columns=tuple(ColumnCut(tensor=name, keep=6) for name in centre))
     result = run_admm(

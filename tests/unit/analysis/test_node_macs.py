@@ -5,7 +5,7 @@ import onnx.parser
 import pytest
 
 from acgraph.analysis.cost import macs_by_node, model_cost
-from acgraph.ir import infer_facts, model_from_proto, settle_sizes
+from acgraph.ir import infer_facts, model_from_proto, resolve_sizes
 
 
 def _model(text: str, opset: int = 17) -> onnx.ModelProto:
@@ -167,5 +167,5 @@ def test_open_sizes_are_those_settled_and_the_batch_is_one() -> None:
     text = "g (float[N,3,H,W] x, float[6,3,1,1] w) => (float[N,6,H,W] y){ y = Conv (x, w) }"
     model = model_from_proto(_model(text))
     assert model_cost(model).macs == 6 * 3 * 224 * 224
-    settle_sizes(model, {"x": (1, 3, 10, 4)})
+    resolve_sizes(model, {"x": (1, 3, 10, 4)})
     assert model_cost(model).macs == 6 * 3 * 10 * 4

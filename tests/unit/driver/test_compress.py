@@ -237,7 +237,7 @@ def test_purification_has_a_share_of_the_time_and_few_images(
     monkeypatch.setattr(TorchTrainer, "evaluate", counted)
     slow = Pace(pass_s=1000.0, evaluation_s=1.0)
     monkeypatch.setattr("acgraph.driver.stages.plan.measure_pace", lambda *_: slow)
-    monkeypatch.setattr("acgraph.driver.stages.fine_tune.LEAST_SECONDS", 0.1)
+    monkeypatch.setattr("acgraph.driver.stages.fine_tune.MIN_SECONDS", 0.1)
     compress(configure(epochs=None, time_budget="2s", target_rate="1x"))
     assert 0 <= found["seconds"] <= 0.12
     assert found["images"] == 1000

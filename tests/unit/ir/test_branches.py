@@ -11,7 +11,7 @@ from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 from acgraph.analysis.dependency import analyse
-from acgraph.ir import Model, model_from_proto, proto_from_model, settle_sizes
+from acgraph.ir import Model, model_from_proto, proto_from_model, resolve_sizes
 from acgraph.ir.check import check_model
 from acgraph.ir.validity import check_proto
 
@@ -234,6 +234,6 @@ def test_assumed_sizes_fit_what_is_inside_branches() -> None:
         [_value("x", "n", 1, "length"), _value("c", kind=TensorProto.BOOL)],
         [_value("y", "n", 2, "frames")],
     )
-    sizes = settle_sizes(model_from_proto(proto))
+    sizes = resolve_sizes(model_from_proto(proto))
     assert sizes.shapes["x"] == (1, 1, 512)
     assert not sizes.doubt

@@ -10,7 +10,7 @@ from onnx import helper
 from acgraph.analysis.cost import model_cost
 from acgraph.config_fields import parse_shapes
 from acgraph.errors import UsageError
-from acgraph.ir import Model, clone_model, infer_facts, input_sizes, model_from_proto, settle_sizes
+from acgraph.ir import Model, clone_model, infer_facts, input_sizes, model_from_proto, resolve_sizes
 from acgraph.ir.sizes import declared_inputs, open_axes, resized, with_batch
 
 
@@ -126,7 +126,7 @@ def test_the_likeliest_sizes_that_the_graph_can_run_at(
     net: Any, make: Any, shapes: dict[str, tuple[int, ...]], assumed: tuple[str, ...]
 ) -> None:
     model = make(net)
-    sizes = settle_sizes(model)
+    sizes = resolve_sizes(model)
     assert (sizes.shapes, sizes.assumed, sizes.doubt) == (shapes, assumed, "")
     assert not infer_facts(model).unknown
     assert input_sizes(clone_model(model)) is sizes
@@ -139,26 +139,26 @@ def test_the_likeliest_sizes_that_the_graph_can_run_at(
 
 def test_constants_that_bind_the_batch(net: Any) -> None:
     x = net.op("Reshape", net.input("n", 3, 4), net.ints(1, -1))
-    sizes = settle_sizes(built(net, net.gemm(x, 12, 5)))
+    sizes = resolve_sizes(built(net, net.gemm(x, 12, 5)))
     assert (sizes.shapes, sizes.bound, sizes.remark()) == ({"x": (1, 3, 4)}, 1, "")
     free = type(net)()
     x = free.op("Reshape", free.input("n", 3, 4), free.ints(-1, 12))
-    assert settle_sizes(built(free, free.gemm(x, 12, 5))).bound is None
+    assert resolve_sizes(built(free, free.gemm(x, 12, 5))).bound is None
 
 
 def test_a_batch_alone_needs_no_word(net: Any) -> None:
     model = built(net, net.conv(net.input("n", 3, 8, 8), 3, 4))
-    sizes = settle_sizes(model)
+    sizes = resolve_sizes(model)
     assert (dict(sizes.shapes), sizes.remark()) == ({"x": (1, 3, 8, 8)}, "")
 
 
 def test_what_fits_nothing_is_said_with_the_node(net: Any) -> None:
     x = net.conv(net.input("n", 3, "h", "w"), 3, 4)
     model = built(net, net.op("Add", x, net.w(1, 4, 7, 11), name="table"))
-    remark = settle_sizes(model).remark()
+    remark = resolve_sizes(model).remark()
     assert "no common ones fit (node 'table' (Add): " in remark
     assert "assuming 1x3x224x224" in remark
-    sizes = settle_sizes(model, {"x": (1, 3, 7, 11)})
+    sizes = resolve_sizes(model, {"x": (1, 3, 7, 11)})
     assert (sizes.shapes["x"], sizes.remark()) == ((1, 3, 7, 11), "")
 
 
@@ -174,24 +174,24 @@ def test_a_shape_that_contradicts_the_file_is_refused(
     net: Any, stated: dict[str, tuple[int, ...]], message: str
 ) -> None:
     with pytest.raises(UsageError, match=message):
-        settle_sizes(fully_convolutional(net), stated)
+        resolve_sizes(fully_convolutional(net), stated)
 
 
 def test_one_input_needs_no_name_and_a_named_size_is_one_number(net: Any) -> None:
-    assert settle_sizes(fully_convolutional(net), {"": (2, 3, 8, 9)}).shapes == {"x": (2, 3, 8, 9)}
+    assert resolve_sizes(fully_convolutional(net), {"": (2, 3, 8, 9)}).shapes == {"x": (2, 3, 8, 9)}
     two = type(net)()
     x, m = two.input("n", "length", 4), two.input("n", "length", name="m")
     model = built(two, two.op("Relu", x), two.op("Relu", m))
-    assert settle_sizes(model, {"x": (1, 5, 4)}).shapes == {"x": (1, 5, 4), "m": (1, 5)}
+    assert resolve_sizes(model, {"x": (1, 5, 4)}).shapes == {"x": (1, 5, 4), "m": (1, 5)}
     with pytest.raises(UsageError, match="'length' is stated as 5 and as 6"):
-        settle_sizes(model, {"x": (1, 5, 4), "m": (1, 6)})
+        resolve_sizes(model, {"x": (1, 5, 4), "m": (1, 6)})
     with pytest.raises(UsageError, match="a shape names no input"):
-        settle_sizes(model, {"": (1, 5, 4)})
+        resolve_sizes(model, {"": (1, 5, 4)})
 
 
 def test_a_kernel_that_does_not_fit_leaves_macs_unknown_not_negative(net: Any) -> None:
     model = waveform(net)
-    settle_sizes(model, {"x": (1, 16)})
+    resolve_sizes(model, {"x": (1, 16)})
     cost = model_cost(model)
     assert (cost.macs, cost.unknown) == (0, ("Conv_1",))
     facts = infer_facts(model)
@@ -209,7 +209,7 @@ def test_sizes_at_which_the_graph_cannot_run_do_not_make_others_dynamic(net: Any
     width = net.op("Gather", shape, net.ints(3), name="width")
     y = net.op("Squeeze", net.op("Conv", x, net.w(4, 3, 48, 3)), net.ints(2))
     model = built(net, y, height, width)
-    settle_sizes(model)
+    resolve_sizes(model)
     dynamic = infer_facts(model).dynamic
     assert "width:0" in dynamic
     assert "height:0" not in dynamic
@@ -245,5 +245,5 @@ def test_what_exporters_write_for_an_unknown_size_is_no_name(net: Any, mark: str
     model = built(net, net.conv(net.input(1, 3, mark, mark), 3, 4))
     (entry,) = declared_inputs(model)
     assert entry.shape == (1, 3, None, None)
-    settle_sizes(model, {"x": (1, 3, 48, 192)})
+    resolve_sizes(model, {"x": (1, 3, 48, 192)})
     assert input_sizes(model).shapes["x"] == (1, 3, 48, 192)

@@ -5,7 +5,7 @@ import math
 import pytest
 
 from acgraph.search import Evaluation, SearchResult
-from acgraph.search.halving import LEAST_SHARE, judge_again, plan_levels
+from acgraph.search.halving import MIN_SHARE, plan_levels, rerank
 
 
 def test_all_points_are_judged_by_all_examples_where_that_can_be_afforded() -> None:
@@ -28,7 +28,7 @@ def test_levels_cost_what_may_be_spent(affordable: float) -> None:
 
 
 def test_a_share_never_becomes_nothing() -> None:
-    assert plan_levels(32, 1e-6)[0].share == LEAST_SHARE
+    assert plan_levels(32, 1e-6)[0].share == MIN_SHARE
 
 
 def _found(scores: dict[tuple[int], float], costs: dict[tuple[int], float]) -> SearchResult:
@@ -65,7 +65,7 @@ def test_the_best_points_are_judged_again_and_the_best_of_those_wins() -> None:
         asked.append(("exact", point))
         return {(5,): 0.55, (6,): 0.58}[point]
 
-    found = judge_again(_rough(), 10.0, [(4, middle), (2, exact)])
+    found = rerank(_rough(), 10.0, [(4, middle), (2, exact)])
     # (8,) is above the budget.
     assert asked == [
         *(("middle", (n,)) for n in (7, 6, 5, 4)),
@@ -91,11 +91,11 @@ def test_a_level_that_time_ends_decides_nothing(monkeypatch: pytest.MonkeyPatch)
         clock.now += 1.0
         return -float(point[0])
 
-    whole = judge_again(_rough(), 10.0, [(4, slow), (2, slow)], time_budget_s=100.0)
+    whole = rerank(_rough(), 10.0, [(4, slow), (2, slow)], time_budget_s=100.0)
     assert whole.point == (4,)
     clock.now = 0.0
-    first = judge_again(_rough(), 10.0, [(4, slow), (2, slow)], time_budget_s=4.5)
+    first = rerank(_rough(), 10.0, [(4, slow), (2, slow)], time_budget_s=4.5)
     assert (first.point, first.evaluations) == ((4,), 8 + 5)
     clock.now = 0.0
-    none = judge_again(_rough(), 10.0, [(4, slow), (2, slow)], time_budget_s=2.0)
+    none = rerank(_rough(), 10.0, [(4, slow), (2, slow)], time_budget_s=2.0)
     assert (none.point, none.score) == ((7,), pytest.approx(0.7))

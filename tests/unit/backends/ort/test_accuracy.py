@@ -12,7 +12,7 @@ from acgraph.backends.torch.trainer import TorchTrainer
 from acgraph.backends.training import TrainConfig
 from acgraph.data import ArrayDataset
 from acgraph.errors import DataError
-from acgraph.ir import model_from_proto, settle_sizes
+from acgraph.ir import model_from_proto, resolve_sizes
 
 Parse = Callable[[str], bytes]
 
@@ -173,7 +173,7 @@ def test_a_batch_that_only_constants_bind_is_obeyed(parse: Parse) -> None:
         "g (float[N,1,3] x) => (float[M,3] y) <int64[2] s = {1, -1}, float[3,3] w = "
         "{1,0,0,0,1,0,0,0,1}> { a = Reshape(x, s) y = MatMul(a, w) }"
     )
-    sizes = settle_sizes(model_from_proto(onnx.ModelProto.FromString(proto)))
+    sizes = resolve_sizes(model_from_proto(onnx.ModelProto.FromString(proto)))
     session = Session(proto, sizes=sizes)
     assert accuracy(session, _data(LOGITS[:, None])) == pytest.approx(4 / 5)
     assert agreement(session, session, _data(LOGITS[:, None], None)) == 1.0

@@ -317,7 +317,7 @@ def test_a_time_budget_counts_the_time_before_an_interruption(
     monkeypatch.setattr("acgraph.driver.stages.plan.measure_pace", timed_again)
     compress(again(config))
     (left,) = fits
-    assert finish.LEAST_SECONDS <= left < 9
+    assert finish.MIN_SECONDS <= left < 9
 
 
 def test_training_before_an_interruption_counts_in_the_time_of_fine_tuning() -> None:
@@ -327,4 +327,4 @@ def test_training_before_an_interruption_counts_in_the_time_of_fine_tuning() -> 
     )
     assert finish.time_budget_s(state, 60.0, 0.0) == 34.0
     assert finish.time_budget_s(state, 60.0, 20.0) == 54.0
-    assert finish.time_budget_s(state, 200.0, 20.0) == finish.LEAST_SECONDS
+    assert finish.time_budget_s(state, 200.0, 20.0) == finish.MIN_SECONDS

@@ -8,7 +8,7 @@ from onnx import TensorProto, helper, numpy_helper
 from acgraph.config import make_config
 from acgraph.data import ArrayDataset
 from acgraph.driver.inputs.data import RunData
-from acgraph.driver.inputs.tasks import told, with_tasks
+from acgraph.driver.inputs.tasks import describe_tasks, with_tasks
 from acgraph.errors import UsageError
 from acgraph.ir import read_model
 from acgraph.tasks import OutputTask
@@ -61,11 +61,12 @@ def test_the_lines_name_output_task_and_reason():
         output="scores", kind="classification", reason="its network ends in Softmax",
         shape=(1, 1000),
     )  # fmt: skip
-    assert told([boxes]) == [
+    assert describe_tasks([boxes]) == [
         "output 'scores' [N, 1000] is taken for classification (its network ends in Softmax); "
         "--task changes that"
     ]
     maps = [OutputTask(output=name, kind="imitate", reason="nothing speaks for a task")
             for name in "abc"]  # fmt: skip
-    assert told([*maps, boxes])[0].startswith("output 'a' and 2 more are imitated (nothing speaks")
-    assert len(told([*maps, boxes])) == 2
+    lines = describe_tasks([*maps, boxes])
+    assert lines[0].startswith("output 'a' and 2 more are imitated (nothing speaks")
+    assert len(lines) == 2

@@ -200,7 +200,7 @@ def test_an_address_without_a_scheduler_ends_the_run_before_it_begins(
     def read(*_: object) -> None:
         raise AssertionError("data was read")
 
-    monkeypatch.setattr(module, "PATIENCE_S", 0.3)
+    monkeypatch.setattr(module, "TIMEOUT_S", 0.3)
     monkeypatch.setattr(opening, "open_data", read)
     config = configure(f"search.cluster={address}")
     with pytest.raises(UsageError, match=message) as caught:
@@ -211,7 +211,7 @@ def test_an_address_without_a_scheduler_ends_the_run_before_it_begins(
 
 
 def test_a_scheduler_without_workers_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "PATIENCE_S", 0.5)
+    monkeypatch.setattr(module, "TIMEOUT_S", 0.5)
     with (
         _start(n_workers=0) as started,
         pytest.raises(UsageError, match=r"no worker is connected to tcp.*: dask worker tcp://127"),

@@ -40,7 +40,7 @@ def test_what_is_spent_is_counted_in_macs_and_in_seconds(
 ) -> None:
     images = Images(100, 100)
     whole = model_cost(model).macs * 200
-    monkeypatch.setattr(judging, "MOST_MACS", 40 * whole)
+    monkeypatch.setattr(judging, "MAX_MACS", 40 * whole)
     assert len(levels_of(model, images, 32)) == 1
     assert len(levels_of(model, images, 64)) == 3
     timed: dict[str, float] = {"left_s": 30.0, "evaluation_s": 3.0}
@@ -53,9 +53,9 @@ def test_what_layers_read_is_measured_on_fewer_images_of_a_large_network(
     model: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert measured_images(model, 2048) == 2048
-    monkeypatch.setattr(judging, "MOST_MEASURING_MACS", 100 * model_cost(model).macs)
+    monkeypatch.setattr(judging, "MAX_MEASURING_MACS", 100 * model_cost(model).macs)
     assert measured_images(model, 2048) == 100
-    monkeypatch.setattr(judging, "MOST_MEASURING_MACS", 1)
+    monkeypatch.setattr(judging, "MAX_MEASURING_MACS", 1)
     assert measured_images(model, 2048) == 16
 
 
@@ -68,7 +68,7 @@ def test_a_large_network_is_searched_by_few_images_and_its_best_points_by_all(
     model = state.network.model
     whole = whole_images(config, context.data)
     macs = model_cost(model).macs * (whole.select + whole.train)
-    monkeypatch.setattr(judging, "MOST_MACS", 6 * macs)
+    monkeypatch.setattr(judging, "MAX_MACS", 6 * macs)
     judged: list[tuple[int, int | None]] = []
     judge = Proxy.__call__
 

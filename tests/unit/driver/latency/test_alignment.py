@@ -10,7 +10,7 @@ import pytest
 
 from acgraph.config import CompressConfig, make_config
 from acgraph.driver.compress import compress
-from acgraph.driver.latency.alignment import STEPS, learn_align
+from acgraph.driver.latency.alignment import STEPS, measure_align
 from acgraph.driver.network import Network
 from acgraph.driver.space.space import open_space
 from acgraph.errors import UsageError
@@ -49,12 +49,12 @@ def _chooser(tmp_path: Path, clock: Blocks) -> TimingChooser:
 @pytest.mark.parametrize("block", STEPS)
 @pytest.mark.parametrize("noise", [0.0, 0.003])
 def test_the_block_of_the_runtime_is_found(tmp_path: Path, block: int, noise: float) -> None:
-    assert learn_align(_chooser(tmp_path, Blocks(block, noise))) == block
+    assert measure_align(_chooser(tmp_path, Blocks(block, noise))) == block
 
 
 def test_it_is_remembered(tmp_path: Path) -> None:
     clock = Blocks(8)
-    assert learn_align(_chooser(tmp_path, clock)) == learn_align(_chooser(tmp_path, clock)) == 8
+    assert measure_align(_chooser(tmp_path, clock)) == measure_align(_chooser(tmp_path, clock)) == 8
     assert clock.calls == 1
 
 

@@ -66,7 +66,7 @@ def test_all_that_a_run_times_is_timed_in_the_runtime(
     monkeypatch.setattr(latency_table, "CHANNEL_SHARES", (0.5, 1.0))
     monkeypatch.setattr(speed, "TABLE_BUDGET_S", 0.001)
     monkeypatch.setattr(speed, "PROBES", 1)
-    monkeypatch.setattr(settle, "MOST_POINTS", 1)
+    monkeypatch.setattr(settle, "MAX_POINTS", 1)
     for place in ("latency.target", "results.outcome"):
         briefly = partial(latency.measure_latency, budget_s=0.02)
         monkeypatch.setattr(f"acgraph.driver.{place}.measure_latency", briefly)
@@ -76,7 +76,7 @@ def test_all_that_a_run_times_is_timed_in_the_runtime(
         learned.append(chooser.runtime)
         return 16
 
-    monkeypatch.setattr("acgraph.driver.opening.learn_align", learn)
+    monkeypatch.setattr("acgraph.driver.opening.measure_align", learn)
     config = configure(
         "purify=false", target_rate="1.3x", metric="latency", timing=True, epochs=0,
         columns={"enabled": False}, runtime=runtime,
@@ -94,13 +94,13 @@ def test_all_that_a_run_times_is_timed_in_the_runtime(
 
 
 def test_only_a_latency_of_the_server_needs_steps_by_default() -> None:
-    assert make_config(VALUES).asked_align == 1
-    assert make_config({**VALUES, "runtime": "ort"}).asked_align == 1
-    assert make_config({**VALUES, "metric": "latency"}).asked_align == 1
+    assert make_config(VALUES).effective_align == 1
+    assert make_config({**VALUES, "runtime": "ort"}).effective_align == 1
+    assert make_config({**VALUES, "metric": "latency"}).effective_align == 1
     served = {**VALUES, "metric": "latency", "runtime": "ort"}
-    assert make_config(served).asked_align == "auto"
-    assert make_config({**served, "align": 1}).asked_align == 1
-    assert make_config({**VALUES, "align": "auto"}).asked_align == "auto"
+    assert make_config(served).effective_align == "auto"
+    assert make_config({**served, "align": 1}).effective_align == 1
+    assert make_config({**VALUES, "align": "auto"}).effective_align == "auto"
 
 
 def test_no_other_runtime_can_be_timed() -> None:

@@ -109,7 +109,7 @@ def test_a_latency_target_is_measured_before_training(
     monkeypatch.setattr(latency_table, "CHANNEL_SHARES", (0.3, 1.0))
     monkeypatch.setattr(latency_table, "COLUMN_SHARES", (0.25, 1.0))
     monkeypatch.setattr(speed, "TABLE_BUDGET_S", 0.002)
-    monkeypatch.setattr(settle, "MOST_POINTS", 2)
+    monkeypatch.setattr(settle, "MAX_POINTS", 2)
     report = compress(configure(target_rate="1.5x", metric="latency", timing=True, epochs=0.5))
     assert report.rate.latency is not None
     assert report.rate.latency > 1.35  # 1.5 on a quiet machine

@@ -169,10 +169,10 @@ def test_calibration_data_has_no_labels_and_no_example_twice(make_net, tmp_path,
     np.savez(file, x=images, y=np.zeros(len(images), np.int64))
     found = open_calibration(model_from_proto(residual(make_net)), DataRequest(spec=str(file)))
     assert found.fitted.labels is None
-    assert found.judged.labels is None
+    assert found.held_out.labels is None
     rows = np.concatenate([
         part.batch(np.arange(len(part))).x.reshape(len(part), -1)
-        for part in (found.fitted, found.judged)
+        for part in (found.fitted, found.held_out)
     ])  # fmt: skip
     assert len(np.unique(rows, axis=0)) == len(images)
 

@@ -14,12 +14,12 @@ from acgraph.cli import started
 from acgraph.config import CompressConfig
 from acgraph.data import ArrayDataset
 from acgraph.driver import compress as driver
-from acgraph.driver.inputs import timely
+from acgraph.driver.inputs import time_limit
 from acgraph.driver.inputs.data import RunData, open_data
-from acgraph.driver.inputs.timely import within_time
+from acgraph.driver.inputs.time_limit import within_time
 from acgraph.driver.results import outcome
 from acgraph.driver.schedule import budget, pace
-from acgraph.driver.schedule.budget import HurriedChooser, fewer_examples
+from acgraph.driver.schedule.budget import DeadlineChooser, fewer_examples
 from acgraph.driver.schedule.plan import plan_schedule
 from acgraph.driver.stages import plan as planning
 from acgraph.driver.stages import round as one_round
@@ -77,7 +77,7 @@ def test_a_plan_keeps_its_budget_and_half_of_it_trains(
 
 
 def test_batches_end_when_time_is_over(clock: _Clock, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(timely, "time", clock)
+    monkeypatch.setattr(time_limit, "time", clock)
 
     def read() -> Any:
         for number in range(5):
@@ -108,7 +108,7 @@ def test_forms_are_timed_while_there_is_time(
 ) -> None:
     monkeypatch.setattr(budget, "time", clock)
     first, last = (SimpleNamespace(choose=lambda found, i=i: found[i]) for i in (0, -1))
-    chooser = HurriedChooser(first, last, until_s=10.0)
+    chooser = DeadlineChooser(first, last, until_s=10.0)
     candidates: Any = ["timed", "estimated"]
     assert chooser.choose(candidates) == "timed"
     clock.now = 10.0

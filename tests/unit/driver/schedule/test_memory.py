@@ -34,7 +34,7 @@ def test_a_step_takes_what_its_images_make_up_to_a_bound(
     each = torch_backend.bytes_of_an_image(model, DATA)
     assert each > 28 * 28 * 4
     assert two - one == 20 * each
-    monkeypatch.setattr(torch_backend, "MOST_STEP_BYTES", 10 * each)
+    monkeypatch.setattr(torch_backend, "MAX_STEP_BYTES", 10 * each)
     assert one - memory_bytes(
         configure("train.batch_size=20", "criterion=magnitude"), BACKEND, model, DATA
     ) == 10 * each  # fmt: skip

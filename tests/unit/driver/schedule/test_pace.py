@@ -17,7 +17,7 @@ from acgraph.driver.compress import compress
 from acgraph.driver.inputs.data import RunData
 from acgraph.driver.schedule import pace as timing
 from acgraph.driver.schedule.pace import about, estimate, measure_pace
-from acgraph.driver.schedule.plan import MOST_SEARCH_S, Pace, RunSchedule, plan_schedule
+from acgraph.driver.schedule.plan import MAX_SEARCH_S, Pace, RunSchedule, plan_schedule
 from acgraph.ir import Model
 from acgraph.pruning.rate import Rate
 
@@ -96,7 +96,7 @@ def test_the_estimate_adds_all_training_and_every_evaluation(configure: Configur
     slow = replace(prepared, evaluation_s=1000.0)
     assert estimate(config, stages, slow).search_s == pytest.approx((3 * 5 + 16) * 1000 + 3 * 7)
     unstated = configure("purify=false").model_copy(update={"search": SearchConfig()})
-    assert estimate(unstated, stages, slow).search_s == MOST_SEARCH_S
+    assert estimate(unstated, stages, slow).search_s == MAX_SEARCH_S
     more = replace(stages, rates=(8.0,), retrain=2.0)
     assert estimate(config, more, PACE).train_s < found.train_s
 

@@ -126,7 +126,7 @@ def test_layers_whose_moments_are_too_many_together_are_cut_by_magnitude(setting
     whole = module.reconstructible_layers(model)
     widest = max(whole, key=lambda layer: layer.columns)
     most = sum(module.moment_bytes(layer) for layer in whole) - 1
-    monkeypatch.setattr(module, "MOST_BYTES", most)
+    monkeypatch.setattr(module, "MAX_BYTES", most)
     reconstruction = measure_layers(spaces["reconstructed"].dependency, trainer, ArrayDataset(x))
     assert reconstruction.wide == (widest.name,)
     assert set(reconstruction.layers) == {layer.weight for layer in whole} - {widest.weight}
@@ -139,7 +139,7 @@ def test_moments_summed_in_parts_are_those_summed_at_once(setting, monkeypatch):
     every = functools.partial(grams.input_grams, positions=10**6)
     monkeypatch.setattr(backend_trainer, "input_grams", every)
     whole = measure_layers(space.dependency, trainer, data)
-    monkeypatch.setattr(module, "MOST_SUMMED_BYTES", 1)
+    monkeypatch.setattr(module, "MAX_SUMMED_BYTES", 1)
     monkeypatch.setattr(module, "FLOAT32_COLUMNS", 100)
     parts = measure_layers(space.dependency, trainer, data)
     assert set(parts.layers) == set(whole.layers)
@@ -157,13 +157,13 @@ def test_moments_summed_in_parts_are_those_summed_at_once(setting, monkeypatch):
 def test_a_reconstruction_without_time_ranks_by_what_each_unit_alone_loses(setting):
     space = setting[2]["reconstructed"]
     fresh = replace(space.reconstruction, until=0.0, _sets={}, _columns={})
-    hurried = replace(space, reconstruction=fresh)
-    hurried.importances()
-    assert fresh.hurried == len(space.knobs)
+    truncated_rankings = replace(space, reconstruction=fresh)
+    truncated_rankings.importances()
+    assert fresh.truncated_rankings == len(space.knobs)
     space.importances()
-    assert space.reconstruction.hurried == 0
+    assert space.reconstruction.truncated_rankings == 0
     point = tuple(max(k.floor, k.size // 2) for k in space.knobs)
-    plan = hurried.plan(point, space.weights)
+    plan = truncated_rankings.plan(point, space.weights)
     assert sorted(plan.sets) == sorted(space.plan(point, space.weights).sets)
 
 

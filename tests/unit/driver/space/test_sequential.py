@@ -45,7 +45,7 @@ def test_a_wide_layer_is_fitted_in_parts(setting, monkeypatch):
     model, x, zeroed = setting
     weights = model.constants()
     whole = _refit(model, x, zeroed)
-    monkeypatch.setattr(sequential, "MOST_WIDTH", 20)
+    monkeypatch.setattr(sequential, "MAX_WIDTH", 20)
     monkeypatch.setattr(sequential, "PART", 16)
     parts = _refit(model, x, zeroed)
     target = _outputs(weights, x)

@@ -48,7 +48,7 @@ def test_noisy_measurements_end_near_the_target(power: float, rate: float, first
         aim = min(0.95, first * reserved ** (1.0 / power))
         bisection = TargetBisection(place=_place, measure=host, most=reserved)
         ended.append(1.0 / host.share(bisection.run(_place(aim), aim)))
-        assert len(host.measured) <= settle.MOST_POINTS * settle.REPEATS
+        assert len(host.measured) <= settle.MAX_POINTS * settle.REPEATS
     assert np.mean([rate <= found <= 1.1 * rate for found in ended]) >= 0.9
 
 

@@ -18,7 +18,7 @@ from acgraph.driver.compress import compress
 from acgraph.driver.schedule.plan import plan_schedule
 from acgraph.driver.stages import climb as climbing
 from acgraph.driver.stages import measure as measuring
-from acgraph.driver.stages.rounds import Aim
+from acgraph.driver.stages.rounds import RoundTarget
 from acgraph.driver.state.context import Context
 from acgraph.driver.state.records import RateRecord
 from acgraph.driver.state.state import State
@@ -81,7 +81,7 @@ def scripted(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], list[float]]:
     def install(limit: float) -> list[float]:
         asked: list[float] = []
 
-        def cut(context: Context, state: State, aim: Aim) -> tuple[State, Any]:
+        def cut(context: Context, state: State, aim: RoundTarget) -> tuple[State, Any]:
             asked.append(aim.rate)
             holds = aim.rate <= limit
             epochs = 0.0 if holds else state.schedule.round_epochs
@@ -169,7 +169,7 @@ def test_attempts_that_overshoot_come_to_an_end(
 ) -> None:
     asked: list[float] = []
 
-    def cut(context: Context, state: State, aim: Aim) -> tuple[State, Any]:
+    def cut(context: Context, state: State, aim: RoundTarget) -> tuple[State, Any]:
         assert aim.number < 20
         asked.append(aim.rate)
         # So coarse that nothing lies below 1.99x.

@@ -452,7 +452,7 @@ def test_a_weight_that_overflows_is_named(make):
 
 @pytest.mark.parametrize("bad", [math.nan, 1e9])
 def test_after_a_step_that_diverged_training_goes_on_with_half_the_rate(make, monkeypatch, bad):
-    monkeypatch.setattr(fallback, "MOST_TIMES", 1)
+    monkeypatch.setattr(fallback, "MAX_TIMES", 1)
     monkeypatch.setattr(loop, "SNAPSHOT_STEPS", 1)
     calls, rates, path = [], [], []
 
@@ -474,7 +474,7 @@ def test_after_a_step_that_diverged_training_goes_on_with_half_the_rate(make, mo
         r"the loss is .* at step 4 .*: training went on .* 1/2 of the learning rate", result.trouble
     )
     # Step 4 was taken from the weights after step 3, at half the rate: half as far as at the whole.
-    monkeypatch.setattr(fallback, "MOST_TIMES", 0)
+    monkeypatch.setattr(fallback, "MAX_TIMES", 0)
     twin = TorchTrainer(
         make.linear(), make.blobs(), config=make.plain(),
         loss=lambda outputs, y, teacher: outputs[0].square().mean(),
@@ -502,7 +502,7 @@ def test_good_weights_are_taken_along(make, monkeypatch):
     before = trainer.weights()
     with pytest.raises(DivergedError, match="at step 4"):
         trainer.fit(epochs=1)
-    assert len(calls) == 3 + 1 + fallback.MOST_TIMES
+    assert len(calls) == 3 + 1 + fallback.MAX_TIMES
     assert not differ(before, trainer.weights())  # not those after step 3
 
 

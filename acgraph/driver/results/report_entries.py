@@ -6,7 +6,7 @@ from acgraph.driver.state.records import RateRecord, RoundRecord, SearchRecord
 from acgraph.report import AdmmUpdate, FrontierPoint, Round, SearchPoint
 
 
-def rounds_done(rounds: Iterable[RoundRecord]) -> tuple[Round, ...]:
+def round_entries(rounds: Iterable[RoundRecord]) -> tuple[Round, ...]:
     """Tell what each round came to."""
     return tuple(
         Round(
@@ -21,12 +21,12 @@ def rounds_done(rounds: Iterable[RoundRecord]) -> tuple[Round, ...]:
     )
 
 
-def points_judged(history: Iterable[SearchRecord]) -> tuple[SearchPoint, ...]:
+def search_entries(history: Iterable[SearchRecord]) -> tuple[SearchPoint, ...]:
     """Tell what the searches judged."""
     return tuple(SearchPoint(round=x.round, score=x.score, best=x.best) for x in history)
 
 
-def rates_tried(frontier: Iterable[RateRecord], floor: float) -> tuple[FrontierPoint, ...]:
+def rate_entries(frontier: Iterable[RateRecord], floor: float) -> tuple[FrontierPoint, ...]:
     """Tell which rates were tried, and which of them held a floor."""
     return tuple(
         FrontierPoint(
