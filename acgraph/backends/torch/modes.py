@@ -25,8 +25,8 @@ log = logging.getLogger(__name__)
 TOLERANCE = 0.02
 #: Timed steps a mode, after one that warms up; the fastest counts.
 TIMED_STEPS = 3
-#: Images of the step by which a batch is cut until one step takes about ``PROBE_SECONDS``.
-PROBE_IMAGES = 4
+#: Images of the first step, from which the timed batch grows by at most this factor at a time.
+PROBE_IMAGES, GROWTH = 4, 4
 #: A faster mode must win by this factor to displace a simpler one: timings are noisy.
 MARGIN = 0.95
 #: A first step that takes so many times as long, and what warms up beside, loses for certain.
@@ -154,9 +154,7 @@ def _fastest(
 ) -> Mode:
     with rehearsal(module):
         try:
-            few = x[:PROBE_IMAGES]
-            _, seconds = _time(module, few, PLAIN, steps=1)
-            x = x[: max(2, int(len(few) * probe_s / seconds))]
+            x = _as_many(module, x, probe_s)
             reference, _ = _time(module, x, PLAIN, steps=0)
             mode, seconds = _compare(module, x, candidates, reference)
             return _compare_threads(module, x, mode, seconds, counts)
@@ -176,6 +174,21 @@ def rehearsal(module: nn.Module) -> Iterator[None]:
         module.load_state_dict(state)
         module.zero_grad(set_to_none=True)
         module.train(was_training)
+
+
+def _as_many(module: nn.Module, x: Inputs, seconds: float) -> Inputs:
+    """Return as many images as a step takes so many seconds for, or all.
+
+    The number grows in stages: of a few images most time goes into what does not depend on their
+    number, and the fastest mode of so small a batch is not that of a whole one.
+    """
+    count = min(PROBE_IMAGES, len(x))
+    while True:
+        _, taken = _time(module, x[:count], PLAIN, steps=1)
+        more = int(count * min(seconds / taken, GROWTH))
+        if count == len(x) or taken > seconds / 2 or more <= count:
+            return x[: min(count, max(2, more))]
+        count = min(len(x), more)
 
 
 def _compare_threads(
