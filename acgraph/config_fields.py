@@ -92,6 +92,8 @@ def parse_layer_rates(texts: Sequence[str]) -> tuple[dict[str, Rate], Rate | Non
             raise UsageError(f"two rates for {whose}", hint="give one of them")
         if equals and not pattern:
             raise UsageError(f"'{text}' names no layer", hint="say 'head*=1.5x'")
+        if not equals and not text[:1].isdigit():
+            raise UsageError(f"'{text}' states no rate", hint="say 4x, or 'head*=1.5x'")
         if equals:
             rates[pattern] = Rate.parse(rate)
         else:

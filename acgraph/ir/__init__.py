@@ -4,7 +4,7 @@ from acgraph.ir.bounds import LayerBound
 from acgraph.ir.constants import in_c_order, is_same, replace_constants
 from acgraph.ir.external import external_files
 from acgraph.ir.facts import Facts
-from acgraph.ir.files import is_device, make_folder, write_bytes
+from acgraph.ir.files import is_device, make_folder, not_onnx, require_file, write_bytes
 from acgraph.ir.guess import resolve_sizes
 from acgraph.ir.mapped import release_mapped
 from acgraph.ir.model import Array, InputSizes, Model, constant_node_value
@@ -41,12 +41,14 @@ __all__ = [
     "is_same",
     "make_folder",
     "model_from_proto",
+    "not_onnx",
     "proto_from_model",
     "proto_size",
     "read_model",
     "read_proto",
     "release_mapped",
     "replace_constants",
+    "require_file",
     "resolve_sizes",
     "stored_size",
     "write_beside",

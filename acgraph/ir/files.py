@@ -7,13 +7,37 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from acgraph.diagnostics import Location
-from acgraph.errors import OutputError
+from acgraph.errors import ImportModelError, OutputError
 
 
 def is_device(path: str | os.PathLike[str]) -> bool:
     """Say whether a path leads to what is neither a file nor a folder: nothing may replace it."""
     place = Path(path)
     return place.exists() and not place.is_file() and not place.is_dir()
+
+
+def require_file(path: str | os.PathLike[str]) -> None:
+    """Check that there is a file to read a model from.
+
+    Raises:
+        ImportModelError: there is none, or it is a folder.
+    """
+    place = Path(path)
+    if not place.is_file():
+        raise ImportModelError(
+            "is a folder, not a file" if place.is_dir() else "no such file",
+            location=Location(model=os.fspath(path)),
+            hint="give the path of an .onnx file",
+        )
+
+
+def not_onnx(source: str) -> ImportModelError:
+    """Return the error of a file that no ONNX reader understands."""
+    return ImportModelError(
+        "not an ONNX file, or cut short",
+        location=Location(model=source),
+        hint="export or copy it again",
+    )
 
 
 def make_folder(folder: Path) -> None:

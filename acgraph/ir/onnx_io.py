@@ -17,7 +17,7 @@ from acgraph.diagnostics import Location, counted
 from acgraph.errors import ImportModelError, OutputError
 from acgraph.ir.conditions import decided_branches
 from acgraph.ir.ends import complete_ends
-from acgraph.ir.files import is_device, write_bytes, written_beside
+from acgraph.ir.files import is_device, not_onnx, require_file, write_bytes, written_beside
 from acgraph.ir.inline_branches import inline_branches
 from acgraph.ir.mapped import Views, attach, checkable, is_large, read_mapped
 from acgraph.ir.microsoft import expand_operators, expanded_remark
@@ -71,20 +71,13 @@ def _read(
         if name == "-":
             proto = onnx.load_model_from_string(sys.stdin.buffer.read())
         else:
-            if not Path(name).is_file():
-                raise ImportModelError(
-                    "is a folder, not a file" if Path(name).is_dir() else "no such file",
-                    location=where,
-                    hint="give the path of an .onnx file",
-                )
+            require_file(name)
             if mapped and is_large(Path(name)):
                 proto, views = read_mapped(Path(name))
             else:
                 proto = onnx.load(name)
     except DecodeError as error:
-        raise ImportModelError(
-            "not an ONNX file, or cut short", location=where, hint="export or copy it again"
-        ) from error
+        raise not_onnx(name) from error
     except (onnx.checker.ValidationError, OSError, ValueError) as error:  # weights cut short
         raise ImportModelError(
             f"cannot be read: {_first_line(error)}", location=where, hint="check the file"

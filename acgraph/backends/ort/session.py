@@ -13,10 +13,20 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
+from onnxruntime.capi.onnxruntime_pybind11_state import InvalidProtobuf
 
 from acgraph.diagnostics import Location
-from acgraph.errors import BackendError, ImportModelError, UsageError
-from acgraph.ir import Array, InputSizes, Model, input_sizes, proto_from_model, write_beside
+from acgraph.errors import BackendError, UsageError
+from acgraph.ir import (
+    Array,
+    InputSizes,
+    Model,
+    input_sizes,
+    not_onnx,
+    proto_from_model,
+    require_file,
+    write_beside,
+)
 from acgraph.ir.sizes import Declared, Known, declared_shape, default_sizes
 
 #: A model in memory, the bytes of an .onnx or .ort file, or its path.
@@ -51,6 +61,8 @@ _DTYPES: dict[str, type] = {
 #: Log severity of ONNX Runtime, fatal only: every error reaches Python as an exception.
 QUIET = 4
 _MAX_MESSAGE = 300
+#: What ONNX Runtime says of an empty file, and of text that happens to be a protobuf.
+_NO_GRAPH = "No graph was found in the protobuf"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -284,16 +296,17 @@ def _load(
                 providers=["CPUExecutionProvider"],
                 disabled_optimizers=disabled,
             )
+        except InvalidProtobuf as error:
+            raise not_onnx(source) from error
         except Exception as error:
+            if _NO_GRAPH in str(error):
+                raise not_onnx(source) from error
             raise _backend_error("cannot load", error, source) from error
 
     if isinstance(model, bytes):
         return load(model)
     if not isinstance(model, Model):
-        if not Path(source).is_file():
-            raise ImportModelError(
-                "no such file", location=Location(model=source), hint="check the path"
-            )
+        require_file(source)
         return load(source)
     if model.constant_bytes() < MAX_BYTES_IN_MEMORY:
         return load(proto_from_model(model).SerializeToString())

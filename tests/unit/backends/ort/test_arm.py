@@ -129,7 +129,9 @@ def test_a_model_that_is_not_there_is_an_error(
 ) -> None:
     monkeypatch.setattr(arm, "arm_python", lambda folder: ThisMachine())
     assert arm.main(["no.ort"]) == 1
-    assert capsys.readouterr().err == "error: no.ort: no such file; check the path\n"
+    assert (
+        capsys.readouterr().err == "error: no.ort: no such file; give the path of an .onnx file\n"
+    )
 
 
 def test_the_probe_computes_what_a_session_does(

@@ -18,7 +18,7 @@ from acgraph.backends.ort.inputs import (
 from acgraph.backends.ort.session import Session, SessionSettings
 from acgraph.backends.ort.sizes import file_sizes
 from acgraph.errors import BackendError, ImportModelError, UsageError
-from acgraph.ir import model_from_proto
+from acgraph.ir import model_from_proto, read_model
 
 ConvNet = Callable[..., onnx.ModelProto]
 Parse = Callable[[str], bytes]
@@ -184,7 +184,7 @@ def test_bad_models_are_one_line(tmp_path: Path, parse: Parse) -> None:
     with pytest.raises(ImportModelError, match="no such file"):
         Session(tmp_path / "none.onnx")
     with pytest.raises(BackendError, match="ONNX Runtime cannot load it: ") as caught:
-        Session(b"this is no model")
+        Session(parse("g (float[1] x) => (float[1] y) { y = Nonesuch(x) }"))
     assert "\n" not in str(caught.value)
     assert "[ONNXRuntimeError]" not in str(caught.value)
 
@@ -223,3 +223,20 @@ def test_a_number_that_a_network_compares_has_a_value_that_it_knows(parse: Parse
     feeds = random_inputs(Session(proto.SerializeToString()), bounds=bounds)
     assert (feeds["rate"].tolist(), feeds["size"].tolist()) == (16_000, 33)
     assert feeds["ids"].max() <= 1
+
+
+@pytest.mark.parametrize("content", [b"", b"hello\n", b"\x08\x08" * 40])
+def test_what_is_no_model_is_called_so_by_every_reader(content: bytes, tmp_path: Path) -> None:
+    """ONNX Runtime says of an empty file that it has no graph, of a text that parsing failed."""
+    path = tmp_path / "net.onnx"
+    path.write_bytes(content)
+    expected = f"{path}: not an ONNX file, or cut short; export or copy it again"
+    for read in (Session, read_model):
+        with pytest.raises(ImportModelError) as caught:
+            read(path)
+        assert str(caught.value) == expected
+
+
+def test_a_folder_is_called_one(tmp_path: Path) -> None:
+    with pytest.raises(ImportModelError, match="is a folder, not a file"):
+        Session(tmp_path)
