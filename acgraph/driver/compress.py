@@ -45,18 +45,18 @@ def compress(
     :func:`run` does the same and returns the final state, with the models beside the report.
 
     Args:
-        config: What to do.
-        progress: Who shows how far training is.
-        say: Who prints a line about each stage.
-        begin: When the run began, on the clock of ``time.perf_counter``; now by default.
-        passes: How the passes are watched that make the trainable and the written graph.
-        functions: Functions of the user's, if there are any.
+        config: The options.
+        progress: Callback for the progress of training.
+        say: Callback for status lines.
+        begin: Start time of the run in seconds of ``time.perf_counter``; now by default.
+        passes: How the passes are instrumented that make the trainable and the written graph.
+        functions: Functions of the user, if there are any.
 
     Returns:
-        The report; ``report.exit_code`` says whether the targets were met.
+        The report; ``report.exit_code`` is 0 if the targets were met.
 
     Raises:
-        AcgraphError: in the input or the run.
+        AcgraphError: The input or the run failed.
     """
     report = run(config, progress, say, begin, passes, functions).report
     assert report is not None
@@ -75,11 +75,11 @@ def run(
 
     Returns:
         The state: ``report``; ``lowered.small`` and ``lowered.masked``, the models in memory;
-        ``lowered.positions``, which positions of every constant of the original were kept, by name
-        and axis; ``equivalence``, the equivalence check.
+        ``lowered.positions``, the kept indices of every constant of the original, by name and
+        axis; ``equivalence``, the result of the equivalence check.
 
     Raises:
-        AcgraphError: in the input or the run.
+        AcgraphError: The input or the run failed.
     """
     begin = time.perf_counter() if begin is None else begin
     if config.resume is not None:
@@ -103,7 +103,7 @@ def run(
 
 
 def _resumed(context: Context, state: State) -> State:
-    """Go on from a checkpoint, and say from which."""
+    """Resume from a checkpoint, and report which one."""
     for network in (state.network, state.prepared):
         original = context.original.model
         network.model.sizes, network.model.bounds = original.sizes, original.bounds
@@ -118,14 +118,14 @@ def _resumed(context: Context, state: State) -> State:
 
 
 def _saved(context: Context, state: State, name: str) -> State:
-    """Store a state, whose partial fine-tuning, if any, is of an earlier graph."""
+    """Store a state, without the partial fine-tuning, which belongs to an earlier graph."""
     kept = replace(state, checkpoint=name, partial_fit=None)
     save(context.asked, kept, context.clock.elapsed_s)
     return kept
 
 
 def _write(context: Context, state: State) -> State:
-    """Write the results; where that fails, say that the training is not lost."""
+    """Write the results; if that fails, the error's hint says that the training is not lost."""
     folder = shlex.quote(str(context.asked.output))
     kept = (
         f"the trained network is kept: acgraph compress --resume {folder} writes the results "
@@ -146,11 +146,11 @@ def _write(context: Context, state: State) -> State:
 
 
 def _written(context: Context, state: State) -> State:
-    """Run the stages that write, and put their results in place.
+    """Run the stages that write, and move their results to the output folder.
 
     Raises:
-        VerifyError: the compact model does not compute what the masked one does; all is written to
-            a folder of its own, whose name says so.
+        VerifyError: The compact model is not equivalent to the masked one; the results are then in
+            a separate folder whose name says so.
     """
     output = context.config.output
     context.trainers.release()

@@ -1,4 +1,4 @@
-"""A network, and what is known of it: found once for each graph, and carried along with it."""
+"""A network with its analysis, which is computed once for each graph and carried along."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,13 +12,11 @@ from acgraph.ir import Facts, Model
 
 @dataclass(frozen=True, eq=False)
 class Network:
-    """A model that nothing changes any more, with its analysis.
-
-    What is known of it is computed when it is first asked for.
+    """An immutable model with its analysis, which is computed on first access.
 
     Attributes:
         model: The graph with its weights.
-        twin: The same graph with other weights, whose analysis is used again; None once it was.
+        twin: The same graph with other weights, whose analysis is reused; None once it was.
     """
 
     model: Model
@@ -29,7 +27,7 @@ class Network:
         """The coupled sets and fences."""
         twin = self.twin
         shared = None if twin is None else with_weights(twin.dependency, self.model)
-        object.__setattr__(self, "twin", None)  # its weights need not be held any longer
+        object.__setattr__(self, "twin", None)  # so that its weights can be freed
         return analyse(self.model) if shared is None else shared
 
     @cached_property
@@ -44,7 +42,7 @@ class Network:
 
     @cached_property
     def cost(self) -> Cost:
-        """Params, MACs and bytes."""
+        """Parameters, MACs and bytes."""
         return model_cost(self.model, facts=self.facts)
 
     def trained(self, model: Model) -> "Network":

@@ -1,4 +1,4 @@
-"""What a run begins with: its inputs, opened and checked, and the context of its stages."""
+"""Open and check the inputs of a run, and make the context of its stages."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -33,19 +33,19 @@ from acgraph.ir import Model, clone_model
 from acgraph.lowering.base import Chooser
 from acgraph.passes.untie_constants import untie_constants
 
-#: When no layer is timed any more, as a share of a time budget.
+#: Share of a time budget after which no further layer is timed.
 TIMING_UNTIL = 0.92
 
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """What a run reads.
+    """The inputs of a run.
 
     Attributes:
         original: The model.
         data: All examples.
-        backend: What trains.
-        functions: What the user's own functions take the place of.
+        backend: The training backend.
+        functions: Functions of the user: loss, score, importance.
     """
 
     original: Model
@@ -55,14 +55,14 @@ class Inputs:
 
 
 def open_inputs(config: CompressConfig, functions: UserFunctions | None = None) -> Inputs:
-    """Read and check what a run is given, before anything is written.
+    """Read and check the inputs of a run, before anything is written.
 
     Args:
-        config: What to do.
-        functions: Functions of the user's, if there are any.
+        config: The options.
+        functions: Functions of the user, if there are any.
 
     Raises:
-        AcgraphError: in the model, the data or the options.
+        AcgraphError: The model, the data or an option is wrong.
     """
     functions = functions or NO_FUNCTIONS
     functions.check(config)
@@ -88,7 +88,7 @@ def open_context(
     clock: Clock,
     passes: PassSettings | None = None,
 ) -> Context:
-    """Judge the original, and put together what the stages of a run work with."""
+    """Evaluate the original, and make the context that the stages of a run share."""
     original, data, backend = inputs.original, inputs.data, inputs.backend
     for line in describe_tasks(data.tasks):
         reporter.say(line)
@@ -114,7 +114,7 @@ def first_state(context: Context) -> State:
 
 
 def _baseline(judge: Trainer, data: RunData, say: Callable[[str], None]) -> float:
-    """Judge the original on the selection split."""
+    """Evaluate the original on the selection split."""
     images = counted(len(data.select), "image")
     if data.measure == "agreement":
         say(f"baseline: no labels, agreement with the original on {images} counts")
@@ -127,7 +127,7 @@ def _baseline(judge: Trainer, data: RunData, say: Callable[[str], None]) -> floa
 def _within_time_budget(
     config: CompressConfig, judge: Trainer, data: RunData, say: Callable[[str], None]
 ) -> RunData:
-    """Leave as many examples to judge by as the time budget allows, and say so."""
+    """Reduce the evaluation examples to what the time budget allows, and report it."""
     image_s = image_seconds(judge, data.select, config.train.batch_size)
     less = fewer_examples(data, image_s, config.time_budget or 0.0)
     for name, before, after in (
@@ -139,7 +139,7 @@ def _within_time_budget(
 
 
 def _chooser(config: CompressConfig, begin: float) -> Chooser:
-    """Choose forms by timing, with a time budget as long as that leaves time for the rest."""
+    """Return a chooser by timing, which a time budget stops early enough for the last stages."""
     chooser = make_chooser(config.metric, timing=config.timing, settings=run_settings(config))
     if config.time_budget is None or not config.timing:
         return chooser
@@ -148,7 +148,7 @@ def _chooser(config: CompressConfig, begin: float) -> Chooser:
 
 
 def _aligned(config: CompressConfig, say: Callable[[str], None]) -> CompressConfig:
-    """Put a number for ``align auto``."""
+    """Replace ``align auto`` by the measured multiple."""
     if config.effective_align != AUTO:
         return config
     step = measure_align(timing_chooser(settings=run_settings(config)))

@@ -1,4 +1,4 @@
-"""How the passes of a run are run: by the pass manager, and watched as in ``acgraph opt``."""
+"""Run the passes of ``compress`` by the pass manager, instrumented as in ``acgraph opt``."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -14,8 +14,8 @@ from acgraph.passmanager import (
     build_passes,
 )
 
-#: What makes a network trainable, and what makes a trained one small, as ``acgraph opt -p`` takes
-#: them.
+#: The pipelines that make a network trainable, and that make a trained one compact, in the notation
+#: of ``acgraph opt -p``.
 PREPARING = "untie-constants,lift-constants,insert-batchnorm"
 WRITING = "fuse-batchnorm,lower-columns,eliminate-dead-nodes"
 PIPELINES = (PREPARING, WRITING)
@@ -23,11 +23,11 @@ PIPELINES = (PREPARING, WRITING)
 
 @dataclass(frozen=True, slots=True)
 class PassSettings:
-    """How passes are watched.
+    """How passes are instrumented.
 
     Attributes:
-        instruments: Told before and after each pass, and of failures.
-        verify_each: Check after each pass that the model is whole and looks the same from outside.
+        instruments: Called before and after each pass, and on failures.
+        verify_each: Check after each pass that the model is valid and its interface is unchanged.
         runs: Every pass that ran, in order.
     """
 
@@ -41,7 +41,7 @@ class PassSettings:
         """Run passes on a model, in place.
 
         Raises:
-            PassError: a pass failed, or the check after it.
+            PassError: A pass failed, or the check after it.
         """
         manager = PassManager(passes, self.instruments, verify_each=self.verify_each)
         runs = manager.run(model, context)
@@ -51,5 +51,5 @@ class PassSettings:
     def run_text(
         self, text: str, model: Model, context: PassContext | None = None
     ) -> list[PassRun]:
-        """Run the passes that pipeline text names."""
+        """Run the passes that a pipeline string names."""
         return self.run(build_passes(text, REGISTRY), model, context)

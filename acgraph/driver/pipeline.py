@@ -5,8 +5,9 @@
     prepare -> rehearse -> plan -> round, repeated -> purify -> fine-tune
             -> lower -> verify -> export -> measure
 
-Each makes a new state of the last one; what a stage of training returns is what its checkpoint
-stores. The equivalence check comes before the export: the written model states its result.
+Each stage makes a new state from the previous one; the state that a training stage returns is what
+its checkpoint stores. The equivalence check precedes the export, because the written model states
+its result.
 """
 
 from collections.abc import Callable, Sequence
@@ -26,7 +27,7 @@ from acgraph.driver.stages.verify import verify
 from acgraph.driver.state.context import Context
 from acgraph.driver.state.state import State
 
-#: Stores a state under a name, and returns it with that name.
+#: Stores a state as a checkpoint of this name, and returns the state with the name.
 Save = Callable[[Context, State, str], State]
 
 
@@ -35,10 +36,10 @@ class Stage:
     """One stage.
 
     Attributes:
-        name: What it is called, here and in a checkpoint.
-        run: Makes the next state.
-        is_saved: Whether a checkpoint stores what it returns.
-        is_over: Whether it need not run again, where it is repeated; None where it runs once.
+        name: Its name, also in checkpoints.
+        run: Returns the next state.
+        is_saved: Whether a checkpoint stores the state that it returns.
+        is_over: For a repeated stage: whether it need not run again; None if it runs once.
     """
 
     name: str
@@ -48,7 +49,7 @@ class Stage:
 
 
 def _round(context: Context, state: State) -> State:
-    """Run the next round, or the next attempt where no rate is stated."""
+    """Run the next round, or the next attempt if there is no target rate."""
     step = next_attempt if state.schedule.attempts else next_round
     return step(context, state)
 
@@ -60,7 +61,7 @@ def _is_over(context: Context, state: State) -> bool:
     return state.number >= len(state.schedule.rates)
 
 
-#: What makes the network small; then what writes it.
+#: The stages that cut and train the network; then those that write the result.
 TRAINING = (
     Stage("prepare", prepare),
     Stage("rehearse", rehearse),
@@ -79,20 +80,20 @@ STAGES = (*TRAINING, *WRITING)
 
 
 def is_trained(state: State) -> bool:
-    """Whether all is done but to write the results."""
+    """Whether only the stages that write the results are left."""
     return state.stage == TRAINING[-1].name
 
 
 def run_stages(
     stages: Sequence[Stage], context: Context, state: State, save: Save | None = None
 ) -> State:
-    """Run stages in order, from the first that the state has not seen.
+    """Run stages in order, from the first that is not done in the state.
 
     Args:
-        stages: Which.
-        context: The run.
-        state: What they begin with.
-        save: Stores what a stage returns; None where nothing is stored.
+        stages: The stages.
+        context: The context of the run.
+        state: The state to begin with.
+        save: Stores the state that a stage returns; None stores nothing.
     """
     names = [stage.name for stage in stages]
     first = names.index(state.stage) + 1 if state.stage in names else 0
@@ -102,7 +103,7 @@ def run_stages(
 
 
 def _repeated(stage: Stage, context: Context, state: State, save: Save | None) -> State:
-    """Run a stage, as often as it takes, and note that it is done."""
+    """Run a stage, repeatedly if it is a repeated one, and record that it is done."""
     keep = save if stage.is_saved else None
     if stage.is_over is None:
         state = replace(stage.run(context, state), stage=stage.name)

@@ -1,1 +1,1 @@
-"""Checkpoints of a run, and what they are compared with when it is resumed."""
+"""Checkpoints of a run, and the checks that it is resumed with the same options and inputs."""

@@ -1,4 +1,4 @@
-"""Save a run after every stage, and take it up again."""
+"""Save a run after every stage, and resume it."""
 
 import json
 from collections.abc import Container, Mapping
@@ -25,15 +25,15 @@ from acgraph.driver.state.state import State
 from acgraph.errors import CheckpointError
 from acgraph.ir import Model, read_model, write_model
 
-#: Fine-tuning under way. The names are used by turns: the state names the last whole one.
+#: Partial fine-tuning. The names alternate: the state names the last file that is complete.
 FINE_TUNE = ("fine-tune-a.pt", "fine-tune-b.pt")
 #: A model that was read from standard input.
 ORIGINAL = "original.onnx"
-#: The network before any cut, to which attempts at other rates go back.
+#: The network before any cut, from which attempts at other rates start.
 PREPARED = "prepared.onnx"
-#: Stages that are kept: where the last is damaged, the one before it is gone on from.
+#: Number of stages that are kept: if the last is damaged, the run resumes from the one before.
 _KEPT_STAGES = 2
-#: All that a run writes here; writing is to a temporary neighbour with a dot before its name.
+#: All files that a run writes here, apart from temporary files, whose names begin with a dot.
 _FILES = (STATE, "stage-*.onnx*", "stage-*.npz", "fine-tune*.pt", f"{ORIGINAL}*", f"{PREPARED}*")
 
 
@@ -43,9 +43,15 @@ def start(
     original: Model,
     functions: UserFunctions | None = None,
 ) -> None:
-    """Forget an earlier run into the same folder, and remember what the new one was given.
+    """Delete the checkpoints of an earlier run, and record the options and inputs of this one.
 
-    A model from standard input is kept: it cannot be read again.
+    A model from standard input is stored, because it cannot be read again.
+
+    Args:
+        config: The options of the run.
+        inputs: Hashes of the model and the data, see ``input_fingerprints``.
+        original: The model.
+        functions: Functions of the user, whose names are recorded.
     """
     folder = _folder(config)
     _delete_unneeded(folder, keep=())
@@ -64,11 +70,11 @@ def start(
 
 
 def read_original(config: CompressConfig) -> Model:
-    """Read the model of a run; one that came from standard input was kept with the checkpoints.
+    """Read the model of a run; one from standard input was stored with the checkpoints.
 
     Raises:
-        CheckpointError: the copy that was kept is damaged.
-        ImportModelError: there is no such file, or it is no ONNX model.
+        CheckpointError: The stored copy is damaged.
+        ImportModelError: There is no such file, or it is not an ONNX model.
     """
     if config.model != "-" or config.resume is None:
         return read_model(config.model)
@@ -80,20 +86,20 @@ def read_original(config: CompressConfig) -> Model:
 
 
 def stored_seconds(config: CompressConfig) -> float:
-    """Return how long the run in ``config.output`` has taken so far."""
+    """Return how many seconds the run in ``config.output`` has taken so far."""
     return float(read_state(_folder(config))["elapsed_s"])
 
 
 def record_seconds(config: CompressConfig, elapsed_s: float) -> None:
-    """Remember how long a run has taken so far, between its stages too."""
+    """Record how long a run has taken so far; also called within a stage."""
     _record(config, elapsed_s=elapsed_s)
 
 
 def next_fine_tune(config: CompressConfig, checkpoint: str) -> Path:
-    """Return where the next state of a fine-tuning from a checkpoint is to be written.
+    """Return the file for the next partial state of fine-tuning that began at a checkpoint.
 
-    It is not the file that the state names, so that a run which is killed while it writes goes on
-    from there.
+    It is not the file that the state names, so that a run which is killed while writing can be
+    resumed from the latter.
     """
     folder = _folder(config)
     named = _stage(read_state(folder), checkpoint)["fine_tune"]
@@ -101,7 +107,7 @@ def next_fine_tune(config: CompressConfig, checkpoint: str) -> Path:
 
 
 def record_fine_tune(config: CompressConfig, checkpoint: str, file: Path, elapsed_s: float) -> None:
-    """Remember a state of the fine-tuning that was written, and forget the one before."""
+    """Record a partial state of fine-tuning that was written, in place of the one before."""
     folder = _folder(config)
     state = read_state(folder)
     _stage(state, checkpoint)["fine_tune"] = describe_files([file])
@@ -110,11 +116,11 @@ def record_fine_tune(config: CompressConfig, checkpoint: str, file: Path, elapse
 
 
 def save(config: CompressConfig, state: State, elapsed_s: float) -> None:
-    """Write what the next stage needs; the state file last, so that it is never ahead.
+    """Write what the next stage needs; the state file last, so that it names only whole files.
 
     Args:
         config: The options of the run.
-        state: What a stage returned, with the name of its checkpoint.
+        state: The state that a stage returned, with the name of its checkpoint.
         elapsed_s: Seconds that the run has taken so far.
     """
     folder = _folder(config)
@@ -148,18 +154,18 @@ def save(config: CompressConfig, state: State, elapsed_s: float) -> None:
 def load(
     config: CompressConfig, inputs: Mapping[str, str], functions: UserFunctions | None = None
 ) -> State | None:
-    """Read the last whole stage of the run in ``config.output``; None where none was finished.
+    """Read the last undamaged stage of the run in ``config.output``; None if none was finished.
 
-    What of the checkpoints is damaged, and what is done about it, is among its warnings.
+    The warnings of the returned state name the checkpoints that are damaged, and what was done.
 
     Args:
-        config: The options now.
-        inputs: Hashes of what is read now.
-        functions: Functions of the user's, which are compared by name.
+        config: The current options.
+        inputs: Hashes of the current model and data.
+        functions: Functions of the user, which are compared by name.
 
     Raises:
-        UsageError: the folder holds no run, or one with other options.
-        CheckpointError: all stages are damaged, or the run was started with other inputs.
+        UsageError: The folder holds no run, or one with other options.
+        CheckpointError: All stages are damaged, or the run was started with other inputs.
     """
     folder = _folder(config)
     stored = read_state(folder)
@@ -185,10 +191,10 @@ def load(
 
 
 def _prepared(folder: Path, stored: Mapping[str, Any], stage: Mapping[str, Any]) -> Network:
-    """Read the network before any cut, to which only attempts at other rates go back.
+    """Read the network before any cut, which only attempts at other rates need.
 
     Raises:
-        CheckpointError: it is damaged and needed.
+        CheckpointError: It is damaged and needed.
     """
     damaged = find_damage(folder, stored["prepared"])
     if not damaged:
@@ -199,7 +205,7 @@ def _prepared(folder: Path, stored: Mapping[str, Any], stage: Mapping[str, Any])
 
 
 def _last_whole(folder: Path, stages: list[dict[str, Any]]) -> tuple[dict[str, Any], list[str]]:
-    """Find the last stage whose files are whole, and say which later ones are not."""
+    """Return the last stage whose files are undamaged, and a warning for each later one."""
     remarks: list[str] = []
     for stage in reversed(stages):
         damaged = find_damage(folder, stage["files"])
@@ -216,14 +222,14 @@ def _damaged(folder: Path, name: str) -> CheckpointError:
 
 
 def stored_options(output: Path) -> dict[str, Any]:
-    """Read the options that a run was started with, as ``make_config`` takes them.
+    """Read the options that a run was started with, in the form of ``make_config``.
 
     Args:
         output: The folder of its results.
 
     Raises:
-        UsageError: the folder holds no run.
-        CheckpointError: its state is damaged.
+        UsageError: The folder holds no run.
+        CheckpointError: Its state is damaged.
     """
     options: dict[str, Any] = read_state(output / CHECKPOINTS)["config"]
     for name in ("output", "resume"):
@@ -234,7 +240,7 @@ def stored_options(output: Path) -> dict[str, Any]:
 
 
 def can_resume(config: CompressConfig) -> bool:
-    """Whether the folder of the results has the checkpoints of a run with these very options."""
+    """Whether the output folder has checkpoints of a run with exactly these options."""
     if not (_folder(config) / STATE).is_file():
         return False
     ours = config.model_copy(update={"resume": None}).model_dump_json()
@@ -264,7 +270,7 @@ def _needed_files(state: Mapping[str, Any]) -> set[str]:
 
 
 def _delete_unneeded(folder: Path, keep: Container[str]) -> None:
-    """Delete what a run wrote here, and what a killed one was writing, but for some files."""
+    """Delete the files of earlier runs, including temporary ones, except those to keep."""
     for pattern in _FILES:
         for name in (pattern, f".{pattern}.*"):
             for old in folder.glob(name):

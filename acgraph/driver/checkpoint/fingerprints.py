@@ -1,4 +1,4 @@
-"""Tell whether a run that goes on reads what it was started with."""
+"""Fingerprints of the inputs of a run, to check that it is resumed with the same ones."""
 
 from acgraph.data.fingerprint import digest_of
 from acgraph.driver.inputs.data import RunData
@@ -7,7 +7,7 @@ from acgraph.ir.check import fingerprint
 
 
 def input_fingerprints(original: Model, data: RunData) -> dict[str, str]:
-    """Hash the model with its weights, and the data, by what a message calls them."""
+    """Return hashes of the model and of the data, by the names that messages use for them."""
     held = (data.select.fingerprint.digest, data.report.fingerprint.digest)
     return {
         "a model": fingerprint(original),
@@ -17,6 +17,6 @@ def input_fingerprints(original: Model, data: RunData) -> dict[str, str]:
 
 
 def fingerprint_notes(data: RunData) -> list[str]:
-    """Say of which data only a part is compared when the run is resumed, and which part."""
+    """Describe which data is only partly covered by its fingerprint, and which part is."""
     found = [(part.name, part.fingerprint.note) for part in (data.train, data.select, data.report)]
     return list(dict.fromkeys(f"{name}: {note}" for name, note in found if note))

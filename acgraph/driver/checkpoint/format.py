@@ -1,6 +1,6 @@
-"""The form of a state on disk: JSON and arrays, of which nothing else knows.
+"""The serialised form of a state: JSON and arrays.
 
-The network is stored as ONNX beside it, positions as ``.npz``.
+The network is stored as ONNX beside the JSON, positions as ``.npz``.
 """
 
 import dataclasses
@@ -25,9 +25,9 @@ from acgraph.driver.state.records import (
 from acgraph.driver.state.state import State
 from acgraph.ir import write_bytes
 
-#: Fields of a state that JSON holds as they are.
+#: Fields of a state that are stored unchanged as JSON values.
 _PLAIN = ("inserted", "warnings", "aimed", "number", "is_exhausted", "stage", "checkpoint")
-#: Fields that are one record, or none.
+#: Fields that are one record, or None.
 _SINGLE: Mapping[str, type] = {"mode": Mode, "pace": Pace, "rehearsal": Rehearsal}
 #: Fields that are several records.
 _SEVERAL: Mapping[str, type] = {
@@ -36,7 +36,7 @@ _SEVERAL: Mapping[str, type] = {
 
 
 def to_json(state: State) -> dict[str, Any]:
-    """Return what JSON can hold of a state: all but the networks and the positions."""
+    """Return a state as JSON values, without the networks and the positions."""
     found: dict[str, Any] = {name: _plain(getattr(state, name)) for name in _PLAIN}
     found["schedule"] = _plain(dataclasses.asdict(state.schedule))
     for name in _SINGLE:
@@ -50,7 +50,7 @@ def to_json(state: State) -> dict[str, Any]:
 def from_json(
     content: Mapping[str, Any], network: Network, prepared: Network, positions: Positions
 ) -> State:
-    """Make a state of what :func:`to_json` returned, and what lay beside it."""
+    """Make a state from what :func:`to_json` returned, and from what was stored separately."""
     values: dict[str, Any] = {name: _frozen(content[name]) for name in _PLAIN}
     for name, kind in _SINGLE.items():
         values[name] = None if content[name] is None else kind(**content[name])
@@ -67,7 +67,7 @@ def from_json(
 
 
 def write_positions(positions: Positions, file: Path) -> None:
-    """Write where constants lay, whole or not at all."""
+    """Write the original positions of constants atomically."""
     rows = [(name, axis) for name, axes in positions.items() for axis in axes]
     arrays: dict[str, Any] = {
         f"kept{k}": positions[name][axis] for k, (name, axis) in enumerate(rows)
@@ -93,7 +93,7 @@ def read_positions(file: Path) -> Positions:
 
 
 def _plain(value: Any) -> Any:
-    """Turn tuples into lists, as JSON has them."""
+    """Convert tuples to lists, as in JSON."""
     if isinstance(value, Mapping):
         return {name: _plain(each) for name, each in value.items()}
     return [_plain(each) for each in value] if isinstance(value, tuple | list) else value

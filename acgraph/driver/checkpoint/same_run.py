@@ -1,4 +1,4 @@
-"""Make sure that a run goes on as itself: with the options and the inputs that it had."""
+"""Check that a run is resumed with the options and the inputs that it was started with."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -9,8 +9,8 @@ from acgraph.diagnostics import Location
 from acgraph.driver.checkpoint.state_file import START_ANEW
 from acgraph.errors import CheckpointError, UsageError
 
-#: Options that may differ when a run goes on: where things are, what computes, the verdict, and
-#: what is made of the result.
+#: Options that may differ when a run is resumed: locations, hardware, the accepted loss of
+#: accuracy, and how the result is written.
 #: The model is compared by its content.
 _FREE = frozenset(
     [
@@ -29,18 +29,18 @@ _FREE = frozenset(
 
 
 def check_options(before: Mapping[str, Any], config: CompressConfig, where: Location) -> None:
-    """Refuse options that a run cannot go on with.
+    """Reject options with which a run cannot be resumed.
 
     Args:
-        before: The options that it was started with, as JSON has them.
-        config: The options now.
+        before: The options that it was started with, as JSON values.
+        config: The current options.
         where: The folder of its results.
 
     Raises:
-        UsageError: an option differs that must not.
+        UsageError: An option differs that must be the same.
     """
     ours = dict(_leaves(json.loads(config.model_dump_json())))
-    # Without a target rate the floor is what the attempts went by.
+    # Without a target rate, the accuracy floor decided which rates were tried.
     free = _FREE if before["target_rate"] is not None else _FREE - {"max_drop"}
     for name, value in _leaves(before):
         if name not in free and ours.get(name) != value:
@@ -52,7 +52,7 @@ def check_options(before: Mapping[str, Any], config: CompressConfig, where: Loca
 
 
 def _leaves(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """List the options of all sections as ``train.learning_rate``."""
+    """Yield the options of all sections under keys such as ``train.learning_rate``."""
     for name, value in values.items():
         if isinstance(value, Mapping):
             yield from _leaves(value, f"{prefix}{name}.")
@@ -65,15 +65,15 @@ def _shown(value: object) -> str:
 
 
 def check_inputs(before: Mapping[str, str], inputs: Mapping[str, str], where: Location) -> None:
-    """Refuse inputs that are not what a run was started with.
+    """Reject inputs that differ from those that a run was started with.
 
     Args:
-        before: Hashes of what the run read when it was started, by what a message calls it.
-        inputs: The same of what is read now.
+        before: Hashes of the inputs when the run was started, by their names in messages.
+        inputs: Hashes of the current inputs.
         where: The folder of its results.
 
     Raises:
-        CheckpointError: a hash differs.
+        CheckpointError: A hash differs.
     """
     for what, digest in inputs.items():
         if before.get(what) != digest:

@@ -11,24 +11,24 @@ from acgraph.diagnostics import Location
 from acgraph.errors import CheckpointError, UsageError
 from acgraph.ir import write_bytes
 
-#: Changes when an older state can no longer be read.
+#: Version of the format; increased when older states can no longer be read.
 FORMAT = 7
 STATE = "state.json"
-#: What to do where checkpoints are of no use.
+#: Hint for checkpoints that cannot be used.
 START_ANEW = "start anew, without --resume"
 
 Files = dict[str, dict[str, Any]]
 
 
 def write_state(folder: Path, run: Mapping[str, Any]) -> None:
-    """Write the state of a run, whole or not at all.
+    """Write the state of a run atomically.
 
     Args:
-        folder: Of the checkpoints.
-        run: What JSON can hold.
+        folder: The folder of the checkpoints.
+        run: The state as JSON values.
 
     Raises:
-        OutputError: it cannot be written.
+        OutputError: It cannot be written.
     """
     content = {"format": FORMAT, "checksum": _checksum(run), "run": run}
     write_bytes(json.dumps(content).encode(), folder / STATE)
@@ -38,11 +38,11 @@ def read_state(folder: Path) -> dict[str, Any]:
     """Read the state of a run.
 
     Args:
-        folder: Of the checkpoints.
+        folder: The folder of the checkpoints.
 
     Raises:
-        UsageError: there is none.
-        CheckpointError: it is damaged, or another version of acgraph wrote it.
+        UsageError: There is none.
+        CheckpointError: It is damaged, or another version of acgraph wrote it.
     """
     file = folder / STATE
     where = Location(model=str(file))
@@ -61,7 +61,7 @@ def read_state(folder: Path) -> dict[str, Any]:
         raise CheckpointError(
             "is damaged, or of another version of acgraph", location=where, hint=START_ANEW
         )
-    # The text itself, too: a changed byte that JSON takes for the same value is still damage.
+    # Compare the text as well: a changed byte is damage even if the JSON value is the same.
     run: Any = content.get("run")
     if content.get("checksum") != _checksum(run) or json.dumps(content) != text:
         raise CheckpointError("is damaged", location=where, hint=START_ANEW)
@@ -74,7 +74,7 @@ def _checksum(run: object) -> str:
 
 
 def describe_files(files: Iterable[Path]) -> Files:
-    """Return the size and the hash of every file, by its name."""
+    """Return the size in bytes and the hash of every file, by its name."""
     return {
         file.name: {"bytes": file.stat().st_size, "sha256": file_digest(file)}
         for file in sorted(files)
@@ -82,7 +82,7 @@ def describe_files(files: Iterable[Path]) -> Files:
 
 
 def find_damage(folder: Path, files: Files) -> str:
-    """Name the first file that is not what was written; empty where all are."""
+    """Return the name of the first file that was changed since it was written; empty if none."""
     for name, known in files.items():
         file = folder / name
         try:

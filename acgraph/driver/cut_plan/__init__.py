@@ -1,1 +1,1 @@
-"""Plans in terms of the file that was cut: made of a cut, and applied to repeat it."""
+"""Cut plans: recorded in terms of the original file, and applied to repeat a cut."""

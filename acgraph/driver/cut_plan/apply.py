@@ -27,7 +27,7 @@ from acgraph.pruning.plan import Bools, Plan
 from acgraph.pruning.shrink import masked_model, shrink
 from acgraph.pruning.tie import retie_constants, write_once
 
-#: By constant and axis: ``bool [size]``, the positions that are to go.
+#: The indices to remove, by constant and axis: ``bool [size]``.
 _Wanted = dict[tuple[str, int], Bools]
 
 
@@ -37,10 +37,10 @@ class Applied:
 
     Attributes:
         model: The compact model.
-        masked: The model as it was given, with zeros where something was removed.
-        dependency: Of the model as it was given, its merged constants apart.
-        sets: By family: the coupled sets that went.
-        lowered: What became of each layer where columns were removed.
+        masked: The original model, with zeros in place of what was removed.
+        dependency: The dependency graph of the original model, with shared constants untied.
+        sets: The removed coupled sets, by family.
+        lowered: The compact form of each layer whose columns were removed.
     """
 
     model: Model
@@ -54,12 +54,12 @@ def apply_plan(model: Model, plan: CutPlan) -> Applied:
     """Cut a copy of a model by a plan.
 
     Args:
-        model: The model that the plan was made of, or one of the same layers.
-        plan: What to cut. It may list a part of a coupled set's positions: one axis of one tensor
-            is enough, the rest of the set goes along.
+        model: The model that the plan was made for, or one with the same layers.
+        plan: What to cut. It may list only some members of a coupled set: the indices on one axis
+            of one tensor are enough, and the rest of the set is removed with them.
 
     Raises:
-        UsageError: the plan names something that the model lacks, or that cannot be removed.
+        UsageError: The plan names something that the model lacks, or that cannot be removed.
     """
     return _apply(model, plan, decide=is_static(model))
 
@@ -83,10 +83,10 @@ def _apply(model: Model, plan: CutPlan, *, decide: bool) -> Applied:
 
 
 def check_branches(plan: CutPlan, model: Model, opened: Sequence[OpenBranch]) -> None:
-    """See that a model has the branches that a plan cuts.
+    """Check that a model has the branches that a plan cuts.
 
     Raises:
-        UsageError: it lacks one.
+        UsageError: It lacks one.
     """
     paths = {each.branch.path for each in opened}
     for path in plan.branches:
@@ -99,16 +99,16 @@ def check_branches(plan: CutPlan, model: Model, opened: Sequence[OpenBranch]) ->
 def cut_by_plan(
     model: Model, dependency: DependencyGraph, copies: Mapping[str, str], plan: CutPlan
 ) -> Applied:
-    """Cut a model that is analysed already by a plan, save for its branches.
+    """Cut a model by a plan, except for its branches, when its analysis is already available.
 
     Args:
-        model: As it was given.
-        dependency: Of the model with its merged constants apart.
-        copies: The constants that came of that, with their origins.
+        model: The original model.
+        dependency: The dependency graph of the model with shared constants untied.
+        copies: The constants that untying created, each with the name of its origin.
         plan: What to cut.
 
     Raises:
-        UsageError: the plan names something that the model lacks, or that cannot be removed.
+        UsageError: The plan names something that the model lacks, or that cannot be removed.
     """
     if not plan.axes and not plan.columns and plan.forms is None:
         return Applied(
@@ -127,7 +127,7 @@ def cut_by_plan(
         small, kept, steps = shrunk.model, compose(kept, shrunk), steps + 1
         if not _left(wanted, kept):
             break
-        dependency = analyse(small)  # what was cut may have freed more
+        dependency = analyse(small)  # the cut may have made further sets removable
     if left := _left(wanted, kept):
         raise _cannot(first, *next(iter(left.items())))
     masked = masked_model(first, Plan(sets=all_sets))
@@ -193,7 +193,7 @@ def _zero_columns(model: Model, plan: CutPlan) -> None:
 
 
 def _whole_sets(dependency: DependencyGraph, wanted: _Wanted, kept: Positions) -> dict[str, Bools]:
-    """Mark the coupled sets all of whose positions on some axis are to go."""
+    """Mark the coupled sets of which all indices on some axis are to be removed."""
     found = {}
     for family in dependency.families:
         gone = np.zeros(family.size, bool)
@@ -207,7 +207,7 @@ def _whole_sets(dependency: DependencyGraph, wanted: _Wanted, kept: Positions) -
 
 
 def _flagged(family: Family, wanted: _Wanted, kept: Positions) -> Iterator[tuple[Bools, Ints]]:
-    """Yield, for each member that the plan names, which of its positions are to go."""
+    """Yield, for each member that the plan names, which of its indices are to be removed."""
     for member in family.members:
         flags = wanted.get((member.tensor, member.axis))
         if flags is not None:
@@ -216,7 +216,7 @@ def _flagged(family: Family, wanted: _Wanted, kept: Positions) -> Iterator[tuple
 
 
 def _left(wanted: _Wanted, kept: Positions) -> dict[tuple[str, int], Ints]:
-    """Return which positions were to go and are still there."""
+    """Return the indices that should have been removed but were not."""
     left = {}
     for (name, axis), flags in wanted.items():
         positions = kept.get(name, {}).get(axis, np.arange(len(flags)))
@@ -227,7 +227,7 @@ def _left(wanted: _Wanted, kept: Positions) -> dict[tuple[str, int], Ints]:
 
 
 def _cannot(dependency: DependencyGraph, place: tuple[str, int], positions: Ints) -> UsageError:
-    """Say why positions cannot be removed, as far as it is known."""
+    """Return an error that explains, as far as known, why indices cannot be removed."""
     name, axis = place
     families = [
         family
@@ -246,18 +246,18 @@ def _cannot(dependency: DependencyGraph, place: tuple[str, int], positions: Ints
 
 @dataclass(frozen=True, slots=True)
 class _Recorded:
-    """Chooses for each layer the form that a plan records; layers are told by their weight."""
+    """Chooses for each layer the form that a plan records; layers are identified by weight."""
 
     labels: Mapping[str, str]
 
     @staticmethod
     def of(plan: CutPlan, model: Model) -> "_Recorded":
-        """Begin with a plan and the shrunk model, whose nodes have the names of the file."""
+        """Make a chooser for a plan and the shrunk model, which has the node names of the file."""
         labels = {form.layer: form.label for form in plan.forms or ()}
         found = [layer for layer in layers(model) if layer.name in labels]
         return _Recorded(
             {
-                # The second is the name after a fold, where others read the weight as well.
+                # The second is the name after folding, if other nodes read the weight as well.
                 name: labels[layer.name]
                 for layer in found
                 for name in (layer.weight, f"{layer.name}.weight")
@@ -268,7 +268,7 @@ class _Recorded:
         """Pick the recorded form.
 
         Raises:
-            UsageError: the layer has no such form.
+            UsageError: The layer has no such form.
         """
         dense = candidates[0]
         sources = [c.source for c in dense.fragment.constants() if isinstance(c, Weights)]

@@ -1,4 +1,4 @@
-"""Say what was cut of a model as a plan, in terms of the file that was given."""
+"""Record a cut as a plan, in terms of the original file."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -27,13 +27,13 @@ def record_cut(
     """Return the plan that repeats a cut.
 
     Args:
-        dependency: Of the model as it was given, its merged constants apart.
-        copies: The constants that came of setting them apart, with their origins.
-        kept: By constant and axis: the positions that stayed.
-        weights: The constants of the shrunk model by their names in the dense one, columns that
-            were removed zero; None where no columns were.
-        lowered: What became of each layer; None where the model was only shrunk.
-        source: SHA-256 of the file; by default that of the dependency's model.
+        dependency: The dependency graph of the original model with shared constants untied.
+        copies: The constants that untying created, each with the name of its origin.
+        kept: The kept indices, by constant and axis.
+        weights: The constants of the shrunk model by their names in the dense one, with removed
+            columns set to zero; None if no columns were removed.
+        lowered: The compact form of each layer; None if the model was only shrunk.
+        source: SHA-256 of the file; by default that of the dependency graph's model.
     """
     shapes = {name: shape for name, (_, shape) in dependency.model.constant_forms().items()}
     return CutPlan(

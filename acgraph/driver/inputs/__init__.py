@@ -1,1 +1,1 @@
-"""What a run reads: its data, the network made trainable, and whether a file was read right."""
+"""The inputs of a run: its data, the trainable network, and a check of the import."""

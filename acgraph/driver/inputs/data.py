@@ -1,4 +1,4 @@
-"""Open the data of a run: training images, images that choose, images that are reported."""
+"""Open the data of a run, and split it into training, selection and report data."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -31,20 +31,21 @@ from acgraph.ir.sizes import declared_inputs, state
 from acgraph.report import Measure
 from acgraph.tasks import OutputTask
 
-#: Share of the training data held back where no evaluation data is given.
+#: Share of the training data that is held out if there is no evaluation data.
 HELD_BACK = 0.2
 
 
 @dataclass(frozen=True, slots=True)
 class RunData:
-    """Disjoint data.
+    """The data of a run in three disjoint splits.
 
     Attributes:
-        train: What the weights see.
-        select: What every choice sees: the search, purification.
-        report: What nothing sees but the report.
-        tasks: What each output of the network means.
-        has_own_score: Whether a user's function judges networks.
+        train: The training split.
+        select: The selection split, by which the search, purification and all other choices are
+            made.
+        report: The report split, which is used for the reported figures only.
+        tasks: The task of each output of the network.
+        has_own_score: Whether networks are scored by a function of the user.
     """
 
     train: Dataset
@@ -55,7 +56,7 @@ class RunData:
 
     @property
     def measure(self) -> Measure:
-        """What models are judged by: right labels where there are any to judge by."""
+        """How models are scored: by accuracy if there are usable labels, else by agreement."""
         if self.has_own_score:
             return "own score"
         if self.report.labels is None:
@@ -67,11 +68,11 @@ class RunData:
 def open_data(config: CompressConfig, model: Model) -> RunData:
     """Open the data that a configuration names.
 
-    Evaluation data is cut in two: every other example chooses, the rest is reported.
+    Evaluation data is divided alternately into the selection and the report split.
 
     Raises:
-        UsageError: there is too little training data, or it is the evaluation data, too.
-        DataError: it does not fit the model.
+        UsageError: There is too little data, or training and evaluation data are the same.
+        DataError: The data does not fit the model.
     """
     train = _load(config, model, config.data)
     _resolve_sizes(config, model, train)
@@ -117,7 +118,7 @@ def _too_little(config: CompressConfig, held: int, train: int) -> UsageError:
 
 
 def _shares_examples(first: str, second: str) -> bool:
-    """Whether two data specifications name the same examples; copies of a file are not told."""
+    """Whether two data specifications name the same examples; copies are not detected."""
     if is_array_file(first) and is_array_file(second):
         file, array, rows = selected_rows(first)
         other, array_too, rows_too = selected_rows(second)
@@ -129,7 +130,7 @@ def _load(config: CompressConfig, model: Model, spec: str) -> Dataset:
     options: dict[str, Any] = {}
     if config.image_size is not None:
         options["size"] = config.image_size
-    if is_made_spec(spec):  # it has the sizes of the run, which no data states
+    if is_made_spec(spec):  # its sizes come from the model, as there is no file that has any
         resolve_sizes(model, config.input_shape)
     if not (is_made_spec(spec) and config.eval_data is not None):  # then they are of that data
         options |= {"mean": config.mean, "std": config.std, "scale": config.scale}
@@ -142,7 +143,7 @@ def _load(config: CompressConfig, model: Model, spec: str) -> Dataset:
 
 
 def _resolve_sizes(config: CompressConfig, model: Model, data: Dataset) -> None:
-    """Let the whole run see the model at the sizes of its data."""
+    """Resolve the input sizes of the model from its data, for the whole run."""
     if is_made_spec(config.data):
         return
     resolve_sizes_from(model, data, config.input_shape)
@@ -151,7 +152,7 @@ def _resolve_sizes(config: CompressConfig, model: Model, data: Dataset) -> None:
 def resolve_sizes_from(
     model: Model, data: Dataset, stated: Mapping[str, tuple[int, ...]] | None = None
 ) -> None:
-    """Settle the sizes of a model's inputs by the first example of its data.
+    """Resolve the sizes of a model's inputs from the first example of its data, in place.
 
     Args:
         model: The model.
@@ -170,7 +171,7 @@ def resolve_sizes_from(
 
 
 def _check_labels(model: Model, data: Dataset, spec: str) -> None:
-    """Check class numbers against the classes that the network tells apart at these sizes."""
+    """Check that the labels are below the number of classes of the network."""
     if data.labels is None or not are_class_numbers(data.labels):
         return
     check_has_classes(first_output_shape(model), Location(model=spec))
@@ -181,12 +182,12 @@ def _check_labels(model: Model, data: Dataset, spec: str) -> None:
 def input_specs(
     model: Model, stated: Mapping[str, tuple[int, ...]] | None = None, *, whole: bool = False
 ) -> list[InputSpec]:
-    """Describe the inputs of a model, and what noise of each is made of.
+    """Describe the inputs of a model, and how random values of each are generated.
 
     Args:
         model: The model.
         stated: Shapes that were stated, by input.
-        whole: Give every size as it is settled; otherwise an open one is a name or None.
+        whole: Return resolved sizes; otherwise, a dynamic dimension is a name or None.
     """
     sizes = state(declared_inputs(model), stated, model.location()).specs()
     if whole:
@@ -206,12 +207,12 @@ def input_specs(
 
 
 def _states(model: Model) -> frozenset[str]:
-    """Return the inputs whose next values are outputs."""
+    """Return the inputs that carry a recurrent state, whose next value is an output."""
     return frozenset(o.state_of for o in output_facts(model, infer_facts(model)).outputs)
 
 
 def class_count(model: Model) -> int | None:
-    """Return how many classes the first output tells apart, None where it is no classifier."""
+    """Return the number of classes of the first output; None if it is not a classifier."""
     shape = first_output_shape(model)
     if shape is None or len(shape) != 2 or shape[1] < 2:
         return None
@@ -219,5 +220,5 @@ def class_count(model: Model) -> int | None:
 
 
 def first_output_shape(model: Model) -> tuple[int, ...] | None:
-    """Return the shape of the first output, batch first; None where it cannot be found."""
+    """Return the shape of the first output, batch first; None if it cannot be inferred."""
     return infer_facts(model).shapes.get(model.graph.outputs[0].name)

@@ -1,4 +1,4 @@
-"""Leave out outputs that nobody uses, and all that only they need."""
+"""Remove outputs that are not needed, and the nodes and inputs that only they need."""
 
 from collections.abc import Sequence
 from difflib import get_close_matches
@@ -10,19 +10,19 @@ from acgraph.passes.eliminate_dead_nodes import remove_unread
 
 
 def keep_outputs(model: Model, names: Sequence[str]) -> tuple[str, ...]:
-    """Cut all outputs off a model but the named ones, and the nodes and inputs that only they need.
+    """Remove all outputs but the named ones, and the nodes and inputs that only they need.
 
-    Inputs that nothing reads as the file stands stay: whoever runs the model feeds them.
+    Inputs that were already unused in the file are kept, because callers pass them.
 
     Args:
-        model: The model, which is changed.
-        names: Of the outputs that stay; none names all.
+        model: The model, which is changed in place.
+        names: Names of the outputs to keep; an empty sequence keeps all.
 
     Returns:
-        The names of the outputs that were cut off.
+        The names of the removed outputs.
 
     Raises:
-        UsageError: the model has no output of a name.
+        UsageError: The model has no output of one of the names.
     """
     graph = model.graph
     known = [tensor.name for tensor in graph.outputs]
@@ -45,7 +45,7 @@ def keep_outputs(model: Model, names: Sequence[str]) -> tuple[str, ...]:
 
 
 def _read(model: Model) -> frozenset[str]:
-    """Return the names of what nodes, subgraphs and outputs read."""
+    """Return the names of the values that nodes, subgraphs and outputs read."""
     graph = model.graph
     found = {tensor.name for node in graph.nodes for tensor in node.inputs}
     return captured_names(graph) | found | {tensor.name for tensor in graph.outputs}

@@ -1,4 +1,4 @@
-"""See that what was read of a file computes what the file does."""
+"""Check that the imported model computes what its file computes."""
 
 from pathlib import Path
 
@@ -8,10 +8,10 @@ from acgraph.ir import Model, input_sizes, read_model, resolve_sizes
 
 
 def check_reading(model: Model) -> None:
-    """Compare a model with its file, where operators were replaced when it was read.
+    """Compare a model with its file, if operators were replaced during the import.
 
     Raises:
-        VerifyError: the two differ: an operator of the file does something else than is known.
+        VerifyError: The two differ: an operator of the file was not imported correctly.
         BackendError: ONNX Runtime cannot run the file.
     """
     if not model.expanded or not Path(model.source).is_file():
@@ -28,7 +28,7 @@ def check_reading(model: Model) -> None:
 
 
 def _with_all_outputs(model: Model) -> Model:
-    """Return a model with the outputs that its file has, where some were left out."""
+    """Return a model with all outputs of its file, if some were removed."""
     whole = read_model(model.source)
     if len(whole.graph.outputs) == len(model.graph.outputs):
         return model

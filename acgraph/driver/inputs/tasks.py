@@ -1,4 +1,4 @@
-"""What the outputs of the network mean, found out before a run and said in its first lines."""
+"""Detect the task of each output before a run, and report it in the first lines."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -14,25 +14,25 @@ from acgraph.driver.inputs.data import RunData
 from acgraph.ir import Model, infer_facts
 from acgraph.tasks import OutputTask, check_fit, guess
 
-#: Examples that the original answers where graph and labels do not say what an output means.
+#: Examples that the original is run on if graph and labels leave the task of an output open.
 EXAMPLES = 64
 
 
 def with_tasks(config: CompressConfig, model: Model, data: RunData) -> RunData:
-    """Return the data of a run with what the outputs of its network mean.
+    """Return the data of a run together with the task of each output of the network.
 
-    Where graph and labels leave it open, the original answers some examples: coordinates, and
-    vectors of the length 1, are describe_tasks by their values.
+    If graph and labels leave a task open, the original is run on some examples: coordinates and
+    vectors of length 1 are recognised by their values.
 
     Raises:
-        UsageError: a task is stated for an output that there is not.
+        UsageError: A task is stated for an output that does not exist.
         BackendError: ONNX Runtime cannot run the model.
     """
     facts = output_facts(model, infer_facts(model))
     tasks = guess(facts, labels=_labels(data), stated=config.task)
     is_open = any(not task.is_sure and task.output not in config.task for task in tasks)
     if is_open and "" not in config.task and not is_made_spec(config.data):
-        # The file itself, which need not be copied, unless it has outputs that are left out.
+        # Without removed outputs, the file itself is opened, so that it need not be copied.
         session = Session(model if config.outputs else config.model, sizes=model.sizes)
         values = answers(session, data.select, limit=EXAMPLES)
         tasks = guess(facts, values=values, labels=_labels(data), stated=config.task)
@@ -44,7 +44,7 @@ def _check_labels(tasks: Sequence[OutputTask], data: RunData) -> None:
     """Check labels against the first output.
 
     Raises:
-        DataError: they do not fit.
+        DataError: They do not fit.
     """
     for part in (data.train, data.report):
         if part.labels is not None:
@@ -57,10 +57,10 @@ def _labels(data: RunData) -> Array | None:
 
 
 def describe_tasks(tasks: Sequence[OutputTask]) -> list[str]:
-    """Say what each output is taken for; outputs that are taken for the same in one line.
+    """Describe the task of each output; outputs with the same task share a line.
 
     Returns:
-        Sentences; the first says how to change it.
+        Sentences; the first one says how to change a task.
     """
     lines: list[str] = []
     shown: dict[tuple[str, str], list[OutputTask]] = {}

@@ -1,4 +1,4 @@
-"""Read data for as long as there is time."""
+"""Iterate over batches within a time limit."""
 
 import time
 from collections.abc import Iterable, Iterator
@@ -8,11 +8,11 @@ T = TypeVar("T")
 
 
 def within_time(batches: Iterable[T], seconds: float | None) -> Iterator[T]:
-    """Yield batches until time is over; the first in any case.
+    """Yield batches until the time limit; the first one in any case.
 
     Args:
-        batches: Of anything.
-        seconds: None for no limit.
+        batches: The batches, of any type.
+        seconds: The time limit in seconds; None for no limit.
     """
     begin = time.perf_counter()
     for number, batch in enumerate(batches):

@@ -1,4 +1,4 @@
-"""Get a network ready for training: constants apart, folded BatchNormalization back."""
+"""Prepare a network for training: untie constants, insert folded BatchNormalization again."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from acgraph.ir import Model, clone_model
 from acgraph.passmanager import PassContext, PassRun
 from acgraph.passmanager.base import Statistics
 
-#: Images that the statistics of a re-inserted BatchNormalization are measured on.
+#: Images on which the statistics of an inserted BatchNormalization are measured.
 CALIBRATION_IMAGES = 1024
 BATCH = 128
 
@@ -24,8 +24,8 @@ class Trainable:
 
     Attributes:
         model: The network.
-        inserted: The BatchNormalization nodes that were put in.
-        is_changed: Whether it is another graph than it was made of.
+        inserted: The BatchNormalization nodes that were inserted.
+        is_changed: Whether the graph differs from the original one.
     """
 
     model: Model
@@ -42,18 +42,18 @@ def ready_to_train(
 ) -> Trainable:
     """Copy a model into the form that trains well.
 
-    Constants that the exporter merged are made separate, and Constant nodes become initializers. A
-    deep network without BatchNormalization does not retrain well, so each convolution with a bias
-    and without one gets one, set so that the function is unchanged. Steps of training are then as
-    large as the learning rate over the squared size of a filter, so filters get the size that
-    learning rates are for.
+    Constants that the exporter merged are untied, and Constant nodes become initializers. A deep
+    network without BatchNormalization does not retrain well, so one is inserted after each
+    convolution that has a bias and no BatchNormalization, such that the function is unchanged. The
+    effective step size is then the learning rate divided by the squared norm of a filter, so
+    filters are rescaled to the norm that common learning rates are meant for.
 
     Args:
-        model: What to copy.
+        model: The model to copy.
         train: Training images, on some of which statistics are measured.
-        backend: What measures them.
-        seconds: For measuring; None for no limit.
-        passes: How passes are watched.
+        backend: The training backend that measures them.
+        seconds: Time limit for measuring; None for no limit.
+        passes: How the passes are instrumented.
     """
     ready = clone_model(model)
     before = {node.name for node in ready.graph.nodes}

@@ -1,1 +1,1 @@
-"""How the points of a search are judged: by how many images, and in which processes."""
+"""Evaluation of the points of a search: on how many images, and in which processes."""

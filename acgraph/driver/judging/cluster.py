@@ -1,4 +1,4 @@
-"""Points of a search judged by the workers of a Dask cluster, on this host or on others."""
+"""Evaluate points of a search on the workers of a Dask cluster, on this host or on others."""
 
 import asyncio
 import logging
@@ -19,19 +19,19 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: Seconds that a scheduler has to answer, and the first worker to be there.
+#: Timeout in seconds for the scheduler to answer, and for the first worker to connect.
 TIMEOUT_S = 5.0
 
 
 class PointEvaluator:
-    """Judges points of one task; Dask keeps one on each worker for as long as it is held here.
+    """Evaluates points of one task; Dask keeps a copy on each worker while this one is referenced.
 
-    What a worker opens lives with its copy of this, so that it is gone as soon as the search ends,
-    however it ends. A copy that Dask moves or spills to disk is the task alone.
+    What a worker opens belongs to its copy, and is therefore released as soon as the search ends,
+    even by an error. If Dask moves a copy or spills it to disk, only the task is serialised.
     """
 
     def __init__(self, task: Task) -> None:
-        """Remember the task; it is opened where the first point is judged."""
+        """Store the task, which is opened when the first point is evaluated."""
         self._task = task
         self._proxy: Proxy | None = None
         # A worker may run several points at once, but a proxy has one network.
@@ -41,7 +41,7 @@ class PointEvaluator:
         return PointEvaluator, (self._task,)
 
     def __call__(self, point: Point, threads: int) -> float:
-        """Score a point on so many threads of the CPU; the first call says how many."""
+        """Score a point on this many CPU threads; the number of the first call is used."""
         with self._lock:
             if self._proxy is None:
                 self._proxy = open_task(self._task.on_threads(threads))
@@ -49,11 +49,11 @@ class PointEvaluator:
 
 
 def check_cluster(address: str) -> None:
-    """Find out whether a search can be judged by the cluster at an address.
+    """Check that the cluster at an address can evaluate points of a search.
 
     Raises:
-        UsageError: the package is not installed, no scheduler answers, it has no worker, or one
-            that has not this version of acgraph.
+        UsageError: The package is not installed, no scheduler answers, it has no worker, or a
+            worker has another version of acgraph.
     """
     with _connect(address):
         pass
@@ -61,16 +61,16 @@ def check_cluster(address: str) -> None:
 
 @contextmanager
 def cluster_evaluators(address: str, make: Callable[[], Task]) -> Iterator[PointEvaluators]:
-    """Give a function that judges points on all workers of a cluster.
+    """Context manager for a function that evaluates points on all workers of a cluster.
 
-    Workers get the task once, and forget it with the end of the block.
+    The task is sent to the workers once, and released at the end of the block.
 
     Args:
-        address: Of the scheduler, as ``tcp://host:8786``.
-        make: Packs the task.
+        address: Address of the scheduler, for instance ``tcp://host:8786``.
+        make: Makes the task.
 
     Raises:
-        UsageError: as of :func:`check_cluster`.
+        UsageError: The cluster cannot be used, see :func:`check_cluster`.
     """
     with _connect(address) as client:
         from distributed import KilledWorker
@@ -78,7 +78,7 @@ def cluster_evaluators(address: str, make: Callable[[], Task]) -> Iterator[Point
         judge = client.scatter(PointEvaluator(make()), broadcast=True, hash=False)
 
         def evaluate_many(points: Sequence[Point]) -> list[float]:
-            # Not pure: Dask would hash the points, and remember scores that nobody asks for again.
+            # Not pure: Dask would hash the points, and cache scores that are never needed again.
             futures = [client.submit(_judge, judge, point, pure=False) for point in points]
             try:
                 return list(client.gather(futures))
@@ -100,7 +100,7 @@ def cluster_evaluators(address: str, make: Callable[[], Task]) -> Iterator[Point
 
 @contextmanager
 def _connect(address: str) -> Iterator["Client"]:
-    """Connect to a scheduler whose workers are fit to judge; close the connection at the end."""
+    """Connect to a scheduler with usable workers; close the connection at the end."""
     try:
         from distributed import Client
     except ImportError as error:
@@ -115,9 +115,9 @@ def _connect(address: str) -> Iterator["Client"]:
 
 
 def _reach(address: str) -> None:
-    """See whether a scheduler answers; a client that gets no answer cannot even be closed."""
+    """Check that a scheduler answers; a client that gets no answer cannot even be closed."""
     try:
-        # In a thread: a notebook's own loop runs in this one.
+        # In another thread, as a notebook's event loop may run in this one.
         with ThreadPoolExecutor(1) as thread:
             thread.submit(asyncio.run, _greet(address)).result()
     except ValueError as error:
@@ -156,12 +156,12 @@ def _check_workers(client: "Client", address: str) -> None:
 
 
 def _version() -> str:
-    """Of acgraph on a worker."""
+    """Return the version of acgraph on a worker."""
     return __version__
 
 
 def _judge(judge: PointEvaluator, point: Point) -> float:
-    """Score a point on a worker, with the threads that it was started with."""
+    """Score a point on a worker, with the number of threads that the worker was started with."""
     from distributed import get_worker
 
     return judge(point, get_worker().state.nthreads)

@@ -1,8 +1,8 @@
-"""By how many images the points of a search are judged: all, or few first and all for the best.
+"""Number of images on which points of a search are evaluated: all, or few first and then more.
 
-What may be spent is counted in multiply-accumulates, which is the same on every host, so that a
-search without a time budget gives the same result everywhere; a time budget bounds it by time, too,
-and so does the longest time of any search, see ``acgraph.driver.stages.round_search``.
+The budget is counted in multiply-accumulates, which are the same on every host, so that a search
+without a time budget gives the same result everywhere. A time budget is a second limit, and so is
+the longest time of any search, see ``acgraph.driver.stages.round_search``.
 """
 
 import math
@@ -21,34 +21,34 @@ from acgraph.search.halving import Level, plan_levels
 
 #: Images that one evaluation of a search uses.
 PROXY_IMAGES = 1000
-#: The most that the evaluations of one search take: about six minutes on two cores.
+#: Limit of MACs for all evaluations of one search: about six minutes on two cores.
 MAX_MACS = 12e12
-#: The most that measuring what layers read takes, likewise.
+#: Limit of MACs for measuring the inputs of layers.
 MAX_MEASURING_MACS = 2e12
-#: The fewest images that a point is judged by, and that BatchNormalization is recalibrated on.
+#: Smallest number of images to evaluate a point on, and to recalibrate BatchNormalization on.
 MIN_IMAGES = 16
-#: Images larger than these pixels count as several where BatchNormalization is recalibrated, down
-#: to so many images.
+#: An image with more pixels than this counts as several when BatchNormalization is recalibrated,
+#: but at least this many images are used.
 PIXELS = 32 * 32
 RECALIBRATION_IMAGES = 128
-#: Share of the images of a reduced evaluation on which BatchNormalization is recalibrated, at most.
+#: Largest share of a reduced evaluation's images on which BatchNormalization is recalibrated.
 RECALIBRATION_PART = 0.4
 
 
 @dataclass(frozen=True, slots=True)
 class Images:
-    """What one evaluation reads.
+    """Numbers of images that one evaluation uses.
 
     Attributes:
-        select: Images to judge by.
-        train: Images that BatchNormalization is recalibrated on.
+        select: Images to evaluate on.
+        train: Training images to recalibrate BatchNormalization on.
     """
 
     select: int
     train: int
 
     def shared(self, share: float) -> "Images":
-        """Return a share of them.
+        """Return a share of these numbers.
 
         BatchNormalization gets the smaller part: its channels see many positions of each image.
         """
@@ -62,9 +62,9 @@ class Images:
 
 
 def whole_images(config: CompressConfig, data: RunData) -> Images:
-    """Return what an evaluation reads where nothing is spared.
+    """Return the numbers of images of a full evaluation.
 
-    BatchNormalization needs fewer images where these are large: its channels see more of each.
+    BatchNormalization needs fewer large images, as each has more positions per channel.
     """
     recalibration = config.search.recalibrate * config.train.batch_size
     example = first_example(data.train).x
@@ -85,10 +85,10 @@ def levels_of(
 
     Args:
         model: The network.
-        images: What a whole evaluation reads.
-        evaluations: Of the search.
-        left_s: Seconds that it may take; None for no limit.
-        evaluation_s: Seconds of a whole evaluation, where they were measured.
+        images: Numbers of images of a full evaluation.
+        evaluations: Number of evaluations of the search.
+        left_s: Seconds that the search may take; None for no limit.
+        evaluation_s: Seconds of a full evaluation, if they were measured.
     """
     affordable = affordable_evaluations(model, images)
     if left_s is not None and evaluation_s:
@@ -97,12 +97,12 @@ def levels_of(
 
 
 def affordable_evaluations(model: Model, images: Images) -> float:
-    """Return how many whole evaluations of a network one search may take."""
+    """Return how many full evaluations of a network fit into the budget of one search."""
     return MAX_MACS / max(model_cost(model).macs * (images.select + images.train), 1)
 
 
 def measured_images(model: Model, most: int) -> int:
-    """Return how many images what layers read is measured on, at most ``most``."""
+    """Return on how many images the inputs of layers are measured, at most ``most``."""
     return int(min(most, max(MIN_IMAGES, MAX_MEASURING_MACS / max(model_cost(model).macs, 1))))
 
 
@@ -114,7 +114,7 @@ def proxies(
     whole: Images,
     levels: Sequence[Level],
 ) -> list[tuple[int, Proxy]]:
-    """Make a judge for each level: how many points it may judge, and how."""
+    """Return for each level the number of points to evaluate, and the proxy that scores them."""
     found = []
     for level in levels:
         images = whole.shared(level.share)

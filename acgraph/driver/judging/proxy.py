@@ -1,4 +1,4 @@
-"""Judge a point of the search without training: cut by magnitude, recalibrate, evaluate."""
+"""Score a point of the search without training: mask, recalibrate, evaluate."""
 
 from collections.abc import Mapping
 from typing import Any, Protocol
@@ -14,7 +14,7 @@ Arrays = Mapping[str, npt.NDArray[Any]]
 
 
 class Evaluator(Protocol):
-    """What the proxy needs of a trainer."""
+    """The methods of a trainer that the proxy needs."""
 
     def weights(self) -> Mapping[str, npt.NDArray[Any]]:
         """Copy all weights and running statistics."""
@@ -25,23 +25,23 @@ class Evaluator(Protocol):
         ...
 
     def recalibrate(self, batches: int, *, fast: bool = False, images: int | None = None) -> None:
-        """Estimate BatchNormalization's statistics anew; ``fast`` in the precision of training."""
+        """Estimate BatchNormalization statistics again; ``fast`` uses the training precision."""
         ...
 
     def evaluate(self, data: Dataset, limit: int | None = None, *, fast: bool = False) -> float:
-        """Return the metric on data; ``fast`` in the precision of training."""
+        """Return the metric on data; ``fast`` uses the training precision."""
         ...
 
 
 def masked_weights(space: Space, weights: Arrays, zeroed: Mapping[str, Bools]) -> dict[str, Any]:
-    """Return the weights that a cut changes: zeroed, and reconstructed where the space can."""
+    """Return the weights that a cut changes: masked, and reconstructed if the space can."""
     if space.reconstruction is not None:
         return space.reconstruction.reconstruct(weights, zeroed)
     return zero(weights, zeroed)
 
 
 class Proxy:
-    """Scores points: the metric of the masked network, its BatchNormalization recalibrated."""
+    """Scores points by the metric of the masked network with recalibrated BatchNormalization."""
 
     def __init__(
         self,
@@ -53,16 +53,16 @@ class Proxy:
         batches: int,
         images: int | None = None,
     ) -> None:
-        """Prepare.
+        """Make a proxy.
 
         Args:
-            trainer: Holds the network; its weights are back in place after every call.
-            space: What the points mean.
+            trainer: Holds the network; its weights are restored after every call.
+            space: The search space of the points.
             data: The selection split.
-            limit: Images to evaluate on.
-            batches: Training batches to recalibrate on; with none a hard cut by magnitude
-                scores close to chance.
-            images: No more than so many of their images.
+            limit: Number of images to evaluate on.
+            batches: Number of training batches to recalibrate on; without recalibration, a hard
+                cut by magnitude scores close to chance.
+            images: Largest number of images of these batches; None uses all.
         """
         self._trainer = trainer
         self._space = space

@@ -1,4 +1,4 @@
-"""Points of a search judged in processes of their own, each with its share of the threads."""
+"""Evaluate points of a search in worker processes, each with its share of the threads."""
 
 import logging
 import multiprocessing
@@ -34,7 +34,7 @@ EvaluateMany = Callable[[Sequence[Point]], Sequence[float]]
 
 
 class InMemoryRows(Dataset):
-    """Some rows of a dataset in memory, under the numbers that they have there."""
+    """Some rows of a dataset, held in memory and addressed by their original indices."""
 
     def __init__(self, dataset: Dataset, rows: Indices) -> None:
         """Read the rows."""
@@ -49,7 +49,7 @@ class InMemoryRows(Dataset):
 
     @property
     def labels(self) -> Labels | None:
-        """Class number of every example, held or not."""
+        """Class number of every example, in memory or not."""
         return self._labels
 
     def __len__(self) -> int:
@@ -57,14 +57,14 @@ class InMemoryRows(Dataset):
 
     @property
     def groups(self) -> Indices | None:
-        """Which examples fit into one batch, held or not."""
+        """Which examples can share a batch, in memory or not."""
         return self._groups
 
     def batch(self, indices: Indices) -> Batch:
-        """Return rows that are held.
+        """Return rows that are in memory.
 
         Raises:
-            BackendError: one is not.
+            BackendError: One of them is not.
         """
         for rows, held in self._held:
             places = np.minimum(np.searchsorted(rows, indices), len(rows) - 1)
@@ -75,22 +75,22 @@ class InMemoryRows(Dataset):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """All that a process needs to judge points as its parent would.
+    """All that a worker process needs to evaluate points as its parent would.
 
     Attributes:
-        model: Proto of the graph.
-        sizes: Of the inputs of both.
-        bounds: What of the layers the user wants to keep.
-        teacher: Proto of the original, to agree with; None where labels judge.
+        model: The serialised ``ModelProto`` of the graph.
+        sizes: Input sizes of the graph and the original.
+        bounds: How much of each layer must be kept, as the user requested.
+        teacher: The serialised original, to measure agreement with; None if labels are used.
         state: Weights and mode of the parent's trainer.
-        config: Of the run, its threads those of one process.
-        reconstruction: What was measured of the layers, or None.
-        saves_time: As of the space.
-        knobs: Of the space, to be sure that it is the same.
-        train: Images that BatchNormalization is recalibrated on.
-        select: Images to judge by.
-        images: As of the proxy.
-        tasks: What each output means.
+        config: The options of the run, with the number of threads of one process.
+        reconstruction: The measured inputs of layers, or None.
+        saves_time: As in the space.
+        knobs: The knobs of the space, to check that the worker finds the same ones.
+        train: Images to recalibrate BatchNormalization on.
+        select: Images to evaluate on.
+        images: As in the proxy.
+        tasks: The task of each output.
     """
 
     model: Any
@@ -108,18 +108,19 @@ class Task:
     tasks: tuple[OutputTask, ...] | None = None
 
     def on_threads(self, threads: int) -> Self:
-        """Return the same task for a process that has so many threads of the CPU."""
+        """Return the same task for a process with this number of CPU threads."""
         mine = replace(self.config.train, threads=threads)
         return replace(self, config=self.config.model_copy(update={"train": mine}))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PointEvaluators:
-    """Who judges points.
+    """The workers that evaluate points.
 
     Attributes:
-        at_once: How many points they judge at once.
-        evaluate_many: Scores of several points, in their order; None where this process judges.
+        at_once: Number of points that they evaluate in parallel.
+        evaluate_many: Returns the scores of several points, in their order; None if this process
+            evaluates them itself.
     """
 
     at_once: int = 1
@@ -137,12 +138,12 @@ def make_task(
     images: int | None = None,
     tasks: Sequence[OutputTask] | None = None,
 ) -> Task:
-    """Pack what a proxy of these would judge by."""
+    """Make the task for a proxy of this trainer, space and data."""
     threads = max(1, (config.threads or os.cpu_count() or 1) // config.search.workers)
     mine = replace(trainer.config, threads=threads)
     batches, size = config.search.recalibrate, config.train.batch_size
     order = np.random.default_rng(mine.seed).permutation(len(train))
-    # The first is what a trainer checks its outputs by.
+    # A trainer checks its outputs on the first example.
     rows = np.append(order[: batches * size], 0).astype(np.int64)
     judged = spread_indices(len(select), limit)
     return Task(
@@ -166,7 +167,7 @@ def open_task(task: Task) -> Proxy:
     """Make the proxy of a task.
 
     Raises:
-        BackendError: the space of the graph is another here.
+        BackendError: The space of the graph differs from that of the parent process.
     """
     model = model_from_proto(task.model)
     teacher = None if task.teacher is None else model_from_proto(task.teacher)
@@ -191,10 +192,10 @@ def open_task(task: Task) -> Proxy:
 
 
 def check_workers(workers: int, processes: int) -> None:
-    """Refuse workers where the run itself is several processes: they would join these.
+    """Reject workers if the run itself is distributed: they would join its process group.
 
     Raises:
-        UsageError: it is.
+        UsageError: The run is distributed and workers are requested.
     """
     if workers > 1 and processes > 1:
         raise UsageError(
@@ -205,13 +206,14 @@ def check_workers(workers: int, processes: int) -> None:
 
 @contextmanager
 def evaluators(workers: int, make: Callable[[], Task]) -> Iterator[PointEvaluators]:
-    """Give a function that judges points in so many processes; none where one is enough.
+    """Context manager for a function that evaluates points in worker processes; none for one.
 
-    The processes end with the block, however it ends, and with this process, however that does.
+    The processes end with the block, even after an error, and with this process, even if it is
+    killed.
 
     Args:
-        workers: How many.
-        make: Packs the task.
+        workers: Number of processes.
+        make: Makes the task.
     """
     if workers == 1:
         yield PointEvaluators()
@@ -237,7 +239,7 @@ def evaluators(workers: int, make: Callable[[], Task]) -> Iterator[PointEvaluato
     try:
         yield PointEvaluators(at_once=workers, evaluate_many=evaluate_many)
     finally:
-        # They see the end of the pipe and leave at once, in the middle of a point if need be.
+        # The workers detect the end of the pipe and exit at once, even while evaluating a point.
         ours.close()
         pool.shutdown(cancel_futures=True)
         theirs.close()
@@ -245,10 +247,10 @@ def evaluators(workers: int, make: Callable[[], Task]) -> Iterator[PointEvaluato
 
 @contextmanager
 def _interrupts_blocked() -> Iterator[None]:
-    """Start processes that an interrupt never reaches, however early: they inherit what is held.
+    """Block SIGINT in the block, so that processes started there inherit the blocked signal.
 
-    This process gets at the end of the block what was meant for it. Systems without signal masks
-    hold nothing.
+    This process receives a pending interrupt at the end of the block. On systems without signal
+    masks, nothing is blocked.
     """
     if not hasattr(signal, "pthread_sigmask"):
         yield
@@ -261,7 +263,7 @@ def _interrupts_blocked() -> Iterator[None]:
 
 
 _proxy: list[Proxy] = []
-"""Of a worker process: the one proxy that it judges by."""
+"""The proxy of this worker process, as a list of one."""
 
 
 def _begin(task: Task, parent: Connection) -> None:
@@ -272,7 +274,7 @@ def _begin(task: Task, parent: Connection) -> None:
 
 
 def _exit_with(parent: Connection) -> None:
-    """End this process as soon as the other end of a pipe is closed."""
+    """Exit this process as soon as the other end of a pipe is closed."""
     try:
         parent.recv()
     except (EOFError, OSError):

@@ -1,1 +1,1 @@
-"""Latency: how forms of layers are chosen by it, tables of layers, and latency as a target."""
+"""Latency: the choice of compact forms, tables of layer times, and latency as a target."""

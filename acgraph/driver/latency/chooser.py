@@ -1,4 +1,4 @@
-"""Choose how lowerings are chosen: by timing on this host, or by a model of the cost."""
+"""Make the chooser of compact forms, which times them on this host or uses a cost model."""
 
 from acgraph.backends.ort.layer_timing import timing_chooser
 from acgraph.backends.ort.session import SessionSettings
@@ -12,10 +12,11 @@ def make_chooser(metric: str, *, timing: bool, settings: SessionSettings | None 
     """Make the chooser that picks a form for each layer with removed columns.
 
     Args:
-        metric: Metric of the target: ``params`` and ``size`` take the smallest form that is not
+        metric: The metric of the target: ``params`` and ``size`` take the smallest form that is not
             slower than dense, all others the fastest.
-        timing: Time the forms on this host; without it a cost model decides, the same everywhere.
-        settings: Of the sessions that are timed; by default those of a phone.
+        timing: Time the forms on this host; otherwise, a cost model decides, independent of the
+            host.
+        settings: Settings of the timed sessions; by default those of a phone.
     """
     aim: Metric = _AIMS.get(metric, "latency")
     if not timing:

@@ -1,4 +1,4 @@
-"""Whose time is whose: from the operators that ONNX Runtime runs to the layers of a model."""
+"""Attribute the times of operators that ONNX Runtime runs to the layers of a model."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 
@@ -8,10 +8,10 @@ from acgraph.backends.ort.profile import OperatorTime, profile_operators
 from acgraph.backends.ort.session import SessionSettings
 from acgraph.ir import Model
 
-#: What ONNX Runtime puts around the name of a node that it fuses with its successor.
+#: Prefix and suffix that ONNX Runtime adds to the name of a node fused with its successor.
 _FUSED_BEFORE, _FUSED_AFTER = "fused ", "/MatMulAddFusion"
-#: A convolution in the NCHWc layout is named after the value that it makes, that of what it is
-#: fused with where it is fused with something.
+#: Suffix of a convolution in the NCHWc layout, which is named after its output value, or after
+#: that of the node that is fused into it.
 _NCHWC = "_nchwc"
 _FUSED_INTO_CONV = frozenset(
     [
@@ -37,15 +37,15 @@ def layer_times(
     """Profile a model and sum its operators by layer, in milliseconds.
 
     Args:
-        model: What is run.
+        model: The model to run.
         layers: Names of layers.
-        known: The model before it was lowered: its nodes are parts of no layer, whatever their
-            names begin with.
-        settings: How the model is run; by default as on a phone.
+        known: The model before it was lowered. Its nodes do not belong to another layer even if
+            their names begin with that layer's name.
+        settings: Settings of the session; by default those of a phone.
 
     Returns:
-        Time by layer: 0 for one that the model does not have. A layer that it has and that the
-        profile does not name, as when it was fused into another, is left out.
+        Milliseconds by layer; 0 for a layer that the model does not have. A layer that the profile
+        does not name, for instance because it was fused into another, is left out.
     """
     nodes = {node.name for node in model.graph.nodes}
     owners = lowered_parts(nodes - {node.name for node in known.graph.nodes}, layers)
@@ -60,7 +60,7 @@ def layer_times(
 
 
 def _nchwc_names(model: Model, owners: Mapping[str, str]) -> dict[str, str]:
-    """Give the layers of convolutions by the names that they have in the NCHWc layout."""
+    """Return the layer of each convolution by its node name in the NCHWc layout."""
     return {
         value + _NCHWC: owners[node.name]
         for node in model.graph.nodes
@@ -70,7 +70,7 @@ def _nchwc_names(model: Model, owners: Mapping[str, str]) -> dict[str, str]:
 
 
 def _fused_values(conv: gs.Node) -> Iterator[str]:
-    """Yield what a convolution makes, and what the nodes make that may be fused into it."""
+    """Yield the output of a convolution, and the outputs of nodes that may be fused into it."""
     node = conv
     while True:
         value = node.outputs[0]
@@ -84,7 +84,7 @@ def _fused_values(conv: gs.Node) -> Iterator[str]:
 
 
 def lowered_parts(nodes: Iterable[str], layers: Collection[str]) -> dict[str, str]:
-    """Find the layer of every node that lowering made, ``LAYER/STEP``, or ``LAYER/STEP/STEP``.
+    """Find the layer of every node that lowering created: ``LAYER/STEP`` or ``LAYER/STEP/STEP``.
 
     >>> lowered_parts(["a/b/conv", "ab/conv", "a/crop/conv"], ["a", "a/b"])
     {'a/b/conv': 'a/b', 'a/crop/conv': 'a'}

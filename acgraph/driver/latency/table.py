@@ -1,9 +1,9 @@
-"""What a point of the search costs in time: from a table of measured layers.
+"""Predict the latency of a point of the search from a table of measured layers.
 
-Every layer is timed by itself over a grid of kept filters, kept input channels and kept columns, in
-the fastest form each time; between the grid points times are interpolated. Layers of one shape
-share a table, and the times are remembered on disk. What else a network does (additions, copies)
-is taken to shrink as its layers do; a measurement of the whole model corrects that afterwards.
+Every layer is timed separately over a grid of kept filters, kept input channels and kept columns,
+each time in the fastest form; between grid points, times are interpolated. Layers of the same shape
+share a table, and the times are cached on disk. The other operators of a network (additions,
+copies) are assumed to shrink like its layers; a measurement of the whole model corrects this later.
 """
 
 import logging
@@ -42,7 +42,7 @@ class LayerTable:
     ms: FloatArray
 
     def at(self, filters: float, channels: float, columns: float) -> float:
-        """Interpolate linearly along each axis; below the least timed share nothing is gained."""
+        """Interpolate linearly along each axis; constant below the smallest timed share."""
         values = self.ms
         for axis, share in zip(self.axes, (filters, channels, columns), strict=True):
             upper = (
@@ -63,12 +63,12 @@ def time_layer(
     """Time a convolution over the grid.
 
     Args:
-        layer: Its shape counts, its weights do not: random ones stand for what is cut later.
-        fastest: Times ways to compute a layer.
+        layer: The layer. Only its shape matters: cut weights are replaced by random ones.
+        fastest: Times several forms of a layer.
         columns: Whether its columns may be cut.
-        pattern: Which of them may stay together.
-        step: Filters are kept in multiples of so many, so only such numbers of filters and of
-            channels are timed: where kernels compute blocks, times between them are no guide.
+        pattern: Which columns are removed together.
+        step: Filters are kept in multiples of this number, so only such numbers of filters and
+            channels are timed: kernels compute blocks, so times in between say little.
     """
     filters, width = layer.weight.shape[:2]
     grouped = layer.group > 1
@@ -89,23 +89,23 @@ def time_layer(
             mask = column_mask(cut.weight, keep, pattern=pattern, multiple=1)
             cut = replace(cut, weight=zero_columns(cut.weight, mask))
         ms[place] = fastest(candidates(cut))
-    for axis in range(ms.ndim):  # noise must not make more cost less
+    for axis in range(ms.ndim):  # enforce monotone times in spite of noise
         ms = np.maximum.accumulate(ms, axis=axis)
     first, second, third = (np.array(axis) for axis in axes)
     return LayerTable((first, second, third), ms)
 
 
 def _shares(total: int, step: int) -> tuple[float, ...]:
-    """Shares of a number of channels that are timed: the multiples of the step from there on."""
+    """Return the shares of channels that are timed, each rounded up to a multiple of the step."""
     kept = {min(total, step * math.ceil(share * total / step - 1e-9)) for share in CHANNEL_SHARES}
     return tuple(count / total for count in sorted(kept))
 
 
 def _cut(layer: ConvLayer, filters: float, channels: float) -> ConvLayer:
-    """Return a layer of the same geometry with fewer filters and channels, of random weights."""
+    """Return a layer of the same geometry with fewer filters and channels and random weights."""
     total, width, *kernel = layer.weight.shape
     group = layer.group
-    if group > 1:  # whole groups go
+    if group > 1:  # whole groups are removed
         group = max(1, round(filters * group))
         kept, into = total // layer.group * group, width * group
     else:
@@ -124,10 +124,10 @@ def _cut(layer: ConvLayer, filters: float, channels: float) -> ConvLayer:
 
 
 def time_layers(space: Space, fastest: Fastest) -> dict[str, LayerTable]:
-    """Time every convolution of a space, those of one shape once.
+    """Time every convolution of a space; layers of the same shape are timed once.
 
     Returns:
-        The tables by layer; what is no convolution is not in it.
+        The tables by layer; layers that are not convolutions are left out.
     """
     reader = LayerReader.of(space.dependency.model, space.dependency.facts)
     cut = {layer.name for layer in space.column_layers}
@@ -152,12 +152,12 @@ def time_layers(space: Space, fastest: Fastest) -> dict[str, LayerTable]:
 def latency_cost(
     space: Space, tables: Mapping[str, LayerTable], whole: float
 ) -> Callable[[Point], float]:
-    """Return what a point costs in time.
+    """Return a function that predicts the latency of a point.
 
     Args:
-        space: What the points mean.
-        tables: Of its layers.
-        whole: What the model costs now, in the unit of the result.
+        space: The search space of the points.
+        tables: The tables of its layers.
+        whole: The latency of the uncut model, in the unit of the result.
     """
     timed = [(layer, tables[layer.name]) for layer in space.layers if layer.name in tables]
 

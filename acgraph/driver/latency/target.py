@@ -1,4 +1,4 @@
-"""Latency as a target: measured of the whole model, and predicted for the points of a search."""
+"""Latency as a target: measured for the whole model, predicted for the points of a search."""
 
 import logging
 from collections.abc import Callable
@@ -20,12 +20,12 @@ from acgraph.search import Point, Problem, project_to_budget
 
 log = logging.getLogger(__name__)
 
-#: Measuring time for each way to compute a layer at each point of its table, in seconds.
+#: Measuring time in seconds for each form of a layer at each point of its table.
 TABLE_BUDGET_S = 0.02
-#: Whole models measured to correct the tables, and the most that they may be corrected.
+#: Number of whole models that are measured to correct the tables, and the largest correction.
 PROBES = 3
 MAX_POWER = 4.0
-#: A plan is tightened until the rate is measured this much above what was asked for: the report
+#: A plan is tightened until the measured rate is this much above the target, because the report
 #: measures it again.
 RESERVE = NOISE
 
@@ -33,9 +33,9 @@ RESERVE = NOISE
 def share_of_latency(
     original: Model, shrunk: Model, chooser: Chooser, settings: SessionSettings
 ) -> float:
-    """Measure how long a shrunk model takes once it is written, of what the original takes.
+    """Measure the latency of a shrunk model in its written form, as a share of the original's.
 
-    Both run by turns. Training does not change how long a model takes.
+    The runs of both alternate. Training does not change the latency of a model.
     """
     small, _ = compact(shrunk, chooser)
     before, after = measure_latency([original, small], settings)
@@ -47,11 +47,11 @@ class LatencyModel:
     """Predicts the latency of points: tables of layers, corrected by measured whole models.
 
     Attributes:
-        original: Latencies are shares of this model's.
-        chooser: Which compact form a layer takes.
-        whole: Share that the model takes as it is now.
-        budget: Share that is aimed at; the correction is made there.
-        settings: Of the sessions.
+        original: The model whose latency others are shares of.
+        chooser: Chooses the compact form of each layer.
+        whole: The share that the current model takes.
+        budget: The target share; the prediction is corrected there.
+        settings: Settings of the sessions.
     """
 
     original: Model
@@ -61,11 +61,11 @@ class LatencyModel:
     settings: SessionSettings
 
     def __call__(self, space: Space) -> Callable[[Point], float]:
-        """Return the predicted share of the original's latency of the points of a space.
+        """Return a function that predicts the latency of a point as a share of the original's.
 
-        What layers take by themselves is not what they take in a network: running one alone costs
-        more, and a network has other nodes. So the sum is raised to the power with which it is
-        right for a plan that meets the budget, the same share kept of everything.
+        The sum of separately timed layers is not the latency of a network: running a layer alone
+        has overhead, and a network has other nodes. So the sum is raised to the power that makes it
+        right for a uniform plan (the same share kept everywhere) that meets the budget.
         """
         timer = timing_chooser(
             "latency",
