@@ -1,4 +1,4 @@
-"""``prune``: one cut by magnitude, without data and training."""
+"""``prune``: one cut by magnitude or by calibration data, without training."""
 
 from acgraph.driver.prune.magnitude import prune
 

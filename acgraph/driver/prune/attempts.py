@@ -1,4 +1,4 @@
-"""One cut of ``prune``: what is tried, until the file does not become larger."""
+"""The attempts of ``prune``: cuts that are tried until the file does not become larger."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -28,14 +28,14 @@ from acgraph.version import __version__
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Source:
-    """What is cut.
+    """The model to cut, with its analysis.
 
     Attributes:
-        model: As it was read.
-        dependency: Of the model with its constants untied.
-        copies: The constants that untying made, with their origins.
-        branches: What may be removed from the branches of Ifs.
-        copies_of: The copies in each branch, those in it included, by the model that is analysed.
+        model: The model as it was read.
+        dependency: The dependency graph of the model with its constants untied.
+        copies: The constants that untying created, each with the name of its origin.
+        branches: What can be removed from the branches of If nodes.
+        copies_of: The copies in each branch, including nested ones, by the analysed model.
         digest: SHA-256 of the file.
     """
 
@@ -52,8 +52,8 @@ class Source:
 
         Args:
             model: The model.
-            bounds: How much of its layers must stay; the names of those in branches begin with
-                the path of the branch.
+            bounds: How much of each layer must be kept; the names of layers in branches begin
+                with the path of the branch.
         """
         copies_of: dict[int, Mapping[str, str]] = {}
 
@@ -73,7 +73,7 @@ class Source:
         return cls(model, dependency, copies, branches, copies_of, source_digest(model))
 
     def inside(self) -> Iterator["tuple[OpenBranch, Source]"]:
-        """Yield the branches, and what is cut of each."""
+        """Yield the branches, each with its model to cut."""
         for each in self.branches.found:
             copies = self.copies_of[id(each.graph.model)]
             opened = each.opened
@@ -85,15 +85,15 @@ class Source:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """What is to be cut.
+    """A request to cut a model.
 
     Attributes:
-        asked: Of the coupled sets.
-        columns: Of the columns.
-        is_forced: Whether columns are cut however large the file becomes.
-        plan: What to cut instead of all that; None where nothing says it.
-        importance: Ranks coupled sets; None for their magnitude.
-        measure: Says by data what is cut of the model itself; None where there is none.
+        asked: The request for coupled sets.
+        columns: The request for columns.
+        is_forced: Whether columns are cut even if the file becomes larger.
+        plan: A plan to apply instead; None without one.
+        importance: Ranks coupled sets; None ranks them by magnitude.
+        measure: Chooses the cut of the main graph by calibration data; None without data.
     """
 
     asked: PruneRequest
@@ -104,7 +104,7 @@ class Job:
     measure: Callable[[DependencyGraph], MeasuredCut] | None = None
 
     def inside(self, path: str) -> "Job":
-        """Return what is to be cut of a branch."""
+        """Return the request for a branch."""
         if self.plan is None:
             return replace(self, measure=None)
         return replace(self, plan=self.plan.branches.get(path, CutPlan()))
@@ -112,15 +112,15 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Cut:
-    """What a cut made.
+    """The result of a cut.
 
     Attributes:
         model: The compact model.
-        masked: The model with zeros.
-        seconds: How long shrinking took.
-        plan: What repeats the cut.
-        lowered: What became of each layer, where columns were cut.
-        cuts: The pattern of each layer's columns, or why they stay.
+        masked: The masked model: the original with zeros in place of what was removed.
+        seconds: Duration of the shrinking.
+        plan: The plan that repeats the cut.
+        lowered: The compact form of each layer, if columns were cut.
+        cuts: The pattern of each layer's columns, or the reason why they are kept.
     """
 
     model: Model
@@ -133,10 +133,10 @@ class Cut:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One cut to try: what it is called, which coupled sets go, and which columns.
+    """One cut to try: its name, and the coupled sets and columns to remove.
 
-    ``is_forced`` says that it is taken however large the file becomes. ``applied`` is what a plan
-    made of the model, where one was given; ``measured`` what data said.
+    With ``is_forced``, it is accepted even if the file becomes larger. ``applied`` is the result of
+    a plan, if there is one; ``measured`` is the choice by calibration data.
     """
 
     name: str
@@ -148,10 +148,10 @@ class Attempt:
 
 
 def attempts(source: Source, job: Job) -> Iterator[Attempt]:
-    """Yield what to try, until the file does not become larger.
+    """Yield the cuts to try, until the file does not become larger.
 
     Raises:
-        UsageError: the plan that says what to cut does not fit the model.
+        UsageError: The plan does not fit the model.
     """
     if job.plan is not None:
         yield _planned(source, job.plan)
@@ -178,7 +178,7 @@ def attempts(source: Source, job: Job) -> Iterator[Attempt]:
 
 
 def _planned(source: Source, plan: CutPlan) -> Attempt:
-    """Cut by a plan."""
+    """Return an attempt that applies a plan."""
     start = time.perf_counter()
     check_branches(plan, source.model, [opened for opened, _ in source.inside()])
     made = cut_by_plan(source.model, source.dependency, source.copies, plan)
@@ -189,13 +189,13 @@ def _planned(source: Source, plan: CutPlan) -> Attempt:
 
 
 def uncut(source: Source) -> Cut:
-    """Return copies of a model of which nothing is cut."""
+    """Return the result of no cut: copies of the model."""
     plan = record_cut(source.dependency, source.copies, {}, source=source.digest)
     return Cut(clone_model(source.model), clone_model(source.model), 0.0, plan)
 
 
 def cut(source: Source, attempt: Attempt) -> Cut:
-    """Cut a copy of a model; its branches stay as they are."""
+    """Cut a copy of a model, but not its branches."""
     if attempt.applied is not None:
         return attempt.applied
     start = time.perf_counter()
@@ -211,7 +211,7 @@ def cut(source: Source, attempt: Attempt) -> Cut:
         plan = record_cut(
             dependency, source.copies, found.kept, found.weights, found.lowered, source.digest
         )
-        # What is written is what the plan makes, so that the plan repeats it.
+        # Write the result of applying the plan, so that the plan reproduces it.
         made = cut_by_plan(source.model, dependency, source.copies, plan)
         return Cut(made.model, made.masked, seconds, plan, found.lowered, found.cuts)
     small, masked = shrunk.model, masked_model(dependency, attempt.plan)

@@ -1,4 +1,4 @@
-"""The branches of Ifs in ``prune``: cut and checked one by one, and put together with the rest."""
+"""Branches of If nodes in ``prune``: each is cut and checked on its own, then put back."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -14,23 +14,23 @@ from acgraph.ir.branches import OpenBranch, put_branch
 from acgraph.pruning.cut_plan import CutPlan
 from acgraph.pruning.plan import Plan
 
-#: Why a branch stays that could be cut; what stopped it follows.
+#: Reason for not cutting a branch; the error of the runtime follows.
 UNCHECKED = "the branch does not run on what reaches it, so its cut could not be checked"
-#: Makes the inputs that a model is compared on; asked only where something was cut.
+#: Makes the inputs that a model is compared on; called only if something was cut.
 MakeFeeds = Callable[[], Sequence[Feeds]]
 
 
 class UncheckedError(Exception):
-    """A branch cannot be run on anything that reaches it; the text says why."""
+    """A branch cannot be run on any of its inputs; the text gives the reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class BranchCuts:
-    """What became of the branches of a model.
+    """The cuts of the branches of a model.
 
     Attributes:
-        results: Of each branch that could be cut and checked.
-        fences: Of the others, and why they were not.
+        results: The result for each branch that could be cut and checked.
+        fences: The reason for each branch that could not.
     """
 
     results: tuple[tuple[OpenBranch, PruneReport], ...] = ()
@@ -38,19 +38,19 @@ class BranchCuts:
 
     @property
     def is_cut(self) -> bool:
-        """Say whether anything was removed."""
+        """Whether anything was removed."""
         return any(is_cut(result) for _, result in self.results)
 
 
 def is_cut(result: PruneReport) -> bool:
-    """Say whether anything was removed of a model."""
+    """Whether anything was removed from a model."""
     return not result.cut_plan.cuts_nothing
 
 
 def feeds_of(source: Source, opened: OpenBranch, outer: MakeFeeds) -> MakeFeeds:
-    """Return what makes the inputs of a branch of those of the model around it.
+    """Return a function that computes the inputs of a branch from those of the outer model.
 
-    It raises ``UncheckedError`` where the branch can run none of them.
+    The function raises ``UncheckedError`` if the branch can be run on none of them.
     """
 
     def make() -> Sequence[Feeds]:
@@ -71,9 +71,9 @@ def cut_branches(
     """Cut the branches of a model.
 
     Args:
-        source: The model.
-        feeds: Makes inputs of it.
-        cut_one: Cuts the model of a branch, which it is told the path of; may raise
+        source: The outer model.
+        feeds: Makes its inputs.
+        cut_one: Cuts the model of a branch, and takes the path of the branch; may raise
             ``UncheckedError``.
     """
     results, fences = [], []
@@ -97,7 +97,7 @@ def unchecked(result: PruneReport) -> dict[str, Diagnostic]:
 
 
 def put_back(cut: Cut, branches: BranchCuts) -> None:
-    """Put the branches that were cut into both models, in place."""
+    """Insert the cut branches into the compact and the masked model, in place."""
     for opened, result in branches.results:
         if is_cut(result):
             put_branch(cut.model, opened, result.model)
@@ -105,8 +105,8 @@ def put_back(cut: Cut, branches: BranchCuts) -> None:
 
 
 def together(result: PruneReport, branches: BranchCuts) -> PruneReport:
-    """Join what was done to the branches with what was done around them."""
-    if branches.is_cut and not is_cut(result):  # only the checks of the branches say anything
+    """Merge the report on the outer model with those on its branches."""
+    if branches.is_cut and not is_cut(result):  # only the checks of the branches are meaningful
         result = replace(result, verify=replace(result.verify, vacuous=False))
     for opened, inner in branches.results:
         result = _joined(result, inner, opened.branch.path)
@@ -142,7 +142,7 @@ def _planned(plan: CutPlan, inner: CutPlan, path: str) -> CutPlan:
 
 
 def _both(equivalence: EquivalenceResult, inner: EquivalenceResult, path: str) -> EquivalenceResult:
-    """Join the verdict on a model with that on a branch alone, which the model may not have run."""
+    """Merge the check of a model with that of a branch, which the model may not have executed."""
 
     def named(found: Sequence[OutputEquivalence]) -> Iterator[OutputEquivalence]:
         return (replace(each, name=f"{path}/{each.name}") for each in found)

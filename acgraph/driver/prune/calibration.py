@@ -1,4 +1,4 @@
-"""The data of ``prune``: on what a cut is measured and fitted, and on what it is judged."""
+"""Calibration data of ``prune``: examples to measure and fit on, and held-out ones."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,15 +20,15 @@ from acgraph.driver.inputs.data import input_specs, resolve_sizes_from
 from acgraph.errors import UsageError
 from acgraph.ir import Model, resolve_sizes
 
-#: Share of the examples that a cut is judged by, and how many these are at most.
+#: Share of the examples that are held out to evaluate a cut, and their largest number.
 HELD_OUT, MAX_HELD_OUT = 0.1, 512
-#: Examples that a cut is fitted to, at most.
+#: Largest number of examples that a cut is fitted to.
 MAX_FITTED = 4096
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataRequest:
-    """What the data is and how it is read, see ``acgraph.data.load_dataset``."""
+    """The data and how it is read, see ``acgraph.data.load_dataset``."""
 
     spec: str
     mean: Sequence[float] | None = None
@@ -43,11 +43,11 @@ class Unlabelled(Subset):
 
     @property
     def labels(self) -> Labels | None:
-        """None."""
+        """None: labels are dropped."""
         return None
 
     def batch(self, indices: Indices) -> Batch:
-        """Read examples alone."""
+        """Read examples without labels."""
         found = super().batch(indices)
         return Batch(found.inputs, None, found.axes)
 
@@ -57,9 +57,9 @@ class Calibration:
     """Examples without labels, drawn at random.
 
     Attributes:
-        fitted: What a cut is measured on and fitted to.
-        judged: Others, on which it is said how much of the outputs is kept.
-        seed: Of all chance.
+        fitted: Examples that a cut is measured on and fitted to.
+        held_out: Other examples, on which the agreement with the original is measured.
+        seed: Seed of all random numbers.
     """
 
     fitted: Dataset
@@ -67,25 +67,25 @@ class Calibration:
     seed: int = 0
 
     def reader(self, batch: int) -> tuple[Callable[[int], Batch], int]:
-        """Return what reads a batch, and how many batches there are."""
+        """Return a function that reads a batch by its number, and the number of batches."""
         indices = np.arange(len(self.fitted), dtype=np.int64)
         parts = list(cut_indices(self.fitted, indices, batch))
         return (lambda number: self.fitted.batch(parts[number])), len(parts)
 
 
 def open_calibration(model: Model, request: DataRequest) -> Calibration:
-    """Open data for a model, and settle the sizes of its input by it.
+    """Open data for a model, and resolve the sizes of the model's input from it.
 
     Args:
-        model: The model; the sizes of its inputs are settled.
-        request: What the data is.
+        model: The model, whose input sizes are resolved in place.
+        request: The data and how it is read.
 
     Raises:
-        UsageError: there are fewer than 2 examples.
-        DataError: the data does not fit the model.
+        UsageError: There are fewer than 2 examples.
+        DataError: The data does not fit the model.
     """
     is_made, stated = is_made_spec(request.spec), request.input_shape or None
-    if is_made:  # it has the sizes of the run, which no data states
+    if is_made:  # its sizes come from the model, as there is no file that has any
         resolve_sizes(model, stated)
     found = load_dataset(
         request.spec,

@@ -1,4 +1,4 @@
-"""The columns of ``prune``: cut, lowered, and given back where the cut saves nothing."""
+"""Columns in ``prune``: cut and lowered, or restored if the cut saves nothing."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -19,7 +19,7 @@ from acgraph.pruning.plan import Bools, Plan
 from acgraph.pruning.select import aligned_count, choose_families, magnitudes
 from acgraph.pruning.shrink import Shrunk, shrink
 
-#: Why the columns of a layer stay that could have been cut, by whether time matters.
+#: Why the columns of a layer are kept although they could be cut, by whether forms are timed.
 IDLE = {
     True: "its columns stay: no compact form of it is smaller and faster than the dense one",
     False: "its columns stay: no compact form of it is smaller than the dense one",
@@ -28,14 +28,15 @@ IDLE = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ColumnRequest:
-    """Which columns are to go.
+    """A request to remove columns.
 
     Attributes:
-        share: Of the columns of every layer, in (0, 1).
-        pattern: Which columns may stay together.
+        share: Share of the columns of every layer, in (0, 1).
+        pattern: Which columns are removed together.
         multiple: The pattern's granularity.
-        align: Filters that lose all their readers go as far as a multiple of so many is kept.
-        chooser: Picks the form of each layer.
+        align: Of the filters that nothing reads any more, so many are removed that a multiple of
+            this number is kept.
+        chooser: Chooses the form of each layer.
         is_timed: Whether a form had to be faster than the dense one.
     """
 
@@ -49,14 +50,14 @@ class ColumnRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ColumnCut:
-    """What became of the columns.
+    """The result of removing columns.
 
     Attributes:
         model: The model with its layers lowered.
-        weights: The constants as they were before that, removed columns zero.
-        kept: Where these lay in the dense model.
-        lowered: What became of each layer.
-        cuts: The pattern of each layer's columns, or why they stay.
+        weights: The constants before lowering, with removed columns set to zero.
+        kept: The indices of these constants in the dense model.
+        lowered: The compact form of each layer.
+        cuts: The pattern of each layer's columns, or the reason why they are kept.
     """
 
     model: Model
@@ -68,16 +69,16 @@ class ColumnCut:
 
 @dataclass(frozen=True, slots=True)
 class NotLarger:
-    """Leaves out the forms that take more bytes than the dense layer; another chooser has the rest.
+    """Excludes forms that take more bytes than the dense layer, before another chooser decides.
 
     Attributes:
-        chooser: Picks among those that are left.
+        chooser: Chooses among the remaining forms.
     """
 
     chooser: Chooser
 
     def choose(self, candidates: Sequence[Candidate]) -> Candidate:
-        """Pick one."""
+        """Choose a form."""
         dense = candidates[0]
         allowed = [dense, *(way for way in candidates[1:] if way.size <= dense.size)]
         return self.chooser.choose(allowed) if len(allowed) > 1 else dense
@@ -86,12 +87,12 @@ class NotLarger:
 def cut_columns(shrunk: Shrunk, request: ColumnRequest) -> ColumnCut:
     """Cut the columns of a shrunk model and lower its layers.
 
-    A layer that stays dense all the same gets its columns back: zeros in it would cost accuracy,
-    and save nothing.
+    A layer that stays dense nevertheless gets its columns back: zeros in it would cost accuracy and
+    save nothing.
 
     Args:
-        shrunk: The model; its constants are changed in place.
-        request: Which columns are to go.
+        shrunk: The model, whose constants are changed in place.
+        request: Which columns to remove.
     """
     before = shrunk.model.constants()
     cuts = zero_columns(
@@ -103,7 +104,7 @@ def cut_columns(shrunk: Shrunk, request: ColumnRequest) -> ColumnCut:
         idle = _idle(model, lowered, cuts)
         weights = model.constants()
         whole = {name: _part(before[name], left.get(name, {})) for name in idle}
-        # Where the channels of all removed columns are gone, nothing is left to give back.
+        # If the channels of all removed columns were removed, there is nothing to restore.
         whole = {name: value for name, value in whole.items() if not is_same(value, weights[name])}
         if not whole:
             break
@@ -116,7 +117,7 @@ def cut_columns(shrunk: Shrunk, request: ColumnRequest) -> ColumnCut:
 
 
 def _idle(model: Model, lowered: Iterable[LoweredLayer], cuts: Iterable[LayerCut]) -> set[str]:
-    """Name the weights whose columns were cut though every layer that reads them stays dense."""
+    """Return the weights whose columns were cut although all layers that use them stay dense."""
     cut = {each.name for each in cuts if each.pattern}
     stayed = {each.name: each.form == DENSE for each in lowered}
     readers: dict[str, list[str]] = {}
@@ -130,21 +131,21 @@ def _idle(model: Model, lowered: Iterable[LoweredLayer], cuts: Iterable[LayerCut
 
 
 def _part(value: Array, axes: Mapping[int, np.typing.NDArray[np.int64]]) -> Array:
-    """Take the kept positions of a constant."""
+    """Return the kept part of a constant."""
     for axis, kept in axes.items():
         value = np.take(value, kept, axis=axis)
     return value
 
 
 def _drop_dead(model: Model, align: int) -> tuple[Model, Positions]:
-    """Delete the filters that nothing reads any more: a channel whose columns all went goes whole.
+    """Delete the filters that nothing reads any more because all columns of a channel were removed.
 
     Args:
-        model: With removed columns zeroed.
-        align: Keep a multiple of so many.
+        model: The model with removed columns set to zero.
+        align: Keep a multiple of this many filters.
 
     Returns:
-        The smaller model, and where its constants lay.
+        The smaller model, and the original indices of its constants.
     """
     kept: Positions = {}
     while True:
@@ -161,7 +162,7 @@ def _drop_dead(model: Model, align: int) -> tuple[Model, Positions]:
 
 
 def _aligned(family: Family, gone: Bools, weights: Mapping[str, Array], align: int) -> Bools:
-    """Let the largest of what goes stay until a multiple is kept."""
+    """Keep the largest of the sets to remove until a multiple of ``align`` is kept."""
     kept = family.size - int(gone.sum())
     wanted = max(kept, family.min_keep)
     missing = aligned_count(wanted, family.size, align, up=True) - kept
@@ -176,7 +177,7 @@ def _aligned(family: Family, gone: Bools, weights: Mapping[str, Array], align: i
 def for_original(
     lowered: Sequence[LoweredLayer], cuts: Sequence[LayerCut], original: Model
 ) -> list[LoweredLayer]:
-    """State the columns of the input model, and why a layer's were not cut."""
+    """Count columns in terms of the original model, and add why those of a layer were kept."""
     remarks = {cut.name: cut.remark for cut in cuts}
     before = {layer.name: layer.columns for layer in layers(original)}
     return [

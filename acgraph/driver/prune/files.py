@@ -1,4 +1,4 @@
-"""Write what ``prune`` made: the model, and beside it what phones load."""
+"""Write the files of ``prune``: the model, and its variants for phones."""
 
 import os
 import tempfile
@@ -16,22 +16,22 @@ from acgraph.errors import BackendError, UsageError
 from acgraph.ir import InputSizes, Model, is_device, make_folder, write_model
 from acgraph.report import Int8, LatencyMs
 
-#: Measuring time for the quantised model and as much for the one it is compared with, in seconds.
+#: Measuring time in seconds, for the quantised and for the compact model each.
 LATENCY_BUDGET_S = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PruneFiles:
-    """Which files ``prune`` writes; standard output, ``-``, or a device takes nothing beside it.
+    """The files that ``prune`` writes; standard output (``-``) or a device allows no companions.
 
     Attributes:
-        source: The input model, which no file beside the output may overwrite.
-        output: The compact model.
-        masked: The input model with zeros.
-        ort: Whether the file for phones, and its list of operators, lie beside the output.
-        int8: Whether a quantised model does. Without data its activations are quantised when it
-            runs.
-        runtime: What the quantised model is timed as, see ``session_settings``.
+        source: Path of the input model, which no companion of the output may overwrite.
+        output: Path of the compact model.
+        masked: Path of the masked model.
+        ort: Whether to write the ``.ort`` file for phones and its list of operators as well.
+        int8: Whether to write a quantised model as well. Without data, it quantises activations
+            dynamically, when it runs.
+        runtime: The runtime in which the quantised model is timed, see ``session_settings``.
     """
 
     source: str
@@ -43,19 +43,19 @@ class PruneFiles:
 
     @property
     def ort_path(self) -> Path | None:
-        """The file for phones; None where there is none."""
+        """Path of the ``.ort`` file for phones; None if it is not written."""
         return self._beside(".ort") if self.ort else None
 
     @property
     def int8_path(self) -> Path | None:
-        """The quantised model; None where there is none."""
+        """Path of the quantised model; None if it is not written."""
         return self._beside(".int8.onnx") if self.int8 else None
 
     def check(self) -> None:
-        """See, before any work, that no file would be written over another or over the input.
+        """Check, before any work, that no file would overwrite another one or the input.
 
         Raises:
-            UsageError: one would, or the output has no name for the files that come beside it.
+            UsageError: One would, or the output is not a file that can have companions.
         """
         for given in (self.output, self.masked):
             if given is not None and (not given or "\0" in given):
@@ -97,14 +97,15 @@ class PruneFiles:
                 )
 
     def write(self, model: Model, masked: Model) -> Int8 | None:
-        """Write all of them; what comes beside the output is made before the output is replaced.
+        """Write all files; the companions are made before the output is replaced.
 
         Returns:
-            What quantisation won, measured here by turns with the compact model; None without it.
+            Size and latency of the quantised model, measured in alternation with the compact model;
+            None without one.
 
         Raises:
             BackendError: ONNX Runtime cannot convert or quantise the compact model.
-            OutputError: a file cannot be written, or its folder not be made.
+            OutputError: A file cannot be written, or its folder cannot be created.
         """
         int8 = None
         for given in (self.output, self.masked):
@@ -128,14 +129,14 @@ class PruneFiles:
 
     @property
     def written(self) -> list[str]:
-        """Every file that ``write`` writes, the output first; standard output is none."""
+        """Paths of all files that ``write`` writes, the output first; none for standard output."""
         given = [path for path in (self.output, self.masked) if path is not None and path != "-"]
         return [*given, *map(str, self._companions())]
 
     def _make(
         self, make: Callable[[Path, Path], object], plain: Path, target: Path, hint: str
     ) -> None:
-        """Make a companion from a temporary copy of the output, which no error may name."""
+        """Make a companion from a temporary copy, whose path must not appear in an error."""
         try:
             make(plain, target)
         except BackendError as error:
@@ -151,7 +152,7 @@ class PruneFiles:
             yield self.int8_path
 
     def _beside(self, ending: str) -> Path | None:
-        """A path like the output's, with another ending instead of ``.onnx``."""
+        """Return the output's path with another suffix instead of ``.onnx``."""
         if self.output is None or self.output == "-" or is_device(self.output):
             return None
         path = Path(self.output)

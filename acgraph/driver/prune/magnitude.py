@@ -1,4 +1,4 @@
-"""``prune``: one magnitude cut, without data and training."""
+"""``prune``: one cut by magnitude or by calibration data, without training."""
 
 import math
 import time
@@ -75,39 +75,42 @@ def prune(
     target_rate: float | None = None,
     metric: Literal["params", "macs"] = "params",
 ) -> PruneReport:
-    """Cut the coupled sets and columns of least magnitude; check the result.
+    """Remove the coupled sets and columns of smallest magnitude, and check the result.
 
     A cut that would make the file larger is not made; ``notes`` of the result say so.
 
     Args:
-        model: What to cut; it stays as it is. Sizes of its inputs are settled where they are not.
-        sparsity: Share of the coupled sets of every family that goes, in [0, 1).
-        columns: Share of the columns of every layer that goes, in [0, 1).
-        column_pattern: Which columns may stay together, one of
+        model: The model to cut, which is not changed, except that its input sizes are resolved.
+        sparsity: Share of the coupled sets of every family to remove, in [0, 1).
+        columns: Share of the columns of every layer to remove, in [0, 1).
+        column_pattern: Which columns are removed together, one of
             ``acgraph.lowering.patterns.PATTERN_CHOICES``.
-        column_multiple: Keep a multiple of so many channels, see ``project_columns``.
-        align: Keep a multiple of so many coupled sets of each family that is cut; ``auto`` times a
-            few layers to find which multiple is worth it on this host.
-        allow_inexact: Cut across normalisations, too; where the plan does, the two models may
-            differ in their numbers.
-        allow_slower: Take the smallest form of each layer with removed columns, whatever time it
-            takes; nothing is timed.
-        runtime: What the forms of layers are timed as, see ``session_settings``.
-        chooser: Picks the form of each layer with removed columns; by default the fastest that is
-            no larger than the dense layer. What another one picks is taken, larger or not.
-        keep: Patterns of layers that stay whole, see ``bound_layers``.
-        layer_rate: By pattern: how far layers may be cut.
-        max_layer_rate: How far any layer may be cut.
-        plan: What to cut, instead of what is of least magnitude.
-        importance: Ranks coupled sets instead of their magnitude, see ``scored_sets``.
+        column_multiple: Keep a multiple of this many channels, see ``project_columns``.
+        align: Keep a multiple of this many coupled sets of each family that is cut; ``auto`` times
+            a few layers to find a good multiple for this host.
+        allow_inexact: Also cut across normalisation over channels; the compact and the masked model
+            may then differ in their outputs.
+        allow_slower: Use the smallest form of each layer with removed columns, however slow it is;
+            nothing is timed.
+        runtime: The runtime in which the forms of layers are timed, see ``session_settings``.
+        chooser: Chooses the form of each layer with removed columns; by default the fastest one
+            that is not larger than the dense layer. A chooser that is passed may take larger ones.
+        keep: Patterns of layers that are left whole, see ``bound_layers``.
+        layer_rate: Upper bounds on the rate of layers, by pattern.
+        max_layer_rate: Upper bound on the rate of every layer.
+        plan: The cut to repeat, in place of a choice by magnitude.
+        importance: Ranks coupled sets in place of their magnitude, see ``scored_sets``.
         calibration: Data by which coupled sets are ranked, and to which layers are fitted.
-        target_rate: How much smaller the model is to be, in place of ``sparsity``; needs data.
-        metric: What that rate is of.
+        target_rate: Size before / size after, in place of ``sparsity``; needs data.
+        metric: The quantity that this rate applies to.
+
+    Returns:
+        The compact and the masked model, with costs, fences and the equivalence check.
 
     Raises:
-        UsageError: there is no such column pattern, a pattern matches no layer, or the plan does
+        UsageError: There is no such column pattern, a pattern matches no layer, or the plan does
             not fit the model.
-        VerifyError: the compact model does not compute what the masked one does.
+        VerifyError: The compact model is not equivalent to the masked one.
     """
     start = time.perf_counter()
     check_pattern(column_pattern)
@@ -154,16 +157,16 @@ def prune(
 
 
 def _cut_and_check(source: Source, job: Job, feeds: MakeFeeds | None) -> PruneReport:
-    """Cut a model and its branches, and check each of them and the whole.
+    """Cut a model and its branches, and check each branch and the whole model.
 
     Args:
         source: The model.
         job: What to cut.
-        feeds: Makes the inputs of a branch; None for the whole model, which takes any.
+        feeds: Makes the inputs of a branch; None for the whole model, which takes random inputs.
 
     Raises:
-        VerifyError: a compact model does not compute what the masked one does.
-        UncheckedError: the branch cannot be run on anything that reaches it.
+        VerifyError: A compact model is not equivalent to the masked one.
+        UncheckedError: The branch cannot be run on any of its inputs.
     """
     model, dependency = source.model, source.dependency
     before = model_cost(model)
@@ -245,10 +248,10 @@ def _other_file(source: Source, plan: CutPlan | None) -> tuple[str, ...]:
 def _check(
     model: Model, made: Cut, feeds: MakeFeeds | None, *, with_branches: bool
 ) -> EquivalenceResult:
-    """Compare the compact model with the masked one; a branch on what reaches it.
+    """Compare the compact model with the masked one; a branch on the inputs that it receives.
 
-    A model with branches may take inputs that one of them alone can run: those that it cannot are
-    left out, unless it can run none.
+    A model with branches may fail on inputs that only one of them supports: such inputs are left
+    out, unless it fails on all of them.
     """
     release_mapped(model)
     if feeds is None and with_branches:
@@ -264,7 +267,7 @@ def _check(
 
 
 def _rates_with(source: Source, result: PruneReport, job: Job) -> dict[str, float]:
-    """Try what would cut more; return the rate of params by option, of those that do."""
+    """Try options that may allow more to be cut; return the rate of params by option, if higher."""
     asked = result.request
     job = replace(job, measure=None)
     tries = {}
@@ -292,7 +295,7 @@ def _tried(source: Source, job: Job) -> Model:
 
 
 def _chooser(settings: SessionSettings, *, allow_slower: bool) -> Chooser:
-    """Make what picks the form of a layer: never one that takes more bytes than the dense layer."""
+    """Make a chooser that never takes a form with more bytes than the dense layer."""
     if allow_slower:
         return SmallestChooser("size")
     return NotLarger(make_chooser("latency", timing=True, settings=settings))

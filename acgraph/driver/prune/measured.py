@@ -1,4 +1,4 @@
-"""One cut by measurement: channels ranked by what their readers lose, layers fitted anew."""
+"""One cut by calibration data: rank channels by the error in their readers, refit layers."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -31,9 +31,9 @@ from acgraph.tasks import OutputTask, guess
 
 log = logging.getLogger(__name__)
 
-#: Rates that are tried where a target is stated; examples that each is judged by; seconds in all.
+#: For a target rate: number of points to evaluate, examples for each, and the time limit (s).
 EVALUATIONS, EXAMPLES, SEARCH_S = 32, 384, 180.0
-#: Examples of a batch of the fits, at most.
+#: Largest batch size of the fits.
 FIT_BATCH = 32
 
 
@@ -47,12 +47,12 @@ def reweighted(dependency: DependencyGraph, weights: Mapping[str, Array]) -> Dep
 
 @dataclass(frozen=True, slots=True)
 class Measuring:
-    """Cuts a network as data says.
+    """Cuts a network by calibration data.
 
     Attributes:
-        backend: What runs networks.
+        backend: The training backend, which runs networks.
         calibration: The data.
-        asked: What is to be cut.
+        asked: The request.
     """
 
     backend: TrainingBackend
@@ -60,10 +60,10 @@ class Measuring:
     asked: PruneRequest
 
     def cut(self, dependency: DependencyGraph) -> MeasuredCut:
-        """Choose what goes, and fit what stays.
+        """Choose what to remove, and refit the remaining weights.
 
         Raises:
-            UnsupportedOpError: an operator cannot be run here.
+            UnsupportedOpError: The backend does not implement an operator.
         """
         model = dependency.model
         trainer = self._trainer(model)
@@ -127,7 +127,7 @@ class Measuring:
         )
 
     def _plan_for_rate(self, space: Space, weights: Mapping[str, Array], rate: float) -> Plan:
-        """Choose how many coupled sets of each family stay, by what the outputs lose."""
+        """Search how many coupled sets of each family to keep, by the error of the outputs."""
         metric: Literal["params", "macs"] = self.asked.metric
         trainer = self._imitator(space.dependency.model)
         before = _cost(space.dependency.model, metric)
@@ -182,9 +182,9 @@ class Measuring:
         return space.plan(bisection.run(found.point, problem.cost(found.point)), weights)
 
     def _imitator(self, model: Model) -> Trainer:
-        """Return a trainer that judges by the variance of all outputs that is kept.
+        """Return a trainer whose metric is the explained variance of all outputs.
 
-        Shares of equal decisions are too coarse to tell points apart that are nearly as good.
+        The share of equal decisions is too coarse to distinguish points that are nearly as good.
         """
         tasks = guess(output_facts(model, infer_facts(model)), stated={"": "imitate"})
         return self._trainer(model, tasks)
@@ -195,7 +195,7 @@ class Measuring:
         return self.backend.trainer(model, fitted, teacher=model, config=config, tasks=tasks)
 
     def _by_magnitude(self, space: Space, plan: Plan) -> Plan:
-        """Return the cut of as many coupled sets of each family, by magnitude."""
+        """Return the plan that removes as many coupled sets of each family by magnitude."""
         by_name = {family.name: family for family in space.dependency.families}
         return Plan(
             sets={
@@ -207,7 +207,7 @@ class Measuring:
     def _kept(
         self, trainer: Trainer, weights: Mapping[str, Array], zeroed: Mapping[str, Bools]
     ) -> float:
-        """Say how far a cut agrees with the original where nothing is fitted."""
+        """Return the agreement with the original after a cut without refitting."""
         trainer.load_weights(zero(weights, zeroed))
         try:
             return trainer.evaluate(self.calibration.held_out)
@@ -215,13 +215,13 @@ class Measuring:
             trainer.load_weights(weights)
 
     def _agreement(self, small: Model, original: Model) -> float:
-        """Say how far a compact model agrees with the original."""
+        """Return the agreement of a compact model with the original."""
         trainer = self.backend.trainer(small, None, teacher=original)
         return trainer.evaluate(self.calibration.held_out)
 
 
 def _scores(space: Space) -> dict[str, FloatArray]:
-    """Rank the coupled sets of the families whose readers are measured."""
+    """Score the coupled sets of the families whose readers were measured."""
     found = {}
     for family in space.families:
         order = space.reconstruction and space.reconstruction.sets(family, space.weights)

@@ -1,4 +1,4 @@
-"""What ``prune`` was asked for, and what it did."""
+"""The request to ``prune``, and its result."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -19,18 +19,17 @@ from acgraph.pruning.plan import Plan
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PruneRequest:
-    """What ``prune`` was asked to cut.
+    """The cut that was requested of ``prune``.
 
     Attributes:
         sparsity: Share of the coupled sets of every family, in [0, 1).
         columns: Share of the columns of every layer, in [0, 1).
         allow_inexact: Whether cuts across normalisation were allowed.
-        allow_slower: Whether layers may take more time than the dense ones.
-        align: A multiple of so many coupled sets was to be kept.
-        by_plan: Whether a plan said what to cut.
-        target_rate: How much smaller the model is to be, in place of shares; None where shares say
-            it.
-        metric: What that rate is of.
+        allow_slower: Whether layers may be slower than the dense ones.
+        align: The number of coupled sets whose multiple was to be kept.
+        by_plan: Whether the cut was requested by a plan.
+        target_rate: Size before / size after; None if shares were requested.
+        metric: The quantity that this rate applies to.
     """
 
     sparsity: float
@@ -44,7 +43,7 @@ class PruneRequest:
 
     @property
     def share(self) -> float:
-        """About what share of the weights that is; 0 where a plan says what to cut."""
+        """The approximate share of the weights that this is; 0 for a plan."""
         if self.by_plan:
             return 0.0
         if self.target_rate is not None:
@@ -54,13 +53,13 @@ class PruneRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kept:
-    """How far a cut network agrees with the original on examples that nothing was fitted to.
+    """Agreement of a cut network with the original on held-out examples.
 
     Attributes:
-        examples: How many these are.
-        magnitude: With as many coupled sets removed of each family, those of least magnitude.
-        measured: With those removed that the data says.
-        refitted: The same once the layers are fitted.
+        examples: Number of held-out examples.
+        magnitude: Agreement if as many coupled sets of each family are removed by magnitude.
+        measured: Agreement after removing the sets chosen by the data, before refitting.
+        refitted: Agreement after refitting.
     """
 
     examples: int
@@ -71,15 +70,15 @@ class Kept:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MeasuredCut:
-    """What data says is to be cut, and how the layers are fitted then.
+    """A cut that was chosen by calibration data, with the refitted layers.
 
     Attributes:
-        plan: Which coupled sets go.
-        weights: All weights then, removed parts zero.
-        kept: How much of the outputs that keeps; None where nothing is cut.
-        fits: How well the fitted layers do, in order.
-        left: The layers that were not fitted, and why.
-        examples: How many the layers were fitted to.
+        plan: The coupled sets to remove.
+        weights: All weights after refitting, with removed parts set to zero.
+        kept: Agreement with the original; None if nothing is cut.
+        fits: Errors of the refitted layers, in order.
+        left: The layers that were not refitted, and why.
+        examples: Number of examples that the layers were fitted to.
     """
 
     plan: Plan
@@ -92,29 +91,29 @@ class MeasuredCut:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PruneReport:
-    """What a cut did.
+    """The result of ``prune``.
 
     Attributes:
         model: The compact model.
-        masked: The input model with every removed filter and column zeroed.
-        before: Cost of the input.
+        masked: The input model with every removed filter and column set to zero.
+        before: Cost of the input model.
         after: Cost of the compact model.
-        remarks: What import had to change, and which shapes could not be found.
-        families: All coupled sets of the input.
-        fences: What could not be cut, with reasons.
-        lowered: What became of each layer where columns were cut; ``remark`` says why one was not.
-        cuts: The pattern of each layer's columns, where columns were cut.
-        plan: Which coupled sets were removed by magnitude.
-        cut_plan: All that was removed, in terms of the input model.
-        inexact: The families of it whose cut changes what the zeroed model computes.
+        remarks: Changes that the import made, and shapes that could not be inferred.
+        families: All families of coupled sets of the input model.
+        fences: The parts that could not be cut, with reasons.
+        lowered: The compact form of each layer if columns were cut; ``remark`` says why not.
+        cuts: The pattern of each layer's columns, if columns were cut.
+        plan: The coupled sets that were removed.
+        cut_plan: Everything that was removed, in terms of the input model.
+        inexact: The families whose cut is not equivalent to masking.
         verify: The equivalence check of the compact and the masked model.
-        request: What was asked for.
-        holding: What keeps weights from being cut, that which holds most first.
+        request: What was requested.
+        holding: The fences that keep weights from being cut, by number of weights, largest first.
         notes: Cuts that were not made, and why.
-        rates_with: Where hardly anything was cut: by option, the rate of params with it.
-        seconds: All of it, the equivalence check included.
-        cut_seconds: Grouping and shrinking alone.
-        measured: What data said; None where none was given.
+        rates_with: If hardly anything was cut: the rate of params that an option would reach.
+        seconds: Total duration, including the equivalence check.
+        cut_seconds: Duration of grouping and shrinking only.
+        measured: The choice by calibration data; None without data.
     """
 
     model: Model
@@ -140,16 +139,16 @@ class PruneReport:
 
     @property
     def coupled_sets(self) -> int:
-        """How many there are, those that may not be cut included."""
+        """Number of coupled sets, including those that may not be cut."""
         return sum(family.size for family in self.families)
 
     @property
     def unknown_macs(self) -> list[str]:
-        """Nodes of either model whose MACs are unknown, so that no rate of MACs is."""
+        """Nodes of either model whose MACs are unknown, which leaves the rate of MACs unknown."""
         return list(dict.fromkeys([*self.before.unknown, *self.after.unknown]))
 
     def rate(self, key: str) -> float | None:
-        """Before / after of ``params``, ``macs`` or ``bytes``; None where it is unknown."""
+        """The ratio before / after of ``params``, ``macs`` or ``bytes``; None if unknown."""
         before, after = getattr(self.before, key), getattr(self.after, key)
         is_known = after and not (key == "macs" and self.unknown_macs)
         return before / after if is_known else None

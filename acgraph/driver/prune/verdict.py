@@ -1,4 +1,4 @@
-"""What ``prune`` reached of what was asked for, in a line; and what would help, in another."""
+"""Summarise in a line what ``prune`` reached of the request, and hint at what would help."""
 
 from acgraph.analysis.layers import layers
 from acgraph.diagnostics import counted
@@ -6,15 +6,15 @@ from acgraph.driver.prune.result import PruneReport
 from acgraph.pruning.rate import format_rate
 from acgraph.report.shortfall import blame, is_little, remedy
 
-#: Where the file shrank by less than this share of what was asked for, the reason is said as well.
+#: If the file shrank by less than this share of the request, the summary includes the reason.
 HALF = 0.5
 _NAMES = {"params": "params", "macs": "MACs"}
 
 
 def is_met(result: PruneReport) -> bool:
-    """Say whether at least a tenth of what was asked for went: of params, MACs or bytes.
+    """Whether at least a tenth of the requested share was removed: of params, MACs or bytes.
 
-    A stated rate must be reached.
+    A target rate must be reached in full.
     """
     if result.request.target_rate is not None:
         rate = result.rate(result.request.metric)
@@ -24,7 +24,7 @@ def is_met(result: PruneReport) -> bool:
 
 
 def verdict(result: PruneReport) -> str:
-    """Say in one line what was reached, of what, and if little, why."""
+    """Summarise in one line what was reached, and the reason if it is little."""
     asked = result.request
     wanted = [f"{100 * asked.sparsity:g} % of the coupled sets"] if asked.sparsity else []
     wanted += [f"{100 * asked.columns:g} % of the columns"] if asked.columns else []
@@ -49,7 +49,7 @@ def verdict(result: PruneReport) -> str:
 
 
 def _why(result: PruneReport) -> str:
-    """Name the reason for a small rate; empty where none is known."""
+    """Return the reason for a small rate; empty if none is known."""
     idle = [layer for layer in result.lowered if layer.remark]
     reasons = list(result.notes)
     if (result.request.sparsity or not result.lowered) and (held := blame(result.holding)):
@@ -67,7 +67,7 @@ def _why(result: PruneReport) -> str:
 
 
 def hint(result: PruneReport) -> str:
-    """Say what would help where hardly anything was cut; empty where enough was."""
+    """Return a hint if hardly anything was cut; empty otherwise."""
     if is_met(result):
         return ""
     found = remedy(result.holding, result.rates_with)

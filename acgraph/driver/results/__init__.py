@@ -1,1 +1,1 @@
-"""What a run writes and reports."""
+"""The output folder of a run, its report and metadata."""

@@ -1,4 +1,4 @@
-"""The folder of the results: what is written there, and what must not be."""
+"""The output folder: its files, its lock, and atomic replacement of results."""
 
 import contextlib
 import shutil
@@ -14,8 +14,8 @@ from acgraph.errors import OutputError, UsageError
 from acgraph.ir import external_files
 from acgraph.report.verdict import format_bytes
 
-#: Every file that a run may write beside the checkpoints; the weights of models above 2 GiB and
-#: the operator list of the .ort file included. The report, which speaks of the others, is last.
+#: All files that a run may write besides the checkpoints, including the weights of models above
+#: 2 GiB and the operator list of the .ort file. The report, which describes the others, is last.
 RESULTS = (
     "model.onnx",
     "model.onnx.data",
@@ -29,9 +29,9 @@ RESULTS = (
     "report.json",
 )
 CHECKPOINTS = "checkpoints"
-#: Held by the run that writes to the folder; the file alone means nothing.
+#: Locked by the run that writes to the folder; the existence of the file means nothing.
 LOCK = f"{CHECKPOINTS}/.lock"
-#: Where results go whose equivalence check failed.
+#: Folder for results whose equivalence check failed.
 FAILED_CHECK = "failed-check"
 _STAGED = ".results"
 _REHEARSED = ".rehearsal"
@@ -39,15 +39,15 @@ _REHEARSED = ".rehearsal"
 
 @contextlib.contextmanager
 def claimed(config: CompressConfig) -> Iterator[None]:
-    """Make the folder of the results and keep other runs out of it while this one lasts.
+    """Create the output folder and lock it against other runs for the duration of this one.
 
-    Nothing that the run reads is overwritten. The lock is the system's, so that of a process which
-    was killed is gone with it.
+    It is checked that the run overwrites none of its inputs. The lock is released by the operating
+    system if the process is killed.
 
     Raises:
-        UsageError: a file of the input is one that would be written, or lies among the
-            checkpoints; or the results would lie inside a folder of data.
-        OutputError: the folder cannot be made or written to, or another run writes to it.
+        UsageError: An input file would be overwritten, or is inside the folder of checkpoints; or
+            the output folder is inside a folder of data.
+        OutputError: The folder cannot be created or written to, or another run writes to it.
     """
     folder = config.output
     for given in _inputs(config):
@@ -60,7 +60,7 @@ def claimed(config: CompressConfig) -> Iterator[None]:
     with _written(folder):
         try:
             lock.acquire(timeout=0)
-        except Timeout:  # of the system's errors one, too
+        except Timeout:  # is an OSError, too
             raise OutputError(
                 "another run writes to it",
                 location=Location(model=str(folder)),
@@ -73,27 +73,27 @@ def claimed(config: CompressConfig) -> Iterator[None]:
 
 
 def staged(folder: Path) -> contextlib.AbstractContextManager[Path]:
-    """Give a folder to write results to, on the disk where they will be; it goes at the end.
+    """Context manager for a temporary folder for results, on the same disk as the output folder.
 
     Raises:
-        OutputError: it cannot be made.
+        OutputError: It cannot be created.
     """
     return _emptied(folder, _STAGED)
 
 
 def put_in_place(made: Path, folder: Path) -> None:
-    """Replace all results in a folder by those that were made for it.
+    """Replace all results in the output folder by new ones.
 
-    A run that dies while it writes leaves the old results as they were. One that dies in the few
-    renames here leaves no report, the first file to go and the last to come: what is there is
-    never described by a report of something else.
+    A run that is killed while it writes leaves the old results unchanged. One that is killed during
+    the few renames here leaves no report, which is removed first and added last, so that a report
+    never describes other files than its own.
 
     Args:
-        made: The folder that holds the new results.
-        folder: Where they go.
+        made: The folder with the new results.
+        folder: The output folder.
 
     Raises:
-        OutputError: the files cannot be replaced.
+        OutputError: The files cannot be replaced.
     """
     files = sorted(made.iterdir(), key=lambda file: RESULTS.index(file.name))
     with _written(folder):
@@ -104,17 +104,17 @@ def put_in_place(made: Path, folder: Path) -> None:
 
 
 def rehearsed(folder: Path) -> contextlib.AbstractContextManager[Path]:
-    """Give a folder on the disk of the results whose content is thrown away at the end.
+    """Context manager for a temporary folder for a rehearsal, on the same disk as the results.
 
     Raises:
-        OutputError: it cannot be made.
+        OutputError: It cannot be created.
     """
     return _emptied(folder, _REHEARSED)
 
 
 @contextlib.contextmanager
 def _emptied(folder: Path, name: str) -> Iterator[Path]:
-    """Make a folder anew, and remove it at the end with what is left in it."""
+    """Create an empty folder, and remove it with its content at the end."""
     staged = folder / name
     shutil.rmtree(staged, ignore_errors=True)
     try:
@@ -126,14 +126,14 @@ def _emptied(folder: Path, name: str) -> Iterator[Path]:
 
 
 def check_room(folder: Path, needed: int) -> None:
-    """Make sure that the disk has room for what will be written to a folder.
+    """Check that the disk has enough free space.
 
     Args:
-        folder: The folder, which exists.
-        needed: Bytes, as far as they are known.
+        folder: An existing folder on the disk.
+        needed: Estimate of the bytes that will be written.
 
     Raises:
-        OutputError: it has not.
+        OutputError: There is not enough space.
     """
     free = shutil.disk_usage(folder).free
     if free < needed:
@@ -158,7 +158,7 @@ def _written(folder: Path) -> Iterator[None]:
 
 
 def _inputs(config: CompressConfig) -> Iterator[Path]:
-    """Name the files and folders that a run reads; standard input and Python callables are none."""
+    """Yield the files and folders that a run reads."""
     if config.model != "-":
         yield Path(config.model)
         yield from external_files(config.model)

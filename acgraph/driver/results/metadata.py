@@ -1,30 +1,31 @@
-"""What a written model says of itself: entries of ``metadata_props`` under ``pkg.acgraph.``.
+"""Metadata of a written model: entries of ``metadata_props`` under ``pkg.acgraph.``.
 
-They hold no time and no path, so that the same cut of the same file writes the same bytes.
+They contain no time and no path, so that the same cut of the same file writes the same bytes.
 """
 
 from acgraph.ir import Model
 from acgraph.pruning.rate import MAX_RATE, format_rate
 from acgraph.version import __version__
 
-#: What every key begins with.
+#: Prefix of every key.
 PREFIX = "pkg.acgraph."
 
 
 def describe(model: Model, *, source: str, rate: float, error: float) -> None:
-    """State in a model's metadata, in place, how it came to be; other entries stay.
+    """Record in a model's metadata, in place, how it was made; other entries are kept.
 
     Args:
-        model: The model that is to be written.
-        source: SHA-256 of the file that it was made of.
+        model: The model to be written.
+        source: SHA-256 of the file that it was made from.
         rate: Params before / after.
-        error: Largest relative error of the equivalence check; infinite where it failed outright.
+        error: Largest relative error of the equivalence check; infinite if outputs are not
+            comparable.
     """
     _put(model, source, f"params {format_rate(rate)}", f"{error:.1e}")
 
 
 def reserve(model: Model) -> None:
-    """Let a model that is sized before it is finished have entries as long as those to come."""
+    """Add placeholder entries of the final length, to measure the size of an unfinished model."""
     _put(model, "0" * 64, f"params {format_rate(MAX_RATE + 0.99)}", f"{1e-300:.1e}")
 
 

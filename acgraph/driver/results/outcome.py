@@ -1,4 +1,4 @@
-"""Measure what came out, check it, and say it in the report's words."""
+"""Measure the written models, and make the report."""
 
 import importlib.metadata
 import logging
@@ -53,12 +53,12 @@ from acgraph.version import __version__
 
 log = logging.getLogger(__name__)
 
-#: Share of what is left of a time budget for latency, and the fewest runs that say anything.
+#: Share of the remaining time budget for latency, and the smallest useful number of runs.
 LATENCY_SHARE = 0.35
 MIN_BUDGETED_RUNS = 5
-#: The report knows four forms; one that gathers whole channels is a gather.
+#: The report has four forms; one that gathers whole channels counts as a gather.
 _CONTRACT_FORMS = {"channels": "gather"}
-#: Where the floor held for the examples that choose, and not for those that are reported.
+#: Note if the accuracy floor was met on the selection split but not on the report split.
 _OTHER_EXAMPLES = (
     "the floor holds on the selection split, by which rates are chosen, but not on the report "
     "split: ask for a smaller drop, or give more data to evaluate on"
@@ -77,18 +77,21 @@ def measure_sides(
     left_s: float | None = None,
     warn: Callable[[str], None] = log.warning,
 ) -> list[Side]:
-    """Measure written files: costs, latency side by side, accuracy on the report split.
+    """Measure written files: costs, latency in alternating runs, accuracy on the report split.
 
     Args:
-        config: Says whether latency is measured, in which runtime and on how many threads.
-        files: The original first; without labels the others are compared with it.
+        config: The options: whether to measure latency, in which runtime, on how many threads.
+        files: The files, the original first; without labels, the others are compared with it.
         data: The report split.
-        sizes: Of the inputs, of all files; the likeliest unless given.
-        tasks: What each output means; guessed by its values where that is not given.
-        evaluate: A user's metric, in place of accuracy and agreement.
-        left_s: Seconds that are left of a time budget: latency is measured in a share of them, in
-            fewer runs than usual, or not at all. None for no limit.
-        warn: Who is told where it is not.
+        sizes: Input sizes, the same for all files; by default the most likely ones.
+        tasks: The task of each output; by default guessed from its values.
+        evaluate: A metric of the user, in place of accuracy and agreement.
+        left_s: Seconds left of the time budget. Latency is measured in a share of them, in fewer
+            runs than usual, or not at all. None for no limit.
+        warn: Callback for a warning if latency is not measured.
+
+    Returns:
+        The measurements of each file, in the same order.
     """
     settings = run_settings(config)
     timed: Sequence[Latency | None] = [None] * len(files)
@@ -97,7 +100,7 @@ def measure_sides(
     sides = []
     reference = Session(str(files[0]), settings, sizes=sizes)
     for path, latency in zip(files, timed, strict=True):
-        # Of the file: weights that lie beside it count, and constants that nobody reads.
+        # The cost of the file includes external weights and constants that nothing reads.
         cost = file_cost(path, sizes=sizes)
         session = Session(str(path), settings, sizes=sizes)
         score, figures = _judged(session, reference, data, tasks, evaluate)
@@ -127,7 +130,7 @@ def _judged(
     tasks: Sequence[OutputTask] | None,
     evaluate: Evaluate | None,
 ) -> tuple[float, tuple[OutputFigure, ...]]:
-    """Return the score of a model, and the figure of each output."""
+    """Return the score of a model, and the figures of each output."""
     if evaluate is not None:
         return own_score(session, data, evaluate), ()
     if data.labels is None:
@@ -153,7 +156,7 @@ def _latencies(
     left_s: float | None,
     warn: Callable[[str], None],
 ) -> list[Latency] | None:
-    """Measure latency in the time that there is; None where it is too short for a few runs."""
+    """Measure latency in the remaining time; None if it is too short for a few runs."""
     if left_s is None:
         return measure_latency(files, settings, sizes=sizes)
     sessions = [Session(file, settings, sizes=sizes) for file in files]
@@ -183,16 +186,16 @@ def layer_changes(
     compact: Model | None = None,
     settings: SessionSettings | None = None,
 ) -> tuple[LayerChange, ...]:
-    """Compare every layer of the original with what became of it.
+    """Compare every layer of the original with its compact form.
 
     Args:
         before: The original.
-        shrunk: The shrunk model, not lowered yet.
-        lowered: What lowering did to its layers.
-        compact: The lowered model, where layers are to be timed: under ONNX Runtime's profiler,
-            all nodes of a lowered layer together. A layer that the profiler does not tell from
-            others has no time.
-        settings: How they are timed; by default as on a phone.
+        shrunk: The shrunk model, before lowering.
+        lowered: The compact form of each layer.
+        compact: The lowered model, if layers are to be timed: by ONNX Runtime's profiler, summed
+            over the nodes of a lowered layer. A layer that the profiler does not list separately
+            has no time.
+        settings: Settings of the session for timing; by default those of a phone.
     """
     forms = {layer.name: layer for layer in lowered}
     left = {layer.name: layer for layer in layers(shrunk, infer_facts(shrunk))}
@@ -233,10 +236,10 @@ def make_report(
     nodes: tuple[int, int],
     int8_examples: int = 0,
 ) -> Report:
-    """Put the report together and decide whether the targets were met.
+    """Make the report and decide whether the targets were met.
 
-    ``sides`` are the original, the compact model, and the quantised one where there is one,
-    whose ranges ``int8_examples`` examples gave.
+    ``sides`` are the original, the compact model, and the quantised one if there is one, which was
+    calibrated on ``int8_examples`` examples.
     """
     config, dependency = context.config, context.untied.dependency
     warnings, frontier = state.warnings, rate_entries(state.frontier, context.floor)
@@ -308,7 +311,7 @@ def int8_section(after: Side, quantised: Side, examples: int) -> Int8:
 
 
 def verification(equivalence: EquivalenceResult) -> Verification:
-    """Say what the equivalence check found, with all that makes it less than a plain pass."""
+    """Describe the result of the equivalence check, with all reservations."""
     notes = equivalence.failures
     if not equivalence.vacuous:
         notes += [
@@ -330,11 +333,11 @@ def _finite(value: float) -> float | None:
 
 
 def versions() -> dict[str, str]:
-    """Return the versions of what computed the result."""
+    """Return the versions of the packages that computed the result."""
     found = {name: importlib.metadata.version(name) for name in _PACKAGES}
     return {"acgraph": __version__, "python": platform.python_version(), **found}
 
 
 def host() -> dict[str, str]:
-    """Describe the machine, without naming it."""
+    """Describe the machine without its host name."""
     return {"system": platform.system(), "machine": platform.machine()}

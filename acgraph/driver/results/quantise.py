@@ -1,4 +1,4 @@
-"""Quantise what a run made, by the training images."""
+"""Quantise the compact model, calibrated on training images."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,24 +11,24 @@ from acgraph.data import Array, Dataset, iterate_batches
 from acgraph.driver.state.context import Context
 from acgraph.errors import BackendError
 
-#: Training examples that give the ranges of the activations, where there are so many.
+#: Largest number of training examples to calibrate the ranges of activations on.
 EXAMPLES = 300
 _BATCH = 32
 
 
 def quantise(context: Context, source: Path, target: Path, warn: Callable[[str], None]) -> int:
-    """Quantise a written model to int8; the report warns of one that cannot be quantised.
+    """Quantise a written model to int8; a failure is only a warning in the report.
 
-    Hours of training are not thrown away for it, so that is no error.
+    It is not an error, because the result of hours of training must not be lost.
 
     Args:
-        context: The run.
+        context: The context of the run.
         source: The file to quantise.
-        target: Where the result goes.
-        warn: Who is told why there is none.
+        target: The file to write.
+        warn: Callback for the warning.
 
     Returns:
-        How many training examples gave the ranges of the activations; 0 where there is no result.
+        The number of training examples that the ranges were calibrated on; 0 if it failed.
     """
     data, sizes = context.data.train, context.original.model.sizes
     examples = min(EXAMPLES, len(data))
@@ -41,7 +41,7 @@ def quantise(context: Context, source: Path, target: Path, warn: Callable[[str],
 
 
 def _feeds(session: Session, data: Dataset, examples: int) -> Iterator[dict[str, Array]]:
-    """Read examples in batches of the size that the model wants; a last, smaller one repeats some.
+    """Yield examples in batches of the model's batch size; the last one is padded by repetition.
 
     Ranges are minima and maxima, which repeated examples do not change.
     """

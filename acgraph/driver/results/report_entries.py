@@ -1,4 +1,4 @@
-"""What a run remembers, in the words of the report."""
+"""Convert the records of a run to the types of the report."""
 
 from collections.abc import Iterable
 
@@ -7,7 +7,7 @@ from acgraph.report import AdmmUpdate, FrontierPoint, Round, SearchPoint
 
 
 def round_entries(rounds: Iterable[RoundRecord]) -> tuple[Round, ...]:
-    """Tell what each round came to."""
+    """Return the report's entries for the rounds."""
     return tuple(
         Round(
             rate=each.rate,
@@ -22,12 +22,12 @@ def round_entries(rounds: Iterable[RoundRecord]) -> tuple[Round, ...]:
 
 
 def search_entries(history: Iterable[SearchRecord]) -> tuple[SearchPoint, ...]:
-    """Tell what the searches judged."""
+    """Return the report's entries for the points that the searches evaluated."""
     return tuple(SearchPoint(round=x.round, score=x.score, best=x.best) for x in history)
 
 
 def rate_entries(frontier: Iterable[RateRecord], floor: float) -> tuple[FrontierPoint, ...]:
-    """Tell which rates were tried, and which of them held a floor."""
+    """Return the report's entries for the rates that were tried, given the accuracy floor."""
     return tuple(
         FrontierPoint(
             rate=x.rate, accuracy=x.accuracy, epochs=x.epochs, within_floor=x.accuracy >= floor
