@@ -1,1 +1,1 @@
-"""How the budget of a run is spent: epochs, seconds, memory."""
+"""Scheduling of a run: epochs, seconds and memory."""

@@ -1,7 +1,7 @@
-"""What a time budget allows: fewer examples to judge by, fewer batches to measure on, fewer runs.
+"""Adapt a run to its time budget: fewer evaluation examples, fewer batches, earlier deadlines.
 
-Everything beside training is planned within the budget. What cannot be known beforehand is cut
-short as it runs over.
+All steps besides training are planned within the budget. Steps whose duration is not known in
+advance are stopped when they exceed their share.
 """
 
 import time
@@ -12,23 +12,23 @@ from acgraph.data import Dataset, Subset, spread_indices
 from acgraph.driver.inputs.data import RunData
 from acgraph.lowering.base import Candidate, Chooser
 
-#: Shares of a time budget for judging on the selection split, all the times that is done, and on
-#: the report split; and how often the former is.
+#: Shares of a time budget for all evaluations on the selection split, and for those on the report
+#: split; and the number of the former.
 SELECT_SHARE, REPORT_SHARE = 0.06, 0.05
 SELECT_TIMES = 5
-#: Share of a time budget for the statistics of BatchNormalization that is put back.
+#: Share of a time budget for measuring the statistics of inserted BatchNormalization.
 STATISTICS_SHARE = 0.03
-#: The fewest examples of a split.
+#: Smallest number of examples of a split.
 MIN_EXAMPLES = 16
 
 
 def fewer_examples(data: RunData, image_s: float, budget_s: float) -> RunData:
-    """Leave of each split what a time budget allows to be judged on, evenly spaced.
+    """Reduce the splits for evaluation to what a time budget allows, by evenly spaced examples.
 
     Args:
         data: All examples.
-        image_s: Seconds in which one is judged.
-        budget_s: Seconds of the whole run.
+        image_s: Seconds to evaluate one example.
+        budget_s: Time budget of the whole run in seconds.
     """
     select = int(SELECT_SHARE * budget_s / SELECT_TIMES / image_s)
     report = int(REPORT_SHARE * budget_s / 2 / image_s)  # of two models
@@ -42,12 +42,12 @@ def _spread(data: Dataset, count: int) -> Dataset:
 
 @dataclass(frozen=True, slots=True)
 class DeadlineChooser:
-    """Chooses as one chooser does until time is over, and as another from then on.
+    """Uses one chooser until a deadline, and another one from then on.
 
     Attributes:
-        first: Takes its time.
-        then: Takes none.
-        until_s: When time is over, on the clock of ``time.perf_counter``.
+        first: The chooser before the deadline, which may be slow.
+        then: The chooser after it, which must be fast.
+        until_s: The deadline in seconds of ``time.perf_counter``.
     """
 
     first: Chooser
@@ -55,6 +55,6 @@ class DeadlineChooser:
     until_s: float
 
     def choose(self, candidates: Sequence[Candidate]) -> Candidate:
-        """Pick one."""
+        """Choose a form."""
         is_late = time.perf_counter() >= self.until_s
         return (self.then if is_late else self.first).choose(candidates)

@@ -1,4 +1,4 @@
-"""What memory a run will take, said before it is taken."""
+"""Estimate the memory of a run in advance."""
 
 from acgraph.backends.interface import TrainingBackend
 from acgraph.backends.ort.footprint_probe import peak_bytes
@@ -12,9 +12,9 @@ from acgraph.driver.space.reconstruction import (
 from acgraph.ir import Model
 
 #: Copies of the weights during training: the graph, the network, its teacher, gradients, momentum,
-#: those of a search, and two to fall back to.
+#: one for a search, and two to restore.
 COPIES = 8
-#: Matrices as large as the widest layer's that an elimination works with.
+#: Number of matrices of the widest layer's size that an elimination needs at the same time.
 WORKING = 5
 _FLOAT64 = 8
 
@@ -22,16 +22,16 @@ _FLOAT64 = 8
 def memory_bytes(
     config: CompressConfig, backend: TrainingBackend, model: Model, train: Dataset
 ) -> int:
-    """Return how much memory a run takes at most, about.
+    """Estimate the peak memory of a run in bytes.
 
-    A step of training takes what its batch makes, up to a bound at which the batch is cut in parts,
-    and judging takes less; what layers read is kept as one matrix for each.
+    A training step needs the activations of its batch, up to a bound above which the batch is split
+    into micro-batches; an evaluation needs less. The measured inputs of layers take a matrix each.
 
     Args:
-        config: Of the run.
-        backend: What trains.
-        model: The network, ready to train.
-        train: Its images.
+        config: The options of the run.
+        backend: The training backend.
+        model: The trainable network.
+        train: The training images.
     """
     weights = sum(value.nbytes for value in model.constants().values())
     kept = _moments(model) if config.criterion == "reconstruction" else 0
@@ -40,7 +40,7 @@ def memory_bytes(
 
 
 def _moments(model: Model) -> int:
-    """Bytes of what is kept of the layers' inputs, and of what it takes to get and to use it."""
+    """Return the bytes of the moments of the layers' inputs, and of computing and using them."""
     found = reconstructible_layers(model)
     sums = {layer.weight: _FLOAT64 * layer.columns**2 for layer in found}
     widest = max(sums.values(), default=0)

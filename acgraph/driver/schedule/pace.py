@@ -1,4 +1,4 @@
-"""How fast this host trains and searches, and how long a run will take at that."""
+"""Measure how fast this host trains and evaluates, and estimate the duration of a run."""
 
 import logging
 import math
@@ -23,43 +23,43 @@ from acgraph.search.methods import EVALUATIONS
 
 log = logging.getLogger(__name__)
 
-#: Steps of one timed training, and how often: torch is slow at first, so the fastest counts.
+#: Steps of one timed training, and its repetitions: torch is slow at first, so the fastest counts.
 TIMED_STEPS = 8
 TIMED_FITS = 4
-#: No timed training starts after so many seconds, and none goes on for longer.
+#: Seconds after which no further timed training starts, and limit of each of them.
 MAX_SECONDS = 2.0
-#: Images that are judged first, to see how long one takes; a step of training takes so much more.
+#: Images of a first evaluation to see how long one takes; a training step costs this many times it.
 _FEW_IMAGES = 8
 _STEP_COST = 3
-#: An image whose layers' inputs are measured takes so many times as long as one that is judged, and
-#: ranking the units of a layer as long as reconstructing it so often.
+#: Cost of measuring the layers' inputs for an image, in evaluations of an image; and of ranking the
+#: units of a layer, in reconstructions of the layer.
 _MEASURED_COST, _RANKING_COST = 3, 8
-#: Share of a time budget in which the mode of training is chosen, and steps that are timed for it.
+#: Share of a time budget for choosing the training mode, and the number of steps timed for it.
 MODE_SHARE = 0.05
 _TIMED_MODES = 20
-#: Of the copy that is timed, so small that nothing diverges.
+#: Learning rate of the timed copy, so small that it cannot diverge.
 _LEARNING_RATE = 1e-6
-#: Columns of a layer whose reconstruction is timed; wider ones take longer by the cube.
+#: Columns of a layer whose reconstruction is timed; the time grows with the cube of the width.
 _TIMED_COLUMNS = 384
-#: Of which the fastest counts: each is so short that a busy machine holds some of them up.
+#: Repetitions, of which the fastest counts: each is so short that other load delays some.
 _TIMED_RECONSTRUCTIONS = 9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Estimate:
-    """How long a run takes, without reading, writing and measuring.
+    """Estimated duration of a run, without reading, writing and measuring.
 
     Attributes:
-        train_s: Seconds of training, if all of it took as long as the dense network does: the
-            network shrinks, so this is the most.
-        search_s: Seconds in which searches judge points.
+        train_s: Seconds of training at the speed of the dense network: an upper bound, because the
+            network shrinks.
+        search_s: Seconds of the searches for evaluating points.
     """
 
     train_s: float
     search_s: float
 
     def describe(self) -> str:
-        """Say it in one line."""
+        """Return the estimate as one line of text."""
         return (
             f"at most about {about(self.train_s)} of training (timed on the dense network; what is "
             f"cut makes it less) and about {about(self.search_s)} of search"
@@ -69,16 +69,16 @@ class Estimate:
 def with_mode(
     config: CompressConfig, backend: TrainingBackend, model: Model, teacher: Model, data: RunData
 ) -> CompressConfig:
-    """State the mode of training that is fastest on this host, so that no later trainer times it.
+    """Set the training mode that is fastest on this host, so that no later trainer has to time it.
 
-    What is fastest for the dense network is so for what becomes of it, nearly.
+    The mode is chosen for the dense network; that for cut networks rarely differs.
 
     Args:
-        config: With a time budget, of which a small share goes into this.
-        backend: What trains.
+        config: The options with a time budget, of which a small share is used here.
+        backend: The training backend.
         model: The network.
-        teacher: What it learns from.
-        data: What it learns on.
+        teacher: The teacher of knowledge distillation.
+        data: The data of the run.
     """
     probe_s = min(PROBE_SECONDS, MODE_SHARE * (config.time_budget or math.inf) / _TIMED_MODES)
     trainer = backend.trainer(
@@ -97,9 +97,9 @@ def with_mode(
 def measure_pace(
     config: CompressConfig, backend: TrainingBackend, model: Model, teacher: Model, data: RunData
 ) -> Pace:
-    """Train a copy for a few steps against the clock, after a few that warm torch up; judge it.
+    """Time a few training steps of a copy, after some warm-up steps, and an evaluation.
 
-    Batches are smaller than those of training where one would take too long.
+    Batches are smaller than those of training if one of these would take too long.
     """
     judge = backend.trainer(model, data.train, teacher=teacher, config=config.train)
     image_s = image_seconds(judge, data.select, config.train.batch_size)
@@ -134,9 +134,9 @@ def measure_pace(
 
 
 def image_seconds(judge: Trainer, data: Dataset, batch_size: int) -> float:
-    """Seconds in which one image is judged: by a batch, or by a few where those take long.
+    """Return the seconds to evaluate one image, timed by a batch, or by a few images if slow.
 
-    The first run of a network is no measure: it sets up what later ones use.
+    The first run of a network is not timed, because it includes the initialisation.
     """
     count = min(len(data), _FEW_IMAGES)
     judge.evaluate(data, 1, fast=True)
@@ -151,13 +151,13 @@ def image_seconds(judge: Trainer, data: Dataset, batch_size: int) -> float:
 
 
 def _judging_s(config: CompressConfig, data: RunData, image_s: float) -> float:
-    """Seconds for the images of one evaluation."""
+    """Return the seconds for the images of one evaluation."""
     recalibration = min(len(data.train), config.search.recalibrate * config.train.batch_size)
     return image_s * (recalibration + min(len(data.select), PROXY_IMAGES))
 
 
 def _reconstruction_s(found: Iterable[Layer]) -> float:
-    """Seconds to reconstruct all layers once, by one of them, half of it cut."""
+    """Return the seconds to reconstruct all layers once, extrapolated from one that is half cut."""
     columns = [layer.columns for layer in found]
     if not columns:
         return 0.0
@@ -175,13 +175,13 @@ def _reconstruction_s(found: Iterable[Layer]) -> float:
 def estimate(
     config: CompressConfig, stages: RunSchedule, pace: Pace, affordable: float = math.inf
 ) -> Estimate:
-    """Say how long a plan of epochs takes at a pace.
+    """Estimate the duration of a schedule at a measured pace.
 
     Args:
-        config: Of the run.
-        stages: The plan.
-        pace: Of the dense network.
-        affordable: How many whole evaluations one search may take.
+        config: The options of the run.
+        stages: The schedule.
+        pace: The pace of the dense network.
+        affordable: Number of full evaluations that fit into the budget of one search.
     """
     rounds = len(stages.rates) or stages.attempts
     evaluations = min(config.search.evaluations or EVALUATIONS, affordable)
@@ -197,7 +197,7 @@ def estimate(
 
 
 def about(seconds: float) -> str:
-    """Print a duration as roughly as it is known.
+    """Format a duration in seconds, rounded to its precision.
 
     >>> about(3.4), about(47), about(754), about(5500)
     ('3 s', '50 s', '13 min', '1.5 h')

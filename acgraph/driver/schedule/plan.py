@@ -1,4 +1,4 @@
-"""How the budget of epochs or minutes is spent."""
+"""Split the budget of epochs or minutes over the stages of a run."""
 
 import math
 from dataclasses import dataclass
@@ -10,15 +10,15 @@ from acgraph.pruning.rate import Rate, format_rate
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BudgetShares:
-    """How a budget is spent where the user does not say; docs/method.md has the measurements.
+    """Default split of the budget; docs/method.md has the measurements behind it.
 
     Attributes:
-        round_rate: The rate of one round, at most.
+        round_rate: Largest rate of one round.
         admm: Share of the training for ADMM, over all rounds.
-        retrain: Share for masked retraining, over all rounds; the rest is the final fine-tuning,
-            which pays most: it alone anneals the learning rate to zero on the final structure.
-        retrain_once: The same where there is one round only.
-        attempts: Share for all attempts at rates where none is stated, ADMM included.
+        retrain: Share for masked retraining, over all rounds. The rest is the final fine-tuning,
+            which gains most, as only it anneals the learning rate to zero on the final structure.
+        retrain_once: Share for masked retraining if there is only one round.
+        attempts: Without a target rate: the share for all attempts, including ADMM.
     """
 
     round_rate: float
@@ -29,41 +29,41 @@ class BudgetShares:
 
 
 DEFAULT_SHARES: dict[Criterion, BudgetShares] = {
-    # A reconstructed cut keeps so much that a single round can go straight to fine-tuning.
+    # A reconstructed cut loses so little accuracy that a single round needs no masked retraining.
     "reconstruction": BudgetShares(round_rate=8.0, admm=0.0, retrain=0.15, retrain_once=0.0),
     "magnitude": BudgetShares(round_rate=2.0, admm=0.1, retrain=0.15, retrain_once=0.15),
 }
-#: The least share of a time budget that is training, whatever the stages around it would like.
+#: Smallest share of a time budget for training, whatever the other stages would need.
 TRAIN_SHARE = 0.5
-#: The most of a time budget for the searches of all rounds, and for purification; of what is left
-#: beside training and export, searches get the part below.
+#: Largest shares of a time budget for the searches of all rounds, and for purification; and the
+#: searches' part of the time that training and export leave.
 SEARCH_SHARE, PURIFY_SHARE = 0.15, 0.06
 SEARCH_PART = 0.7
-#: Shares of a time budget that are kept for the export, at least and at most; between them it gets
-#: what it is expected to take, times what such an expectation is wrong by.
+#: Smallest and largest share of a time budget reserved for the export; in between, its estimated
+#: duration times a safety margin is reserved.
 MIN_EXPORT, MAX_EXPORT = 0.06, 0.25
 EXPORT_MARGIN = 1.3
 DEFAULT_EPOCHS = 8.0
-#: The most seconds of the searches of all rounds where there is no time budget, but things may
-#: depend on time and the user does not say how many points to try.
+#: Largest number of seconds for the searches of all rounds if there is no time budget, decisions
+#: may depend on time, and the user does not set the number of evaluations.
 MAX_SEARCH_S = 840.0
-#: Points that the search of purification judges.
+#: Number of points that the search of purification evaluates.
 PURIFY_EVALUATIONS = 16
-#: Attempts that train, where no rate is stated and the user does not say how many.
+#: Default number of attempts that train if there is no target rate.
 ATTEMPTS = 6
-#: Epochs of a fine-tuning that the clock ends: more than it will run.
+#: Epochs of a fine-tuning that ends by time: more than it will run.
 UNBOUNDED_EPOCHS = 1000.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pace:
-    """How fast the dense network is on this host.
+    """Speed of the dense network on this host.
 
     Attributes:
         pass_s: Seconds of training on all images once.
-        evaluation_s: Seconds in which a search judges one point.
-        image_s: Seconds in which one image is judged.
-        preparing_s: Seconds before a search judges: what layers read is measured, units are ranked.
+        evaluation_s: Seconds in which a search evaluates one point.
+        image_s: Seconds to evaluate one image.
+        preparing_s: Seconds to prepare a search: measure the inputs of layers and rank units.
     """
 
     pass_s: float
@@ -74,20 +74,20 @@ class Pace:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunSchedule:
-    """The plan of a run.
+    """The schedule of a run.
 
     Attributes:
         rates: Rate to reach by the end of each round.
         admm: Epochs of all ADMM updates of one round.
         retrain: Epochs of the masked retraining of one round.
-        finish: Epochs of the fine-tuning at the end; with a time budget the most that it may use.
-            What attempts leave of theirs is added, see ``finish_after``.
-        search_s: Seconds that one search may take; None where time is no matter.
-        purify_s: Seconds that the search of purification may take, or None.
+        finish: Epochs of the final fine-tuning; with a time budget, the largest number of them.
+            Epochs that attempts leave unused are added, see ``finish_after``.
+        search_s: Time limit of one search in seconds; None without a limit.
+        purify_s: Time limit of the search of purification in seconds, or None.
         finish_by_s: Seconds after the start of the run at which fine-tuning must end, or None.
-        attempts: The most attempts that train, where no rate is stated and ``rates`` is empty;
-            ``admm`` and ``retrain`` are then of one of them.
-        attempt_by_s: Seconds after the start of the run at which none begins any more, or None.
+        attempts: Without a target rate (``rates`` is empty): the largest number of attempts that
+            train; ``admm`` and ``retrain`` then apply to one attempt.
+        attempt_by_s: Seconds after the start of the run from which on no attempt begins, or None.
     """
 
     rates: tuple[float, ...]
@@ -107,15 +107,15 @@ class RunSchedule:
 
     @property
     def attempt_epochs(self) -> float:
-        """Epochs of all attempts together, at most."""
+        """Largest number of epochs of all attempts together."""
         return self.attempts * self.round_epochs
 
     def finish_after(self, spent: float) -> float:
-        """Epochs of the fine-tuning, where attempts spent so many."""
+        """Epochs of the fine-tuning after attempts that used ``spent`` epochs."""
         return self.finish + max(0.0, self.attempt_epochs - spent) if self.attempts else self.finish
 
     def describe(self) -> str:
-        """Say in one line what will be done."""
+        """Return the schedule as one line of text."""
         finish = counted(self.finish, "epoch", ".3g")
         if self.finish_by_s is not None:
             finish = f"until {self.finish_by_s:.0f} s"
@@ -152,18 +152,18 @@ def plan_schedule(
 
     Args:
         target: The rate to reach; None plans attempts at rates that are not known yet.
-        rounds: How many rounds, or attempts; None makes as many as the criterion needs.
-        epochs: Passes over the data in all; 8 where neither budget is given.
-        time_budget_s: Seconds in all; the rounds then get the epochs that fit, and fine-tuning
-            the time that is left.
-        seconds_per_pass: How long the dense network trains on all images once; needed with a time
-            budget.
-        elapsed_s: Seconds of the time budget that are gone already.
-        export_s: Seconds that the export is expected to take.
-        criterion: What decides what stays: it sets what is not stated here.
+        rounds: Number of rounds, or of attempts; None makes as many as the criterion needs.
+        epochs: Passes over the data, summed over all stages; 8 if there is no budget.
+        time_budget_s: Time budget in seconds; the rounds then get the epochs that fit, and
+            fine-tuning the remaining time.
+        seconds_per_pass: Seconds in which the dense network trains on all images once; required
+            with a time budget.
+        elapsed_s: Seconds of the time budget that are already spent.
+        export_s: Estimated seconds of the export.
+        criterion: How units are ranked; it determines the defaults of the other arguments.
         admm_share: Share of the training that is ADMM, over all rounds.
-        retrain_share: Share of the training that is masked retraining, over all rounds. What both
-            leave is fine-tuning.
+        retrain_share: Share of the training that is masked retraining, over all rounds. The rest
+            is fine-tuning.
     """
     shares = DEFAULT_SHARES[criterion]
     rates: tuple[float, ...] = ()

@@ -1,1 +1,1 @@
-"""The search space: what may be cut of a graph, and what a cut loses."""
+"""The search space: what may be cut from a graph, and the reconstruction after a cut."""

@@ -1,4 +1,4 @@
-"""How far the columns of a layer must be cut before the cut saves time."""
+"""Find how many columns of a layer must be removed before the cut saves time."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -10,7 +10,7 @@ from acgraph.lowering.cost_model import CostModel
 from acgraph.lowering.layer import ConvLayer
 from acgraph.pruning.projection import column_mask, zero_columns
 
-#: Shares are found to one in so many of the columns.
+#: Shares are found to a precision of one in this number.
 STEPS = 16
 
 
@@ -21,18 +21,18 @@ def break_even_share(
     multiple: int = 1,
     model: CostModel | None = None,
 ) -> float:
-    """Return the largest share of columns at which some compact form is faster than the dense one.
+    """Return the largest kept share of columns at which some compact form beats the dense one.
 
-    By bisection: what is faster with more columns is taken to be faster with fewer.
+    Found by bisection, on the assumption that fewer columns are never slower.
 
     Args:
-        layer: With the weights that are to be cut, by norm.
-        pattern: Which columns may stay together.
+        layer: The layer, whose columns are removed by norm.
+        pattern: Which columns are removed together.
         multiple: The pattern's granularity.
-        model: The estimate of time.
+        model: The cost model that estimates times.
 
     Returns:
-        A share in (0, 1); 0 where no form is faster at any.
+        A share in (0, 1); 0 if no form is faster at any share.
     """
     estimate = model or CostModel()
 
@@ -56,7 +56,7 @@ def break_even_share(
 def max_columns(
     reader: LayerReader, found: Iterable[Layer], *, pattern: str, multiple: int
 ) -> dict[str, int]:
-    """Map the weights of whole layers to the most columns that a cut may keep to save time."""
+    """Map the weights of uncut layers to the largest number of columns that still saves time."""
     most = {}
     for layer in found:
         read = reader.read(layer)

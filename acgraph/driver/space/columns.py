@@ -1,4 +1,4 @@
-"""Cut the same share of every layer's columns by magnitude, under a pattern."""
+"""Remove the same share of every layer's columns by magnitude, under a pattern."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -26,7 +26,7 @@ from acgraph.pruning.patterns import keep_at_least
 
 @dataclass(frozen=True, slots=True)
 class LayerReader:
-    """Reads the layers of a model as lowering sees them."""
+    """Reads the layers of a model in the form that lowering uses."""
 
     model: Model
     facts: Facts
@@ -34,23 +34,23 @@ class LayerReader:
 
     @staticmethod
     def of(model: Model, facts: Facts) -> "LayerReader":
-        """Begin with a model and what is known of its tensors."""
+        """Make a reader for a model with the facts about its tensors."""
         return LayerReader(model, facts, {node.name: node for node in model.graph.nodes})
 
     def read(self, layer: Layer) -> Lowerable | str:
-        """Return the layer, or why it stays dense."""
+        """Return the layer, or the reason why it stays dense."""
         return read_layer(self.model, self.facts, self.nodes[layer.name], layer)
 
     def best_pattern(
         self, layer: Layer, keep: int, *, multiple: int = 1, scales: FloatArray | None = None
     ) -> str:
-        """The pattern that pays best, see ``acgraph.lowering.patterns.best_pattern``.
+        """Return the best pattern for a layer, see ``acgraph.lowering.patterns.best_pattern``.
 
         Args:
-            layer: Those that are not a plain convolution are ``free``.
-            keep: At most so many columns stay.
+            layer: The layer; for one that is not a plain convolution, the pattern is ``free``.
+            keep: Largest number of columns to keep.
             multiple: The patterns' granularity.
-            scales: Times these the norms of the columns are compared, ``[in_ch, *kernel]``.
+            scales: Factors of the norms of the columns, ``[in_ch, *kernel]``.
         """
         read = self.read(layer)
         if not isinstance(read, ConvLayer) or read.group > 1:
@@ -62,12 +62,12 @@ class LayerReader:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayerCut:
-    """What was done to the columns of one layer.
+    """The cut of the columns of one layer.
 
     Attributes:
-        name: The layer.
-        pattern: Of its kept columns; empty where it was not cut.
-        remark: Why it was not cut; empty where it was.
+        name: Name of the layer.
+        pattern: Pattern of its kept columns; empty if it was not cut.
+        remark: Why it was not cut; empty if it was.
     """
 
     name: str
@@ -78,17 +78,18 @@ class LayerCut:
 def zero_columns(
     model: Model, share: float, *, pattern: str = "free", multiple: int = 1
 ) -> list[LayerCut]:
-    """Zero this share of the columns of every layer, those of least norm, in place.
+    """Set the columns of smallest norm in every layer to zero, in place.
 
     Args:
         model: The model.
-        share: From 0 to below 1; a pattern may remove more, because counts are rounded down.
-        pattern: One of ``acgraph.lowering.patterns.PATTERN_CHOICES``. Layers that have no form
-            for it get the nearest one that they have, see ``possible_shape``.
+        share: Share of the columns to remove, in [0, 1); a pattern may remove more, because the
+            kept number is rounded down.
+        pattern: One of ``acgraph.lowering.patterns.PATTERN_CHOICES``. A layer without a form for it
+            gets the most similar pattern for which it has one, see ``possible_shape``.
         multiple: The pattern's granularity.
 
     Returns:
-        What became of every layer, in graph order.
+        The cut of every layer, in graph order.
     """
     facts = infer_facts(model, assume=True)
     constants = model.constants()
@@ -126,7 +127,7 @@ def zero_columns(
 
 
 def _remark(model: Model, layer: Layer, found: Sequence[Layer]) -> str:
-    """Why the columns of a layer that lowering can read are not cut all the same, or nothing."""
+    """Return why the columns of a layer that lowering can read are kept, or an empty text."""
     if layer.columns == 1:
         return "it has one column"
     if layer.op_type == "ConvTranspose" and layer.group > 1:

@@ -1,4 +1,4 @@
-"""What can be chosen in a graph: filters of its families, columns of its layers."""
+"""The knobs of a search space: kept filters of each family, kept columns of each layer."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -22,29 +22,30 @@ from acgraph.pruning.plan import Bools
 from acgraph.pruning.select import choose_families
 from acgraph.search import Knob
 
-#: A family keeps at least this share, a layer at least this share of its columns: below, rounds
-#: disconnect what later rounds could still use.
+#: Smallest kept share of a family, and of the columns of a layer, in one round: stronger cuts
+#: disconnect parts that later rounds could still use.
 MIN_SHARE = 0.1
-#: Layers with fewer weights than this share of all keep their columns: nothing to gain.
+#: Layers with fewer weights than this share of all keep their columns: the gain is negligible.
 SMALL_LAYER = 0.005
 
 
 @dataclass(frozen=True)
 class SearchKnobs:
-    """What can be chosen in one graph, as knobs: filters of families, columns of layers.
+    """The knobs of one graph: filters of families, columns of layers.
 
     Attributes:
-        dependency: Of the graph as it is now.
-        weights: Its constants; columns that are zero in them are gone already.
+        dependency: The dependency graph of the current graph.
+        weights: Its constants; columns that are zero in them count as removed.
         filters: Whether filters are searched.
-        columns: Whether columns are.
-        pattern: Which columns of a layer may stay together, see ``acgraph.lowering.patterns``.
+        columns: Whether columns are searched.
+        pattern: Which columns of a layer are removed together, see ``acgraph.lowering.patterns``.
         multiple: The pattern's granularity.
-        align: Keep a multiple of so many filters.
-        allow_inexact: Families that training may cut though the cut is not exact.
-        saves_time: Leave the columns of a layer whole, or cut them so far that the layer is faster
-            for it, by estimate; layers that never are keep them.
-        reconstruction: Ranks filters and columns by what their readers lose; magnitude where None.
+        align: Keep a multiple of this many filters.
+        allow_inexact: Whether to cut families for which the compact model is not equivalent.
+        saves_time: Cut the columns of a layer only if so many are removed that the layer is
+            estimated to be faster; layers that never are keep all columns.
+        reconstruction: Ranks filters and columns by the error in their readers; None ranks them by
+            magnitude.
     """
 
     dependency: DependencyGraph
@@ -79,7 +80,7 @@ class SearchKnobs:
 
     @cached_property
     def _max_columns(self) -> dict[str, int]:
-        """By weight of a layer that is whole: how many columns it may keep once it is cut."""
+        """By weight of an uncut layer: the largest number of columns that it may keep if cut."""
         if not self.saves_time:
             return {}
         pattern = "free" if self.pattern == AUTO else self.pattern
@@ -88,7 +89,7 @@ class SearchKnobs:
 
     @cached_property
     def _columned(self) -> list[Layer]:
-        """The layers whose columns are worth cutting."""
+        """The layers whose columns are numerous enough to be cut."""
         if not self.columns:
             return []
         total = sum(layer.size for layer in self.layers)
@@ -102,7 +103,7 @@ class SearchKnobs:
 
     @cached_property
     def _with_columns(self) -> list[Layer]:
-        """The layers whose columns can be cut: convolutions whose kernel is not a point."""
+        """The layers whose columns can be cut: convolutions with a kernel larger than 1x1."""
         return [
             layer
             for layer in self.layers
@@ -114,9 +115,9 @@ class SearchKnobs:
 
     @cached_property
     def alive(self) -> dict[str, Bools]:
-        """By weight: ``bool [in_ch, *kernel]``, the columns that are not zero yet.
+        """By weight: ``bool [in_ch, *kernel]``, the columns that are not zero.
 
-        Of layers without a knob, too: what an earlier round cut of them stays cut.
+        This includes layers without a knob, whose columns an earlier round may have removed.
         """
         return {
             layer.weight: np.abs(self.weights[layer.weight]).max(axis=0) > 0
@@ -130,7 +131,7 @@ class SearchKnobs:
         for family in self.families:
             behind = sum(self.weights[m.tensor].size for m in family.members if m.role != "other")
             least = max(family.min_keep, int(np.ceil(MIN_SHARE * family.size)))
-            step = min(self.align, family.size)  # of fewer, all stay
+            step = min(self.align, family.size)  # a family with fewer sets is kept whole
             found.append(
                 Knob(name=f"filters {family.name}", kind="filters", size=family.size,
                      min_keep=least, weight=float(behind), step=step)
@@ -139,7 +140,7 @@ class SearchKnobs:
 
     @cached_property
     def _bounds(self) -> dict[str, LayerBound]:
-        """By weight: what the user wants to keep of the layers that read it."""
+        """By weight: the user's bounds on the layers that use it."""
         return weight_bounds(self.dependency.model, self.layers)
 
     def _may_lose_columns(self, layer: Layer) -> bool:
@@ -147,11 +148,11 @@ class SearchKnobs:
         return bound is None or not bound.is_whole
 
     def min_columns(self, layer: Layer, size: int) -> int:
-        """How many of so many columns a layer keeps at least, in one round and by its bound."""
+        """Return how many of ``size`` columns a layer must keep, in one round and by its bound."""
         return max(self.bounded_columns(layer, size), int(np.ceil(MIN_SHARE * size)))
 
     def bounded_columns(self, layer: Layer, size: int) -> int:
-        """How many of so many columns the user wants to keep of a layer, at least 1."""
+        """Return how many of ``size`` columns a layer must keep by its bound, at least 1."""
         bound = self._bounds.get(layer.weight)
         return 1 if bound is None else max(1, min(bound.columns, size))
 
@@ -171,7 +172,7 @@ class SearchKnobs:
 
     @cached_property
     def patterns(self) -> dict[str, str]:
-        """By weight: the pattern of its columns; ``auto`` decides by a cut to half of them."""
+        """By weight: the pattern of its columns; ``auto`` is decided for half of them removed."""
         if self.pattern != AUTO:
             return {layer.weight: self.pattern for layer in self.column_layers}
         reader = LayerReader.of(self.dependency.model, self.dependency.facts)
@@ -186,7 +187,7 @@ class SearchKnobs:
         }
 
     def input_scales(self, layer: Layer) -> FloatArray:
-        """``[in_ch, *kernel]``: how large what a column reads is, measured; else 1 for all."""
+        """Measured magnitudes of a layer's inputs, ``[in_ch, *kernel]``; ones if not measured."""
         found = (
             None if self.reconstruction is None else self.reconstruction.input_scales(layer.weight)
         )

@@ -1,4 +1,4 @@
-"""What layers lose by a cut, measured on data, and how their weights are reconstructed."""
+"""Error of layers after a cut, measured on data, and reconstruction of their weights."""
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,29 +25,29 @@ from acgraph.pruning.reconstruct import Elimination, eliminate, order_alone, ref
 #: Images that the moments are measured on.
 IMAGES = 2048
 BATCH = 128
-#: A wider layer is cut by magnitude and not reconstructed: the square of this is held in memory.
+#: Wider layers are cut by magnitude and not reconstructed: a matrix of this size squared is needed.
 MAX_COLUMNS = 6144
-#: Moments of wider layers are kept in float32: next to the damping, what that rounds is nothing.
+#: Moments of wider layers are kept in float32: its rounding error is small against the damping.
 FLOAT32_COLUMNS = 1024
-#: Bytes of all moments that are kept. Where they are more, the widest layers are not measured.
+#: Limit in bytes for all moments. If they are larger, the widest layers are not measured.
 MAX_BYTES = 2 << 30
-#: Bytes of the moments that are summed up at once, in float64. Data runs through the network once
-#: for each such part of its layers.
+#: Limit in bytes for the float64 moments that are accumulated at the same time. The data is run
+#: through the network once for each such group of layers.
 MAX_SUMMED_BYTES = 3 << 29
-#: The least sum that is divided by.
+#: Smallest divisor.
 TINY = float(np.finfo(np.float64).tiny)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Input:
-    """What a layer reads.
+    """Statistics of the input of a layer.
 
     Attributes:
-        moments: ``H``, see :meth:`acgraph.pruning.reconstruct.Gram.moments`; float32 where it is
-            large.
-        mean: ``float64 [columns]``.
-        is_centred: Whether the mean of the layer's output is free: it has a bias, or
-            BatchNormalization behind it.
+        moments: ``H``, ``[columns, columns]``, see
+            :meth:`acgraph.pruning.reconstruct.Gram.moments`; float32 if it is large.
+        mean: Mean of the input, ``float64 [columns]``.
+        is_centred: Whether the mean of the layer's output can be corrected, by its bias or by a
+            BatchNormalization after it.
     """
 
     moments: FloatArray
@@ -57,16 +57,17 @@ class Input:
 
 @dataclass(frozen=True, eq=False)
 class WeightReconstruction:
-    """Orders units by what the layers that read them lose, and reconstructs layers after a cut.
+    """Ranks units by the error in the layers that read them, and reconstructs layers after a cut.
 
     Attributes:
         layers: The layers that can be reconstructed, by the name of their weight.
-        inputs: What they read, by the same.
-        wide: Names of layers that are too wide to be measured: magnitude ranks what they read.
-        unmeasured: Names of layers whose input holds numbers that are not finite; likewise.
-        until: When units are ordered no more, on the clock of ``time.perf_counter``, but taken as
-            they come; None for no limit.
-        tails: What is behind the layers, by the name of their weight.
+        inputs: Statistics of their inputs, by the name of their weight.
+        wide: Names of layers that are too wide to be measured; the units that they read are ranked
+            by magnitude.
+        unmeasured: Names of layers whose input has values that are not finite; likewise.
+        until: Deadline in seconds of ``time.perf_counter``, after which the remaining units are not
+            ranked but kept in their order; None for no limit.
+        tails: The nodes after each layer, by the name of its weight.
     """
 
     layers: Mapping[str, Layer]
@@ -79,10 +80,10 @@ class WeightReconstruction:
     _columns: dict[str, Elimination | None] = field(default_factory=dict)
 
     def sets(self, family: Family, weights: Mapping[str, Array]) -> Elimination | None:
-        """Order the coupled sets of a family; None where no layer of it is measured.
+        """Rank the coupled sets of a family; None if no layer of it was measured.
 
-        Where no layer reads them but other nodes do, as products of queries with keys, what counts
-        is how much the layers give that make them.
+        If no layer but other nodes read them, such as the product of queries and keys, they are
+        ranked by the outputs of the layers that produce them.
         """
         if family.name not in self._sets:
             readers = list(self._readers(family, weights))
@@ -94,7 +95,7 @@ class WeightReconstruction:
         return self._sets[family.name]
 
     def columns(self, weight: str, weights: Mapping[str, Array]) -> Elimination | None:
-        """Order the columns of a layer, ``[in_ch * prod(kernel)]``; None where not measured."""
+        """Rank the columns of a layer, ``[in_ch * prod(kernel)]``; None if it was not measured."""
         if weight not in self._columns:
             found = None
             if weight in self.layers:
@@ -107,14 +108,14 @@ class WeightReconstruction:
 
     @property
     def truncated_rankings(self) -> int:
-        """How many orders were cut short so far, because time was over."""
+        """Number of rankings that were stopped at the deadline."""
         found = [*self._sets.values(), *self._columns.values()]
         return sum(order is not None and not order.is_whole for order in found)
 
     def input_scales(self, weight: str) -> FloatArray | None:
-        """Root mean square of what each column of a layer reads; None where not measured.
+        """Root mean square of the input of each column, ``[columns]``; None if not measured.
 
-        Times the norm of the column: what the layer's output loses with the column alone.
+        Multiplied by the norm of the column, it is the error of removing this column alone.
         """
         if weight not in self.layers:
             return None
@@ -123,14 +124,14 @@ class WeightReconstruction:
     def reconstruct(
         self, weights: Mapping[str, Array], zeroed: Mapping[str, Bools]
     ) -> dict[str, Array]:
-        """Zero what a plan zeroes, and value the rest of each cut layer anew.
+        """Set removed weights to zero, and refit the remaining weights of each cut layer.
 
         Args:
-            weights: As they are.
-            zeroed: By constant, True where it is to be zero, see ``zeroed_elements``.
+            weights: The current constants.
+            zeroed: By constant: True for elements to set to zero, see ``zeroed_elements``.
 
         Returns:
-            The constants that change.
+            The constants that changed.
         """
         found = zero(weights, zeroed)
         for name, mask in zeroed.items():
@@ -151,7 +152,7 @@ class WeightReconstruction:
         rows = ~gone.all(axis=1)
         kept = ~gone[rows].all(axis=0) if rows.any() else np.zeros(gone.shape[1], np.bool_)
         before = filter_rows(layer, weights[name])
-        kept &= np.abs(before).max(axis=0) > 0  # gone in an earlier round
+        kept &= np.abs(before).max(axis=0) > 0  # not removed in an earlier round
         if kept.all() or not rows.any():
             return {}
         after = np.zeros_like(before)
@@ -165,10 +166,11 @@ class WeightReconstruction:
         return changed
 
     def _by_makers(self, family: Family, weights: Mapping[str, Array]) -> Elimination | None:
-        """Order coupled sets by the energy of the product of what their layers give.
+        """Rank coupled sets by the energy of the product of their layers' outputs.
 
-        Of queries and keys ``sum_ij (q_i k_j)^2`` over all pairs of tokens is, feature by feature,
-        the product of the two mean squares: what the scores lose with the feature.
+        For queries and keys, ``sum_ij (q_i k_j)^2`` over all pairs of tokens is, for each feature,
+        proportional to the product of the two mean squares: the error in the scores if it is
+        removed.
         """
         energy, is_known = np.ones(family.size), False
         for member in family.members:
@@ -176,17 +178,17 @@ class WeightReconstruction:
             if member.role != "filter" or layer is None or member.axis != layer.filter_axis:
                 continue
             if layer.weight not in self.tails:
-                return None  # what the layer gives is unknown
+                return None  # the layer's output was not measured
             own = member.sets >= 0
-            given = self._given(layer, weights)[own]
+            given = self._output_energy(layer, weights)[own]
             summed = np.bincount(member.sets[own], weights=given, minlength=family.size)
             energy, is_known = energy * summed / max(float(summed.sum()), TINY), True
         if not is_known:
             return None
         return order_alone(energy / max(float(energy.sum()), TINY), is_whole=True)
 
-    def _given(self, layer: Layer, weights: Mapping[str, Array]) -> FloatArray:
-        """Return the mean square of what each filter of a layer gives, behind its bias."""
+    def _output_energy(self, layer: Layer, weights: Mapping[str, Array]) -> FloatArray:
+        """Return the mean square of each filter's output, including the bias, ``[filters]``."""
         read, matrix = self.inputs[layer.weight], filter_rows(layer, weights[layer.weight])
         wide = matrix.astype(np.float64)
         squares = np.einsum("fc,fc->f", wide @ read.moments, wide)
@@ -216,16 +218,16 @@ def measure_layers(
     images: int = IMAGES,
     batch: int = BATCH,
 ) -> WeightReconstruction:
-    """Run data through a graph and keep the moments of what its layers read.
+    """Run data through a graph and measure the moments of the inputs of its layers.
 
     Args:
-        dependency: Of the graph.
-        trainer: Holds the graph, with the weights of now.
-        data: Images; a random part of them is used.
-        seed: Of the draw.
-        seconds: No batch is begun after so many; None for no limit.
-        images: How many are used, at most.
-        batch: How many run at once.
+        dependency: The dependency graph.
+        trainer: Holds the graph with its current weights.
+        data: Images, of which a random part is used.
+        seed: Seed of this choice.
+        seconds: Seconds after which no further batch is started; None for no limit.
+        images: Largest number of images to use.
+        batch: Batch size.
     """
     begin = time.perf_counter()
     model = dependency.model
@@ -241,7 +243,7 @@ def measure_layers(
         grams = trainer.input_grams(group, within_time(batches, share_s), seed=seed)
         unmeasured += [eligible[name].name for name, gram in grams.items() if not gram.is_finite]
         for name in list(grams):
-            gram = grams.pop(name)  # as large as what is made of it
+            gram = grams.pop(name)  # free it before the next one: it is as large as its moments
             if gram.is_finite:
                 dtype = _dtype(eligible[name])
                 moments = gram.moments(centred=name in centred, dtype=dtype)
@@ -260,7 +262,7 @@ def measure_layers(
 
 
 def _groups(found: Sequence[Layer]) -> list[list[Layer]]:
-    """Split layers so that the moments of each part are summed up at once."""
+    """Split layers into groups whose moments can be accumulated at the same time."""
     groups: list[list[Layer]] = [[]]
     total = 0
     for layer in found:
@@ -274,9 +276,9 @@ def _groups(found: Sequence[Layer]) -> list[list[Layer]]:
 
 
 def reconstructible_layers(model: Model) -> list[Layer]:
-    """Return the layers whose weights can be valued anew after a cut.
+    """Return the layers whose weights can be refitted after a cut.
 
-    They are products with one constant matrix that are not too wide, each alone and all together.
+    These are products with one constant matrix that are not too wide, individually and in total.
     """
     found = [x for x in layers(model) if has_matrix_form(x) and x.columns <= MAX_COLUMNS]
     total = sum({layer.weight: moment_bytes(layer) for layer in found}.values())
@@ -291,7 +293,7 @@ def reconstructible_layers(model: Model) -> list[Layer]:
 
 
 def moment_bytes(layer: Layer) -> int:
-    """Return the bytes of the moments that are kept of a layer."""
+    """Return the number of bytes of the moments of a layer."""
     return int(_dtype(layer).itemsize * layer.columns**2)
 
 

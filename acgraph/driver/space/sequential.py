@@ -1,8 +1,9 @@
-"""Fit the layers of a cut network anew, in the order in which they run.
+"""Refit the layers of a cut network in topological order.
 
-Each is fitted to what the original gives, on what the layers before it really make once they are
-cut and fitted. So a layer also repairs what those before it lost, where one fit of each layer on
-the uncut network adds up the errors. Behind a residual branch the target is the original's sum.
+Each layer is fitted to its output in the original network, given the inputs that it receives from
+the layers before it, which are already cut and refitted. So it also compensates for their errors,
+which would add up if every layer were fitted on the uncut network. After a residual branch, the
+target is the sum in the original network.
 """
 
 from collections.abc import Mapping
@@ -22,21 +23,21 @@ from acgraph.pruning.regression import ColumnPart, PairedMoments, fit_matrix
 
 Floats = npt.NDArray[np.float64]
 
-#: A filter whose output is multiplied by less than this, as a share of the others, stays as it is.
+#: A filter is not refitted if its output is scaled by less than this, relative to the others.
 MIN_GAIN = 1e-4
-#: Columns of a layer that are fitted at once, at most; and of the parts in which a wider layer is
-#: fitted, each to what the others leave of the targets.
+#: Largest number of columns that are fitted at once. Wider layers are fitted in parts of the second
+#: number of columns, each to the residual that the others leave.
 MAX_WIDTH, PART = 4608, 2304
 
 
 @dataclass(frozen=True, slots=True)
 class LayerFit:
-    """How well a layer does.
+    """Error of a refitted layer.
 
     Attributes:
-        name: The layer.
-        before: Share of what its filters shall give that they miss with their old weights.
-        after: The same with the new ones.
+        name: Name of the layer.
+        before: Error of its output with the old weights, as a share of the target's variance.
+        after: The same with the new weights.
     """
 
     name: str
@@ -46,12 +47,12 @@ class LayerFit:
 
 @dataclass(frozen=True, slots=True)
 class Refit:
-    """What fitting changed.
+    """The result of refitting.
 
     Attributes:
-        weights: All weights of the cut network, removed parts zero.
-        fits: Of the layers that were fitted, in order.
-        left: Layers that lose something and were not, and why.
+        weights: All weights of the cut network, with removed parts set to zero.
+        fits: Errors of the refitted layers, in order.
+        left: Cut layers that were not refitted, and why.
     """
 
     weights: Mapping[str, Array]
@@ -62,13 +63,13 @@ class Refit:
 def refit_in_order(
     run: PairedRun, model: Model, weights: Mapping[str, Array], zeroed: Mapping[str, Bools]
 ) -> Refit:
-    """Cut the copy of a paired run, and fit its layers.
+    """Cut the second network of a paired run, and refit its layers.
 
     Args:
-        run: Before its first node, both networks with these weights.
+        run: A paired run before its first node; both networks have these weights.
         model: The network.
         weights: Its weights.
-        zeroed: By constant, True where it is zero in the cut network.
+        zeroed: By constant: True for elements that are zero in the cut network.
     """
     run.load_weights(zero(weights, zeroed))
     found = layers(model)
@@ -90,7 +91,7 @@ def refit_in_order(
 
 
 def _obstacle(layer: Layer, found: list[Layer]) -> str:
-    """Say why a layer cannot be fitted; empty where it can."""
+    """Return why a layer cannot be refitted; empty if it can."""
     if layer.weight_input != 1 or layer.through:
         return "its weight is not its second input"
     if layer.group > 1 and layer.op_type != "Conv":
@@ -103,7 +104,7 @@ def _obstacle(layer: Layer, found: list[Layer]) -> str:
 def _fit_layer(
     run: PairedRun, tail: Tail, weights: Mapping[str, Array], zeroed: Mapping[str, Bools]
 ) -> LayerFit | str:
-    """Fit one layer; or leave it, and say why."""
+    """Refit one layer; return its errors, or the reason why it is left unchanged."""
     layer, affine = tail.layer, tail.affine(weights)
     own = affine.bias * affine.gain + affine.offset
     is_centred = bool(affine.shift)
@@ -115,7 +116,7 @@ def _fit_layer(
     if not alive.any():
         return "its filters are gone, or count for nothing"
     fit = _Fit(before * factor[:, :, None], _rows(layer, own).copy(), alive, is_centred=is_centred)
-    # Where nothing can take another offset, the target is what the product alone shall give.
+    # If no offset can be changed, the target is the output of the product alone.
     offset = affine.offset - (0.0 if is_centred else own)
     parts = _parts(layer)
     if len(parts) > 1:
@@ -137,7 +138,7 @@ def _fit_layer(
 
 
 def _parts(layer: Layer) -> list[tuple[int, int]]:
-    """Cut the columns of a layer so that the moments of each part fit into memory."""
+    """Split the columns of a layer so that the moments of each part fit into memory."""
     if layer.group > 1 or layer.columns <= MAX_WIDTH:
         return [(0, layer.columns)]
     count = -(-layer.columns // PART)
@@ -146,7 +147,7 @@ def _parts(layer: Layer) -> list[tuple[int, int]]:
 
 
 class _Fit:
-    """The matrices of a layer while it is fitted, times what its output is multiplied with."""
+    """The matrices of a layer during its fit, multiplied by the scale of its output."""
 
     def __init__(
         self, matrices: Floats, offsets: Floats, alive: Bools, *, is_centred: bool
@@ -157,19 +158,19 @@ class _Fit:
         self._spread: Floats | None = None
 
     def scale_by(self, measured: PairedMoments) -> None:
-        """State errors as shares of the variance of these targets, not of what is left of them."""
+        """Use the variance of these targets as the unit of errors, not that of later residuals."""
         judge = measured.fit if measured.held is None else measured.held
         each = judge[0] if self._is_centred else judge[0].about_zero()
         self._spread = np.maximum(each.spread, np.finfo(np.float64).tiny)
 
     def part(self, start: int, end: int) -> ColumnPart:
-        """Return some of the columns, to be fitted beside the others as they are now."""
+        """Return some of the columns, to be fitted while the others keep their current values."""
         rest = self.matrices[0].copy()
         rest[:, start:end] = 0.0
         return ColumnPart(start, end, rest)
 
     def take(self, measured: PairedMoments, start: int, end: int) -> bool:
-        """Fit some of the columns; say whether all moments were finite."""
+        """Fit some of the columns; return whether all moments were finite."""
         for group, rows in enumerate(self._alive):
             fit, held = measured.fit[group], None if measured.held is None else measured.held[group]
             if not fit.is_finite or (held is not None and not held.is_finite):
@@ -197,7 +198,7 @@ def _shifted(
     weights: Mapping[str, Array],
     zeroed: Mapping[str, Bools],
 ) -> Array:
-    """Return the constant that takes the new offsets."""
+    """Return the constant that the new offsets are added to."""
     old = weights[affine.shift]
     change = np.where(alive.reshape(-1), offset.reshape(-1) - own, 0.0)
     change /= np.where(affine.after == 0, 1.0, affine.after)
@@ -219,7 +220,7 @@ def _rows(layer: Layer, value: Floats) -> Floats:
 
 
 def _whole(layer: Layer, groups: Floats) -> Floats:
-    """Put the matrices of the groups together: as the weight itself lies."""
+    """Join the matrices of the groups in the memory layout of the weight."""
     shape = np.empty(layer.weight_shape)
     return np.asarray(weight_of_rows(layer, groups.reshape(-1, layer.columns), shape))
 

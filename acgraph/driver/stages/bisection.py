@@ -1,7 +1,7 @@
-"""Bring a measured share to its target, where predictions are off and measurements may be noisy.
+"""Adjust a point until its measured cost meets the target, as predictions may be inaccurate.
 
-A single noisy measurement decides nothing but that all is well: before anything is moved it is
-repeated.
+Measurements may be noisy. A single one is enough to accept a point, but it is repeated before the
+point is moved.
 """
 
 import logging
@@ -15,23 +15,23 @@ from acgraph.search import Point
 
 log = logging.getLogger(__name__)
 
-#: A rate is good from what is asked for on to this much above it; what is aimed at lies between.
-#: For times, and for what is counted.
+#: A rate is accepted from the target up to this much above it. The first is for measured times, the
+#: second for counted costs.
 BAND = 0.05
 COUNTED_BAND = 0.01
-#: Measurements of a point, of which the median counts, where the first says that it must move.
+#: Measurements of a point, of which the median counts, if the first one misses the target.
 REPEATS = 3
-#: Points that are measured at most.
+#: Largest number of points to measure.
 MAX_POINTS = 8
-#: The exponent of a first correction, and how it grows with every further one the same way: costs
-#: are predicted, and what is gained by a correction is not known.
+#: The exponent of the first correction, and its growth with every further one in the same
+#: direction: the effect of a correction on the measured cost is not known exactly.
 DAMPING = 0.8
 GROWTH = 1.3
 
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """A point that was measured: what was aimed at for it, and its share."""
+    """A measured point: the predicted share that it was placed at, and the measured share."""
 
     aim: float
     point: Point
@@ -40,15 +40,15 @@ class Trial:
 
 @dataclass(slots=True, kw_only=True)
 class TargetBisection:
-    """Tightens and relaxes a point until it meets a target, and hardly more than that.
+    """Tightens and relaxes a point until it meets a target without exceeding it by much.
 
     Attributes:
-        place: Makes the point whose predicted share is at most so much.
+        place: Returns a point whose predicted share is at most the argument.
         measure: Measures a point's share of the original, with noise; or its cost.
-        most: The share, or cost, that meets the target.
-        least: The smallest predicted share that can be placed.
-        band: How far above what was asked for a rate is good.
-        repeats: Measurements of a point that is to move; 1 where there is no noise.
+        most: The largest share, or cost, that meets the target.
+        least: The smallest predicted share for which there is a point.
+        band: Relative excess over the target rate that is accepted.
+        repeats: Number of measurements of a point that is to be moved; 1 if there is no noise.
     """
 
     place: Callable[[float], Point]
@@ -60,14 +60,14 @@ class TargetBisection:
     _trials: list[Trial] = field(default_factory=list)
 
     def run(self, start: Point, aim: float) -> Point:
-        """Return a point that was measured within the target, if any was.
+        """Return a point that was measured to meet the target, if there is one.
 
         Args:
             start: The point to begin with.
             aim: Its predicted share.
 
         Returns:
-            Of the points that met the target the slowest; where none did the fastest.
+            The slowest of the points that met the target; the fastest point if none did.
         """
         point = start
         for _ in range(MAX_POINTS):
@@ -79,7 +79,7 @@ class TargetBisection:
             aim = self._next_aim()
             point = self.place(aim)
             if any(trial.point == point for trial in self._trials):
-                break  # there is no point between
+                break  # there is no point in between
         met = [trial for trial in self._trials if trial.share <= self.most]
         if met:
             return max(met, key=lambda trial: trial.share).point
@@ -96,7 +96,7 @@ class TargetBisection:
         return float(np.median([first, *more]))
 
     def _next_aim(self) -> float:
-        """Halve what is left between both sides, in logarithms; while there is one, scale."""
+        """Bisect the bracket in logarithms; while there is only one side, scale from it."""
         last = self._trials[-1]
         over = [trial for trial in self._trials if trial.share > self.most]
         under = [trial for trial in self._trials if trial.share <= self.most]

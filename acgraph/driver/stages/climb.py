@@ -1,7 +1,8 @@
-"""The highest rate within a floor: attempts that climb, and close in once one fails.
+"""Find the highest rate within the accuracy floor: raise it until an attempt fails, then bisect.
 
-Each attempt is a round from the highest rate that held so far, so that its training is not lost;
-one that holds without retraining spends none. Where none holds, the gentlest is left.
+Each attempt is a round that starts from the highest rate that met the floor so far, so that the
+training is not lost; one that meets it without retraining skips it. If none meets the floor, the
+lowest rate is the result.
 """
 
 from dataclasses import replace
@@ -14,19 +15,19 @@ from acgraph.pruning.rate import format_rate
 from acgraph.search import next_rate
 from acgraph.search.frontier import NARROW
 
-#: What sums of fractions of epochs may be off by.
+#: Tolerance for rounding errors in sums of fractional epochs.
 _SLACK = 1e-6
 
 
 def is_climb_over(context: Context, state: State) -> bool:
-    """Whether no attempt is left: nothing more can be cut, no rate is open, or no budget is."""
+    """Whether no attempt is left: nothing more can be cut, or no rate or no budget is left."""
     if state.is_exhausted or not _next_rate(context, state):
         return True
     return bool(state.frontier) and not _has_budget(context, state)
 
 
 def next_attempt(context: Context, state: State) -> State:
-    """Try the next rate; leave the network at the highest rate that holds the floor so far."""
+    """Try the next rate; return the network at the highest rate that met the floor so far."""
     if not _has_budget(context, state):
         return _without_attempt(context, state)
     rate = _next_rate(context, state) or 1.0
@@ -54,7 +55,7 @@ def next_attempt(context: Context, state: State) -> State:
 
 
 def _without_attempt(context: Context, state: State) -> State:
-    """End the climb before the first attempt, for lack of time."""
+    """End before the first attempt for lack of time."""
     warnings = Warnings(context, state)
     warnings.add("no rate was tried: no time was left for an attempt; give more time")
     return replace(state, is_exhausted=True, warnings=warnings.texts)
@@ -64,18 +65,18 @@ def _next_rate(context: Context, state: State) -> float | None:
     tried = []
     for aimed, point in zip(state.aimed, state.frontier, strict=True):
         is_held = point.accuracy >= context.floor
-        # Cuts are coarse and times noisy: what was reached alone need not narrow the bracket.
+        # Cuts are coarse and times noisy, so the reached rate alone may not narrow the bracket.
         tried.append((max(aimed, point.rate) if is_held else aimed, is_held))
     return next_rate(tried)
 
 
 def _uncut(state: State) -> State:
-    """Go back to the network before any attempt; what is known of them stays."""
+    """Restore the network before any attempt, but keep the records of attempts."""
     return replace(state, network=state.prepared, positions={}, rounds=(), history=())
 
 
 def _taken_back(after: State, best: State) -> State:
-    """Go back to the best network so far, and keep what an attempt that failed has shown."""
+    """Restore the best network so far, but keep the records of the failed attempt."""
     return replace(best, frontier=after.frontier, warnings=after.warnings)
 
 

@@ -1,4 +1,4 @@
-"""Coupled sets that do nothing: what purification takes of a network that was not trained."""
+"""Dead coupled sets, which have no effect: purification removes them even without training."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -16,8 +16,8 @@ from acgraph.search import Knob
 
 
 def without_dead(network: Network, config: CompressConfig) -> Network:
-    """Return a graph without its dead sets, as purification would leave it untrained."""
-    # Columns have no part in it, and laying out their knobs takes measurements.
+    """Return a graph without its dead sets, as purification would return it without training."""
+    # Columns are not needed, and setting up their knobs takes measurements.
     space = replace(open_space(network, config), columns=False)
     dead = dead_sets(space.dependency, space.families, network.model.constants())
     if not dead:
@@ -41,12 +41,12 @@ def with_dead(
 
 
 def aligned(gone: Bools, scores: FloatArray, knob: Knob) -> Bools:
-    """Bring the most important of the removed units back until an allowed number is kept.
+    """Restore the most important of the removed units until an allowed number is kept.
 
     Args:
-        gone: Which units go.
-        scores: How much each unit matters.
-        knob: Says how many may be kept.
+        gone: The removed units, ``bool [units]``.
+        scores: Importance of each unit, ``[units]``.
+        knob: Defines which numbers may be kept.
     """
     kept = len(gone) - int(gone.sum())
     order = np.argsort(np.where(gone, -scores, np.inf), kind="stable")

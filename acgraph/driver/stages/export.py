@@ -1,4 +1,4 @@
-"""Write the models: the compact one, what phones load, the masked one, and one of int8."""
+"""Write the models: the compact one, its ``.ort`` file for phones, the masked and the int8 one."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -12,14 +12,14 @@ from acgraph.driver.state.context import Context
 from acgraph.driver.state.state import Files, State, Warnings, equivalence_of, lowered_of, written
 from acgraph.ir import make_folder, stored_size, write_model
 
-#: The original without the outputs that are left out.
+#: The original without the removed outputs.
 SELECTED = "selected.onnx"
 
 
 def export(context: Context, state: State) -> State:
-    """Write all models to the folder where results are kept until they are put in place.
+    """Write all models to the temporary folder for results.
 
-    The compact one says of itself what it was made of, its rate and its error.
+    The metadata of the compact model contains its source, its rate and the error of the check.
     """
     lowered, folder = lowered_of(state), written(state).folder
     before, after = (stored_size(model)[0] for model in (context.original.model, lowered.small))
@@ -43,9 +43,10 @@ def export(context: Context, state: State) -> State:
 
 
 def _original_file(context: Context) -> Path:
-    """Return the file to measure against; one from standard input is kept with the checkpoints.
+    """Return the file of the original to compare with.
 
-    So is one of which outputs are left out: it is compared as it is without them.
+    A model from standard input is stored with the checkpoints, and so is one without its removed
+    outputs.
     """
     if context.config.outputs:
         file = context.config.output / CHECKPOINTS / SELECTED

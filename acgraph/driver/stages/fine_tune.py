@@ -1,4 +1,4 @@
-"""Fine-tuning: the last training, on the final structure."""
+"""Fine-tuning: the last stage of training, on the final structure."""
 
 from dataclasses import replace
 
@@ -14,15 +14,15 @@ from acgraph.driver.training.fit import fit_or_keep
 from acgraph.driver.training.masks import training_masks
 from acgraph.pruning.plan import Plan
 
-#: Fine-tuning gets at least so many seconds, even where the rounds took all the time.
+#: Smallest number of seconds for fine-tuning, even if the rounds exceeded the time budget.
 MIN_SECONDS = 5.0
 
 
 def fine_tune(context: Context, state: State) -> State:
-    """Fine-tune with distillation; a checkpoint after every pass, and every few minutes in it.
+    """Fine-tune with distillation, with checkpoints after every epoch and every few minutes.
 
-    A network of which nothing may be cut stays as it is; weights that training made worse on the
-    selection split are dropped for those before it.
+    A network of which nothing may be cut is not changed. If training lowers the accuracy on the
+    selection split, the earlier weights are restored.
     """
     space = open_space(state.network, context.config)
     if not space.knobs:
@@ -68,7 +68,7 @@ def fine_tune(context: Context, state: State) -> State:
 def _finished(
     context: Context, state: State, network: Network, accuracy: float, epochs: float
 ) -> State:
-    """Keep what fine-tuning left; where there is a floor, as one more of the rates tried."""
+    """Update the state after fine-tuning; with an accuracy floor, record the rate as tried."""
     frontier = state.frontier
     if context.config.max_drop is not None:
         rate = rate_of(context, network)
@@ -77,12 +77,12 @@ def _finished(
 
 
 def time_budget_s(state: State, elapsed_s: float, trained_s: float) -> float | None:
-    """Seconds of training in all, those before an interruption included; None for no limit.
+    """Return the total seconds of training, including those before an interruption, or None.
 
     Args:
-        state: Says when fine-tuning must end.
-        elapsed_s: Seconds that the run has taken.
-        trained_s: Seconds that were trained before an interruption.
+        state: The state, whose schedule has the time at which fine-tuning must end.
+        elapsed_s: Seconds that the run has taken so far.
+        trained_s: Seconds of fine-tuning before an interruption.
     """
     if state.schedule.finish_by_s is None:
         return None

@@ -1,4 +1,4 @@
-"""What a round is to reach, and what it works with."""
+"""The goal of a round, and the context that its steps share."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -15,17 +15,17 @@ from acgraph.search import Point
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Goal:
-    """What a round is to reach.
+    """The goal of a round.
 
     Attributes:
-        number: Of the round, for seeds.
-        budget: The most params or MACs after the round.
-        point_cost: Makes the cost of the points of a space, in the unit of the budget; None where
-            params or MACs are counted.
-        actual_cost: Cost of a shrunk network as it would be written, for the last round: the plan
-            is moved until this is at the budget. None in rounds that need not be exact.
-            Where points have a ``point_cost``, this one is measured, with noise.
-        enough: Accuracy on the selection split at which retraining is spared; None spares none.
+        number: Number of the round, for seeds.
+        budget: Largest number of params or MACs after the round.
+        point_cost: Returns the cost function for the points of a space, in the unit of the budget;
+            None if params or MACs are counted.
+        actual_cost: Returns the cost of a shrunk network in its written form. In the last round,
+            the plan is adjusted until this meets the budget; None in other rounds. If there is a
+            ``point_cost``, it is a measurement with noise.
+        enough: Accuracy on the selection split at which retraining is skipped; None never skips.
     """
 
     number: int
@@ -37,14 +37,14 @@ class Goal:
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """A round under way.
+    """A round in progress.
 
     Attributes:
-        context: The run.
-        state: Before the round.
-        goal: What it is to reach.
-        warn: Who is told what the reader of the report must know.
-        measured: Networks whose cost as written was measured, by their points.
+        context: The context of the run.
+        state: The state before the round.
+        goal: The goal of the round.
+        warn: Callback for warnings of the report.
+        measured: Networks whose written form was measured, by point.
     """
 
     context: Context
@@ -65,7 +65,7 @@ class Round:
 
     @property
     def schedule(self) -> RunSchedule:
-        """How the budget of the run is spent."""
+        """The schedule of the run."""
         return self.state.schedule
 
     @property
@@ -74,11 +74,11 @@ class Round:
         return self.goal.number
 
     def say(self, text: str) -> None:
-        """Print a line."""
+        """Print a status line."""
         self.context.reporter.say(text)
 
     @property
     def evaluation_s(self) -> float | None:
-        """Seconds of an evaluation, where time matters: elsewhere no clock decides anything."""
+        """Seconds of an evaluation if the run depends on time; otherwise None."""
         pace = self.state.pace
         return None if pace is None or self.config.time_budget is None else pace.evaluation_s

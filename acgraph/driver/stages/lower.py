@@ -1,4 +1,4 @@
-"""Fold and lower the trained graph, and put its weights back into the original."""
+"""Fold and lower the trained graph, and make the masked model from its weights."""
 
 from dataclasses import replace
 
@@ -15,7 +15,7 @@ from acgraph.pruning.tie import retie_constants, write_once
 
 
 def lower(context: Context, state: State) -> State:
-    """Make the compact and the masked model of a trained graph."""
+    """Make the compact and the masked model from the trained graph."""
     trained, warnings = state.network.model, Warnings(context, state)
     small, layers = compact(
         trained,

@@ -1,4 +1,4 @@
-"""Measure what was written, and write the report."""
+"""Measure the written models, and write the report."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -9,12 +9,12 @@ from acgraph.driver.state.context import Context
 from acgraph.driver.state.state import State, Warnings, equivalence_of, lowered_of, written
 from acgraph.report import Side, write_report
 
-#: Runs of both models that their profiles take, as slow as recording makes them, and loading.
+#: Duration of profiling both models, in runs: profiled runs are slower, and the models are loaded.
 PROFILED_RUNS = 40
 
 
 def measure(context: Context, state: State) -> State:
-    """Measure the files, and write the report and the plan beside them."""
+    """Measure the files, and write the report and the plan to the same folder."""
     config, original = context.config, context.original.model
     lowered, files, warnings = lowered_of(state), written(state), Warnings(context, state)
     sides = measure_sides(
@@ -38,7 +38,7 @@ def measure(context: Context, state: State) -> State:
 
 
 def _times_layers(context: Context, sides: Sequence[Side], warn: Callable[[str], None]) -> bool:
-    """Whether there is time to profile the layers, which is the last that a time budget pays."""
+    """Whether there is time to profile the layers, which has the lowest priority in a budget."""
     left_s = context.clock.left_s
     if not context.config.timing or left_s is None:
         return context.config.timing

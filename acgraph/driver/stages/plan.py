@@ -1,4 +1,4 @@
-"""The stage that splits the budget of a run over its stages."""
+"""Make the schedule: split the budget of a run over its stages."""
 
 import time
 from dataclasses import replace
@@ -15,7 +15,7 @@ MEASURING_SHARE = 0.06
 
 
 def plan(context: Context, state: State) -> State:
-    """Split the budget over the stages, and say how long they will take and what memory."""
+    """Split the budget over the stages, and report the estimated duration and memory."""
     config, model, say = context.config, state.network.model, context.reporter.say
     pace = None
     if config.timing or config.time_budget is not None:
@@ -51,7 +51,7 @@ def _elapsed_s(context: Context) -> float:
 
 
 def _export_seconds(context: Context, state: State, pace: Pace | None) -> float:
-    """What the export will take of a time budget: as its rehearsal, all examples and latency."""
+    """Estimate the seconds of the export: as in its rehearsal, plus evaluation and latency."""
     budget_s, rehearsal = context.config.time_budget, state.rehearsal
     if budget_s is None or rehearsal is None or pace is None:
         return 0.0

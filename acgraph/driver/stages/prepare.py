@@ -1,4 +1,4 @@
-"""The first stage: the network made trainable, and what the reader of the report must know."""
+"""The first stage: make the network trainable, and collect the warnings about the inputs."""
 
 from dataclasses import replace
 
@@ -15,7 +15,7 @@ from acgraph.driver.state.records import Mode
 from acgraph.driver.state.state import State, Warnings
 from acgraph.ir import input_sizes
 
-#: Fewer reported images than these make figures that one image moves visibly.
+#: With fewer images in the report split, a single one changes the reported accuracy visibly.
 FEW_IMAGES = 500
 
 
@@ -31,7 +31,7 @@ def prepare(context: Context, state: State) -> State:
     for note in fingerprint_notes(context.data):
         context.reporter.say(note)
     warnings = _first_warnings(context, state)
-    context.trainers.release()  # of the original: rounds train another graph
+    context.trainers.release()  # free the original's trainer: rounds train another graph
     return replace(
         state,
         network=network,
@@ -43,7 +43,7 @@ def prepare(context: Context, state: State) -> State:
 
 
 def _fastest_mode(context: Context, network: Network) -> Mode:
-    """Choose how training runs, once for the whole run."""
+    """Choose the training mode, once for the whole run."""
     config = with_mode(
         context.config, context.backend, network.model, context.original.model, context.data
     )
@@ -53,7 +53,7 @@ def _fastest_mode(context: Context, network: Network) -> Mode:
 
 
 def _first_warnings(context: Context, state: State) -> tuple[str, ...]:
-    """Say what was read with reservations: the file, the sizes of its inputs, the data."""
+    """Return the warnings about the file, the sizes of its inputs, and the data."""
     original, warnings = context.original.model, Warnings(context, state)
     remarks = (
         context.judge(context.original).describe_fixed_batch(),

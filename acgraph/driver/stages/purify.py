@@ -1,4 +1,4 @@
-"""Purification: remove what retraining left useless."""
+"""Purification: remove units that are no longer needed after retraining."""
 
 import logging
 from dataclasses import dataclass, replace
@@ -23,15 +23,15 @@ from acgraph.search import Point, purify_search
 
 log = logging.getLogger(__name__)
 
-#: Images that one evaluation uses.
+#: Number of images of one evaluation.
 IMAGES = 1000
-#: The most of one family, or of the columns of one layer, that purification may take.
+#: Largest share of a family, or of the columns of a layer, that purification may remove.
 MAX_SHARE = 0.25
 
 
 @dataclass(frozen=True, slots=True)
 class Purified:
-    """What purification did."""
+    """The result of purification."""
 
     shrunk: Shrunk
     removed_sets: int
@@ -40,7 +40,7 @@ class Purified:
 
 
 def purify(context: Context, state: State) -> State:
-    """Remove dead sets, and what the selection split does not miss of a trained network."""
+    """Remove dead sets, and units without which a trained network loses no selection accuracy."""
     config = context.config
     if not config.purify or not can_cut(state.network, config):
         return state
@@ -57,7 +57,7 @@ def purify(context: Context, state: State) -> State:
         f"{counted(found.evaluations, 'evaluation')}"
     )
     if state.rounds and not found.removed_sets and not found.removed_columns:
-        return state  # the graph of the last round, its analysis and its trainer
+        return state  # keeps the graph of the last round with its analysis and its trainer
     return replace(
         state,
         network=Network(found.shrunk.model),
@@ -74,16 +74,16 @@ def purified(
     *,
     importance: Importance | None = None,
 ) -> Purified:
-    """Remove dead sets, then what the selection split does not miss, as far as time allows.
+    """Remove dead sets, then units without which the selection accuracy does not fall.
 
     Args:
-        network: The graph as the rounds left it.
-        data: Whose selection split decides.
-        trainer: Holds the same graph; None where it was not trained since its last cut. Then only
-            dead sets go: what a network misses that has yet to recover tells nothing.
-        config: What may be cut.
-        time_budget_s: Seconds for the search; None for no limit.
-        importance: A user's function that ranks filters.
+        network: The graph after the rounds.
+        data: The data, whose selection split is used.
+        trainer: Holds the same graph; None if it was not trained since its last cut. Then only
+            dead sets are removed, because the accuracy before retraining says nothing.
+        config: The options, which bound the cut.
+        time_budget_s: Time limit of the search in seconds; None for no limit.
+        importance: A function of the user that ranks filters.
     """
     space = replace(open_space(network, config, importance), saves_time=True)
     dependency, constants = space.dependency, network.model.constants()

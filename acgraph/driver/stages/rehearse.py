@@ -1,4 +1,4 @@
-"""The end of a run before its beginning: whatever would fail after training fails now."""
+"""Rehearse the last stages before training, so that errors in them appear early."""
 
 import time
 from collections.abc import Iterator
@@ -31,31 +31,34 @@ from acgraph.ir import clone_model, replace_constants
 from acgraph.pruning.shrink import shrink
 from acgraph.search import Point, Problem, next_rate, project_to_budget
 
-#: Examples that the rehearsal measures and quantises by.
+#: Number of examples for evaluation and quantisation in the rehearsal.
 EXAMPLES = 8
-#: Copies of the weights among the checkpoints: the network before any cut, two stages, and two
-#: states of fine-tuning, each of weights, momentum and average.
+#: Copies of the weights in the checkpoints: the network before any cut, two stages, and two states
+#: of fine-tuning with weights, momentum and average each.
 _CHECKPOINT_COPIES = 9
-#: Of the compact model: itself, the file for phones, and one of int8 at most.
+#: Copies of the compact model's size: the model, its ``.ort`` file, and at most one int8 model.
 _COMPACT_COPIES = 3
-#: Bytes of reports, plans and states.
+#: Bytes for reports, plans and states.
 _TEXTS = 1 << 22
 
 
 def rehearse(context: Context, state: State) -> State:
-    """Cut the graph of a run by magnitude, and do all that the run does after training.
+    """Cut the graph of a run by magnitude, and run all stages that follow training.
 
-    The results are written on the disk where they will be, and thrown away.
+    The results are written to the disk of the output folder, and deleted.
 
     Args:
-        context: The run.
-        state: Before the first round; all of it that changes is how long the rehearsal took.
+        context: The context of the run.
+        state: The state before the first round.
+
+    Returns:
+        The same state with the durations of the rehearsal.
 
     Raises:
-        AcgraphError: what the run would have ended with after all its training.
+        AcgraphError: The run would have failed after training with this error.
     """
     begin = time.perf_counter()
-    # Lowerings are not timed here: which one is the fastest is no matter.
+    # Lowerings are not timed here, because it does not matter which one is the fastest.
     config = context.config.model_copy(update={"timing": False})
     quiet = replace(
         context, config=config, chooser=make_chooser(config.metric, timing=False),
@@ -81,7 +84,7 @@ def rehearse(context: Context, state: State) -> State:
 
 
 def _cut(context: Context, state: State) -> State:
-    """Cut by magnitude at the rate that is asked for, as a round does at its end."""
+    """Cut by magnitude at the target rate, as a round does at its end."""
     space = open_space(state.network, context.config, context.functions.importance)
     if not space.knobs:
         return state
@@ -128,7 +131,7 @@ def _few(data: RunData) -> RunData:
 
 
 def _needed_bytes(lowered: Lowered) -> int:
-    """Estimate how much a run writes."""
+    """Estimate the number of bytes that a run writes."""
     dense, small = (
         sum(value.nbytes for value in model.constants().values())
         for model in (lowered.masked, lowered.small)
@@ -138,7 +141,7 @@ def _needed_bytes(lowered: Lowered) -> int:
 
 @contextmanager
 def _with_early_hint(context: Context) -> Iterator[None]:
-    """Say of an error that it is the end of the run that was seen, and that nothing is lost."""
+    """Add to an error that it occurred in the rehearsal, and that nothing is lost."""
     try:
         yield
     except AcgraphError as error:

@@ -1,4 +1,4 @@
-"""One round: search rates, ADMM, hard mask, masked retraining, physical shrink."""
+"""One round: search of rates, ADMM, hard mask, masked retraining, shrinking."""
 
 import logging
 import time
@@ -46,28 +46,28 @@ log = logging.getLogger(__name__)
 
 #: Peak learning rate of retraining, relative to that of the final fine-tuning.
 RETRAIN_RATE = 0.5
-#: Shares of the time for a search that go into measuring what layers read, and into ranking units.
+#: Shares of a search's time for measuring the inputs of layers, and for ranking units.
 MEASURING_SHARE, RANKING_SHARE = 0.4, 0.25
-#: Ranking gets so many seconds in any case: small networks need less, and lose much without it.
+#: Smallest time limit for ranking: small networks need less, and lose much without it.
 MIN_RANKING_S = 4.0
-#: Training batches for BatchNormalization after the cut.
+#: Training batches to recalibrate BatchNormalization on after the cut.
 RECALIBRATION_BATCHES = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoundResult:
-    """What a round did.
+    """The result of a round.
 
     Attributes:
-        shrunk: The shrunk graph with the retrained weights, its removed columns zero.
-        network: The same.
-        accuracy: On the selection split.
+        shrunk: The shrunk graph with the retrained weights; removed columns are zero.
+        network: The same graph with its analysis.
+        accuracy: Accuracy on the selection split.
         epochs: Passes over the training data.
-        seconds: In all.
-        evaluations: How many points the search evaluated.
-        history: Those evaluations.
-        residuals: Of ADMM.
-        is_exhausted: Whether all that may be cut in one round was cut.
+        seconds: Total duration.
+        evaluations: Number of points that the search evaluated.
+        history: These evaluations.
+        residuals: Residuals of ADMM.
+        is_exhausted: Whether everything was cut that may be cut in one round.
     """
 
     shrunk: Shrunk
@@ -84,13 +84,13 @@ class RoundResult:
 def run_round(
     context: Context, state: State, goal: Goal, warn: Callable[[str], None]
 ) -> RoundResult | None:
-    """Run one round as far as its budget, or as far as cuts are allowed; None where none is.
+    """Run one round until its budget, or until nothing more may be cut; None if nothing may be.
 
     Args:
-        context: The run.
-        state: Before the round.
-        goal: What it is to reach.
-        warn: Who is told what the reader of the report must know.
+        context: The context of the run.
+        state: The state before the round.
+        goal: The goal of the round.
+        warn: Callback for warnings of the report.
     """
     start = time.perf_counter()
     task, config = Round(context, state, goal, warn), context.config
@@ -111,7 +111,7 @@ def run_round(
     )
     importances = ranked_units(
         task, space
-    )  # before the reconstruction is packed, which remembers them
+    )  # before the reconstruction is serialised, as it caches them
     seconds = left_s(task, start)
     whole = whole_images(config, task.data)
     levels = judging_levels(task, space, whole, seconds)
@@ -150,7 +150,7 @@ def run_round(
         evaluations=found.evaluations,
         history=found.history,
         residuals=tuple(residuals),
-        # Not the point: several may cost as little as the smallest.
+        # Compare costs, not points: several may cost as little as the smallest.
         is_exhausted=problem.cost(point) <= problem.cost(problem.smallest),
     )
 
@@ -162,14 +162,14 @@ def _is_enough(task: Round, trainer: Trainer) -> bool:
 def _cut(
     task: Round, space: Space, trainer: Trainer, problem: Problem, point: Point
 ) -> tuple[Point, Plan, float, list[Residual]]:
-    """Train towards a point by ADMM, then mask hard and reconstruct; the trainer holds the result.
+    """Train towards a point by ADMM, then apply the hard mask and reconstruct, in the trainer.
 
-    By magnitude ADMM decides what stays: its set is everything with so many filters and columns.
-    Where readers are measured, or a function ranks filters, that decides first, and the set is that
-    one cut.
+    With the criterion ``magnitude``, ADMM decides what is kept: it projects onto all weights with
+    the point's numbers of filters and columns. With measured layers, or a user's importance, units
+    are ranked first, and the constraint is this one cut.
 
     Returns:
-        The point within the budget, its plan, epochs spent, residuals.
+        The point within the budget, its plan, the epochs spent, and the residuals.
     """
     if space.reconstruction is None and space.importance is None:
         constraint = space.constraint(point)
@@ -197,7 +197,7 @@ def _cut(
 
 
 def mask_hard(trainer: Trainer, space: Space, plan: Plan) -> None:
-    """Zero in a trainer what a plan removes, and reconstruct what is left where the space can."""
+    """Set the weights that a plan removes to zero, and reconstruct the others if the space can."""
     weights = trainer.weights()
     masks = training_masks(space, plan, weights)
     zeroed = {name: ~mask for name, mask in masks.items()}
@@ -253,7 +253,7 @@ def _final_plan(
     point: Point,
     weights: Mapping[str, Array],
 ) -> tuple[Point, Plan]:
-    """Make the hard mask; move the point until the model as written is at the budget."""
+    """Make the hard mask; adjust the point until the written model meets the budget."""
     actual = task.goal.actual_cost
     if actual is None:
         return point, space.masked_plan(point, weights)

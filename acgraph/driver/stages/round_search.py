@@ -1,4 +1,4 @@
-"""The search of a round: how long it may take, and how its points are judged."""
+"""The search of a round: its time limit, and the evaluation of its points."""
 
 import time
 from collections.abc import Callable
@@ -20,7 +20,7 @@ from acgraph.search.halving import Level
 
 
 def ranked_units(task: Round, space: Space) -> list[FloatArray]:
-    """Order the units of all knobs, and say where there was no time to do it well."""
+    """Rank the units of all knobs, and warn if there was not enough time."""
     found = space.importances()
     if space.reconstruction is not None and space.reconstruction.truncated_rankings:
         rankings = counted(space.reconstruction.truncated_rankings, "ranking")
@@ -32,13 +32,13 @@ def ranked_units(task: Round, space: Space) -> list[FloatArray]:
 
 
 def left_s(task: Round, start: float) -> float | None:
-    """Seconds that are left for the search of a round that began at a time; None for no limit."""
+    """Return the seconds left for a search that started at ``start``; None for no limit."""
     seconds = search_s(task)
     return None if seconds is None else max(seconds - (time.perf_counter() - start), 0.0)
 
 
 def search_s(task: Round) -> float | None:
-    """Seconds that the search of this round may take, all in all; None for no limit."""
+    """Return the total time limit of this round's search in seconds; None for no limit."""
     config, stages = task.config, task.schedule
     if stages.search_s is not None or not config.timing or config.search.evaluations is not None:
         return stages.search_s
@@ -48,7 +48,7 @@ def search_s(task: Round) -> float | None:
 def judging_levels(
     task: Round, space: Space, whole: Images, seconds: float | None
 ) -> tuple[Level, ...]:
-    """Plan by how many images points are judged, and say so where it is not by all."""
+    """Plan on how many images points are evaluated, and report it if it is not all of them."""
     search = task.config.search
     evaluations = search.evaluations or default_evaluations(
         search.method, len(space.knobs), is_measured=space.reconstruction is not None
@@ -76,7 +76,7 @@ def search_points(
     level: Level,
     seconds: float | None,
 ) -> SearchResult:
-    """Search, in several processes or on a cluster where that was asked for."""
+    """Search, in several processes or on a cluster if requested."""
     begin = time.perf_counter()
     config, images = task.config, whole.shared(level.share)
     data, anneal = task.data, config.search.anneal

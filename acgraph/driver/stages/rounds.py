@@ -1,4 +1,4 @@
-"""The stage of rounds: the next round, or the next attempt where no rate is stated."""
+"""Run the next round of the schedule, and update the state."""
 
 from dataclasses import dataclass, replace
 
@@ -17,21 +17,21 @@ from acgraph.driver.state.records import AdmmRecord, RateRecord, RoundRecord, Se
 from acgraph.driver.state.state import State, Warnings
 from acgraph.pruning.rate import format_rate
 
-#: Fences named on the terminal where they let nothing be cut; the report has them all.
+#: Largest number of fences to list on the terminal; the report has all of them.
 SHOWN_FENCES = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoundTarget:
-    """What one round is to reach.
+    """The target of one round.
 
     Attributes:
-        name: What the round is called on the terminal.
-        number: Of the round, for seeds.
-        rate: Before / after of the target metric, measured from the original.
-        cost: Of the graph as it is, see ``written_cost``.
-        is_exact: Whether the model as it would be written must be at the rate.
-        enough: Accuracy on the selection split at which retraining is spared.
+        name: Name of the round on the terminal.
+        number: Number of the round, for seeds.
+        rate: The target metric before / after, relative to the original.
+        cost: Cost of the current graph, see ``written_cost``.
+        is_exact: Whether the model in its written form must meet the rate.
+        enough: Accuracy on the selection split at which retraining is skipped; None never skips.
     """
 
     name: str
@@ -43,7 +43,7 @@ class RoundTarget:
 
 
 def next_round(context: Context, state: State) -> State:
-    """Run the next of the rounds whose rates are planned."""
+    """Run the next round of the schedule."""
     number = state.number + 1
     rate, last = state.schedule.rates[number - 1], number == len(state.schedule.rates)
     done = replace(state, number=number)
@@ -60,12 +60,12 @@ def next_round(context: Context, state: State) -> State:
 
 
 def cut(context: Context, state: State, aim: RoundTarget) -> tuple[State, RoundResult] | None:
-    """Cut the graph of a run to a rate, or as far as may be; None where nothing may.
+    """Cut the graph of a run to a rate, or as far as allowed; None if nothing may be cut.
 
     Args:
-        context: The run.
-        state: Before the round.
-        aim: What the round is to reach.
+        context: The context of the run.
+        state: The state before the round.
+        aim: The target of the round.
     """
     config, warnings = context.config, Warnings(context, state)
     budget = budget_of(context, aim.rate)
@@ -99,14 +99,14 @@ def cut(context: Context, state: State, aim: RoundTarget) -> tuple[State, RoundR
 
 
 def _params_per_byte(network: Network) -> float:
-    """What turns bytes into the params that the search counts."""
+    """Return the factor from bytes to params, which the search counts."""
     small, _ = compact(network.model, SmallestChooser())
     cost = model_cost(small)
     return cost.params / cost.bytes
 
 
 def _taken(context: Context, state: State, name: str, result: RoundResult) -> State:
-    """Make what a round left the state of the run."""
+    """Return the state after a round."""
     done = RoundRecord(
         rate=rate_of(context, result.network),
         accuracy=result.accuracy,
@@ -137,7 +137,7 @@ def _taken(context: Context, state: State, name: str, result: RoundResult) -> St
 
 
 def warn_out_of_reach(context: Context, state: State, rate: float) -> State:
-    """Warn, where the last cut that is allowed is above the budget, how far it comes."""
+    """Warn that the largest allowed cut does not reach the rate, and name the rate it reaches."""
     warnings = Warnings(context, state)
     reached = rate_of(context, state.network)
     if reached >= rate:

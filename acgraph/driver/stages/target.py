@@ -1,4 +1,4 @@
-"""What the target allows, and what a network has of it."""
+"""The target metric: the cost of a network as written, its budget and its rate."""
 
 from acgraph.analysis.cost import model_cost
 from acgraph.config import CompressConfig
@@ -16,10 +16,10 @@ from acgraph.ir import Model
 
 
 def check_metric(config: CompressConfig, model: Model) -> None:
-    """Refuse a target whose rate could not be told once all is done.
+    """Reject a target whose rate could not be computed at the end.
 
     Raises:
-        UsageError: the target is one of MACs, and those of some nodes are unknown.
+        UsageError: The target is a rate of MACs, and the MACs of some nodes are unknown.
     """
     unknown = model_cost(model).unknown if config.metric == "macs" else ()
     if unknown:
@@ -32,17 +32,16 @@ def check_metric(config: CompressConfig, model: Model) -> None:
 
 
 def can_cut(network: Network, config: CompressConfig) -> bool:
-    """Whether anything of a graph may be cut at all."""
+    """Whether anything may be cut from a graph."""
     return bool(open_space(network, config).knobs)
 
 
 def written_cost(context: Context, network: Network) -> float:
-    """Cost of a shrunk network as it would be written, in the metric of the target.
+    """Return the cost of a shrunk network in its written form, in the metric of the target.
 
-    What purification takes of an untrained network does not count. Where the target is one of
-    params or bytes, the export makes layers small in spite of their speed if it must, so the
-    smallest form counts; where it is one of MACs, the form that the export will take. Latency is
-    measured, as a share of the original's.
+    Dead sets, which purification will remove, do not count. For a target of params or bytes, the
+    export uses the smallest forms of layers if it has to, so these count; for one of MACs, the
+    forms that the export will choose. Latency is measured, as a share of the original's.
     """
     metric = context.config.metric
     if context.config.purify:
@@ -57,19 +56,19 @@ def written_cost(context: Context, network: Network) -> float:
 
 
 def budget_of(context: Context, rate: float) -> float:
-    """The most that the target metric may be where a rate is reached."""
+    """Return the largest value of the target metric that reaches a rate."""
     cost = context.original.cost
     before = {"params": cost.params, "size": cost.bytes, "macs": cost.macs, "latency": 1.0}
     return before[context.config.metric] / rate
 
 
 def rate_of(context: Context, network: Network) -> float:
-    """The rate of a network as it would be written."""
+    """Return the rate of a network in its written form."""
     return budget_of(context, 1.0) / written_cost(context, network)
 
 
 def limit_of(context: Context, state: State) -> Limit | None:
-    """What the target allows of the file, where it is counted."""
+    """Return the limit that the target sets for the file; None if it is a latency."""
     metric = context.config.metric
     if metric == "latency":
         return None
@@ -77,5 +76,5 @@ def limit_of(context: Context, state: State) -> Limit | None:
         return Limit(metric, int(budget_of(context, context.config.target_rate.value)))
     if not state.rounds:
         return None
-    # What the last attempt came to, a whole number again.
+    # The result of the last attempt, rounded back to a whole number.
     return Limit(metric, round(budget_of(context, state.rounds[-1].rate)))

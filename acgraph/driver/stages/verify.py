@@ -1,4 +1,4 @@
-"""Check that the compact model computes what the masked one does."""
+"""Check that the compact and the masked model are equivalent."""
 
 from dataclasses import replace
 
@@ -9,22 +9,22 @@ from acgraph.driver.state.context import Context
 from acgraph.driver.state.positions import inexact_cuts
 from acgraph.driver.state.state import State, lowered_of
 
-#: How many examples of the data the equivalence check runs on at once, where the batch is free;
-#: two sets of the same number show whether outputs depend on the inputs.
+#: Batch sizes of the examples that the equivalence check runs on, if the batch axis is dynamic; two
+#: batches of the same size show whether outputs depend on the inputs.
 REAL_EXAMPLES = (1, 1, 4)
-#: Random inputs beside them; fewer where the end is only rehearsed.
+#: Number of random inputs in addition; fewer in the rehearsal.
 SEEDS, REHEARSED_SEEDS = 3, 1
 
 
 def verify(context: Context, state: State) -> State:
-    """Make the equivalence check."""
+    """Run the equivalence check."""
     return replace(state, equivalence=_equivalence(context, state))
 
 
 def _equivalence(context: Context, state: State) -> EquivalenceResult:
-    """Check against the masked model; where none can be equal, against the trained graph.
+    """Compare with the masked model, or with the trained graph if inexact cuts were made.
 
-    Inputs are random ones, and examples of the data in every number that the original takes.
+    Inputs are random ones, and examples of the data in every batch size that the original takes.
     """
     lowered = lowered_of(state)
     real = real_inputs(Session(context.original.model), context.data.select, REAL_EXAMPLES)

@@ -1,1 +1,1 @@
-"""What stages hand on."""
+"""The context and the state that stages of a run share."""

@@ -1,4 +1,4 @@
-"""What does not change during a run: what was asked for, and what the stages work with."""
+"""The constant context of a run: its options, data, trainers and choosers."""
 
 import logging
 import math
@@ -22,12 +22,12 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Reporter:
-    """Who is told how a run goes.
+    """Reports the progress of a run.
 
     Attributes:
-        say: Prints a line about a stage.
-        progress: Shows how far training is.
-        is_silent: Whether warnings are not logged: those of a rehearsal come again.
+        say: Callback for status lines.
+        progress: Callback for the progress of training.
+        is_silent: Whether warnings are not logged, because those of a rehearsal are repeated later.
     """
 
     say: Callable[[str], None] = log.info
@@ -42,12 +42,12 @@ class Reporter:
 
 @dataclass(frozen=True, slots=True)
 class Clock:
-    """How long a run has taken.
+    """Measures the duration of a run, including its parts before an interruption.
 
     Attributes:
-        begin: When this part of it started, on the clock of ``time.perf_counter``.
-        earlier_s: Seconds that its earlier parts took, where it was interrupted.
-        budget_s: Seconds that it may take in all; None for no limit.
+        begin: Start of this part in seconds of ``time.perf_counter``.
+        earlier_s: Seconds that earlier parts took, if the run was interrupted.
+        budget_s: Time budget in seconds; None for no limit.
     """
 
     begin: float
@@ -61,30 +61,30 @@ class Clock:
 
     @property
     def left_s(self) -> float | None:
-        """Seconds that are left of the time budget, 0 where it is spent; None without one."""
+        """Seconds left of the time budget, 0 if it is exceeded; None without a budget."""
         return None if self.budget_s is None else max(self.budget_s - self.elapsed_s, 0.0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Context:
-    """A run, as its stages see it; nothing of it changes.
+    """The context of a run, which is shared by its stages and never changes.
 
     Attributes:
-        asked: What was asked for: what a run that goes on is compared with.
-        config: The same, with what had to be learned on this host: ``align``.
+        asked: The options as requested, which a resumed run must repeat.
+        config: The same options, with ``align`` replaced by its measured value.
         original: The model as it was read.
-        untied: The same with constants apart that an exporter merged.
-        copies: The constants that this made, with the names that they had.
-        data: Disjoint examples.
-        backend: What trains.
-        trainers: Makes trainers, and keeps the last.
-        chooser: Which compact form a layer takes.
-        passes: How the passes are watched that make a trainable graph, and a written one.
-        reporter: Who is told how the run goes.
-        clock: How long it has taken.
-        functions: What the user's own functions take the place of.
+        untied: The same model, with the constants untied that an exporter merged.
+        copies: The constants that untying created, each with the name of its origin.
+        data: The disjoint splits of the data.
+        backend: The training backend.
+        trainers: Makes trainers, and caches the last one.
+        chooser: Chooses the compact form of each layer.
+        passes: How the passes are instrumented that make the trainable and the written graph.
+        reporter: Reports progress and warnings.
+        clock: Measures the duration of the run.
+        functions: Functions of the user: loss, score, importance.
         baseline: Accuracy of the original on the selection split.
-        is_rehearsal: Whether this is the rehearsal of the end of a run.
+        is_rehearsal: Whether this is the rehearsal of the last stages.
     """
 
     asked: CompressConfig
@@ -105,13 +105,13 @@ class Context:
 
     @property
     def floor(self) -> float:
-        """The least accuracy on the selection split that was asked for."""
+        """The smallest acceptable accuracy on the selection split."""
         drop = math.inf if self.config.max_drop is None else self.config.max_drop
-        # What binary fractions lose of a drop that is exactly as large is no drop.
+        # Tolerance for rounding, so that a drop of exactly the allowed size is accepted.
         return self.baseline - drop / 100 - 1e-9
 
     def training(self, mode: Mode | None) -> TrainConfig:
-        """Return how to train, in a mode where one was chosen."""
+        """Return the options of training, with the training mode if one was chosen."""
         train = self.config.train
         if mode is None:
             return train
@@ -120,12 +120,12 @@ class Context:
         )
 
     def trainer(self, network: Network, mode: Mode | None, *, round_number: int = 0) -> Trainer:
-        """Return a trainer of a network, which learns from the original.
+        """Return a trainer for a network, with the original as its teacher.
 
         Args:
-            network: What to train.
-            mode: How it runs, where that was chosen.
-            round_number: Added to the seed.
+            network: The network to train.
+            mode: The training mode, if one was chosen.
+            round_number: A number that is added to the seed.
         """
         config = self.training(mode)
         config = replace(config, seed=config.seed + round_number)

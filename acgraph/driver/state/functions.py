@@ -1,4 +1,4 @@
-"""Functions of the user's that take the place of ours in a run."""
+"""Functions of the user that replace built-in ones in a run."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
@@ -13,12 +13,12 @@ from acgraph.pruning.importance import Importance
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UserFunctions:
-    """What a run calls in place of what it has itself; None where it has its own.
+    """The functions of the user; None stands for the built-in function.
 
     Attributes:
-        loss: What training minimises: tensors of the training backend to a scalar tensor.
-        evaluate: What every network is judged by.
-        importance: What ranks filters.
+        loss: The training loss: from tensors of the training backend to a scalar tensor.
+        evaluate: The score of a network.
+        importance: The scores of the filters of a weight, by which they are ranked.
     """
 
     loss: Callable[..., Any] | None = None
@@ -27,15 +27,15 @@ class UserFunctions:
 
     @property
     def names(self) -> dict[str, str]:
-        """The functions that there are, by keyword, as ``module.function``."""
+        """The names of the functions, ``module.function``, by keyword."""
         given = {each.name: getattr(self, each.name) for each in fields(self)}
         return {name: _name(found) for name, found in given.items() if found is not None}
 
     def check(self, config: CompressConfig) -> None:
-        """Refuse options that would do nothing beside a function.
+        """Reject options that would have no effect next to a function of the user.
 
         Raises:
-            UsageError: there is one.
+            UsageError: There is one.
         """
         if self.loss is not None:
             own = TrainConfig()
@@ -64,17 +64,17 @@ NO_FUNCTIONS = UserFunctions()
 
 
 def check_functions(before: Mapping[str, str], now: UserFunctions, where: Location) -> None:
-    """Refuse to go on with other functions than a run was started with.
+    """Reject a resumed run with other functions than it was started with.
 
-    Only their names are compared: what they compute cannot be.
+    Only their names can be compared, not what they compute.
 
     Args:
         before: Names of the functions that the run was started with, by keyword.
-        now: Those that are given.
+        now: The current functions.
         where: The folder of its results.
 
     Raises:
-        UsageError: one is missing, has another name, or was not there.
+        UsageError: A function is missing, has another name, or was added.
     """
     for name in sorted({*before, *now.names}):
         first, found = before.get(name, "no function"), now.names.get(name, "no function")

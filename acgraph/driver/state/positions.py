@@ -1,4 +1,4 @@
-"""Where the constants of a shrunk graph lay in the dense one, over several rounds."""
+"""The kept indices of constants: from a graph that was shrunk in several rounds to the original."""
 
 from collections.abc import Mapping
 
@@ -13,16 +13,16 @@ from acgraph.pruning.shrink import Shrunk
 
 Positions = dict[str, dict[int, Ints]]
 
-#: Layers with a bias as input 2, and the axis of the weight that holds the filters.
+#: Operators whose input 2 is a bias, and the filter axis of their weight.
 _BIASED = {"Conv": 0, "ConvTranspose": 1}
 
 
 def compose(first: Positions, second: Shrunk) -> Positions:
-    """Follow positions through one more shrink.
+    """Compose kept indices with those of one more shrink.
 
     Args:
-        first: By constant and axis: positions of the dense constant that stayed so far; an axis
-            that lost nothing is absent.
+        first: The indices of the original that are kept so far, by constant and axis; an axis that
+            is kept whole is absent.
         second: The next shrink.
     """
     composed = {name: dict(axes) for name, axes in first.items()}
@@ -34,10 +34,10 @@ def compose(first: Positions, second: Shrunk) -> Positions:
 
 
 def inexact_cuts(dependency: DependencyGraph, positions: Positions) -> list[str]:
-    """Name the families that lost a coupled set though deleting it is not zeroing it.
+    """Name the families of which a set was removed although this is not equivalent to masking it.
 
-    A set is lost where all its positions are: a head that goes takes one position of every feature
-    inside the heads, and each of those features stays.
+    A set is removed if all its indices are: removing a head removes one index of every feature
+    within the heads, but none of these features.
     """
 
     def is_cut(member: Member) -> bool:
@@ -51,13 +51,13 @@ def inexact_cuts(dependency: DependencyGraph, positions: Positions) -> list[str]
 
 
 def adopt_biases(model: Model, dense: Model, positions: Positions) -> Positions:
-    """Give biases that folding made the names of the biases that they replace, in place.
+    """Rename biases that folding created to those that they replace, in place.
 
-    A BatchNormalization that was put in for training took the bias of its convolution; folded
-    back it left a new one, which lies where the filters of the convolution lay.
+    A BatchNormalization that was inserted for training absorbed the bias of its convolution;
+    folding it created a new bias, whose kept indices are those of the convolution's filters.
 
     Returns:
-        The positions, those of the adopted biases included.
+        The kept indices, including those of the renamed biases.
     """
     originals = {node.name: node for node in dense.graph.nodes}
     found = dict(positions)
@@ -80,18 +80,17 @@ def expand(
     trained: Mapping[str, Array],
     positions: Positions,
 ) -> Model:
-    """Put trained weights back where they lay in the dense model, and zeros where they went.
+    """Make the masked model: the original with trained weights, and zeros where it was cut.
 
     Constants that need not be zero in a masked model (variances, divisors) keep their old values
-    where they were cut. Integers and flags keep all of theirs: they are no weights, and a constant
-    of sizes in the shrunk model may have a name that the dense one has for another.
+    where they were cut. Integer and boolean constants are not changed: they are not weights, and a
+    constant of sizes in the shrunk model may share its name with another one in the original.
 
     Args:
         dense: The original model.
         dependency: Its dependency graph.
-        trained: Constants of the shrunk model, by name; names that the dense model lacks are
-            ignored.
-        positions: Where they lay.
+        trained: Constants of the shrunk model, by name; names that the original lacks are ignored.
+        positions: Their kept indices.
     """
     others = {m.tensor for f in dependency.families for m in f.members if m.role == "other"}
     values = {}

@@ -1,4 +1,4 @@
-"""What a run remembers of what it did; the report and the checkpoints have forms of their own."""
+"""Records of a run's rounds, searches and rates, from which reports and checkpoints are made."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -6,7 +6,7 @@ from typing import Literal
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AdmmRecord:
-    """One update of ADMM: how far weights are from the set, and how far the set moved."""
+    """One update of ADMM: its primal residual, its dual residual, and rho."""
 
     primal: float
     dual: float
@@ -15,15 +15,15 @@ class AdmmRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoundRecord:
-    """What a round came to.
+    """The result of a round.
 
     Attributes:
-        rate: Before / after of the target metric, as it would be written.
-        accuracy: On the selection split.
+        rate: The target metric before / after, of the model as it would be written.
+        accuracy: Accuracy on the selection split.
         epochs: Passes over the training data.
-        seconds: Of the round.
-        evaluations: Points that its search judged.
-        admm: Its updates.
+        seconds: Duration of the round.
+        evaluations: Number of points that its search evaluated.
+        admm: The updates of ADMM.
     """
 
     rate: float
@@ -36,7 +36,7 @@ class RoundRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchRecord:
-    """One point that a search judged, and the best score of its round so far."""
+    """One point that a search evaluated, and the best score of its round so far."""
 
     round: int
     score: float
@@ -45,7 +45,7 @@ class SearchRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RateRecord:
-    """A rate that was tried, and what it came to on the selection split."""
+    """A rate that was tried, and the accuracy on the selection split."""
 
     rate: float
     accuracy: float
@@ -54,7 +54,7 @@ class RateRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mode:
-    """How training runs, where that was chosen once for the whole run."""
+    """The training mode, if it was chosen once for the whole run."""
 
     precision: Literal["fp32", "bf16"]
     channels_last: bool
@@ -63,13 +63,13 @@ class Mode:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rehearsal:
-    """How long the steps after training took before it, on a graph that was cut by magnitude.
+    """Durations of the rehearsal of the last stages, on a graph that was cut by magnitude.
 
     Attributes:
-        cut_s: Seconds to cut it, which a run does in its rounds.
-        check_s: Seconds to lower it and to check the equivalence.
-        export_s: Seconds to write and convert the results, without timing them, and with few
-            examples to judge by.
+        cut_s: Seconds to cut the graph, which a run does in its rounds.
+        check_s: Seconds for lowering and for the equivalence check.
+        export_s: Seconds to write and convert the results, without timing, and with an evaluation
+            on few examples.
     """
 
     cut_s: float
@@ -77,6 +77,6 @@ class Rehearsal:
     export_s: float
 
     def describe(self) -> str:
-        """Say in one line what was shown, and how long it took."""
+        """Describe the rehearsal and its duration in one line."""
         seconds = self.cut_s + self.check_s + self.export_s
         return f"a cut by magnitude is lowered, exported, equivalent and runs, in {seconds:.0f} s"

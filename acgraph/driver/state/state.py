@@ -1,4 +1,4 @@
-"""What a stage of a run is given and returns."""
+"""The state of a run, which a stage receives and returns."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -20,15 +20,15 @@ _NO_SCHEDULE = RunSchedule(rates=(), admm=0.0, retrain=0.0, finish=0.0)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lowered:
-    """What a trained graph becomes.
+    """The models that are made from a trained graph.
 
     Attributes:
         small: The compact model.
-        masked: The original with the trained weights, and zeros where something was cut.
-        plain: The trained graph without the BatchNormalization that was put in for training.
-        layers: What lowering did to each layer.
-        positions: Where the constants of ``plain`` lay in the original.
-        plan: What was removed, in terms of the original.
+        masked: The original with the trained weights, and zeros where it was cut.
+        plain: The trained graph without the BatchNormalization that was inserted for training.
+        layers: The compact form of each layer.
+        positions: The kept indices of the constants of ``plain`` in the original.
+        plan: The removed indices in terms of the original.
     """
 
     small: Model
@@ -41,12 +41,12 @@ class Lowered:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Files:
-    """What was written.
+    """The written files.
 
     Attributes:
-        folder: Where the results are until they are put in place.
-        models: What is measured: the original, the compact model, the quantised one if any.
-        int8_examples: Examples that gave the quantised model its ranges; 0 where there is none.
+        folder: The temporary folder with the results.
+        models: The files to measure: the original, the compact model, the quantised one if any.
+        int8_examples: Number of examples that the quantised model was calibrated on; 0 without one.
     """
 
     folder: Path
@@ -59,28 +59,28 @@ class State:
     """A run between two stages.
 
     Attributes:
-        network: The graph as the last stage left it.
+        network: The graph after the last stage.
         prepared: The graph before anything was cut.
-        inserted: BatchNormalization nodes that were put in for training.
-        mode: How training runs, where that was chosen once.
-        pace: How fast the dense network is here, where it was timed.
-        schedule: How the budget of epochs or time is spent.
-        rehearsal: How long the end of the run took when it was rehearsed.
-        positions: Where the constants of the graph lay in the original.
-        rounds: What each round reached.
-        history: What the searches judged.
-        frontier: Every rate that was tried.
-        warnings: What the reader of the report must know.
-        number: Rounds, or attempts, that are done.
-        aimed: The rates that attempts aimed at, each with its entry in ``frontier``.
-        is_exhausted: Whether rounds can cut no more.
-        stage: The last stage that is done, by name; empty before the first.
-        checkpoint: The name of the checkpoint that holds this state.
-        partial_fit: A fine-tuning under way, to go on from.
-        lowered: What the graph becomes, once that is known.
-        files: What was written, once it was.
-        equivalence: The equivalence check, once it was made.
-        report: The report, once it was written.
+        inserted: BatchNormalization nodes that were inserted for training.
+        mode: The training mode, if it was chosen once for the run.
+        pace: The measured speed of the dense network, if it was timed.
+        schedule: The split of the budget of epochs or time over the stages.
+        rehearsal: The durations of the rehearsal of the last stages.
+        positions: The kept indices of the graph's constants in the original.
+        rounds: The result of each round.
+        history: The points that the searches evaluated.
+        frontier: All rates that were tried.
+        warnings: Warnings for the report.
+        number: Number of rounds, or attempts, that are done.
+        aimed: The target rates of attempts, each with its entry in ``frontier``.
+        is_exhausted: Whether nothing more can be cut.
+        stage: The name of the last stage that is done; empty before the first.
+        checkpoint: The name of the checkpoint that stores this state.
+        partial_fit: A partial fine-tuning to resume.
+        lowered: The models made from the graph, after lowering.
+        files: The written files, after the export.
+        equivalence: The equivalence check, after it was run.
+        report: The report, after it was written.
     """
 
     network: Network
@@ -108,10 +108,10 @@ class State:
 
 
 class Warnings:
-    """Collects what a stage warns of, each thing once."""
+    """Collects the warnings of a stage, without duplicates."""
 
     def __init__(self, context: Context, state: State) -> None:
-        """Begin with the warnings of a state."""
+        """Start with the warnings of a state."""
         self._reporter = context.reporter
         self._texts = list(state.warnings)
 
@@ -123,23 +123,23 @@ class Warnings:
 
     @property
     def texts(self) -> tuple[str, ...]:
-        """All of them, those of earlier stages first."""
+        """All warnings, those of earlier stages first."""
         return tuple(self._texts)
 
 
 def lowered_of(state: State) -> Lowered:
-    """Return what a trained graph became; lowering comes before what asks for it."""
+    """Return the models made from a trained graph, which the stage of lowering has set."""
     assert state.lowered is not None
     return state.lowered
 
 
 def written(state: State) -> Files:
-    """Return what was written, or where it will be."""
+    """Return the written files, or the folder that they will be written to."""
     assert state.files is not None
     return state.files
 
 
 def equivalence_of(state: State) -> EquivalenceResult:
-    """Return the equivalence check, which comes before what asks for it."""
+    """Return the equivalence check, which an earlier stage has set."""
     assert state.equivalence is not None
     return state.equivalence

@@ -1,1 +1,1 @@
-"""What the driver trains with: fits that survive divergence, masks, ADMM, several processes."""
+"""Training as the driver uses it: recovery from divergence, masks, ADMM, several processes."""

@@ -1,4 +1,4 @@
-"""ADMM within a round: the schedule that fits its steps, and the training towards a set."""
+"""ADMM within a round: a schedule that suits the number of steps, and the training itself."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -15,12 +15,12 @@ from acgraph.ir import Array
 
 #: Peak learning rate of ADMM, relative to that of the final fine-tuning.
 ADMM_RATE = 0.2
-#: What ``admm.rho`` is stated for: steps times learning rate of one update in the authors' CIFAR
-#: template (20 epochs of 391 steps at 0.01, momentum 0.9). Shorter updates get a larger rho in
-#: proportion, so that W moves as far towards Z - U; else U only winds up.
+#: The reference for ``admm.rho``: steps times learning rate of one update in the authors' CIFAR
+#: template (20 epochs of 391 steps at 0.01, momentum 0.9). For shorter updates, rho is larger in
+#: proportion, so that W moves as far towards Z - U; otherwise U only accumulates.
 AUTHORS_UPDATE = 20 * 391 * 0.01 / (1 - 0.9)
 
-#: Weights and the scales of their layers -> the nearest weights of a set.
+#: Maps weights and the scales of their layers to the nearest weights of the constraint set.
 Onto = Callable[[Mapping[str, Array], Mapping[str, float]], dict[str, Array]]
 
 
@@ -36,21 +36,21 @@ def train_towards(
     round_number: int,
     warn: Callable[[str], None],
 ) -> tuple[float, list[Residual]]:
-    """Train towards a set.
+    """Train towards a constraint set by ADMM.
 
     Args:
-        onto: Projects weights onto it, given the scales of their layers.
-        names: Of the weights that it constrains.
-        trainer: Holds them.
-        config: The schedule.
-        images: For training.
-        epochs: Of all updates together.
-        zeroed: What stays zero all the while.
-        round_number: For the progress line.
-        warn: Who is told where training diverged.
+        onto: Projects weights onto the set, given the scales of their layers.
+        names: Names of the constrained weights.
+        trainer: Holds the network.
+        config: The options of the run.
+        images: Number of training images.
+        epochs: Epochs of all updates together.
+        zeroed: Masks of the weights that stay zero.
+        round_number: Number of the round, for the progress line.
+        warn: Callback for a warning if training diverged.
 
     Returns:
-        Epochs spent, and residuals.
+        The epochs spent, and the residuals of each update.
     """
     if not names or epochs == 0:
         return 0.0, []
@@ -85,19 +85,20 @@ def train_towards(
 
 
 def max_rho(learning_rate: float) -> float:
-    """Return the largest rho of a layer: with twice as much, one step would reach Z - U."""
+    """Return the largest stable rho of a layer: with twice as much, one step reaches Z - U."""
     return 0.5 / learning_rate
 
 
 def effective_admm(
     config: CompressConfig, epochs: float, learning_rate: float, images: int
 ) -> AdmmConfig:
-    """Fit the schedule of ADMM to the steps that there are.
+    """Adapt the schedule of ADMM to the available number of steps.
 
-    Each update trains for at least one step, and rho grows as updates shrink: see
+    Each update trains for at least one step, and rho grows as updates get shorter: see
     ``AUTHORS_UPDATE``. Adaptive optimizers take steps of the size of the learning rate, so
-    their momentum does not multiply it. Rho stays within ``max_rho``, and so must that of each
-    layer: cut the scales, not rho, or one layer of tiny weights would hold back all the others.
+    their momentum does not multiply it. Rho is limited to ``max_rho``, and so is that of each
+    layer: there the scales are reduced, not rho, because one layer of tiny weights would otherwise
+    slow down all the others.
     """
     train = config.train
     steps = max(1, round(epochs * math.ceil(images / train.batch_size)))

@@ -1,4 +1,4 @@
-"""Training that a run survives, whatever comes of it."""
+"""Training that restores the earlier weights if it diverges."""
 
 from collections.abc import Callable
 from typing import Any
@@ -11,16 +11,16 @@ from acgraph.errors import DivergedError
 def fit_or_keep(
     trainer: Trainer, warn: Callable[[str], None], description: str, **options: Any
 ) -> FitResult:
-    """Train, or keep the weights before it where training diverges however small its steps.
+    """Train, or restore the earlier weights if training diverges even at reduced learning rates.
 
     Args:
         trainer: Holds the network.
-        warn: Who is told where training diverged.
-        description: What it is called on the terminal.
-        options: As :meth:`Trainer.fit` takes them.
+        warn: Callback for a warning if training diverged.
+        description: Name of this training on the terminal.
+        options: Arguments of :meth:`Trainer.fit`.
 
     Returns:
-        What training did: of no epoch where the weights are those before it.
+        The result of training; it has no epochs if the earlier weights were restored.
     """
     try:
         fitted = trainer.fit(description=description, **options)

@@ -1,4 +1,4 @@
-"""What a process does that another one leads: train when told to, and nothing else."""
+"""Follower processes of distributed training, which only join the training of the leader."""
 
 from contextlib import AbstractContextManager
 
@@ -8,23 +8,23 @@ from acgraph.driver.inputs.data import open_data
 
 
 def is_follower() -> bool:
-    """Whether another process leads; loads torch.
+    """Whether another process is the leader; imports torch.
 
     Raises:
-        UsageError: several processes were started, but what connects them is not installed.
+        UsageError: Several processes were started, but the package that connects them is missing.
     """
     return not training_backend().is_leader
 
 
 def follow(config: CompressConfig) -> None:
-    """Join every fit of the leader's ``compress``, which has the same configuration.
+    """Join all training of the leader's ``compress``, which has the same configuration.
 
     Raises:
-        AcgraphError: the data cannot be opened here.
+        AcgraphError: The data cannot be opened in this process.
     """
     training_backend().follow(lambda model: open_data(config, model).train)
 
 
 def leading() -> AbstractContextManager[None]:
-    """Dismiss the followers when ``compress`` ends, however it ends."""
+    """Context manager that ends the followers when ``compress`` ends, even by an error."""
     return training_backend().leading()

@@ -1,4 +1,4 @@
-"""What training holds at zero: what a plan removes, and what earlier rounds removed."""
+"""Masks of training: weights that a plan or an earlier round removed stay zero."""
 
 from collections.abc import Mapping
 
@@ -9,12 +9,12 @@ from acgraph.pruning.plan import Bools, Plan
 
 
 def dead_columns(space: Space) -> dict[str, Bools]:
-    """Masks that keep columns removed by earlier rounds at zero."""
+    """Return masks that keep columns at zero that earlier rounds removed."""
     return {name: alive[None] for name, alive in space.alive.items() if not alive.all()}
 
 
 def training_masks(space: Space, plan: Plan, weights: Mapping[str, Array]) -> Masks:
-    """Return the keep-flags of every trained weight that a plan, or an earlier round, cuts."""
+    """Return the masks (True = kept) of all weights that a plan or an earlier round cuts."""
     masks = {name: ~mask for name, mask in space.zeroed(plan).items() if name in weights}
     for name, alive in dead_columns(space).items():
         masks[name] = masks[name] & alive if name in masks else alive

@@ -1,4 +1,4 @@
-"""Trainers of a run: stages that work on one network share one."""
+"""The trainers of a run: stages that work on the same network share one."""
 
 from collections.abc import Sequence
 
@@ -10,7 +10,7 @@ from acgraph.tasks import OutputTask
 
 
 class TrainerPool:
-    """Makes trainers that learn from one network, and keeps the last: each holds much memory."""
+    """Makes trainers with one teacher, and caches the last one, as each needs much memory."""
 
     def __init__(
         self,
@@ -19,13 +19,13 @@ class TrainerPool:
         progress: ProgressSink | None = None,
         tasks: Sequence[OutputTask] | None = None,
     ) -> None:
-        """Begin without any.
+        """Make an empty pool.
 
         Args:
-            backend: What trains.
-            teacher: What networks learn from, and what they agree with.
-            progress: Who shows how far a fit is.
-            tasks: What each output means.
+            backend: The training backend.
+            teacher: The teacher of distillation, with which agreement is measured as well.
+            progress: Callback for the progress of training.
+            tasks: The task of each output.
         """
         self._tasks = tasks
         self._backend = backend
@@ -34,23 +34,23 @@ class TrainerPool:
         self._last: tuple[Model, Dataset | None, TrainConfig, Trainer] | None = None
 
     def release(self) -> None:
-        """Give up the memory of the last trainer."""
+        """Free the memory of the last trainer."""
         self._last = None
 
     def get(self, model: Model, train: Dataset | None, config: TrainConfig) -> Trainer:
-        """Return the trainer of a model; the last one where it is of the same, else a new one.
+        """Return a trainer for a model: the last one if it has the same model, else a new one.
 
         Args:
-            model: What to train or evaluate.
-            train: Training images; None where it is only evaluated.
-            config: How to train.
+            model: The model to train or evaluate.
+            train: Training images; None if it is only evaluated.
+            config: Options of training.
         """
         if self._last is not None:
             known, images, before, trainer = self._last
             if known is model and images is train and before == config:
                 return trainer
             del trainer
-            self._last = None  # before the next is made: two may not fit into memory
+            self._last = None  # freed before the next one is made: two may not fit into memory
         made = self._backend.trainer(
             model, train, teacher=self._teacher, config=config, progress=self._progress,
             tasks=self._tasks,
