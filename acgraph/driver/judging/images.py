@@ -7,7 +7,7 @@ the longest time of any search, see ``acgraph.driver.stages.round_search``.
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from acgraph.analysis.cost import model_cost
 from acgraph.backends.interface import Trainer
@@ -23,6 +23,13 @@ from acgraph.search.halving import Level, plan_levels
 PROXY_IMAGES = 1000
 #: Limit of MACs for all evaluations of one search: about six minutes on two cores.
 MAX_MACS = 12e12
+#: Within that, a search takes so many times as much as the training of the run, or at least this: a
+#: short run to try a network out should not search for minutes and train for seconds.
+SEARCH_TO_TRAINING, MIN_MACS = 3.0, 1e12
+#: Multiply-accumulates of a training step in those of inference: forward, and two backward.
+TRAINING_COST = 3.0
+#: Points that are judged where even the fewest images of each are more than may be spent.
+MIN_POINTS = 16
 #: Limit of MACs for measuring the inputs of layers.
 MAX_MEASURING_MACS = 2e12
 #: Smallest number of images to evaluate a point on, and to recalibrate BatchNormalization on.
@@ -74,31 +81,47 @@ def whole_images(config: CompressConfig, data: RunData) -> Images:
 
 
 def levels_of(
-    model: Model,
     images: Images,
     evaluations: int,
     *,
-    left_s: float | None = None,
-    evaluation_s: float | None = None,
+    affordable: float,
+    fewest: int = MIN_POINTS,
 ) -> tuple[Level, ...]:
     """Plan the levels of a search.
 
     Args:
-        model: The network.
-        images: Numbers of images of a full evaluation.
-        evaluations: Number of evaluations of the search.
-        left_s: Seconds that the search may take; None for no limit.
-        evaluation_s: Seconds of a full evaluation, if they were measured.
+        images: What a whole evaluation reads.
+        evaluations: How many points the search judges, at most.
+        affordable: How many whole evaluations may be spent.
+        fewest: How many points are judged in any case, where even the fewest images are too many.
     """
-    affordable = affordable_evaluations(model, images)
-    if left_s is not None and evaluation_s:
-        affordable = min(affordable, left_s / evaluation_s)
-    return plan_levels(evaluations, affordable)
+    levels = plan_levels(evaluations, affordable)
+    first, *later = levels
+    if not later:
+        return levels
+    left = affordable - sum(level.count * _part(images, level) for level in later)
+    count = max(int(left / _part(images, first)), min(fewest, first.count))
+    return (replace(first, count=min(first.count, count)), *later)
 
 
-def affordable_evaluations(model: Model, images: Images) -> float:
-    """Return how many full evaluations of a network fit into the budget of one search."""
-    return MAX_MACS / max(model_cost(model).macs * (images.select + images.train), 1)
+def _part(images: Images, level: Level) -> float:
+    """Return what judging a point costs at a level, as a part of a whole evaluation."""
+    few = images.shared(level.share)
+    return (few.select + few.train) / max(images.select + images.train, 1)
+
+
+def affordable_evaluations(model: Model, images: Images, trained_images: float) -> float:
+    """Return how many whole evaluations of a network one search may take.
+
+    Args:
+        model: The network.
+        images: What an evaluation reads.
+        trained_images: How many images the run trains on, those of every pass counted.
+    """
+    macs = max(model_cost(model).macs, 1)
+    training = macs * TRAINING_COST * trained_images
+    budget = min(MAX_MACS, max(MIN_MACS, SEARCH_TO_TRAINING * training))
+    return budget / (macs * max(images.select + images.train, 1))
 
 
 def measured_images(model: Model, most: int) -> int:

@@ -110,6 +110,11 @@ class RunSchedule:
         """Largest number of epochs of all attempts together."""
         return self.attempts * self.round_epochs
 
+    @property
+    def total_epochs(self) -> float:
+        """Epochs of the whole run, at most."""
+        return len(self.rates) * self.round_epochs + self.attempt_epochs + self.finish
+
     def finish_after(self, spent: float) -> float:
         """Epochs of the fine-tuning after attempts that used ``spent`` epochs."""
         return self.finish + max(0.0, self.attempt_epochs - spent) if self.attempts else self.finish

@@ -37,7 +37,11 @@ def plan(context: Context, state: State) -> State:
     if config.columns.enabled is None and not config.cuts_columns:
         say("cuts: filters, which lose less for as many MACs; --columns cuts columns, too")
     if pace is not None and config.time_budget is None:
-        affordable = affordable_evaluations(model, whole_images(config, context.data))
+        affordable = affordable_evaluations(
+            model,
+            whole_images(config, context.data),
+            stages.total_epochs * len(context.data.train),
+        )
         say(f"time: {estimate(config, stages, pace, affordable).describe()}")
     needed = memory_bytes(config, context.backend, model, context.data.train)
     say(f"memory: at most about {needed / 2**30:.2g} GiB")

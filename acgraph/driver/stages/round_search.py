@@ -9,7 +9,7 @@ from acgraph.backends.interface import Trainer
 from acgraph.config_sections import SearchConfig
 from acgraph.diagnostics import counted
 from acgraph.driver.judging.cluster import cluster_evaluators
-from acgraph.driver.judging.images import Images, levels_of
+from acgraph.driver.judging.images import MIN_POINTS, Images, affordable_evaluations, levels_of
 from acgraph.driver.judging.workers import PointEvaluators, Task, evaluators, make_task
 from acgraph.driver.schedule.plan import MAX_SEARCH_S
 from acgraph.driver.space.space import Space
@@ -53,8 +53,12 @@ def judging_levels(
     evaluations = search.evaluations or default_evaluations(
         search.method, len(space.knobs), is_measured=space.reconstruction is not None
     )
+    trained = task.schedule.total_epochs * len(task.data.train)
+    affordable = affordable_evaluations(task.state.network.model, whole, trained)
+    if seconds is not None and task.evaluation_s:
+        affordable = min(affordable, seconds / task.evaluation_s)
     levels = levels_of(
-        task.state.network.model, whole, evaluations, left_s=seconds, evaluation_s=task.evaluation_s
+        whole, evaluations, affordable=affordable, fewest=search.evaluations or MIN_POINTS
     )
     if len(levels) > 1:
         few = whole.shared(levels[0].share)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
@@ -11,7 +12,13 @@ from acgraph.backends.torch.trainer import TorchTrainer
 from acgraph.config import CompressConfig
 from acgraph.driver.inputs.data import open_data
 from acgraph.driver.judging import images as judging
-from acgraph.driver.judging.images import Images, levels_of, measured_images, whole_images
+from acgraph.driver.judging.images import (
+    Images,
+    affordable_evaluations,
+    levels_of,
+    measured_images,
+    whole_images,
+)
 from acgraph.driver.judging.proxy import Proxy
 from acgraph.driver.judging.workers import make_task, open_task
 from acgraph.driver.network import Network
@@ -35,18 +42,36 @@ def test_a_share_of_the_images_keeps_both_parts() -> None:
     assert Images(10, 5).shared(0.01) == Images(10, 5)
 
 
-def test_what_is_spent_is_counted_in_macs_and_in_seconds(
-    model: Model, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_what_is_spent_is_counted_in_macs(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     images = Images(100, 100)
-    whole = model_cost(model).macs * 200
-    monkeypatch.setattr(judging, "MAX_MACS", 40 * whole)
-    assert len(levels_of(model, images, 32)) == 1
-    assert len(levels_of(model, images, 64)) == 3
-    timed: dict[str, float] = {"left_s": 30.0, "evaluation_s": 3.0}
-    rushed = levels_of(model, images, 32, **timed)
-    assert sum(level.share * level.count for level in rushed) <= 10.0 + 1e-9
-    assert len(levels_of(model, images, 32, left_s=None, evaluation_s=3.0)) == 1
+    macs = model_cost(model).macs
+    monkeypatch.setattr(judging, "MAX_MACS", 40 * 200 * macs)
+    monkeypatch.setattr(judging, "MIN_MACS", 10 * 200 * macs)
+    of_training = partial(affordable_evaluations, model, images)
+    assert of_training(1e9) == pytest.approx(40)
+    assert of_training(450.0) == pytest.approx(3 * 3 * 450 / 200)
+    assert of_training(1.0) == pytest.approx(10)
+
+
+def test_a_search_spends_what_is_affordable() -> None:
+    images = Images(100, 100)
+    assert len(levels_of(images, 32, affordable=40)) == 1
+    levels = levels_of(images, 64, affordable=40)
+    assert len(levels) == 3
+    assert sum(level.share * level.count for level in levels) <= 40 + 1e-9
+
+
+def test_fewer_points_are_judged_where_the_fewest_images_are_too_many() -> None:
+    images = Images(select=20, train=20)
+    levels = levels_of(images, 100, affordable=26)
+    parts = [images.shared(level.share) for level in levels]
+    spent = sum(
+        level.count * (part.select + part.train) for level, part in zip(levels, parts, strict=True)
+    )
+    assert 16 < levels[0].count < 100
+    assert 20 * 40 < spent <= 26 * 40
+    assert levels_of(images, 100, affordable=1)[0].count == 16
+    assert levels_of(images, 100, affordable=1, fewest=100)[0].count == 100
 
 
 def test_what_layers_read_is_measured_on_fewer_images_of_a_large_network(
