@@ -191,7 +191,7 @@ def _lower(
 
 
 def _remark(read: Lowerable, chosen: Candidate, *, is_shared: bool) -> str:
-    """Say why columns stay that are not in use; nothing where none do, or where dense is faster."""
+    """Why columns stay that are not in use; nothing where none do, or where dense is faster."""
     if chosen.columns <= read.used:
         return ""
     if read.is_tied and not is_shared:

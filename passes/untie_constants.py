@@ -83,7 +83,7 @@ def _merged(model: Model) -> Iterator[tuple[gs.Tensor, list[_Use]]]:
 
 
 def _may_be_merged(tensor: gs.Tensor) -> bool:
-    """Say whether a tensor is a constant, and no vector of integers: those hold sizes and axes."""
+    """Whether a tensor is a constant, and no vector of integers: those hold sizes and axes."""
     if isinstance(tensor, gs.Constant):
         # Types that numpy lacks, such as bfloat16, are numbers of ONNX here.
         kind = "V" if isinstance(tensor.dtype, int) else np.dtype(tensor.dtype).kind
@@ -148,7 +148,7 @@ def _is_vector(tensor: gs.Tensor) -> bool:
 
 
 def _is_uniform(tensor: gs.Tensor) -> bool:
-    """Say whether a constant holds one number several times."""
+    """Return whether a constant holds one number several times."""
     value = _values(tensor) if max(_shape(tensor), default=1) > 1 else None
     return value is not None and bool((value == value.reshape(-1)[0]).all())
 

@@ -60,7 +60,7 @@ def _filled(model: Model) -> Iterator[str]:
 
 
 def _fills(node: gs.Node) -> bool:
-    """Say whether a node repeats one float."""
+    """Return whether a node repeats one float."""
     if node.op == "ConstantOfShape":
         value = node.attrs.get("value")
         return value is None or np.asarray(value.values).dtype.kind == "f"

@@ -114,7 +114,7 @@ def _fence_unknown(site: Site, message: str) -> None:
 
 
 def _is_arithmetic_on_sizes(walk: Walk, node: gs.Node) -> bool:
-    """Say whether a node computes no floats: sizes, indices, conditions; they hold no channels."""
+    """Whether a node computes no floats: sizes, indices, conditions; they hold no channels."""
     kinds = [walk.facts.dtypes.get(t.name) for t in node.outputs if t.name]
     if any(kind is None or kind in _FLOATS for kind in kinds):
         return _is_known_scalar(walk, node)
@@ -123,7 +123,7 @@ def _is_arithmetic_on_sizes(walk: Walk, node: gs.Node) -> bool:
 
 
 def _is_known_scalar(walk: Walk, node: gs.Node) -> bool:
-    """Say whether a node computes known floats from sizes only (a scale from a head's width)."""
+    """Return whether a node computes known floats from sizes only (a scale from a head's width)."""
     if node.op in ("ConstantOfShape", "DequantizeLinear", "Expand"):
         return False  # the rules cut the shapes that two of them make, and fence the other
     outputs = [t.name for t in node.outputs if t.name]

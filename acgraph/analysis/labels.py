@@ -121,7 +121,7 @@ class Labels:
             _extend(self.fences.setdefault(label, []), reasons)
 
     def is_frozen(self, axis: Ints) -> bool:
-        """Say whether a position of an axis is frozen."""
+        """Return whether a position of an axis is frozen."""
         return any(label in self.frozen for label in np.unique(self.resolve(axis)).tolist())
 
     def _note(self, notes: dict[int, list[Diagnostic]], axis: Axis, why: Diagnostic) -> None:

@@ -37,7 +37,7 @@ class Site:
         return int(self.walk.model.graph.opset)
 
     def has(self, i: int) -> bool:
-        """Say whether input ``i`` is given."""
+        """Return whether input ``i`` is given."""
         return i < len(self.node.inputs) and bool(self.node.inputs[i].name)
 
     def shape(self, i: int) -> tuple[int, ...]:
@@ -45,7 +45,7 @@ class Site:
         return self.walk.facts.shapes[self.node.inputs[i].name]
 
     def has_out(self, j: int) -> bool:
-        """Say whether output ``j`` is used."""
+        """Return whether output ``j`` is used."""
         return j < len(self.node.outputs) and bool(self.node.outputs[j].name)
 
     def out_shape(self, j: int = 0) -> tuple[int, ...]:
@@ -53,7 +53,7 @@ class Site:
         return self.walk.facts.shapes[self.node.outputs[j].name]
 
     def is_fixed(self, axis: int, j: int = 0) -> bool:
-        """Say whether an axis of output ``j`` has the same size for all input sizes."""
+        """Return whether an axis of output ``j`` has the same size for all input sizes."""
         return self._is_fixed(self.node.outputs[j].name, axis)
 
     def _is_fixed(self, name: str, axis: int) -> bool:
@@ -61,11 +61,11 @@ class Site:
         return (axis >= len(fixed) or fixed[axis]) and not self._is_assumed(name, axis)
 
     def is_assumed(self, i: int, axis: int) -> bool:
-        """Say whether the size of an axis of input ``i`` is not known, see `Facts.assumed`."""
+        """Return whether the size of an axis of input ``i`` is not known, see `Facts.assumed`."""
         return self._is_assumed(self.node.inputs[i].name, axis)
 
     def is_assumed_out(self, axis: int, j: int = 0) -> bool:
-        """Say whether the size of an axis of output ``j`` is not known."""
+        """Return whether the size of an axis of output ``j`` is not known."""
         return self._is_assumed(self.node.outputs[j].name, axis)
 
     def _is_assumed(self, name: str, axis: int) -> bool:
@@ -73,11 +73,11 @@ class Site:
         return axis < len(assumed) and assumed[axis]
 
     def is_born(self, j: int = 0) -> bool:
-        """Say whether the shape of output ``j`` does not follow from the inputs' shapes."""
+        """Return whether the shape of output ``j`` does not follow from the inputs' shapes."""
         return self.node.outputs[j].name in self.walk.facts.born
 
     def _is_countable(self, name: str, axis: int) -> bool:
-        """Say whether this node may tell the positions of an axis apart by their number."""
+        """Return whether this node may tell the positions of an axis apart by their number."""
         return self.node.op not in _POSITIONAL or self._is_fixed(name, axis)
 
     def value(self, i: int) -> Array | None:
@@ -88,7 +88,7 @@ class Site:
         return self.walk.facts.values[name] if self.walk.is_static(name) else None
 
     def is_constant(self, i: int) -> bool:
-        """Say whether input ``i`` is a constant, or computed from constants only."""
+        """Return whether input ``i`` is a constant, or computed from constants only."""
         return self.walk.is_constant(self.node.inputs[i])
 
     def why(self, message: str, axis: int | None = None) -> Diagnostic:
@@ -125,7 +125,7 @@ class Site:
         return found is not None and isinstance(found.axes[axis], Free)
 
     def zero(self, i: int, axis: int) -> bool:
-        """Say whether cut positions of an axis of input ``i`` hold zeros in the masked model."""
+        """Return whether cut positions of an axis of input ``i`` hold zeros in the masked model."""
         use = self.walk.use(self.node.inputs[i])
         if use is not None:
             use.trusted = use.trusted or not use.keep

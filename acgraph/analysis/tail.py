@@ -174,7 +174,7 @@ class _Walk:
         return Step(kind, (constant,), is_own=kind == "add" and is_whole and self._is_own(constant))
 
     def _lies_on_filters(self, name: str, layer: Layer) -> bool:
-        """Say whether a constant has a number for each filter, or one for all."""
+        """Return whether a constant has a number for each filter, or one for all."""
         shape = self._constants[name].shape
         if prod(shape) == 1:
             return len(shape) <= (len(layer.kernel) + 2 if layer.kernel else 2)

@@ -106,16 +106,16 @@ class Walk:
                     self.constant_nodes[node.outputs[0].name] = value
 
     def is_stored(self, tensor: gs.Tensor) -> bool:
-        """Say whether a tensor is a constant of the file."""
+        """Return whether a tensor is a constant of the file."""
         return isinstance(tensor, gs.Constant) or tensor.name in self.constant_nodes
 
     def is_static(self, name: str) -> bool:
-        """Say whether a value is known and the same for all input sizes."""
+        """Return whether a value is known and the same for all input sizes."""
         known = name in self.facts.values and name not in self.facts.dynamic
         return known and name not in self.opaque
 
     def is_constant(self, tensor: gs.Tensor) -> bool:
-        """Say whether a tensor is a constant, or computed from constants only."""
+        """Return whether a tensor is a constant, or computed from constants only."""
         name = tensor.name
         if name in self.derived:
             return True

@@ -92,7 +92,7 @@ class _Search:
         self._parts = {name for name in self._theirs if self._is_part(name)}
 
     def _is_part(self, name: str) -> bool:
-        """Say whether a node is named after a node of the first model that the second lacks."""
+        """Return whether a node is named after a node of the first model that the second lacks."""
         while "/" in name:
             name = name.rpartition("/")[0]
             if name in self._ours and name not in self._theirs:
@@ -128,7 +128,7 @@ class _Search:
                 self.matching.add(name, name)
 
     def names_hold(self) -> bool:
-        """Say whether no name is that of another node in the other model, by what was found."""
+        """Return whether no name is that of another node in the other model, by what was found."""
         return not any(
             before != after and (before in self._theirs or after in self._ours)
             for before, after in self.matching.pairs.items()
@@ -180,7 +180,7 @@ class _Search:
         return fitting, node.name == other.name, -self._places[other.name]
 
     def _share(self, ours: Iterable[gs.Node], theirs: Iterable[gs.Node]) -> bool:
-        """Say whether some node of ours has its pair among theirs."""
+        """Return whether some node of ours has its pair among theirs."""
         names = {node.name for node in theirs}
         return any(self.matching.pairs.get(node.name) in names for node in ours)
 

@@ -66,7 +66,7 @@ def _origin(tensor: gs.Tensor | None) -> _Origin:
 def _agree(
     tensor: gs.Tensor | None, after: _Origin, matching: Matching, lowered: LoweredLayers
 ) -> bool:
-    """Say whether a tensor of the first model, looked through what is gone, is ``after``."""
+    """Return whether a tensor of the first model, looked through what is gone, is ``after``."""
     gone = {change.name for change in lowered.changes}
     while tensor is not None:
         kind, name, index = _origin(tensor)

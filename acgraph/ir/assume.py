@@ -58,7 +58,7 @@ class Assumptions:
     born: set[str] = field(default_factory=set)
 
     def touches(self, node: gs.Node) -> bool:
-        """Say whether a node reads something that may depend on a stand-in."""
+        """Return whether a node reads something that may depend on a stand-in."""
         return any(
             t.name in self.doubtful or t.name in self.doubted or t.name in self.supposed
             for t in node.inputs

@@ -109,7 +109,7 @@ def _initializers(model: Model) -> Iterator[gs.Constant]:
 
 
 def _is_changed(model: Model, name: str, old: Array, new: Array) -> bool:
-    """Say whether the values differ.
+    """Return whether the values differ.
 
     Raises:
         PassError: rank or type differ.
@@ -125,7 +125,7 @@ def _is_changed(model: Model, name: str, old: Array, new: Array) -> bool:
 
 
 def is_same(first: Array, second: Array) -> bool:
-    """Say whether two arrays have one type, one shape and the same bytes."""
+    """Return whether two arrays have one type, one shape and the same bytes."""
     if first.dtype != second.dtype or first.shape != second.shape:
         return False
     if first.dtype.kind == "O":

@@ -16,7 +16,7 @@ _WINDOWS = operators_with(Trait.WINDOW)
 def contradiction(
     node: gs.Node, known: Mapping[str, Shape], made: Mapping[str, Shape]
 ) -> Diagnostic | None:
-    """Say why a node cannot make what was inferred of it; None where nothing speaks against it.
+    """Return why a node cannot make what was inferred of it; None where nothing speaks against it.
 
     Args:
         node: The node.

@@ -11,7 +11,7 @@ from acgraph.errors import ImportModelError, OutputError
 
 
 def is_device(path: str | os.PathLike[str]) -> bool:
-    """Say whether a path leads to what is neither a file nor a folder: nothing may replace it."""
+    """Whether a path leads to what is neither a file nor a folder: nothing may replace it."""
     place = Path(path)
     return place.exists() and not place.is_file() and not place.is_dir()
 

@@ -27,7 +27,7 @@ Views = dict[str, Array]
 
 
 def is_large(path: Path) -> bool:
-    """Say whether a model, with the weights beside it, is worth mapping.
+    """Return whether a model, with the weights beside it, is worth mapping.
 
     Raises:
         google.protobuf.message.DecodeError: it is no ONNX file.

@@ -95,7 +95,7 @@ def _constants(nodes: Iterable[gs.Node], outputs: Iterable[gs.Tensor]) -> Iterat
 
 
 def has_raw_strings(attribute: onnx.AttributeProto) -> bool:
-    """Say whether an attribute, or one of a node in its subgraphs, is a string but not UTF-8."""
+    """Return whether an attribute, or one of a node in its subgraphs, is a string but not UTF-8."""
     return not all(map(_is_text, [attribute.s, *attribute.strings])) or any(
         has_raw_strings(inner)
         for graph in [attribute.g, *attribute.graphs]

@@ -14,7 +14,7 @@ _TYPE_ATTRIBUTES = frozenset(["dtype", "output_dtype", "stash_type", "to"])
 
 
 def computes_in_half(model: Model) -> bool:
-    """Say whether any input, constant or Cast of the top graph is of 16-bit floats."""
+    """Return whether any input, constant or Cast of the top graph is of 16-bit floats."""
     tensors = [*model.graph.inputs, *model.graph.tensors().values()]
     return any(_is_half(tensor.dtype) for tensor in tensors) or any(
         _is_half(node.attrs.get("to")) for node in model.graph.nodes if node.op == "Cast"

@@ -359,7 +359,7 @@ class _Walk:
         self._suppose(node, assumptions)
 
     def _is_to_be_noted(self, node: gs.Node) -> bool:
-        """Say whether a failure does not only follow from an input whose shape is not known."""
+        """Return whether a failure does not only follow from an input whose shape is not known."""
         follows = self._assumptions is not None and self._assumptions.touches(node)
         return not follows and all(t.name in self.facts.shapes for t in node.inputs if t.name)
 

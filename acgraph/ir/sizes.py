@@ -79,7 +79,7 @@ def declared_shape(shape: Sequence[object] | None) -> tuple[Size, ...] | None:
 
 
 def _is_name(size: object) -> TypeGuard[str]:
-    """Say whether a size has a name, and not what exporters write for one that is unknown.
+    """Return whether a size has a name, and not what exporters write for one that is unknown.
 
     Two axes of one name are equally long; two axes called ``?``, ``-1`` or ``None`` are not.
     """
@@ -89,7 +89,7 @@ def _is_name(size: object) -> TypeGuard[str]:
 
 
 def is_batch_name(size: Size) -> bool:
-    """Say whether the name of a size means the batch, on whichever axis it stands."""
+    """Return whether the name of a size means the batch, on whichever axis it stands."""
     return isinstance(size, str) and _BATCH_NAME.fullmatch(size) is not None
 
 

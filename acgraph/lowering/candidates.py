@@ -34,7 +34,7 @@ class Held:
     weights: Mapping[str, Collection[object]] = field(default_factory=dict)
 
     def holds(self, constant: Weights | Index) -> bool:
-        """Say whether a constant is among them."""
+        """Return whether a constant is among them."""
         if isinstance(constant, Index):
             return constant.key in self.indices
         # The key is a digest of all numbers: not computed where there is nothing to compare with.

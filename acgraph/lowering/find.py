@@ -138,7 +138,7 @@ def _linear(
 
 
 def has_static_sizes(model: Model) -> bool:
-    """Say whether every axis of every graph input has a fixed size, the first one aside."""
+    """Return whether every axis of every graph input has a fixed size, the first one aside."""
     return all(
         tensor.shape is not None and all(isinstance(size, int) for size in tensor.shape[1:])
         for tensor in model.graph.inputs
@@ -146,7 +146,7 @@ def has_static_sizes(model: Model) -> bool:
 
 
 def _is_read_elsewhere(model: Model, tensor: gs.Tensor) -> bool:
-    """Say whether a constant, or what it is made of, has readers beside this one."""
+    """Return whether a constant, or what it is made of, has readers beside this one."""
     while True:
         is_output = any(tensor is output for output in model.graph.outputs)
         if len(tensor.outputs) > 1 or is_output or tensor.name in captured_names(model.graph):

@@ -47,7 +47,7 @@ def gather(layer: ConvLayer) -> list[Draft]:
 
 
 def can_interleave(layer: ConvLayer) -> bool:
-    """Say whether SpaceToDepth can turn the stride into channels."""
+    """Return whether SpaceToDepth can turn the stride into channels."""
     stride = layer.strides[0]
     return (
         layer.rank == 2

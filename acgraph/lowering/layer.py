@@ -157,7 +157,7 @@ class ConvLayer(Convolution):
         return alive if alive.any() else kept
 
     def _reads_input(self, axis: int, index: int) -> bool:
-        """Say whether a kernel index reads anything but padding, for some output."""
+        """Return whether a kernel index reads anything but padding, for some output."""
         first = index * self.dilations[axis] - self.begin[axis]
         read = first + self.strides[axis] * np.arange(self.out_spatial[axis])
         return bool(((read >= 0) & (read < self.spatial[axis])).any())

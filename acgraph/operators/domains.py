@@ -32,12 +32,12 @@ _INTERNAL = ("com.microsoft.nchwc", "com.ms.internal.")
 
 
 def is_standard(domain: str | None) -> bool:
-    """Say whether a domain is ONNX's default one, which has several spellings."""
+    """Return whether a domain is ONNX's default one, which has several spellings."""
     return domain in (None, "", "ai.onnx")
 
 
 def foreign_fence(op: str, domain: str | None) -> str:
-    """Say why no cut passes an operator that the table does not have."""
+    """Return why no cut passes an operator that the table does not have."""
     domain = domain or ""
     if domain.startswith(_INTERNAL) or (domain == MICROSOFT and op.startswith("Nhwc")):
         return LAID_OUT

@@ -1,4 +1,4 @@
-"""Apply a cut around one node: what the rules' ``resize`` functions see."""
+"""Apply a cut around one node: the interface of the rules' ``resize`` functions."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ from acgraph.ir import Array, Facts, Model, in_c_order
 from acgraph.ir.names import fresh
 from acgraph.operators import OPERATORS
 
-#: Vectors of sizes with some entries overridden: by the vector's name and these entries.
+#: Size vectors with some entries overridden, by the vector's name and these entries.
 Patches = dict[tuple[str, tuple[tuple[int, int], ...]], gs.Tensor]
 
 
@@ -20,9 +20,9 @@ Patches = dict[tuple[str, tuple[tuple[int, int], ...]], gs.Tensor]
 class NodeCut:
     """One node of the model being shrunk; implements `acgraph.analysis.rules.Cut`.
 
-    ``names_in`` and ``names_out`` are the tensors' names before any input was replaced; ``pins``
-    are the constants that took the place of computed values, shared by all nodes, as ``patches``
-    are, vectors of sizes with some of them overridden; ``taken`` are the names in use.
+    ``names_in`` and ``names_out`` are the tensors' names before any input was replaced. ``pins``
+    are the constants that replace computed values, and ``patches`` are size vectors with some
+    entries overridden; all nodes share both. ``taken`` are the names in use.
     """
 
     model: Model
@@ -47,11 +47,11 @@ class NodeCut:
         return int(self.model.graph.opset)
 
     def keep_in(self, i: int, axis: int) -> Keep | None:
-        """Which positions of an axis of input ``i`` stay."""
+        """Return the kept indices of an axis of input ``i``."""
         return self.kept.get(self.names_in[i], {}).get(axis)
 
     def keep_out(self, j: int, axis: int) -> Keep | None:
-        """Which positions of an axis of output ``j`` stay."""
+        """Return the kept indices of an axis of output ``j``."""
         return self.kept.get(self.names_out[j], {}).get(axis)
 
     def shape_in(self, i: int) -> tuple[int, ...]:
@@ -63,14 +63,14 @@ class NodeCut:
         return self.facts.shapes[self.names_out[j]]
 
     def value(self, i: int) -> Array | None:
-        """The value of input ``i`` before the cut, where known for all input sizes."""
+        """The value of input ``i`` before the cut, if it is known for all input sizes."""
         if i >= len(self.names_in) or not self.names_in[i]:
             return None
         name = self.names_in[i]
         return None if name in self.facts.dynamic else self.facts.values.get(name)
 
     def set_input(self, i: int, value: Array) -> None:
-        """Give the node a constant of its own as input ``i``."""
+        """Set input ``i`` to a constant that only this node reads."""
         while len(self.node.inputs) <= i:
             self.node.inputs.append(gs.Variable.empty())
         port = OPERATORS[self.node.op].input(i).name or f"input{i}"
@@ -81,16 +81,16 @@ class NodeCut:
         return fresh(stem, self.taken, "#")
 
     def pin(self, i: int, name: str, value: Array) -> None:
-        """Replace input ``i`` by a constant with this name, one for all nodes."""
+        """Replace input ``i`` by a constant with this name, which all nodes share."""
         if name not in self.pins:
             self.pins[name] = gs.Constant(self._fresh(name), in_c_order(value))
         self.node.inputs[i] = self.pins[name]
 
     def patch_sizes(self, i: int, sizes: dict[int, int]) -> None:
-        """Set entries of the vector of sizes at input ``i``.
+        """Set entries of the size vector at input ``i``.
 
-        A computed vector goes through a Where that overrides just these entries, so that what
-        depends on the input sizes still does.
+        A computed vector is passed through a Where node that overrides only these entries, so that
+        the others still depend on the input sizes.
         """
         if not sizes:
             return
@@ -130,7 +130,7 @@ class NodeCut:
         self.node.inputs[i] = self.patches[key] = patched
 
     def scale_output(self, j: int, factor: float) -> None:
-        """Multiply output ``j`` by a number: a Mul behind the node makes the old output."""
+        """Multiply output ``j`` by a number: a Mul after the node computes the old output."""
         result = self.node.outputs[j]
         stem = self._fresh(f"{self.node.name}/scaled")
         raw = gs.Variable(f"{stem}/raw", dtype=result.dtype)

@@ -1,4 +1,4 @@
-"""What was cut of a model, in the names and positions of the file that was given: ``plan.json``.
+"""The cut of a model by the names and indices of the original file: ``plan.json``.
 
 ::
 
@@ -31,15 +31,15 @@ _FROZEN = ConfigDict(frozen=True, extra="forbid")
 
 
 class AxisCut(BaseModel):
-    """Positions of one axis of a stored tensor that were removed.
+    """The removed indices on one axis of a stored tensor.
 
     Attributes:
         tensor: Name of the tensor in the file: an initializer, or the output of a Constant node.
-        reader: Where several nodes read the tensor and not all of them lost the same: the node
-            whose copy of it is meant. Empty where the tensor itself is.
+        reader: If several nodes read the tensor and their cuts differ: the node whose copy of the
+            tensor is meant. Empty for the tensor itself.
         axis: The axis, from 0.
-        size: Its size in the file.
-        removed: The removed positions, ascending.
+        size: The size of the axis in the file.
+        removed: The removed indices, ascending.
     """
 
     model_config = _FROZEN
@@ -52,13 +52,12 @@ class AxisCut(BaseModel):
 
 
 class ColumnsCut(BaseModel):
-    """Columns of one layer that were removed over all its filters.
+    """The columns of one layer that were removed from all its filters.
 
     Attributes:
         layer: Name of the node.
-        shape: ``[channels, *kernel]`` in the file: what a column is numbered in, row-major.
-        removed: Numbers of the removed columns, ascending. Those of removed channels are not
-            listed.
+        shape: ``[channels, *kernel]`` in the file; columns are numbered in it in row-major order.
+        removed: Numbers of the removed columns, ascending, without those of removed channels.
     """
 
     model_config = _FROZEN
@@ -69,12 +68,12 @@ class ColumnsCut(BaseModel):
 
 
 class LayerForm(BaseModel):
-    """How a layer with removed columns is computed.
+    """The compact form of a layer with removed columns.
 
     Attributes:
         layer: Name of the node in the file.
         form: ``crop``, ``channels``, ``gather`` or ``split``.
-        variant: Which of the form's ways; empty where there is one.
+        variant: The variant of the form; empty if there is only one.
     """
 
     model_config = _FROZEN
@@ -85,22 +84,22 @@ class LayerForm(BaseModel):
 
     @property
     def label(self) -> str:
-        """Form and variant in one word, as candidates have it."""
+        """Form and variant as one label, as in ``Candidate``."""
         return f"{self.form}:{self.variant}" if self.variant else self.form
 
 
 class CutPlan(BaseModel):
-    """What was cut of a model, in terms of the file that was given.
+    """The cut of a model, in terms of the original file.
 
     Attributes:
         schema_number: Version of this format.
         version: Version of acgraph that made the cut; empty for a plan written by hand.
-        source_sha256: Hash of the file that was cut; empty where it is not to be compared.
-        axes: Removed positions, an entry for each tensor and axis.
-        columns: Removed columns, an entry for each layer.
-        forms: How layers with removed columns are computed, BatchNormalization folded into the
-            layers before; None where the model was left as it is but for the removed positions.
-        branches: What was cut of branches of Ifs, by their paths as ``If_0/then``. Tensors and
+        source_sha256: Hash of the original file; empty if it is not to be compared.
+        axes: The removed indices, with an entry for each tensor and axis.
+        columns: The removed columns, with an entry for each layer.
+        forms: The forms of layers with removed columns, with BatchNormalization folded into the
+            preceding layers; None if the model was only shrunk.
+        branches: The cuts of branches of If nodes, by paths such as ``If_0/then``. Tensors and
             layers in them have their own names.
     """
 
@@ -116,7 +115,7 @@ class CutPlan(BaseModel):
 
     @property
     def cuts_nothing(self) -> bool:
-        """Say whether the plan leaves a model as it is, its branches included."""
+        """Whether the plan does not change a model, including its branches."""
         rest = all(inner.cuts_nothing for inner in self.branches.values())
         return rest and not self.axes and not self.columns and self.forms is None
 
@@ -125,7 +124,7 @@ class CutPlan(BaseModel):
         """Read a plan from a file.
 
         Raises:
-            UsageError: the file cannot be read, or is not a plan.
+            UsageError: The file cannot be read, or is not a plan.
         """
         where = Location(model=os.fspath(path))
         try:
@@ -139,7 +138,7 @@ class CutPlan(BaseModel):
         """Read a plan from JSON.
 
         Raises:
-            UsageError: the text is not a plan.
+            UsageError: The text is not a plan.
         """
         try:
             return cls.model_validate_json(text)
@@ -148,10 +147,10 @@ class CutPlan(BaseModel):
 
     @classmethod
     def from_values(cls, values: Mapping[str, Any]) -> Self:
-        """Read a plan from plain values, as :meth:`as_json` returns them.
+        """Read a plan from JSON values, as :meth:`as_json` returns them.
 
         Raises:
-            UsageError: they are not a plan.
+            UsageError: They are not a plan.
         """
         try:
             return cls.model_validate(values)
@@ -159,7 +158,7 @@ class CutPlan(BaseModel):
             raise _no_plan(error, None) from error
 
     def as_json(self) -> dict[str, Any]:
-        """Return the plan as plain values."""
+        """Return the plan as JSON values."""
         return self.model_dump(mode="json", by_alias=True)
 
     def save(self, path: str | os.PathLike[str]) -> None:
@@ -187,12 +186,12 @@ def axis_cuts(
     shapes: Mapping[str, tuple[int, ...]],
     copies: Mapping[str, str],
 ) -> tuple[AxisCut, ...]:
-    """List what was removed of every constant.
+    """List the removed indices of every constant.
 
     Args:
-        kept: By constant and axis: the positions that stayed.
-        shapes: Of the constants before the cut.
-        copies: Names of the constants that untying made, ``ORIGIN/READER``, with their origins.
+        kept: The kept indices, by constant and axis.
+        shapes: Shapes of the constants before the cut.
+        copies: Names of the constants that untying created, ``ORIGIN/READER``, with their origins.
     """
     found = []
     for name, axes in kept.items():

@@ -1,10 +1,10 @@
-"""Find coupled sets that can go and leave the function as it is.
+"""Find dead coupled sets, whose removal does not change the function of the network.
 
-Deleting a set equals zeroing its filters and the columns that read it. So a set is
-dead where that zeroing changes nothing:
+Deleting a set is equivalent to zeroing its filters and the columns that read it. So a set is
+dead if zeroing them changes nothing:
 
 - its filters and its columns are zero already, or
-- its filters are zero, and zero is what the columns read (a Sigmoid between makes it a half), or
+- its filters are zero, and so are the inputs of the columns (a Sigmoid between makes them 0.5), or
 - its columns are zero, and nothing else reads it (not a sum over the axis, say).
 """
 
@@ -21,18 +21,18 @@ from acgraph.pruning.plan import Bools
 
 #: Operators that sum over an axis of their data, weighted by another input.
 _SUMS = frozenset(name for name, each in OPERATORS.items() if each.is_counted and each.is_cut)
-#: Operators that look at sizes, not at values.
+#: Operators that read sizes, not values.
 _SIZES = frozenset(["Shape", "Size"])
 
 
 def dead_sets(
     dependency: DependencyGraph, families: Iterable[Family], weights: Mapping[str, Array]
 ) -> dict[str, Bools]:
-    """Mark the dead coupled sets: ``bool [size]`` by family name, families without any left out.
+    """Mark the dead coupled sets: ``bool [size]`` by family name, without families that have none.
 
     Args:
-        dependency: The analysis that the families come from.
-        families: Where to look. Inexact ones have no dead sets: there deleting is not zeroing.
+        dependency: The dependency graph of the families.
+        families: The families. Inexact ones have no dead sets: deleting is not zeroing there.
         weights: The model's constants by name.
     """
     found = {}
@@ -41,7 +41,7 @@ def dead_sets(
             continue
         dead = _dead(dependency, family, weights)
         if dead.all():
-            dead[0] = False  # an axis keeps a position
+            dead[0] = False  # an axis must not become empty
         if dead.any():
             found[family.name] = dead
     return found
@@ -70,7 +70,7 @@ def _all_zero(family: Family, role: str, weights: Mapping[str, Array]) -> Bools:
 
 
 class _Stream:
-    """The activations that carry the positions of a family, and the nodes that read them."""
+    """The activations that have an axis of a family, and the nodes that read them."""
 
     def __init__(self, dependency: DependencyGraph, family: Family) -> None:
         self._dependency = dependency
@@ -83,7 +83,7 @@ class _Stream:
         ]
 
     def zeros_reach_columns(self) -> bool:
-        """Say whether everything that is summed over is zero where the filters are."""
+        """Whether every value that is summed over is zero if the filters are."""
         zeros = self._dependency.zeros
         return all(
             zeros[name][axis]
@@ -94,13 +94,13 @@ class _Stream:
         )
 
     def is_read_by_columns_only(self) -> bool:
-        """Say whether each node hands the positions on, or weighs them by columns."""
+        """Whether each node only passes the axis on, or multiplies it by columns."""
         return all(self._is_harmless(node) for node in self._readers)
 
     def _is_harmless(self, node: gs.Node) -> bool:
         carriers = self._carriers(node)
         if any(len(self._axes(name)) > 1 for name in carriers):
-            return False  # a position meets another one
+            return False  # different positions interact
         if any(self._axes(tensor.name) for tensor in node.outputs):
             return node.op not in _SUMS or len(carriers) == 1
         weighed = any(

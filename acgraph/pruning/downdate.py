@@ -1,8 +1,8 @@
-"""A layer while its columns are eliminated: weights for what is left, and the inverse of H.
+"""A layer during the elimination of its columns: its remaining weights, and the inverse of H.
 
-What a removal subtracts from the inverse is a product ``T^T T`` of few rows. These are collected
-and subtracted many at a time, so that a wide layer is dealt with in few products of large matrices.
-Only the diagonal blocks, which say what each unit's removal would lose, are kept up at every step.
+A removal subtracts a product ``T^T T`` of few rows from the inverse. Such rows are collected and
+subtracted in panels, so that a wide layer takes few products of large matrices. Only the diagonal
+blocks, which determine the loss of each unit's removal, are updated at every step.
 """
 
 from dataclasses import dataclass
@@ -15,11 +15,11 @@ from acgraph.pruning.importance import FloatArray
 
 Ints = npt.NDArray[np.int64]
 
-#: Rows that are collected before they are subtracted from the inverse.
+#: Number of rows that are collected before they are subtracted from the inverse.
 PANEL = 256
-#: Triangular matrices up to this size are inverted as they are.
+#: Triangular matrices up to this size are inverted directly.
 _DIRECT = 128
-#: The least eigenvalue that counts, as a share of the largest: what rounding makes of zero.
+#: Smallest significant eigenvalue, relative to the largest: smaller ones are rounding errors.
 _EPSILON = float(np.finfo(np.float64).eps)
 _TINY = float(np.finfo(np.float64).tiny)
 
@@ -31,7 +31,7 @@ class Reader:
     Attributes:
         matrix: ``[filters, columns]``.
         moments: H of its input, see ``Gram.moments``, ``[columns, columns]``.
-        units: ``int64 [columns]``: which unit each column goes with, -1 where it always stays.
+        units: ``int64 [columns]``: the unit that each column belongs to, -1 if it is always kept.
     """
 
     matrix: npt.NDArray[Any]
@@ -47,12 +47,12 @@ class Reader:
 
 @dataclass(slots=True, eq=False)
 class _Group:
-    """Units of equally many columns.
+    """Units with the same number of columns.
 
     Attributes:
         units: Their numbers, ``int64 [units]``.
-        columns: Places of their columns, ``int64 [units, width]``.
-        blocks: Their blocks of the inverse, ``float64 [units, width, width]``.
+        columns: Indices of their columns, ``int64 [units, width]``.
+        blocks: Their diagonal blocks of the inverse, ``float64 [units, width, width]``.
     """
 
     units: Ints
@@ -60,7 +60,7 @@ class _Group:
     blocks: FloatArray
 
     def losses(self, weights: FloatArray) -> FloatArray:
-        """What each unit's removal would lose, by weights ``[columns, filters]``."""
+        """Return the loss of removing each unit, given the weights ``[columns, filters]``."""
         if self.columns.shape[1] == 1:
             own = weights[self.columns[:, 0]]
             scales = np.maximum(self.blocks[:, 0, 0], _TINY)
@@ -69,12 +69,12 @@ class _Group:
         powers = own @ np.moveaxis(own, 1, 2)
         try:
             return np.asarray(np.einsum("uii->u", np.linalg.solve(self.blocks, powers)))
-        except np.linalg.LinAlgError:  # singular but for rounding: inputs hardly vary
+        except np.linalg.LinAlgError:  # numerically singular: inputs hardly vary
             roots = _root_of_inverse(self.blocks)
             return np.asarray(np.einsum("uir,uij,ujr->u", roots, powers, roots, optimize=True))
 
     def remove(self, units: Ints, rows: FloatArray) -> None:
-        """Subtract ``rows.T @ rows`` from the blocks, and forget those of removed units."""
+        """Subtract ``rows.T @ rows`` from the blocks, and drop those of removed units."""
         if self.columns.shape[1] == 1:
             own = rows[:, self.columns[:, 0]]
             self.blocks[:, 0, 0] -= np.einsum("ru,ru->u", own, own)
@@ -92,7 +92,7 @@ class Remaining:
 
         Args:
             reader: The layer.
-            size: How many units there are.
+            size: Number of units.
         """
         self._size = size
         order = np.argsort(reader.units, kind="stable")
@@ -105,14 +105,14 @@ class Remaining:
         self._begin()
 
     def losses(self) -> FloatArray:
-        """What each unit's removal would lose now, ``float64 [size]``; 0 where it is not read."""
+        """Return the current loss of removing each unit, ``float64 [size]``; 0 if not read."""
         found = np.zeros(self._size)
         for group in self._groups:
             found[group.units] = group.losses(self._weights)
         return found * self._scale
 
     def remove(self, units: Ints) -> float:
-        """Remove units, reconstruct the rest, and say what that lost."""
+        """Remove units, reconstruct the other weights, and return the loss."""
         gone = np.isin(self._units, units) & self._alive
         if not gone.any():
             return 0.0
@@ -132,7 +132,7 @@ class Remaining:
         return float(np.vdot(weights, weights)) * self._scale
 
     def _begin(self) -> None:
-        """Start to collect, with the inverse as it is."""
+        """Start an empty panel for the current inverse."""
         self._rows = np.empty((min(PANEL, len(self._inverse)), len(self._inverse)))
         self._count = 0
         self._groups = self._grouped()
@@ -145,7 +145,7 @@ class Remaining:
         self._count = end
 
     def _flush(self) -> None:
-        """Subtract from the inverse what was collected, and drop what is gone."""
+        """Subtract the collected rows from the inverse, and drop removed columns."""
         left = np.flatnonzero(self._alive)
         rows = self._rows[: self._count, left]
         product = rows.T @ rows
@@ -169,7 +169,7 @@ class Remaining:
 
 
 def single_losses(reader: Reader, size: int) -> FloatArray:
-    """What the output loses with each unit alone, nothing reconstructed: ``float64 [size]``."""
+    """Return the loss of removing each unit alone without reconstruction: ``float64 [size]``."""
     energy = reader.energy
     weights = reader.matrix.T.astype(np.float64)
     found = np.zeros(size)
@@ -180,17 +180,17 @@ def single_losses(reader: Reader, size: int) -> FloatArray:
 
 
 def inverse_of(matrix: FloatArray) -> FloatArray:
-    """Invert a symmetric positive definite matrix: symmetric, too, and by products, which are fast.
+    """Invert a symmetric positive definite matrix by fast products; the result is symmetric.
 
     Raises:
-        numpy.linalg.LinAlgError: the matrix is not positive definite.
+        numpy.linalg.LinAlgError: The matrix is not positive definite.
     """
     root = _inverse_of_triangle(np.asarray(np.linalg.cholesky(matrix), np.float64))
     return np.asarray(root.T @ root)
 
 
 def _inverse_of_triangle(matrix: FloatArray) -> FloatArray:
-    """Invert a lower triangular matrix by halves."""
+    """Invert a lower triangular matrix by recursive halving."""
     size = len(matrix)
     if size <= _DIRECT:
         return np.asarray(np.linalg.inv(matrix))
@@ -205,7 +205,7 @@ def _inverse_of_triangle(matrix: FloatArray) -> FloatArray:
 
 
 def _root_of_inverse(matrix: FloatArray) -> FloatArray:
-    """Return ``F`` with ``F F^T`` the inverse of symmetric matrices, positive but for rounding."""
+    """Return ``F`` such that ``F F^T`` is the inverse of positive semidefinite matrices."""
     values, vectors = np.linalg.eigh((matrix + np.swapaxes(matrix, -1, -2)) / 2)
     least = _EPSILON * np.abs(values).max(axis=-1, keepdims=True) + _TINY
     return np.asarray(vectors / np.sqrt(np.maximum(values, least))[..., None, :])

@@ -1,4 +1,4 @@
-"""How much each coupled set and each column matters, by magnitude."""
+"""Importance of coupled sets and columns, by magnitude or by a function of the user."""
 
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Literal
@@ -28,25 +28,25 @@ def set_importance(
     normalise: Normalise = "mean",
     roles: tuple[str, ...] = BOTH,
 ) -> FloatArray:
-    """Group magnitude of every coupled set of a family.
+    """Return the group magnitude of every coupled set of a family.
 
-    Within each member the norm of a set's slice is divided by the mean (or the greatest) norm of
-    the member, so that a long reader does not drown a short producer; then the members are
-    averaged. With ``"none"`` it is the plain norm over all slices together.
+    Within each member, the norm of a set's slice is divided by the mean (or the largest) norm of
+    the member, so that a long reader does not dominate a short producer; then the members are
+    averaged. With ``"none"``, it is the plain norm over all slices together.
     The normalised form is the group importance of DepGraph (Fang et al., CVPR 2023).
 
     Args:
-        family: What to measure.
-        weights: The constants; members whose constant is not here take no part.
+        family: The family.
+        weights: The constants by name; members without a constant are ignored.
         order: The p of the p-norm, positive.
-        normalise: By what each member's norms are divided.
-        roles: Which members take part.
+        normalise: The divisor of each member's norms.
+        roles: The roles of members to include.
 
     Returns:
         ``float64 [family.size]``, not negative.
 
     Raises:
-        ValueError: Where no member takes part.
+        ValueError: There is no such member.
     """
     powers = [
         member_powers(m, family.size, weights, order) for m in members_in(family, weights, roles)
@@ -59,21 +59,21 @@ def set_importance(
 
 
 def scored_sets(family: Family, weights: Weights, score: Importance) -> FloatArray | None:
-    """Importance of every coupled set of a family by a function of the user's.
+    """Return the importance of every coupled set of a family by a function of the user.
 
-    The scores of all filters that a set takes from the weights that make it are added up. Vectors,
-    such as a bias, take part only where no weight of more axes does.
+    The scores of all filters of a set are summed over the producing weights. Vectors, such as a
+    bias, are included only if there is no weight with more axes.
 
     Args:
-        family: What to rank.
+        family: The family to rank.
         weights: The constants by name.
-        score: The function.
+        score: The function of the user.
 
     Returns:
-        ``float64 [family.size]``; None where no weight makes the positions of the family.
+        ``float64 [family.size]``; None if no weight produces the family.
 
     Raises:
-        UsageError: it does not return one finite number for each filter.
+        UsageError: The function does not return one finite number for each filter.
     """
     makers = [m for m in family.members if m.role == "filter" and m.tensor in weights]
     makers = [m for m in makers if weights[m.tensor].ndim > 1] or makers
@@ -94,7 +94,7 @@ def scored_sets(family: Family, weights: Weights, score: Importance) -> FloatArr
 
 
 def column_norms(weight: npt.NDArray[Any], *, order: float = 2.0) -> FloatArray:
-    """Norm of every column of a layer's weight over all its filters.
+    """Return the norm of every column of a layer's weight over all its filters.
 
     Args:
         weight: ``[O, I/group, *kernel]``.
@@ -108,7 +108,7 @@ def column_norms(weight: npt.NDArray[Any], *, order: float = 2.0) -> FloatArray:
 
 
 def members_in(family: Family, weights: Weights, roles: tuple[str, ...]) -> list[Member]:
-    """The members of a family that have one of the roles and whose constant is known.
+    """Return the members of a family that have one of the roles and whose constant is known.
 
     An axis that several layers share (tied weights) appears once.
 

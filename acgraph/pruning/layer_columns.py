@@ -16,10 +16,10 @@ Array = npt.NDArray[Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shape:
-    """Which choices of a layer's columns lowering can store compactly.
+    """A family of column choices for which a layer has a compact form.
 
     Attributes:
-        pattern: One of ``acgraph.pruning.patterns.PATTERNS``, or ``channels``: whole ones.
+        pattern: One of ``acgraph.pruning.patterns.PATTERNS``, or ``channels``: whole channels.
         multiple: The pattern's granularity.
     """
 
@@ -28,11 +28,11 @@ class Shape:
 
 
 def possible_shape(layer: Layer, shape: Shape) -> Shape:
-    """The shape nearest to the wanted one that lowering has a form for.
+    """Return the shape most similar to the requested one that lowering has a form for.
 
-    - A grouped convolution is cropped: all its channels stay at a lattice of kernel positions.
+    - A grouped convolution is cropped: it keeps all channels at a lattice of kernel positions.
     - A ConvTranspose loses whole input channels.
-    - Where the kernel is a point there are only channels to choose.
+    - If the kernel is a single point, only channels can be chosen.
 
     >>> conv = Layer(name="n", op_type="Conv", weight="w", weight_shape=(8, 1, 3, 3),
     ...     weight_input=1, filter_axis=0, channel_axis=1, filters=8, columns=9, group=8,
@@ -69,12 +69,12 @@ def filter_rows(layer: Layer, weight: Array) -> Array:
 
 
 def weight_of_rows(layer: Layer, rows: Array, like: Array) -> Array:
-    """Lay ``[filters, columns]`` out as a constant, the inverse of :func:`filter_rows`.
+    """Convert ``[filters, columns]`` to the layout of the constant: the inverse of `filter_rows`.
 
     Args:
         layer: A convolution, or a product with one matrix.
         rows: The values.
-        like: A constant of the shape that is wanted.
+        like: A constant of the resulting shape.
     """
     axes = (layer.filter_axis, layer.channel_axis)
     shape = layer_matrix(layer, like).shape
@@ -82,7 +82,7 @@ def weight_of_rows(layer: Layer, rows: Array, like: Array) -> Array:
 
 
 def used_columns(layer: Layer, weight: Array) -> BoolArray:
-    """Flags ``[channels, *kernel]`` of the columns that are not zero.
+    """Return flags ``[channels, *kernel]``, True for the columns that are not zero.
 
     Args:
         layer: The layer; its sizes do not matter.
@@ -92,7 +92,7 @@ def used_columns(layer: Layer, weight: Array) -> BoolArray:
 
 
 def choose_columns(matrix: Array, keep: int, shape: Shape) -> BoolArray:
-    """Keep-flags ``[channels, *kernel]`` of the columns of largest norm that a shape allows."""
+    """Return keep-flags ``[channels, *kernel]`` of the columns of largest norm under a shape."""
     if shape.pattern != "channels":
         return column_mask(matrix, keep, pattern=shape.pattern, multiple=shape.multiple)
     positions = prod(matrix.shape[2:])
@@ -101,7 +101,7 @@ def choose_columns(matrix: Array, keep: int, shape: Shape) -> BoolArray:
 
 
 def cut_columns(layer: Layer, weight: Array, kept: BoolArray) -> Array:
-    """A copy of a layer's constant with the columns zeroed whose flag is off."""
+    """Return a copy of a layer's constant with the columns zeroed whose flag is False."""
     if layer.kernel:
         flags = np.moveaxis(kept[None], (0, 1), (layer.filter_axis, layer.channel_axis))
     else:

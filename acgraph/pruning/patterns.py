@@ -1,7 +1,7 @@
-"""Regular choices of columns: each pattern is one that a lowering computes with little overhead.
+"""Patterns of columns, for each of which there is a compact form with little overhead.
 
 ================  ======================================================  =======================
-pattern           which columns may stay                                  becomes
+pattern           which columns may be kept                               becomes
 ================  ======================================================  =======================
 ``free``          any                                                     gather
 ``balanced``      equally many channels at every kernel position          gather
@@ -35,14 +35,14 @@ def project_columns(
 
     Args:
         weight: ``[O, I/group, *kernel]``; not changed.
-        keep: At most so many columns stay. Where that is less than the pattern's smallest choice
-            and not 0, the smallest choice stays.
+        keep: Largest number of columns to keep. If it is less than the pattern's smallest choice
+            and not 0, the smallest choice is kept.
         pattern: One of ``PATTERNS``.
-        multiple: Counts of channels (``free``: of columns) are multiples of this, or all;
+        multiple: Keep a multiple of this many channels (``free``: of columns), or all of them;
             a vector width. ``kernel`` keeps all channels anyway.
 
     Returns:
-        Keep-flags ``[I/group, *kernel]``. Of equal norms the lowest index stays.
+        Keep-flags ``[I/group, *kernel]``. Of equal norms, the lowest index is kept.
 
     Raises:
         ValueError: A count is out of range, or there is no such pattern.
@@ -82,13 +82,13 @@ def project_norms(
 def keep_at_least(
     choose: Callable[[int], BoolArray], keep: int, least: int, size: int
 ) -> BoolArray:
-    """Choose columns so that some stay, though patterns round the number that stays down.
+    """Choose at least a minimum of columns, although patterns round their number down.
 
     Args:
-        choose: Returns keep-flags of at most so many columns.
-        keep: How many are to stay.
-        least: How many must.
-        size: How many there are; that many are chosen where fewer are too few.
+        choose: Returns keep-flags of at most the given number of columns.
+        keep: Requested number of columns to keep.
+        least: Smallest number of columns to keep.
+        size: Number of columns; all are kept if no smaller choice is large enough.
     """
     mask = choose(keep)
     while (missing := least - int(mask.sum())) > 0 and keep < size:
@@ -98,7 +98,7 @@ def keep_at_least(
 
 
 def pattern_step(alive: BoolArray, pattern: str, multiple: int = 1) -> int:
-    """How many columns a pattern keeps or drops together, at least.
+    """Return the smallest number of columns that a pattern keeps or removes together.
 
     Args:
         alive: Columns that are not zero yet, ``[I/group, *kernel]``.
@@ -115,7 +115,7 @@ def pattern_step(alive: BoolArray, pattern: str, multiple: int = 1) -> int:
 
 
 def allowed_counts(size: int, multiple: int) -> list[int]:
-    """Positive counts of ``size`` things that are a multiple, or all of them.
+    """Return the positive counts up to ``size`` that are multiples, and ``size`` itself.
 
     >>> allowed_counts(10, 4)
     [4, 8, 10]
@@ -125,7 +125,7 @@ def allowed_counts(size: int, multiple: int) -> list[int]:
 
 
 def _round(count: int, size: int, multiple: int) -> int:
-    """The largest allowed count up to ``count``, or the smallest there is."""
+    """Return the largest allowed count up to ``count``, or else the smallest one."""
     counts = allowed_counts(size, multiple)
     return max((allowed for allowed in counts if allowed <= count), default=counts[0])
 
@@ -169,7 +169,7 @@ def _box(norms: FloatArray, keep: int, multiple: int) -> BoolArray:
 
 
 def lattices(kernel: tuple[int, ...]) -> Iterator[tuple[range, ...]]:
-    """Every evenly spaced set of kernel positions, one range an axis, small ones first."""
+    """Yield all evenly spaced sets of kernel positions, one range per axis, small ones first."""
     axes = []
     for size in kernel:
         ranges = [range(first, first + 1) for first in range(size)]
@@ -182,7 +182,7 @@ def lattices(kernel: tuple[int, ...]) -> Iterator[tuple[range, ...]]:
 
 
 def _contiguous(norms: FloatArray, keep: int, multiple: int) -> BoolArray:
-    """Share the columns among the kernel positions by dynamic programming.
+    """Distribute the columns over the kernel positions by dynamic programming.
 
     With ``gain(p, n)`` the largest power of ``n`` neighbouring channels at position ``p``, the
     best total of positions ``0..p`` within ``b`` columns is

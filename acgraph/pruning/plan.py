@@ -1,4 +1,4 @@
-"""A plan: which coupled sets go, and which columns of which layer."""
+"""A plan: the coupled sets to remove, and the columns of each layer."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -16,19 +16,19 @@ Bools = npt.NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to remove.
+    """The coupled sets and columns to remove.
 
     Attributes:
-        sets: By family name: ``bool [size]``, True for coupled sets that go.
-        columns: By weight name: ``bool [in_ch / group, *kernel]``, True for columns that go
-            (over all filters of the layer).
+        sets: By family name: ``bool [size]``, True for coupled sets to remove.
+        columns: By weight name: ``bool [in_ch / group, *kernel]``, True for columns to remove
+            (from all filters of the layer).
     """
 
     sets: Mapping[str, Bools] = field(default_factory=dict)
     columns: Mapping[str, Bools] = field(default_factory=dict)
 
     def as_json(self) -> dict[str, Any]:
-        """Return the plan as plain lists of removed positions."""
+        """Return the plan as lists of removed indices."""
         return {
             "sets": {name: np.flatnonzero(gone).tolist() for name, gone in self.sets.items()},
             "columns": {
@@ -50,7 +50,7 @@ def removed_labels(dependency: DependencyGraph, plan: Plan) -> Bools:
 
 
 def kept_positions(dependency: DependencyGraph, plan: Plan) -> dict[str, dict[int, Bools]]:
-    """Return, by tensor and axis, ``bool [size]``: the positions that stay; cut axes only."""
+    """Return the kept indices by tensor and axis, ``bool [size]``, for the axes that are cut."""
     gone = removed_labels(dependency, plan)
     kept: dict[str, dict[int, Bools]] = {}
     for name, axes in dependency.axes.items():
@@ -63,25 +63,25 @@ def kept_positions(dependency: DependencyGraph, plan: Plan) -> dict[str, dict[in
 
 @dataclass(frozen=True, slots=True)
 class Zeroed:
-    """What the masked model zeroes of one constant: whole slices, and columns.
+    """The parts of one constant that are zero in the masked model: whole slices, and columns.
 
     Attributes:
         slices: By axis, ``bool [size]``: True where a slice is zero.
-        columns: ``bool [I/group, *kernel]``: True for zero columns; None where there are none.
+        columns: ``bool [I/group, *kernel]``: True for zero columns; None if there are none.
     """
 
     slices: dict[int, Bools] = field(default_factory=dict)
     columns: Bools | None = None
 
     def apply(self, value: Array) -> Array:
-        """Copy a value of the constant and zero it there."""
+        """Return a copy of a value of the constant with these parts set to zero."""
         result = value.copy()
         for index in self._places():
             result[index] = np.zeros((), value.dtype)
         return result
 
     def mask(self, shape: tuple[int, ...]) -> Bools:
-        """Return ``bool`` of this shape, True where it is zero."""
+        """Return a ``bool`` array of this shape, True for zero elements."""
         found = np.zeros(shape, bool)
         for index in self._places():
             found[index] = True
@@ -95,10 +95,10 @@ class Zeroed:
 
 
 def zeroed_parts(families: Mapping[str, Family], plan: Plan) -> dict[str, Zeroed]:
-    """Return, by constant, what the masked model zeroes of it.
+    """Return, by constant, the parts that are zero in the masked model.
 
-    These are the removed filters and columns: rows of the producers with their bias, scale and
-    shift, and the columns of the readers.
+    These are the removed filters and columns: the rows of producers with their bias, scale and
+    shift, and the columns of readers.
     """
     zeroed: dict[str, Zeroed] = {}
     for name, gone in plan.sets.items():
@@ -116,12 +116,12 @@ def zeroed_parts(families: Mapping[str, Family], plan: Plan) -> dict[str, Zeroed
 
 
 def zero(weights: Mapping[str, Array], zeroed: Mapping[str, Bools]) -> dict[str, Array]:
-    """Copy the weights that have elements to zero, with these zero.
+    """Return copies of the weights that have elements to zero, with these elements set to zero.
 
     Args:
-        weights: By name.
-        zeroed: By constant, True where it is to be zero, see ``zeroed_elements``; what is no weight
-            is left out.
+        weights: The weights by name.
+        zeroed: By constant: True for elements to zero, see ``zeroed_elements``; constants that are
+            not among the weights are ignored.
     """
     return {
         name: np.where(mask, 0, weights[name]).astype(weights[name].dtype)
@@ -133,6 +133,6 @@ def zero(weights: Mapping[str, Array], zeroed: Mapping[str, Bools]) -> dict[str,
 def zeroed_elements(
     families: Mapping[str, Family], plan: Plan, shapes: Mapping[str, tuple[int, ...]]
 ) -> dict[str, Bools]:
-    """Return, by constant, ``bool`` of its shape: the elements that the masked model zeroes."""
+    """Return, by constant, a ``bool`` array of its shape: True for zero in the masked model."""
     parts = zeroed_parts(families, plan)
     return {name: part.mask(shapes[name]) for name, part in parts.items()}

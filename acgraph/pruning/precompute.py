@@ -1,4 +1,4 @@
-"""Store what is computed from constants where that takes less than the constants do."""
+"""Replace constants by the results computed from them if these are smaller."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -10,26 +10,26 @@ from acgraph.ir import Array, Model, in_c_order
 from acgraph.ir.fold import evaluate_node
 from acgraph.operators import is_standard
 
-#: Constants below this are not worth a look.
-WORTH_BYTES = 1 << 12
+#: Constants with fewer bytes are ignored.
+MIN_BYTES = 1 << 12
 _NO_LIMIT = 1 << 62
-#: They round, and what they round to is left to the runtime.
+#: Operators whose rounding depends on the runtime.
 _ROUNDING = frozenset(["QuantizeLinear", "DynamicQuantizeLinear"])
 
 
 @dataclass(slots=True)
 class _Chain:
-    """What is computed from one set of constants: the constants, and the results that are read."""
+    """A set of constants, and the used results that are computed from them."""
 
     sources: set[str] = field(default_factory=set)
     results: set[str] = field(default_factory=set)
 
 
 def precompute(model: Model) -> None:
-    """Replace, in place, results computed from constants that are larger than the results.
+    """Store results that are computed from larger constants as constants, in place.
 
-    Tables of indices that every block of an exported model builds anew, for example. The nodes
-    that computed them stay, unused.
+    An example are index tables that every block of an exported model computes again. The nodes
+    that computed the results are left in the graph without readers.
     """
     values = model.constants()
     behind = _sources(model, values)
@@ -38,7 +38,7 @@ def precompute(model: Model) -> None:
     results: dict[str, gs.Constant] = {}
     for chain in chains:
         freed = sum(values[name].nbytes for name in chain.sources - read)
-        if freed < WORTH_BYTES:
+        if freed < MIN_BYTES:
             continue
         found = _evaluate(model, values, chain.results)
         if found is not None and sum(value.nbytes for value in found.values()) < freed:
@@ -59,7 +59,7 @@ def precompute(model: Model) -> None:
 
 
 def _sources(model: Model, values: Mapping[str, Array]) -> dict[str, frozenset[str]]:
-    """By tensor that is computed from constants only: the constants behind it."""
+    """Map each tensor that is computed only from constants to these constants."""
     found: dict[str, frozenset[str]] = {}
     for node in model.graph.nodes:
         names = [t.name for t in node.inputs if t.name]
@@ -74,7 +74,7 @@ def _sources(model: Model, values: Mapping[str, Array]) -> dict[str, frozenset[s
 
 
 def _read_by_others(model: Model, behind: dict[str, frozenset[str]]) -> set[str]:
-    """Tensors that a node reads together with something that is not constant, or outputs."""
+    """Return the tensors that nodes with other inputs read, or that are graph outputs."""
     read = {t.name for t in model.graph.outputs}
     for node in model.graph.nodes:
         if node.inputs and not all(t.name in behind for t in node.outputs if t.name):
@@ -85,7 +85,7 @@ def _read_by_others(model: Model, behind: dict[str, frozenset[str]]) -> set[str]
 def _chains(
     behind: dict[str, frozenset[str]], read: set[str], values: Mapping[str, Array]
 ) -> Iterator[_Chain]:
-    """Group results that share a constant of some size."""
+    """Group results that share a constant of significant size."""
     home: dict[str, _Chain] = {}
     for name in behind:
         if name not in read:
@@ -102,7 +102,7 @@ def _chains(
 def _evaluate(
     model: Model, values: Mapping[str, Array], results: set[str]
 ) -> Mapping[str, Array] | None:
-    """Evaluate tensors; None where one of them cannot be."""
+    """Evaluate tensors; None if one of them cannot be evaluated."""
     outputs = {t.name for t in model.graph.outputs}
     if results & outputs:
         return None

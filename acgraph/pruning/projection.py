@@ -33,9 +33,9 @@ class SetCut:
     """Keep this many coupled sets of a family.
 
     Attributes:
-        family: Where to cut.
-        keep: How many sets stay, from 0 to ``family.size``.
-        roles: The members whose slices are measured and zeroed.
+        family: The family to cut.
+        keep: Number of sets to keep, from 0 to ``family.size``.
+        roles: Roles of the members whose slices are measured and zeroed.
     """
 
     family: Family
@@ -49,8 +49,8 @@ class ColumnCut:
 
     Attributes:
         tensor: Name of the weight, ``[O, I/group, *kernel]``.
-        keep: How many columns stay, from 0 to ``I/group * prod(kernel)``.
-        pattern: Which choices of columns are allowed, see ``acgraph.pruning.patterns``.
+        keep: Number of columns to keep, from 0 to ``I/group * prod(kernel)``.
+        pattern: The pattern of columns, see ``acgraph.pruning.patterns``.
         multiple: The pattern's granularity.
     """
 
@@ -62,13 +62,13 @@ class ColumnCut:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Projected:
-    """What a projection kept.
+    """The result of a projection.
 
     Attributes:
         sets: Keep-flags per family, ``bool [family.size]``.
         columns: Keep-flags per weight, ``bool [I/group, *kernel]``.
-        weights: New arrays for all weights given; those that nothing cuts are copies.
-        distance: Euclidean distance to the given weights, scaled as they were compared.
+        weights: New arrays for all weights; those that are not cut are copies.
+        distance: Euclidean distance to the original weights, with their scales.
     """
 
     sets: dict[str, BoolArray]
@@ -79,16 +79,16 @@ class Projected:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Constraint:
-    """All cuts of a model together: the set S of the ADMM problem.
+    """All cuts of a model: the constraint set S of the ADMM problem.
 
-    Choosing filters and columns at once is a hard selection problem; one after the other is not
-    exact. ``"best"`` does both orders and takes the nearer result, so it is never worse than
-    either. Each single kind of cut is an exact projection.
+    Choosing filters and columns jointly is a hard selection problem; choosing them one after the
+    other is not exact. ``"best"`` tries both orders and takes the nearer result, so it is never
+    worse than either. A cut of filters only, or of columns only, is an exact projection.
 
     Attributes:
-        sets: At most one cut a family.
-        columns: At most one cut a weight.
-        order: Columns before filters (the authors' own), the other way round, or the better.
+        sets: Cuts of coupled sets, at most one per family.
+        columns: Cuts of columns, at most one per weight.
+        order: Columns before filters (as the authors do), the reverse, or the better of both.
     """
 
     sets: tuple[SetCut, ...] = ()
@@ -99,12 +99,12 @@ class Constraint:
         """Project the weights onto the constraint.
 
         Args:
-            weights: By name; not changed.
+            weights: The weights by name; not changed.
             scales: Positive factor of each weight's squared distance: the per-layer rho of ADMM.
-                It matters where one coupled set lies on several weights. All 1 by default.
+                It matters if a coupled set spans several weights. All 1 by default.
 
         Raises:
-            ValueError: Where a count is out of range or a weight is not finite.
+            ValueError: A count is out of range or a weight is not finite.
         """
         factors = {name: float((scales or {}).get(name, 1.0)) for name in weights}
         if not self.sets or not self.columns or self.order == "filters-first":
@@ -116,7 +116,7 @@ class Constraint:
         return min(columns_first, filters_first, key=lambda projected: projected.distance)
 
     def __call__(self, weights: Weights) -> dict[str, Array]:
-        """The projected weights alone, with all scales 1."""
+        """Return only the projected weights, with all scales 1."""
         return self.project(weights).weights
 
     def _project(
@@ -162,12 +162,12 @@ def set_norms(
     roles: tuple[str, ...] = FILTERS,
     scales: Mapping[str, float] | None = None,
 ) -> FloatArray:
-    """L2 norm of every coupled set over all its slices together, ``float64 [family.size]``.
+    """Return the L2 norm of every coupled set over all its slices, ``float64 [family.size]``.
 
-    Exact where no weight is cut along two of its axes; there the crossing counts twice.
+    If a set cuts a weight along two axes, elements in both slices are counted twice.
 
     Raises:
-        ValueError: Where no member of the family is among the weights.
+        ValueError: No member of the family is among the weights.
     """
     total = np.zeros(family.size)
     for member in members_in(family, weights, roles):
@@ -184,19 +184,19 @@ def set_mask(
     roles: tuple[str, ...] = FILTERS,
     scales: Mapping[str, float] | None = None,
 ) -> BoolArray:
-    """Keep-flags of the ``keep`` coupled sets of largest joint norm, ``bool [family.size]``."""
+    """Return keep-flags of the ``keep`` sets of largest joint norm, ``bool [family.size]``."""
     return top_mask(set_norms(family, weights, roles=roles, scales=scales), keep)
 
 
 def column_mask(weight: Array, keep: int, *, pattern: str = "free", multiple: int = 1) -> BoolArray:
-    """Keep-flags of at most ``keep`` columns, ``bool [I/group, *kernel]``, see ``norm_mask``."""
+    """Return keep-flags of at most ``keep`` columns, ``bool [I/group, *kernel]``."""
     return norm_mask(column_norms(weight), keep, pattern, multiple)
 
 
 def norm_mask(norms: FloatArray, keep: int, pattern: str = "free", multiple: int = 1) -> BoolArray:
-    """Keep-flags of at most ``keep`` columns of largest norm under a pattern.
+    """Return keep-flags of at most ``keep`` columns of largest norm under a pattern.
 
-    Channels whose norms are all zero are as good as gone: they neither count nor break a range.
+    Channels whose norms are all zero count as removed, and do not interrupt a range.
     """
     alive = norms.reshape(len(norms), -1).any(axis=1)
     if pattern == "free" or alive.all() or not alive.any():
@@ -208,7 +208,7 @@ def norm_mask(norms: FloatArray, keep: int, pattern: str = "free", multiple: int
 
 
 def input_channel_mask(weight: Array, keep: int) -> BoolArray:
-    """Keep-flags of the ``keep`` input channels of largest norm, whole: ``bool [I/group]``."""
+    """Return keep-flags of the ``keep`` input channels of largest norm: ``bool [I/group]``."""
     norms = column_norms(weight)
     return top_mask(np.sqrt((norms**2).reshape(norms.shape[0], -1).sum(axis=1)), keep)
 
@@ -216,7 +216,7 @@ def input_channel_mask(weight: Array, keep: int) -> BoolArray:
 def zero_sets(
     family: Family, weights: Weights, mask: BoolArray, *, roles: tuple[str, ...] = BOTH
 ) -> dict[str, Array]:
-    """Copies of the weights that the family cuts, with the sets zeroed whose flag is off."""
+    """Return copies of the family's weights with the sets zeroed whose flag is False."""
     current: dict[str, Array] = {}
     for member in members_in(family, weights, roles):
         array = current.get(member.tensor, weights[member.tensor])
@@ -228,7 +228,7 @@ def zero_sets(
 
 
 def zero_columns(weight: Array, mask: BoolArray) -> Array:
-    """A copy of the weight with the columns zeroed whose flag is off.
+    """Return a copy of the weight with the columns zeroed whose flag is False.
 
     Args:
         weight: ``[O, I/group, *kernel]``.

@@ -1,4 +1,4 @@
-"""Keep what is largest: flags of the largest norms."""
+"""Keep-flags of the largest norms."""
 
 import numpy as np
 import numpy.typing as npt
@@ -9,13 +9,13 @@ BoolArray = npt.NDArray[np.bool_]
 
 
 def top_mask(norms: FloatArray, keep: int) -> BoolArray:
-    """Keep-flags of the ``keep`` largest norms; exactly that many, ties to the lowest index.
+    """Return keep-flags of exactly ``keep`` largest norms; of equal ones, the lowest index.
 
     >>> top_mask(np.array([1.0, 2.0, 2.0, 2.0]), 2).tolist()
     [False, True, True, False]
 
     Raises:
-        ValueError: Where ``keep`` is out of range or a norm is not finite.
+        ValueError: ``keep`` is out of range, or a norm is not finite.
     """
     if not 0 <= keep <= norms.size:
         raise ValueError(f"cannot keep {keep} of {norms.size}")

@@ -1,4 +1,4 @@
-"""The one way to say how much smaller: before / after, at least 1, printed ``30x``."""
+"""Compression rates: size before / size after, at least 1, written ``30x``."""
 
 import math
 import re
@@ -8,7 +8,7 @@ from typing import Self
 from acgraph.errors import UsageError
 
 MAX_RATE = 1e6
-"""Rates above this are refused: no network has a million useless weights to each useful one."""
+"""Higher rates are rejected as mistakes: no network shrinks a million times."""
 
 _NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?")
 
@@ -24,7 +24,7 @@ class Rate:
         value: Between 1 (nothing removed) and ``MAX_RATE``.
 
     Raises:
-        UsageError: Where ``value`` is outside of that or not a number.
+        UsageError: ``value`` is outside of this range or not a number.
     """
 
     value: float
@@ -45,7 +45,7 @@ class Rate:
         """Read ``30x``, ``2.5x`` or ``30``.
 
         Raises:
-            UsageError: Where the text is anything else.
+            UsageError: The text is not a rate.
         """
         number = text.strip().lower().removesuffix("x").rstrip()
         if not _NUMBER.fullmatch(number):
@@ -59,7 +59,7 @@ class Rate:
         """The rate that removes this share of the whole: ``1 / (1 - sparsity)``.
 
         Raises:
-            UsageError: Where the share is not in [0, 1).
+            UsageError: The share is not in [0, 1).
         """
         if not 0.0 <= sparsity < 1.0:
             raise UsageError(
@@ -72,7 +72,7 @@ class Rate:
         """The rate from one size to another, both positive; growth is not a rate.
 
         Raises:
-            UsageError: Where ``after`` is not positive or above ``before``.
+            UsageError: ``after`` is not positive, or is above ``before``.
         """
         if after <= 0.0:
             raise UsageError(f"no rate leads from {before:g} to {after:g}")
@@ -93,7 +93,7 @@ class Rate:
 
 
 def format_rate(rate: float) -> str:
-    """Print a rate, rounded down so that 7.999 never passes for 8, nor 0.999 for 1.
+    """Format a rate, rounded down so that 7.999 is not shown as 8, nor 0.999 as 1.
 
     >>> format_rate(30.0), format_rate(7.999), format_rate(0.999), format_rate(0.00123)
     ('30x', '7.99x', '0.99x', '0.0012x')
@@ -101,6 +101,6 @@ def format_rate(rate: float) -> str:
     digits = 1 if rate >= 10 else 2
     if 0 < rate < 0.1:
         digits = 1 - math.floor(math.log10(rate))
-    # What binary fractions lack of a decimal one is no part of the rate.
+    # Correct the rounding error of binary fractions before rounding down.
     floored = math.floor(round(rate * 10**digits, 6)) / 10**digits
     return f"{floored:.{digits}f}".rstrip("0").rstrip(".") + "x"

@@ -1,12 +1,12 @@
-"""Cut a linear layer so that its output on data changes least, and reconstruct what stays.
+"""Cut a linear layer such that its output changes least, and reconstruct the other weights.
 
-A layer ``Y = W X`` keeps some of its columns; the others are zeroed. With the second moments
-``H = E[x x^T]`` of its input, the weights that stay have a best value (least squares), and what
-the output then loses is known exactly without running the network again. Columns are eliminated
-one after the other, each time the one whose loss is least once all others have been reconstructed:
-the optimal brain surgeon (Hassibi and Stork, 1993) on the layer's own output, as in OBC (Frantar
-and Alistarh, NeurIPS 2022) and, for groups of columns, ZipLM (Kurtic et al., NeurIPS 2023). Nothing
-here trains; accuracy that training would have to win back is mostly kept.
+A layer ``Y = W X`` keeps some of its columns; the others are zeroed. The second moments
+``H = E[x x^T]`` of its input determine the optimal kept weights (least squares), and the error of
+the output, without running the network again. Columns are eliminated one after the other, each time
+the one whose loss is smallest after the others have been reconstructed: the optimal brain surgeon
+(Hassibi and Stork, 1993) for the layer's own output, as in OBC (Frantar and Alistarh, NeurIPS 2022)
+and, for groups of columns, ZipLM (Kurtic et al., NeurIPS 2023). Nothing is trained here, but most
+of the accuracy is preserved that training would otherwise have to recover.
 """
 
 import time
@@ -23,24 +23,24 @@ from acgraph.pruning.importance import FloatArray
 Bools = npt.NDArray[np.bool_]
 Ints = npt.NDArray[np.int64]
 
-#: Added to the diagonal of H as a share of its mean: keeps the solution small where inputs depend
-#: on each other, and makes a dead input removable for nothing.
+#: Added to the diagonal of H as a share of its mean: it keeps the solution small if inputs are
+#: linearly dependent, and makes the removal of a dead input free.
 DAMPING = 0.01
-#: Variance of what float32 rounds off, as a share of the mean square: the least that is added, so
-#: that an input that is constant but for rounding is not fitted to its rounding errors.
+#: Variance of float32 rounding, as a share of the mean square: a lower bound of the damping, so
+#: that the fit of a constant input does not depend on its rounding errors.
 ROUNDING = 2.0**-48
-#: What is added is raised by this factor as long as H cannot be factorised.
+#: The damping is multiplied by this factor as long as H cannot be factorised.
 _RAISED = 10.0
-#: Steps of an elimination, at most about: wide layers lose several units in one step.
+#: Approximate limit of elimination steps: wide layers lose several units in one step.
 STEPS = 256
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Gram:
-    """Moments of what a layer reads, over data.
+    """Moments of the input of a layer over data.
 
-    They are central: of a large mean and a small variance the second moments about zero would
-    keep the mean alone.
+    They are central: with a large mean and a small variance, second moments about zero would lose
+    the variance to rounding.
 
     Attributes:
         covariance: ``E[(x - m) (x - m)^T]``, ``float64 [columns, columns]``.
@@ -57,17 +57,17 @@ class Gram:
 
     @property
     def is_finite(self) -> bool:
-        """Whether every moment is a number: without, nothing can be told from them."""
+        """Whether all moments are finite; otherwise they cannot be used."""
         return bool(np.isfinite(self.covariance).all() and np.isfinite(self.mean).all())
 
     def moments(self, *, centred: bool, dtype: npt.DTypeLike = np.float64) -> npt.NDArray[Any]:
-        """Return H with damping, which is positive definite whatever the data was.
+        """Return H with damping, ``[columns, columns]``, which is always positive definite.
 
-        Inputs may be dead, constant or copies of each other, and samples fewer than columns.
+        This includes inputs that are dead, constant or equal, and fewer samples than columns.
 
         Args:
-            centred: Take central moments, where a bias can follow the mean.
-            dtype: Of what is returned.
+            centred: Use central moments, for a layer whose bias can correct the mean.
+            dtype: Data type of the result.
         """
         moments = self.covariance.T + self.covariance
         moments /= 2
@@ -76,7 +76,7 @@ class Gram:
         size = max(len(moments), 1)
         squares = float(np.trace(self.covariance) + self.mean @ self.mean) / size
         ridge = DAMPING * float(np.trace(moments)) / size + ROUNDING * squares
-        if ridge <= 0.0:  # the input is zero: every weight does as well
+        if ridge <= 0.0:  # the input is zero, so any weight is optimal
             return np.eye(len(moments), dtype=dtype)
         diagonal = moments.diagonal().copy()
         while True:
@@ -97,14 +97,14 @@ def _is_positive_definite(matrix: FloatArray) -> bool:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Elimination:
-    """In which order units go, and what that costs.
+    """The order in which units are removed, and the loss of it.
 
     Attributes:
-        order: ``int64 [size]``: units, the first to go first.
-        loss: ``float64 [size]``: share of the readers' output energy that is lost once
-            ``order[:i + 1]`` are gone and what stays is reconstructed; rising; readers are summed.
-        is_whole: Whether time was enough: otherwise the last units are ordered by what each of
-            them alone loses, and what they lose together is the sum of it.
+        order: ``int64 [size]``: the units, the first to be removed first.
+        loss: ``float64 [size]``: share of the readers' output energy that is lost when
+            ``order[:i + 1]`` are removed and the others reconstructed, summed over readers; rising.
+        is_whole: Whether there was enough time. Otherwise, the last units are ordered by their
+            individual losses, and their joint loss is taken as the sum.
     """
 
     order: Ints
@@ -113,13 +113,13 @@ class Elimination:
 
     @property
     def scores(self) -> FloatArray:
-        """Rank of every unit, ``float64 [size]``: the higher, the longer it stays."""
+        """Rank of every unit, ``float64 [size]``: units with higher ranks are removed later."""
         ranks = np.empty(len(self.order))
         ranks[self.order] = np.arange(1.0, len(self.order) + 1)
         return ranks
 
     def loss_of(self, kept: int) -> float:
-        """Return the loss with so many units kept."""
+        """Return the loss if this number of units is kept."""
         gone = len(self.order) - kept
         return float(self.loss[gone - 1]) if gone > 0 else 0.0
 
@@ -130,11 +130,11 @@ def eliminate(
     """Order units by greedy elimination.
 
     Args:
-        readers: The layers that read the units; a unit may be columns in several of them.
-        size: How many units there are. Units that nothing reads go first.
-        steps: At most about so many steps; more units than that go several a step.
-        until: When to stop, on the clock of ``time.perf_counter``; None for no limit. What is left
-            by then goes in the order of what each unit alone loses.
+        readers: The layers that read the units; a unit may have columns in several of them.
+        size: Number of units. Units that nothing reads are removed first.
+        steps: Approximate limit of steps; with more units, several are removed in one step.
+        until: Deadline in seconds of ``time.perf_counter``; None for no limit. The units that are
+            left then are ordered by their individual losses.
     """
     states: list[Remaining] = []
     for reader in readers:
@@ -170,18 +170,18 @@ def _is_over(until: float | None) -> bool:
 
 
 def order_alone(losses: FloatArray, *, is_whole: bool) -> Elimination:
-    """Order units by what each alone loses, and take it that they lose the sum together.
+    """Order units by their individual losses, and take their joint loss as the sum.
 
     Args:
-        losses: ``[size]``.
-        is_whole: Whether nothing better could be known of them.
+        losses: The loss of removing each unit alone, ``[size]``.
+        is_whole: Whether the result is as good as possible, not one for lack of time.
     """
     order = np.argsort(losses, kind="stable")
     return Elimination(order.astype(np.int64), np.cumsum(losses[order]), is_whole=is_whole)
 
 
 def refit(matrix: npt.NDArray[Any], moments: FloatArray, kept: Bools) -> npt.NDArray[Any]:
-    """Return the matrix with only the kept columns, valued so that the output changes least.
+    """Return the matrix with only the kept columns, fitted such that the output changes least.
 
     ``W'_S = W H_{:,S} (H_{S,S})^{-1}`` minimises ``E ||W x - W' x||^2``.
 

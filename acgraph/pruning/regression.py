@@ -1,9 +1,9 @@
-"""Fit a layer to what it shall give, by least squares on what it is really given.
+"""Fit a cut layer to the outputs of the original by least squares on its actual inputs.
 
-A cut layer reads ``x'``, what the layers before it make once they are cut. It shall give ``y``,
-what the original gives at this place. ``W' = W + (C_yx - W C_xx) (C_xx + r I)^{-1}`` on the inputs
-that are left minimises ``E |W' x' + b' - y|^2 + r |W' - W|^2``: the weights stay where the data
-says nothing. The ridge ``r`` is chosen, for each filter on its own, by samples that were held out.
+A cut layer receives ``x'`` from the cut layers before it. Its target is ``y``, the output of the
+original layer. ``W' = W + (C_yx - W C_xx) (C_xx + r I)^{-1}`` on the kept inputs minimises
+``E |W' x' + b' - y|^2 + r |W' - W|^2``: weights that the data does not determine stay the same. The
+ridge ``r`` is chosen for each filter separately on held-out samples.
 
 Sequential fits against the original's outputs are those of ThiNet (Luo et al., ICCV 2017) and
 OSSCAR (Meng et al., ICML 2024).
@@ -17,23 +17,23 @@ import numpy.typing as npt
 from acgraph.pruning.importance import FloatArray
 from acgraph.pruning.reconstruct import ROUNDING, Bools
 
-#: The ridge where no samples are held out to choose one.
+#: The ridge if there are no held-out samples to choose one.
 MIDDLE = 1e-2
-#: Ridges that are tried, as shares of the mean square of an input.
+#: Candidates for the ridge, as shares of the mean square of an input.
 RIDGES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Moments:
-    """Moments of the inputs of a layer and of what it shall give, over samples; central.
+    """Central moments of the inputs and the targets of a layer over samples.
 
     Attributes:
-        inner: Of the inputs, ``float64 [columns, columns]``.
-        cross: Of inputs and targets, ``float64 [columns, filters]``.
+        inner: Covariance of the inputs, ``float64 [columns, columns]``.
+        cross: Covariance of inputs and targets, ``float64 [columns, filters]``.
         spread: Variance of each target, ``float64 [filters]``.
         inputs: Mean of the inputs, ``float64 [columns]``.
         targets: Mean of the targets, ``float64 [filters]``.
-        count: Samples.
+        count: Number of samples.
     """
 
     inner: FloatArray
@@ -50,7 +50,7 @@ class Moments:
         return all(np.isfinite(each).all() for each in found)
 
     def with_(self, other: "Moments") -> "Moments":
-        """Return the moments of both samples together."""
+        """Return the moments of both sets of samples combined."""
         count = self.count + other.count
         share = other.count / max(count, 1)
         dx, dy, between = (
@@ -68,7 +68,7 @@ class Moments:
         )
 
     def about_zero(self) -> "Moments":
-        """Return the moments about zero, in place of those about the mean."""
+        """Return the moments about zero instead of the mean."""
         return replace(
             self,
             inner=self.inner + np.outer(self.inputs, self.inputs),
@@ -79,11 +79,11 @@ class Moments:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PairedMoments:
-    """Moments of the inputs and targets of a layer, for each group of it.
+    """Moments of the inputs and targets of a layer, for each of its groups.
 
     Attributes:
-        fit: Over the samples to fit to.
-        held: Over those that judge the fits; None where there are too few samples.
+        fit: Moments over the samples to fit to.
+        held: Moments over the held-out samples; None if there are too few samples.
     """
 
     fit: list[Moments]
@@ -92,13 +92,13 @@ class PairedMoments:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ColumnPart:
-    """Some columns of a layer, which are fitted to what the others leave of the targets.
+    """Some columns of a layer, which are fitted to the residual that the others leave.
 
     Attributes:
-        start: The first of them.
-        end: Behind the last of them.
-        rest: The weights of the others as they are, these zero: ``[filters, columns]``, times what
-            the output is multiplied with.
+        start: Index of the first column.
+        end: Index after the last column.
+        rest: The current weights of the other columns, with these set to zero:
+            ``[filters, columns]``, multiplied by the scale of the output.
     """
 
     start: int
@@ -108,14 +108,14 @@ class ColumnPart:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Fitted:
-    """A layer's new values.
+    """The fitted values of a layer.
 
     Attributes:
-        matrix: ``float64 [filters, columns]``.
-        offset: What is added, ``float64 [filters]``; zero where nothing may be.
-        error: Mean squared error, on held-out samples where there are any, ``float64 [filters]``.
-        before: The same with the weights as they were and the best offset.
-        spread: Variance of the targets there, positive; about zero where nothing may be added.
+        matrix: The weights, ``float64 [filters, columns]``.
+        offset: The change of the bias, ``float64 [filters]``; zero if there is no bias.
+        error: Mean squared error, on held-out samples if there are any, ``float64 [filters]``.
+        before: The error with the old weights and the best offset.
+        spread: Variance of the targets, positive; about zero instead of the mean without a bias.
     """
 
     matrix: FloatArray
@@ -136,11 +136,11 @@ def fit_matrix(
     """Fit the weights of a layer.
 
     Args:
-        fit: Moments over the samples that are fitted to.
-        held: Over those that choose the ridge; None where there are none: then it is the middle.
-        matrix: The weights as they are, ``[filters, columns]``.
-        kept: ``bool [columns]``: the inputs that are left; the others get zero weights.
-        centred: Whether an offset may be added.
+        fit: Moments over the samples to fit to.
+        held: Moments over held-out samples, which choose the ridge; None uses ``MIDDLE``.
+        matrix: The current weights, ``[filters, columns]``.
+        kept: ``bool [columns]``: the kept inputs; the others get zero weights.
+        centred: Whether the bias may change.
     """
     old = np.where(kept, matrix, 0.0).astype(np.float64)
     judge, whole = (fit, fit) if held is None else (held, fit.with_(held))
@@ -177,13 +177,13 @@ def _solve(moments: Moments, old: FloatArray, kept: Bools, ridge: float) -> Floa
 
 
 def _errors(judge: Moments, matrix: FloatArray) -> FloatArray:
-    """Mean squared error of each filter, with the best offset."""
+    """Return the mean squared error of each filter with the best offset."""
     cross = np.einsum("fc,cf->f", matrix, judge.cross)
     own = np.einsum("fc,fc->f", matrix @ judge.inner, matrix)
     return np.asarray(np.maximum(judge.spread - 2 * cross + own, 0.0))
 
 
 def _offset_errors(judge: Moments, fit: Moments, matrix: FloatArray) -> FloatArray:
-    """What is added to that by the offset of the samples that were fitted to."""
+    """Return the additional error of using the offset that was fitted on the other samples."""
     gap = judge.targets - fit.targets - matrix @ (judge.inputs - fit.inputs)
     return np.asarray(gap**2)

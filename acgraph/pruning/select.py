@@ -23,18 +23,18 @@ def magnitude_plan(
     importance: Importance | None = None,
     scores: Mapping[str, FloatArray] | None = None,
 ) -> Plan:
-    """Remove the same share of every family, the coupled sets of least group magnitude first.
+    """Remove the same share of every family, the coupled sets of smallest group magnitude first.
 
     Args:
-        dependency: What may be removed.
+        dependency: The dependency graph.
         constants: The model's constants by name.
-        sparsity: Share of the coupled sets of each family that goes, in [0, 1).
-        allow_inexact: Cut families whose cut changes the function of the zeroed model, too.
-        min_keep: How many coupled sets of a family stay at the least, at least 1.
-        align: Of a family that is cut, keep a multiple of so many coupled sets: the one that is
-            nearest to the share, and of two the larger.
-        importance: Ranks coupled sets instead of their magnitude, see ``scored_sets``.
-        scores: By family, ``[size]``: ranks its coupled sets instead of all that.
+        sparsity: Share of the coupled sets of each family to remove, in [0, 1).
+        allow_inexact: Also cut families for which the compact model is not equivalent.
+        min_keep: Smallest number of coupled sets of a family to keep, at least 1.
+        align: Keep a multiple of this many coupled sets of a family that is cut: the one nearest to
+            the share, or the larger one of two.
+        importance: Ranks coupled sets in place of their magnitude, see ``scored_sets``.
+        scores: Scores by family, ``[size]``, which take precedence over both.
     """
     chosen = choose_families(dependency.prunable(allow_inexact=allow_inexact))
     sets = {}
@@ -59,9 +59,9 @@ def aligned_count(kept: int, size: int, step: int, *, up: bool = False) -> int:
     """Return the multiple of a step that is nearest to a count, from one step to the size.
 
     Args:
-        kept: How many were to stay, at least 1.
-        size: How many there are; all may stay whether or not that is a multiple.
-        step: What the result is a multiple of.
+        kept: Requested number to keep, at least 1.
+        size: Total number, which is allowed even if it is not a multiple.
+        step: The divisor of the result.
         up: Never return less than ``kept``.
 
     >>> [aligned_count(kept, 40, 8) for kept in (1, 19, 20, 28, 39)]
@@ -74,7 +74,7 @@ def aligned_count(kept: int, size: int, step: int, *, up: bool = False) -> int:
 
 
 def choose_families(families: list[Family]) -> list[Family]:
-    """Keep one side of every grid: the finer one (features inside heads rather than heads)."""
+    """Of two families on the same axis, keep the finer one (features within heads, not heads)."""
     chosen: dict[str, Family] = {}
     for family in sorted(families, key=lambda f: -f.size):
         if not any(rival in chosen for rival in family.rivals):
@@ -88,9 +88,9 @@ def least_important(
     count: int,
     importance: Importance | None = None,
 ) -> Bools:
-    """Mark the ``count`` coupled sets of least group magnitude: ``bool [size]``.
+    """Mark the ``count`` coupled sets of smallest group magnitude: ``bool [size]``.
 
-    Families without weights among their members go from the end.
+    If no member of the family is a weight, the last sets are marked.
     """
     gone = np.zeros(family.size, bool)
     scores = None if importance is None else scored_sets(family, constants, importance)
@@ -100,7 +100,7 @@ def least_important(
 
 
 def magnitudes(family: Family, constants: Mapping[str, Array]) -> FloatArray:
-    """Return what coupled sets are ranked by: ``float64 [size]``; without weights, their order."""
+    """Return the magnitudes of coupled sets, ``float64 [size]``; without weights, by index."""
     if all(member.role == "other" for member in family.members):
         return -np.arange(family.size, dtype=np.float64)
     return set_importance(family, constants)

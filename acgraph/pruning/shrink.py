@@ -31,11 +31,11 @@ _Baked = Mapping[str, tuple[Array, frozenset[int]]]
 
 @dataclass(frozen=True, slots=True)
 class Shrunk:
-    """A shrunk model, and where its constants lay in the dense one.
+    """A shrunk model, and the kept indices of its constants.
 
     Attributes:
-        model: The model with every removed position deleted.
-        kept: By constant and axis: ``int64``, the positions of the dense constant that stayed.
+        model: The model without the removed positions.
+        kept: By constant and axis: ``int64``, the kept indices of the dense constant.
     """
 
     model: Model
@@ -46,7 +46,7 @@ def shrink(dependency: DependencyGraph, plan: Plan) -> Shrunk:
     """Delete the coupled sets of a plan from a copy of the model; zero its columns.
 
     Raises:
-        PassError: the plan would empty an axis.
+        PassError: The plan would remove all positions of an axis.
     """
     kept = kept_positions(dependency, plan)
     for name, axes in kept.items():
@@ -82,9 +82,9 @@ def shrink(dependency: DependencyGraph, plan: Plan) -> Shrunk:
 
 
 def _tables(model: Model, dependency: DependencyGraph) -> set[str]:
-    """Name the constants that others are computed from and that are no weights: indices, flags.
+    """Return the names of integer and boolean constants, which may be merged if they are equal.
 
-    Equal weights keep their names: each is trained, or loses columns, on its own.
+    Equal weights are not merged, because each is trained, or loses columns, separately.
     """
     constants = model.constants()
     return {n for n in dependency.auxiliary if n in constants and constants[n].dtype.kind in "iub"}
@@ -121,7 +121,7 @@ def _affected_sizes(model: Model, facts: Facts, kept: _Kept) -> set[str]:
 
 
 def _cut_node(cut: NodeCut, affected: set[str], baked: _Baked) -> None:
-    """Rewrite what a node carries of sizes."""
+    """Update the sizes in the attributes and constant inputs of a node."""
     node = cut.node
     for i, tensor in enumerate(list(node.inputs)):
         if not _pin_baked(cut, i, tensor.name, baked):
@@ -165,7 +165,7 @@ def _pin(cut: NodeCut, i: int, tensor: gs.Tensor, affected: set[str]) -> None:
 
 
 def _flows(producer: gs.Node, kept: _Kept) -> bool:
-    """Say whether a value is cut because its inputs are: it then computes the cut value itself."""
+    """Whether a value is cut because its inputs are: it then computes the cut value itself."""
     return any(t.name in kept for t in producer.inputs)
 
 
@@ -181,7 +181,7 @@ def _cut_constants(model: Model, kept: _Kept) -> list[str]:
 
 
 def _forget_shapes(model: Model, kept: _Kept) -> None:
-    """Drop recorded shapes of tensors that were cut; the others may be known in no other way."""
+    """Drop recorded shapes of cut tensors; those of others may not be inferable."""
     ends: set[Any] = {id(t) for t in [*model.graph.inputs, *model.graph.outputs]}
     for tensor in model.graph.tensors().values():
         if isinstance(tensor, gs.Variable) and id(tensor) not in ends and tensor.name in kept:

@@ -1,8 +1,8 @@
-"""Equal constants: apart where a cut may part them, together where nothing can.
+"""Share equal constants again after a cut.
 
-An exporter merges constants because they are equal. Equal at export is not tied by design: two
-biases that are both zero may be cut differently. Other exporters repeat the same table of indices
-in every block. What is written holds equal constants once.
+An exporter merges constants that are equal, although they need not be tied by design: two biases
+that are both zero may be cut differently. So they are untied before a cut. Other exporters repeat
+the same index table in every block. The written model stores equal constants once.
 """
 
 import hashlib
@@ -15,35 +15,35 @@ import onnx_graphsurgeon as gs
 from acgraph.ir import Array, Model, array_bytes
 from acgraph.ir.uses import captured_names
 
-#: Constants of fewer elements keep their names, however many are equal.
+#: Constants with fewer elements are not merged.
 LARGE_ELEMENTS = 1 << 10
 
 _Key = tuple[str, str, tuple[int, ...], bytes]
 
 
 def retie_constants(model: Model, copies: Mapping[str, str]) -> None:
-    """Let copies that still equal their origin, or each other, share one constant again, in place.
+    """Merge copies that still equal their origin, or each other, into one constant, in place.
 
-    Copies of nodes that still compute the same from the same go, too.
+    Copies of nodes that still compute the same from the same inputs are removed as well.
 
     Args:
         model: The model.
-        copies: Names of the copies with those of their origins, as untying returned them.
+        copies: Names of the copies with the names of their origins, from untying.
     """
     _merge(model, {**{origin: origin for origin in copies.values()}, **copies})
     _merge_nodes(model, copies)
 
 
 def merge_equal(model: Model, names: Collection[str]) -> None:
-    """Let the named constants share one tensor where they are equal, in place.
+    """Merge those of the named constants that are equal, in place.
 
-    Nodes that made the others stay, unused.
+    Nodes that produced the others are left in the graph without readers.
     """
     _merge(model, dict.fromkeys(names, ""))
 
 
 def write_once(model: Model, copies: Mapping[str, str]) -> None:
-    """Retie copies, and let all large constants that are equal share one tensor, in place."""
+    """Merge copies with their origins, and all large constants that are equal, in place."""
     retie_constants(model, copies)
     kept = captured_names(model.graph) | {tensor.name for tensor in model.graph.outputs}
     forms = model.constant_forms()
@@ -52,9 +52,9 @@ def write_once(model: Model, copies: Mapping[str, str]) -> None:
 
 
 def _merge(model: Model, groups: Mapping[str, str]) -> None:
-    """Let constants of one group share one tensor where they are equal.
+    """Merge the constants of a group that are equal.
 
-    The first of them stays; of a group that has the name of a constant, that one.
+    The first one is kept, or the one that the group is named after.
     """
     forms = {name: form for name, form in model.constant_forms().items() if name in groups}
     looks = Counter((groups[name], *form) for name, form in forms.items())
@@ -99,12 +99,12 @@ def _merge_nodes(model: Model, copies: Mapping[str, str]) -> None:
 
 
 def _identity(value: object) -> object:
-    """What tells attributes apart: the values of a constant, which clones share."""
+    """Return a key for an attribute; for a constant, the identity of its values."""
     if isinstance(value, gs.Constant):
         return (*_look(value.values), array_bytes(value.values))
     return repr(value)
 
 
 def _look(value: Array) -> tuple[str, tuple[int, ...]]:
-    """What must be equal where arrays are: cheap to compare."""
+    """Return properties that equal arrays have in common and that are cheap to compare."""
     return value.dtype.name, value.shape

@@ -128,7 +128,7 @@ def _gather(walk: Walk, node: gs.Node) -> int:
 
 
 def _is_strided_view(walk: Walk, data: str, index: str) -> bool:
-    """Say whether a flat tensor is read at constant places for one sample, as ``as_strided`` is."""
+    """Whether a flat tensor is read at constant places for one sample, as ``as_strided`` is."""
     flat = len(walk.shape(data)) == 1 and walk.batch == 1
     return flat and index in walk.program.known and walk.shape(index)[:1] == (1,)
 

@@ -45,7 +45,7 @@ def clip(site: Site) -> None:
 
 
 def _is_zero(site: Site, i: int, axis: int, rank: int) -> bool:
-    """Say whether input ``i`` is zero wherever output axis ``axis`` is cut."""
+    """Return whether input ``i`` is zero wherever output axis ``axis`` is cut."""
     shape = site.shape(i)
     own = axis - (rank - len(shape))
     if own >= 0 and shape[own] > 1:
@@ -102,7 +102,7 @@ def broadcast(site: Site, zero: _ZeroRule, kept: tuple[int, ...] = ()) -> None:
 
 
 def meets_unknown(site: Site, inputs: Sequence[int], axis: int, rank: int) -> bool:
-    """Say whether an input of unknown size meets an axis of the output: it may span that axis.
+    """Return whether an input of unknown size meets an axis of the output: it may span that axis.
 
     Args:
         site: The node; inputs are aligned at their last axes, as in broadcasting.

@@ -190,7 +190,7 @@ def matmul(site: Site) -> None:
 
 
 def _meets_unknown(site: Site, before: int) -> bool:
-    """Say whether an operand's batch axis, ``before`` so many axes of its matrix, has no size."""
+    """Whether an operand's batch axis, ``before`` so many axes of its matrix, has no size."""
     places = [(i, len(site.shape(i)) - 2 - before) for i in (0, 1)]
     return any(axis >= 0 and site.is_assumed(i, axis) for i, axis in places)
 

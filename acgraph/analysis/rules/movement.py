@@ -56,7 +56,7 @@ def _fence_unsure(site: Site, axes: list[Axis]) -> None:
 
 
 def _is_held(site: Site, block: Block) -> bool:
-    """Say whether known sizes on one side of a block hold it in its place."""
+    """Return whether known sizes on one side of a block hold it in its place."""
     read = [site.is_assumed(0, k) for k in range(len(site.shape(0)))]
     made = [site.is_assumed_out(k) for k in range(len(site.out_shape()))]
     i, j, after_i, after_j = block.ins[0], block.outs[0], block.ins[-1] + 1, block.outs[-1] + 1

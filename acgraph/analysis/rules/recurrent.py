@@ -61,7 +61,7 @@ def _stop_others(site: Site) -> None:
 
 
 def _stays_zero(site: Site) -> bool:
-    """Say whether a hidden unit with zeroed gates stays zero for ever."""
+    """Return whether a hidden unit with zeroed gates stays zero for ever."""
     weights = [(_W, 1), (_R, 1), (_B, 1), (_INITIAL_C, 2), (_PEEPHOLES, 1)]
     if site.node.op == "GRU":
         weights.append((_INITIAL_H, 2))

@@ -56,7 +56,7 @@ class Form:
 
     @property
     def is_rewritten(self) -> bool:
-        """Say whether the graph has other operators than the file that is run."""
+        """Return whether the graph has other operators than the file that is run."""
         is_file = not isinstance(self.source, Model)
         return is_file and self.graph is not None and bool(self.graph.expanded)
 
@@ -126,7 +126,7 @@ class Evidence:
     notes: list[str] = field(default_factory=list)
 
     def is_output(self, name: str) -> bool:
-        """Say whether a value is an output, or a tensor of one that is a sequence."""
+        """Return whether a value is an output, or a tensor of one that is a sequence."""
         return name in self.outputs or name.split("[")[0] in self.outputs
 
     def add(self, made: Mapping[str, Array], expected: Mapping[str, Array]) -> None:

@@ -51,7 +51,7 @@ def input_shapes(session: TakesInputs, *, batch: int | None = None) -> dict[str,
 
 
 def has_dynamic_batch(session: TakesInputs) -> bool:
-    """Say whether the batch of every input is dynamic, so that one of any size may be fed."""
+    """Return whether the batch of every input is dynamic, so that one of any size may be fed."""
     axes = declared_batch_axes(session.declared, session.sizes.shapes)
     places = [(info.shape, axes.get(info.name)) for info in session.inputs]
     sizes = [shape[axis] for shape, axis in places if axis is not None and shape]

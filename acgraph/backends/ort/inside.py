@@ -155,7 +155,7 @@ def _constant_behind(tensor: gs.Tensor) -> gs.Tensor | None:
 
 
 def _same_place(ours: gs.Node, theirs: gs.Node) -> bool:
-    """Say whether a node of the compact model stands for one of the masked model.
+    """Return whether a node of the compact model stands for one of the masked model.
 
     Lowered layers become nodes called ``LAYER/STEP``; a layer takes the place of the
     BatchNormalization that was folded into it.

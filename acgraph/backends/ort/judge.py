@@ -105,7 +105,7 @@ def _limit(entry: Comparison, tolerance: float, factor: float) -> float:
 
 
 def _needs_noise(entry: Comparison, tolerance: float, limit: float) -> bool:
-    """Say whether a verdict depends on what rounding does."""
+    """Return whether a verdict depends on what rounding does."""
     if entry.reason or not entry.is_float:
         return bool(entry.reason)
     return 0 < limit < tolerance or not entry.max_rel_error <= limit

@@ -87,7 +87,7 @@ class CompiledPlans:
         return tried(found, like, run, list(self._program.outputs), self._program.axes)
 
     def is_cut(self, inputs: Sequence[torch.Tensor]) -> bool:
-        """Say whether so many examples must go through the graph in parts."""
+        """Return whether so many examples must go through the graph in parts."""
         batch = self._program.batch
         if batch is None or len(self.examples(inputs)) in (0, batch):
             return False
@@ -98,7 +98,7 @@ class CompiledPlans:
         return Inputs(tuple(inputs), self._program.axes)
 
     def _is_frozen(self, inputs: Sequence[torch.Tensor], request: Request) -> bool:
-        """Say whether BatchNormalization must keep its statistics: the batch is fixed and small."""
+        """Whether BatchNormalization must keep its statistics: the batch is fixed and small."""
         batch = self._program.batch
         if not request.training or batch is None or batch >= LEAST_STATISTICS:
             return False

@@ -132,7 +132,7 @@ def _candidates(precision: str, channels_last: bool | str, x: Inputs) -> list[Mo
 
 
 def _computes_in_bf16() -> bool:
-    """Say whether the CPU computes in bf16; one that does not takes minutes for a single step."""
+    """Whether the CPU computes in bf16; one that does not takes minutes for a single step."""
     return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 

@@ -22,7 +22,7 @@ UNREGISTERED = frozenset(["Gelu", "LayerNormalization", "SimplifiedLayerNormaliz
 
 
 def is_unregistered(op_type: str, domain: str | None, opset: int) -> bool:
-    """Say whether only ONNX Runtime knows an operator of the default domain at an opset."""
+    """Return whether only ONNX Runtime knows an operator of the default domain at an opset."""
     if not is_standard(domain) or op_type not in UNREGISTERED:
         return False
     return not onnx.defs.has(op_type, opset, "")

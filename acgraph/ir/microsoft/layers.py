@@ -31,7 +31,7 @@ def activate(writer: Writer, x: gs.Tensor, name: str, params: list[float]) -> gs
 
 
 def can_activate(writer: Writer, name: str, params: list[float]) -> bool:
-    """Say whether ``activate`` can write an activation."""
+    """Return whether ``activate`` can write an activation."""
     if name == "Clip":
         return len(params) == 2 and writer.opset >= 11
     return not name or name in _PLAIN or name in _WITH

@@ -37,7 +37,7 @@ class Writer:
         return self.node.inputs[i] if found else None
 
     def is_used(self, j: int) -> bool:
-        """Say whether output ``j`` is asked for."""
+        """Return whether output ``j`` is asked for."""
         tensor = self.node.outputs[j] if j < len(self.node.outputs) else None
         return tensor is not None and bool(tensor.outputs or tensor.name in self._returned)
 

@@ -49,7 +49,7 @@ class NodeView:
     is_frozen: bool = False
 
     def has(self, index: int) -> bool:
-        """Say whether the optional input is given."""
+        """Return whether the optional input is given."""
         return index < len(self.node.inputs) and not self.node.inputs[index].is_empty()
 
     def value(self, index: int) -> Array | None:
