@@ -1,4 +1,4 @@
-"""What an ADMM run was asked to do."""
+"""Configuration of an ADMM run."""
 
 import math
 from dataclasses import dataclass
@@ -8,15 +8,15 @@ from acgraph.errors import UsageError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AdmmConfig:
-    """Schedule of a run: the letters are the paper's.
+    """Schedule of an ADMM run, in the notation of the paper.
 
-    How long and how fast the W step trains is the business of the ``minimise`` callable.
+    The ``minimise`` callable determines the duration and learning rate of the W step.
 
     Attributes:
         rho: Penalty of the first update, positive. 1e-3 in the authors' CIFAR template.
         rho_growth: Factor of rho after each update, at least 1. 1.3 in the same template.
-        rho_max: Rho grows no further than this.
-        updates: The most updates of Z and U, at least 1.
+        rho_max: Upper bound of rho.
+        updates: Largest number of updates of Z and U, at least 1.
         tolerance: A run has converged once primal and dual residual, both relative to the norm
             of the weights, are at most this. 0: only an exact fixed point stops it early.
     """

@@ -1,4 +1,4 @@
-"""How far an ADMM run is from its end."""
+"""Residuals of ADMM, which measure its convergence."""
 
 import math
 from collections.abc import Mapping

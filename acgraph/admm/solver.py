@@ -25,7 +25,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class AdmmResult:
-    """How a run ended.
+    """The result of an ADMM run.
 
     Attributes:
         state: The last variables; ``state.z`` is in S exactly, ``state.w`` nearly.
@@ -57,7 +57,7 @@ def run_admm(
         U <- U + W - Z          and U <- U * rho_old/rho_new where rho changes
 
     Args:
-        weights: Where W starts.
+        weights: Initial value of W.
         project: P, the Euclidean projection onto S; where S ties weights together it must measure
             distance with the same ``scales``.
         minimise: The W step: given the targets ``Z - U`` and each rho_i, the weights that
@@ -66,10 +66,10 @@ def run_admm(
         on_update: Called after each update with the residuals and the state: log, save, raise to
             stop.
         scales: ``rho_i = rho * scales[i]``, see ``layer_scales``; 1 for weights it lacks.
-        state: Where an earlier run stopped; it continues to ``config.updates`` in all.
+        state: State of an earlier run, to be continued to ``config.updates`` updates in total.
 
     Raises:
-        BackendError: Where ``minimise`` or ``project`` returns other names, shapes or values that
+        BackendError: ``minimise`` or ``project`` returns other names, shapes or values that
             are not finite.
     """
     current = state or _start(weights, project, config)
@@ -93,17 +93,17 @@ def run_admm(
 
 
 def layer_scales(weights: Weights, most: float = math.inf) -> dict[str, float]:
-    """Scales that make the pull on every layer alike relative to its weights.
+    """Return scales that make the penalty on every layer equal relative to its weights.
 
     ``scales[i] = mean square of all weights / mean square of weight i``: the penalty is then on
     the relative distance, and its sum over a model stays what it was with all scales 1.
     An all-zero weight has scale 1.
 
     Args:
-        weights: Of the layers.
-        most: Greater scales are cut to this, each on its own: rho times a scale is a curvature,
-            and gradient steps overshoot where it is large. Layers of small weights are then
-            pulled less; the others do not notice.
+        weights: The weights of the layers by name.
+        most: Upper bound of each scale: rho times a scale is a curvature, and gradient steps
+            overshoot if it is large. The penalty on layers with small weights is then weaker;
+            other layers are not affected.
     """
     squares = {name: float(np.square(w, dtype=np.float64).mean()) for name, w in weights.items()}
     count = sum(w.size for w in weights.values())

@@ -36,10 +36,10 @@ class AdmmState:
     rho: float
 
     def save(self, path: Path) -> None:
-        """Write to an ``.npz`` file, whole or not at all.
+        """Write to an ``.npz`` file atomically.
 
         Raises:
-            OutputError: Where the file cannot be written.
+            OutputError: The file cannot be written.
         """
         names = list(self.w)
         head = json.dumps({"names": names, "update": self.update, "rho": self.rho})
@@ -62,7 +62,7 @@ class AdmmState:
         """Read what ``save`` wrote.
 
         Raises:
-            DataError: Where the file is missing or is something else.
+            DataError: The file is missing or is not such a file.
         """
         try:
             with path.open("rb") as raw, np.load(raw, allow_pickle=False) as file:

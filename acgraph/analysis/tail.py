@@ -20,7 +20,7 @@ Floats = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class TailNode:
     """A node of a tail.
 
     Attributes:
@@ -56,7 +56,7 @@ class Tail:
     alpha: float = 1.0
     beta: float = 1.0
     is_bias_own: bool = False
-    steps: tuple[Step, ...] = ()
+    steps: tuple[TailNode, ...] = ()
     end: str
     join: str = ""
     other: int = 0
@@ -121,7 +121,7 @@ class _Walk:
 
     def tail(self, layer: Layer) -> Tail:
         node = self._nodes[layer.name]
-        steps: list[Step] = []
+        steps: list[TailNode] = []
         value = node.outputs[0]
         join, other = "", 0
         while (reader := self._only_reader(value)) is not None:
@@ -153,17 +153,17 @@ class _Walk:
     def _is_own(self, name: str) -> bool:
         return bool(name) and self._uses.get(name) == 1 and name in self._constants
 
-    def _step(self, node: gs.Node, value: gs.Tensor, layer: Layer) -> Step | None:
+    def _step(self, node: gs.Node, value: gs.Tensor, layer: Layer) -> TailNode | None:
         """Read a node as a gain and an offset of each filter; None where it is none."""
         names = [tensor.name for tensor in node.inputs]
         if node.op == "Identity":
-            return Step("", ())
+            return TailNode("", ())
         if node.op == "BatchNormalization":
             is_known = all(name in self._constants for name in names[1:5])
             if not is_known or node.attrs.get("training_mode") or names[0] != value.name:
                 return None
             epsilon = float(node.attrs.get("epsilon", 1e-5))
-            return Step("norm", tuple(names[1:5]), epsilon, is_own=self._is_own(names[2]))
+            return TailNode("norm", tuple(names[1:5]), epsilon, is_own=self._is_own(names[2]))
         if node.op not in ("Add", "Mul") or len(names) != 2:
             return None
         constant = names[1 - names.index(value.name)]
@@ -171,7 +171,8 @@ class _Walk:
             return None
         is_whole = self._constants[constant].size == layer.filters
         kind = "add" if node.op == "Add" else "scale"
-        return Step(kind, (constant,), is_own=kind == "add" and is_whole and self._is_own(constant))
+        is_own = kind == "add" and is_whole and self._is_own(constant)
+        return TailNode(kind, (constant,), is_own=is_own)
 
     def _lies_on_filters(self, name: str, layer: Layer) -> bool:
         """Return whether a constant has a number for each filter, or one for all."""

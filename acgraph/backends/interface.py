@@ -1,4 +1,4 @@
-"""What the driver needs of a backend that trains: nothing here loads one."""
+"""Protocols of a training backend, as the driver uses it; nothing here imports one."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -31,21 +31,21 @@ Statistics = tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]
 
 
 class TrainingMode(Protocol):
-    """How a network runs while it is trained."""
+    """The numeric precision, memory layout and threads of training."""
 
     @property
     def precision(self) -> Literal["fp32", "bf16"]:
-        """What convolutions and products multiply in."""
+        """Data type in which convolutions and matrix products are computed."""
         ...
 
     @property
     def channels_last(self) -> bool:
-        """Whether images lie in memory with their channels innermost."""
+        """Whether images are stored in memory with the channels last."""
         ...
 
     @property
     def threads(self) -> int | None:
-        """Threads of the CPU; None leaves them as they are."""
+        """Number of CPU threads; None does not change it."""
         ...
 
 
@@ -66,37 +66,37 @@ class Trainer(Protocol):
         on_epoch: Callable[[EpochStats], None] | None = None,
         description: str = "training",
     ) -> FitResult:
-        """Train for so many passes over the training images, with a fresh optimizer."""
+        """Train for this many passes over the training images, with a new optimizer."""
         ...
 
     def evaluate(self, data: Dataset, limit: int | None = None, *, fast: bool = False) -> float:
-        """Return the metric on data; ``fast`` in the precision of training."""
+        """Return the metric on data; ``fast`` uses the training precision."""
         ...
 
     def recalibrate(self, batches: int, *, fast: bool = False, images: int | None = None) -> None:
-        """Estimate BatchNormalization's statistics anew; ``fast`` in the precision of training."""
+        """Estimate BatchNormalization statistics again; ``fast`` uses the training precision."""
         ...
 
     def images_at_once(self, data: Dataset) -> int:
-        """Return how many images of a dataset run at once where no gradients are needed."""
+        """Return the batch size that fits into memory without gradients."""
         ...
 
     def choose_mode(self) -> TrainingMode:
-        """Choose precision and memory layout now, rather than at the first fit."""
+        """Choose precision and memory layout now instead of at the first fit."""
         ...
 
     def describe(self) -> str:
-        """Say how training will run, which is chosen now where it was not before."""
+        """Describe the training mode, which is chosen now if it was not yet."""
         ...
 
     def describe_fixed_batch(self) -> str:
-        """Say how a network trains whose batch is fixed; empty where it is not."""
+        """Describe the training of a network with a fixed batch size; empty if it is dynamic."""
         ...
 
     def input_grams(
         self, layers: Sequence[Layer], batches: Iterable[Batch], *, seed: int = 0
     ) -> dict[str, Gram]:
-        """Measure the second moments of what layers read, by the name of their weight."""
+        """Measure the second moments of the inputs of layers, by the name of their weight."""
         ...
 
     def weights(self) -> dict[str, Array]:
@@ -104,7 +104,7 @@ class Trainer(Protocol):
         ...
 
     def load_weights(self, weights: Mapping[str, Array]) -> None:
-        """Set the named weights; the others stay."""
+        """Set the named weights; the others are not changed."""
         ...
 
     def model(self) -> Model:
@@ -112,19 +112,19 @@ class Trainer(Protocol):
         ...
 
     def state_dict(self) -> dict[str, Any]:
-        """Return all that training needs to go on bit for bit."""
+        """Return the state from which training can be resumed bit for bit."""
         ...
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a saved state."""
+        """Restore a saved state."""
         ...
 
 
 class PairedRun(Protocol):
-    """A network and the same network cut, run side by side and halted at each layer in turn.
+    """A network and its cut copy, executed in parallel and paused before each layer in turn.
 
-    Layers are asked for in the order in which they run. The cut network has not run a layer when it
-    is asked for, so that new weights of it count from there on.
+    Layers must be requested in their execution order. When a layer is requested, the cut network
+    has not yet executed it, so that new weights of the layer take effect.
     """
 
     def weights(self) -> dict[str, Array]:
@@ -136,28 +136,28 @@ class PairedRun(Protocol):
         ...
 
     def reaches(self, name: str) -> bool:
-        """Whether a node runs at all, and is not computed beforehand."""
+        """Whether a node is executed, and not computed in advance as a constant."""
         ...
 
     def moments(
         self, tail: Tail, gain: Array, offset: Array, part: ColumnPart | None = None
     ) -> PairedMoments:
-        """Measure what a layer reads in the cut network, and what its tail shall give there.
+        """Measure the moments of a layer's input in the cut network and of its target.
 
-        That is what the original gives. Where the tail ends in a sum whose other part is known by
-        then, it is the original's sum less that part as it is in the cut network.
+        The target is the output of the layer's tail in the original. If the tail ends in a sum
+        whose other operand is already computed, that operand in the cut network is subtracted.
 
         Args:
-            tail: The layer and what is behind it.
-            gain: What its output is multiplied with in the original, ``[filters]``.
-            offset: What is then added.
-            part: The columns that count, of a layer of one group; None for all of them.
+            tail: The layer and the nodes after it.
+            gain: Scale of the layer's output in the original, ``[filters]``.
+            offset: Offset that is added after scaling, ``[filters]``.
+            part: The columns to measure, for a layer with one group; None for all columns.
         """
         ...
 
 
 class TrainingBackend(Protocol):
-    """Makes trainers, and answers what depends on how networks are trained."""
+    """Makes trainers, and answers questions that depend on the training backend."""
 
     def trainer(
         self,
@@ -170,76 +170,76 @@ class TrainingBackend(Protocol):
         probe_s: float | None = None,
         tasks: Sequence[OutputTask] | None = None,
     ) -> Trainer:
-        """Make a trainer of a model.
+        """Make a trainer for a model.
 
         Args:
-            model: What to train; it stays as it is.
-            train: Training images; None where the trainer only evaluates.
-            teacher: What to learn from, and what to agree with.
-            config: How to train.
-            progress: Who shows how far a fit is.
-            probe_s: Seconds of a step by which the mode of training is chosen, about.
-            tasks: What each output means; guessed by what the teacher makes of examples where None.
+            model: The model to train, which is not changed.
+            train: Training images; None if the trainer only evaluates.
+            teacher: The teacher of distillation, with which agreement is measured as well.
+            config: Options of training.
+            progress: Callback for the progress of training.
+            probe_s: Approximate seconds of a step that is timed to choose the training mode.
+            tasks: The task of each output; None guesses it from the teacher's outputs.
 
         Raises:
-            UnsupportedOpError: the backend cannot run the model.
-            BackendError: the model and the data do not go together.
+            UnsupportedOpError: The backend cannot run the model.
+            BackendError: The model and the data do not fit together.
         """
         ...
 
     def check_operators(self, model: Model) -> None:
-        """Raise UnsupportedOpError where the backend cannot run a model."""
+        """Raise UnsupportedOpError if the backend cannot run a model."""
         ...
 
     def channel_statistics(
         self, model: Model, names: Collection[str], batches: Iterable[Batch]
     ) -> dict[str, Statistics]:
-        """Measure mean and variance of tensors of a model for every channel, by name."""
+        """Measure the mean and variance of each channel of the named tensors, by name."""
         ...
 
     def batch_of(self, model: Model) -> int | None:
-        """Return the batch that a network insists on; None where any will do."""
+        """Return the fixed batch size of a network; None if it is dynamic."""
         ...
 
     def side_by_side(
         self, model: Model, read: Callable[[int], Batch], count: int, *, seed: int = 0
     ) -> PairedRun:
-        """Begin to run a network and a copy of it side by side.
+        """Start a paired run of a network and a copy of it.
 
         Args:
             model: The network.
-            read: Returns the examples of a batch.
-            count: How many batches there are, at least 1.
-            seed: Of the draw of positions that are looked at.
+            read: Returns the examples of a batch, given its number.
+            count: Number of batches, at least 1.
+            seed: Seed of the sampled positions.
         """
         ...
 
     def step_bytes(self, model: Model, data: Dataset, batch_size: int) -> int:
-        """Return about how many bytes a step of training takes beside the weights."""
+        """Estimate the bytes that a training step needs in addition to the weights."""
         ...
 
     def save_state(self, path: Path, state: dict[str, Any]) -> None:
-        """Write the state of a trainer, whole or not at all."""
+        """Write the state of a trainer atomically."""
         ...
 
     def load_state(self, path: Path) -> dict[str, Any]:
-        """Read what ``save_state`` wrote."""
+        """Read a state that ``save_state`` wrote."""
         ...
 
     @property
     def processes(self) -> int:
-        """How many processes train together."""
+        """Number of processes that train together."""
         ...
 
     @property
     def is_leader(self) -> bool:
-        """Whether this process leads them, and so does everything but train."""
+        """Whether this process is the leader, which runs everything besides training."""
         ...
 
     def follow(self, open_train: Callable[[Model], Dataset]) -> None:
-        """Join every fit of the leader until it dismisses this process."""
+        """Join all training of the leader until it ends this process."""
         ...
 
     def leading(self) -> AbstractContextManager[None]:
-        """Dismiss the other processes at the end, however it ends."""
+        """Context manager that ends the other processes, even after an error."""
         ...

@@ -1,4 +1,4 @@
-"""What training is asked for and what it answers; known without loading a backend."""
+"""Options and results of training, independent of the backend."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -11,7 +11,7 @@ import numpy.typing as npt
 from acgraph.errors import UsageError
 
 Array = npt.NDArray[Any]
-#: Which entries of a weight are kept, by the weight's name; broadcastable to the weight.
+#: Masks (True = kept) by the name of the weight; broadcastable to the weight.
 Masks = Mapping[str, npt.NDArray[np.bool_]]
 
 #: A user's metric: outputs of the network and labels or None of a batch -> a number, averaged over
@@ -22,7 +22,7 @@ Schedule = Literal["onecycle", "cosine", "constant"]
 Optimizer = Literal["sgd", "adam", "adamw"]
 Precision = Literal["auto", "fp32", "bf16"]
 
-#: Seconds of a step by which the mode of training is chosen, about; there are up to 20 such steps.
+#: Approximate seconds of a step that is timed to choose the training mode; up to 20 are timed.
 PROBE_SECONDS = 1.0
 
 _CHOICES: dict[str, tuple[object, ...]] = {
@@ -53,38 +53,38 @@ _RANGES: dict[str, tuple[float, float]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrainConfig:
-    """How to train.
+    """Options of training.
 
     Attributes:
-        learning_rate: The highest of the schedule.
+        learning_rate: Peak learning rate of the schedule.
         optimizer: SGD with Nesterov momentum, Adam, or AdamW.
         schedule: One cycle (short warm-up, cosine to zero), cosine to zero, or constant.
-        batch_size: Images a step.
-        momentum: Of SGD; the first beta of Adam.
-        weight_decay: Not on biases, scales and shifts.
-        label_smoothing: Share of the target spread over all classes.
+        batch_size: Images per step.
+        momentum: Momentum of SGD; the first beta of Adam.
+        weight_decay: Weight decay; not applied to biases, scales and shifts.
+        label_smoothing: Share of the target that is distributed over all classes.
         mixup: Images are mixed in pairs with weights from Beta(mixup, mixup); 0 is off.
-        distill_weight: Share of the teacher's soft targets in the loss; the labels have the rest.
-        distill_temperature: Softens both before they are compared.
-        feature_weight: Of the difference between tensors inside the network and inside the
-            teacher, which is added to the loss; 0 is off.
-        ema: Decay of the running average of the weights that a fit ends with; 0 is off.
+        distill_weight: Weight of knowledge distillation in the loss; labels have the rest.
+        distill_temperature: Temperature of both softmax distributions in distillation.
+        feature_weight: Weight of the difference between intermediate tensors of the network and
+            the teacher, which is added to the loss; 0 is off.
+        ema: Decay of the exponential moving average of the weights that a fit returns; 0 is off.
         grad_clip: Largest norm of the gradient of the loss; 0 is off. ``auto`` clips the gradients
             of layers that no BatchNormalization follows, each to a share of its weights.
-        augment: Crop, flip and erase images as stated below; data that is no image never is.
-        crop: Random shift by up to so many pixels.
-        crop_fill: What a shift uncovers: zeros, or the image mirrored.
-        flip: Mirror every other image, at random.
+        augment: Crop, flip and erase images as configured below; other data is not augmented.
+        crop: Largest random shift in pixels.
+        crop_fill: Fill of the border that a shift uncovers: zeros, or the mirrored image.
+        flip: Mirror a random half of the images.
         erase: Share of the images in which a random square is set to zero.
-        precision: Multiply in float32 or bfloat16; ``auto`` takes the fastest that agrees.
+        precision: Multiply in float32 or bfloat16; ``auto`` takes the fastest accurate one.
         channels_last: Memory layout of images; ``auto`` takes the fastest.
-        micro_batch: The most images that run at once: larger batches are cut into parts, whose
-            gradients are added up. ``auto`` takes as many as fit into memory.
-        cache_teacher: Run the teacher once over all images; needs every image to stay the same.
-        threads: CPU threads; None takes as many as there are or, where the mode is timed, fewer if
-            that is faster.
-        device: ``auto`` is the GPU where there is one.
-        seed: Of order, augmentation and dropout.
+        micro_batch: Largest number of images that run at once: larger batches are split into
+            micro-batches with gradient accumulation. ``auto`` takes as many as fit into memory.
+        cache_teacher: Run the teacher once over all images and cache its outputs; requires that
+            images are not augmented.
+        threads: CPU threads; None uses all or, if the mode is timed, fewer if that is faster.
+        device: ``auto`` is the GPU if there is one.
+        seed: Seed of the order, augmentation and dropout.
     """
 
     learning_rate: float = 0.05
@@ -117,7 +117,7 @@ class TrainConfig:
         """Check every value.
 
         Raises:
-            UsageError: a value that cannot be meant.
+            UsageError: A value is invalid.
         """
         for name, choices in _CHOICES.items():
             value = getattr(self, name)
@@ -139,10 +139,10 @@ class TrainConfig:
 
 
 def score_of(evaluate: Evaluate, outputs: Sequence[Array], labels: Array | None) -> float:
-    """Judge a batch by a user's metric.
+    """Score a batch by a metric of the user.
 
     Raises:
-        UsageError: it gives no finite number.
+        UsageError: The metric does not return a finite number.
     """
     found = evaluate(tuple(outputs), labels)
     try:
@@ -158,7 +158,7 @@ def score_of(evaluate: Evaluate, outputs: Sequence[Array], labels: Array | None)
 
 
 def steps_per_pass(count: int, batch_size: int) -> int:
-    """Return how many steps visit every image once."""
+    """Return the number of steps in a pass over all images."""
     return -(-count // batch_size)
 
 
@@ -181,11 +181,11 @@ class EpochStats:
 
     Attributes:
         epoch: Passes done in this fit, fractional at its end.
-        epochs: Passes asked for.
-        loss: Mean over the steps of this pass.
-        learning_rate: At the last step.
-        images_per_second: Of this pass.
-        seconds: Since the start of the fit.
+        epochs: Requested number of passes.
+        loss: Mean loss over the steps of this pass.
+        learning_rate: Learning rate of the last step.
+        images_per_second: Throughput of this pass.
+        seconds: Seconds since the start of the fit.
     """
 
     epoch: float
@@ -198,16 +198,16 @@ class EpochStats:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FitResult:
-    """What a fit did.
+    """The result of a fit.
 
     Attributes:
         epochs: Passes over the training images, fractional.
-        seconds: Wall time, callbacks excluded.
-        loss: Mean over the steps of the last pass; NaN where there was no step.
-        steps: Optimizer steps.
-        images_per_second: Mean.
-        is_stopped: True where the time budget ended before the epochs.
-        trouble: What happened where training diverged and went on with smaller steps, in one line.
+        seconds: Wall time in seconds without callbacks.
+        loss: Mean loss over the steps of the last pass; NaN if there was no step.
+        steps: Number of optimizer steps.
+        images_per_second: Mean throughput.
+        is_stopped: Whether the time budget ended before the epochs.
+        trouble: If training diverged and continued at a lower learning rate: a line about it.
     """
 
     epochs: float
@@ -220,20 +220,20 @@ class FitResult:
 
 
 class ProgressSink(Protocol):
-    """Whoever shows how far training is."""
+    """Receives the progress of training."""
 
     def start(self, total_steps: int, description: str) -> None:
-        """Begin a run of so many steps."""
+        """Start a fit of ``total_steps`` steps."""
 
     def update(self, step: int, loss: float, images_per_second: float) -> None:
-        """Tell that ``step`` steps are done."""
+        """Report that ``step`` steps are done."""
 
     def finish(self) -> None:
-        """End the run, complete or not."""
+        """End the fit, complete or not."""
 
 
 class NoProgress:
-    """Shows nothing."""
+    """Ignores the progress."""
 
     def start(self, total_steps: int, description: str) -> None:
         """Do nothing."""

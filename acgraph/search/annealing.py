@@ -18,12 +18,12 @@ from acgraph.search.problem import Point, Problem
 from acgraph.search.starts import by_weight, kept_from_shares
 
 _MAX_STALE = 100
-"""So many proposals in a row that were all met before end a search: the space is exhausted."""
+"""Number of successive known proposals after which the space counts as exhausted."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AnnealConfig:
-    """How an annealing runs.
+    """Parameters of simulated annealing.
 
     Attributes:
         initial_acceptance: Probability at the start of moving to a typical worse point, in (0, 1).
@@ -84,7 +84,7 @@ def anneal(
         temperature = hottest * config.final_share**progress
         proposals = [walk.propose(current, progress, stale) for _ in range(config.batch)]
         stale = stale + 1 if all(map(evaluator.is_known, proposals)) else 0
-        current = walk.settle(current, proposals, temperature)
+        current = walk.accept(current, proposals, temperature)
 
 
 class _Walk:
@@ -126,8 +126,8 @@ class _Walk:
             return self._transfer(current, magnitude)
         return self._perturb(current, magnitude, config.guidance * (1.0 - progress))
 
-    def settle(self, current: Point, proposals: Sequence[Point], temperature: float) -> Point:
-        """Metropolis: the point to go on from."""
+    def accept(self, current: Point, proposals: Sequence[Point], temperature: float) -> Point:
+        """Return the next point by the Metropolis criterion."""
         scores = self._evaluator.scores([current, *proposals], temperature)
         for point in proposals:
             if point == current or point not in scores:

@@ -1,22 +1,22 @@
-"""Which rate to try next, where the highest that holds a floor is wanted."""
+"""Choose the next rate to try, in the search for the highest rate within an accuracy floor."""
 
 import math
 from collections.abc import Iterable
 
-#: A climb goes on from a rate that held to so many times as much.
+#: Factor from a rate that met the floor to the next one.
 STEP = 2.0
-#: Rates nearer to one another than this are not told apart: no attempt is spent between them.
+#: No rate is tried between two rates whose ratio is below this.
 NARROW = 1.1
 
 
 def next_rate(tried: Iterable[tuple[float, bool]]) -> float | None:
-    """Return the rate to try next; None where the highest that holds is known well enough.
+    """Return the rate to try next; None if the highest one is known precisely enough.
 
-    From 1x upwards by ``STEP`` until a rate fails; then the middle, on a logarithmic scale, of the
-    highest that held and the lowest above it that failed.
+    Rates rise from 1x by ``STEP`` until one fails; then the bracket between the highest rate that
+    met the floor and the lowest failed one above it is bisected on a logarithmic scale.
 
     Args:
-        tried: Rates, each with whether it held.
+        tried: The rates that were tried, each with whether it met the floor.
 
     >>> next_rate([]), next_rate([(2.0, True)]), next_rate([(2.0, True), (4.5, False)])
     (2.0, 4.0, 3.0)

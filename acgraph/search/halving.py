@@ -21,11 +21,11 @@ MIN_SHARE = 0.02
 
 @dataclass(frozen=True, slots=True)
 class Level:
-    """How points are judged at one level.
+    """One level of the evaluation of points.
 
     Attributes:
-        share: Of the examples that a whole evaluation takes.
-        count: How many points, at most.
+        share: Share of the examples of a full evaluation.
+        count: Largest number of points.
     """
 
     share: float
@@ -33,15 +33,15 @@ class Level:
 
 
 def plan_levels(evaluations: int, affordable: float) -> tuple[Level, ...]:
-    """Plan how points are judged so that all costs as much as may be spent.
+    """Plan the levels of evaluation such that their total cost is within the budget.
 
     Args:
-        evaluations: Of the search.
-        affordable: How many whole evaluations may be spent; infinite for no limit.
+        evaluations: Number of evaluations of the search.
+        affordable: The budget in full evaluations; infinite for no limit.
 
     Returns:
-        The level of the search, and those at which its best points are judged again: none where
-        all can be judged by all examples.
+        The level of the search, and those at which its best points are evaluated again: none if
+        all points can be evaluated on all examples.
     """
     if evaluations <= max(affordable, 1.0):
         return (Level(1.0, evaluations),)
@@ -68,13 +68,13 @@ def rerank(
     *,
     time_budget_s: float | None = None,
 ) -> SearchResult:
-    """Take the best points of a search through further levels.
+    """Evaluate the best points of a search again at further levels.
 
     Args:
-        found: By the cheapest judge.
-        budget: The most that a point may cost.
-        judges: How many points each judges at most, and how; the first come first.
-        time_budget_s: No evaluation starts after so many seconds: what is best by then is best.
+        found: The result of the search at the cheapest level.
+        budget: Largest cost of a point.
+        judges: For each level, the largest number of points and the function that scores them.
+        time_budget_s: Seconds after which no evaluation starts; the best point so far is returned.
 
     Returns:
         The best point of the last level, with its score there.

@@ -63,23 +63,23 @@ def purify_search(
         importances: One array per knob, one number per unit, relative so that they compare
             between knobs (a norm over the mean norm of its layer, say). Any order.
         evaluate: Score of a removal, higher is better.
-        floor: The least score to accept.
+        floor: The lowest score to accept.
         candidates: The thresholds to try; all distinct importances by default.
-        limits: The most that may go of each knob; all but one unit by default.
-        gains: What removing one unit of each knob saves; 1 by default.
-        evaluations: The most evaluations, at least 1: the first is of removing nothing.
+        limits: Largest number of units to remove from each knob; all but one by default.
+        gains: Cost that removing one unit of each knob saves; 1 by default.
+        evaluations: Largest number of evaluations, at least 1: the first one removes nothing.
         time_budget_s: Stop evaluating after this long; the result then depends on the machine.
 
     Raises:
-        UsageError: Where there is no evaluation allowed.
-        SearchError: Where the arguments do not fit each other or a score is not finite.
+        UsageError: No evaluation is allowed.
+        SearchError: The arguments are inconsistent, or a score is not finite.
     """
     if evaluations < 1:
         raise UsageError(f"purification needs at least 1 evaluation, not {evaluations}")
     rising = [np.sort(np.asarray(values, dtype=np.float64).ravel()) for values in importances]
     caps = [max(values.size - 1, 0) for values in rising] if limits is None else list(limits)
-    worth = [1.0] * len(rising) if gains is None else list(gains)
-    if not len(rising) == len(caps) == len(worth):
+    saved = [1.0] * len(rising) if gains is None else list(gains)
+    if not len(rising) == len(caps) == len(saved):
         raise SearchError("purification: importances, limits and gains must be one per knob")
     until = math.inf if time_budget_s is None else time.perf_counter() + time_budget_s
     trial = _Trial(evaluate, floor, evaluations, until)
@@ -88,7 +88,7 @@ def purify_search(
         return trial.result(nothing, 0.0)
     thresholds = _thresholds(rising, candidates)
     threshold, removed = _bisect(trial, rising, caps, thresholds)
-    removed = _extend(trial, removed, caps, worth)
+    removed = _extend(trial, removed, caps, saved)
     _log.info("purification removes %d units after %d tries", sum(removed), len(trial.history))
     return trial.result(removed, threshold)
 
@@ -166,10 +166,10 @@ def _below(threshold: float, rising: Sequence[FloatArray], caps: Sequence[int]) 
     )
 
 
-def _extend(trial: _Trial, removed: Counts, caps: Sequence[int], worth: Sequence[float]) -> Counts:
+def _extend(trial: _Trial, removed: Counts, caps: Sequence[int], saved: Sequence[float]) -> Counts:
     steps = [-(-(cap - gone) // 2) for cap, gone in zip(caps, removed, strict=True)]
     while any(steps) and not trial.is_over:
-        for index in sorted(range(len(steps)), key=lambda i: -worth[i] * steps[i]):
+        for index in sorted(range(len(steps)), key=lambda i: -saved[i] * steps[i]):
             further = (*removed[:index], removed[index] + steps[index], *removed[index + 1 :])
             if steps[index] and trial.passes(further):
                 removed = further
