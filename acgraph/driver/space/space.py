@@ -136,7 +136,11 @@ class Space(SearchKnobs):
         return members_by_axis(self.families)
 
     def plan(self, point: Point, weights: Mapping[str, Array]) -> Plan:
-        """Return what a point removes, judged by the magnitudes of these weights."""
+        """Return what a point removes, judged by the magnitudes of these weights.
+
+        Constants that are not among them, since they are not trained, count as they are.
+        """
+        weights = {**self.weights, **weights}
         sets = {}
         for family, kept in zip(self.families, point, strict=False):
             if kept < family.size:
@@ -147,7 +151,11 @@ class Space(SearchKnobs):
         return Plan(sets=sets, columns=self._plan_columns(point, sets, weights))
 
     def masked_plan(self, point: Point, weights: Mapping[str, Array]) -> Plan:
-        """Return what a point removes, judged as the projection of ADMM does."""
+        """Return what a point removes, judged as the projection of ADMM does.
+
+        Constants that are not among the weights count as they are, as in :meth:`plan`.
+        """
+        weights = {**self.weights, **weights}
         sets = {}
         for family, kept in zip(self.families, point, strict=False):
             if kept < family.size:
