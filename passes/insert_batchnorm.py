@@ -27,6 +27,7 @@ from acgraph.errors import PreconditionError
 from acgraph.ir import Model, in_c_order
 from acgraph.ir.constants import resolved_constant
 from acgraph.operators import is_standard
+from acgraph.passes.eliminate_dead_nodes import remove_unread
 from acgraph.passes.fuse_batchnorm import FOLDED_INTO
 from acgraph.passmanager.base import Pass, PassContext, PassResult, Statistics
 
@@ -106,7 +107,10 @@ def insert_batchnorm(
     nodes = {node.name: node for node in model.graph.nodes}
     stored = float(np.float32(epsilon))  # what the node is read back with once it was written
     given = factors or {}
-    return [_insert(model, nodes[n], statistics, stored, given.get(n)) for n in chosen]
+    inserted = [_insert(model, nodes[n], statistics, stored, given.get(n)) for n in chosen]
+    if inserted:
+        remove_unread(model)  # nodes that handed on a bias, which the new nodes hold now
+    return inserted
 
 
 def _insert(

@@ -238,7 +238,7 @@ class Space(SearchKnobs):
         cuts = tuple(
             SetCut(family=family, keep=kept)
             for family, kept in zip(self.families, point, strict=False)
-            if kept < family.size
+            if kept < family.size and self._matrices(family)
         )
         columns = []
         for layer in self.column_layers:
@@ -264,12 +264,16 @@ class Space(SearchKnobs):
         """Name the weights that a constraint restricts: those with Z and U in ADMM."""
         names = {cut.tensor for cut in constraint.columns}
         for cut in constraint.sets:
-            names.update(
-                m.tensor
-                for m in cut.family.members
-                if m.role != "other" and self.weights[m.tensor].ndim > 1
-            )
+            names.update(self._matrices(cut.family))
         return sorted(names)
+
+    def _matrices(self, family: Family) -> list[str]:
+        """Name the weights of a family that ADMM can pull: vectors are left to the cut."""
+        return [
+            m.tensor
+            for m in family.members
+            if m.role != "other" and self.weights[m.tensor].ndim > 1
+        ]
 
 
 def open_space(
