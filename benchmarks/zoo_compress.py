@@ -16,6 +16,7 @@ import argparse
 import json
 import os
 import platform
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -52,6 +53,7 @@ def compress(name: str, limit_s: float) -> Row:
         mib = path.stat().st_size / 2**20
     row: Row = {
         "name": name,
+        "commit": commit(),
         "mib": round(mib, 1),
         "code": ended.code,
         "verdict": ended.first_line if report else ended.error_line.replace(folder, ""),
@@ -62,6 +64,12 @@ def compress(name: str, limit_s: float) -> Row:
         row["verify"] = report["verify"]
         row["rate"] = report["rate"]
     return row
+
+
+def commit() -> str:
+    """Return the abbreviated commit of the code that runs; empty outside a checkout."""
+    command = ["git", "-C", str(ROOT), "rev-parse", "--short", "HEAD"]
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
 
 
 def is_success(row: Row) -> bool:
@@ -98,10 +106,11 @@ def table(rows: list[Row], total: int) -> str:
         "",
         "The error is that of the equivalence check. The peak memory is that of the run and its "
         "workers together. If the run on the export of the new exporter (dynamo) fails, the export "
-        "of the old one (legacy) has a row as well.",
+        "of the old one (legacy) has a row as well. Results are cached, so each row names the "
+        "commit that it was measured on.",
         "",
-        "| graph | MiB | exit code | first line | error | s | peak MiB |",
-        "|---|---|---|---|---|---|---|",
+        "| graph | MiB | exit code | first line | error | s | peak MiB | commit |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for row in rows:
         code = "out of time" if row["code"] is None else str(row["code"])
@@ -109,7 +118,7 @@ def table(rows: list[Row], total: int) -> str:
         verdict = row["verdict"].replace("|", "\\|")
         lines.append(
             f"| {row['name']} | {row['mib']:.0f} | {code} | {verdict} | {error} "
-            f"| {row['seconds']:.0f} | {row['peak_mib']:.0f} |"
+            f"| {row['seconds']:.0f} | {row['peak_mib']:.0f} | {row['commit']} |"
         )
     return "\n".join(lines) + "\n"
 
