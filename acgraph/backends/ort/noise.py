@@ -82,7 +82,7 @@ def _add_spread(
 
 def _least(values: Array) -> float:
     """Return the smallest spread that is believed of values of their type."""
-    return MIN_STEPS * float(np.finfo(values.dtype).eps) if values.dtype.kind == "f" else 0.0
+    return MIN_STEPS * float(np.spacing(values.dtype.type(1))) if values.dtype.kind == "f" else 0.0
 
 
 def _with_moved_weights(reference: ModelSource, shown: Sequence[str]) -> ModelSource:

@@ -6,7 +6,7 @@ from acgraph.driver.cost.compact import compact
 from acgraph.driver.cut_plan.record import record_cut
 from acgraph.driver.stages.target import limit_of
 from acgraph.driver.state.context import Context
-from acgraph.driver.state.positions import adopt_biases, expand
+from acgraph.driver.state.positions import adopt_biases, expand, with_own_biases
 from acgraph.driver.state.state import Lowered, State, Warnings
 from acgraph.ir import clone_model, infer_facts
 from acgraph.ir.check import source_digest
@@ -27,14 +27,17 @@ def lower(context: Context, state: State) -> State:
     plain = clone_model(trained)
     fuse_batchnorm(plain, state.inserted)
     dependency = context.untied.dependency
-    positions = adopt_biases(plain, dependency.model, state.positions)
-    masked = expand(dependency.model, dependency, plain.constants(), positions)
+    dense = with_own_biases(dependency.model)
+    positions = adopt_biases(plain, dense, state.positions)
+    masked = expand(dense, dependency, plain.constants(), positions)
     write_once(small, context.copies)
     retie_constants(masked, context.copies)
     for remark in dependency.facts.remarks_beside(infer_facts(small, assume=True)):
         warnings.add(remark)
     digest = source_digest(context.original.model)
-    plan = record_cut(dependency, context.copies, positions, trained.constants(), layers, digest)
+    original = dependency.model.constants()
+    kept = {name: axes for name, axes in positions.items() if name in original}
+    plan = record_cut(dependency, context.copies, kept, trained.constants(), layers, digest)
     lowered = Lowered(
         small=small, masked=masked, plain=plain, layers=layers, positions=positions, plan=plan
     )

@@ -9,6 +9,9 @@ from acgraph.analysis.dependency import DependencyGraph
 from acgraph.analysis.families import Member
 from acgraph.analysis.labels import Ints
 from acgraph.ir import Array, Model, clone_model, replace_constants
+from acgraph.ir.constants import resolved_constant
+from acgraph.ir.names import fresh
+from acgraph.passes.eliminate_dead_nodes import remove_unread
 from acgraph.pruning.shrink import Shrunk
 
 Positions = dict[str, dict[int, Ints]]
@@ -50,6 +53,24 @@ def inexact_cuts(dependency: DependencyGraph, positions: Positions) -> list[str]
     return [f.name for f in dependency.families if not f.is_exact and any(map(is_cut, f.members))]
 
 
+def with_own_biases(dense: Model) -> Model:
+    """Copy a model; layers that read their bias through Identity get a constant of their own.
+
+    Exporters store equal biases once and hand them on by Identity. Training makes them differ, and
+    each needs a constant to hold its values.
+    """
+    own = clone_model(dense)
+    constants, taken = set(own.constants()), set(own.graph.tensors())
+    for node in own.graph.nodes:
+        if node.op not in _BIASED or len(node.inputs) < 3 or node.inputs[2].name in constants:
+            continue
+        value = resolved_constant(node.inputs[2])
+        if value is not None:
+            node.inputs[2] = gs.Constant(fresh(f"{node.name}.bias", taken), value.copy())
+    remove_unread(own)
+    return own
+
+
 def adopt_biases(model: Model, dense: Model, positions: Positions) -> Positions:
     """Rename biases that folding created to those that they replace, in place.
 
@@ -66,11 +87,14 @@ def adopt_biases(model: Model, dense: Model, positions: Positions) -> Positions:
         if original is None or len(original.inputs) < 3 or node.op not in _BIASED:
             continue
         name = original.inputs[2].name
+        value = resolved_constant(node.inputs[2])
+        if value is None:
+            continue
         if node.inputs[2].name != name:
-            node.inputs[2] = gs.Constant(name, node.inputs[2].values)
-            filters = positions.get(node.inputs[1].name, {}).get(_BIASED[node.op])
-            if filters is not None:
-                found[name] = {0: filters}
+            node.inputs[2] = gs.Constant(name, value)
+        filters = positions.get(node.inputs[1].name, {}).get(_BIASED[node.op])
+        if filters is not None and name not in positions:
+            found[name] = {0: filters}
     return found
 
 
