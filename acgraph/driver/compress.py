@@ -108,9 +108,9 @@ def _resumed(context: Context, state: State) -> State:
         original = context.original.model
         network.model.sizes, network.model.bounds = original.sizes, original.bounds
     if is_trained(state):
-        context.reporter.say("the network is trained: only the results are written again")
+        context.reporter.say("the network is already trained; only the results are written again")
     else:
-        context.reporter.say(f"going on after stage '{state.checkpoint}'")
+        context.reporter.say(f"continuing after stage '{state.checkpoint}'")
         context.reporter.say(f"plan: {state.schedule.describe()}")
     for text in state.warnings:
         context.reporter.warn(text)
@@ -128,7 +128,7 @@ def _write(context: Context, state: State) -> State:
     """Write the results; if that fails, the error's hint says that the training is not lost."""
     folder = shlex.quote(str(context.asked.output))
     kept = (
-        f"the trained network is kept: acgraph compress --resume {folder} writes the results "
+        f"the trained network is saved: acgraph compress --resume {folder} writes the results "
         "without training again"
     )
     try:
@@ -141,7 +141,7 @@ def _write(context: Context, state: State) -> State:
         raise BackendError(
             f"the results cannot be written: {type(error).__name__}: {first_line(error)}",
             location=Location(model=str(context.asked.output)),
-            hint=f"this is a bug, which --debug shows; {kept}",
+            hint=f"this is a bug in acgraph; --debug shows a traceback; {kept}",
         ) from error
 
 
@@ -166,5 +166,6 @@ def _written(context: Context, state: State) -> State:
     raise VerifyError(
         f"the equivalence check failed: {equivalence.failures[0]}",
         location=Location(model=str(output / FAILED_CHECK / "model.onnx")),
-        hint="do not deploy it; acgraph verify compares it with masked.onnx beside it",
+        hint="do not deploy this model; acgraph verify can compare it with masked.onnx in the same "
+        "folder",
     )

@@ -117,7 +117,10 @@ def _baseline(judge: Trainer, data: RunData, say: Callable[[str], None]) -> floa
     """Evaluate the original on the selection split."""
     images = counted(len(data.select), "image")
     if data.measure == "agreement":
-        say(f"baseline: no labels, agreement with the original on {images} counts")
+        say(
+            "baseline: the data has no labels, so networks are judged by their agreement with the "
+            f"original on {images}"
+        )
         return 1.0
     baseline = judge.evaluate(data.select)
     say(f"baseline: {data.measure} {100 * baseline:.2f} % on {images}")
@@ -134,7 +137,10 @@ def _within_time_budget(
         ("selection", data.select, less.select), ("report", data.report, less.report)
     ):  # fmt: skip
         if len(after) < len(before):
-            say(f"{name} split: {len(after)} of {len(before)} examples, for the time budget")
+            say(
+                f"{name} split: {len(after)} of {len(before)} examples are used, to keep within "
+                "the time budget"
+            )
     return less
 
 
@@ -152,5 +158,6 @@ def _aligned(config: CompressConfig, say: Callable[[str], None]) -> CompressConf
     if config.effective_align != AUTO:
         return config
     step = measure_align(timing_chooser(settings=run_settings(config)))
-    say(f"align: {step}, by the time that layers of {SIZES[0]} to {SIZES[-1]} filters take here")
+    say(f"align: filters are kept in multiples of {step}, chosen by timing layers of {SIZES[0]} "
+        f"to {SIZES[-1]} filters on this machine")
     return config.model_copy(update={"align": step})

@@ -48,7 +48,7 @@ def layer_chart(layers: Sequence[LayerChange]) -> Markup:
         parts.append(_rect(_LEFT, y + 3, span * bar.after / longest, "now"))
         end = _LEFT + span * max(bar.before, bar.after) / longest
         parts.append(_text(end + 8, middle, bar.note, "start"))
-    return _svg(len(bars) * _STEP + 4, parts, "Weights of each layer before and after")
+    return _svg(len(bars) * _STEP + 4, parts, "Number of weights of each layer before and after")
 
 
 def _weights(layer: LayerChange, side: int) -> int:
@@ -98,7 +98,7 @@ def search_chart(report: Report) -> Markup:
     lines = [_line(best[a:b]) for a, b in pairwise([0, *edges, len(points)])]
     rules = [_rule(_place(i - 0.5, len(points), low, low, high)[0]) for i in edges]
     parts = [*rules, *dots, *lines, *_axis(low, high, counted(len(points), "evaluation"))]
-    return _svg(_HEIGHT, parts, "Score of every evaluated point, and the best until then")
+    return _svg(_HEIGHT, parts, "Score of each evaluated candidate, and the best score so far")
 
 
 def rounds_chart(report: Report) -> Markup:

@@ -66,7 +66,7 @@ def _headline(diff: GraphDiff, pairs: tuple[LayerPair, ...]) -> str:
     head = f"{changed} of {len(pairs)} layers changed"
     old, new = diff.cost_before.params, diff.cost_after.params
     if not new or old == new:
-        return f"{head}, as many params"
+        return f"{head}, same number of params"
     return f"{head}, {format_rate(old / new)} fewer params" if old > new else f"{head}, more params"
 
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from acgraph.analysis.obstacles import OUTPUT_REASON
-from acgraph.diagnostics import printable
+from acgraph.diagnostics import counted, printable
 from acgraph.pruning.rate import format_rate
 
 #: Less than this share of what was asked for is hardly anything.
@@ -12,7 +12,7 @@ LITTLE = 0.1
 #: An obstacle is blamed where it holds at least this share of the weights.
 BLAMED = 0.1
 #: Words in the reason of a fence that sizes of the inputs could lift.
-_OF_SIZES = ("is unknown", "depends on the size", "does not run on what reaches it")
+_OF_SIZES = ("is unknown", "depends on the size", "cannot be run on the inputs that reach it")
 
 
 class Holder(Protocol):
@@ -38,15 +38,18 @@ def blame(holding: Sequence[Holder]) -> str:
 
     >>> from acgraph.analysis.obstacles import Obstacle
     >>> blame([Obstacle(nodes=("ln1", "ln2"), reason="normalises", share=0.871, inexact=True)])
-    "87 % of the weights are held by 'ln1' and 1 more (normalises)"
+    "87 % of the weights cannot be cut because of 'ln1' and 1 other node (normalises)"
     """
     if not holding or holding[0].share < BLAMED:
         return ""
     first = holding[0]
-    more = f" and {len(first.nodes) - 1} more" if len(first.nodes) > 1 else ""
+    more = f" and {counted(len(first.nodes) - 1, 'other node')}" if len(first.nodes) > 1 else ""
     share = f"{100 * first.share:.0f} %"
     where = printable(first.nodes[0])
-    return f"{share} of the weights are held by '{where}'{more} ({printable(first.reason)})"
+    return (
+        f"{share} of the weights cannot be cut because of '{where}'{more} "
+        f"({printable(first.reason)})"
+    )
 
 
 def remedy(holding: Sequence[Holder], rates: Mapping[str, float]) -> str:
@@ -61,9 +64,9 @@ def remedy(holding: Sequence[Holder], rates: Mapping[str, float]) -> str:
         return f"{'; '.join(tried)}."
     blamed = [each for each in holding if each.share >= BLAMED]
     if any(word in each.reason for each in blamed for word in _OF_SIZES):
-        return "--input-shape may help: it states the sizes of an input."
+        return "--input-shape may help: it sets the shape of an input."
     if blamed and blamed[0].inexact:
-        return f"--allow-inexact would free {100 * blamed[0].share:.0f} % of the weights."
+        return f"--allow-inexact would allow cuts in {100 * blamed[0].share:.0f} % of the weights."
     if blamed and blamed[0].reason == OUTPUT_REASON:
         return "All channels of these layers are outputs; only their columns can be cut."
     return ""

@@ -31,7 +31,7 @@ _SHOWN_FENCES = 5
 #: What is added to the errors, by whether the check passed and whether it shows nothing.
 _CHECK_SUFFIX = {
     (True, False): "",
-    (True, True): " - but no output depends on the inputs",
+    (True, True): " - inconclusive: no output depends on the inputs",
     (False, False): " - FAILED",
     (False, True): " - FAILED",
 }
@@ -104,8 +104,10 @@ def render_summary(report: Report) -> RenderableType:
         table.add_row(row.label, row.before, row.after, Text(row.change, style=style), *more)
     check = report.verify
     shown = Text(
-        f"compact == masked: max error {format_error(check.max_abs_error)} absolute, "
-        f"{format_error(check.max_rel_error)} relative"
+        (
+            f"compact against masked: largest error {format_error(check.max_abs_error)} "
+            f"absolute, {format_error(check.max_rel_error)} relative"
+        )
         + _CHECK_SUFFIX[check.passed, check.vacuous],
         style="" if check.shows_equivalence else "bold red",
     )
@@ -137,8 +139,8 @@ def render_summary(report: Report) -> RenderableType:
 def _fence_lines(report: Report) -> Iterator[Text]:
     if report.fences:
         count = len(report.fences)
-        yield Text(f"{counted(count, 'fence')} (kept whole):")
+        yield Text(f"{counted(count, 'fence')} (not cut):")
     for fence in report.fences[:_SHOWN_FENCES]:
         yield Text(printable(f"  {fence.node}: {fence.reason}"), style="dim")
     if len(report.fences) > _SHOWN_FENCES:
-        yield Text("  ... all of them are in the report", style="dim")
+        yield Text("  ... report.html lists all of them", style="dim")

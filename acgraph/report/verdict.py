@@ -30,10 +30,10 @@ def verdict_parts(report: Report) -> list[str]:
     rate = reached(report)
     metric = _METRICS[target.metric]
     more = "faster" if target.metric == "latency" else f"fewer {metric}"
-    got = f"{format_rate(rate)} {more}" if rate is not None else f"the rate of {metric} is unknown"
+    got = f"{format_rate(rate)} {more}" if rate is not None else f"unknown rate of {metric}"
     word = "met" if target.met else "missed"
-    floor = "" if target.drop_met else ", floor missed"
-    parts = [f"target {word}{floor}: {got} (asked {_asked(target.rate)}){_scant_text(report)}"]
+    floor = "" if target.drop_met else ", allowed drop exceeded"
+    parts = [f"target {word}{floor}: {got} (asked for {_asked(target.rate)}){_scant_text(report)}"]
     drop = drop_points(report)
     if drop is not None:
         parts.append(_drop_text(drop, report))
@@ -57,7 +57,7 @@ def _scant_text(report: Report) -> str:
     if not is_scant(report):
         return ""
     held = blame(report.holding)
-    return f": hardly anything could be cut{f'; {held}' if held else ''}"
+    return f": almost nothing could be cut{f'; {held}' if held else ''}"
 
 
 def hint(report: Report) -> str:
@@ -66,15 +66,15 @@ def hint(report: Report) -> str:
 
 
 def _asked(rate: float | None) -> str:
-    return "the most within the floor" if rate is None else format_rate(rate)
+    return "the highest rate within --max-drop" if rate is None else format_rate(rate)
 
 
 def _with_check(parts: list[str], check: Verification) -> list[str]:
     """Add what a reader must not take for granted: a check that failed or is incomplete."""
     if not check.passed:
-        return ["the equivalence check FAILED: compact and masked model differ", *parts]
+        return ["the equivalence check FAILED: the compact and the masked model differ", *parts]
     if check.vacuous:
-        return ["the equivalence check shows NOTHING: no output depends on the inputs", *parts]
+        return ["the equivalence check is INCONCLUSIVE: no output depends on the inputs", *parts]
     if not check.notes:
         return parts
     more = f" and {len(check.notes) - 1} more" if len(check.notes) > 1 else ""
@@ -90,11 +90,11 @@ def frontier_text(report: Report) -> list[str]:
         return []
     lines = []
     for point in report.frontier:
-        word = "within" if point.within_floor else "below"
+        word = "within" if point.within_floor else "exceeds"
         score = f"{measure_text(report)} {format_percent(point.accuracy)}"
         lines.append(
             f"{format_rate(point.rate)}: {score} on the selection split after "
-            f"{counted(point.epochs, 'epoch', '.2g')}, {word} the floor"
+            f"{counted(point.epochs, 'epoch', '.2g')}, {word} --max-drop"
         )
     return lines
 
@@ -117,9 +117,8 @@ def _drop_text(drop: float, report: Report) -> str:
     change = f"{measure_text(report)} {format_points(-drop)}"
     if report.target.max_drop is None:
         return change
-    word = "within" if report.target.drop_met else "below"
-    floor = f"-{report.target.max_drop:g}" if report.target.max_drop else "0"
-    return f"{change} ({word} the floor of {floor})"
+    word = "within" if report.target.drop_met else "exceeds"
+    return f"{change} ({word} the allowed drop of {report.target.max_drop:g})"
 
 
 def figure_lines(report: Report) -> list[str]:
@@ -177,8 +176,8 @@ def paired_text(report: Report) -> str:
     if report.rate.latency is None or report.after.speed_up is None:
         return ""
     return (
-        "the rate of latency is the median over pairs of neighbouring runs, not the quotient of "
-        "the two medians: load moves both alike"
+        "the latency rate is the median over pairs of adjacent runs, not the ratio of the two "
+        "medians, because load on the machine slows both runs of a pair"
     )
 
 

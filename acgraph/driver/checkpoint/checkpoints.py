@@ -182,7 +182,9 @@ def load(
         damaged = find_damage(folder, stage["fine_tune"])
         partial_fit = None if damaged else folder / name
         if damaged:
-            remarks.append(f"checkpoint {damaged} is damaged, so fine-tuning begins again")
+            remarks.append(
+                f"checkpoint {damaged} is damaged; fine-tuning starts again from its beginning"
+            )
     network = Network(read_model(folder / stage["model"]))
     prepared = network if stage["model"] == PREPARED else _prepared(folder, stored, stage)
     positions = read_positions(folder / f"stage-{stage['checkpoint']}.npz")
@@ -211,7 +213,9 @@ def _last_whole(folder: Path, stages: list[dict[str, Any]]) -> tuple[dict[str, A
         damaged = find_damage(folder, stage["files"])
         if not damaged:
             return stage, remarks
-        remarks.append(f"checkpoint {damaged} is damaged, so the stage before it is used")
+        remarks.append(
+            f"checkpoint {damaged} is damaged; the run continues from the stage before it"
+        )
     raise _damaged(folder, damaged)
 
 

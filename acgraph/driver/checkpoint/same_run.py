@@ -47,7 +47,7 @@ def check_options(before: Mapping[str, Any], config: CompressConfig, where: Loca
             raise UsageError(
                 f"the run was started with {name} {_shown(value)}, not {_shown(ours.get(name))}",
                 location=where,
-                hint="give the same options, or start anew",
+                hint="use the same options, or start a new run",
             )
 
 
@@ -78,7 +78,7 @@ def check_inputs(before: Mapping[str, str], inputs: Mapping[str, str], where: Lo
     for what, digest in inputs.items():
         if before.get(what) != digest:
             raise CheckpointError(
-                f"the run was started with {what} of other content",
+                f"the {what.removeprefix('a ')} has changed since the run was started",
                 location=where,
-                hint=f"give the same, or {START_ANEW}",
+                hint=f"use the same files, or {START_ANEW}",
             )

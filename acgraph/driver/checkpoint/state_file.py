@@ -15,7 +15,7 @@ from acgraph.ir import write_bytes
 FORMAT = 7
 STATE = "state.json"
 #: Hint for checkpoints that cannot be used.
-START_ANEW = "start anew, without --resume"
+START_ANEW = "start a new run, without --resume"
 
 Files = dict[str, dict[str, Any]]
 
@@ -48,9 +48,9 @@ def read_state(folder: Path) -> dict[str, Any]:
     where = Location(model=str(file))
     if not file.is_file():
         raise UsageError(
-            "no run to go on with",
+            "there is no run to continue",
             location=Location(model=str(folder.parent)),
-            hint="give the -o of that run",
+            hint="use the -o folder of the interrupted run",
         )
     try:
         text = file.read_text(encoding="utf-8")
@@ -59,7 +59,9 @@ def read_state(folder: Path) -> dict[str, Any]:
         raise CheckpointError("is damaged", location=where, hint=START_ANEW) from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise CheckpointError(
-            "is damaged, or of another version of acgraph", location=where, hint=START_ANEW
+            "is damaged, or was written by another version of acgraph",
+            location=where,
+            hint=START_ANEW,
         )
     # Compare the text as well: a changed byte is damage even if the JSON value is the same.
     run: Any = content.get("run")

@@ -71,7 +71,7 @@ class Limit:
                 raise PassError(
                     f"the MACs of '{cost.unknown[0]}' became unknown when the network was cut",
                     location=model.location(),
-                    hint="choose another --metric, and report the model's operators",
+                    hint="use another --metric, and report this model's operators as a bug",
                 )
             return cost.macs
         proto = proto_from_model(model)
@@ -147,7 +147,9 @@ def _forced(
             low = middle + 1
     forced = order[:low]
     if forced:
-        layers_of = f"{counted(len(forced), 'layer')}, which is not the fastest: {_some(forced)}"
+        layers_of = (
+            f"{counted(len(forced), 'layer')}, which is not the fastest form: {_some(forced)}"
+        )
         warn(f"the {limit.metric} target needs the smallest form of {layers_of}")
     return forced
 

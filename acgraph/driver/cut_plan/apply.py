@@ -92,7 +92,8 @@ def check_branches(plan: CutPlan, model: Model, opened: Sequence[OpenBranch]) ->
     for path in plan.branches:
         if path not in paths:
             raise UsageError(
-                "the plan cuts a branch that the model lacks", location=model.location(value=path)
+                "the plan cuts a branch that the model does not have",
+                location=model.location(value=path),
             )
 
 
@@ -150,16 +151,16 @@ def _wanted(model: Model, axes: Sequence[AxisCut]) -> _Wanted:
         name = f"{cut.tensor}/{cut.reader}" if cut.reader else cut.tensor
         where = model.location(value=cut.tensor, axis=cut.axis)
         if name not in forms:
-            raise UsageError("the plan cuts a tensor that the model lacks", location=where)
+            raise UsageError("the plan cuts a tensor that the model does not have", location=where)
         shape = forms[name][1]
         if cut.axis >= len(shape) or shape[cut.axis] != cut.size:
             raise UsageError(
-                f"the plan is for {cut.size} positions, the model has {list(shape)}",
+                f"the plan expects {cut.size} positions, but the tensor has shape {list(shape)}",
                 location=where,
-                hint="give the file that the plan was made of",
+                hint="use the file that the plan was made from",
             )
         if max(cut.removed, default=0) >= cut.size:
-            raise UsageError(f"there is no position {max(cut.removed)}", location=where)
+            raise UsageError(f"the axis has no position {max(cut.removed)}", location=where)
         flags = np.zeros(cut.size, bool)
         flags[list(cut.removed)] = True
         found[name, cut.axis] = flags
@@ -176,15 +177,16 @@ def _zero_columns(model: Model, plan: CutPlan) -> None:
         where = Location(model=model.source, node=cut.layer)
         if layer is None:
             raise UsageError(
-                "the plan cuts columns of a layer that the model lacks", location=where
+                "the plan cuts columns of a layer that the model does not have", location=where
             )
         weight = changed.get(layer.weight, constants[layer.weight])
         shape = layer_matrix(layer, weight).shape[1:]
         if shape != cut.shape:
             raise UsageError(
-                f"the plan is for columns {list(cut.shape)}, the model has {list(shape)}",
+                f"the plan expects columns of shape {list(cut.shape)}, but those of the layer "
+                f"have shape {list(shape)}",
                 location=where,
-                hint="give the file that the plan was made of",
+                hint="use the file that the plan was made from",
             )
         flags = np.ones(int(np.prod(shape)), bool)
         flags[list(cut.removed)] = False
@@ -236,7 +238,7 @@ def _cannot(dependency: DependencyGraph, place: tuple[str, int], positions: Ints
         if (member.tensor, member.axis) == place and (member.sets[positions] >= 0).any()
     ]
     reasons = [str(fence) for family in families for fence in family.fences]
-    hint = reasons[0] if reasons else "what belongs to it would have to be removed with it"
+    hint = reasons[0] if reasons else "the positions that are coupled to it must be removed as well"
     return UsageError(
         f"position {int(positions[0])} cannot be removed",
         location=dependency.model.location(value=name, axis=axis),
@@ -278,8 +280,8 @@ class _Recorded:
         chosen = with_label(candidates, self.labels[weight])
         if chosen is None:
             raise UsageError(
-                f"the layer has no form '{self.labels[weight]}'",
+                f"the layer cannot be stored in form '{self.labels[weight]}'",
                 location=Location(value=weight),
-                hint="give the file that the plan was made of",
+                hint="use the file that the plan was made from",
             )
         return chosen

@@ -80,10 +80,10 @@ def open_data(config: CompressConfig, model: Model) -> RunData:
     if config.eval_data is not None:
         if _shares_examples(config.data, config.eval_data):
             raise UsageError(
-                f"--eval-data has images of --data {config.data}: the figures would be of "
-                "training images",
+                f"--eval-data contains examples of --data {config.data}, so that accuracy "
+                "would be measured on training examples",
                 location=Location(model=config.eval_data),
-                hint="give others, or leave --eval-data out and a part is held back",
+                hint="use other evaluation data, or omit --eval-data to hold out a part of --data",
             )
         held = _load(config, model, config.eval_data)
         _check_labels(model, held, config.eval_data)
@@ -104,16 +104,16 @@ def open_data(config: CompressConfig, model: Model) -> RunData:
 def _too_little(config: CompressConfig, held: int, train: int) -> UsageError:
     if config.eval_data is not None:
         return UsageError(
-            f"too little data: {held} example{'s' if held != 1 else ''} to evaluate on, of which "
-            "one half chooses and the other is reported",
+            f"too little evaluation data: {held} example{'s' if held != 1 else ''}, but one "
+            "half selects the network and the other half is reported",
             location=Location(model=config.eval_data),
-            hint="give at least 2",
+            hint="give at least 2 examples",
         )
     return UsageError(
-        f"too little data: of {held + train} examples 2 are held back to evaluate on, which leaves "
-        "none to train on",
+        f"too little data: 2 of {held + train} examples are held out for evaluation, which "
+        "leaves none for training",
         location=Location(model=config.data),
-        hint="give more, or --eval-data",
+        hint="give more examples, or give --eval-data",
     )
 
 

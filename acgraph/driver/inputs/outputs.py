@@ -30,9 +30,11 @@ def keep_outputs(model: Model, names: Sequence[str]) -> tuple[str, ...]:
         if name not in known:
             near = get_close_matches(name, known, n=1)
             raise UsageError(
-                f"has no output '{name}'",
+                f"the model has no output '{name}'",
                 location=model.location(),
-                hint=f"did you mean '{near[0]}'?" if near else f"it has {', '.join(known)}",
+                hint=f"did you mean '{near[0]}'?"
+                if near
+                else f"the outputs are {', '.join(known)}",
             )
     dropped = tuple(name for name in known if names and name not in names)
     if dropped:

@@ -21,9 +21,11 @@ def check_reading(model: Model) -> None:
     if not equivalence.passed:
         reason = next(f"output '{e.name}': {e.reason}" for e in equivalence.per_output if e.reason)
         raise VerifyError(
-            f"{', '.join(sorted(model.expanded))} do not compute what they are read as: {reason}",
+            f"the standard operators that replace {', '.join(sorted(model.expanded))} compute "
+            f"something else: {reason}",
             location=model.location(),
-            hint="export the model again without optimising it; please report the operators",
+            hint="export the model again without ONNX Runtime's optimisation, and report these "
+            "operators as a bug",
         )
 
 

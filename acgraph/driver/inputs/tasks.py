@@ -70,8 +70,8 @@ def describe_tasks(tasks: Sequence[OutputTask]) -> list[str]:
         first, *others = alike
         more = f" and {len(others)} more" if others else ""
         verb = "are" if others else "is"
-        what = "imitated" if first.kind == "imitate" else f"taken for {first.kind}"
+        what = "imitated" if first.kind == "imitate" else f"treated as {first.kind}"
         lines.append(f"output {first.described}{more} {verb} {what} ({first.reason})")
     if not any(task.reason == "as stated" for task in tasks):
-        lines[0] += "; --task changes that"
+        lines[0] += "; use --task to change this"
     return lines

@@ -84,13 +84,15 @@ def cluster_evaluators(address: str, make: Callable[[], Task]) -> Iterator[Point
                 return list(client.gather(futures))
             except KilledWorker as error:
                 raise BackendError(
-                    "a point of the search ended every worker that tried it",
-                    hint="give workers more memory: each holds the network and its images",
+                    "a candidate of the search stopped every worker that evaluated it",
+                    hint="give the workers more memory: each of them holds the network and its "
+                    "images",
                 ) from error
             except CancelledError as error:
                 raise BackendError(
-                    f"the cluster at {address} was lost: its scheduler, or all workers, ended",
-                    hint="start it anew, and go on with --resume",
+                    f"the cluster at {address} was lost: its scheduler or all of its workers "
+                    "stopped",
+                    hint="start the cluster again, and continue the run with --resume",
                 ) from error
 
         count = len(client.nthreads())
@@ -151,7 +153,7 @@ def _check_workers(client: "Client", address: str) -> None:
         what = f"cannot load acgraph: {found}" if cannot else f"has acgraph {found}"
         raise UsageError(
             f"search.cluster: the worker {worker} {what}",
-            hint=f"install acgraph {__version__} where the worker runs, as here",
+            hint=f"install acgraph {__version__} on the host of the worker, as on this host",
         )
 
 

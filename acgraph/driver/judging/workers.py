@@ -70,7 +70,7 @@ class InMemoryRows(Dataset):
             places = np.minimum(np.searchsorted(rows, indices), len(rows) - 1)
             if (rows[places] == indices).all():
                 return held.take(places)
-        raise BackendError("a worker of the search was not given every image that it needs")
+        raise BackendError("a search worker did not receive all images that it needs")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -184,7 +184,7 @@ def open_task(task: Task) -> Proxy:
         saves_time=task.saves_time,
     )
     if space.knobs != task.knobs:
-        raise BackendError("a worker of the search finds other things to cut than its parent")
+        raise BackendError("a search worker found another search space than the main process")
     return Proxy(
         trainer, space, task.select, limit=len(task.select),
         batches=task.config.search.recalibrate, images=task.images,
@@ -199,7 +199,7 @@ def check_workers(workers: int, processes: int) -> None:
     """
     if workers > 1 and processes > 1:
         raise UsageError(
-            f"search.workers is {workers} in a run of {processes} processes",
+            f"search.workers is {workers}, but {processes} processes already train together",
             hint="leave search.workers at 1",
         )
 
@@ -231,8 +231,8 @@ def evaluators(workers: int, make: Callable[[], Task]) -> Iterator[PointEvaluato
             return [score.result() for score in [submit(point) for point in points]]
         except BrokenProcessPool as error:
             raise BackendError(
-                "a worker of the search ended",
-                hint="set search.workers lower: each holds a copy of the network and its images",
+                "a search worker stopped",
+                hint="lower search.workers: each worker holds a copy of the network and its images",
             ) from error
 
     log.info("search: %d processes", workers)

@@ -15,7 +15,7 @@ from acgraph.pruning.cut_plan import CutPlan
 from acgraph.pruning.plan import Plan
 
 #: Reason for not cutting a branch; the error of the runtime follows.
-UNCHECKED = "the branch does not run on what reaches it, so its cut could not be checked"
+UNCHECKED = "the branch cannot be run on the inputs that reach it, so its cut could not be checked"
 #: Makes the inputs that a model is compared on; called only if something was cut.
 MakeFeeds = Callable[[], Sequence[Feeds]]
 
@@ -57,7 +57,7 @@ def feeds_of(source: Source, opened: OpenBranch, outer: MakeFeeds) -> MakeFeeds:
         names = [tensor.name for tensor in opened.model.graph.inputs]
         found, reason = running(opened.model, reaching(source.model, names, outer(), opened.fixed))
         if not found:
-            raise UncheckedError(reason or "nothing that was tried reaches it")
+            raise UncheckedError(reason or "no input that was tried reaches the branch")
         return found
 
     return make
@@ -147,7 +147,7 @@ def _both(equivalence: EquivalenceResult, inner: EquivalenceResult, path: str) -
     def named(found: Sequence[OutputEquivalence]) -> Iterator[OutputEquivalence]:
         return (replace(each, name=f"{path}/{each.name}") for each in found)
 
-    note = f"{path} alone: relative error {inner.max_rel_error:.1e}"
+    note = f"{path}, checked on its own: relative error {inner.max_rel_error:.1e}"
     return replace(
         equivalence,
         max_abs_error=max(equivalence.max_abs_error, inner.max_abs_error),

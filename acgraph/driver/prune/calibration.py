@@ -98,9 +98,9 @@ def open_calibration(model: Model, request: DataRequest) -> Calibration:
         resolve_sizes_from(model, found, stated)
     if len(found) < 2:
         raise UsageError(
-            "one example is too little: a cut is fitted to some and judged by others",
+            "one example is not enough: layers are fitted to some examples and judged on others",
             location=Location(model=found.name),
-            hint="give at least 2, better some hundred",
+            hint="give at least 2 examples, preferably a few hundred",
         )
     order = np.random.default_rng(request.seed).permutation(len(found)).astype(np.int64)
     judged = min(MAX_HELD_OUT, max(1, round(HELD_OUT * len(found))))

@@ -21,8 +21,8 @@ from acgraph.pruning.shrink import Shrunk, shrink
 
 #: Why the columns of a layer are kept although they could be cut, by whether forms are timed.
 IDLE = {
-    True: "its columns stay: no compact form of it is smaller and faster than the dense one",
-    False: "its columns stay: no compact form of it is smaller than the dense one",
+    True: "no compact form of the layer is both smaller and faster than the dense form",
+    False: "no compact form of the layer is smaller than the dense form",
 }
 
 

@@ -59,31 +59,29 @@ class PruneFiles:
         """
         for given in (self.output, self.masked):
             if given is not None and (not given or "\0" in given):
-                raise UsageError(
-                    f"'{given}' is no path", hint="name the output as in -o small.onnx"
-                )
+                raise UsageError(f"'{given}' is not a path", hint="use for example -o small.onnx")
         if self.output is not None and self.output.endswith(".ort"):
             raise UsageError(
-                "the output is an ONNX file",
+                "the output must be an ONNX file",
                 location=Location(model=self.output),
-                hint="name it as in small.onnx: small.ort comes beside it",
+                hint="use for example -o small.onnx; small.ort is written next to it",
             )
         if self.int8 and self.int8_path is None:
             raise UsageError(
-                "there is no file that a quantised model could lie beside",
-                hint="name the output: -o small.onnx",
+                "the quantised model is written next to the output, and no output is given",
+                hint="use for example -o small.onnx",
             )
         taken = [path for path in (self.output, self.masked) if path is not None and path != "-"]
         if len({_place(path) for path in taken}) < len(taken):
             raise UsageError(
-                "both results would be written to it",
+                "both results would be written to this file",
                 location=Location(model=taken[0]),
-                hint="give -o and --masked-out different paths",
+                hint="use different paths for -o and --masked-out",
             )
         for name in taken:
             if self.source != "-" and _place(name) == _place(self.source):
                 raise UsageError(
-                    "would be written over the input",
+                    "the output would overwrite the input",
                     location=Location(model=name),
                     hint="choose another path",
                 )
@@ -91,9 +89,10 @@ class PruneFiles:
         for path in self._companions():
             if _place(path) in places:
                 raise UsageError(
-                    f"would be overwritten by what comes beside the output {self.output}",
+                    "would be overwritten by a file that is written next to the output "
+                    f"{self.output}",
                     location=Location(model=str(path)),
-                    hint="choose another -o, as small.onnx",
+                    hint="use another path for -o",
                 )
 
     def write(self, model: Model, masked: Model) -> Int8 | None:
@@ -117,10 +116,10 @@ class PruneFiles:
             if companions:
                 write_model(model, plain)
             if self.int8_path is not None:
-                self._make(quantise_dynamic, plain, self.int8_path, "leave --quantize out")
+                self._make(quantise_dynamic, plain, self.int8_path, "omit --quantize")
                 int8 = _measure(plain, self.int8_path, self.runtime, model.sizes)
             if self.ort_path is not None:
-                self._make(write_ort, plain, self.ort_path, "--no-ort leaves the file out")
+                self._make(write_ort, plain, self.ort_path, "use --no-ort to skip this file")
         if self.output is not None:
             write_model(model, self.output)
         if self.masked is not None:

@@ -176,7 +176,7 @@ def _cut_and_check(source: Source, job: Job, feeds: MakeFeeds | None) -> PruneRe
         after = model_cost(made.model)
         if after.bytes <= before.bytes or attempt.is_forced:
             break
-        notes.append(f"the {attempt.name} are not cut: the file would be larger")
+        notes.append(f"the {attempt.name} were not cut, because the file would be larger")
     sets = attempt.plan
     branches = cut_branches(
         source,
@@ -230,7 +230,7 @@ def _cut_and_check(source: Source, job: Job, feeds: MakeFeeds | None) -> PruneRe
         raise VerifyError(
             f"the equivalence check failed: {equivalence.failures[0]}",
             location=model.location(),
-            hint="nothing was written; please report the model's operators",
+            hint="nothing was written; report this model's operators as a bug",
         )
     if result.after is before:
         return result
@@ -242,7 +242,7 @@ def _cut_and_check(source: Source, job: Job, feeds: MakeFeeds | None) -> PruneRe
 def _other_file(source: Source, plan: CutPlan | None) -> tuple[str, ...]:
     if plan is None or plan.source_sha256 in ("", source.digest):
         return ()
-    return ("the plan was made of another file, whose layers have the same sizes",)
+    return ("the plan was made from another file, whose layers have the same sizes",)
 
 
 def _check(

@@ -34,7 +34,7 @@ def verdict(result: PruneReport) -> str:
         rate = format_rate(asked.target_rate)
         wanted = [f"to {rate} fewer {_NAMES[asked.metric]}"]
     if not wanted:
-        return "nothing was to be cut: --sparsity and --columns are 0"
+        return "nothing was cut, because --sparsity and --columns are 0"
     rates = {name: result.rate(key) for key, name in _NAMES.items()}
     reached = [f"{format_rate(rate)} fewer {name}" for name, rate in rates.items() if rate]
     aim = f"asked to cut {' and '.join(wanted)}"
@@ -43,7 +43,7 @@ def verdict(result: PruneReport) -> str:
     if is_met(result):
         smaller = 1 - result.after.bytes / max(result.before.bytes, 1)
         return f"{', '.join(reached)} ({aim}){reason if smaller < HALF * asked.share else ''}"
-    little = "hardly anything" if result.after.params < result.before.params else "nothing"
+    little = "almost nothing" if result.after.params < result.before.params else "nothing"
     rate = f"{reached[0]}: " if reached else ""
     return f"{rate}{little} could be cut ({aim}){reason}"
 
@@ -56,13 +56,16 @@ def _why(result: PruneReport) -> str:
         reasons.append(held)
     if result.request.columns and idle:
         reasons.append(
-            f"{counted(len(idle), 'layer')} of {len(result.lowered)} kept all columns, "
-            f"as '{idle[0].name}': {idle[0].remark}"
+            f"{counted(len(idle), 'layer')} of {len(result.lowered)} kept all columns, for "
+            f"example '{idle[0].name}': {idle[0].remark}"
         )
     if not reasons and result.request.align > 1:
-        reasons.append(f"few layers have more than {result.request.align} filters")
+        reasons.append(
+            f"few layers have more than {result.request.align} filters, the multiple that --align "
+            "keeps"
+        )
     if not reasons and not result.plan.sets and not result.lowered:
-        reasons.append("no layer of it can be cut")
+        reasons.append("no layer can be cut")
     return "; ".join(reasons)
 
 

@@ -62,9 +62,9 @@ def claimed(config: CompressConfig) -> Iterator[None]:
             lock.acquire(timeout=0)
         except Timeout:  # is an OSError, too
             raise OutputError(
-                "another run writes to it",
+                "another run is writing to this folder",
                 location=Location(model=str(folder)),
-                hint="wait until it ends, or choose another place with -o",
+                hint="wait until it ends, or choose another folder with -o",
             ) from None
     try:
         yield
@@ -138,10 +138,10 @@ def check_room(folder: Path, needed: int) -> None:
     free = shutil.disk_usage(folder).free
     if free < needed:
         raise OutputError(
-            f"needs about {format_bytes(needed)} for checkpoints and results, and "
+            f"about {format_bytes(needed)} are needed for checkpoints and results, but only "
             f"{format_bytes(free)} are free",
             location=Location(model=str(folder)),
-            hint="make room, or choose another place with -o",
+            hint="free some disk space, or choose another folder with -o",
         )
 
 
@@ -153,7 +153,7 @@ def _written(folder: Path) -> Iterator[None]:
         raise OutputError(
             f"cannot be written to: {error.strerror or error}",
             location=Location(model=str(folder)),
-            hint="choose another place with -o",
+            hint="choose another folder with -o",
         ) from error
 
 
@@ -170,10 +170,14 @@ def _inputs(config: CompressConfig) -> Iterator[Path]:
 
 def _check_apart(given: Path, folder: Path) -> None:
     where = Location(model=str(given))
-    hint = "choose another place with -o"
+    hint = "choose another folder with -o"
     if given.is_dir():
         if folder.resolve().is_relative_to(given.resolve()):
-            raise UsageError(f"the results in {folder} would lie in it", location=where, hint=hint)
+            raise UsageError(
+                f"is an input, and the results in {folder} would be written into it",
+                location=where,
+                hint=hint,
+            )
         return
     written = [place / name for place in (folder, folder / FAILED_CHECK) for name in RESULTS]
     if any(file.exists() and file.samefile(given) for file in written):
@@ -181,4 +185,6 @@ def _check_apart(given: Path, folder: Path) -> None:
             f"would be overwritten by the results in {folder}", location=where, hint=hint
         )
     if given.resolve().is_relative_to((folder / CHECKPOINTS).resolve()):
-        raise UsageError(f"lies among the checkpoints of {folder}", location=where, hint=hint)
+        raise UsageError(
+            f"lies in the folder of checkpoints of {folder}", location=where, hint=hint
+        )

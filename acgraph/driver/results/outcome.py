@@ -60,8 +60,9 @@ MIN_BUDGETED_RUNS = 5
 _CONTRACT_FORMS = {"channels": "gather"}
 #: Note if the accuracy floor was met on the selection split but not on the report split.
 _OTHER_EXAMPLES = (
-    "the floor holds on the selection split, by which rates are chosen, but not on the report "
-    "split: ask for a smaller drop, or give more data to evaluate on"
+    "the accuracy loss is within --max-drop on the selection split, by which rates are "
+    "chosen, but not on the report split: use a smaller --max-drop, or give more evaluation "
+    "data"
 )
 _PACKAGES = ("onnx", "onnxruntime", "onnx-graphsurgeon", "torch", "numpy")
 
@@ -163,7 +164,7 @@ def _latencies(
     once_s = sum(_seconds_of_a_run(session) for session in sessions)
     share_s = LATENCY_SHARE * left_s
     if share_s < MIN_BUDGETED_RUNS * once_s:
-        warn("latency is not measured: too little is left of the time budget")
+        warn("latency was not measured, because too little of the time budget is left")
         return None
     each_s = min(BUDGET_S, share_s / len(files))
     if share_s >= 2 * MIN_RUNS * once_s:

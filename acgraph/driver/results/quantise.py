@@ -35,7 +35,7 @@ def quantise(context: Context, source: Path, target: Path, warn: Callable[[str],
     try:
         quantise_static(source, target, _feeds(Session(source, sizes=sizes), data, examples))
     except BackendError as error:
-        warn(f"there is no model.int8.onnx: {error.diagnostic.message}")
+        warn(f"model.int8.onnx was not written: {error.diagnostic.message}")
         return 0
     return examples
 

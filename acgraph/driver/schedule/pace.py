@@ -61,8 +61,8 @@ class Estimate:
     def describe(self) -> str:
         """Return the estimate as one line of text."""
         return (
-            f"at most about {about(self.train_s)} of training (timed on the dense network; what is "
-            f"cut makes it less) and about {about(self.search_s)} of search"
+            f"at most about {about(self.train_s)} of training (less as the network shrinks) "
+            f"and about {about(self.search_s)} of search"
         )
 
 

@@ -134,8 +134,8 @@ class RunSchedule:
 
     def _rounds_text(self) -> str:
         if self.attempts:
-            most = f"{self.attempts} attempts that train"
-            return f"the highest rate that holds the floor, by up to {most}"
+            most = f"{self.attempts} training attempts"
+            return f"up to {most} to find the highest rate within --max-drop"
         rounds = ", ".join(format_rate(rate) for rate in self.rates)
         return f"{len(self.rates)} round{'s' if len(self.rates) > 1 else ''} ({rounds})"
 

@@ -129,17 +129,17 @@ def zero_columns(
 def _remark(model: Model, layer: Layer, found: Sequence[Layer]) -> str:
     """Return why the columns of a layer that lowering can read are kept, or an empty text."""
     if layer.columns == 1:
-        return "it has one column"
+        return "the layer has only one column"
     if layer.op_type == "ConvTranspose" and layer.group > 1:
-        return "the groups of a ConvTranspose cannot lose single input channels"
+        return "a grouped ConvTranspose cannot lose single input channels"
     weight = model.graph.tensors()[layer.weight]
     if layer.through and layer.op_type in ("Conv", "ConvTranspose"):
-        return f"its weight passes through {', '.join(layer.through)}"
+        return f"the weight passes through {', '.join(layer.through)} before the layer reads it"
     owners = [x for x in found if x.weight == layer.weight]
     known = {name for x in owners for name in (x.name, *x.through)}
     others = [node.name for node in weight.outputs if node.name not in known]
     if others:
-        return f"its weight is read by {', '.join(others)}, which is no layer"
+        return f"the weight is also read by {', '.join(others)}, which is not a layer"
     if not np.isfinite(model.constants()[layer.weight]).all():
-        return "its weight is not finite"
+        return "the weight has values that are not finite"
     return ""

@@ -76,7 +76,9 @@ def refit_in_order(
     behind = tails(model, found)
     fits, left = [], {}
     for layer in found:
-        reason = _obstacle(layer, found) or ("" if run.reaches(layer.name) else "it is a constant")
+        reason = _obstacle(layer, found) or (
+            "" if run.reaches(layer.name) else "the output of the layer does not depend on the data"
+        )
         if reason:
             left[layer.name] = reason
             continue
@@ -93,11 +95,11 @@ def refit_in_order(
 def _obstacle(layer: Layer, found: list[Layer]) -> str:
     """Return why a layer cannot be refitted; empty if it can."""
     if layer.weight_input != 1 or layer.through:
-        return "its weight is not its second input"
+        return "the weight is not the second input of the layer"
     if layer.group > 1 and layer.op_type != "Conv":
-        return "it multiplies with several matrices"
+        return "the layer multiplies by several matrices"
     if sum(other.weight == layer.weight for other in found) > 1:
-        return "other layers share its weight"
+        return "other layers share the weight"
     return ""
 
 
@@ -114,7 +116,7 @@ def _fit_layer(
     least = MIN_GAIN * float(np.median(np.abs(factor)))
     alive = ~gone.all(axis=2) & (np.abs(factor) > least)
     if not alive.any():
-        return "its filters are gone, or count for nothing"
+        return "all filters of the layer were removed or have no effect"
     fit = _Fit(before * factor[:, :, None], _rows(layer, own).copy(), alive, is_centred=is_centred)
     # If no offset can be changed, the target is the output of the product alone.
     offset = affine.offset - (0.0 if is_centred else own)
@@ -125,14 +127,14 @@ def _fit_layer(
     for start, end in parts:
         part = None if end - start == layer.columns else fit.part(start, end)
         if not fit.take(run.moments(tail, affine.gain, offset, part), start, end):
-            return "what it reads or gives is not finite"
+            return "the layer reads or computes values that are not finite"
     scale = np.where(alive, factor, 1.0)[:, :, None]
     after = np.where(alive[:, :, None], fit.matrices / scale, before)
     changed = {layer.weight: _like(_whole(layer, after), weights[layer.weight])}
     if is_centred:
         changed[affine.shift] = _shifted(affine, alive, fit.offsets, own, weights, zeroed)
     if not all(np.isfinite(value).all() for value in changed.values()):
-        return "its new weights would not be finite"
+        return "the fitted weights would not be finite"
     run.load_weights(changed)
     return LayerFit(layer.name, float(fit.before[alive].mean()), float(fit.missed[alive].mean()))
 

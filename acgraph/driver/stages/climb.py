@@ -57,7 +57,9 @@ def next_attempt(context: Context, state: State) -> State:
 def _without_attempt(context: Context, state: State) -> State:
     """End before the first attempt for lack of time."""
     warnings = Warnings(context, state)
-    warnings.add("no rate was tried: no time was left for an attempt; give more time")
+    warnings.add(
+        "no rate was tried, because no time was left for an attempt: use a larger --time-budget"
+    )
     return replace(state, is_exhausted=True, warnings=warnings.texts)
 
 

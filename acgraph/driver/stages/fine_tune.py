@@ -57,8 +57,8 @@ def fine_tune(context: Context, state: State) -> State:
         kept = before
         warnings.add(
             f"fine-tuning made the network worse ({context.data.measure} {100 * before:.2f} % "
-            f"before, {100 * after:.2f} % after), so the weights before it are kept: lower "
-            "train.learning_rate or train longer"
+            f"before, {100 * after:.2f} % after), so the weights before fine-tuning are kept: "
+            "lower train.learning_rate or train longer"
         )
     network = state.network.trained(trainer.model())
     done = replace(state, warnings=warnings.texts, partial_fit=None)

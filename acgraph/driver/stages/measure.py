@@ -45,5 +45,5 @@ def _times_layers(context: Context, sides: Sequence[Side], warn: Callable[[str],
     runs_s = [side.latency_ms.p50 / 1e3 for side in sides[:2] if side.latency_ms is not None]
     if len(runs_s) == 2 and PROFILED_RUNS * sum(runs_s) <= left_s:
         return True
-    warn("layers are not timed: too little is left of the time budget")
+    warn("layers were not timed, because too little of the time budget is left")
     return False

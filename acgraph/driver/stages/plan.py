@@ -35,7 +35,10 @@ def plan(context: Context, state: State) -> State:
     )
     say(f"plan: {stages.describe()}")
     if config.columns.enabled is None and not config.cuts_columns:
-        say("cuts: filters, which lose less for as many MACs; --columns cuts columns, too")
+        say(
+            "cuts: only filters, which lose less accuracy for the same MACs; use --columns to cut "
+            "columns as well"
+        )
     if pace is not None and config.time_budget is None:
         affordable = affordable_evaluations(
             model,

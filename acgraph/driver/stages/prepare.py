@@ -73,6 +73,6 @@ def _few_images(context: Context) -> str:
     if count >= FEW_IMAGES:
         return ""
     return (
-        f"{context.data.measure} is measured on {counted(count, 'example')}: one is "
-        f"worth {100 / count:.2g} points"
+        f"{context.data.measure} is measured on only {counted(count, 'example')}, so that "
+        f"each of them counts for {100 / count:.2g} points"
     )

@@ -53,7 +53,7 @@ def purify(context: Context, state: State) -> State:
     )  # fmt: skip
     context.reporter.say(
         f"purification: {counted(found.removed_sets, 'coupled set')} and "
-        f"{counted(found.removed_columns, 'column')}, "
+        f"{counted(found.removed_columns, 'column')} removed after "
         f"{counted(found.evaluations, 'evaluation')}"
     )
     if state.rounds and not found.removed_sets and not found.removed_columns:

@@ -70,12 +70,12 @@ def rehearse(context: Context, state: State) -> State:
         cut_s = time.perf_counter() - begin
         own = verify(quiet, lower(quiet, own))
         if not equivalence_of(own).passed:
-            raise VerifyError(f"the equivalence check fails: {equivalence_of(own).failures[0]}")
+            raise VerifyError(f"the equivalence check failed: {equivalence_of(own).failures[0]}")
         check_s = time.perf_counter() - begin - cut_s
         check_room(config.output, _needed_bytes(lowered_of(own)))
         own = measure(quiet, export(quiet, replace(own, files=Files(folder=folder, models=()))))
         if config.quantize is not None and own.report is not None and own.report.int8 is None:
-            raise BackendError(own.warnings[-1], hint="leave --quantize out")
+            raise BackendError(own.warnings[-1], hint="omit --quantize")
     done = Rehearsal(
         cut_s=cut_s, check_s=check_s, export_s=time.perf_counter() - begin - cut_s - check_s
     )
@@ -152,5 +152,5 @@ def _with_early_hint(context: Context) -> Iterator[None]:
             where = Location(model=source, node=where.node, value=where.value)
         hint = f"{found.hint}; " if found.hint else ""
         raise type(error)(
-            found.message, location=where, hint=f"{hint}nothing was trained yet"
+            found.message, location=where, hint=f"{hint}nothing has been trained yet"
         ) from error

@@ -219,12 +219,12 @@ def _measure(task: Round, space: Space, trainer: Trainer) -> WeightReconstructio
         reconstruction = replace(reconstruction, until=until)
     if reconstruction.wide:
         task.say(
-            f"round {task.number}: too wide to be measured, so cut by magnitude alone: "
-            f"{', '.join(reconstruction.wide)}"
+            f"round {task.number}: these layers are too wide for reconstruction and are cut "
+            f"by magnitude: {', '.join(reconstruction.wide)}"
         )
     if reconstruction.unmeasured:
         task.warn(
-            "layers that read numbers that are not finite are cut by magnitude alone: "
+            "these layers read values that are not finite and are cut by magnitude: "
             f"{', '.join(reconstruction.unmeasured)}"
         )
     return reconstruction

@@ -25,8 +25,8 @@ def ranked_units(task: Round, space: Space) -> list[FloatArray]:
     if space.reconstruction is not None and space.reconstruction.truncated_rankings:
         rankings = counted(space.reconstruction.truncated_rankings, "ranking")
         task.say(
-            f"round {task.number}: search cut short: {rankings} of units ended early, by what each "
-            "unit alone loses"
+            f"round {task.number}: the time limit cut {rankings} short; units that were not "
+            "ranked yet are ranked by what each of them loses alone"
         )
     return found
 
@@ -63,9 +63,9 @@ def judging_levels(
     if len(levels) > 1:
         few = whole.shared(levels[0].share)
         task.say(
-            f"round {task.number}: each point is judged by {few.select} examples and "
-            f"BatchNormalization's statistics of {few.train}, the best by up to {whole.select} and "
-            f"{whole.train}"
+            f"round {task.number}: each candidate is judged on {few.select} examples, with "
+            f"BatchNormalization statistics from {few.train}; the best candidates on up to "
+            f"{whole.select}, with statistics from {whole.train}"
         )
     return levels
 
@@ -105,8 +105,8 @@ def search_points(
         )
     if seconds is not None and time.perf_counter() - begin >= seconds:
         task.say(
-            f"round {task.number}: search cut short after {found.evaluations} of up to "
-            f"{level.count} evaluations"
+            f"round {task.number}: the time limit ended the search after {found.evaluations} "
+            f"of up to {level.count} evaluations"
         )
     return found
 

@@ -49,7 +49,9 @@ def next_round(context: Context, state: State) -> State:
     done = replace(state, number=number)
     cost = written_cost(context, state.network)
     if cost <= budget_of(context, rate):
-        context.reporter.say(f"round {number}: at {format_rate(rate)} already")
+        context.reporter.say(
+            f"round {number}: skipped, because the network is already at {format_rate(rate)}"
+        )
         return done
     aim = RoundTarget(name=f"round {number}", number=number, rate=rate, cost=cost, is_exact=last)
     found = cut(context, done, aim)
@@ -145,11 +147,11 @@ def warn_out_of_reach(context: Context, state: State, rate: float) -> State:
     rounds = f"{len(state.rounds)} round{'s' if len(state.rounds) > 1 else ''}"
     if state.rounds:
         warnings.add(
-            f"a rate of {format_rate(rate)} is out of reach: all that may be cut in {rounds} "
-            f"leaves {format_rate(reached)}"
+            f"a rate of {format_rate(rate)} is out of reach: cutting everything that may be "
+            f"cut in {rounds} gives {format_rate(reached)}"
         )
     elif not can_cut(state.network, context.config):
-        warnings.add("nothing can be cut, see the fences")
+        warnings.add("nothing can be cut: see the fences")
         for fence in context.untied.dependency.all_fences()[:SHOWN_FENCES]:
             context.reporter.say(f"fence: {fence}")
     else:

@@ -25,9 +25,9 @@ def check_metric(config: CompressConfig, model: Model) -> None:
     if unknown:
         more = f" and {len(unknown) - 1} other nodes" if len(unknown) > 1 else ""
         raise UsageError(
-            f"the target is one of MACs, and those of '{unknown[0]}'{more} are unknown",
+            f"the target is a rate of MACs, but the MACs of '{unknown[0]}'{more} are unknown",
             location=Location(model=model.source),
-            hint="choose another --metric",
+            hint="use another --metric",
         )
 
 

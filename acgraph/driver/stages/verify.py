@@ -34,7 +34,7 @@ def _equivalence(context: Context, state: State) -> EquivalenceResult:
         return check_equivalence(lowered.small, lowered.masked, seeds=seeds, inputs=real)
     equivalence = check_equivalence(lowered.small, lowered.plain, seeds=seeds, inputs=real)
     note = (
-        f"cut inexactly, as allowed: {', '.join(inexact)}; compared with the trained graph, "
-        "because masked.onnx computes something else"
+        f"inexact cuts, as allowed: {', '.join(inexact)}; the compact model was compared with "
+        "the trained network, because masked.onnx computes something else"
     )
     return replace(equivalence, notes=(note, *equivalence.notes))

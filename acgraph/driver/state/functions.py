@@ -42,21 +42,22 @@ class UserFunctions:
             for name in ("distill_weight", "distill_temperature"):
                 if getattr(config.train, name) != getattr(own, name):
                     raise UsageError(
-                        f"{name} is a part of the loss that a function takes the place of",
-                        hint=f"leave out {name} or loss",
+                        f"{name} belongs to the built-in loss, which the function loss replaces",
+                        hint=f"omit {name} or loss",
                     )
         if self.importance is not None and not config.filters:
             raise UsageError(
-                "importance ranks filters, and only columns are cut",
-                hint="leave out importance or columns_only",
+                "importance ranks filters, but only columns are cut",
+                hint="omit importance or columns_only",
             )
         judging = {"evaluate": self.evaluate, "importance": self.importance}
         several = config.search.workers > 1 or config.search.cluster is not None
         for name, found in judging.items():
             if several and found is not None:
                 raise UsageError(
-                    f"{name} is a function of this process, and others judge the points",
-                    hint="leave search.workers at 1, and search.cluster out",
+                    f"{name} is a function of this process, but other processes judge the "
+                    "candidates",
+                    hint="leave search.workers at 1 and omit search.cluster",
                 )
 
 
@@ -82,7 +83,7 @@ def check_functions(before: Mapping[str, str], now: UserFunctions, where: Locati
             raise UsageError(
                 f"the run was started with {name} {first}, not {found}",
                 location=where,
-                hint="give the same functions to acgraph.compress(resume=...), or start anew",
+                hint="pass the same functions to acgraph.compress(resume=...), or start a new run",
             )
 
 

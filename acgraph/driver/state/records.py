@@ -79,4 +79,7 @@ class Rehearsal:
     def describe(self) -> str:
         """Describe the rehearsal and its duration in one line."""
         seconds = self.cut_s + self.check_s + self.export_s
-        return f"a cut by magnitude is lowered, exported, equivalent and runs, in {seconds:.0f} s"
+        return (
+            "an untrained cut by magnitude was lowered, exported, checked and run in "
+            f"{seconds:.0f} s"
+        )

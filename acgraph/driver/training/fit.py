@@ -26,7 +26,7 @@ def fit_or_keep(
         fitted = trainer.fit(description=description, **options)
     except DivergedError as error:
         warn(
-            f"{description}: {error.diagnostic.message}: the weights before it are kept; lower "
+            f"{description}: {error.diagnostic.message}: the previous weights are kept; lower "
             "train.learning_rate"
         )
         return FitResult(epochs=0.0, seconds=0.0, loss=0.0, steps=0, images_per_second=0.0)

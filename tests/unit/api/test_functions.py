@@ -101,7 +101,10 @@ def test_a_function_says_which_filters_go(proto: onnx.ModelProto) -> None:
         ({"evaluate": lambda outputs, y: outputs[0]}, "evaluate: gave a ndarray"),
         ({"evaluate": 3}, "evaluate: input should be callable"),
         ({"importance": lambda name, w: [1.0]}, "importance: gave an array of shape"),
-        ({"loss": _small_bias, "distill_weight": 0.5}, "distill_weight is a part of the loss"),
+        (
+            {"loss": _small_bias, "distill_weight": 0.5},
+            "distill_weight belongs to the built-in loss",
+        ),
         ({"importance": len, "columns_only": True, "columns": True}, "only columns are cut"),
     ],
 )

@@ -107,7 +107,7 @@ def test_model_and_rate_may_come_from_a_file(driver, tmp_path):
 def test_text_goes_to_stdout_and_progress_to_stderr(driver, capfd):
     assert run(["compress", "m.onnx", "--target-rate", "8x"]) == 0
     out, err = capfd.readouterr()
-    assert out.startswith("target met: 8.07x fewer params (asked 8x)")
+    assert out.startswith("target met: 8.07x fewer params (asked for 8x)")
     assert "written to out:" in out
     assert err.splitlines() == [
         "baseline: 92.58 %",
@@ -119,7 +119,7 @@ def test_quiet_says_the_result_and_nothing_else(driver, capfd):
     assert run(["-q", "compress", "m.onnx", "--target-rate", "8x"]) == 0
     out, err = capfd.readouterr()
     assert err == ""
-    assert out.startswith("target met: 8.07x fewer params (asked 8x)")
+    assert out.startswith("target met: 8.07x fewer params (asked for 8x)")
     assert len(out.splitlines()) == 1
     assert run(["-q", "compress", "m.onnx", "--target-rate", "8x", "--format", "json"]) == 0
     out, err = capfd.readouterr()

@@ -43,7 +43,7 @@ def test_the_command_of_the_message_goes_on(interrupted, tmp_path, capfd):
     assert match is not None
     assert run(shlex.split(match[1])) == 0
     out, err = capfd.readouterr()
-    assert "going on after stage 'purify'" in err
+    assert "continuing after stage 'purify'" in err
     assert "round 1" not in err
     assert f"written to {tmp_path / 'my results'}:" in out
     assert (tmp_path / "my results" / "model.onnx").is_file()
@@ -61,4 +61,4 @@ def test_another_folder_or_another_result_is_refused(interrupted, tmp_path, capf
 
 def test_without_a_run_there_is_nothing_to_go_on_with(tmp_path, capfd):
     assert run(["compress", "--resume", str(tmp_path)]) == 2
-    assert "no run to go on with" in capfd.readouterr().err
+    assert "there is no run to continue" in capfd.readouterr().err

@@ -103,7 +103,7 @@ def test_what_is_no_path_is_a_usage_error(
     target: str, model: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     assert run(["prune", str(model), "-o", target]) == 2
-    assert "is no path" in capfd.readouterr().err
+    assert "is not a path" in capfd.readouterr().err
     assert run(["opt", str(model), "-p", "fold-constants", "-o", target]) == 1
     assert "cannot be written: " in capfd.readouterr().err
 

@@ -39,7 +39,11 @@ def _run(path: Path, x: np.ndarray) -> np.ndarray:
 
 def _warnings(report: Report) -> list[str]:
     """Return all warnings but that of the few images, which every test here has."""
-    few = [text for text in report.warnings if "60 examples: one is worth 1.7 points" in text]
+    few = [
+        text
+        for text in report.warnings
+        if "only 60 examples, so that each of them counts for 1.7 points" in text
+    ]
     assert len(few) == 1
     return [text for text in report.warnings if text not in few]
 
@@ -159,7 +163,9 @@ def test_a_rate_out_of_reach_is_missed_with_everything_written(configure: Config
     assert len(report.rounds) == 1
     warning, *_ = _warnings(report)
     reached = re.fullmatch(
-        r"a rate of 1000x is out of reach: all that may be cut in 1 round leaves ([\d.]+)x", warning
+        "a rate of 1000x is out of reach: cutting everything that may be cut in 1 round "
+        "gives ([\\d.]+)x",
+        warning,
     )
     assert reached is not None
     assert 20 < float(reached[1]) <= report.rate.params < 1000
@@ -201,7 +207,7 @@ def test_a_network_of_fences_is_written_and_says_so(configure: Configure, tmp_pa
     config = configure(model=str(tmp_path / "linear.onnx"), target_rate="2x", rounds=None)
     report = compress(config, say=lines.append)
     assert report.exit_code == 3
-    assert _warnings(report) == ["nothing can be cut, see the fences"]
+    assert _warnings(report) == ["nothing can be cut: see the fences"]
     assert {fence.node for fence in report.fences} & {"flatten", "classify", "x", "y"}
     assert all(fence.reason for fence in report.fences)
     shown = [line for line in lines if line.startswith("fence: ")]
@@ -269,7 +275,7 @@ def test_training_that_diverges_at_every_rate_leaves_the_weights_before_it(
 ) -> None:
     config = configure("train.learning_rate=1e30", target_rate="1x")
     report = compress(config)
-    assert any("the weights before it are kept" in line for line in report.warnings)
+    assert any("the weights before fine-tuning are kept" in line for line in report.warnings)
     assert report.verify.passed
     assert report.after.accuracy == pytest.approx(report.before.accuracy, abs=0.02)
     written = read_model(config.output / "model.onnx")

@@ -58,7 +58,7 @@ def test_agreement_reported_is_the_figure_of_the_file(
     lines: list[str] = []
     report = compress(config, say=lines.append)
     assert report.measure == "agreement"
-    assert any(line.startswith("baseline: no labels, agreement") for line in lines)
+    assert any(line.startswith("baseline: the data has no labels") for line in lines)
     assert any(line.startswith("round 1") and " agreement " in line for line in lines)
     assert not any("accuracy" in line for line in lines)
     x = np.load(spec)["x"][1::2]

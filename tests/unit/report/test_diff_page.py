@@ -105,5 +105,5 @@ def test_long_lists_are_cut_and_said_to_be(models, monkeypatch):
     monkeypatch.setattr("acgraph.report.diff_page.MAX_LINES", 3)
     text = page(*models)
     assert text.count("<li>") == 3
-    assert re.search(r"and \d+ more: acgraph diff --format json", text)
+    assert re.search(r"and \d+ more; acgraph diff --format json", text)
     assert MAX_LINES > MAX_LAYERS

@@ -1,4 +1,4 @@
-"""A report says first that hardly anything was cut, why, and what would help."""
+"""A report says first that almost nothing was cut, why, and what would help."""
 
 import io
 
@@ -28,13 +28,14 @@ SMALL = Holding(nodes=("gather",), reason="takes it apart", share=0.01, inexact=
 def test_the_node_that_holds_most_is_named(report) -> None:
     text = verdict(scant(report, 1.01, NORM, SIZE))
     assert text.startswith(
-        "target missed: 1.01x fewer params (asked 2x): hardly anything could be cut; "
-        "90 % of the weights are held by 'norm1' and 1 more (normalises over the axis)"
+        "target missed: 1.01x fewer params (asked for 2x): almost nothing could be cut; 90 % "
+        "of the weights cannot be cut because of 'norm1' and 1 other node (normalises over "
+        "the axis)"
     )
 
 
 def test_what_holds_little_is_not_blamed(report) -> None:
-    assert "hardly anything could be cut, " in verdict(scant(report, 1.01, SMALL))
+    assert "almost nothing could be cut, " in verdict(scant(report, 1.01, SMALL))
     assert hint(scant(report, 1.01, SMALL)) == ""
 
 
@@ -43,12 +44,15 @@ def test_what_holds_little_is_not_blamed(report) -> None:
     [(1.05, 2.0, True), (1.06, 2.0, False), (1.0, None, True), (1.01, None, False)],
 )
 def test_less_than_a_tenth_of_what_was_asked_is_little(report, rate, asked, is_said) -> None:
-    assert ("hardly anything" in verdict(scant(report, rate, NORM, asked=asked))) == is_said
+    assert ("almost nothing" in verdict(scant(report, rate, NORM, asked=asked))) == is_said
 
 
 @pytest.mark.parametrize(
     ("holding", "said"),
-    [(NORM, "--allow-inexact would free 90 % of the weights."), (SIZE, "--input-shape may help")],
+    [
+        (NORM, "--allow-inexact would allow cuts in 90 % of the weights."),
+        (SIZE, "--input-shape may help"),
+    ],
 )
 def test_a_missed_target_comes_with_what_helps(report, holding, said) -> None:
     missed = scant(report, 1.5, holding)

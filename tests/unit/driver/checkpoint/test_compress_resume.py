@@ -87,7 +87,7 @@ def test_resume_goes_on_after_the_last_stage(
     interrupt(config, monkeypatch, "fine-tune")
     lines: list[str] = []
     report = compress(again(config), say=lines.append)
-    assert any("going on after stage 'purify'" in line for line in lines)
+    assert any("continuing after stage 'purify'" in line for line in lines)
     assert not any(line.startswith("round 1") for line in lines)
     assert report.verify.passed
     assert len(report.rounds) == 1
@@ -159,7 +159,7 @@ def test_resume_refuses_another_model(
     changed.flat[0] += 1
     weight.CopyFrom(numpy_helper.from_array(changed, weight.name))
     onnx.save(proto, str(model))
-    with pytest.raises(CheckpointError, match="a model of other content"):
+    with pytest.raises(CheckpointError, match="the model has changed since the run was started"):
         compress(again(config))
     shutil.copy(model_path(), tmp_path / "moved.onnx")
     assert compress(again(config, model=str(tmp_path / "moved.onnx"))).verify.passed
@@ -196,7 +196,9 @@ def test_resume_refuses_other_data(
     else:
         arrays[array][place] = 9 - arrays[array][place]
     np.savez(data, **arrays)
-    with pytest.raises(CheckpointError, match=f"{what} data of other content; give") as caught:
+    with pytest.raises(
+        CheckpointError, match=f"{what} data has changed since the run was started; use"
+    ) as caught:
         compress(again(config))
     assert "\n" not in str(caught.value)
     assert caught.value.exit_code == 1
@@ -237,12 +239,12 @@ def test_a_run_stopped_in_its_first_round_goes_on_from_the_plan(
     lines: list[str] = []
     assert compress(again(config), say=lines.append).verify.passed
     assert any(line.startswith("round 1") for line in lines)
-    assert "going on after stage 'plan'" in lines
+    assert "continuing after stage 'plan'" in lines
     assert not any(line.startswith("rehearsal") for line in lines)
 
 
 def test_a_folder_without_a_run_is_refused(configure: Configure, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="no run to go on with; give the -o"):
+    with pytest.raises(UsageError, match="there is no run to continue; use the -o"):
         compress(again(configure(), output=tmp_path, resume=tmp_path))
 
 
@@ -255,7 +257,7 @@ def test_a_model_from_standard_input_is_kept(
         interrupt(config, monkeypatch, "fine-tune")
     lines: list[str] = []
     report = compress(again(config), say=lines.append)
-    assert any("going on after stage 'purify'" in line for line in lines)
+    assert any("continuing after stage 'purify'" in line for line in lines)
     assert report.model.path == "-"
 
 

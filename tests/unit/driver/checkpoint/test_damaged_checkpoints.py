@@ -161,10 +161,12 @@ def test_no_damage_goes_unseen(
     if name.startswith("stage-round-1"):  # a later one is whole
         assert (saved.checkpoint, said) == ("purify", [])
     elif name.startswith("stage-purify"):
-        assert said == [f"checkpoint {name} is damaged, so the stage before it is used"]
+        assert said == [f"checkpoint {name} is damaged; the run continues from the stage before it"]
         assert (saved.checkpoint, saved.partial_fit) == ("round-1", None)
     else:
-        assert said == ["checkpoint fine-tune-b.pt is damaged, so fine-tuning begins again"]
+        assert said == [
+            "checkpoint fine-tune-b.pt is damaged; fine-tuning starts again from its beginning"
+        ]
         assert (saved.checkpoint, saved.partial_fit) == ("purify", None)
 
 

@@ -86,9 +86,15 @@ def test_an_empty_plan_changes_nothing(source: onnx.ModelProto) -> None:
 @pytest.mark.parametrize(
     ("cut", "message"),
     [
-        ({"tensor": "nope", "axis": 0, "size": 4}, "cuts a tensor that the model lacks"),
-        ({"tensor": "zeros", "axis": 0, "size": 4}, "is for 4 positions, the model has [32]"),
-        ({"tensor": "zeros", "axis": 1, "size": 4}, "is for 4 positions, the model has [32]"),
+        ({"tensor": "nope", "axis": 0, "size": 4}, "cuts a tensor that the model does not have"),
+        (
+            {"tensor": "zeros", "axis": 0, "size": 4},
+            "expects 4 positions, but the tensor has shape [32]",
+        ),
+        (
+            {"tensor": "zeros", "axis": 1, "size": 4},
+            "expects 4 positions, but the tensor has shape [32]",
+        ),
         ({"tensor": "HEAD", "axis": 0, "size": 5}, "a graph output keeps its shape"),
     ],
 )

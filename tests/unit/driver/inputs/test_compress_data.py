@@ -57,7 +57,7 @@ def test_training_images_are_not_evaluated_on(
     file, link = _some(tmp_path, 60), tmp_path / "link.npz"
     link.symlink_to(file)
     config = configure(data=f"{file}{data}", eval_data=f"{link}{evaluation}")
-    with pytest.raises(UsageError, match="figures would be of training images"):
+    with pytest.raises(UsageError, match="accuracy would be measured on training examples"):
         open_data(config, read_model(model_path()))
 
 
@@ -77,9 +77,9 @@ def test_other_rows_of_a_file_are_evaluated_on(
 @pytest.mark.parametrize(
     ("count", "separate", "message"),
     [
-        (1, True, "1 example to evaluate on, of which one half chooses .* give at least 2"),
-        (2, False, "of 2 examples 2 are held back .* leaves none to train on"),
-        (1, False, "leaves none to train on; give more, or --eval-data"),
+        (1, True, "1 example, but one half selects the network .* give at least 2"),
+        (2, False, "2 of 2 examples are held out .* leaves none for training"),
+        (1, False, "leaves none for training; give more examples, or give --eval-data"),
     ],
 )
 def test_too_little_data_is_refused_in_one_line(
@@ -97,7 +97,9 @@ def test_too_little_data_is_refused_in_one_line(
 def test_few_reported_images_are_warned_of(configure: Configure, tmp_path: Path) -> None:
     config = configure(eval_data=str(_some(tmp_path, 21)), target_rate="1x", epochs=0)
     report = compress(config)
-    assert report.warnings == ("accuracy is measured on 10 examples: one is worth 10 points",)
+    assert report.warnings == (
+        "accuracy is measured on only 10 examples, so that each of them counts for 10 points",
+    )
     again = compress(config.model_copy(update={"resume": config.output}))
     assert again.warnings == report.warnings
 

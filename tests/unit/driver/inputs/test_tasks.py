@@ -62,8 +62,8 @@ def test_the_lines_name_output_task_and_reason():
         shape=(1, 1000),
     )  # fmt: skip
     assert describe_tasks([boxes]) == [
-        "output 'scores' [N, 1000] is taken for classification (its network ends in Softmax); "
-        "--task changes that"
+        "output 'scores' [N, 1000] is treated as classification (its network ends in Softmax); "
+        "use --task to change this"
     ]
     maps = [OutputTask(output=name, kind="imitate", reason="nothing speaks for a task")
             for name in "abc"]  # fmt: skip

@@ -115,7 +115,9 @@ def test_a_worker_opens_the_task_once_and_answers_in_order(
     assert _is_left_clean(inside)
 
 
-@pytest.mark.parametrize("error", [BackendError("finds other things"), KeyboardInterrupt("stop")])
+@pytest.mark.parametrize(
+    "error", [BackendError("found another search space"), KeyboardInterrupt("stop")]
+)
 def test_an_error_leaves_nothing_on_the_cluster(
     error: BaseException, inside: LocalCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -139,8 +141,20 @@ def test_an_error_leaves_nothing_on_the_cluster(
 @pytest.mark.parametrize(
     ("failures", "message"),
     [
-        (0, "a point of the search ended every worker that tried it; give workers more memory"),
-        (9, "the cluster at tcp.* was lost: its scheduler, or all workers, ended; start it anew"),
+        (
+            0,
+            (
+                "a candidate of the search stopped every worker that evaluated it; give the "
+                "workers more memory"
+            ),
+        ),
+        (
+            9,
+            (
+                "the cluster at tcp.* was lost: its scheduler or all of its workers stopped; "
+                "start the cluster again"
+            ),
+        ),
     ],
 )
 def test_a_worker_that_dies_for_good_is_one_line(

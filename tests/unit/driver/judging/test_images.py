@@ -111,7 +111,7 @@ def test_a_large_network_is_searched_by_few_images_and_its_best_points_by_all(
     assert judged == [few] * 12 + [more] * 4 + [all_of_them] * 2
     assert all_of_them == (whole.select, whole.train)
     assert few[0] < more[0] <= whole.select
-    assert any(f"each point is judged by {few[0]} examples" in line for line in said)
+    assert any(f"each candidate is judged on {few[0]} examples" in line for line in said)
 
 
 def test_a_worker_judges_by_the_same_few_images(configure: Configure) -> None:

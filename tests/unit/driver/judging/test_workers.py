@@ -26,7 +26,9 @@ def test_a_run_of_several_processes_takes_no_workers(
     configure: Configure, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch_backend, "team", lambda: SimpleNamespace(size=2))
-    with pytest.raises(UsageError, match=r"search\.workers is 2 in a run of 2 processes; leave"):
+    with pytest.raises(
+        UsageError, match=r"search\.workers is 2, but 2 processes already train together; leave"
+    ):
         compress(configure("search.workers=2"))
     workers.check_workers(1, 2)
 
@@ -116,6 +118,6 @@ def test_a_process_that_dies_is_one_line(
         raise AssertionError("nobody is left to judge")
 
     monkeypatch.setattr(module, "search", killed)
-    with pytest.raises(BackendError, match=r"a worker of the search ended; set search\.workers"):
+    with pytest.raises(BackendError, match=r"a search worker stopped; lower search\.workers"):
         compress(configure("search.workers=2", epochs=0))
     assert multiprocessing.active_children() == []

@@ -308,5 +308,5 @@ def test_the_plan_repeats_what_was_cut_of_branches(columns: float) -> None:
             del made.metadata_props[:], expected.metadata_props[:]
             assert made.SerializeToString() == expected.SerializeToString()
     strange = plan.model_copy(update={"branches": {"switch/other": CutPlan()}})
-    with pytest.raises(UsageError, match="a branch that the model lacks"):
+    with pytest.raises(UsageError, match="a branch that the model does not have"):
         apply_plan(model, strange)

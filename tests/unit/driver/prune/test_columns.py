@@ -177,7 +177,7 @@ def remark(result: PruneReport) -> str:
 
 def test_a_table_that_other_nodes_read_is_not_cut() -> None:
     result = cut(embedded(tied=True))
-    assert remark(result) == "its weight is read by embed, which is no layer"
+    assert remark(result) == "the weight is also read by embed, which is not a layer"
     assert np.all(result.masked.constants()["table"] != 0)
     assert remark(cut(embedded(tied=False), chooser=SmallestChooser())) == ""
 
@@ -185,7 +185,10 @@ def test_a_table_that_other_nodes_read_is_not_cut() -> None:
 def test_layers_that_are_not_cut_say_why() -> None:
     grouped = one("ConvTranspose", weight(4, 2, 3, 3), [1, 4, 6, 6], group=2)
     assert "group" in remark(cut(grouped))
-    assert remark(cut(one("Conv", weight(4, 1, 1, 1), [1, 1, 6, 6]))) == "it has one column"
+    assert (
+        remark(cut(one("Conv", weight(4, 1, 1, 1), [1, 1, 6, 6])))
+        == "the layer has only one column"
+    )
     turned = chain(
         [
             helper.make_node("Identity", ["w"], ["v"], name="alias"),
@@ -194,7 +197,7 @@ def test_layers_that_are_not_cut_say_why() -> None:
         {"w": weight(4, 4, 3, 3)},
         [1, 4, 6, 6],
     )
-    assert remark(cut(turned)) == "its weight passes through alias"
+    assert remark(cut(turned)) == "the weight passes through alias before the layer reads it"
 
 
 class Dense:
@@ -211,7 +214,7 @@ def test_columns_that_save_nothing_are_not_zeroed() -> None:
     assert (layer.columns_before, layer.columns_after) == (before, before)
     assert (
         layer.remark
-        == "its columns stay: no compact form of it is smaller and faster than the dense one"
+        == "no compact form of the layer is both smaller and faster than the dense form"
     )
     for changed in (result.masked, result.model):
         assert is_same(changed.constants()["w"], model.constants()["w"])

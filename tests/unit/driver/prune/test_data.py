@@ -135,7 +135,7 @@ def test_layers_that_share_a_weight_are_left_with_the_reason(make_net, images):
     proto = net.proto(net.op("GlobalAveragePool", net.conv(x, 16, 4)))
     found = acgraph.prune(proto, data=images[:40], sparsity=0.4).report.measured
     assert found is not None
-    assert found.left == dict.fromkeys(("same0", "same1"), "other layers share its weight")
+    assert found.left == dict.fromkeys(("same0", "same1"), "other layers share the weight")
 
 
 @pytest.mark.parametrize(

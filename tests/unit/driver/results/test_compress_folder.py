@@ -76,7 +76,7 @@ def test_results_are_not_put_among_the_data(configure: Configure, tmp_path: Path
     config = configure(
         data=str(photos), eval_data=None, mean="0.5", std="0.5", output=photos / "out"
     )
-    with pytest.raises(UsageError, match="would lie in it"):
+    with pytest.raises(UsageError, match="would be written into it"):
         compress(config)
     assert not (photos / "out").exists()
 
@@ -115,7 +115,7 @@ def test_two_runs_into_one_folder_are_kept_apart(configure: Configure, tmp_path:
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as other:
         assert other.stdout is not None
         assert other.stdout.readline() == "held\n"
-        with pytest.raises(OutputError, match=f"{config.output}: another run writes") as caught:
+        with pytest.raises(OutputError, match=f"{config.output}: another run is writing") as caught:
             compress(config)
         assert "\n" not in str(caught.value)
         assert not (config.output / "checkpoints" / "state.json").exists()

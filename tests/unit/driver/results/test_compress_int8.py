@@ -107,8 +107,8 @@ def test_what_cannot_be_quantised_is_refused_before_training(
 ) -> None:
     _refuse_from(monkeypatch, 1)
     monkeypatch.setattr("acgraph.driver.stages.rounds.cut", None)
-    said = f"{model_path()}: there is no model.int8.onnx: ONNX Runtime cannot quantise it: no; "
-    with pytest.raises(BackendError, match=said + "leave --quantize out; nothing was trained yet"):
+    said = f"{model_path()}: model.int8.onnx was not written: ONNX Runtime cannot quantise it: no; "
+    with pytest.raises(BackendError, match=said + "omit --quantize; nothing has been trained yet"):
         compress(configure("purify=false", quantize="int8", **_FAST))
 
 
@@ -119,7 +119,7 @@ def test_what_cannot_be_quantised_after_training_is_a_warning(
     config = configure("purify=false", quantize="int8", **_FAST)
     report = compress(config)
     assert report.int8 is None
-    assert "there is no model.int8.onnx: ONNX Runtime cannot quantise it: no" in report.warnings
+    assert "model.int8.onnx was not written: ONNX Runtime cannot quantise it: no" in report.warnings
     assert (config.output / "model.onnx").exists()
 
 

@@ -54,7 +54,7 @@ def timed(monkeypatch: pytest.MonkeyPatch, swap_stage: Callable[..., None]) -> l
 def test_a_plan_of_epochs_says_how_long_it_takes(configure: Configure, timed: list[Model]) -> None:
     lines = lines_of(configure(timing=True, epochs=8))
     (said,) = [line for line in lines if line.startswith("time: ")]
-    assert "at most about 8 min of training (timed on the dense network;" in said
+    assert "at most about 8 min of training (less as the network shrinks)" in said
     assert "about 4 s of search" in said  # 2 evaluations of 2 s; purification searches nothing
     assert lines.index(said) == 1 + next(i for i, x in enumerate(lines) if x.startswith("plan: "))
 

@@ -80,4 +80,4 @@ def test_numbers_that_are_not_finite_leave_a_layer_as_it_is(setting):
     model, x, zeroed = setting
     x[0, 0] = np.inf
     found = _refit(model, x, zeroed)
-    assert set(found.left.values()) == {"what it reads or gives is not finite"}
+    assert set(found.left.values()) == {"the layer reads or computes values that are not finite"}

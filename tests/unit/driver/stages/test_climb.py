@@ -191,7 +191,9 @@ def test_no_attempt_begins_once_its_time_is_over(
     config = configure_tiny("purify=false", max_drop=1, epochs=None, time_budget="0.01s")
     report = compress(config)
     assert asked == []
-    assert [line for line in report.warnings if line.startswith("no rate was tried: no time")]
+    assert [
+        line for line in report.warnings if line.startswith("no rate was tried, because no time")
+    ]
 
 
 def test_a_climb_goes_on_where_it_was_interrupted(
@@ -250,7 +252,7 @@ def test_a_floor_that_holds_on_the_selection_split_alone_is_missed_and_said_so(
     report = compress(config)
     assert report.frontier[-1].within_floor
     assert (report.target.drop_met, report.exit_code) == (False, 3)
-    assert any("holds on the selection split" in line for line in report.warnings)
+    assert any("is within --max-drop on the selection split" in line for line in report.warnings)
     assert "but not on the report split" in (config.output / "report.html").read_text()
 
 
@@ -265,7 +267,7 @@ def test_attempts_and_fine_tuning_are_all_of_the_budget(criterion: Any) -> None:
     assert stages.attempt_epochs == pytest.approx(6.0)
     assert stages.finish_after(stages.attempt_epochs) == pytest.approx(6.0)
     assert stages.finish_after(1.5) == pytest.approx(10.5)
-    assert "up to 6 attempts that train" in stages.describe()
+    assert "up to 6 training attempts" in stages.describe()
     assert plan_schedule(None, rounds=3, epochs=12.0).round_epochs == pytest.approx(2.0)
     fixed = plan_schedule(Rate(8.0), epochs=12.0)
     assert fixed.finish_after(5.0) == fixed.finish == 12.0

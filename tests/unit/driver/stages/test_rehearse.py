@@ -59,7 +59,7 @@ def _refused(config: CompressConfig, kind: type[AcgraphError], said: str) -> Non
     with pytest.raises(kind, match=said) as caught:
         compress(config)
     assert "\n" not in str(caught.value)
-    assert str(caught.value).endswith("nothing was trained yet")
+    assert str(caught.value).endswith("nothing has been trained yet")
     assert not (config.output / ".rehearsal").exists()
     assert not (config.output / "model.onnx").exists()
     assert not list((config.output / "checkpoints").glob("stage*"))
@@ -102,7 +102,7 @@ def test_a_lowering_that_is_wrong_fails_first(
         return small, lowered
 
     monkeypatch.setattr(lower, "compact", compact)
-    _refused(quick(), VerifyError, "the equivalence check fails: output '[^']+': .*; nothing")
+    _refused(quick(), VerifyError, "the equivalence check failed: output '[^']+': .*; nothing")
 
 
 def test_a_disk_without_room_is_refused_first(
@@ -110,7 +110,10 @@ def test_a_disk_without_room_is_refused_first(
 ) -> None:
     usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(10**9, 10**9 - 1000, 1000))
-    said = r"out: needs about [\d.]+ MB for checkpoints and results, and 1 kB are free; make room"
+    said = (
+        "out: about [\\d.]+ MB are needed for checkpoints and results, but only 1 kB are "
+        "free; free some"
+    )
     _refused(quick(), OutputError, said)
 
 
@@ -120,7 +123,7 @@ def test_a_tool_that_is_not_installed_is_named_first(
     import sys
 
     monkeypatch.setitem(sys.modules, "onnxruntime.quantization.shape_inference", None)
-    said = "cannot be quantised here: .*shape_inference.*; leave --quantize out; nothing"
+    said = "cannot be quantised here: .*shape_inference.*; omit --quantize; nothing"
     _refused(quick(quantize="int8"), BackendError, said)
 
 
@@ -181,16 +184,16 @@ def test_a_check_that_fails_after_training_loses_nothing(
     name = Session(str(model_path())).outputs[0].name
     assert str(caught.value) == (
         f"{failed / 'model.onnx'}: the equivalence check failed: output '{name}': differs; do "
-        "not deploy it; acgraph verify compares it with masked.onnx beside it; the trained network "
-        f"is kept: acgraph compress --resume {config.output} writes the results without training "
-        "again"
+        "not deploy this model; acgraph verify can compare it with masked.onnx in the same "
+        f"folder; the trained network is saved: acgraph compress --resume {config.output} "
+        "writes the results without training again"
     )
     assert caught.value.exit_code == 1
     assert not (config.output / "model.onnx").exists()
     assert {"model.onnx", "masked.onnx", "report.json"} <= {p.name for p in failed.iterdir()}
     assert run(["compress", "--resume", str(config.output)]) in (0, 3)
     err = capfd.readouterr().err
-    assert "the network is trained: only the results are written again" in err
+    assert "the network is already trained; only the results are written again" in err
     assert "rehearsal" not in err
     assert "round 1" not in err
     assert (config.output / "model.onnx").is_file()

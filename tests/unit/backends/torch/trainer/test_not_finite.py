@@ -77,7 +77,7 @@ def test_a_run_survives_training_that_diverges_at_any_rate(tmp_path, small, imag
     report = json.loads((tmp_path / "out" / "report.json").read_text())
     for what in ("round 1: ADMM", "round 1: retrain", "fine-tune"):
         assert any(
-            re.match(rf"{what}: .* at step \d+ .* the weights before it are kept", text)
+            re.match(rf"{what}: .* at step \d+ .* the previous weights are kept", text)
             for text in report["warnings"]
         ), what
     model = read_model(tmp_path / "out" / "model.onnx")
