@@ -168,32 +168,31 @@ class CompressConfig(BaseModel):
     def _fit_together(self) -> Self:
         if self.target_rate is None and self.max_drop is None:
             raise UsageError(
-                "neither a target rate nor a floor is given",
-                hint="say --target-rate 8x, or --max-drop 1 for the highest rate within it",
+                "neither a target rate nor a largest accuracy drop is given",
+                hint="use --target-rate 8x, or --max-drop 1 for the highest rate that loses at "
+                "most 1 point",
             )
         if self.epochs is not None and self.time_budget is not None:
-            raise UsageError("both epochs and a time budget are given", hint="give one of them")
+            raise UsageError(
+                "both a number of epochs and a time budget are given", hint="give only one of them"
+            )
         if (self.admm_share or 0.0) + (self.retrain_share or 0.0) > 1:
             raise UsageError(
-                "admm_share and retrain_share are more than 1 together",
-                hint="what both leave is fine-tuning",
+                "admm_share and retrain_share add up to more than 1",
+                hint="lower one of them; fine-tuning gets the rest",
             )
         if not self.filters and not self.cuts_columns:
-            raise UsageError(
-                "neither filters nor columns may be pruned", hint="leave one of them on"
-            )
+            raise UsageError("neither filters nor columns may be pruned", hint="enable one of them")
         if self.columns.enabled is False and self._is_shaped:
             raise UsageError(
-                "a pattern or a multiple of columns is given, but columns are not pruned",
-                hint="leave out --no-columns, or the other two options",
+                "a column pattern or a column multiple is given, but columns are not pruned",
+                hint="omit --no-columns, or omit the other two options",
             )
         if self.metric == "latency" and not self.timing:
-            raise UsageError(
-                "the target is a latency, but timing is off", hint="leave out --no-timing"
-            )
+            raise UsageError("the target is a latency, but timing is off", hint="omit --no-timing")
         if self.align == AUTO and not self.timing:
             raise UsageError(
-                "align is auto, but timing is off", hint="give a number, or leave out --no-timing"
+                "align is auto, but timing is off", hint="give a number, or omit --no-timing"
             )
         if self.resume is not None and "output" in self.model_fields_set:
             _check_place(self.output, self.resume)
@@ -226,14 +225,16 @@ class CompressConfig(BaseModel):
         """
         align = self.effective_align
         if align == AUTO:
-            raise UsageError("align is auto, and was not learned", hint="give a number")
+            raise UsageError(
+                "align is auto, but no multiple has been measured", hint="give a number"
+            )
         return align
 
 
 def _check_place(output: Path, resume: Path) -> None:
     if output.resolve() != resume.resolve():
         raise UsageError(
-            f"a run in {resume} cannot go on in {output}", hint="leave out -o, or start anew"
+            f"a run in {resume} cannot be continued in {output}", hint="omit -o, or start a new run"
         )
 
 
@@ -305,18 +306,24 @@ def read_config(file: Path) -> dict[str, Any]:
         first = " ".join(str(error).split())
         raise UsageError(f"is not YAML: {first}", location=where) from error
     if not isinstance(values, dict):
-        raise UsageError("is not a mapping of options", location=where, hint="write 'name: value'")
+        raise UsageError(
+            "is not a mapping of options",
+            location=where,
+            hint="write one option a line, as 'name: value'",
+        )
     return values
 
 
 def _parse_setting(text: str) -> dict[str, Any]:
     path, equals, word = text.partition("=")
     if not equals or not path:
-        raise UsageError(f"--set {text}: is not KEY=VALUE", hint="as in train.learning_rate=0.02")
+        raise UsageError(
+            f"--set {text}: is not KEY=VALUE", hint="write for example train.learning_rate=0.02"
+        )
     try:
         value: Any = yaml.safe_load(word)
     except yaml.YAMLError as error:
-        raise UsageError(f"--set {text}: '{word}' is not a value") from error
+        raise UsageError(f"--set {text}: '{word}' is not a valid YAML value") from error
     for key in reversed(path.split(".")):
         value = {key: value}
     return dict(value)
@@ -341,13 +348,17 @@ def _check_keys(values: Mapping[Any, Any], kind: type, prefix: str) -> None:
         if section is None:
             continue
         if not isinstance(value, Mapping):
-            raise UsageError(f"{prefix}{key} is a section", hint="write its options below it")
+            raise UsageError(
+                f"{prefix}{key} is a section", hint="write the options of the section below it"
+            )
         _check_keys(value, section, f"{prefix}{key}.")
 
 
 def _unknown_key(full: str, key: str, prefix: str, known: Mapping[str, Any]) -> UsageError:
     if prefix == "train." and key in _SHARED:
-        return UsageError(f"no option is named '{full}'", hint=f"state '{key}' for the whole run")
+        return UsageError(
+            f"no option is named '{full}'", hint=f"set '{key}' at the top level, for the whole run"
+        )
     everywhere = dict(_paths(CompressConfig, ""))
     near = [path for path, name in everywhere.items() if name == key]
     near += [prefix + name for name in difflib.get_close_matches(key, known, n=1)]
@@ -384,7 +395,11 @@ def _usage_error(error: pydantic.ValidationError) -> UsageError:
         str(part) for part in first["loc"] if isinstance(part, str) and "[" not in part
     )
     if first["type"] == "missing":
-        hint = "name an ONNX file" if place == "model" else f"say --{place.replace('_', '-')}"
+        hint = (
+            "give the path of an ONNX file"
+            if place == "model"
+            else f"use --{place.replace('_', '-')}"
+        )
         return UsageError(f"'{place}' is not given", hint=hint)
     message = first["msg"].removeprefix("Value error, ")
     given = first["input"]

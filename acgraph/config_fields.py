@@ -33,11 +33,11 @@ def parse_duration(text: str) -> float:
     """
     match = _DURATION.fullmatch(text.strip().lower())
     if match is None or not any(match.groups()):
-        raise UsageError(f"'{text}' is not a time", hint="say it as in 90s, 20m or 1h30m")
+        raise UsageError(f"'{text}' is not a time", hint="write for example 90s, 20m or 1h30m")
     hours, minutes, seconds = (float(part or 0) for part in match.groups())
     total = 3600 * hours + 60 * minutes + seconds
     if total == 0:
-        raise UsageError("a time budget must be more than nothing", hint="as in 20m")
+        raise UsageError("a time budget must be greater than zero", hint="write for example 20m")
     return total
 
 
@@ -55,11 +55,13 @@ def parse_shapes(texts: Sequence[str] | None) -> dict[str, tuple[int, ...]]:
         match = next(filter(None, (form.fullmatch(text) for form in _SHAPES)), None)
         sizes = [] if match is None else [int(part) for part in re.split("[,x]", match["sizes"])]
         if match is None or min(sizes) < 1:
-            raise UsageError(f"'{text}' is no shape", hint="say --input-shape NAME:1,3,224,224")
+            raise UsageError(
+                f"'{text}' is not a shape", hint="write --input-shape NAME:1,3,224,224"
+            )
         name = match["name"] or ""
         if name in shapes:
             raise UsageError(
-                f"two shapes for '{name}'", hint="say --input-shape once for each input"
+                f"two shapes are given for '{name}'", hint="give --input-shape once for each input"
             )
         shapes[name] = tuple(sizes)
     return shapes
@@ -89,9 +91,11 @@ def parse_layer_rates(texts: Sequence[str]) -> tuple[dict[str, Rate], Rate | Non
         pattern, equals, rate = text.rpartition("=")
         if pattern in rates if equals else most is not None:
             whose = f"'{pattern}'" if equals else "all layers"
-            raise UsageError(f"two rates for {whose}", hint="give one of them")
+            raise UsageError(f"two rates are given for {whose}", hint="give only one of them")
         if equals and not pattern:
-            raise UsageError(f"'{text}' names no layer", hint="say 'head*=1.5x'")
+            raise UsageError(
+                f"'{text}' has no pattern that names layers", hint="write for example 'head*=1.5x'"
+            )
         if not equals and not text[:1].isdigit():
             raise UsageError(f"'{text}' states no rate", hint="say 4x, or 'head*=1.5x'")
         if equals:
@@ -110,7 +114,8 @@ def _layer_rates(value: Any) -> Any:
     rates, most = parse_layer_rates([str(text) for text in value])
     if most is not None:
         raise UsageError(
-            f"layer_rate {most} names no layer", hint="say PATTERN=RATE, or use max_layer_rate"
+            f"layer_rate {most} has no pattern that names layers",
+            hint="write PATTERN=RATE, or use max_layer_rate",
         )
     return rates
 
@@ -158,7 +163,7 @@ def parse_align(value: Any) -> Any:
     except ValueError:
         step = 0
     if step < 1:
-        raise ValueError("must be auto or a number of filters from 1")
+        raise ValueError("must be auto or a positive number of filters")
     return step
 
 

@@ -175,7 +175,7 @@ def _why_output(graph: DependencyGraph, output: gs.Tensor) -> list[str]:
     fences = [f.message for f in graph.all_fences() if f.location.value == output.name]
     lines = [f"{output.name}: {message}" for message in fences]
     if not lines:
-        lines = [f"{output.name}: a graph output that no fence names"]
+        lines = [f"{output.name}: a graph output, which no fence affects"]
     for node in output.inputs:
         lines += [f"made by {node.name} ({node.op}):", *graph.why(node.name)]
     return lines

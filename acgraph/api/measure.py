@@ -35,7 +35,9 @@ class MeasureResult:
         return compare_latency(self.against.latency, self.model.latency).median
 
     def __repr__(self) -> str:
-        faster = "" if self.speed_up is None else f", {self.speed_up:.2f}x the speed of the other"
+        faster = (
+            "" if self.speed_up is None else f", {self.speed_up:.2f}x as fast as the other model"
+        )
         size = f"{self.model.file_bytes:,} bytes"
         return f"MeasureResult({self.model.latency.p50_ms:.3g} ms, {size}{faster})"
 
@@ -86,7 +88,7 @@ def measure(
     """
     shapes = read_shapes(input_shape)
     if batch is not None and any(shape[0] != batch for shape in shapes.values()):
-        raise UsageError(f"--batch {batch} contradicts --input-shape", hint="give one of them")
+        raise UsageError(f"--batch {batch} contradicts --input-shape", hint="give only one of them")
     if data is None:
         refuse_without_data(mean=mean, std=std, scale=scale, limit=limit)
     given = [model] if against is None else [model, against]

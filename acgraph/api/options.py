@@ -70,6 +70,6 @@ def _put(values: dict[str, Any], path: str, value: object) -> None:
     for section in sections:
         inner = values.setdefault(section, {})
         if not isinstance(inner, dict):
-            raise UsageError(f"'{section}' is an option and not a section")
+            raise UsageError(f"'{section}' is an option, not a section")
         values = inner
     values[name] = value

@@ -250,21 +250,21 @@ def _check_beside_data(
     """
     if columns:
         raise UsageError(
-            "--columns is given beside --data, by which only filters are cut",
-            hint="leave one out; acgraph compress cuts columns by data, too",
+            "--columns is given with --data, which only cuts filters",
+            hint="omit one of them; acgraph compress also cuts columns by data",
         )
     if importance is not None:
         raise UsageError(
-            "importance is given beside data, which ranks the filters", hint="leave one out"
+            "importance is given with data, and both rank the filters", hint="omit one of them"
         )
     if sparsity is not None and target_rate is not None:
-        raise UsageError(
-            "--sparsity and --target-rate both say how much is cut", hint="leave one out"
-        )
+        raise UsageError("both --sparsity and --target-rate are given", hint="omit one of them")
     if metric is not None and target_rate is None:
-        raise UsageError("--metric is given without --target-rate", hint="say --target-rate 2x")
+        raise UsageError(
+            "--metric is given without --target-rate", hint="use for example --target-rate 2x"
+        )
     if metric not in (None, "params", "macs"):
-        raise UsageError(f"--metric is {metric}", hint="it may be params or macs")
+        raise UsageError(f"--metric is {metric}", hint="use params or macs")
 
 
 @checked
@@ -304,14 +304,17 @@ def _plan(plan: CutPlan | str | PathLike[str] | Mapping[str, Any]) -> CutPlan:
 def _refuse_beside_plan(given: Sequence[str]) -> None:
     if given:
         raise UsageError(
-            f"{given[0]} is given beside a plan, which says what is cut", hint="leave out one"
+            f"{given[0]} is given with a plan, which already lists what is cut",
+            hint="omit one of them",
         )
 
 
 def _check_shares(sparsity: float, columns: float) -> None:
     for name, share in (("sparsity", sparsity), ("columns", columns)):
         if not 0 <= share < 1:
-            raise UsageError(f"--{name} is {share:g}", hint="give a share from 0 to below 1")
+            raise UsageError(
+                f"--{name} is {share:g}", hint="give a share of at least 0 and below 1"
+            )
 
 
 def _check_fit(
@@ -329,10 +332,13 @@ def _check_fit(
         ("--allow-slower", allow_slower),
     ):
         if is_given and not columns:
-            raise UsageError(f"{name} is given, but no columns are cut", hint="say --columns 0.5")
+            raise UsageError(
+                f"{name} is given, but no columns are cut", hint="use for example --columns 0.5"
+            )
     if align is not None and not sparsity:
         raise UsageError(
-            "--align is given, but no filters are cut", hint="say --sparsity 0.5, or leave it out"
+            "--align is given, but no filters are cut",
+            hint="use for example --sparsity 0.5, or omit --align",
         )
 
 

@@ -42,7 +42,8 @@ def read_numbers(name: str, value: Numbers) -> list[float] | None:
         return [float(part) for part in (value.split(",") if isinstance(value, str) else value)]
     except ValueError:
         raise UsageError(
-            f"'{value}' is no list of numbers", hint=f"say --{name} 0.485,0.456,0.406"
+            f"'{value}' is not a list of numbers",
+            hint=f"write for example --{name} 0.485,0.456,0.406",
         ) from None
 
 
@@ -54,7 +55,9 @@ def refuse_without_data(**stated: object) -> None:
     """
     lonely = [name for name, value in stated.items() if value is not None]
     if lonely:
-        raise UsageError(f"--{lonely[0]} without --data", hint="give the data that it is for")
+        raise UsageError(
+            f"--{lonely[0]} is given without --data", hint="give the data that it applies to"
+        )
 
 
 def open_data(

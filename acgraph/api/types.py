@@ -45,8 +45,8 @@ def read_shapes(value: ShapesLike | None) -> dict[str, tuple[int, ...]]:
     for name, shape in value.items():
         if not shape or min(shape) < 1:
             raise UsageError(
-                f"input_shape: {list(shape)} is no shape for '{name}'",
-                hint="give sizes from 1, the batch first",
+                f"input_shape: {list(shape)} is not a shape for '{name}'",
+                hint="give positive sizes, the batch first",
             )
     return {name: tuple(shape) for name, shape in value.items()}
 

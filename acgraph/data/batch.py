@@ -81,7 +81,8 @@ class Batch:
         for name in names:
             if name not in self.inputs:
                 raise DataError(
-                    f"the examples hold no array for input '{name}', only {', '.join(self.inputs)}",
+                    f"the examples have no array for input '{name}', only for "
+                    f"{', '.join(self.inputs)}",
                     hint="give an array for each input of the model",
                 )
             yield name, self.inputs[name], self.axis(name)

@@ -58,7 +58,7 @@ def call_spec(spec: str, read: Callable[[Any], T]) -> Dataset | T:
         raise DataError(
             f"failed with {type(error).__name__}: {error}",
             location=where,
-            hint="run it on its own, or see --debug",
+            hint="run it on its own, or use --debug for a traceback",
         ) from error
 
 
@@ -74,7 +74,8 @@ def _resolve(spec: str, where: Location) -> Callable[[], Any]:
         raise DataError(
             f"cannot be imported: {error}",
             location=where,
-            hint="write package.module:callable, importable from here",
+            hint="write package.module:callable; the module must be importable from the current "
+            "folder",
         ) from error
     finally:
         sys.path.remove(folder)
@@ -114,19 +115,22 @@ def collect(
             raise DataError(
                 f"yields more than {MAX_BYTES >> 30} GiB",
                 location=where,
-                hint="yield less, or return an acgraph.data.Dataset, which is read as needed",
+                hint="yield fewer examples, or return an acgraph.data.Dataset, which is read as "
+                "needed",
             )
     if not xs:
         raise DataError("yields nothing", location=where, hint="yield at least one example")
     if ys and len(ys) != len(xs):
         raise DataError(
-            f"labels only {len(ys)} of {len(xs)} items", location=where, hint="label all or none"
+            f"yields labels for only {len(ys)} of {len(xs)} items",
+            location=where,
+            hint="give a label for each of them, or for none",
         )
     if len({x.dtype for x in xs}) > 1:
         raise DataError(
-            "yields examples of different types",
+            "yields examples of different data types",
             location=where,
-            hint="bring them to the type that the network takes",
+            hint="convert them to the data type that the network takes",
         )
     if len({x.shape[1:] for x in xs}) > 1:
         labels: Sequence[Array | None] = ys if ys else (None,) * len(xs)
@@ -146,7 +150,8 @@ def _as_batch(item: Any, rank: int, number: int, where: Location) -> tuple[Array
     if x.ndim == rank - 1:
         return x[None], None if y is None else y.reshape(1, *y.shape)
     raise DataError(
-        f"item {number} has x of shape {list(x.shape)}, the model takes rank {rank} with the batch",
+        f"item {number} has x of shape {list(x.shape)}, but the model takes {rank} dimensions "
+        "including the batch",
         location=where,
         hint="yield (x, y) or x, as batches or as single examples",
     )

@@ -56,10 +56,10 @@ def check_shape(shape: Sequence[int], spec: InputSpec, where: Location, what: st
     if same_rank and all(not is_fixed(want) or have == want for have, want in pairs):
         return
     raise DataError(
-        f"{what} is {format_shape(tuple(shape))}, but input '{spec.name}' of the model takes "
-        f"{format_shape(spec.shape)}",
+        f"{what} has shape {format_shape(tuple(shape))}, but input '{spec.name}' of the model "
+        f"takes {format_shape(spec.shape)}",
         location=where,
-        hint="convert the data, or name the right arrays",
+        hint="convert the data, or select other arrays",
     )
 
 
@@ -82,7 +82,7 @@ def check_finite(x: Array, where: Location, what: str = "x") -> None:
 def check_count(count: int, where: Location) -> None:
     """Check that there is data at all."""
     if count == 0:
-        raise DataError("holds no examples", location=where, hint="give at least one")
+        raise DataError("holds no examples", location=where, hint="give at least one example")
 
 
 def are_class_numbers(labels: Array) -> bool:
@@ -111,13 +111,14 @@ def check_labels(labels: Array, count: int, classes: int | None, where: Location
     """
     if labels.ndim == 0 or labels.dtype.kind not in "iufb":
         raise DataError(
-            f"y is {labels.dtype} {list(labels.shape)}, numbers for each example are needed",
+            f"y is {labels.dtype} {list(labels.shape)}, but labels must be numbers for each "
+            "example",
             location=where,
             hint="give one class number for each example, or an array [N, ...] of numbers",
         )
     if len(labels) != count:
         raise DataError(
-            f"x has {count} examples, y has {len(labels)}",
+            f"x has {count} examples, but y has {len(labels)}",
             location=where,
             hint="give one label for each example",
         )
@@ -151,7 +152,7 @@ def check_has_classes(shape: Sequence[int] | None, where: Location) -> None:
         return
     found = "of unknown shape" if shape is None else format_shape(shape) if shape else "one number"
     raise DataError(
-        f"labels need a [N, classes] output, the model's first output is {found}",
+        f"labels need an output [N, classes], but the model's first output is {found}",
         location=where,
-        hint="give data without labels: the original model is then what is learnt from",
+        hint="give data without labels, so that the network learns from the original model",
     )

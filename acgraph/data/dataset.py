@@ -89,7 +89,7 @@ class Dataset(ABC):
         note = ""
         if len(indices) < total:
             examples = counted(total, "example")
-            note = f"{len(indices)} of {examples} are compared when the run is resumed"
+            note = f"only {len(indices)} of {examples} are compared when the run is resumed"
         return Fingerprint(digest_of(*digests), note)
 
 
@@ -211,9 +211,9 @@ def split(
     sizes = [round(p * total) if isinstance(p, float) else p for p in (first, second)]
     if min(sizes) < 1 or sum(sizes) > total:
         raise DataError(
-            f"{total} examples cannot be split into {first} and {second}",
+            f"{total} examples cannot be split into parts of {first} and {second}",
             location=Location(model=dataset.name),
-            hint="give counts, or shares, of at least one example each that fit together",
+            hint="give counts or shares that leave at least one example in each part",
         )
     order = np.random.default_rng(seed).permutation(total).astype(np.int64)
     return (

@@ -46,7 +46,9 @@ def opened_arrays(path: str | Path) -> Iterator[Mapping[str, Array]]:
     except (zipfile.BadZipFile, SafetensorError, ValueError, EOFError, OSError) as error:
         how = "numpy.savez, without Python objects" if kind == ".npz" else "safetensors"
         raise DataError(
-            f"not a readable {kind} file: {error}", location=where, hint=f"write it with {how}"
+            f"not a readable {kind} file: {error}",
+            location=where,
+            hint=f"write the file with {how}",
         ) from error
 
 

@@ -108,12 +108,12 @@ def of_files(files: Sequence[Path], root: Path, *, limit: int = LIMIT) -> Finger
 
 def _files_note(count: int, share: float) -> str:
     return (
-        f"of {counted(count, 'file')} the names, sizes, times of change and {100 * share:.0f} % of "
-        "the content are compared when the run is resumed"
+        "when the run is resumed, only the names, sizes, modification times and "
+        f"{100 * share:.0f} % of the content of {counted(count, 'file')} are compared"
     )
 
 
 def _sample_note(count: int, total: int, noun: str) -> str:
     if count == total:
         return ""
-    return f"{count} of {counted(total, noun)} are compared when the run is resumed"
+    return f"only {count} of {counted(total, noun)} are compared when the run is resumed"

@@ -50,7 +50,7 @@ class FolderDataset(Dataset):
         self._where = Location(model=self.name)
         if len(pixels.mean) not in _MODES:
             raise DataError(
-                f"images have 1, 3 or 4 channels, the model takes {len(pixels.mean)}",
+                f"images have 1, 3 or 4 channels, but the model takes {len(pixels.mean)}",
                 location=self._where,
                 hint="give the data as an .npz file",
             )
@@ -63,7 +63,7 @@ class FolderDataset(Dataset):
             raise DataError(
                 "holds no images in class folders",
                 location=self._where,
-                hint="lay it out as FOLDER/CLASS/IMAGE.png",
+                hint="arrange the images as FOLDER/CLASS/IMAGE.png",
             )
         for folder, group in zip(folders, files, strict=True):
             if not group:

@@ -100,8 +100,8 @@ def _from_mapping(value: Mapping[Any, Any], name: str, where: Location) -> Given
         value = {("x" if key == name else key): part for key, part in value.items()}
     unknown = sorted(str(key) for key in value if key not in ("x", "y", "mean", "std"))
     if "x" not in value or unknown:
-        what = f"has '{unknown[0]}'" if unknown else "has no 'x'"
-        raise DataError(what, location=where, hint="name the arrays x, y, mean and std")
+        what = f"has an array '{unknown[0]}' of unknown meaning" if unknown else "has no array 'x'"
+        raise DataError(what, location=where, hint="use the names x, y, mean and std")
     return GivenArrays(**{key: array_of(part) for key, part in value.items()})
 
 
@@ -119,8 +119,8 @@ def items_of(value: Any, where: Location) -> Iterable[Any]:
     raise UsageError(
         f"a {type(value).__name__} is not data",
         location=where,
-        hint="give arrays, (x, y), a data set, a loader, an iterable of batches, or a text such as "
-        "'train.npz'",
+        hint="give arrays, (x, y), a Dataset, a DataLoader, an iterable of batches, or a string "
+        "such as 'train.npz'",
     )
 
 

@@ -79,9 +79,9 @@ def _load_single(
         return _load_folder(Path(spec), stated, size, classes)
     if size is not None:
         raise DataError(
-            "size is stated, but only images of a folder are resized",
+            "size is given, but only images of a folder are resized",
             location=where,
-            hint="leave size out",
+            hint="omit size",
         )
     if is_made_spec(spec):
         stated.refuse("x is made")
@@ -119,7 +119,7 @@ def _from_result(
         return _checked(result, stated.target, classes, stated.where)
     if not isinstance(result, Ragged):
         return _from_arrays(*result, stated, classes)
-    stated.refuse("x is of several sizes")
+    stated.refuse("the examples have several sizes")
     samples: list[Mapping[str, Array]] = [
         {stated.target.name: x} if y is None else {stated.target.name: x, "y": y}
         for x, y in result.examples
@@ -137,17 +137,17 @@ def _load_folder(
     for side, given in zip(sides, wanted or (None, None), strict=True):
         if checks.is_fixed(side) and given is not None and given != side:
             raise DataError(
-                f"size {size} is stated, but the model takes "
+                f"size {size} is given, but the model takes "
                 f"{checks.format_shape(stated.target.shape)}",
                 location=stated.where,
-                hint="leave size out",
+                hint="omit size",
             )
         chosen = side if checks.is_fixed(side) else given
         if chosen is None:
             raise DataError(
-                f"the model takes images of any size {checks.format_shape(stated.target.shape)}",
+                f"the model takes images of any size, {checks.format_shape(stated.target.shape)}",
                 location=stated.where,
-                hint="state the size to bring images to",
+                hint="give the size that images are resized to",
             )
         fixed.append(chosen)
     pixels = stated.pixels(channels if checks.is_fixed(channels) else 3)

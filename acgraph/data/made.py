@@ -23,12 +23,16 @@ _SPEC = re.compile(r"^(noise|synthetic)(?::(\d+))?$")
 COUNT = 4096
 #: What there is to say to whoever trains on it.
 _WARNINGS = {
-    "noise": "the data is noise: the network learns to agree with the original on random inputs, "
-    "and how well it does on real ones is not known; give real examples, labelled or not, where "
-    "there are any",
-    SYNTHETIC: "the data is synthetic: the network learns to agree with the original on made-up "
-    "inputs, all figures of agreement are measured on such inputs, and how well it does on real "
-    "ones is not known; even a hundred real examples without labels are better (--data)",
+    "noise": (
+        "the data is noise: the network learns to agree with the original on random inputs, and "
+        "its agreement on real inputs is unknown; give real examples, with or without labels, if "
+        "you have any"
+    ),
+    SYNTHETIC: (
+        "the data is synthetic: the network learns to agree with the original on generated "
+        "inputs, agreement is measured on generated inputs as well, and the agreement on real "
+        "inputs is unknown; even a hundred real examples without labels are better (--data)"
+    ),
 }
 #: Channels that pictures have, and the shortest side of one.
 _PICTURE_CHANNELS, _PICTURE_SIDE = (1, 3, 4), 8
@@ -86,7 +90,7 @@ class MadeDataset(Dataset):
         self._is_synthetic = match is not None and match[1] == SYNTHETIC
         self._count = COUNT if stated is None else int(stated)
         if self._count < 1:
-            raise DataError("no examples", location=where, hint="as in synthetic:1000")
+            raise DataError("no examples", location=where, hint="write for example synthetic:1000")
         self._targets = targets
         self._shapes = {target.name: _sizes(target, where) for target in targets}
         self._axes: Mapping[str, int | None] = {
@@ -212,8 +216,8 @@ def _sizes(target: InputSpec, where: Location) -> tuple[int, ...]:
     """Return the sizes of an input, without the batch."""
     if np.dtype(target.dtype).kind not in "fiub":
         raise DataError(
-            f"input '{target.name}' of the model takes {np.dtype(target.dtype)}, and only numbers "
-            "can be made",
+            f"input '{target.name}' of the model takes {np.dtype(target.dtype)}, but only "
+            "numbers can be generated",
             location=where,
             hint="give real examples",
         )
@@ -221,9 +225,9 @@ def _sizes(target: InputSpec, where: Location) -> tuple[int, ...]:
     fixed = tuple(size for size in sizes if is_fixed(size))
     if len(fixed) != len(sizes):
         raise DataError(
-            f"input '{target.name}' of the model takes {format_shape(target.shape)}, and "
-            "inputs can be made only of known sizes",
+            f"input '{target.name}' of the model takes {format_shape(target.shape)}, but only "
+            "inputs of known sizes can be generated",
             location=where,
-            hint="export the model with fixed sizes, but for the batch",
+            hint="export the model with fixed sizes for all dimensions but the batch",
         )
     return fixed

@@ -51,16 +51,16 @@ def check_names(names: Iterable[str], targets: Sequence[InputSpec], where: Locat
     if extra:
         near = get_close_matches(extra[0], [target.name for target in missing] or known, 1, 0.5)
         raise DataError(
-            f"array '{extra[0]}' is for no input of the model"
-            + (f"; there is no array for {described}" if missing else ""),
+            f"array '{extra[0]}' does not belong to any input of the model"
+            + (f"; an array is missing for {described}" if missing else ""),
             location=where,
             hint=f"did you mean '{near[0]}'?" if near else f"the inputs are {', '.join(known)}",
         )
     if missing:
         raise DataError(
-            f"there is no array for {described}",
+            f"an array is missing for {described}",
             location=where,
-            hint="give an array for each input of the model, by its name",
+            hint="give an array for each input of the model, under the name of the input",
         )
 
 
@@ -120,10 +120,10 @@ def _column(values: Array, target: InputSpec, count: int, where: Location) -> Co
     )
     if found is None:
         raise DataError(
-            f"array '{target.name}' is {list(values.shape)}, but the model takes "
+            f"array '{target.name}' has shape {list(values.shape)}, but the model takes "
             f"{describe(target)}, and there are {count} examples",
             location=where,
-            hint="lay it out as the model takes it, one entry for each example",
+            hint="use the layout that the model takes, with one entry for each example",
         )
     return found
 
@@ -177,7 +177,7 @@ def check_kind(values: Array, dtype: "np.dtype[Any]", name: str, where: Location
         return
     kind = {"f": "floats", "b": "truth values"}.get(dtype.kind, "integers")
     raise DataError(
-        f"{name} is {values.dtype}, the model takes {dtype}",
+        f"{name} is {values.dtype}, but the model takes {dtype}",
         location=where,
         hint=f"give {kind} exactly as the network takes them"
         + (", or uint8 images N H W C" if kind == "floats" else ""),

@@ -127,16 +127,18 @@ class SamplesDataset(Dataset):
         checks.check_count(len(groups), where)
         if labels and len(labels) != len(groups):
             raise DataError(
-                f"labels only {len(labels)} of {len(groups)} examples",
+                f"has labels for only {len(labels)} of {len(groups)} examples",
                 location=where,
-                hint="label all or none",
+                hint="give a label for each of them, or for none",
             )
         self._groups = np.asarray(groups, np.int64) if len(keys) > 1 else None
         self._labels = None
         if labels:
             if len({label.shape for label in labels}) > 1:
                 raise DataError(
-                    "labels have different shapes", location=where, hint="bring them to one shape"
+                    "labels have different shapes",
+                    location=where,
+                    hint="convert the labels to one shape",
                 )
             self._labels = checks.check_labels(np.stack(labels), len(groups), None, where)
 
@@ -204,10 +206,10 @@ def as_input(value: Array, target: InputSpec, where: Location) -> Array:
         )
     ):
         raise DataError(
-            f"'{target.name}' is {list(value.shape)} for one example, but the model takes "
-            f"{describe(target)}",
+            f"'{target.name}' has shape {list(value.shape)} for one example, but the model "
+            f"takes {describe(target)}",
             location=where,
-            hint="give one example, with a batch of 1 or without it",
+            hint="give one example, with a batch dimension of 1 or without a batch dimension",
         )
     checks.check_finite(np.atleast_1d(value), where)
     return value.astype(dtype, copy=False)
@@ -251,10 +253,11 @@ def _named(
     names = [*(target.name for target in targets), label_name(targets)]
     if len(parts) not in (len(targets), len(targets) + 1):
         raise DataError(
-            f"item {number} has {len(parts)} parts, the model {len(targets)} inputs: "
+            f"item {number} has {len(parts)} parts, but the model has {len(targets)} inputs: "
             f"{', '.join(describe(target) for target in targets)}",
             location=where,
-            hint="yield dictionaries by the names of the inputs, or tuples in their order",
+            hint="yield dictionaries with the names of the inputs as keys, or tuples in the order "
+            "of the inputs",
         )
     return {name: array_of(part) for name, part in zip(names, parts, strict=False)}
 

@@ -73,9 +73,10 @@ def whole_slice(spec: str) -> slice:
         return slice(None)
     if not is_slice(selection):
         raise DataError(
-            f"'{selection}' selects arrays, but those of several inputs are found by their names",
+            f"'{selection}' selects arrays by name, but the arrays for several inputs are "
+            "matched by the names of the inputs",
             location=where,
-            hint="select examples of all of them: FILE.npz#[start:stop]",
+            hint="select only examples: FILE.npz#[start:stop]",
         )
     return _slice(selection[1:-1], selection, where)
 
@@ -88,7 +89,7 @@ def _pick(archive: Mapping[str, Array], selection: str, input_name: str, where: 
         raise DataError(
             f"{len(names)} arrays are named after '#'",
             location=where,
-            hint="name one for the examples and one for the labels: #x,y",
+            hint="name one array of examples and one of labels: #x,y",
         )
     arrays = [_read(archive, name, where) for name in names]
     return Arrays(
@@ -114,13 +115,15 @@ def _read(archive: Mapping[str, Array], text: str, where: Location) -> Array:
     name, bounds = match["name"], match["slice"]
     if name not in archive:
         raise DataError(
-            f"holds no array '{name}', only {', '.join(archive)}",
+            f"has no array '{name}', only {', '.join(archive)}",
             location=where,
-            hint=f"name the arrays: {where.model}#EXAMPLES,LABELS",
+            hint=f"name the arrays as {where.model}#EXAMPLES,LABELS",
         )
     array = archive[name]
     if array.ndim == 0:
-        raise DataError(f"array '{name}' is a single number", location=where, hint="give [N, ...]")
+        raise DataError(
+            f"array '{name}' is a single number", location=where, hint="give an array [N, ...]"
+        )
     if bounds is None:
         return array
     # The copy lets go of the rest of the array.

@@ -57,9 +57,9 @@ def load_several(
     where, targets = stated[0].where, [each.target for each in stated]
     if size is not None:
         raise DataError(
-            "size is stated, but only images of a folder are resized, for a model of one input",
+            "size is given, but only images of a folder are resized, for a model with one input",
             location=where,
-            hint="leave size out",
+            hint="omit size",
         )
     if is_given(spec):
         return _from_value(given_value(spec), stated, classes)

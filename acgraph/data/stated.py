@@ -42,9 +42,9 @@ class Preprocessing:
         """Raise where preprocessing is stated for what is taken as it is."""
         if self.is_stated:
             raise DataError(
-                f"mean, std or scale is stated, but {what} and taken as it is",
+                f"mean, std or scale is given, but {what} and is not preprocessed",
                 location=self.where,
-                hint="leave them out, or give uint8 images",
+                hint="omit them, or give uint8 images",
             )
 
     def fill(self, mean: Array | None, std: Array | None) -> None:
@@ -71,17 +71,17 @@ class Preprocessing:
         if self._scale is None and (self._mean is None or self._std is None):
             missing = "mean" if self._mean is None else "std"
             raise DataError(
-                f"images need a stated {missing}",
+                f"images need a {missing} for the preprocessing",
                 location=self.where,
-                hint="state mean and std of the pixels in 0..1, or scale 1 where the network "
-                "takes 0..255",
+                hint="give mean and std of the pixels in 0..1, or a scale of 1 if the network "
+                "expects 0..255",
             )
         std = self._per_channel("std", self._std, 1.0, channels)
         if min(std) <= 0 or (self._scale is not None and self._scale <= 0):
             raise DataError(
                 "std and scale must be positive",
                 location=self.where,
-                hint="check the preprocessing",
+                hint="correct the preprocessing",
             )
         return Pixels(
             mean=self._per_channel("mean", self._mean, 0.0, channels),
@@ -100,7 +100,7 @@ class Preprocessing:
             raise DataError(
                 f"{what} has {len(numbers)} values for {channels} channels",
                 location=self.where,
-                hint="give one finite number a channel, or one for all",
+                hint="give one finite number for each channel, or one for all channels",
             )
         return tuple(float(number) for number in numbers)
 

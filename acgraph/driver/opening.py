@@ -158,6 +158,8 @@ def _aligned(config: CompressConfig, say: Callable[[str], None]) -> CompressConf
     if config.effective_align != AUTO:
         return config
     step = measure_align(timing_chooser(settings=run_settings(config)))
-    say(f"align: filters are kept in multiples of {step}, chosen by timing layers of {SIZES[0]} "
-        f"to {SIZES[-1]} filters on this machine")
+    say(
+        f"align: filters are kept in multiples of {step}, chosen by timing layers of {SIZES[0]} "
+        f"to {SIZES[-1]} filters on this machine"
+    )
     return config.model_copy(update={"align": step})

@@ -67,7 +67,8 @@ class AveragePrecision:
             self._form = form
         if form == "encoded":
             raise DataError(
-                "boxes of this detector are relative to anchors, so that labels cannot judge them",
+                "the boxes of this detector are relative to anchors, so that they cannot be "
+                "compared with labels",
                 hint="give data without labels, or export the network with its boxes decoded",
             )
         return form

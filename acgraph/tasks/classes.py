@@ -36,7 +36,7 @@ class SameClass:
     @property
     def text(self) -> str:
         """In words."""
-        return f"{percent(self.value)} get the same class"
+        return f"{percent(self.value)} have the same class"
 
     @property
     def numbers(self) -> dict[str, float]:
@@ -75,12 +75,12 @@ class SameDecision:
     def text(self) -> str:
         """In words."""
         parts = [
-            f"{percent(self._share(answer))} of {self._said[answer]} {word} stay"
+            f"{percent(self._share(answer))} of {self._said[answer]} {word} kept"
             for answer, word in ((1, "yes"), (0, "no"))
             if self._said[answer]
         ]
-        missing = "" if self._said[1] else "; the original never says yes"
-        return f"of its decisions at {YES:g}, {' and '.join(parts)}{missing}"
+        missing = "" if self._said[1] else "; the original never decides yes"
+        return f"decisions at threshold {YES:g}: {' and '.join(parts)}{missing}"
 
     @property
     def numbers(self) -> dict[str, float]:

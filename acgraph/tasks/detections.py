@@ -238,16 +238,16 @@ class DetectionsKept:
         if not self._theirs:
             value = percent(self.value)
             return (
-                f"the original detects nothing above {THRESHOLD:g} here; {value} of its variance "
-                "explained"
+                f"the original detects nothing above {THRESHOLD:g} in these examples; {value} "
+                "of its variance explained"
             )
         how = f"IoU {MIN_OVERLAP:g}"
         if self.form == "encoded":
-            how = "by anchor and class, since boxes are relative to anchors"
-            how = how if self._has_boxes else "by position and class"
+            how = "matched by anchor and class, because boxes are relative to anchors"
+            how = how if self._has_boxes else "matched by position and class"
         return (
-            f"{percent(self.kept)} of {self._theirs} detections above {THRESHOLD:g} stay, "
-            f"{percent(self.new)} are new ({how})"
+            f"{percent(self.kept)} of {self._theirs} detections above {THRESHOLD:g} kept, "
+            f"{percent(self.new)} new ({how})"
         )
 
     @property

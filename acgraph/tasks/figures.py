@@ -76,8 +76,8 @@ class Explained:
     def text(self) -> str:
         """In words."""
         if self._count:
-            return f"{percent(self.value)} of its values are equal"
-        return f"{percent(self.value)} of its variance explained"
+            return f"{percent(self.value)} of the values are equal"
+        return f"{percent(self.value)} of the variance explained"
 
     @property
     def numbers(self) -> dict[str, float]:

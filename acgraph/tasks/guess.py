@@ -67,11 +67,11 @@ def _first(seen: Seen) -> OutputTask:
         found = rule(seen)
         if found is not None:
             return found
-    return seen.task("imitate", "nothing speaks for a task", is_sure=False)
+    return seen.task("imitate", "nothing indicates another task", is_sure=False)
 
 
 def _no_floats(seen: Seen) -> OutputTask | None:
-    return None if seen.facts.is_float else seen.task("imitate", "its values are no floats")
+    return None if seen.facts.is_float else seen.task("imitate", "its values are not floats")
 
 
 def _state(seen: Seen) -> OutputTask | None:
@@ -83,11 +83,11 @@ def _state(seen: Seen) -> OutputTask | None:
 def _unit(seen: Seen) -> OutputTask | None:
     axis = seen.facts.channel_axis
     if seen.facts.is_unit:
-        return seen.task("embedding", "its vectors are scaled to the length 1")
+        return seen.task("embedding", "its vectors are normalised to length 1")
     values = seen.values
     if values is None or values.ndim < 2 or not are_unit(values, -1 if axis is None else axis):
         return None
-    return seen.task("embedding", "its vectors have the length 1")
+    return seen.task("embedding", "its vectors have length 1")
 
 
 def _profile(seen: Seen) -> OutputTask | None:
@@ -103,7 +103,7 @@ def _profile(seen: Seen) -> OutputTask | None:
     within = float(np.mean(numbers.var(axis=0)))
     if float(numbers.mean(axis=0).var()) <= _FIXED_PROFILE * within:
         return None
-    return seen.task("regression", "its numbers keep their places from one example to the next")
+    return seen.task("regression", "each of its numbers varies little from one example to the next")
 
 
 RULES: tuple[Rule, ...] = (
@@ -144,5 +144,5 @@ def guess_by_values(values: Sequence[Array]) -> tuple[OutputTask, ...]:
         task = heads.by_values(seen) or _no_floats(seen) or _unit(seen) or _profile(seen)
         if task is None and place == 0 and len(seen.shape) == 2 and (seen.columns or 0) > 1:
             task = seen.task("classification", "it holds a number for each class")
-        found.append(task or seen.task("imitate", "nothing speaks for a task"))
+        found.append(task or seen.task("imitate", "nothing indicates another task"))
     return tuple(found)

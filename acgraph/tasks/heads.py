@@ -51,7 +51,9 @@ def detector_parts(model: ModelFacts) -> dict[str, Place]:
             if scores is boxes or other is None or scores.name in found:
                 continue
             if _BOXES.search(boxes.name) and _SCORES.search(scores.name):
-                why = f"boxes {boxes.name} and scores {scores.name} have as many positions"
+                why = (
+                    f"boxes {boxes.name} and scores {scores.name} have the same number of positions"
+                )
             elif scores.form in ("softmax", "sigmoid"):
                 why = f"{boxes.name} has 4 numbers for each position of the scores {scores.name}"
             else:
@@ -116,7 +118,9 @@ def by_values(seen: Seen) -> OutputTask | None:
     part: Part = "head" if axis == 1 else "objectness head"
     if part == "objectness head" and columns < _WITH_OBJECTNESS:
         return None
-    return seen.task("detection", "4 coordinates stand beside scores", axis=axis, part=part)
+    return seen.task(
+        "detection", "it has 4 coordinates and scores for each position", axis=axis, part=part
+    )
 
 
 def _head(facts: OutputFacts, model: ModelFacts) -> Place | None:
@@ -135,7 +139,7 @@ def _head(facts: OutputFacts, model: ModelFacts) -> Place | None:
     if not is_joined and not is_grid:
         return None
     if is_grid:
-        why = f"its {anchors} positions are a detector's, {columns} numbers each"
+        why = f"its {anchors} positions with {columns} numbers each are those of a detector"
     else:
         why = f"it joins coordinates and sigmoids for {anchors} positions"
     if is_first:

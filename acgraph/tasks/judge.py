@@ -60,7 +60,7 @@ class Agreement:
         if shapes[0] != shapes[1]:
             raise DataError(
                 f"outputs of shape {shapes[0]} and {shapes[1]} cannot be compared",
-                hint="compare two forms of one model",
+                hint="compare two versions of the same model",
             )
         if not self._figures:
             self.tasks = guess_by_values(theirs) if self.tasks is None else self.tasks
@@ -85,7 +85,7 @@ class Agreement:
             DataError: nothing was added.
         """
         if not self._figures or self.tasks is None:
-            raise DataError("there is nothing to compare", hint="give at least one example")
+            raise DataError("there are no examples to compare on", hint="give at least one example")
         found = []
         for places, figure in self._figures:
             names = ", ".join(self.tasks[place].output for place in places)

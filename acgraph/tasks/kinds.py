@@ -88,10 +88,10 @@ def parse_tasks(texts: Sequence[str]) -> dict[str, Kind]:
     for text in texts:
         output, _, name = text.rpartition("=")
         if name not in KINDS:
-            raise UsageError(f"there is no task '{name}'", hint=f"choose one of {', '.join(KINDS)}")
+            raise UsageError(f"there is no task '{name}'", hint=f"use one of {', '.join(KINDS)}")
         if output in found:
             whose = f"output '{output}'" if output else "all outputs"
-            raise UsageError(f"two tasks are given for {whose}", hint="give one of them")
+            raise UsageError(f"two tasks are given for {whose}", hint="give only one of them")
         found[output] = name
     return found
 
@@ -105,7 +105,7 @@ def check_outputs(stated: Mapping[str, Kind], outputs: Sequence[str]) -> None:
     for name in stated:
         if name and name not in outputs:
             raise UsageError(
-                f"the network has no output '{name}'", hint=f"it has {', '.join(outputs)}"
+                f"the network has no output '{name}'", hint=f"the outputs are {', '.join(outputs)}"
             )
 
 

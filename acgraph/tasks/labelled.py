@@ -132,7 +132,7 @@ class CharacterError:
         """In words."""
         return (
             f"character error rate {percent(self._sequences.error_rate)}, "
-            f"{percent(self._sequences.equal)} of sequences right"
+            f"{percent(self._sequences.equal)} of the sequences correct"
         )
 
     @property
@@ -237,11 +237,11 @@ def check_fit(tasks: Sequence[OutputTask], labels: Array, where: Location) -> No
         "ctc": not is_real and len(shape) == 1,
         "detection": len(shape) == 2 and shape[-1] == _BOX_COLUMNS,
     }.get(task.kind, _same_size(shape, task))
-    hint = f"{task.kind} needs {EXPECTED[task.kind]}; --task changes what the output is taken for"
+    hint = f"{task.kind} needs {EXPECTED[task.kind]}; use --task to set the task of the output"
     if not fits:
         raise DataError(
             f"labels of shape {list(labels.shape)} and type {labels.dtype} do not fit output "
-            f"{task.described}, which is taken for {task.kind}",
+            f"{task.described}, which is treated as {task.kind}",
             location=where,
             hint=hint,
         )
@@ -268,11 +268,11 @@ _BOX_COLUMNS = 5
 EXPECTED: Mapping[str, str] = {
     "classification": "class numbers [N], or 0 and 1 for each class",
     "segmentation": "maps of class numbers [N, H, W]",
-    "ctc": "class numbers [N, L], filled up with -1",
+    "ctc": "class numbers [N, L], padded with -1",
     "regression": "numbers in the shape of the output",
     "embedding": "vectors in the shape of the output",
     "imitate": "numbers in the shape of the output",
-    "detection": "[N, boxes, 5]: class, left, top, right, bottom, filled up with class -1",
+    "detection": "[N, boxes, 5]: class, left, top, right, bottom; padded with boxes of class -1",
 }
 
 

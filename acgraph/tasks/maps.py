@@ -114,7 +114,7 @@ class MeanOverlap:
         """In words."""
         found = self._overlaps.mean
         if found is None:
-            return f"the original marks nothing here; {self._explained.text}"
+            return f"the original marks nothing in these examples; {self._explained.text}"
         return f"mean IoU with the original {percent(found)}"
 
     @property

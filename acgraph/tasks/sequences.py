@@ -117,10 +117,10 @@ class EqualSequences:
     def text(self) -> str:
         """In words."""
         if not self._characters:
-            return f"the original reads nothing here; {self._explained.text}"
+            return f"the original decodes nothing in these examples; {self._explained.text}"
         return (
             f"{percent(self.equal)} of {self._count} decoded sequences are equal, "
-            f"{percent(self.error_rate)} of characters differ"
+            f"{percent(self.error_rate)} of the characters differ"
         )
 
     @property

@@ -77,8 +77,8 @@ def sequence(seen: Seen) -> OutputTask | None:
         longest = max((s or 0 for shape in seen.model.inputs.values() for s in shape), default=0)
         if not is_classes or 2 * steps > longest or not _reads_signal(seen):
             return None
-    why = "a class of many for each step of an image or a signal"
-    return stated_sequence(seen, why if not is_stated else "its name says so")
+    why = "it has scores of many classes for each step of an image or a signal"
+    return stated_sequence(seen, why if not is_stated else "its name indicates it")
 
 
 def _reads_signal(seen: Seen) -> bool:
@@ -108,7 +108,7 @@ def named(seen: Seen) -> OutputTask | None:
             continue
         axis = _class_axis(seen) if kind in ("segmentation", "classification") else None
         options = {} if axis is None else {"axis": axis}
-        return seen.task(kind, "its name says so", **options)
+        return seen.task(kind, "its name indicates it", **options)
     return None
 
 
@@ -122,16 +122,18 @@ def probability(seen: Seen) -> OutputTask | None:
         and len(seen.shape) == 3
         and _NAMES["segmentation"].search(seen.facts.name)
     ):
-        return seen.task("imitate", "its name is that of a mask, which is multiplied by")
+        return seen.task(
+            "imitate", "its name is that of a mask, by which other values are multiplied"
+        )
     word = {"softmax": "Softmax", "log-softmax": "LogSoftmax", "sigmoid": "Sigmoid"}[form]
-    why = f"its network ends in {word}"
+    why = f"it ends in {word}"
     if len(seen.shape) != 4 or seen.columns is not None or _size(seen) == 1:
         return seen.task("classification", why, axis=_class_axis(seen))
     if form == "sigmoid" and seen.shape[_class_axis(seen)] == _PICTURE:
         return seen.task("imitate", "it ends in Sigmoid, with three channels as a picture has")
     if not _is_map(seen):
         return None
-    return seen.task("segmentation", f"it is a map at the size of the input and ends in {word}",
+    return seen.task("segmentation", f"it is a map of the size of the input and ends in {word}",
                      axis=_class_axis(seen))  # fmt: skip
 
 
@@ -170,11 +172,13 @@ def classes(seen: Seen) -> OutputTask | None:
         return None
     if seen.columns in _KNOWN_CLASSES:
         return seen.task(
-            "classification", f"{seen.columns} numbers an example are often classes", is_sure=False
+            "classification",
+            f"{seen.columns} numbers for each example are often classes",
+            is_sure=False,
         )
     if seen.facts.is_pooled:
         return seen.task(
-            "classification", f"its {seen.facts.last} follows a global pooling", is_sure=False
+            "classification", f"its {seen.facts.last} follows global pooling", is_sure=False
         )
     return None
 
@@ -189,7 +193,11 @@ def beside_classes(seen: Seen) -> OutputTask | None:
     ]
     if not classes:
         return None
-    return seen.task("regression", f"it is raw beside the classes {classes[0]}", is_sure=False)
+    return seen.task(
+        "regression",
+        f"it has no activation and accompanies the classes {classes[0]}",
+        is_sure=False,
+    )
 
 
 def number(seen: Seen) -> OutputTask | None:
@@ -198,7 +206,7 @@ def number(seen: Seen) -> OutputTask | None:
         return None
     if seen.shape[1] != 1:
         return None
-    return seen.task("regression", "it is one number without an activation")
+    return seen.task("regression", "it is a single number without an activation")
 
 
 def _class_axis(seen: Seen) -> int:

@@ -53,7 +53,7 @@ def test_another_folder_or_another_result_is_refused(interrupted, tmp_path, capf
     words, _ = interrupted
     resume = ["compress", "--resume", words[-1]]
     assert run([*resume, "-o", str(tmp_path / "elsewhere")]) == 2
-    assert "cannot go on in" in capfd.readouterr().err
+    assert "cannot be continued in" in capfd.readouterr().err
     assert run([*resume, "--seed", "1"]) == 2
     assert "started with seed 0, not 1" in capfd.readouterr().err
     assert run([*words, "--resume", words[-1], "--threads", "1"]) == 0

@@ -101,7 +101,7 @@ def test_unknown_keys_are_answered_with_the_nearest(key, hint):
         ({"seed": -1}, "seed is -1"),
         ({"threads": 0}, "threads"),
         ({"scale": 0}, "scale: "),
-        ({"epochs": 1, "time_budget": "5m"}, "both epochs and a time budget"),
+        ({"epochs": 1, "time_budget": "5m"}, "both a number of epochs and a time budget"),
         ({"metric": "latency", "timing": False}, "the target is a latency"),
         ({"train": {"learning_rate": -1}}, "learning_rate is -1"),
         ({"admm": {"rho": 0}}, "rho must be positive"),

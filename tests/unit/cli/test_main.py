@@ -91,8 +91,11 @@ def test_version(capfd):
         (["diff", "-", "-"], "only one model can be read from standard input"),
         (["prune", "a", "--sparsity", "1"], "--sparsity is 1; give a share"),
         (["prune", "a", "--columns", "-0.1"], "--columns is -0.1; give a share"),
-        (["compress"], "'model' is not given; name an ONNX file"),
-        (["compress", "a"], "neither a target rate nor a floor is given; say --target-rate"),
+        (["compress"], "'model' is not given; give the path of an ONNX file"),
+        (
+            ["compress", "a"],
+            "neither a target rate nor a largest accuracy drop is given; use --target-rate",
+        ),
         (["compress", "a", "--target-rate", "0.5x"], "at least 1"),
     ],
 )

@@ -94,7 +94,7 @@ def test_prune_says_that_what_was_asked_for_is_nothing(acgraph, model):
 )
 def test_prune_refuses_what_is_of_columns_where_none_go(acgraph, model, words):
     err = acgraph("prune", model, *words, code=2)[1]
-    assert f"{words[0]} is given, but no columns are cut; say --columns 0.5" in err
+    assert f"{words[0]} is given, but no columns are cut; use for example --columns 0.5" in err
 
 
 @pytest.mark.parametrize(

@@ -93,10 +93,10 @@ def test_a_dataset_is_used_as_it_is(image_input):
     ("name", "message"),
     [
         ("empty", "yields nothing"),
-        ("partly", "labels only 1 of 2"),
-        ("ragged", r"is \[1, 3, 4, 8\] for one example, but the model takes input 'input'"),
+        ("partly", "labels for only 1 of 2"),
+        ("ragged", r"has shape \[1, 3, 4, 8\] for one example, but the model takes input 'input'"),
         ("flat", r"item 0 has x of shape \[768\]"),
-        ("short", "x has 4 examples, y has 1"),
+        ("short", "x has 4 examples, but y has 1"),
         ("fails", "failed with KeyError: 'lost'"),
         ("number", "is a int, not a callable"),
         ("nothing", "cannot be imported"),

@@ -49,7 +49,7 @@ def test_every_type_of_number_is_hashed(kind: type) -> None:
 def test_of_large_arrays_a_sample_is_said() -> None:
     x = array()  # 48 bytes a row
     found = of_array(x, limit=480)
-    assert found.note == "10 of 50 examples are compared when the run is resumed"
+    assert found.note == "only 10 of 50 examples are compared when the run is resumed"
     x[1] += 1
     assert of_array(x, limit=480) == found
     x[5] += 1
@@ -114,8 +114,8 @@ def test_of_large_folders_dates_and_a_part_are_compared(tmp_path: Path) -> None:
     total = sum(file.stat().st_size for file in files)
     found = of_files(files, tmp_path, limit=total // 2)
     assert found.note == (
-        "of 6 files the names, sizes, times of change and 50 % of the content are compared when "
-        "the run is resumed"
+        "when the run is resumed, only the names, sizes, modification times and 50 % of the "
+        "content of 6 files are compared"
     )
     assert of_files(files, tmp_path, limit=total // 2) == found
     os.utime(files[2], ns=(1, 1))
@@ -150,7 +150,7 @@ def test_a_dataset_made_on_demand_is_hashed_whole_where_it_is_small(place: int) 
 
 def test_of_a_large_one_a_sample_is_said() -> None:
     found = Made(4096).fingerprint
-    assert found.note == "1024 of 4096 examples are compared when the run is resumed"
+    assert found.note == "only 1024 of 4096 examples are compared when the run is resumed"
     assert Made(4096, 4).fingerprint != found
     assert Made(4097).fingerprint != found
 

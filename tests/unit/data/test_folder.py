@@ -37,12 +37,12 @@ def test_size_for_networks_of_any_size(folder):
     open_input = [("i", (None, 1, "h", "w"), np.float32)]
     data = load_dataset(str(folder), inputs=open_input, scale=1.0, size=(6, 4))
     assert data.batch(np.array([0, 2])).x.shape == (2, 1, 6, 4)
-    with pytest.raises(DataError, match="state the size"):
+    with pytest.raises(DataError, match="give the size"):
         load_dataset(str(folder), inputs=open_input, scale=1.0)
 
 
 def test_size_must_be_the_networks(folder, image_input):
-    with pytest.raises(DataError, match=r"size 9 is stated.*\[N, 3, 8, 8\]"):
+    with pytest.raises(DataError, match=r"size 9 is given.*\[N, 3, 8, 8\]"):
         load_dataset(str(folder), inputs=image_input, scale=1.0, size=9)
 
 
@@ -77,5 +77,5 @@ def test_channels_that_no_image_has(folder):
 
 
 def test_images_need_a_stated_mean(folder, image_input):
-    with pytest.raises(DataError, match="stated mean"):
+    with pytest.raises(DataError, match="images need a mean"):
         load_dataset(str(folder), inputs=image_input)

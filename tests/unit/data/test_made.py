@@ -66,9 +66,9 @@ def test_noise_without_a_number_has_enough_to_train_on():
             "noise",
             ["n", 3, "h", 8],
             np.float32,
-            r"takes \[N, 3, h, 8\], and inputs can be",
+            r"takes \[N, 3, h, 8\], but only inputs of known",
         ),
-        ("noise", ["n", 3], np.object_, "takes object, and only numbers can be made"),
+        ("noise", ["n", 3], np.object_, "takes object, but only numbers can be generated"),
     ],
 )
 def test_what_noise_cannot_be_is_said(spec, shape, dtype, message):

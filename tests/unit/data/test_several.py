@@ -115,20 +115,34 @@ def test_a_part_of_a_file(tmp_path: Path) -> None:
     found = load_dataset(f"{tmp_path / 'data.npz'}#[2:5]", inputs=INPUTS)
     assert len(found) == 3
     np.testing.assert_array_equal(found.batch(np.arange(3)).inputs["state"], STATE[:, 2:5])
-    with pytest.raises(DataError, match="selects arrays, but those of several inputs"):
+    with pytest.raises(
+        DataError, match="selects arrays by name, but the arrays for several inputs"
+    ):
         load_dataset(f"{tmp_path / 'data.npz'}#ids,y", inputs=INPUTS)
 
 
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"mask": None}, r"there is no array for input 'mask', int64 \[N, 5\]; give an array"),
-        ({"state": None}, r"no array for input 'state', float32 \[2, N, 3\]"),
-        ({"mask": None, "masks": MASK}, r"'masks' is for no input .*did you mean 'mask'\?"),
-        ({"tokens": IDS}, "'tokens' is for no input of the model; the inputs are ids, mask, state"),
-        ({"ids": IDS[:, :4]}, r"array 'ids' is \[6, 4\], but the model takes input 'ids', int64"),
-        ({"mask": MASK[:5]}, r"array 'mask' is \[5, 5\], but .*and there are 6 examples"),
-        ({"ids": IDS.astype(np.float32)}, "'ids' is float32, the model takes int64; give integers"),
+        ({"mask": None}, r"an array is missing for input 'mask', int64 \[N, 5\]; give an array"),
+        ({"state": None}, r"array is missing for input 'state', float32 \[2, N, 3\]"),
+        (
+            {"mask": None, "masks": MASK},
+            r"'masks' does not belong to any input .*did you mean 'mask'\?",
+        ),
+        (
+            {"tokens": IDS},
+            "'tokens' does not belong to any input of the model; the inputs are ids, mask, state",
+        ),
+        (
+            {"ids": IDS[:, :4]},
+            r"array 'ids' has shape \[6, 4\], but the model takes input 'ids', int64",
+        ),
+        ({"mask": MASK[:5]}, r"array 'mask' has shape \[5, 5\], but .*and there are 6 examples"),
+        (
+            {"ids": IDS.astype(np.float32)},
+            "'ids' is float32, but the model takes int64; give integers",
+        ),
         ({"state": np.full_like(STATE, np.nan)}, "'state' holds 36 NaN or infinite values"),
     ],
 )
@@ -158,7 +172,9 @@ def test_the_message_that_the_documentation_quotes(
 def test_an_example_that_does_not_fit_is_named(tmp_path: Path) -> None:
     np.savez(tmp_path / "0.npz", **sample(0))
     np.savez(tmp_path / "1.npz", **sample(1, state=STATE[:, :2]))
-    message = r"1\.npz: 'state' is \[2, 2, 3\] for one example, but the model takes input 'state'"
+    message = (
+        r"1\.npz: 'state' has shape \[2, 2, 3\] for one example, but the model takes input 'state'"
+    )
     with pytest.raises(DataError, match=message):
         load_dataset(str(tmp_path), inputs=INPUTS)
 
@@ -232,7 +248,7 @@ def test_parts_of_a_batch() -> None:
     assert part.filled(3).inputs["a"].tolist() == [2, 3, 3]
     sent = pickle.loads(pickle.dumps(Batch({"a": np.arange(6)})))  # to a worker of the search
     assert sent.x.tolist() == [0, 1, 2, 3, 4, 5]
-    with pytest.raises(AcgraphError, match="no array for input 'b', only a, s"):
+    with pytest.raises(AcgraphError, match="no array for input 'b', only for a, s"):
         list(batch.named(["a", "b"]))
 
 

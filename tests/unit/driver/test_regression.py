@@ -118,7 +118,7 @@ def test_maps_of_classes_are_learnt_and_judged_by_their_overlap(
         epochs=1.0, rounds=1,
     )  # fmt: skip
     report = compress(config, say=lines.append)
-    assert any("taken for segmentation (the labels are maps of class" in line for line in lines)
+    assert any("treated as segmentation (the labels are maps of class" in line for line in lines)
     assert any(line.startswith("baseline: score 100.00 %") for line in lines)
     assert report.measure == "score"
     assert report.before.outputs[0].text == "mean IoU 100.0 %"
@@ -127,5 +127,5 @@ def test_maps_of_classes_are_learnt_and_judged_by_their_overlap(
     assert report.after.accuracy == pytest.approx(figure.value)
     assert 0.3 < figure.value < 1
     assert "mean IoU" in verdict(report)
-    with pytest.raises(DataError, match=r"do not fit output 'y' .* taken for ctc"):
+    with pytest.raises(DataError, match=r"do not fit output 'y' .* treated as ctc"):
         compress(config.model_copy(update={"task": {"": "ctc"}}))

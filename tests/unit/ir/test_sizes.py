@@ -233,9 +233,9 @@ def test_parsing() -> None:
     assert parse_shapes(["a=b=2x3", "x:0=1"]) == {"a=b": (2, 3), "x:0": (1,)}
     assert parse_shapes(None) == {}
     for text in ("x", "=1x2", "x=", "x=0x1", "x=1.5", "x:1,0", "x:1,,2", ":1,2", "x:-1,3"):
-        with pytest.raises(UsageError, match="is no shape"):
+        with pytest.raises(UsageError, match="is not a shape"):
             parse_shapes([text])
-    with pytest.raises(UsageError, match="two shapes for 'x'"):
+    with pytest.raises(UsageError, match="two shapes are given for 'x'"):
         parse_shapes(["x:1,2", "x=1x3"])
 
 

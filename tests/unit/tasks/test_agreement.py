@@ -66,5 +66,5 @@ def test_integer_outputs_are_compared_as_they_are():
 def test_what_cannot_be_compared_is_refused():
     with pytest.raises(DataError, match="cannot be compared"):
         Agreement().add([SCORES], [SCORES[:, :3]])
-    with pytest.raises(DataError, match="nothing to compare"):
+    with pytest.raises(DataError, match="no examples to compare on"):
         _ = Agreement().value

@@ -108,7 +108,7 @@ def test_sequences():
         assert found.results[0].numbers == {"equal sequences": 0.5, "character error": 1 / 3}
         assert found.value == pytest.approx(2 / 3)
     silent = judged([task("ctc", axis=2)], [theirs[:, :0]], [theirs[:, :0]])
-    assert "reads nothing" in silent.results[0].text
+    assert "decodes nothing" in silent.results[0].text
 
 
 def test_boxes():
@@ -140,9 +140,7 @@ def test_detections_that_stay_and_new_ones():
     theirs, ours = heads(), heads(shift=2)
     same = judged([HEAD], [ours], [theirs])
     assert same.value == 1
-    assert (
-        "100.0 % of 6 detections above 0.25 stay, 0.0 % are new (IoU 0.5)" in same.results[0].text
-    )
+    assert "100.0 % of 6 detections above 0.25 kept, 0.0 % new (IoU 0.5)" in same.results[0].text
     ours[0, 4, 0] = 0  # lost
     ours[1, 4, 30] = 0.7  # new, where none was
     found = judged([HEAD], [ours], [theirs])
@@ -215,5 +213,5 @@ def test_the_batch_does_not_matter():
 def test_what_cannot_be_compared_is_refused():
     with pytest.raises(DataError, match="cannot be compared"):
         judged([HEAD], [heads()[:1]], [heads()])
-    with pytest.raises(DataError, match="nothing to compare"):
+    with pytest.raises(DataError, match="no examples to compare on"):
         _ = Agreement([HEAD]).results

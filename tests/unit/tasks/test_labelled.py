@@ -116,7 +116,7 @@ def test_without_its_library_average_precision_is_refused(monkeypatch):
 def test_labels_that_fit_and_that_do_not(kind, shape, axis, labels):
     outputs = [task(kind, shape=shape, axis=axis)]
     check_fit(outputs, labels, Location(model="y.npz"))
-    with pytest.raises(DataError, match=rf"y.npz: labels .* taken for {kind}"):
+    with pytest.raises(DataError, match=rf"y.npz: labels .* treated as {kind}"):
         check_fit(outputs, np.zeros((3, 7, 2, 2, 2)), Location(model="y.npz"))
 
 

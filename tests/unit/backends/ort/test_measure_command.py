@@ -205,7 +205,7 @@ def test_standard_input(net_path: Path) -> None:
         (["--runtime", "tpu"], "no runtime 'tpu'"),
         (["--runtime", "web", "--profile"], "no operator profile in onnxruntime-web"),
         (["--runtime", "ort-mobile", "--nchwc"], "ort-mobile has no NCHWc layout"),
-        (["--shape", "x=1xbig"], "'x=1xbig' is no shape"),
+        (["--shape", "x=1xbig"], "'x=1xbig' is not a shape"),
         (["--input-shape", "z:1,3,8,8"], "no input is named 'z'; the inputs are x"),
         (["--mean", "0.5"], "--mean without --data"),
         (["--limit", "5"], "--limit without --data"),
@@ -304,7 +304,11 @@ def test_json_holds_no_infinity(net_path: Path, conv_net: ConvNet, tmp_path: Pat
     ("words", "kind", "said"),
     [
         (("--batch", 10**13), BackendError, "no memory for values of shape"),
-        (("--shape", "x=1x3x8x8", "--shape", "x=2x3x8x8"), UsageError, "two shapes for 'x'"),
+        (
+            ("--shape", "x=1x3x8x8", "--shape", "x=2x3x8x8"),
+            UsageError,
+            "two shapes are given for 'x'",
+        ),
     ],
 )
 def test_shapes_that_cannot_be_are_one_line(

@@ -102,7 +102,7 @@ def test_options_read_what_the_command_line_says() -> None:
     )
     assert config.keep == ("head*",)
     assert {k: v.value for k, v in config.layer_rate.items()} == {"a=b": 1.5, "c": 2.0}
-    with pytest.raises(UsageError, match="names no layer; say PATTERN=RATE"):
+    with pytest.raises(UsageError, match="has no pattern that names layers; write PATTERN=RATE"):
         make_config({"model": "m.onnx", "target_rate": 2, "layer_rate": "2x"})
     with pytest.raises(UsageError, match=r"at least 1, not 0\.5"):
         make_config({"model": "m.onnx", "target_rate": 2, "max_layer_rate": 0.5})

@@ -36,8 +36,8 @@ def test_what_is_missing_of_two_inputs_is_said_in_one_line(
     with pytest.raises(DataError) as caught:
         open_data(configure(data=str(file)), read_model(tmp_path / "two.onnx"))
     assert str(caught.value) == (
-        f"{file}: there is no array for input 'right', float32 [N, 1, 28, 28]; give an array for "
-        "each input of the model, by its name"
+        f"{file}: an array is missing for input 'right', float32 [N, 1, 28, 28]; give an array for "
+        "each input of the model, under the name of the input"
     )
 
 

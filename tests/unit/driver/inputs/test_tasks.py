@@ -58,15 +58,15 @@ def test_a_stated_task_holds(landmarks):
 
 def test_the_lines_name_output_task_and_reason():
     boxes = OutputTask(
-        output="scores", kind="classification", reason="its network ends in Softmax",
+        output="scores", kind="classification", reason="it ends in Softmax",
         shape=(1, 1000),
     )  # fmt: skip
     assert describe_tasks([boxes]) == [
-        "output 'scores' [N, 1000] is treated as classification (its network ends in Softmax); "
+        "output 'scores' [N, 1000] is treated as classification (it ends in Softmax); "
         "use --task to change this"
     ]
-    maps = [OutputTask(output=name, kind="imitate", reason="nothing speaks for a task")
+    maps = [OutputTask(output=name, kind="imitate", reason="nothing indicates another task")
             for name in "abc"]  # fmt: skip
     lines = describe_tasks([*maps, boxes])
-    assert lines[0].startswith("output 'a' and 2 more are imitated (nothing speaks")
+    assert lines[0].startswith("output 'a' and 2 more are imitated (nothing indicates")
     assert len(lines) == 2

@@ -100,11 +100,11 @@ def test_auto_needs_the_clock() -> None:
 def test_a_step_is_a_number_or_auto(given: str) -> None:
     values = {"model": "a", "target_rate": "2x"}
     assert make_config({**values, "align": "12"}).align == 12
-    with pytest.raises(UsageError, match="align: must be auto or a number of filters from 1"):
+    with pytest.raises(UsageError, match="align: must be auto or a positive number of filters"):
         make_config({**values, "align": given})
 
 
 def test_nothing_is_opened_with_a_step_that_is_not_known() -> None:
     config = make_config({"model": "a", "target_rate": "2x", "align": "auto"})
-    with pytest.raises(UsageError, match="was not learned"):
+    with pytest.raises(UsageError, match="no multiple has been measured"):
         open_space(Network(read_model(model_path())), config)

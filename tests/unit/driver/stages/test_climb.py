@@ -101,7 +101,9 @@ def scripted(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], list[float]]:
 
 
 def test_neither_rate_nor_floor_is_a_usage_error(configure_tiny: Configure) -> None:
-    with pytest.raises(UsageError, match="neither a target rate nor a floor is given; say") as e:
+    with pytest.raises(
+        UsageError, match="neither a target rate nor a largest accuracy drop is given; use"
+    ) as e:
         configure_tiny()
     assert "\n" not in str(e.value)
     assert e.value.exit_code == 2
