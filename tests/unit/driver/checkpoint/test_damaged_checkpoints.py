@@ -182,7 +182,7 @@ def test_files_of_another_stage_or_run_are_damage(config: CompressConfig, tmp_pa
     for file, text in zip(names, reversed(texts), strict=True):
         file.write_bytes(text)
     with pytest.raises(
-        CheckpointError, match=r"stage-purify\.onnx: is damaged or missing; start anew"
+        CheckpointError, match=r"stage-purify\.onnx: is damaged or missing; start a new run"
     ):
         load(config, {"a model": "1"})
 
