@@ -77,8 +77,8 @@ def test_numbers_may_be_one_or_many():
         ("learning_rate", "did you mean 'train.learning_rate'?"),
         ("train.lerning_rate", "did you mean 'train.learning_rate'?"),
         ("search.anneal.gidance", "did you mean 'search.anneal.guidance'?"),
-        ("train.seed", "state 'seed' for the whole run"),
-        ("train.threads", "state 'threads' for the whole run"),
+        ("train.seed", "set 'seed' at the top level"),
+        ("train.threads", "set 'threads' at the top level"),
         ("qqq", "known: admm,"),
     ],
 )

@@ -58,7 +58,7 @@ def test_nothing_changes_where_all_stay(model: Model) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "hint"), [("usedd", "did you mean 'used'?"), ("?", "it has used, spare")]
+    ("name", "hint"), [("usedd", "did you mean 'used'?"), ("?", "the outputs are used, spare")]
 )
 def test_a_wrong_name_is_said_with_what_there_is(model: Model, name: str, hint: str) -> None:
     with pytest.raises(UsageError) as caught:
