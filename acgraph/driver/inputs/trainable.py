@@ -1,6 +1,6 @@
 """Prepare a network for training: untie constants, insert folded BatchNormalization again."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +9,8 @@ from acgraph.backends.interface import TrainingBackend
 from acgraph.data import Dataset, cut_indices
 from acgraph.driver.inputs.time_limit import within_time
 from acgraph.driver.passes import PREPARING, PassSettings
-from acgraph.ir import Model, clone_model
+from acgraph.ir import Array, Model, clone_model
+from acgraph.passes.store_weights import store_weights
 from acgraph.passmanager import PassContext, PassRun
 from acgraph.passmanager.base import Statistics
 
@@ -39,6 +40,7 @@ def ready_to_train(
     backend: TrainingBackend,
     seconds: float | None = None,
     passes: PassSettings | None = None,
+    computed: Mapping[str, Array] | None = None,
 ) -> Trainable:
     """Copy a model into the form that trains well.
 
@@ -54,8 +56,12 @@ def ready_to_train(
         backend: The training backend that measures them.
         seconds: Time limit for measuring; None for no limit.
         passes: How the passes are instrumented.
+        computed: Values of weights that the graph computes from constants, by tensor name, such as
+            standardised ones. They become constants: recomputed from cut constants, the weights
+            that stay would change.
     """
     ready = clone_model(model)
+    store_weights(ready, computed or {})
     before = {node.name for node in ready.graph.nodes}
 
     def statistics(found: Model, names: Sequence[str]) -> Statistics:
@@ -70,5 +76,5 @@ def ready_to_train(
     return Trainable(
         model=ready,
         inserted=tuple(node.name for node in ready.graph.nodes if node.name not in before),
-        is_changed=any(run.result.modified for run in runs),
+        is_changed=bool(computed) or any(run.result.modified for run in runs),
     )

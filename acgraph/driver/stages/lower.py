@@ -6,7 +6,7 @@ from acgraph.driver.cost.compact import compact
 from acgraph.driver.cut_plan.record import record_cut
 from acgraph.driver.stages.target import limit_of
 from acgraph.driver.state.context import Context
-from acgraph.driver.state.positions import adopt_biases, expand, with_own_biases
+from acgraph.driver.state.positions import adopt_biases, expand, with_own_constants
 from acgraph.driver.state.state import Lowered, State, Warnings
 from acgraph.ir import clone_model, infer_facts
 from acgraph.ir.check import source_digest
@@ -27,7 +27,7 @@ def lower(context: Context, state: State) -> State:
     plain = clone_model(trained)
     fuse_batchnorm(plain, state.inserted)
     dependency = context.untied.dependency
-    dense = with_own_biases(dependency.model)
+    dense = with_own_constants(dependency.model, state.prepared.model.constants())
     positions = adopt_biases(plain, dense, state.positions)
     masked = expand(dense, dependency, plain.constants(), positions)
     write_once(small, context.copies)

@@ -14,6 +14,7 @@ from acgraph.driver.state.context import Context
 from acgraph.driver.state.records import Mode
 from acgraph.driver.state.state import State, Warnings
 from acgraph.ir import input_sizes
+from acgraph.passes.store_weights import computed_weights
 
 #: With fewer images in the report split, a single one changes the reported accuracy visibly.
 FEW_IMAGES = 500
@@ -23,11 +24,13 @@ def prepare(context: Context, state: State) -> State:
     """Make the network trainable; with a time budget, choose how training runs."""
     budget_s = context.config.time_budget
     seconds = None if budget_s is None else STATISTICS_SHARE * budget_s
+    untied = context.untied
+    computed = computed_weights(untied.model, untied.dependency.axes.keys())
     ready = ready_to_train(
-        context.untied.model, context.data.train, context.backend, seconds, context.passes
+        untied.model, context.data.train, context.backend, seconds, context.passes, computed
     )
     reserve(ready.model)
-    network = Network(ready.model, twin=None if ready.is_changed else context.untied)
+    network = Network(ready.model, twin=None if ready.is_changed else untied)
     for note in fingerprint_notes(context.data):
         context.reporter.say(note)
     warnings = _first_warnings(context, state)

@@ -53,13 +53,22 @@ def inexact_cuts(dependency: DependencyGraph, positions: Positions) -> list[str]
     return [f.name for f in dependency.families if not f.is_exact and any(map(is_cut, f.members))]
 
 
-def with_own_biases(dense: Model) -> Model:
-    """Copy a model; layers that read their bias through Identity get a constant of their own.
+def with_own_constants(dense: Model, prepared: Mapping[str, Array]) -> Model:
+    """Copy a model in which each trained value has a constant of its own.
 
-    Exporters store equal biases once and hand them on by Identity. Training makes them differ, and
-    each needs a constant to hold its values.
+    Weights that the file computes from constants are the constants that preparing made of them.
+    Layers that read their bias through Identity get a bias of their own: exporters store equal
+    biases once, and training makes them differ.
+
+    Args:
+        dense: The original model.
+        prepared: The constants of the model that was prepared for training.
     """
     own = clone_model(dense)
+    tensors, stored = own.graph.tensors(), set(own.constants())
+    for name in (prepared.keys() & tensors.keys()) - stored:
+        tensors[name].inputs.clear()
+        tensors[name].to_constant(prepared[name])
     constants, taken = set(own.constants()), set(own.graph.tensors())
     for node in own.graph.nodes:
         if node.op not in _BIASED or len(node.inputs) < 3 or node.inputs[2].name in constants:
