@@ -146,7 +146,7 @@ def test_what_holds_no_classes_is_refused(parse: Parse) -> None:
     for session, message in (
         (flat, "holds no classes"),
         (one, "5 examples give an output of shape"),
-        (two, "no array for input 'z', only x"),
+        (two, "no array for input 'z', only for x"),
     ):
         with pytest.raises(DataError, match=message):
             accuracy(session, _data())

@@ -207,8 +207,8 @@ def test_standard_input(net_path: Path) -> None:
         (["--runtime", "ort-mobile", "--nchwc"], "ort-mobile has no NCHWc layout"),
         (["--shape", "x=1xbig"], "'x=1xbig' is not a shape"),
         (["--input-shape", "z:1,3,8,8"], "no input is named 'z'; the inputs are x"),
-        (["--mean", "0.5"], "--mean without --data"),
-        (["--limit", "5"], "--limit without --data"),
+        (["--mean", "0.5"], "--mean is given without --data"),
+        (["--limit", "5"], "--limit is given without --data"),
     ],
 )
 def test_usage_errors(net_path: Path, words: list[str], message: str) -> None:
@@ -219,7 +219,7 @@ def test_usage_errors(net_path: Path, words: list[str], message: str) -> None:
 def test_parsing() -> None:
     assert read_numbers("mean", "0.5, 1") == [0.5, 1.0]
     assert read_numbers("mean", None) is None
-    with pytest.raises(UsageError, match="say --std"):
+    with pytest.raises(UsageError, match="for example --std"):
         read_numbers("std", "a")
 
 
@@ -259,7 +259,7 @@ def test_verify_on_given_data(net_path: Path, data_path: Path) -> None:
     assert json.loads(_run(*words, "--seeds", 0).stdout)["inputs"] == 1
     with pytest.raises(UsageError, match="nothing to compare on"):
         _run("verify", net_path, "--against", net_path, "--seeds", 0)
-    with pytest.raises(UsageError, match="--std without --data"):
+    with pytest.raises(UsageError, match="--std is given without --data"):
         _run("verify", net_path, "--against", net_path, "--std", "1")
 
 

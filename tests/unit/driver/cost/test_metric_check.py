@@ -22,7 +22,7 @@ def test_a_target_of_macs_needs_macs(configure: Configure) -> None:
     )
     model = model_from_proto(onnx.parser.parse_model(text))
     config = configure(metric="macs", target_rate="2x")
-    with pytest.raises(UsageError, match="those of 'choice' are unknown") as caught:
+    with pytest.raises(UsageError, match="the MACs of 'choice' are unknown") as caught:
         check_metric(config, model)
     assert "--metric" in str(caught.value)
     check_metric(configure(metric="params", target_rate="2x"), model)
