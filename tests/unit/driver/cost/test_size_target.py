@@ -55,7 +55,8 @@ def test_a_warning_names_the_first_layers_only(space: Space) -> None:
     said: list[str] = []
     compact(shrunk, _Dense(), limit=Limit("params", 1), warn=said.append)
     (line,) = [text for text in said if "smallest form" in text]
-    start = r"the params target needs the smallest form of (\d+) layers, which is not the fastest form: "
+    start = r"the params target needs the smallest form of (\d+) layers, "
+    start += "which is not the fastest form: "
     found = re.fullmatch(start + r"\S+, \S+ and (\d+) more", line)
     assert found is not None
     assert int(found[1]) == int(found[2]) + 2
