@@ -79,14 +79,11 @@ class CompressConfig(BaseModel):
             others are guessed, see ``acgraph.tasks``.
         epochs: Passes over the data, summed over all stages; excludes ``time_budget``.
         time_budget: Time limit of the run in seconds; may be written as ``20m``.
-        rounds: Number of shrinking rounds; None makes each cut by about 8x, or by about 2x if the
-            criterion is ``magnitude``. Without a target rate: the largest number of attempts that
-            train.
-        admm_share: Share of the training that is ADMM, over all rounds; 0 turns ADMM off. None
-            takes the default that measurements favour, see ``acgraph.driver.schedule.plan``;
-            likewise below.
-        retrain_share: Share of the training that is masked retraining, over all rounds; the rest
-            is fine-tuning.
+        rounds: Number of shrinking rounds; None makes each cut by about 8x (2x for ``magnitude``).
+            Without a target rate: the largest number of attempts that train.
+        admm_share: Share of the training that is ADMM, over all rounds; None takes the measured
+            default, see ``acgraph.driver.schedule.plan``; likewise below.
+        retrain_share: Share that is masked retraining, over all rounds; the rest is fine-tuning.
         seed: Seed of all random numbers.
         threads: CPU threads of training and of measuring; None does not change the number.
         criterion: How units are ranked: by the error that their removal causes in the layers'
@@ -96,20 +93,16 @@ class CompressConfig(BaseModel):
             the selection split does not fall.
         filters: Whether filters are pruned; if not, only columns are.
         columns: Whether and how columns are pruned.
-        align: Keep a multiple of this many filters; ``auto`` times a few layers on this host to
-            find a good multiple. None is ``auto`` where the target is a latency of ``ort``,
-            whose blocks are large, else 1.
-        keep: Patterns of layers that are left whole: globs, or regular expressions after ``re:``,
-            over the names of nodes and of their weights.
+        align: Keep a multiple of this many filters; ``auto`` times a few layers to find one. None
+            is ``auto`` if the target is a latency of ``ort``, whose blocks are large, else 1.
+        keep: Patterns (globs, or ``re:`` and a regular expression) of layers that are left whole.
         layer_rate: Upper bounds, by pattern, on the rate of layers: of each axis of their weights,
             and of their columns.
         max_layer_rate: Upper bound on the rate of every layer; the lowest bound of a layer counts.
-        allow_inexact: Also cut across normalisation over channels, where the compact network is
-            not equivalent to the masked one.
+        allow_inexact: Also cut where the compact network is not equivalent to the masked one.
         quantize: Data type of a quantised model that is written as well; None writes none.
-        runtime: The configuration that latencies are measured in: ``ort`` is ONNX Runtime with its
-            defaults, whose NCHWc layout on x86 servers pads channels to blocks; ``ort-mobile`` is
-            that of a phone.
+        runtime: The configuration that latencies are measured in: ``ort`` has the NCHWc layout of
+            x86 servers, which pads channels to blocks; ``ort-mobile`` is that of a phone.
         timing: Choose compact forms by timing and measure latency; False does neither.
         output: Folder of the results.
         resume: Folder of an interrupted run to continue.

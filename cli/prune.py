@@ -1,13 +1,13 @@
 """``acgraph prune``: one cut without training, by magnitude or by data."""
 
 import json
-from collections.abc import Sequence
 from dataclasses import asdict
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from acgraph.cli.prune_output import prune_text
 from acgraph.cli.runtime_options import (
     ALIGN_HELP,
     DataShapeOption,
@@ -22,16 +22,12 @@ from acgraph.cli.runtime_options import (
     StdOption,
     layer_bounds,
 )
-from acgraph.diagnostics import counted, printable
+from acgraph.diagnostics import printable
 from acgraph.errors import UsageError
 
 if TYPE_CHECKING:
     from acgraph.driver.prune.result import PruneReport
     from acgraph.report import Int8
-
-
-#: Layers that a line names.
-_SHOWN = 3
 
 
 class Quantize(StrEnum):
@@ -234,7 +230,7 @@ def prune(
     if output_format is OutputFormat.JSON:
         typer.echo(json.dumps(_plain(result, int8), indent=2, allow_nan=False))
     else:
-        typer.echo(_text(result, int8), err=bool(to_stdout))
+        typer.echo(prune_text(result, int8), err=bool(to_stdout))
         if files.written:
             names = printable(", ".join(files.written))
             typer.echo(f"written to {names}", err=bool(to_stdout))
@@ -319,84 +315,3 @@ def _reached(result: "PruneReport") -> dict[str, float]:
         "sparsity": gone / max(result.coupled_sets, 1),
         "columns": 1 - after / before if before else 0.0,
     }
-
-
-def _text(result: "PruneReport", int8: "Int8 | None") -> str:
-    from acgraph.driver.prune.verdict import hint, verdict
-    from acgraph.driver.results.outcome import verification
-    from acgraph.report import format_rate, int8_text
-    from acgraph.report.verdict import format_error
-
-    lines = [line for line in (verdict(result), hint(result)) if line]
-    for label, key in (("params", "params"), ("MACs", "macs"), ("bytes", "bytes")):
-        before, after = getattr(result.before, key), getattr(result.after, key)
-        rate = result.rate(key)
-        shown = "  (rate unknown)" if rate is None else f"  ({format_rate(rate)})"
-        lines.append(f"{label}: {before:,} -> {after:,}{shown}")
-    if unknown := result.unknown_macs:
-        lines.append(
-            f"MACs are a lower bound, because those of {counted(len(unknown), 'node')} are "
-            f"unknown: {', '.join(unknown[:5])}"
-        )
-    lines += [f"remark: {remark}" for remark in result.remarks]
-    check = verification(result.verify)
-    word = (
-        "passed"
-        if check.passed
-        else f"failed (inexact cuts, as allowed: {', '.join(result.inexact)})"
-    )
-    if check.passed and check.vacuous:
-        word = "passed, but inconclusive: no output depends on the inputs"
-    error = format_error(check.max_rel_error)
-    lines.append(f"equivalence check {word}: relative error {error}")
-    lines += [f"  {note}" for note in check.notes]
-    if int8 is not None:
-        lines.append(int8_text(int8))
-    if result.lowered:
-        forms = sorted({x.form for x in result.lowered})
-        counts = [f"{sum(x.form == form for x in result.lowered)} {form}" for form in forms]
-        lines.append(f"lowered: {', '.join(counts)}")
-        lines += _columns_kept(result)
-    if result.fences:
-        count = len(result.fences)
-        lines.append(f"{counted(count, 'fence')}; acgraph inspect lists them")
-    lines += _fitted(result)
-    lines.append(f"{result.seconds:.2f} s")
-    return "\n".join(map(printable, lines))
-
-
-def _fitted(result: "PruneReport") -> list[str]:
-    """Say how much of the outputs is kept, and what was done to the weights."""
-    found = result.measured
-    if found is None or found.kept is None:
-        return [
-            "the model was not trained: fine-tune it before use, or use acgraph compress, which "
-            "prunes and fine-tunes"
-        ]
-    kept = found.kept
-    lines = [
-        f"agreement with the original on {counted(kept.examples, 'other example')}: "
-        f"{100 * kept.refitted:.1f} % with its layers fitted to "
-        f"{counted(found.examples, 'example')}; {100 * kept.measured:.1f} % without the fit; "
-        f"{100 * kept.magnitude:.1f} % if cut by magnitude"
-    ]
-    names: dict[str, list[str]] = {}
-    for name, reason in found.left.items():
-        names.setdefault(reason, []).append(name)
-    lines += [f"not fitted: {listed(layers)}: {why}" for why, layers in names.items()]
-    return [*lines, "the model was not trained: acgraph compress also fine-tunes"]
-
-
-def listed(names: Sequence[str]) -> str:
-    """Name a few layers, and say how many more there are."""
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return f"{', '.join(names[:_SHOWN])}{more}"
-
-
-def _columns_kept(result: "PruneReport") -> list[str]:
-    """Say which layers kept columns, and why: a line for each reason."""
-    names: dict[str, list[str]] = {}
-    for layer in result.lowered:
-        if layer.remark:
-            names.setdefault(layer.remark, []).append(layer.name)
-    return [f"columns kept: {listed(found)}: {reason}" for reason, found in names.items()]

@@ -184,7 +184,7 @@ def test_the_last_rounds_go_as_far_as_they_can(configure: Configure) -> None:
 def test_a_round_within_its_budget_is_skipped(configure: Configure) -> None:
     lines: list[str] = []
     report = compress(configure(target_rate="1x", epochs=0), say=lines.append)
-    assert "round 1: at 1x already" in lines
+    assert "round 1: skipped, because the network is already at 1x" in lines
     assert (report.rounds, _warnings(report), report.exit_code) == ((), [], 0)
 
 
@@ -275,7 +275,7 @@ def test_training_that_diverges_at_every_rate_leaves_the_weights_before_it(
 ) -> None:
     config = configure("train.learning_rate=1e30", target_rate="1x")
     report = compress(config)
-    assert any("the weights before fine-tuning are kept" in line for line in report.warnings)
+    assert any("the previous weights are kept" in line for line in report.warnings)
     assert report.verify.passed
     assert report.after.accuracy == pytest.approx(report.before.accuracy, abs=0.02)
     written = read_model(config.output / "model.onnx")

@@ -88,7 +88,7 @@ def test_labels_for_a_network_without_classes_are_refused(
     model = _regressor(tmp_path / "net.onnx", output)
     spec = _data(tmp_path / "x.npz", np.arange(96) % 10)
     config = configure(model=str(model), data=spec, eval_data=None)
-    with pytest.raises(DataError, match=r"labels need a \[N, classes\] output") as caught:
+    with pytest.raises(DataError, match=r"labels need an output \[N, classes\]") as caught:
         open_data(config, read_model(model))
     assert "without labels" in str(caught.value)
     open_data(configure(model=str(model), data=f"{spec}#x", eval_data=None), read_model(model))

@@ -80,7 +80,9 @@ def test_the_run_keeps_multiples_of_it_and_can_go_on(
     config = configure("purify=false", timing=True, **options)
     lines: list[str] = []
     report = compress(config, say=lines.append)
-    assert [line for line in lines if line.startswith("align: 8, ")]
+    assert [
+        line for line in lines if line.startswith("align: filters are kept in multiples of 8, ")
+    ]
     assert blocks_of_8 == [1]
     cut = [layer.filters for layer in report.layers if layer.filters[0] != layer.filters[1]]
     assert cut

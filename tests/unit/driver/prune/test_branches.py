@@ -110,7 +110,7 @@ def test_both_branches_and_what_is_around_them_are_cut() -> None:
     assert result.after.params == result.before.params / 2
     assert result.verify.passed
     assert not result.verify.vacuous
-    assert any("switch/then alone" in note for note in result.verify.notes)
+    assert any("switch/then, checked on its own" in note for note in result.verify.notes)
     check_equal(result, c=[True, False])
     assert [each.reason for each in result.holding] == []
 
