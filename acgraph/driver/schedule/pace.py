@@ -14,8 +14,14 @@ from acgraph.backends.training import PROBE_SECONDS, steps_per_pass
 from acgraph.config import CompressConfig
 from acgraph.data import Dataset
 from acgraph.driver.inputs.data import RunData
-from acgraph.driver.judging.images import PROXY_IMAGES, measured_images
-from acgraph.driver.schedule.plan import MAX_SEARCH_S, PURIFY_EVALUATIONS, Pace, RunSchedule
+from acgraph.driver.judging.images import PROXY_IMAGES, SEARCH_TO_TRAINING, measured_images
+from acgraph.driver.schedule.plan import (
+    MAX_SEARCH_S,
+    MIN_SEARCH_S,
+    PURIFY_EVALUATIONS,
+    Pace,
+    RunSchedule,
+)
 from acgraph.driver.space.reconstruction import IMAGES, reconstructible_layers
 from acgraph.ir import Model
 from acgraph.pruning.reconstruct import refit
@@ -187,13 +193,24 @@ def estimate(
     evaluations = min(config.search.evaluations or EVALUATIONS, affordable)
     search_s = rounds * (evaluations * pace.evaluation_s + pace.preparing_s)
     if config.search.evaluations is None:
-        search_s = min(search_s, MAX_SEARCH_S)
+        search_s = min(search_s, search_limit_s(stages, pace))
     if config.purify and stages.round_epochs > 0:
         search_s += PURIFY_EVALUATIONS * pace.evaluation_s
     return Estimate(
         train_s=pace.pass_s * (rounds * stages.round_epochs + stages.finish),
         search_s=search_s,
     )
+
+
+def search_limit_s(stages: RunSchedule, pace: Pace | None) -> float:
+    """Return the time limit of all searches in seconds, if nothing else limits them.
+
+    A search may take three times as long as the training, but at least a minute and at most 14.
+    """
+    if pace is None:
+        return MAX_SEARCH_S
+    training_s = pace.pass_s * stages.total_epochs
+    return min(MAX_SEARCH_S, max(MIN_SEARCH_S, SEARCH_TO_TRAINING * training_s))
 
 
 def about(seconds: float) -> str:

@@ -45,8 +45,9 @@ MIN_EXPORT, MAX_EXPORT = 0.06, 0.25
 EXPORT_MARGIN = 1.3
 DEFAULT_EPOCHS = 8.0
 #: Largest number of seconds for the searches of all rounds if there is no time budget, decisions
-#: may depend on time, and the user does not set the number of evaluations.
-MAX_SEARCH_S = 840.0
+#: may depend on time, and the user does not set the number of evaluations. Within this limit they
+#: may take a multiple of the training time, see ``acgraph.driver.schedule.pace``.
+MIN_SEARCH_S, MAX_SEARCH_S = 60.0, 840.0
 #: Number of points that the search of purification evaluates.
 PURIFY_EVALUATIONS = 16
 #: Default number of attempts that train if there is no target rate.

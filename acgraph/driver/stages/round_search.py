@@ -11,7 +11,7 @@ from acgraph.diagnostics import counted
 from acgraph.driver.judging.cluster import cluster_evaluators
 from acgraph.driver.judging.images import MIN_POINTS, Images, affordable_evaluations, levels_of
 from acgraph.driver.judging.workers import PointEvaluators, Task, evaluators, make_task
-from acgraph.driver.schedule.plan import MAX_SEARCH_S
+from acgraph.driver.schedule.pace import search_limit_s
 from acgraph.driver.space.space import Space
 from acgraph.driver.stages.goal import Round
 from acgraph.pruning.importance import FloatArray
@@ -42,7 +42,8 @@ def search_s(task: Round) -> float | None:
     config, stages = task.config, task.schedule
     if stages.search_s is not None or not config.timing or config.search.evaluations is not None:
         return stages.search_s
-    return MAX_SEARCH_S / max(len(stages.rates) or stages.attempts, 1)
+    limit_s = search_limit_s(stages, task.state.pace)
+    return limit_s / max(len(stages.rates) or stages.attempts, 1)
 
 
 def judging_levels(

@@ -16,7 +16,7 @@ from acgraph.driver.checkpoint.state_file import read_state
 from acgraph.driver.compress import compress
 from acgraph.driver.inputs.data import RunData
 from acgraph.driver.schedule import pace as timing
-from acgraph.driver.schedule.pace import about, estimate, measure_pace
+from acgraph.driver.schedule.pace import about, estimate, measure_pace, search_limit_s
 from acgraph.driver.schedule.plan import MAX_SEARCH_S, Pace, RunSchedule, plan_schedule
 from acgraph.ir import Model
 from acgraph.pruning.rate import Rate
@@ -192,3 +192,10 @@ def test_durations_are_said_roughly() -> None:
 def test_stages_without_training_take_no_time(configure: Configure) -> None:
     idle = RunSchedule(rates=(2.0,), admm=0.0, retrain=0.0, finish=0.0)
     assert estimate(configure(), idle, PACE).train_s == 0
+
+
+def test_a_short_run_searches_for_a_minute_and_a_long_one_for_14() -> None:
+    stages = plan_schedule(Rate(4.0), rounds=1, epochs=2.0)
+    limits = [search_limit_s(stages, replace(PACE, pass_s=seconds)) for seconds in (0.1, 20.0, 1e4)]
+    assert limits == [60.0, pytest.approx(3 * 2 * 20.0), MAX_SEARCH_S]
+    assert search_limit_s(stages, None) == MAX_SEARCH_S
