@@ -25,10 +25,6 @@ _log = logging.getLogger(__name__)
 #: networks that were pruned at half, compact and masked form differed by at most 2.3 times the
 #: spread, in the outputs and inside.
 FACTOR = 8.0
-#: Rounding makes at least so many steps of the type: a smaller spread was luck. Sums over other
-#: numbers of channels round differently, which moving the weights does not show where the values
-#: nearly cancel (the mean of a whole channel of an EfficientNet: 14 steps).
-MIN_STEPS = 4
 #: Rounding is measured on so many sets of inputs.
 _TRIALS = 3
 
@@ -77,12 +73,7 @@ def _add_spread(
         for name in names:
             if name in trial.expected:
                 spread = unlikeness(made[name], trial.expected[name]) if name in made else np.inf
-                found[name] = max(found.get(name, _least(trial.expected[name])), spread)
-
-
-def _least(values: Array) -> float:
-    """Return the smallest spread that is believed of values of their type."""
-    return MIN_STEPS * float(np.spacing(values.dtype.type(1))) if values.dtype.kind == "f" else 0.0
+                found[name] = max(found.get(name, 0.0), spread)
 
 
 def _with_moved_weights(reference: ModelSource, shown: Sequence[str]) -> ModelSource:
