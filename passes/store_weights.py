@@ -13,19 +13,16 @@ on) stay as they are: every rule follows them.
 
 from collections.abc import Collection, Mapping
 
-import onnx_graphsurgeon as gs
-
 from acgraph.ir import Array, Model
-from acgraph.ir.fold import evaluate_node
 from acgraph.ir.uses import captured_names
-from acgraph.operators import Trait, is_standard, operators_with
+from acgraph.operators import Trait, operators_with
 from acgraph.passes.eliminate_dead_nodes import remove_unread
+from acgraph.pruning.precompute import constants_behind, evaluate_results, read_by_others
 
-#: Operators that change no number. Quantised weights are smaller than what they stand for.
+#: Operators that change no number.
 _KEEPING = operators_with(Trait.VIEW) | operators_with(Trait.MOVES)
+#: Quantised weights are smaller than the weights that they stand for.
 _QUANTISED = frozenset(["DequantizeLinear"])
-#: Results may have up to this many elements.
-_MAX_ELEMENTS = 1 << 28
 
 
 def computed_weights(model: Model, names: Collection[str]) -> dict[str, Array]:
@@ -35,22 +32,14 @@ def computed_weights(model: Model, names: Collection[str]) -> dict[str, Array]:
         model: The model.
         names: The tensors that are of interest: those with an axis that can be cut.
     """
+    values = model.constants()
+    behind = constants_behind(model, values)
     fixed = captured_names(model.graph) | {tensor.name for tensor in model.graph.outputs}
-    known = dict(model.constants())
-    computed: set[str] = set()
+    wanted = (_changed(model, behind) & read_by_others(model, behind) & set(names)) - fixed
     found: dict[str, Array] = {}
-    for node in model.graph.nodes:
-        values = _values(node, known, int(model.graph.opset))
-        reads = [tensor.name for tensor in node.inputs if tensor.name in computed]
-        if values is None:
-            wanted = [n for n in reads if n in names and n not in fixed]
-            found.update({n: known[n] for n in wanted if known[n].dtype.kind == "f"})
-            continue
-        for tensor, value in zip(node.outputs, values, strict=False):
-            known[tensor.name] = value
-            if reads or node.op not in _KEEPING:
-                computed.add(tensor.name)
-    return found
+    for name in sorted(wanted):
+        found.update(evaluate_results(model, values, {name}) or {})
+    return {name: value for name, value in found.items() if value.dtype.kind == "f"}
 
 
 def store_weights(model: Model, values: Mapping[str, Array]) -> None:
@@ -63,10 +52,16 @@ def store_weights(model: Model, values: Mapping[str, Array]) -> None:
         remove_unread(model)
 
 
-def _values(node: gs.Node, known: Mapping[str, Array], opset: int) -> list[Array] | None:
-    """Evaluate a node that reads constants only; None for every other."""
-    names = [tensor.name for tensor in node.inputs]
-    is_constant = any(names) and all(not name or name in known for name in names)
-    if not is_constant or not is_standard(node.domain) or node.op in _QUANTISED:
-        return None
-    return evaluate_node(node, [known.get(name) for name in names], opset, _MAX_ELEMENTS)
+def _changed(model: Model, behind: Collection[str]) -> set[str]:
+    """Name the derived tensors whose numbers are not those of a constant, nor dequantised ones."""
+    changed: set[str] = set()
+    quantised: set[str] = set()
+    for node in model.graph.nodes:
+        reads, made = ({t.name for t in tensors} for tensors in (node.inputs, node.outputs))
+        if not made & set(behind):
+            continue
+        if node.op in _QUANTISED or reads & quantised:
+            quantised |= made
+        elif node.op not in _KEEPING or reads & changed:
+            changed |= made
+    return changed

@@ -32,15 +32,15 @@ def precompute(model: Model) -> None:
     that computed the results are left in the graph without readers.
     """
     values = model.constants()
-    behind = _sources(model, values)
-    read = _read_by_others(model, behind)
+    behind = constants_behind(model, values)
+    read = read_by_others(model, behind)
     chains = list(_chains(behind, read, values))
     results: dict[str, gs.Constant] = {}
     for chain in chains:
         freed = sum(values[name].nbytes for name in chain.sources - read)
         if freed < MIN_BYTES:
             continue
-        found = _evaluate(model, values, chain.results)
+        found = evaluate_results(model, values, chain.results)
         if found is not None and sum(value.nbytes for value in found.values()) < freed:
             results.update(
                 {
@@ -58,7 +58,7 @@ def precompute(model: Model) -> None:
                 node.inputs[i] = results[tensor.name]
 
 
-def _sources(model: Model, values: Mapping[str, Array]) -> dict[str, frozenset[str]]:
+def constants_behind(model: Model, values: Mapping[str, Array]) -> dict[str, frozenset[str]]:
     """Map each tensor that is computed only from constants to these constants."""
     found: dict[str, frozenset[str]] = {}
     for node in model.graph.nodes:
@@ -73,7 +73,7 @@ def _sources(model: Model, values: Mapping[str, Array]) -> dict[str, frozenset[s
     return found
 
 
-def _read_by_others(model: Model, behind: dict[str, frozenset[str]]) -> set[str]:
+def read_by_others(model: Model, behind: dict[str, frozenset[str]]) -> set[str]:
     """Return the tensors that nodes with other inputs read, or that are graph outputs."""
     read = {t.name for t in model.graph.outputs}
     for node in model.graph.nodes:
@@ -99,7 +99,7 @@ def _chains(
     yield from {id(chain): chain for chain in home.values()}.values()
 
 
-def _evaluate(
+def evaluate_results(
     model: Model, values: Mapping[str, Array], results: set[str]
 ) -> Mapping[str, Array] | None:
     """Evaluate tensors; None if one of them cannot be evaluated."""

@@ -130,7 +130,7 @@ class PointCost:
     def _written(self) -> list[str]:
         """Name the constants of the file, with a vector of the same size for each new bias."""
         skipped, biases = folded_norms(self.dependency.model)
-        return [*(n for n in self.dependency.model.constants() if n not in skipped), *biases]
+        return [*(n for n in self.dependency.model.constant_forms() if n not in skipped), *biases]
 
     @cached_property
     def _index_size(self) -> dict[str, int]:
@@ -165,15 +165,6 @@ def _kept(blocks: Iterable[Block], shares: Mapping[str, float]) -> float:
     return sum(
         block.count * prod(shares.get(family, 1.0) for family in block.families) for block in blocks
     )
-
-
-def members_by_axis(families: Iterable[Family]) -> dict[tuple[str, int], list[tuple[str, Ints]]]:
-    """Map constants and axes to the families on them, each with the sets of the positions."""
-    found: dict[tuple[str, int], list[tuple[str, Ints]]] = {}
-    for family in families:
-        for member in family.members:
-            found.setdefault((member.tensor, member.axis), []).append((family.name, member.sets))
-    return found
 
 
 def folded_norms(model: Model) -> tuple[set[str], list[str]]:

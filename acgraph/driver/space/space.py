@@ -17,7 +17,7 @@ from acgraph.analysis.families import Family
 from acgraph.analysis.labels import Ints
 from acgraph.analysis.layers import Layer
 from acgraph.config import CompressConfig
-from acgraph.driver.cost.point import CostMetric, PointCost, members_by_axis
+from acgraph.driver.cost.point import CostMetric, PointCost
 from acgraph.driver.network import Network
 from acgraph.driver.space.knobs import SearchKnobs
 from acgraph.ir import Array
@@ -133,7 +133,14 @@ class Space(SearchKnobs):
 
     @cached_property
     def _members(self) -> dict[tuple[str, int], list[tuple[str, Ints]]]:
-        return members_by_axis(self.families)
+        """By constant and axis: the families on it, each with the sets of the positions."""
+        found: dict[tuple[str, int], list[tuple[str, Ints]]] = {}
+        for family in self.families:
+            for member in family.members:
+                found.setdefault((member.tensor, member.axis), []).append(
+                    (family.name, member.sets)
+                )
+        return found
 
     def plan(self, point: Point, weights: Mapping[str, Array]) -> Plan:
         """Return what a point removes, judged by the magnitudes of these weights.

@@ -12,6 +12,7 @@ from acgraph.ir import Array, Model, clone_model, replace_constants
 from acgraph.ir.constants import resolved_constant
 from acgraph.ir.names import fresh
 from acgraph.passes.eliminate_dead_nodes import remove_unread
+from acgraph.passes.store_weights import store_weights
 from acgraph.pruning.shrink import Shrunk
 
 Positions = dict[str, dict[int, Ints]]
@@ -65,10 +66,8 @@ def with_own_constants(dense: Model, prepared: Mapping[str, Array]) -> Model:
         prepared: The constants of the model that was prepared for training.
     """
     own = clone_model(dense)
-    tensors, stored = own.graph.tensors(), set(own.constants())
-    for name in (prepared.keys() & tensors.keys()) - stored:
-        tensors[name].inputs.clear()
-        tensors[name].to_constant(prepared[name])
+    names = (prepared.keys() & own.graph.tensors().keys()) - set(own.constants())
+    store_weights(own, {name: prepared[name] for name in names})
     constants, taken = set(own.constants()), set(own.graph.tensors())
     for node in own.graph.nodes:
         if node.op not in _BIASED or len(node.inputs) < 3 or node.inputs[2].name in constants:
