@@ -96,7 +96,7 @@ def parse_layer_rates(texts: Sequence[str]) -> tuple[dict[str, Rate], Rate | Non
             raise UsageError(
                 f"'{text}' has no pattern that names layers", hint="write for example 'head*=1.5x'"
             )
-        if not equals and not text[:1].isdigit():
+        if not equals and not text.lstrip()[:1].isdigit():
             raise UsageError(f"'{text}' states no rate", hint="say 4x, or 'head*=1.5x'")
         if equals:
             rates[pattern] = Rate.parse(rate)

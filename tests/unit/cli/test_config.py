@@ -6,7 +6,7 @@ import pytest
 from acgraph.admm.config import AdmmConfig
 from acgraph.backends.training import TrainConfig
 from acgraph.config import CompressConfig, make_config
-from acgraph.config_fields import parse_duration
+from acgraph.config_fields import parse_duration, parse_layer_rates
 from acgraph.errors import UsageError
 from acgraph.pruning.rate import Rate
 
@@ -157,3 +157,9 @@ def test_without_timing_no_mode_of_training_is_timed():
     stated = make_config({**BASE, "timing": False}, settings=("train.precision=bf16",)).train
     assert (stated.precision, stated.channels_last) == ("bf16", False)
     assert make_config(BASE).train.precision == "auto"
+
+
+def test_a_plain_rate_may_stand_behind_a_space() -> None:
+    assert parse_layer_rates([" 4x"]) == ({}, Rate(4.0))
+    with pytest.raises(UsageError, match="'conv' states no rate"):
+        parse_layer_rates(["conv"])
