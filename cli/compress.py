@@ -366,7 +366,7 @@ def run_compress(
     elif quiet:
         typer.echo(verdict(report))
     else:
-        stdout_console().print(render_summary(report))
+        stdout_console().print(render_summary(report), crop=False)
         typer.echo(f"\nwritten to {config.output}: model.onnx, masked.onnx, report.html and more")
     if report.exit_code:
         raise typer.Exit(report.exit_code)

@@ -92,7 +92,9 @@ def _ms(side: Side | Int8) -> str:
 def render_summary(report: Report) -> RenderableType:
     """Make the summary for a terminal; its first line is the verdict."""
     good = report.is_met and report.verify.shows_equivalence
-    headline = Text(verdict(report), style="bold green" if good else "bold red")
+    # Printed with ``crop=False``, the verdict stays one line, which a script can read.
+    style = "bold green" if good else "bold red"
+    headline = Text(verdict(report), style=style, no_wrap=True, overflow="ignore")
     table = Table(box=None, pad_edge=False, header_style="dim")
     table.add_column("")
     int8 = report.int8

@@ -114,7 +114,10 @@ def format_error(error: float | None) -> str:
 
 
 def _drop_text(drop: float, report: Report) -> str:
-    change = f"{measure_text(report)} {format_points(-drop)}"
+    if report.measure == "agreement":
+        change = f"{format_percent(report.after.accuracy)} {measure_text(report)}"
+    else:
+        change = f"{measure_text(report)} {format_points(-drop)}"
     if report.target.max_drop is None:
         return change
     word = "within" if report.target.drop_met else "exceeds"

@@ -52,6 +52,12 @@ def test_missed_target_and_missed_floor_are_said(report):
     assert "exceeds the allowed drop" in text
 
 
+def test_the_verdict_is_one_line_in_a_narrow_console(report):
+    file = io.StringIO()
+    Console(file=file, width=40).print(render_summary(report), crop=False)
+    assert file.getvalue().splitlines()[0] == verdict(report)
+
+
 def test_a_missed_floor_is_said_first(report):
     text = verdict(change(report, target={"met": True, "drop_met": False}))
     assert text.startswith("target met, allowed drop exceeded: ")
@@ -60,7 +66,7 @@ def test_a_missed_floor_is_said_first(report):
 def test_agreement_is_never_called_accuracy(report):
     unlabelled = report.model_copy(update={"measure": "agreement"})
     text = "\n".join(printed(unlabelled))
-    assert "agreement with the original -0.67 points (within the allowed drop of 1)" in text
+    assert "91.91 % agreement with the original (within the allowed drop of 1)" in text
     row = next(line for line in printed(unlabelled)[1:] if "92.58 %" in line)
     assert row.startswith("agreement with the original")
     page = render_page(unlabelled)
