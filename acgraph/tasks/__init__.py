@@ -1,12 +1,12 @@
-"""What outputs of a network mean, and how far they are from the original's: numpy only.
+"""The task of each output of a network, and metrics that compare outputs with the original's.
 
-:func:`guess` says what each output means, as `OutputTask`; ``Agreement(tasks)`` takes in outputs of
-a network and of the original, and gives a figure for each and one number.
+:func:`guess` derives an :class:`OutputTask` for each output. :class:`Agreement` compares a network
+with the original, :class:`Correctness` with labels. Uses NumPy only.
 """
 
+from acgraph.tasks.agreement import Agreement, Result, groups
 from acgraph.tasks.facts import ModelFacts, OutputFacts
 from acgraph.tasks.guess import guess, guess_by_values
-from acgraph.tasks.judge import Agreement, Result, groups
 from acgraph.tasks.kinds import KINDS, Kind, OutputTask, parse_tasks
 from acgraph.tasks.labelled import Correctness, check_fit
 from acgraph.tasks.spread import ChannelErrors, own_scale

@@ -1,4 +1,4 @@
-"""Mean average precision of a detector, as COCO defines it, by pycocotools."""
+"""Mean average precision (mAP) of a detector as COCO defines it, computed by pycocotools."""
 
 import contextlib
 import importlib
@@ -9,11 +9,11 @@ from typing import Any
 
 from acgraph.errors import DataError
 from acgraph.tasks.boxes import BoxForm, box_form
-from acgraph.tasks.detections import THRESHOLD, Reader, found_in
-from acgraph.tasks.figures import percent
+from acgraph.tasks.detections import THRESHOLD, DetectorReader, detections_in
 from acgraph.tasks.kinds import Array, OutputTask
+from acgraph.tasks.metrics import percent
 
-#: Detections below this score change nothing.
+#: Detections with lower scores are ignored: they hardly change the mAP.
 _MIN_SCORE = 0.001
 
 
@@ -22,11 +22,14 @@ class AveragePrecision:
     """``detection``: mean average precision over IoU from 0.5 to 0.95, from 0 to 1.
 
     Labels are ``[N, boxes, 5]``: class, left, top, right, bottom, in the coordinates of the
-    network's boxes, filled up with rows of the class -1.
+    network's boxes, padded with rows of class -1.
+
+    Attributes:
+        tasks: The tasks of the detector's outputs, in the order in which outputs are passed.
     """
 
     tasks: Sequence[OutputTask]
-    _reader: Reader = field(init=False)
+    _reader: DetectorReader = field(init=False)
     _form: BoxForm | None = None
     _truth: list[dict[str, Any]] = field(default_factory=list)
     _found: list[dict[str, Any]] = field(default_factory=list)
@@ -35,22 +38,23 @@ class AveragePrecision:
 
     def __post_init__(self) -> None:
         _library()
-        self._reader = Reader(self.tasks)
+        self._reader = DetectorReader(self.tasks)
 
     def add(self, outputs: Sequence[Array], labels: Array) -> None:
-        """Take in a batch.
+        """Add the outputs and the labels of a batch.
 
         Raises:
-            DataError: boxes cannot be read from the outputs alone.
+            DataError: The boxes are relative to anchors, which the outputs do not contain.
+            ValueError: The labels do not have the shape above.
         """
-        said = self._reader.read(outputs)
+        predictions = self._reader.read(outputs)
         if labels.ndim != 3 or labels.shape[-1] != 5:
             raise ValueError("no boxes")
         self._scores = None
-        for place, truth in enumerate(labels):
-            boxes = None if said.boxes is None else said.boxes[place]
-            form = self._form_of(boxes, said.scores[place])
-            found = found_in(boxes, said.scores[place], form, _MIN_SCORE)
+        for index, truth in enumerate(labels):
+            boxes = None if predictions.boxes is None else predictions.boxes[index]
+            form = self._form_of(boxes, predictions.scores[index])
+            found = detections_in(boxes, predictions.scores[index], form, _MIN_SCORE)
             self._images += 1
             for row in truth[truth[:, 0] >= 0]:
                 self._truth.append(self._entry(int(row[0]), row[1:]))
@@ -58,7 +62,7 @@ class AveragePrecision:
                 self._found.append({**self._entry(int(kind), box), "score": float(score)})
 
     def _form_of(self, boxes: Array | None, scores: Array) -> BoxForm:
-        """Find out how boxes are written, by the first that the network finds."""
+        """Return the form of the boxes, which the first confident detections determine."""
         if self._form is not None or boxes is None:
             return self._form or "encoded"
         best = boxes[scores.max(axis=1) >= THRESHOLD]
@@ -79,13 +83,13 @@ class AveragePrecision:
         return {"image_id": self._images, "category_id": kind + 1, "bbox": sides,
                 "area": sides[2] * sides[3], "iscrowd": 0}  # fmt: skip
 
-    def _both(self) -> tuple[float, float]:
+    def _cached_scores(self) -> tuple[float, float]:
         if self._scores is None:
-            self._scores = self._evaluated()
+            self._scores = self._evaluate()
         return self._scores
 
-    def _evaluated(self) -> tuple[float, float]:
-        """Return the mean over IoU from 0.5 to 0.95, and that at 0.5."""
+    def _evaluate(self) -> tuple[float, float]:
+        """Return the mAP over IoU from 0.5 to 0.95, and the mAP at IoU 0.5."""
         if not self._truth or not self._found:
             return 0.0, 0.0
         coco, evaluation = _library()
@@ -95,7 +99,7 @@ class AveragePrecision:
             truth.dataset = {
                 "info": {}, "images": [{"id": image + 1} for image in range(self._images)],
                 "categories": [{"id": kind} for kind in kinds],
-                "annotations": [{**e, "id": place + 1} for place, e in enumerate(self._truth)],
+                "annotations": [{**e, "id": index + 1} for index, e in enumerate(self._truth)],
             }  # fmt: skip
             truth.createIndex()
             run = evaluation.COCOeval(truth, truth.loadRes(self._found), "bbox")
@@ -107,18 +111,18 @@ class AveragePrecision:
     @property
     def value(self) -> float:
         """The mean average precision."""
-        return self._both()[0]
+        return self._cached_scores()[0]
 
     @property
     def text(self) -> str:
-        """In words."""
-        whole, half = self._both()
+        """Both values as text."""
+        whole, half = self._cached_scores()
         return f"mAP {percent(whole)}, at IoU 0.5 {percent(half)}"
 
     @property
     def numbers(self) -> dict[str, float]:
-        """By name."""
-        whole, half = self._both()
+        """Both values by name."""
+        whole, half = self._cached_scores()
         return {"mAP": whole, "mAP at IoU 0.5": half}
 
 
@@ -126,7 +130,7 @@ def _library() -> tuple[Any, Any]:
     """Return the modules of pycocotools.
 
     Raises:
-        DataError: it is not installed.
+        DataError: It is not installed.
     """
     try:
         names = ("pycocotools.coco", "pycocotools.cocoeval")

@@ -1,4 +1,4 @@
-"""What a task is guessed from: what the graph says of an output, without the graph."""
+"""Facts about outputs, extracted from the graph, from which their tasks are guessed."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,20 +10,21 @@ Sizes = tuple[int | None, ...]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutputFacts:
-    """One output, as its graph shows it.
+    """Facts about one output.
 
     Attributes:
-        name: Its name.
-        shape: Sizes, the batch usually first; None where the rank is not known.
-        is_float: Whether it holds floats.
-        form: By what its values are made probabilities: the last operator, views aside.
-        form_axis: Along which of its axes, for softmax.
-        is_unit: Whether the graph divides by the length last.
+        name: The name of the output.
+        shape: Its sizes, the batch usually first; None if the rank is unknown.
+        is_float: Whether its values are floats.
+        form: The function that turns its values into probabilities; ``logits`` if there is none.
+            Reshape, Transpose and similar nodes after it are ignored.
+        form_axis: The axis of the softmax.
+        is_unit: Whether its vectors are normalised to length 1 in the graph.
         last: Operator of the last layer or normalisation, such as Gemm or LayerNormalization.
-        channel_axis: Which axis the last layer makes; None where that is not known.
-        is_pooled: Whether the last layer reads one number a channel, a mean over all positions.
-        state_of: The recurrent state among the inputs that it is the next of; empty where none.
-        joined: Of the parts that are joined last: how each is made, and how many columns it has.
+        channel_axis: The axis of the last layer's filters; None if unknown.
+        is_pooled: Whether the last layer follows global pooling.
+        state_of: The input whose next recurrent state this output is; empty if there is none.
+        joined: For an output that a Concat makes: the form and the number of columns of each part.
     """
 
     name: str
@@ -41,12 +42,12 @@ class OutputFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelFacts:
-    """All outputs, and the inputs they are made of.
+    """Facts about the outputs and the inputs of a model.
 
     Attributes:
-        outputs: In the order of the graph.
-        inputs: Shapes by name.
-        integers: Names of the inputs that hold integers.
+        outputs: The outputs, in the order of the graph.
+        inputs: Shapes of the inputs by name.
+        integers: Names of the integer inputs.
     """
 
     outputs: Sequence[OutputFacts]
@@ -54,7 +55,7 @@ class ModelFacts:
     integers: frozenset[str] = frozenset()
 
     def image_sizes(self) -> tuple[int, int] | None:
-        """Return height and width of the first image among the inputs."""
+        """Return height and width of the first image input; None if there is none."""
         for shape in self.inputs.values():
             if len(shape) != 4:
                 continue

@@ -1,22 +1,23 @@
-"""What outputs mean, by what speaks for it in graph, names, values and labels."""
+"""Guess the task of each output from the graph, its name, its values and the labels."""
 
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from acgraph.tasks import heads, shapes
+from acgraph.tasks import heads, rules
+from acgraph.tasks.evidence import OutputEvidence
 from acgraph.tasks.facts import ModelFacts, OutputFacts
 from acgraph.tasks.kinds import Array, Kind, OutputTask, as_stated, check_outputs, stated_for
-from acgraph.tasks.scores import are_shares, are_unit
-from acgraph.tasks.seen import Seen
+from acgraph.tasks.scores import are_probabilities, are_unit
 
-#: Values of an output speak where there are so many examples.
+#: Smallest number of examples from which the statistics of an output are used.
 MIN_EXAMPLES = 16
-#: Outputs whose channels have means so much further apart than each of them varies are coordinates.
-_FIXED_PROFILE = 4.0
+#: An output holds coordinates if the variance of its channels' means exceeds the mean variance of
+#: its channels by this factor.
+_COORDINATES_RATIO = 4.0
 
 
-Rule = Callable[[Seen], OutputTask | None]
+Rule = Callable[[OutputEvidence], OutputTask | None]
 
 
 def guess(
@@ -26,123 +27,139 @@ def guess(
     labels: Array | None = None,
     stated: Mapping[str, Kind] | None = None,
 ) -> tuple[OutputTask, ...]:
-    """Guess what each output means; where nothing speaks for a task, it is imitated.
+    """Guess the task of each output; it is ``imitate`` if no rule applies.
 
     Args:
-        model: What the graph says.
+        model: Facts about the outputs, from the graph.
         values: The outputs of the original for some real examples, in the order of the graph.
-        labels: The labels of some examples, which are of the first output.
-        stated: What the user states, by output; under the empty name for all.
+        labels: The labels of some examples; they belong to the first output.
+        stated: Tasks that the user set, by output; the empty name stands for all outputs.
+
+    Returns:
+        One task for each output, in the order of the graph.
 
     Raises:
-        UsageError: a task is stated for an output that there is not.
+        UsageError: A task is set for an output that does not exist.
     """
     check_outputs(stated or {}, [facts.name for facts in model.outputs])
     detector = heads.detector_parts(model)
     found = []
-    for place, facts in enumerate(model.outputs):
-        seen = Seen(
-            facts, model, None if values is None else values[place], None if place else labels
+    for index, facts in enumerate(model.outputs):
+        output = OutputEvidence(
+            facts, model, None if values is None else values[index], None if index else labels
         )
-        task = heads.as_part(seen, detector) or heads.beside(seen, detector) or _first(seen)
+        task = (
+            heads.as_part(output, detector)
+            or heads.per_box_value(output, detector)
+            or _first_match(output)
+        )
         kind = stated_for(task, stated or {})
-        found.append(task if kind is None else _as_stated(seen, task, kind, detector))
+        found.append(task if kind is None else _as_stated(output, task, kind, detector))
     return tuple(found)
 
 
 def _as_stated(
-    seen: Seen, task: OutputTask, kind: Kind, detector: Mapping[str, heads.Place]
+    output: OutputEvidence, task: OutputTask, kind: Kind, detector: Mapping[str, heads.DetectorPart]
 ) -> OutputTask:
     if kind == task.kind:
         return as_stated(task, kind)
     if kind == "detection":
-        return heads.stated_part(seen, detector)
+        return heads.stated_part(output, detector)
     if kind == "ctc":
-        return shapes.stated_sequence(seen)
-    return as_stated(seen.task(kind, ""), kind)
+        return rules.stated_sequence(output)
+    return as_stated(output.task(kind, ""), kind)
 
 
-def _first(seen: Seen) -> OutputTask:
+def _first_match(output: OutputEvidence) -> OutputTask:
     for rule in RULES:
-        found = rule(seen)
+        found = rule(output)
         if found is not None:
             return found
-    return seen.task("imitate", "nothing indicates another task", is_sure=False)
+    return output.task("imitate", "nothing indicates another task", is_sure=False)
 
 
-def _no_floats(seen: Seen) -> OutputTask | None:
-    return None if seen.facts.is_float else seen.task("imitate", "its values are not floats")
+def _not_float(output: OutputEvidence) -> OutputTask | None:
+    return None if output.facts.is_float else output.task("imitate", "its values are not floats")
 
 
-def _state(seen: Seen) -> OutputTask | None:
-    if not seen.facts.state_of:
+def _recurrent_state(output: OutputEvidence) -> OutputTask | None:
+    if not output.facts.state_of:
         return None
-    return seen.task("imitate", f"it is the next state for input {seen.facts.state_of}")
+    return output.task("imitate", f"it is the next state for input {output.facts.state_of}")
 
 
-def _unit(seen: Seen) -> OutputTask | None:
-    axis = seen.facts.channel_axis
-    if seen.facts.is_unit:
-        return seen.task("embedding", "its vectors are normalised to length 1")
-    values = seen.values
+def _unit_vectors(output: OutputEvidence) -> OutputTask | None:
+    axis = output.facts.channel_axis
+    if output.facts.is_unit:
+        return output.task("embedding", "its vectors are normalised to length 1")
+    values = output.values
     if values is None or values.ndim < 2 or not are_unit(values, -1 if axis is None else axis):
         return None
-    return seen.task("embedding", "its vectors have length 1")
+    return output.task("embedding", "its vectors have length 1")
 
 
-def _profile(seen: Seen) -> OutputTask | None:
-    """Coordinates keep their places, whatever the example; scores and embeddings do not."""
-    values = seen.values
+def _coordinates(output: OutputEvidence) -> OutputTask | None:
+    """Recognise coordinates: each varies less over the examples than they differ on average."""
+    values = output.values
     if values is None or values.ndim != 2 or len(values) < MIN_EXAMPLES or values.shape[1] < 2:
         return None
-    if seen.facts.form != "logits" or are_shares(values, 1):
+    if output.facts.form != "logits" or are_probabilities(values, 1):
         return None
     numbers = np.asarray(values, np.float64)
     if not np.isfinite(numbers).all():
         return None
     within = float(np.mean(numbers.var(axis=0)))
-    if float(numbers.mean(axis=0).var()) <= _FIXED_PROFILE * within:
+    if float(numbers.mean(axis=0).var()) <= _COORDINATES_RATIO * within:
         return None
-    return seen.task("regression", "each of its numbers varies little from one example to the next")
+    return output.task(
+        "regression", "each of its numbers varies little from one example to the next"
+    )
 
 
 RULES: tuple[Rule, ...] = (
-    _no_floats,
-    _state,
-    shapes.by_labels,
-    shapes.sequence,
-    _unit,
-    shapes.named,
-    shapes.probability,
-    shapes.label_map,
-    shapes.beside_classes,
-    _profile,
-    shapes.embedding,
-    shapes.classes,
-    shapes.number,
+    _not_float,
+    _recurrent_state,
+    rules.by_labels,
+    rules.sequence,
+    _unit_vectors,
+    rules.named,
+    rules.probability,
+    rules.label_map,
+    rules.vector_next_to_classes,
+    _coordinates,
+    rules.embedding,
+    rules.classes,
+    rules.single_number,
 )
 
 
 def guess_by_values(values: Sequence[Array]) -> tuple[OutputTask, ...]:
-    """Guess by what a network makes of some examples alone; a first ``[N, classes]`` is scores.
+    """Guess the task of each output from its values alone.
+
+    If no rule applies to the first output and its shape is ``[N, classes]``, it holds class scores.
 
     Args:
-        values: The outputs, in the order of the graph.
+        values: The outputs for some examples, in the order of the graph.
     """
     outputs = [
         OutputFacts(
-            name=f"output {place}", shape=each.shape, is_float=each.dtype.kind == "f",
-            form="softmax" if each.ndim == 2 and are_shares(each, 1) else "logits",
+            name=f"output {index}", shape=each.shape, is_float=each.dtype.kind == "f",
+            form="softmax" if each.ndim == 2 and are_probabilities(each, 1) else "logits",
             channel_axis=1 if each.ndim in (2, 4) else None,
         )
-        for place, each in enumerate(values)
+        for index, each in enumerate(values)
     ]  # fmt: skip
     model = ModelFacts(outputs=outputs, inputs={})
     found = []
-    for place, facts in enumerate(outputs):
-        seen = Seen(facts, model, values[place], None)
-        task = heads.by_values(seen) or _no_floats(seen) or _unit(seen) or _profile(seen)
-        if task is None and place == 0 and len(seen.shape) == 2 and (seen.columns or 0) > 1:
-            task = seen.task("classification", "it holds a number for each class")
-        found.append(task or seen.task("imitate", "nothing indicates another task"))
+    for index, facts in enumerate(outputs):
+        output = OutputEvidence(facts, model, values[index], None)
+        task = (
+            heads.by_values(output)
+            or _not_float(output)
+            or _unit_vectors(output)
+            or _coordinates(output)
+        )
+        if task is None and index == 0 and len(output.shape) == 2 and (output.columns or 0) > 1:
+            task = output.task("classification", "it holds a number for each class")
+        found.append(task or output.task("imitate", "nothing indicates another task"))
     return tuple(found)

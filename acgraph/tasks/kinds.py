@@ -1,4 +1,4 @@
-"""What an output of a network means, and how it is read."""
+"""The task of an output: what its values mean, and how they are laid out."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,30 +17,30 @@ Kind = Literal[
     "classification", "regression", "embedding", "segmentation", "detection", "ctc", "imitate"
 ]
 KINDS: tuple[Kind, ...] = get_args(Kind)
-#: How scores are stated: raw, or by which function they were made probabilities.
+#: The function that made scores into probabilities; ``logits`` are raw scores.
 Form = Literal["logits", "softmax", "log-softmax", "sigmoid"]
-#: What of a detector an output holds: all of it, with or without a column that says whether there
-#: is anything; detections that were chosen already; boxes alone; scores alone.
+#: The part of a detector that an output contains: boxes and class scores, without or with a column
+#: of objectness; final detections after non-maximum suppression; boxes only; scores only.
 Part = Literal["head", "objectness head", "final", "boxes", "scores"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutputTask:
-    """What one output means.
+    """The task of one output.
 
     Attributes:
-        output: Its name.
+        output: The name of the output.
         kind: The task.
-        reason: What speaks for it, a part of a sentence such as "its network ends in Softmax".
-        shape: Sizes as far as they are known, the batch first; empty where they are not.
-        axis: Where the classes of scores lie, the channels of anything else, the columns of a
-            detector's head; None where that is not known.
-        form: How scores are stated.
-        part: What of a detector it is; None for other tasks.
-        batch_axis: Which axis counts the examples.
-        blank: Of ctc: the class of a step that writes nothing; None where that is not known.
-        is_sure: Whether graph, labels or the user say so; what else a network makes of examples may
-            then be left out of account.
+        reason: Why this task was chosen, as part of a sentence such as "it ends in Softmax".
+        shape: The sizes; None for an unknown size, empty if the rank is unknown.
+        axis: The axis of the classes of scores, of the columns of a detector's head, or of the
+            channels of other outputs; None if unknown.
+        form: The form of scores.
+        part: The part of a detector; None for other tasks.
+        batch_axis: The axis of the examples.
+        blank: For ctc, the class that stands for no character; None if unknown.
+        is_sure: Whether the graph, the labels or the user determine the task. If not, the values of
+            the output for some examples are considered, too.
     """
 
     output: str
@@ -56,33 +56,39 @@ class OutputTask:
 
     @property
     def positions(self) -> tuple[int | None, ...]:
-        """Sizes beside the batch and the axis of columns or classes."""
+        """The number of positions: the product of all sizes except the batch and ``axis``.
+
+        If a size is unknown, the single sizes are returned instead.
+        """
         last = len(self.shape) - 1 if self.axis is None else self.axis
         if self.part == "scores" and len(self.shape) == 2:
-            last = 0  # of one class
-        rest = [size for place, size in enumerate(self.shape) if place not in (0, last)]
+            last = 0  # scores of one class have no class axis
+        rest = [size for index, size in enumerate(self.shape) if index not in (0, last)]
         known = [size for size in rest if size is not None]
         return (int(np.prod(known)),) if len(known) == len(rest) else tuple(rest)
 
     @property
     def described(self) -> str:
-        """The name with the sizes."""
+        """The name and the sizes, for messages."""
         sizes = [
-            "N" if place == self.batch_axis else "?" if size is None else str(size)
-            for place, size in enumerate(self.shape)
+            "N" if index == self.batch_axis else "?" if size is None else str(size)
+            for index, size in enumerate(self.shape)
         ]
         shown = f" [{', '.join(sizes)}]" if sizes else ""
         return printable(f"'{self.output}'{shown}")
 
 
 def parse_tasks(texts: Sequence[str]) -> dict[str, Kind]:
-    """Read ``NAME`` and ``OUTPUT=NAME``; the first stands under the empty name, for all outputs.
+    """Parse ``TASK``, for all outputs, and ``OUTPUT=TASK``.
+
+    Returns:
+        Tasks by output name; the empty name stands for all outputs.
 
     >>> parse_tasks(["imitate", "boxes:0=detection"])
     {'': 'imitate', 'boxes:0': 'detection'}
 
     Raises:
-        UsageError: no such task, or two for one output.
+        UsageError: A task does not exist, or an output has two.
     """
     found: dict[str, Kind] = {}
     for text in texts:
@@ -97,10 +103,10 @@ def parse_tasks(texts: Sequence[str]) -> dict[str, Kind]:
 
 
 def check_outputs(stated: Mapping[str, Kind], outputs: Sequence[str]) -> None:
-    """Check that stated tasks are of outputs that there are.
+    """Check that the outputs exist for which the user set tasks.
 
     Raises:
-        UsageError: one is not.
+        UsageError: One does not exist.
     """
     for name in stated:
         if name and name not in outputs:
@@ -110,12 +116,12 @@ def check_outputs(stated: Mapping[str, Kind], outputs: Sequence[str]) -> None:
 
 
 def stated_for(task: OutputTask, stated: Mapping[str, Kind]) -> Kind | None:
-    """Return the task that the user states for an output, None where there is none."""
+    """Return the task that the user set for an output; None if none was set."""
     return stated.get(task.output, stated.get(""))
 
 
 def as_stated(task: OutputTask, kind: Kind) -> OutputTask:
-    """Return a guessed task as the user states it."""
+    """Return a guessed task with the kind that the user set."""
     if kind == task.kind:
         return replace(task, reason="as stated")
     return replace(task, kind=kind, reason="as stated", part=None)

@@ -1,4 +1,4 @@
-"""Figures with labels: how often a network is right, in the measure of its task."""
+"""Metrics with labels: how often a network is correct, in the metric of its task."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -8,102 +8,118 @@ import numpy as np
 
 from acgraph.diagnostics import Location
 from acgraph.errors import DataError
+from acgraph.tasks.agreement import Result, groups
 from acgraph.tasks.average_precision import AveragePrecision
 from acgraph.tasks.classes import SameDecision
-from acgraph.tasks.figures import Cosine, NormalisedError, Told, percent
-from acgraph.tasks.judge import Result, groups
 from acgraph.tasks.kinds import Array, OutputTask
-from acgraph.tasks.maps import Overlaps, classes_of, is_mask
+from acgraph.tasks.maps import ConfusionMatrix, classes_of, is_mask
+from acgraph.tasks.metrics import CosineSimilarity, MetricValue, NormalisedError, percent
 from acgraph.tasks.sequences import EqualSequences, blank_of, decode
 
-#: Fills sequences and lists of boxes up; positions of maps with it, or 255, are not judged.
+#: Pads sequences and lists of boxes. Map positions with this label, or with 255, are ignored.
 PADDING = -1
-_NOT_JUDGED = 255
+_IGNORED = 255
 
 
-class LabelFigure(Told, Protocol):
-    """A figure over many labelled examples."""
+class LabelMetric(MetricValue, Protocol):
+    """A metric that compares the outputs of a network with labels."""
 
     def add(self, outputs: Sequence[Array], labels: Array) -> None:
-        """Take in a batch."""
+        """Add a batch.
+
+        Raises:
+            ValueError: The shape of the labels does not fit the outputs.
+        """
         ...
 
 
 @dataclass(slots=True)
 class Accuracy:
-    """``classification``: share of right classes, of examples or of positions.
+    """``classification``: accuracy over examples, or over positions.
 
-    Labels are class numbers, or 0 and 1 for each class.
+    Labels are class numbers, or one-hot.
+
+    Attributes:
+        axis: The axis of the classes.
     """
 
     axis: int
-    _right: int = 0
+    _correct: int = 0
     _count: int = 0
 
     def add(self, outputs: Sequence[Array], labels: Array) -> None:
-        """Take in a batch."""
+        """Add a batch."""
         found = outputs[0].argmax(self.axis)
         is_one_hot = labels.ndim == outputs[0].ndim and labels.shape == outputs[0].shape
         truth = labels.argmax(self.axis) if is_one_hot else labels.reshape(found.shape)
-        self._right += int(np.count_nonzero(found == truth))
+        self._correct += int(np.count_nonzero(found == truth))
         self._count += found.size
 
     @property
     def value(self) -> float:
-        """The share."""
-        return self._right / max(self._count, 1)
+        """The accuracy, from 0 to 1."""
+        return self._correct / max(self._count, 1)
 
     @property
     def text(self) -> str:
-        """In words."""
+        """The accuracy as text."""
         return f"accuracy {percent(self.value)}"
 
     @property
     def numbers(self) -> dict[str, float]:
-        """By name."""
+        """The accuracy by name."""
         return {"accuracy": self.value}
 
 
 @dataclass(slots=True)
-class LabelOverlap:
-    """``segmentation``: mean over classes of the intersection over union with the labels.
+class IoUWithLabels:
+    """``segmentation``: mean over classes of the intersection over union (IoU) with the labels.
 
-    Labels are maps of class numbers; positions of 255 or below 0 are not judged.
+    Labels are maps of class numbers; positions with 255 or a negative number are ignored.
+
+    Attributes:
+        task: The task of the output.
     """
 
     task: OutputTask
-    _overlaps: Overlaps = field(init=False)
+    _confusion: ConfusionMatrix = field(init=False)
 
     def __post_init__(self) -> None:
-        self._overlaps = Overlaps(is_mask(self.task))
+        self._confusion = ConfusionMatrix(is_mask(self.task))
 
     def add(self, outputs: Sequence[Array], labels: Array) -> None:
-        """Take in a batch."""
+        """Add a batch."""
         mine, count = classes_of(self.task, outputs[0])
         truth = labels.reshape(mine.shape).astype(np.int64)
         if is_mask(self.task):
-            truth = np.where((truth > 0) & (truth != _NOT_JUDGED), 1, truth)
-        self._overlaps.add(mine, np.where(truth == _NOT_JUDGED, PADDING, truth), count)
+            truth = np.where((truth > 0) & (truth != _IGNORED), 1, truth)
+        self._confusion.add(mine, np.where(truth == _IGNORED, PADDING, truth), count)
 
     @property
     def value(self) -> float:
-        """The overlap; 0 where the labels mark nothing."""
-        return self._overlaps.mean or 0.0
+        """The mean IoU; 0 if the labels of a mask are empty."""
+        return self._confusion.mean_iou or 0.0
 
     @property
     def text(self) -> str:
-        """In words."""
+        """The mean IoU as text."""
         return f"mean IoU {percent(self.value)}"
 
     @property
     def numbers(self) -> dict[str, float]:
-        """By name."""
+        """The mean IoU by name."""
         return {"mean IoU": self.value}
 
 
 @dataclass(slots=True)
 class CharacterError:
-    """``ctc``: edits for each character of the labels, which are ``[N, L]`` filled up with -1."""
+    """``ctc``: character error rate, and the share of correct sequences.
+
+    Labels are class numbers ``[N, L]``, padded with -1.
+
+    Attributes:
+        task: The task of the output.
+    """
 
     task: OutputTask
     _sequences: EqualSequences = field(init=False)
@@ -114,7 +130,7 @@ class CharacterError:
         self._blank = self.task.blank
 
     def add(self, outputs: Sequence[Array], labels: Array) -> None:
-        """Take in a batch."""
+        """Add a batch."""
         best = self._sequences.best(outputs[0])
         if self._blank is None:
             axis = -1 if self.task.axis is None else self.task.axis
@@ -124,12 +140,12 @@ class CharacterError:
 
     @property
     def value(self) -> float:
-        """1 minus the error rate, not below 0."""
+        """1 minus the error rate, at least 0."""
         return max(0.0, 1.0 - self._sequences.error_rate)
 
     @property
     def text(self) -> str:
-        """In words."""
+        """The error rate as text."""
         return (
             f"character error rate {percent(self._sequences.error_rate)}, "
             f"{percent(self._sequences.equal)} of the sequences correct"
@@ -137,63 +153,76 @@ class CharacterError:
 
     @property
     def numbers(self) -> dict[str, float]:
-        """By name."""
+        """Both numbers by name."""
         return {
-            "character error": self._sequences.error_rate, "right sequences": self._sequences.equal
-        }  # fmt: skip
+            "character error": self._sequences.error_rate,
+            "correct sequences": self._sequences.equal,
+        }
 
 
 @dataclass(slots=True)
-class Numbers:
-    """``regression`` and ``embedding``: the figures without labels, with these as the original."""
+class AgreementWithLabels:
+    """A metric of agreement, with labels in place of the original's output.
 
-    figure: NormalisedError | Cosine | SameDecision
+    Labels have the size of the output.
+
+    Attributes:
+        metric: The metric.
+    """
+
+    metric: NormalisedError | CosineSimilarity | SameDecision
 
     def add(self, outputs: Sequence[Array], labels: Array) -> None:
-        """Take in a batch."""
-        self.figure.add(outputs, [labels.reshape(outputs[0].shape).astype(np.float64)])
+        """Add a batch."""
+        self.metric.add(outputs, [labels.reshape(outputs[0].shape).astype(np.float64)])
 
     @property
     def value(self) -> float:
-        """As of the figure."""
-        return self.figure.value
+        """The score of the metric, from 0 to 1."""
+        return self.metric.value
 
     @property
     def text(self) -> str:
-        """As of the figure."""
-        return self.figure.text
+        """The result of the metric as text."""
+        return self.metric.text
 
     @property
     def numbers(self) -> Mapping[str, float]:
-        """As of the figure."""
-        return self.figure.numbers
+        """The numbers of the metric by name."""
+        return self.metric.numbers
 
 
 @dataclass(slots=True)
 class Correctness:
-    """How often a network is right: the figure of its first output, or of the detector with it.
+    """Correctness of a network by labels: the metric of its first output.
+
+    If the first output is part of a detector, all outputs of the detector are evaluated.
 
     Attributes:
-        tasks: Of all outputs.
+        tasks: The task of each output, in the order of the graph.
     """
 
     tasks: Sequence[OutputTask]
-    _places: tuple[int, ...] = field(init=False)
-    _figure: LabelFigure = field(init=False)
+    _indices: tuple[int, ...] = field(init=False)
+    _metric: LabelMetric = field(init=False)
 
     def __post_init__(self) -> None:
-        self._places = next(iter(groups(self.tasks)))
-        self._figure = _figure([self.tasks[place] for place in self._places])
+        self._indices = next(iter(groups(self.tasks)))
+        self._metric = _metric([self.tasks[index] for index in self._indices])
 
     def add(self, outputs: Sequence[Array], labels: Array) -> None:
-        """Take in a batch.
+        """Add a batch.
+
+        Args:
+            outputs: All outputs of the network, in the order of the graph.
+            labels: The labels of the examples.
 
         Raises:
-            DataError: the labels have another shape than the outputs ask for.
+            DataError: The shape of the labels does not fit the outputs.
         """
-        chosen = [outputs[place] for place in self._places]
+        chosen = [outputs[index] for index in self._indices]
         try:
-            self._figure.add(chosen, labels)
+            self._metric.add(chosen, labels)
         except ValueError as error:
             raise DataError(
                 f"labels of shape {list(labels.shape)} do not fit output "
@@ -203,27 +232,27 @@ class Correctness:
 
     @property
     def value(self) -> float:
-        """From 0 to 1."""
-        return self._figure.value
+        """The score, from 0 to 1; 1 is the best."""
+        return self._metric.value
 
     @property
     def result(self) -> Result:
-        """The figure."""
-        names = ", ".join(self.tasks[place].output for place in self._places)
-        numbers = dict(self._figure.numbers)
-        return Result(names, self.tasks[0].kind, self.value, self._figure.text, numbers)
+        """The result of the metric."""
+        names = ", ".join(self.tasks[index].output for index in self._indices)
+        numbers = dict(self._metric.numbers)
+        return Result(names, self.tasks[0].kind, self.value, self._metric.text, numbers)
 
 
 def check_fit(tasks: Sequence[OutputTask], labels: Array, where: Location) -> None:
-    """Check labels against what the first output means, before anything is run.
+    """Check that labels fit the task of the first output.
 
     Args:
-        tasks: Of all outputs.
-        labels: Of some examples.
-        where: What to name in the message.
+        tasks: The task of each output.
+        labels: The labels of some examples.
+        where: The location that the message names.
 
     Raises:
-        DataError: they are of another kind or shape, or of classes that the output does not have.
+        DataError: Their type or shape does not fit, or a class number is too large.
     """
     task = tasks[0]
     is_real = labels.dtype.kind == "f"
@@ -246,7 +275,7 @@ def check_fit(tasks: Sequence[OutputTask], labels: Array, where: Location) -> No
             hint=hint,
         )
     is_classes = task.kind in ("segmentation", "ctc") and not is_mask(task)
-    known = labels[labels != _NOT_JUDGED] if task.kind == "segmentation" else labels
+    known = labels[labels != _IGNORED] if task.kind == "segmentation" else labels
     if is_classes and size is not None and known.size and int(known.max()) >= size:
         raise DataError(
             f"labels run to {int(known.max())}, but the model's classes are 0 to {size - 1}",
@@ -264,7 +293,7 @@ def _same_size(shape: Sequence[int], task: OutputTask) -> bool:
 
 #: Class, left, top, right, bottom.
 _BOX_COLUMNS = 5
-#: What labels look like, by task.
+#: Form of the labels by task.
 EXPECTED: Mapping[str, str] = {
     "classification": "class numbers [N], or 0 and 1 for each class",
     "segmentation": "maps of class numbers [N, H, W]",
@@ -276,19 +305,19 @@ EXPECTED: Mapping[str, str] = {
 }
 
 
-def _figure(tasks: Sequence[OutputTask]) -> LabelFigure:
+def _metric(tasks: Sequence[OutputTask]) -> LabelMetric:
     task = tasks[0]
     axis = task.axis
-    makers: Mapping[str, Callable[[], LabelFigure]] = {
+    makers: Mapping[str, Callable[[], LabelMetric]] = {
         "classification": lambda: (
-            Numbers(SameDecision()) if task.form == "sigmoid"
+            AgreementWithLabels(SameDecision()) if task.form == "sigmoid"
             else Accuracy(1 if axis is None else axis)
         ),
-        "segmentation": lambda: LabelOverlap(task),
+        "segmentation": lambda: IoUWithLabels(task),
         "ctc": lambda: CharacterError(task),
-        "regression": lambda: Numbers(NormalisedError(axis)),
-        "imitate": lambda: Numbers(NormalisedError(axis)),
-        "embedding": lambda: Numbers(Cosine(-1 if axis is None else axis)),
+        "regression": lambda: AgreementWithLabels(NormalisedError(axis)),
+        "imitate": lambda: AgreementWithLabels(NormalisedError(axis)),
+        "embedding": lambda: AgreementWithLabels(CosineSimilarity(-1 if axis is None else axis)),
         "detection": lambda: AveragePrecision(tasks),
     }  # fmt: skip
     return makers[task.kind]()

@@ -1,4 +1,4 @@
-"""Scores of classes: probabilities, decisions, background."""
+"""Convert class scores to probabilities, and recognise probabilities and unit vectors."""
 
 import numpy as np
 
@@ -20,15 +20,15 @@ def sigmoid(logits: Array) -> Floats:
 
 
 def probabilities(scores: Array, form: Form, axis: int = -1) -> Floats:
-    """Return scores as probabilities; raw ones through a softmax along ``axis``."""
+    """Return scores as probabilities; logits go through a softmax along ``axis``."""
     if form == "logits":
         return softmax(scores, axis)
     values = np.asarray(scores, np.float64)
     return np.exp(values) if form == "log-softmax" else values
 
 
-def are_shares(values: Array, axis: int) -> bool:
-    """Whether values are not negative and add up to 1 along an axis, as a softmax makes them."""
+def are_probabilities(values: Array, axis: int) -> bool:
+    """Return whether values are non-negative and sum to 1 along an axis, as after a softmax."""
     if values.dtype.kind != "f" or values.shape[axis] < 2 or not values.size:
         return False
     low = values.min()
@@ -36,7 +36,7 @@ def are_shares(values: Array, axis: int) -> bool:
 
 
 def are_unit(values: Array, axis: int = -1) -> bool:
-    """Whether all vectors along an axis have the length 1."""
+    """Return whether all vectors along an axis have length 1."""
     if values.dtype.kind != "f" or values.shape[axis] < 2 or not values.size:
         return False
     lengths = np.linalg.norm(np.asarray(values, np.float64), axis=axis)

@@ -1,33 +1,36 @@
-"""``ctc``: sequences that a network writes by a class for each step, with blanks between."""
+"""Agreement of decoded sequences with the original, for ``ctc``."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from acgraph.tasks.figures import Explained, percent
 from acgraph.tasks.kinds import Array, OutputTask
+from acgraph.tasks.metrics import ExplainedVariance, percent
 
 Text = tuple[int, ...]
 
 
 def blank_of(best: Array, classes: int) -> int:
-    """Return the class of the blank: the first or the last, whichever is met more often.
+    """Return the class of the blank: the first or the last class, whichever is more frequent.
 
     Args:
-        best: The class of every step of some examples.
-        classes: How many there are.
+        best: The best class of each step of some examples.
+        classes: The number of classes.
     """
     first, last = np.count_nonzero(best == 0), np.count_nonzero(best == classes - 1)
     return classes - 1 if last > first else 0
 
 
 def decode(best: Array, blank: int) -> list[Text]:
-    """Read the sequences of a batch greedily: repetitions collapse, blanks go.
+    """Decode a batch greedily: merge repetitions, then remove blanks.
 
     Args:
-        best: The class of every step, ``[N, T]``.
-        blank: Which class is none.
+        best: The best class of each step, ``[N, T]``.
+        blank: The class of the blank.
+
+    Returns:
+        One sequence of classes for each example.
     """
     texts = []
     for row in best:
@@ -37,7 +40,7 @@ def decode(best: Array, blank: int) -> list[Text]:
 
 
 def edits(ours: Text, theirs: Text) -> int:
-    """Return how many insertions, deletions and changes make one sequence of another.
+    """Return the edit distance of two sequences: insertions, deletions and substitutions.
 
     >>> edits((1, 2, 3), (1, 3, 4))
     2
@@ -53,9 +56,14 @@ def edits(ours: Text, theirs: Text) -> int:
 
 @dataclass(slots=True)
 class EqualSequences:
-    """Share of equal decoded sequences, and of characters that stay, which is the value.
+    """``ctc``: character error rate against the original, and the share of equal sequences.
 
-    Where the original writes nothing at all, the explained variance is the value.
+    The value is 1 minus the error rate. If the original decodes nothing at all, it is the explained
+    variance.
+
+    Attributes:
+        task: The task of the output.
+        blank: The class of the blank; None until it is known.
     """
 
     task: OutputTask
@@ -64,14 +72,14 @@ class EqualSequences:
     _count: int = 0
     _edits: int = 0
     _characters: int = 0
-    _explained: Explained = field(init=False)
+    _explained: ExplainedVariance = field(init=False)
 
     def __post_init__(self) -> None:
         self.blank = self.task.blank
-        self._explained = Explained(self.task.axis)
+        self._explained = ExplainedVariance(self.task.axis)
 
     def best(self, output: Array) -> Array:
-        """Return the class of every step, ``[N, T]``."""
+        """Return the best class of each step, ``[N, T]``."""
         if output.dtype.kind != "f":
             return np.moveaxis(output, self.task.batch_axis, 0)
         axis = -1 if self.task.axis is None else self.task.axis
@@ -79,7 +87,7 @@ class EqualSequences:
         return found.T if self.task.batch_axis == 1 else found
 
     def add(self, ours: Sequence[Array], theirs: Sequence[Array]) -> None:
-        """Take in a batch."""
+        """Add a batch."""
         mine, other = self.best(ours[0]), self.best(theirs[0])
         axis = -1 if self.task.axis is None else self.task.axis
         if self.blank is None:
@@ -89,7 +97,7 @@ class EqualSequences:
             self._explained.add(ours, theirs)
 
     def compare(self, ours: Sequence[Text], theirs: Sequence[Text]) -> None:
-        """Take in sequences that are decoded."""
+        """Add decoded sequences."""
         for mine, other in zip(ours, theirs, strict=True):
             self._count += 1
             self._equal += mine == other
@@ -98,7 +106,7 @@ class EqualSequences:
 
     @property
     def error_rate(self) -> float:
-        """Edits for each character."""
+        """Number of edits, divided by the number of characters."""
         return self._edits / max(self._characters, 1)
 
     @property
@@ -108,14 +116,14 @@ class EqualSequences:
 
     @property
     def value(self) -> float:
-        """Share of characters that stay."""
+        """1 minus the error rate, at least 0, or the explained variance; see the class."""
         if not self._characters:
             return self._explained.value
         return max(0.0, 1.0 - self.error_rate)
 
     @property
     def text(self) -> str:
-        """In words."""
+        """The result as text."""
         if not self._characters:
             return f"the original decodes nothing in these examples; {self._explained.text}"
         return (
@@ -125,7 +133,7 @@ class EqualSequences:
 
     @property
     def numbers(self) -> dict[str, float]:
-        """By name."""
+        """The numbers in ``text``, by name."""
         if not self._characters:
             return self._explained.numbers
         return {"equal sequences": self.equal, "character error": self.error_rate}

@@ -1,4 +1,4 @@
-"""Errors of an output on a scale of its own, channel by channel."""
+"""Errors of an output, relative to the variance of each channel."""
 
 from dataclasses import dataclass
 
@@ -6,34 +6,34 @@ import numpy as np
 
 from acgraph.tasks.kinds import Array, Floats
 
-#: A spread below this part of the mean square is none: float32 cannot tell.
-_NO_SPREAD = 1e-12
-#: A channel whose variance is below this part of the typical one has no scale of its own.
-_DEAD = 1e-6
-#: Values that are summed in float64 at once, to bound the memory.
+#: A variance below this share of the mean square is rounding of float32.
+_MIN_VARIANCE = 1e-12
+#: A channel whose variance is below this share of the median variance hardly varies.
+_CONSTANT = 1e-6
+#: Number of values that are summed in float64 at once, to limit the memory.
 _BLOCK = 1 << 21
 
 
 def own_scale(variance: Floats, mean_square: Floats) -> Floats:
-    """Return the variance that errors of each channel are divided by.
+    """Return the variance by which the squared errors of each channel are divided.
 
-    A channel that hardly varies, because a class never occurs or a filter is dead, has no scale of
-    its own: rounding would count for much there. It takes that of a typical channel.
+    A channel that hardly varies, because a class never occurs or a filter is dead, gets the median
+    variance of all channels instead: rounding would dominate its relative error.
 
     Args:
-        variance: Of every channel.
-        mean_square: Of every channel.
+        variance: Variance of each channel, ``[channels]``.
+        mean_square: Mean square of each channel, ``[channels]``.
 
     Returns:
-        Positive numbers, one a channel.
+        Positive numbers ``[channels]``.
     """
-    own = np.maximum(variance, _NO_SPREAD * np.maximum(mean_square, 1.0))
+    own = np.maximum(variance, _MIN_VARIANCE * np.maximum(mean_square, 1.0))
     typical = float(np.median(own))
-    return np.where(own > _DEAD * typical, own, typical)
+    return np.where(own > _CONSTANT * typical, own, typical)
 
 
 def by_channel(values: Array, axis: int | None) -> Array:
-    """Lay values out as ``[channels, everything else]``; one channel without an axis."""
+    """Reshape values to ``[channels, everything else]``; without an axis there is one channel."""
     if axis is None or values.ndim <= 1:
         return values.reshape(1, -1)
     moved = np.moveaxis(values, axis, 0)
@@ -42,10 +42,10 @@ def by_channel(values: Array, axis: int | None) -> Array:
 
 @dataclass(slots=True)
 class ChannelErrors:
-    """Sums over examples of one output, a number for each channel.
+    """Errors of one output over many examples, relative to the variance of each channel.
 
     Attributes:
-        axis: Where the channels lie; None takes the whole output as one.
+        axis: The axis of the channels; None treats the output as one channel.
     """
 
     axis: int | None = None
@@ -54,7 +54,12 @@ class ChannelErrors:
     _sums: Floats | None = None  # error, sum, squares about the shift, squares
 
     def add(self, ours: Array, theirs: Array) -> None:
-        """Take in the values of a batch; what is not finite in the reference must be equal."""
+        """Add a batch; where the reference is not finite, the values must be equal.
+
+        Args:
+            ours: The output of the network.
+            theirs: The reference, of the same shape.
+        """
         mine, other = by_channel(ours, self.axis), by_channel(theirs, self.axis)
         width = max(1, _BLOCK // max(len(other), 1))
         for start in range(0, other.shape[1], width):
@@ -81,7 +86,7 @@ class ChannelErrors:
         self._count += count
 
     def scale(self) -> Floats:
-        """Return the variance of the reference that errors of every channel are divided by."""
+        """Return the variance by which the squared errors of each channel are divided."""
         if self._sums is None or self._count is None:
             return np.ones(1)
         _, total, squares, magnitude = self._sums
@@ -90,9 +95,9 @@ class ChannelErrors:
         return own_scale(variance, magnitude / count)
 
     def relative(self) -> Floats:
-        """Return ``|ours - theirs|^2 / |theirs - mean(theirs)|^2`` of every channel.
+        """Return ``|ours - theirs|^2 / |theirs - mean(theirs)|^2`` of each channel.
 
-        Infinite where a value is NaN, or differs from one that is not finite.
+        It is infinite if a value is NaN, or differs from a reference that is not finite.
         """
         if self._sums is None or self._count is None:
             return np.zeros(1)
@@ -102,9 +107,9 @@ class ChannelErrors:
         return np.where(np.isnan(found), np.inf, found)
 
     def explained(self) -> float:
-        """Return the share of the reference's variance that is explained: mean over channels."""
+        """Return the explained variance of the reference, from 0 to 1, as a mean over channels."""
         return float(np.mean(np.clip(1.0 - self.relative(), 0.0, 1.0)))
 
     def normalised(self) -> float:
-        """Return the RMS error over the spread, mean over channels."""
+        """Return the RMS error divided by the standard deviation, as a mean over channels."""
         return float(np.mean(np.sqrt(self.relative())))

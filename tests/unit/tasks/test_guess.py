@@ -111,4 +111,4 @@ def test_detections_that_a_network_has_chosen():
     result = Agreement([boxes, scores, classes])
     result.add(ours, theirs)
     assert result.results[0].name == "detection_boxes, detection_scores"
-    assert result.results[0].numbers["detections that stay"] == 0.5
+    assert result.results[0].numbers["detections kept"] == 0.5

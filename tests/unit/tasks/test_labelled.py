@@ -47,7 +47,7 @@ def test_character_errors():
     steps = np.eye(4)[np.array([[1, 0, 2, 2], [3, 0, 0, 1]])]
     labels = np.array([[1, 2, -1], [3, 2, 1]])
     found = judged([task("ctc", axis=2, blank=0)], [steps], labels)
-    assert found.result.numbers == {"character error": 1 / 5, "right sequences": 0.5}
+    assert found.result.numbers == {"character error": 1 / 5, "correct sequences": 0.5}
     assert found.value == pytest.approx(0.8)
 
 

@@ -1,4 +1,4 @@
-"""Figures of single outputs, without labels: how far a network does what the original does."""
+"""Metrics without labels: how far an output of a network agrees with the original's."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,17 +10,17 @@ from acgraph.tasks.kinds import Array
 from acgraph.tasks.spread import ChannelErrors
 
 
-class Told(Protocol):
-    """What a figure says once all examples were taken in."""
+class MetricValue(Protocol):
+    """The value of a metric over all examples that were added."""
 
     @property
     def value(self) -> float:
-        """What a search goes by, from 0 to 1, 1 at best."""
+        """The score that a search maximises, from 0 to 1; 1 is the best."""
         ...
 
     @property
     def text(self) -> str:
-        """The same in the words of the field."""
+        """The result as text, in the usual unit of the metric."""
         ...
 
     @property
@@ -29,16 +29,21 @@ class Told(Protocol):
         ...
 
 
-class Figure(Told, Protocol):
-    """A figure of one output, or of the outputs of one detector, without labels."""
+class AgreementMetric(MetricValue, Protocol):
+    """A metric that compares one output, or the outputs of one detector, with the original's."""
 
     def add(self, ours: Sequence[Array], theirs: Sequence[Array]) -> None:
-        """Take in a batch: the output, or boxes and scores, of the network and the original."""
+        """Add a batch.
+
+        Args:
+            ours: The output of the network, or the outputs of its detector.
+            theirs: The same outputs of the original.
+        """
         ...
 
 
 def percent(share: float) -> str:
-    """Write a share.
+    """Format a share as a percentage.
 
     >>> percent(0.98765)
     '98.8 %'
@@ -47,8 +52,12 @@ def percent(share: float) -> str:
 
 
 @dataclass(slots=True)
-class Explained:
-    """``imitate``: the variance of the original's output that is explained, mean over channels."""
+class ExplainedVariance:
+    """``imitate``: explained variance of the original's output, as a mean over channels.
+
+    Attributes:
+        axis: The axis of the channels; None treats the output as one channel.
+    """
 
     axis: int | None = None
     _errors: ChannelErrors = field(init=False)
@@ -59,7 +68,7 @@ class Explained:
         self._errors = ChannelErrors(self.axis)
 
     def add(self, ours: Sequence[Array], theirs: Sequence[Array]) -> None:
-        """Take in a batch; values that are no floats are compared as they are."""
+        """Add a batch; values that are not floats are compared for equality."""
         for mine, other in zip(ours, theirs, strict=True):
             if other.dtype.kind == "f":
                 self._errors.add(mine, other)
@@ -69,25 +78,31 @@ class Explained:
 
     @property
     def value(self) -> float:
-        """Share of the variance, or of equal values."""
+        """Share of explained variance; of values that are not floats, the share of equal ones."""
         return self._same / self._count if self._count else self._errors.explained()
 
     @property
     def text(self) -> str:
-        """In words."""
+        """The share as text."""
         if self._count:
             return f"{percent(self.value)} of the values are equal"
         return f"{percent(self.value)} of the variance explained"
 
     @property
     def numbers(self) -> dict[str, float]:
-        """By name."""
+        """The share by name."""
         return {"equal values" if self._count else "explained variance": self.value}
 
 
 @dataclass(slots=True)
 class NormalisedError:
-    """``regression``: RMS error over the spread of the original's output, mean over channels."""
+    """``regression``: RMS error divided by the standard deviation of the original's output.
+
+    It is a mean over channels.
+
+    Attributes:
+        axis: The axis of the channels; None treats the output as one channel.
+    """
 
     axis: int | None = 1
     _errors: ChannelErrors = field(init=False)
@@ -96,35 +111,39 @@ class NormalisedError:
         self._errors = ChannelErrors(self.axis)
 
     def add(self, ours: Sequence[Array], theirs: Sequence[Array]) -> None:
-        """Take in a batch."""
+        """Add a batch."""
         self._errors.add(ours[0], theirs[0])
 
     @property
     def value(self) -> float:
-        """1 minus the error, not below 0."""
+        """1 minus the error, at least 0."""
         return max(0.0, 1.0 - self._errors.normalised())
 
     @property
     def text(self) -> str:
-        """In words."""
+        """The error as text."""
         return f"normalised error {percent(self._errors.normalised())}"
 
     @property
     def numbers(self) -> dict[str, float]:
-        """By name."""
+        """The error by name."""
         return {"normalised error": self._errors.normalised()}
 
 
 @dataclass(slots=True)
-class Cosine:
-    """``embedding``: mean cosine between the two vectors of an example."""
+class CosineSimilarity:
+    """``embedding``: mean cosine similarity of the two vectors of each example.
+
+    Attributes:
+        axis: The axis of the vectors.
+    """
 
     axis: int = -1
     _sum: float = 0.0
     _count: int = 0
 
     def add(self, ours: Sequence[Array], theirs: Sequence[Array]) -> None:
-        """Take in a batch; a vector with a NaN has the cosine 0, two of zeros 1."""
+        """Add a batch; the similarity is 0 for a vector with NaN, and 1 for two zero vectors."""
         mine, other = (np.asarray(each[0], np.float64) for each in (ours, theirs))
         with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
             lengths = np.linalg.norm(mine, axis=self.axis) * np.linalg.norm(other, axis=self.axis)
@@ -139,15 +158,15 @@ class Cosine:
 
     @property
     def value(self) -> float:
-        """The cosine, not below 0."""
+        """The mean similarity, at least 0."""
         return min(1.0, max(0.0, self._mean))
 
     @property
     def text(self) -> str:
-        """In words."""
+        """The mean similarity as text."""
         return f"mean cosine {self._mean:.4f}"
 
     @property
     def numbers(self) -> dict[str, float]:
-        """By name."""
+        """The mean similarity by name."""
         return {"cosine": self._mean}

@@ -5,7 +5,7 @@ import pytest
 
 from acgraph.errors import DataError
 from acgraph.tasks import Agreement, OutputTask
-from acgraph.tasks.boxes import box_form, keep_best, overlaps
+from acgraph.tasks.boxes import box_form, pairwise_iou, suppress_overlaps
 from acgraph.tasks.sequences import blank_of, decode, edits
 
 RNG = np.random.default_rng(0)
@@ -91,7 +91,7 @@ def test_a_mask_is_judged_by_what_it_marks():
     assert judged([mask], [theirs * 0], [theirs]).value == 0
     nothing = judged([mask], [theirs * 0], [theirs * 0])
     assert nothing.value == 1
-    assert "marks nothing" in nothing.results[0].text
+    assert "masks are empty" in nothing.results[0].text
 
 
 def test_sequences():
@@ -116,9 +116,9 @@ def test_boxes():
     assert box_form(np.array([[50, 60, 5, 9.0]])) == "centre"
     assert box_form(np.array([[0.1, -0.3, 0.2, -0.4], [-1, 0, 2, 1]])) == "encoded"
     first = np.array([[0, 0, 2, 2.0]])
-    assert overlaps(first, np.array([[1, 0, 3, 2.0], [5, 5, 6, 6]])).tolist() == [[1 / 3, 0]]
+    assert pairwise_iou(first, np.array([[1, 0, 3, 2.0], [5, 5, 6, 6]])).tolist() == [[1 / 3, 0]]
     boxes = np.array([[0, 0, 10, 10], [0, 0, 10, 9], [0, 0, 10, 10], [50, 50, 60, 60.0]])
-    kept = keep_best(boxes, np.array([0.5, 0.9, 0.8, 0.3]), np.array([0, 0, 1, 0]))
+    kept = suppress_overlaps(boxes, np.array([0.5, 0.9, 0.8, 0.3]), np.array([0, 0, 1, 0]))
     assert kept.tolist() == [1, 2, 3]
 
 
@@ -144,7 +144,7 @@ def test_detections_that_stay_and_new_ones():
     ours[0, 4, 0] = 0  # lost
     ours[1, 4, 30] = 0.7  # new, where none was
     found = judged([HEAD], [ours], [theirs])
-    assert found.results[0].numbers == {"detections that stay": 5 / 6, "new detections": 1 / 6}
+    assert found.results[0].numbers == {"detections kept": 5 / 6, "new detections": 1 / 6}
     assert found.value == pytest.approx(5 / 6)
     assert judged([HEAD], [heads(shift=40)], [theirs]).value == 0
     blind = judged([HEAD], [theirs * np.array([1, 1, 1, 1, 0, 0])[:, None]], [theirs])
@@ -164,7 +164,7 @@ def test_objectness_multiplies_the_classes():
     sure = np.concatenate([boxes, scores.max(2, keepdims=True) > 0, scores], axis=2)
     unsure = np.concatenate([boxes, scores[..., :1] * 0 + 0.1, scores], axis=2)
     head = task("detection", axis=2, part="objectness head")
-    assert judged([head], [unsure], [sure]).results[0].numbers["detections that stay"] == 0
+    assert judged([head], [unsure], [sure]).results[0].numbers["detections kept"] == 0
     assert judged([head], [sure], [sure]).value == 1
 
 
@@ -181,7 +181,7 @@ def test_boxes_relative_to_anchors_are_matched_by_anchor():
     found = judged(parts, [boxes, ours], [boxes, scores])
     assert len(found.results) == 1
     (result,) = found.results
-    assert (result.name, result.numbers["detections that stay"]) == ("loc, conf", 0.75)
+    assert (result.name, result.numbers["detections kept"]) == ("loc, conf", 0.75)
     assert "by anchor" in result.text
     assert found.value == pytest.approx((6 / 7 + 1) / 2)
     moved = judged(parts, [boxes * 0, scores], [boxes, scores])
@@ -194,7 +194,7 @@ def test_chosen_detections():
     other = final.copy()
     other[0, 1, 5] = 1  # another class
     part = task("detection", axis=2, part="final")
-    assert judged([part], [other], [final]).results[0].numbers["detections that stay"] == 0.5
+    assert judged([part], [other], [final]).results[0].numbers["detections kept"] == 0.5
 
 
 def test_the_batch_does_not_matter():
