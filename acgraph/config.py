@@ -37,7 +37,7 @@ from acgraph.config_fields import (
     Tasks,
 )
 from acgraph.config_sections import ColumnConfig, SearchConfig
-from acgraph.data.made import SYNTHETIC
+from acgraph.data.generated import SYNTHETIC
 from acgraph.diagnostics import Location
 from acgraph.errors import UsageError
 from acgraph.search.annealing import AnnealConfig

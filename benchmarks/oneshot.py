@@ -111,7 +111,7 @@ def fitted_once(path: Path, plan: Plan, data: dict[str, Any], seed: int) -> Mode
     """Cut the same, with each layer fitted to what it reads in the uncut network."""
     model = read_model(path)
     dependency = prepared(model)
-    with acgraph.data.given.holding({"data": data}) as specs:
+    with acgraph.data.in_memory.registered_data({"data": data}) as specs:
         request = DataRequest(spec=specs["data"], seed=seed)
         fitted = open_calibration(model, request).fitted
     trainer = training_backend().trainer(
@@ -139,7 +139,7 @@ def judge(model: Model, test: dict[str, Any]) -> float:
 
 def opened(data: dict[str, Any]) -> Dataset:
     """Open images as the networks take them."""
-    with acgraph.data.given.holding({"data": data}) as specs:
+    with acgraph.data.in_memory.registered_data({"data": data}) as specs:
         return load_dataset(specs["data"], inputs=[("input", ("N", 3, 32, 32), np.float32)])
 
 

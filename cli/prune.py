@@ -286,7 +286,7 @@ def _plain(result: "PruneReport", int8: "Int8 | None") -> dict[str, Any]:
                 "share": each.share,
                 "inexact": each.inexact,
             }
-            for each in result.holding
+            for each in result.obstacles
         ],
         "notes": list(result.notes),
         "seconds": result.seconds,

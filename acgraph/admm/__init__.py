@@ -1,4 +1,4 @@
-"""ADMM structured pruning, in numpy and callables: it never sees a backend."""
+"""Structured pruning by ADMM, by NumPy and callables; independent of any backend."""
 
 from acgraph.admm.config import AdmmConfig
 from acgraph.admm.residuals import Residual

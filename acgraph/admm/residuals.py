@@ -13,18 +13,18 @@ Arrays = Mapping[str, npt.NDArray[Any]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Residual:
-    """Relative residuals after one update; 0 is perfect, both compare across models and layers.
+    """Relative residuals after one update; both are 0 at convergence.
 
-    Boyd et al. 2011, section 3.3, have ``r = W - Z`` and ``s = rho * (Z - Z_before)``. Both are
-    divided here by the norm of the weights (and s by rho), so that neither the size of a layer
-    nor the schedule of rho shows in them.
+    Boyd et al. 2011, section 3.3, define ``r = W - Z`` and ``s = rho * (Z - Z_before)``. Here both
+    are divided by the norm of the weights, and s by rho, so that they do not depend on the sizes of
+    layers or on the schedule of rho and can be compared across models.
 
     Attributes:
-        update: Updates done.
-        primal: ``||W - Z|| / max(||W||, ||Z||)``: how far the weights are from S.
-        dual: ``||Z - Z_before|| / max(||W||, ||Z||)``: how much S's point still moves.
+        update: The number of updates so far.
+        primal: ``||W - Z|| / max(||W||, ||Z||)``, the distance of the weights from S.
+        dual: ``||Z - Z_before|| / max(||W||, ||Z||)``, the change of Z in this update.
         rho: The penalty of this update.
-        primal_by_weight: The primal residual of each weight: which layer resists its cut.
+        primal_by_weight: The primal residual of each weight.
     """
 
     update: int
@@ -35,7 +35,15 @@ class Residual:
 
 
 def measure(w: Arrays, z: Arrays, z_before: Arrays, *, update: int, rho: float) -> Residual:
-    """Compute the residuals of one update."""
+    """Compute the residuals of one update.
+
+    Args:
+        w: The weights W by name.
+        z: Their projections Z.
+        z_before: Z before the update.
+        update: The number of updates so far.
+        rho: The penalty of this update.
+    """
     size = {name: max(_energy(w[name]), _energy(z[name])) for name in w}
     primal = {name: _energy(w[name] - z[name]) for name in w}
     dual = sum(_energy(z[name] - z_before[name]) for name in w)

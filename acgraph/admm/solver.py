@@ -1,4 +1,4 @@
-"""Scaled ADMM over callables: it knows neither the network nor the constraint."""
+"""Scaled ADMM over callables for the training and the projection."""
 
 import logging
 import math
@@ -28,9 +28,9 @@ class AdmmResult:
     """The result of an ADMM run.
 
     Attributes:
-        state: The last variables; ``state.z`` is in S exactly, ``state.w`` nearly.
-        residuals: One for each update of this run.
-        converged: Whether both residuals fell to the tolerance.
+        state: The final variables; ``state.z`` is in S exactly, ``state.w`` approximately.
+        residuals: The residuals of each update of this run.
+        converged: Whether both residuals are at most the tolerance.
     """
 
     state: AdmmState
@@ -58,19 +58,20 @@ def run_admm(
 
     Args:
         weights: Initial value of W.
-        project: P, the Euclidean projection onto S; where S ties weights together it must measure
-            distance with the same ``scales``.
-        minimise: The W step: given the targets ``Z - U`` and each rho_i, the weights that
-            (nearly) minimise. It starts from wherever it left off.
+        project: P, the Euclidean projection onto S. If S couples weights, it must measure distances
+            with the same ``scales``.
+        minimise: The W step: it takes the targets ``Z - U`` and each rho_i, and returns weights
+            that approximately minimise. It starts from the weights of its previous call.
         config: The schedule.
-        on_update: Called after each update with the residuals and the state: log, save, raise to
-            stop.
-        scales: ``rho_i = rho * scales[i]``, see ``layer_scales``; 1 for weights it lacks.
-        state: State of an earlier run, to be continued to ``config.updates`` updates in total.
+        on_update: Called after each update with the residuals and the state, for instance to log or
+            save them; it may raise an exception to stop.
+        scales: ``rho_i = rho * scales[i]``, see ``layer_scales``; 1 for weights that are missing.
+        state: State of an earlier run, which is continued up to ``config.updates`` updates in
+            total.
 
     Raises:
-        BackendError: ``minimise`` or ``project`` returns other names, shapes or values that
-            are not finite.
+        BackendError: ``minimise`` or ``project`` returns other names or shapes, or values that are
+            not finite.
     """
     current = state or _start(weights, project, config)
     _check(current.w, weights, "the saved state")
@@ -120,7 +121,7 @@ def _start(weights: Weights, project: Project, config: AdmmConfig) -> AdmmState:
 
 
 def _rescaled(state: AdmmState, config: AdmmConfig) -> AdmmState:
-    # The true dual variable is rho * U, and a change of rho must leave that alone.
+    # The unscaled dual variable is rho * U, which a change of rho must not change.
     rho = config.rho_at(state.update)
     u = {name: (u * (state.rho / rho)).astype(u.dtype) for name, u in state.u.items()}
     return AdmmState(w=state.w, z=state.z, u=u, update=state.update, rho=rho)
@@ -131,7 +132,7 @@ def _update(
 ) -> AdmmState:
     rhos = {name: state.rho * scale for name, scale in scales.items()}
     targets = {name: z - state.u[name] for name, z in state.z.items()}
-    # A copy: a backend may hand out views of the weights that it goes on training.
+    # A copy, because a backend may return views of the weights that it continues to train.
     w = {name: np.array(array) for name, array in minimise(targets, rhos).items()}
     _check(w, state.w, "training")
     shifted = {name: w[name] + state.u[name] for name in w}

@@ -19,14 +19,14 @@ _LETTERS = ("w", "z", "u")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class AdmmState:
-    """W, Z and the scaled dual U, one array each per weight, after a number of updates.
+    """The variables after a number of updates: arrays W, Z and U for each weight.
 
     Attributes:
         w: The trained weights.
-        z: Their feasible copies: in S exactly.
-        u: Scaled dual variables, for the rho below.
-        update: Updates done.
-        rho: The penalty that U is scaled for.
+        z: Their projections, which are in S exactly.
+        u: Dual variables, scaled by ``rho``.
+        update: The number of updates so far.
+        rho: The penalty by which U is scaled.
     """
 
     w: Mapping[str, Array]
@@ -54,12 +54,12 @@ class AdmmState:
                 np.savez(file, **arrays, head=np.array(head))
             partial.replace(path)
         except OSError as error:
-            place = Location(model=str(path))
-            raise OutputError(f"cannot write: {error.strerror}", location=place) from error
+            where = Location(model=str(path))
+            raise OutputError(f"cannot be written: {error.strerror}", location=where) from error
 
     @classmethod
     def load(cls, path: Path) -> Self:
-        """Read what ``save`` wrote.
+        """Read a file that ``save`` wrote.
 
         Raises:
             DataError: The file is missing or is not such a file.
@@ -74,5 +74,5 @@ class AdmmState:
                 )
                 return cls(w=w, z=z, u=u, update=int(head["update"]), rho=float(head["rho"]))
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-            place = Location(model=str(path))
-            raise DataError("not a saved ADMM state", location=place) from error
+            where = Location(model=str(path))
+            raise DataError("is not a saved ADMM state", location=where) from error

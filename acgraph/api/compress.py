@@ -14,7 +14,7 @@ from acgraph.api.options import compress_config
 from acgraph.api.types import DataLike, ModelLike, RateLike, ShapesLike, as_file, read_shapes
 from acgraph.backends.training import ProgressSink
 from acgraph.config import CompressConfig
-from acgraph.data.given import holding
+from acgraph.data.in_memory import registered_data
 from acgraph.driver import compress as stages
 from acgraph.driver.passes import PassSettings
 from acgraph.driver.results.folder import CHECKPOINTS
@@ -255,7 +255,7 @@ def compress(
     work = Path(tempfile.mkdtemp(prefix="acgraph-compress-"))
     is_kept = False
     try:
-        with holding({"data": data, "eval_data": eval_data}) as specs:
+        with registered_data({"data": data, "eval_data": eval_data}) as specs:
             if model is not None:
                 options["model"] = as_file(model, work / "given")
             if resume is not None:

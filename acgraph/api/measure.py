@@ -9,7 +9,7 @@ from acgraph.api.types import DataLike, ModelLike, ShapesLike, as_files, read_sh
 from acgraph.backends.ort.latency import compare_latency
 from acgraph.backends.ort.measurement import Measurement, MeasureOptions, Runtime, measure_files
 from acgraph.backends.ort.session import Session, SessionSettings
-from acgraph.data.given import holding
+from acgraph.data.in_memory import registered_data
 from acgraph.errors import UsageError
 
 
@@ -92,7 +92,7 @@ def measure(
     if data is None:
         refuse_without_data(mean=mean, std=std, scale=scale, limit=limit)
     given = [model] if against is None else [model, against]
-    with as_files(*given) as files, holding({"data": data}) as specs:
+    with as_files(*given) as files, registered_data({"data": data}) as specs:
         dataset = None
         if "data" in specs:
             session = Session(files[0])

@@ -18,7 +18,7 @@ from acgraph.api.types import (
     read_sized,
 )
 from acgraph.config_fields import parse_align, parse_layer_rates
-from acgraph.data.given import holding
+from acgraph.data.in_memory import registered_data
 from acgraph.driver.inputs.outputs import keep_outputs
 from acgraph.driver.prune.calibration import Calibration, DataRequest, open_calibration
 from acgraph.driver.prune.magnitude import prune as cut
@@ -224,7 +224,7 @@ def _opened(
     if data is None:
         return read_sized(model, input_shape), None
     opened = model_from_given(model)
-    with holding({"data": data}) as specs:
+    with registered_data({"data": data}) as specs:
         request = DataRequest(
             spec=specs["data"],
             mean=read_numbers("mean", mean),

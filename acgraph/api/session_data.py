@@ -12,7 +12,7 @@ from acgraph.backends.ort.inputs import fixed_batch
 from acgraph.backends.ort.session import Session
 from acgraph.backends.ort.sizes import file_sizes
 from acgraph.data import Batch, Dataset, InputSpec, first_example, load_dataset
-from acgraph.data.made import is_made_spec
+from acgraph.data.generated import is_generated_spec
 from acgraph.diagnostics import Location
 from acgraph.errors import UsageError
 from acgraph.ir import InputSizes, read_model
@@ -87,7 +87,7 @@ def open_data(
         DataError: The data cannot be read, or does not fit the model.
     """
     known: Mapping[str, Sequence[int | str | None]]
-    if is_made_spec(spec):
+    if is_generated_spec(spec):
         session.sizes = file_sizes(path, session, shapes)
         say_assumed(session.sizes)
         known = session.sizes.shapes
@@ -100,7 +100,7 @@ def open_data(
         std=read_numbers("std", std),
         scale=scale,
     )
-    if not is_made_spec(spec):
+    if not is_generated_spec(spec):
         found = _shapes_of(first_example(dataset), session)
         session.sizes = file_sizes(path, session, shapes or found)
     return dataset

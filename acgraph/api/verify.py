@@ -14,7 +14,7 @@ from acgraph.backends.ort.inputs import fixed_batch
 from acgraph.backends.ort.session import Session
 from acgraph.backends.ort.sizes import file_sizes
 from acgraph.data import Dataset, cut_indices, spread_indices
-from acgraph.data.given import holding
+from acgraph.data.in_memory import registered_data
 from acgraph.ir import Array
 
 _BATCH = 16
@@ -89,7 +89,7 @@ def verify(
     if data is None:
         refuse_without_data(mean=mean, std=std, scale=scale)
     shapes = read_shapes(input_shape)
-    with as_files(compact, against) as (ours, reference), holding({"data": data}) as specs:
+    with as_files(compact, against) as (ours, reference), registered_data({"data": data}) as specs:
         session = Session(reference)
         given: list[dict[str, Array]] = []
         if "data" in specs:

@@ -1,4 +1,4 @@
-"""What ``--data`` means: numbered examples, checked against the network that they are for."""
+"""Datasets: open the data of ``--data``, and check that it fits the network."""
 
 from acgraph.data.batch import Array, Axis, Batch
 from acgraph.data.checks import InputSpec, are_class_numbers, check_has_classes, check_label_range

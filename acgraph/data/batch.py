@@ -1,4 +1,4 @@
-"""Examples of a dataset as a network takes them: an array for each input, by its name."""
+"""A batch of examples: an array for each input of a network, by its name."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,20 +10,19 @@ import numpy.typing as npt
 from acgraph.errors import DataError
 
 Array = npt.NDArray[Any]
-#: Axis of the batch in an input; None where all examples of a batch share the value.
+#: Batch axis of an input; None if all examples of a batch share one value.
 Axis = int | None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Batch:
-    """Some examples.
+    """A batch of examples.
 
     Attributes:
-        inputs: The arrays by the names of the network's inputs, laid out as the network takes them.
-        labels: Their labels, the examples along axis 0: class numbers ``int64 [n]`` mostly. None
-            where there are none.
-        axes: Which axis of an input the examples lie along, where that is not axis 0. None says
-            that the whole batch shares the value, such as a sampling rate.
+        inputs: Arrays by the names of the network's inputs, in the network's own layout.
+        labels: Labels ``[n, ...]``, usually class numbers ``int64 [n]``; None if there are none.
+        axes: Batch axis of each input for which it is not 0; None if the whole batch shares one
+            value, such as a sampling rate.
     """
 
     inputs: Mapping[str, Array]
@@ -31,7 +30,7 @@ class Batch:
     axes: Mapping[str, Axis] = field(default_factory=dict)
 
     def __len__(self) -> int:
-        """Return how many examples there are; a value that is shared counts as one."""
+        """Return the number of examples; 1 if all inputs are shared."""
         for name, value in self.inputs.items():
             axis = self.axis(name)
             if axis is not None:
@@ -40,15 +39,19 @@ class Batch:
 
     @property
     def x(self) -> Array:
-        """The array of the first input, which is the only one of most networks."""
+        """The array of the first input; most networks have only one."""
         return next(iter(self.inputs.values()))
 
     def axis(self, name: str) -> Axis:
-        """Return which axis of an input the examples lie along; None where they share the value."""
+        """Return the batch axis of an input; None if the batch shares one value."""
         return self.axes.get(name, 0)
 
     def take(self, rows: slice | Sequence[int] | npt.NDArray[np.int64]) -> "Batch":
-        """Return some of the examples, by their places in this batch."""
+        """Return some of the examples.
+
+        Args:
+            rows: Their indices in this batch.
+        """
         inputs = {
             name: take_along(value, self.axis(name), rows) for name, value in self.inputs.items()
         }
@@ -56,7 +59,7 @@ class Batch:
         return Batch(inputs, labels, self.axes)
 
     def filled(self, count: int) -> "Batch":
-        """Return a batch of so many examples, the last one repeated as often as it takes."""
+        """Return a batch of ``count`` examples, padded by repeating the last one."""
         return self.take(np.minimum(np.arange(count), len(self) - 1))
 
     def with_inputs(self, inputs: Mapping[str, Array]) -> "Batch":
@@ -64,15 +67,15 @@ class Batch:
         return Batch(inputs, self.labels, self.axes)
 
     def named(self, names: Sequence[str]) -> Iterator[tuple[str, Array, Axis]]:
-        """Yield, for every input of a network, its name, the array and its batch axis.
+        """Yield the name, the array and the batch axis of each input of a network.
 
-        The names do not matter where both the network and the examples have a single input.
+        If both the network and the examples have a single input, their names may differ.
 
         Args:
-            names: Of the network's inputs, in order.
+            names: Names of the network's inputs, in order.
 
         Raises:
-            DataError: there is no array for an input.
+            DataError: There is no array for an input.
         """
         if len(names) == len(self.inputs) == 1:
             ((own, value),) = self.inputs.items()
@@ -89,14 +92,14 @@ class Batch:
 
     @property
     def nbytes(self) -> int:
-        """The bytes of all inputs."""
+        """Size of all inputs in bytes."""
         return sum(value.nbytes for value in self.inputs.values())
 
 
 def take_along(
     value: Array, axis: Axis, rows: slice | Sequence[int] | npt.NDArray[np.int64]
 ) -> Array:
-    """Return the examples at some places of an axis; what they share is returned as it is."""
+    """Select examples along the batch axis; a shared value (``axis`` None) is returned as it is."""
     if axis is None:
         return value
     found: Array = value[(slice(None),) * axis + (rows,)]
@@ -104,7 +107,7 @@ def take_along(
 
 
 def array_of(value: Any) -> Array:
-    """Take a value as an array; a tensor that belongs to a graph of gradients refuses to be."""
+    """Convert a value to an array; PyTorch tensors are detached and copied to the CPU."""
     if hasattr(value, "detach"):
         value = value.detach().cpu()
     return np.asarray(value)

@@ -1,4 +1,4 @@
-"""``package.module:callable``: data that a user's own Python makes."""
+"""``package.module:callable``: data from a Python function of the user."""
 
 import importlib
 import re
@@ -18,31 +18,38 @@ from acgraph.errors import DataError
 T = TypeVar("T")
 
 _SPEC = re.compile(r"^[A-Za-z_][\w.]*:[A-Za-z_][\w.]*$")
-#: What an iterable may yield in all; an endless one must not fill the memory.
+#: Largest total size of the items of an iterable, so that an endless one cannot fill the memory.
 MAX_BYTES = 1 << 34
 
 
 def is_callable_spec(spec: str) -> bool:
-    """Tell whether a data specification names a Python callable."""
+    """Return whether a data specification names a Python callable."""
     return _SPEC.match(spec) is not None
 
 
 @dataclass(frozen=True, slots=True)
 class Ragged:
-    """Examples of several sizes: ``x`` of each, without a batch axis, and its label or None."""
+    """Examples of different sizes.
+
+    Attributes:
+        examples: ``x`` of each example, without a batch axis, and its label or None.
+    """
 
     examples: Sequence[tuple[Array, Array | None]]
 
 
 def call_spec(spec: str, read: Callable[[Any], T]) -> Dataset | T:
-    """Call what a specification names and read what it yields.
+    """Call the function that a specification names, and read its result.
 
     Args:
-        spec: ``package.module:callable``; the working folder is searched too.
-        read: Reads it.
+        spec: ``package.module:callable``; modules in the working folder are found, too.
+        read: Converts a result that is not a Dataset.
 
     Returns:
-        A Dataset where the callable returns one, otherwise what ``read`` makes of the result.
+        The result of the function if it is a Dataset, else the converted result.
+
+    Raises:
+        DataError: The function cannot be imported, or it fails.
     """
     where = Location(model=spec)
     function = _resolve(spec, where)
@@ -54,7 +61,7 @@ def call_spec(spec: str, read: Callable[[Any], T]) -> Dataset | T:
     except DataError:
         raise
     except Exception as error:
-        # Whatever the user's code raises is a fault of the data; the cause is chained.
+        # Any exception of the user's code is an error of the data; the cause is chained.
         raise DataError(
             f"failed with {type(error).__name__}: {error}",
             location=where,
@@ -92,15 +99,19 @@ def _resolve(spec: str, where: Location) -> Callable[[], Any]:
 def collect(
     items: Iterable[Any], rank: int, where: Location
 ) -> Ragged | tuple[Array, Array | None]:
-    """Put the batches or examples that an iterable yields together: ``x [N, ...]``, ``y [N]``.
+    """Concatenate the batches or examples of an iterable.
 
     Args:
-        items: What it yields.
-        rank: Rank of the network's input, batch axis included: it tells a batch from a sample.
-        where: What to name in messages.
+        items: ``x`` or ``(x, y)``, each a batch or a single example.
+        rank: Rank of the network's input with the batch axis, which distinguishes a batch from an
+            example.
+        where: The location that messages name.
+
+    Returns:
+        ``x [N, ...]`` and ``y [N, ...]`` or None; :class:`Ragged` if the sizes differ.
 
     Raises:
-        DataError: they do not fit together, or are more than ``MAX_BYTES``.
+        DataError: The items do not fit together, or exceed ``MAX_BYTES``.
     """
     xs: list[Array] = []
     ys: list[Array] = []

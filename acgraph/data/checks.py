@@ -1,4 +1,4 @@
-"""Everything that can be wrong with data, said in one line each, in one place."""
+"""Checks of data against the network's inputs and classes, each with a one-line message."""
 
 from collections.abc import Sequence
 from typing import NamedTuple, TypeGuard
@@ -10,7 +10,7 @@ from acgraph.data.batch import Array
 from acgraph.diagnostics import Location
 from acgraph.errors import DataError
 
-#: Elements looked at at once for NaN and infinity, to bound the memory of the check.
+#: Number of elements that are checked for NaN and infinity at once, to limit the memory.
 _CHUNK = 1 << 24
 
 
@@ -19,11 +19,12 @@ class InputSpec(NamedTuple):
 
     Attributes:
         name: Its name in the graph.
-        shape: Sizes; anything but a positive int is an axis of any size.
+        shape: Its sizes; anything but a positive int stands for a dynamic dimension.
         dtype: Element type.
-        axis: Where the batch lies; None where the whole batch shares the value.
-        values: What noise of integers is made of: those below a number, or one of some numbers.
-        is_state: Whether it is the state of a recurrent network, which the network also returns.
+        axis: The batch axis; None if the whole batch shares one value.
+        values: The values of generated integers: all below a number, or one of several numbers.
+            None if unknown.
+        is_state: Whether it is a recurrent state, which the network also returns.
     """
 
     name: str
@@ -35,7 +36,7 @@ class InputSpec(NamedTuple):
 
 
 def format_shape(shape: Sequence[int | str | None]) -> str:
-    """Write a shape with its batch axis open.
+    """Format a shape, with ``N`` for its first axis.
 
     >>> format_shape((1, 3, 32, "width"))
     '[N, 3, 32, width]'
@@ -45,12 +46,16 @@ def format_shape(shape: Sequence[int | str | None]) -> str:
 
 
 def is_fixed(size: int | str | None) -> TypeGuard[int]:
-    """Tell whether an axis has one size."""
+    """Return whether the size of an axis is fixed."""
     return isinstance(size, int) and size > 0
 
 
 def check_shape(shape: Sequence[int], spec: InputSpec, where: Location, what: str = "x") -> None:
-    """Check the shape of a batch in the network's own layout."""
+    """Check the shape of a batch in the network's own layout.
+
+    Raises:
+        DataError: It does not fit the input.
+    """
     same_rank = len(shape) == len(spec.shape)
     pairs = zip(shape[1:], spec.shape[1:], strict=False)
     if same_rank and all(not is_fixed(want) or have == want for have, want in pairs):
@@ -64,7 +69,11 @@ def check_shape(shape: Sequence[int], spec: InputSpec, where: Location, what: st
 
 
 def check_finite(x: Array, where: Location, what: str = "x") -> None:
-    """Check that floats hold no NaN and no infinity."""
+    """Check that floats contain no NaN and no infinity.
+
+    Raises:
+        DataError: They do; the message names the first example.
+    """
     if not np.issubdtype(x.dtype, np.floating):
         return
     step = max(1, _CHUNK // max(1, x[:1].size))
@@ -80,34 +89,38 @@ def check_finite(x: Array, where: Location, what: str = "x") -> None:
 
 
 def check_count(count: int, where: Location) -> None:
-    """Check that there is data at all."""
+    """Check that there is at least one example.
+
+    Raises:
+        DataError: There is none.
+    """
     if count == 0:
         raise DataError("holds no examples", location=where, hint="give at least one example")
 
 
 def are_class_numbers(labels: Array) -> bool:
-    """Tell whether labels are one class number for each example, ``[N]`` or ``[N, 1]``."""
+    """Return whether labels are one class number for each example, ``[N]`` or ``[N, 1]``."""
     is_one_each = labels.ndim == 1 or (labels.ndim == 2 and labels.shape[1] == 1)
     return is_one_each and np.issubdtype(labels.dtype, np.integer)
 
 
 def check_labels(labels: Array, count: int, classes: int | None, where: Location) -> Array:
-    """Check labels and return them as they are used.
+    """Check and convert labels.
 
-    What other labels than class numbers must look like depends on the task, see
+    The format of labels that are not class numbers depends on the task, see
     `acgraph.tasks.labelled`.
 
     Args:
-        labels: Class numbers ``[N]`` or ``[N, 1]``; or an array ``[N, ...]`` of numbers.
-        count: How many examples there are.
-        classes: How many classes the network tells apart; None where it is not known.
-        where: What to name in the message.
+        labels: Class numbers ``[N]`` or ``[N, 1]``, or an array ``[N, ...]`` of numbers.
+        count: The number of examples.
+        classes: The number of classes of the network; None if unknown.
+        where: The location that the message names.
 
     Returns:
         Class numbers as ``int64 [N]``; other labels as ``int64`` or ``float32``, in their shape.
 
     Raises:
-        DataError: no numbers, the wrong number of them, or classes out of range.
+        DataError: They are not numbers, their count is wrong, or a class is out of range.
     """
     if labels.ndim == 0 or labels.dtype.kind not in "iufb":
         raise DataError(
@@ -131,7 +144,11 @@ def check_labels(labels: Array, count: int, classes: int | None, where: Location
 
 
 def check_label_range(y: Array, classes: int | None, where: Location) -> None:
-    """Check that labels number the classes of the network from 0."""
+    """Check that class numbers are at least 0 and below the number of classes.
+
+    Raises:
+        DataError: One is not.
+    """
     low, high = int(y.min()), int(y.max())
     if low < 0 or (classes is not None and high >= classes):
         top = "" if classes is None else f" to {classes - 1}"
@@ -143,10 +160,10 @@ def check_label_range(y: Array, classes: int | None, where: Location) -> None:
 
 
 def check_has_classes(shape: Sequence[int] | None, where: Location) -> None:
-    """Check that the first output of a network, batch first, has classes that labels can name.
+    """Check that the first output of a network has the shape ``[N, classes]``.
 
     Raises:
-        DataError: the output is no ``[N, classes]`` of at least two classes, or is not known.
+        DataError: It has another shape or fewer than two classes, or its shape is unknown.
     """
     if shape is not None and len(shape) == 2 and shape[1] > 1:
         return

@@ -1,4 +1,4 @@
-"""What training and measuring see of the data: numbered examples, read a batch at a time."""
+"""Datasets: numbered examples that are read in batches."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -14,25 +14,26 @@ from acgraph.data.pixels import Pixels
 from acgraph.diagnostics import Location, counted
 from acgraph.errors import DataError
 
-#: Class numbers ``int64 [N]`` mostly; other tasks have numbers, maps or sequences ``[N, ...]``.
+#: Usually class numbers ``int64 [N]``; other tasks have numbers, maps or sequences ``[N, ...]``.
 Labels = npt.NDArray[np.int64] | npt.NDArray[np.float32]
 Indices = npt.NDArray[np.int64]
-#: How the network's input is laid out; empty where it is not an image.
+#: Layout of the network's image input; empty if the input is not an image.
 Layout = Literal["NCHW", "NHWC", ""]
-#: Examples, and bytes of them, that are hashed of a dataset whose examples are made on demand.
+#: Largest number of examples, and of their bytes, that a fingerprint reads if a dataset can only
+#: be read example by example.
 SAMPLE = 1024
 SAMPLE_BYTES = LIMIT // 8
 _SAMPLE_BATCH = 32
 
 
 class Dataset(ABC):
-    """Numbered examples of the inputs of a network.
+    """Numbered examples for a network.
 
     Attributes:
-        name: What the user called the data, for messages.
-        layout: Layout of the images that :meth:`batch` returns; empty where they are no images, or
-            where there are several inputs, which belong together and so are not augmented.
-        class_names: Names of the classes by number, where the data has them.
+        name: The user's name of the data, for messages.
+        layout: Layout of the images that :meth:`batch` returns. It is empty if they are not images,
+            or if there are several inputs: these belong together and are not augmented.
+        class_names: Names of the classes by number; empty if unknown.
     """
 
     name: str = "<data>"
@@ -41,19 +42,19 @@ class Dataset(ABC):
 
     @property
     def is_image(self) -> bool:
-        """True where examples are pictures, which may be cropped and mirrored."""
+        """Whether examples are images, which may be cropped and flipped."""
         return bool(self.layout)
 
     @property
     @abstractmethod
     def labels(self) -> Labels | None:
-        """Class number of every example ``[N]``, or None where there are none."""
+        """Labels of all examples, usually class numbers ``[N]``; None if there are none."""
 
     @property
     def groups(self) -> Indices | None:
-        """Which examples fit into one batch: those of one number, ``int64 [N]``.
+        """Group number of each example, ``int64 [N]``: a batch contains examples of one group.
 
-        None where all do, because their sizes are the same.
+        None if all examples can share a batch, because their sizes are equal.
         """
         return None
 
@@ -62,26 +63,26 @@ class Dataset(ABC):
 
     @abstractmethod
     def batch(self, indices: Indices) -> Batch:
-        """Return examples exactly as the network takes them, and their labels.
+        """Read examples in the network's own layout, and their labels.
 
         Args:
-            indices: Which examples, ``int64 [n]``, all of one group.
+            indices: The numbers of the examples, ``int64 [n]``, all of one group.
 
         Returns:
-            New arrays in the types of the network's inputs, by their names. A dataset of a single
-            input may call it as it likes.
+            New arrays in the types of the network's inputs, by their names. If there is only one
+            input, its name does not matter.
         """
 
     @cached_property
     def fingerprint(self) -> Fingerprint:
-        """Hash of the number of examples, all labels, and a large sample of the examples.
+        """Hash of the number of examples, all labels, and a sample of the examples.
 
-        A dataset that can be hashed whole without reading it example by example overrides this.
+        A dataset that can be hashed completely without reading single examples overrides this.
         """
         total = len(self)
         first = first_example(self)
-        most = max(1, SAMPLE_BYTES // max(1, first.nbytes))
-        indices = spread_indices(total, min(SAMPLE, most))
+        affordable = max(1, SAMPLE_BYTES // max(1, first.nbytes))
+        indices = spread_indices(total, min(SAMPLE, affordable))
         digests = [digest_of(str(total), _label_bytes(self.labels))]
         for part in cut_indices(self, indices, _SAMPLE_BATCH):
             inputs = self.batch(part).inputs.values()
@@ -101,7 +102,7 @@ def _label_bytes(labels: Labels | None) -> bytes:
 
 
 class ArrayDataset(Dataset):
-    """Examples held in memory; uint8 images stay uint8 and are normalised batch by batch."""
+    """Examples in memory; uint8 images are stored as uint8 and normalised in each batch."""
 
     def __init__(
         self,
@@ -114,16 +115,16 @@ class ArrayDataset(Dataset):
         name: str = "<arrays>",
         input_name: str = "x",
     ) -> None:
-        """Hold arrays.
+        """Store arrays.
 
         Args:
-            x: What the network takes, or uint8 ``[N, H, W, C]`` together with ``pixels``.
-            labels: ``int64 [N]``.
-            pixels: How uint8 images become the network's input.
-            layout: Layout of the images a batch returns; that of ``pixels`` where it is given.
+            x: The network's input ``[N, ...]``, or uint8 images ``[N, H, W, C]`` with ``pixels``.
+            labels: Labels ``[N, ...]``.
+            pixels: The normalisation of uint8 images.
+            layout: Layout of the images that a batch returns; ignored with ``pixels``.
             dtype: Element type of the network's input.
-            name: For messages.
-            input_name: Of the network's input.
+            name: Name of the data, for messages.
+            input_name: Name of the network's input.
         """
         self._x = x
         self._input = input_name
@@ -135,14 +136,14 @@ class ArrayDataset(Dataset):
 
     @property
     def labels(self) -> Labels | None:
-        """Class number of every example."""
+        """Labels of all examples."""
         return self._labels
 
     def __len__(self) -> int:
         return len(self._x)
 
     def batch(self, indices: Indices) -> Batch:
-        """Gather and normalise."""
+        """Select and normalise examples."""
         x = self._x[indices]
         if self._pixels is not None:
             x = self._pixels.apply(x)
@@ -151,7 +152,7 @@ class ArrayDataset(Dataset):
 
     @cached_property
     def fingerprint(self) -> Fingerprint:
-        """Hash of the arrays as they are held, and of what is made of their pixels."""
+        """Hash of the stored arrays and of the normalisation."""
         found = of_array(self._x)
         made = f"{self._pixels} {self._dtype.str} {self.layout}"
         return Fingerprint(digest_of(found.digest, made, _label_bytes(self._labels)), found.note)
@@ -161,6 +162,12 @@ class Subset(Dataset):
     """Some examples of another dataset, in a given order."""
 
     def __init__(self, dataset: Dataset, indices: Indices) -> None:
+        """Select examples.
+
+        Args:
+            dataset: The other dataset.
+            indices: Numbers of its examples, ``int64 [n]``.
+        """
         self._dataset = dataset
         self._indices = np.asarray(indices, np.int64)
         self.name = dataset.name
@@ -169,7 +176,7 @@ class Subset(Dataset):
 
     @property
     def labels(self) -> Labels | None:
-        """Class number of every example."""
+        """Labels of all examples."""
         labels = self._dataset.labels
         return None if labels is None else labels[self._indices]
 
@@ -178,17 +185,17 @@ class Subset(Dataset):
 
     @property
     def groups(self) -> Indices | None:
-        """Those of the dataset underneath."""
+        """Group numbers of the other dataset."""
         groups = self._dataset.groups
         return None if groups is None else groups[self._indices]
 
     def batch(self, indices: Indices) -> Batch:
-        """Read from the dataset underneath."""
+        """Read examples from the other dataset."""
         return self._dataset.batch(self._indices[indices])
 
     @cached_property
     def fingerprint(self) -> Fingerprint:
-        """Hash of the dataset underneath, and of which examples of it these are."""
+        """Hash of the other dataset and of the indices."""
         whole = self._dataset.fingerprint
         return Fingerprint(digest_of(whole.digest, self._indices.tobytes()), whole.note)
 
@@ -196,16 +203,16 @@ class Subset(Dataset):
 def split(
     dataset: Dataset, first: int | float, second: int | float, *, seed: int = 0
 ) -> tuple[Subset, Subset]:
-    """Draw two disjoint random parts.
+    """Split off two disjoint random parts of a dataset.
 
     Args:
-        dataset: What to split.
-        first: Size of the first part: a count (int), or a share of the whole (float in (0, 1)).
+        dataset: The dataset.
+        first: Size of the first part: a count (int), or a share of the dataset (float in (0, 1)).
         second: Size of the second part, likewise.
-        seed: The draw; the same seed gives the same parts.
+        seed: Seed of the random split.
 
     Raises:
-        DataError: a part would be empty, or both together exceed the dataset.
+        DataError: A part would be empty, or both together exceed the dataset.
     """
     total = len(dataset)
     sizes = [round(p * total) if isinstance(p, float) else p for p in (first, second)]
@@ -223,9 +230,9 @@ def split(
 
 
 def spread_indices(total: int, limit: int | None = None) -> Indices:
-    """Number up to ``limit`` of ``total`` examples, evenly spaced.
+    """Return the indices of at most ``limit`` of ``total`` examples, evenly spaced.
 
-    Data sorted by class stays balanced this way; its first examples would be one class.
+    The first ``limit`` examples of data that is sorted by class could all be of one class.
 
     >>> spread_indices(10, 4).tolist()
     [0, 2, 5, 7]
@@ -236,12 +243,12 @@ def spread_indices(total: int, limit: int | None = None) -> Indices:
 
 
 def cut_indices(dataset: Dataset, indices: Indices, batch_size: int) -> Iterator[Indices]:
-    """Cut numbers of examples into batches whose examples fit together, in order.
+    """Divide indices of examples into batches, each of one group of the dataset.
 
     Args:
-        dataset: What they are examples of.
-        indices: The numbers.
-        batch_size: The most examples of a batch.
+        dataset: The dataset.
+        indices: Indices of examples, ``int64 [n]``.
+        batch_size: Largest number of examples of a batch.
     """
     groups = dataset.groups
     parts = [indices]
@@ -255,14 +262,17 @@ def cut_indices(dataset: Dataset, indices: Indices, batch_size: int) -> Iterator
 
 
 def iterate_batches(dataset: Dataset, batch_size: int, limit: int | None = None) -> Iterator[Batch]:
-    """Read all examples, or ``limit`` evenly spaced ones, in order.
+    """Read all examples, or ``limit`` evenly spaced ones, group by group.
 
-    Where examples have different sizes, those of one size follow each other.
+    Args:
+        dataset: The dataset.
+        batch_size: Largest number of examples of a batch.
+        limit: Largest number of examples; None reads all.
     """
     indices = spread_indices(len(dataset), limit)
     return map(dataset.batch, cut_indices(dataset, indices, batch_size))
 
 
 def first_example(dataset: Dataset) -> Batch:
-    """Read the first example of a dataset, which shows what all are like."""
+    """Read the first example of a dataset."""
     return dataset.batch(np.zeros(1, np.int64))

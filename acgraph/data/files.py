@@ -13,12 +13,12 @@ from acgraph.data.batch import Array
 from acgraph.diagnostics import Location
 from acgraph.errors import DataError
 
-#: Endings of files of arrays.
+#: Suffixes of files of arrays.
 SUFFIXES = (".npz", ".safetensors")
 
 
 def is_array_file(spec: str) -> bool:
-    """Tell whether a data specification names a file of arrays.
+    """Return whether a data specification names a file of arrays.
 
     >>> is_array_file("a.npz#x[:10]"), is_array_file("a.safetensors"), is_array_file("a.png")
     (True, True, False)
@@ -28,10 +28,10 @@ def is_array_file(spec: str) -> bool:
 
 @contextmanager
 def opened_arrays(path: str | Path) -> Iterator[Mapping[str, Array]]:
-    """Open a file of arrays for a block; each is read when it is asked for.
+    """Open a file of arrays; arrays of an ``.npz`` file are read on access.
 
     Raises:
-        DataError: no such file, or it is not readable.
+        DataError: The file does not exist or cannot be read.
     """
     where, file = Location(model=str(path)), Path(path)
     kind = file.suffix
@@ -56,7 +56,7 @@ def read_arrays(path: str | Path) -> dict[str, Array]:
     """Read all arrays of a file.
 
     Raises:
-        DataError: no such file, or it is not readable.
+        DataError: The file does not exist or cannot be read.
     """
     with opened_arrays(path) as found:
         return {name: found[name] for name in found}

@@ -1,4 +1,4 @@
-"""Fingerprints of data: whole where that is cheap, else of a large sample, which is said."""
+"""Fingerprints of data: hashes of all of it, or of a sample if it is too large."""
 
 import hashlib
 import math
@@ -13,7 +13,7 @@ import numpy.typing as npt
 from acgraph.diagnostics import Location, counted
 from acgraph.errors import DataError
 
-#: Bytes that are hashed at most: one to two seconds of arrays in memory.
+#: Largest number of bytes that are hashed; this takes one to two seconds for arrays in memory.
 LIMIT = 1 << 31
 _CHUNK = 1 << 24
 
@@ -24,7 +24,7 @@ class Fingerprint:
 
     Attributes:
         digest: The hash, in hexadecimal digits.
-        note: What the hash leaves out; empty where it covers everything.
+        note: A sentence about the parts that the hash does not cover; empty if it covers all.
     """
 
     digest: str
@@ -32,7 +32,7 @@ class Fingerprint:
 
 
 def digest_of(*parts: str | bytes) -> str:
-    """Hash texts and bytes; where one ends and the next begins counts."""
+    """Hash texts and bytes, together with the length of each part."""
     digest = hashlib.sha256()
     for part in parts:
         data = part.encode() if isinstance(part, str) else part
@@ -45,7 +45,7 @@ def file_digest(path: Path, limit: int | None = None) -> str:
     """Hash the content of a file, or its first ``limit`` bytes.
 
     Raises:
-        OSError: it cannot be read.
+        OSError: The file cannot be read.
     """
     digest, left = hashlib.sha256(), math.inf if limit is None else limit
     with path.open("rb") as stream:
@@ -56,11 +56,11 @@ def file_digest(path: Path, limit: int | None = None) -> str:
 
 
 def of_array(x: npt.NDArray[Any], *, limit: int = LIMIT) -> Fingerprint:
-    """Hash an array ``[N, ...]`` whole, or evenly spaced rows of one that is larger than a limit.
+    """Hash an array, or evenly spaced rows of it if it is larger than a limit.
 
     Args:
-        x: The array.
-        limit: The most bytes that are hashed.
+        x: The array ``[N, ...]``.
+        limit: Largest number of bytes that are hashed.
     """
     digest = hashlib.sha256(f"{x.dtype.str} {x.shape}".encode())
     row_bytes = max(1, x.nbytes // max(1, len(x)))
@@ -76,16 +76,16 @@ def of_array(x: npt.NDArray[Any], *, limit: int = LIMIT) -> Fingerprint:
 def of_files(files: Sequence[Path], root: Path, *, limit: int = LIMIT) -> Fingerprint:
     """Hash the names and contents of files.
 
-    Where their contents are larger than a limit: names, sizes, times of change, and as much of the
-    content, the beginning of every file.
+    If the contents are larger than a limit, the hash covers the names, sizes, modification times,
+    and the beginning of each file.
 
     Args:
         files: The files.
-        root: What their names are relative to.
-        limit: The most bytes that are read.
+        root: The folder that their names are relative to.
+        limit: Largest number of bytes that are read.
 
     Raises:
-        DataError: a file cannot be read.
+        DataError: A file cannot be read.
     """
     digest, total = hashlib.sha256(), 0
     try:

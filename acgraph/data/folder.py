@@ -1,4 +1,4 @@
-"""A folder of class folders of images, decoded when they are needed."""
+"""A folder with a subfolder of images for each class; images are decoded on access."""
 
 import logging
 import os
@@ -23,9 +23,9 @@ _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 
 
 class FolderDataset(Dataset):
-    """Images under one folder a class; classes are numbered in the order of their names.
+    """Images in one subfolder for each class; classes are numbered in the order of their names.
 
-    An image is scaled so that it just covers the network's input, and its centre is taken.
+    An image is resized to cover the network's input, and cropped at its centre.
     """
 
     def __init__(
@@ -34,13 +34,14 @@ class FolderDataset(Dataset):
         """List the images.
 
         Args:
-            path: The folder of class folders.
-            size: Height and width that images are brought to.
-            pixels: The normalisation; the number of its means is the number of channels.
-            input_name: Of the network's input.
+            path: The folder with the class folders.
+            size: Height and width in pixels to which images are resized.
+            pixels: The normalisation; it has one mean for each channel.
+            input_name: Name of the network's input.
 
         Raises:
-            DataError: no class folder, no image, or a number of channels that no image has.
+            DataError: There is no image in a class folder, or the number of channels is not 1, 3
+                or 4.
         """
         self.name = str(path)
         self.layout = pixels.layout
@@ -75,24 +76,24 @@ class FolderDataset(Dataset):
 
     @property
     def labels(self) -> Labels:
-        """Class number of every image."""
+        """Class numbers of all images, ``[N]``."""
         return self._labels
 
     def __len__(self) -> int:
         return len(self._files)
 
     def batch(self, indices: Indices) -> Batch:
-        """Decode, resize and normalise.
+        """Decode, resize and normalise images.
 
         Raises:
-            DataError: a file is not an image; it is named.
+            DataError: A file is not a readable image.
         """
         images = list(self._pool.map(self._decode, (self._files[i] for i in indices)))
         return Batch({self._input: self._pixels.apply(np.stack(images))}, self._labels[indices])
 
     @cached_property
     def fingerprint(self) -> Fingerprint:
-        """Hash of the files, of their classes, and of what is made of their pixels."""
+        """Hash of the files, of their classes, and of the size and the normalisation."""
         found = of_files(self._files, Path(self.name))
         made = f"{self._size} {self._pixels} {self.class_names}"
         return Fingerprint(digest_of(found.digest, made), found.note)

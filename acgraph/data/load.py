@@ -1,4 +1,4 @@
-"""What ``--data SPEC`` means."""
+"""Open the data that ``--data SPEC`` names."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,13 +13,13 @@ from acgraph.data.checks import InputSpec
 from acgraph.data.dataset import ArrayDataset, Dataset, first_example
 from acgraph.data.files import is_array_file
 from acgraph.data.folder import FolderDataset
-from acgraph.data.given import is_given, read_given
-from acgraph.data.made import MadeDataset, is_made_spec
+from acgraph.data.generated import GeneratedDataset, is_generated_spec
+from acgraph.data.in_memory import is_registered, read_registered
 from acgraph.data.matching import check_kind
-from acgraph.data.samples import FileSource, HeldSource, SamplesDataset, sample_files
+from acgraph.data.multi_input import load_multi_input
+from acgraph.data.preprocessing import Preprocessing, Stated
+from acgraph.data.samples import FileSource, MemorySource, SamplesDataset, sample_files
 from acgraph.data.selection import select_arrays
-from acgraph.data.several import load_several
-from acgraph.data.stated import Preprocessing, Stated
 from acgraph.diagnostics import Location
 from acgraph.errors import DataError
 
@@ -35,44 +35,51 @@ def load_dataset(
     size: int | tuple[int, int] | None = None,
     classes: int | None = None,
 ) -> Dataset:
-    """Open data and check it against the network that it is for.
+    """Open data, and check that it fits a network.
 
     Args:
-        spec: ``FILE.npz`` or ``FILE.safetensors`` (arrays ``x`` and, if labelled, ``y``; or
-            ``FILE.npz#x_train,y_train``, each with an optional slice: ``#x[:100],y[:100]``), a
-            folder of class folders of images, a folder of such files, each of which is one example,
-            ``package.module:callable`` returning an iterable of ``(x, y)`` or ``x``, batches or
-            single examples, or ``synthetic:N`` or ``noise:N``. Floats are taken as they are; uint8
-            is images ``[N, H, W, C]``. For several inputs: an array for each by its name, and
-            callables that yield dictionaries, or tuples in the order of the inputs.
-        inputs: Name, shape and dtype of the network's inputs, and the axis of the batch where that
-            is not axis 0, as of an ``InputSpec``.
-        mean: Of ``pixel * scale``, per channel or for all; or array ``mean`` of the npz file.
-        std: Likewise.
-        scale: Pixels are multiplied by this before mean and std, 1/255 unless stated; 1 for
-            networks that take 0..255. Where stated, mean and std may be left out (0 and 1).
-        layout: How the network takes images; found from its input's shape where not stated.
-        size: Height and width for images of a folder, where the network leaves them open.
-        classes: How many classes the network tells apart, for the check of the labels.
+        spec: One of the following.
+
+            - ``FILE.npz`` or ``FILE.safetensors`` with arrays ``x`` and, if labelled, ``y``; other
+              names and slices follow a ``#``: ``FILE.npz#x_train,y_train[:100]``.
+            - A folder with a subfolder of images for each class.
+            - A folder of files of arrays, each of which is one example.
+            - ``package.module:callable``, a function that returns an iterable of ``(x, y)`` or
+              ``x``, batches or single examples.
+            - ``synthetic:N`` or ``noise:N``: generated inputs.
+
+            Floats are used as they are; uint8 arrays are images ``[N, H, W, C]``. For several
+            inputs, there is an array for each under its name; iterables consist of dictionaries, or
+            of tuples in the order of the inputs.
+        inputs: The fields of an ``InputSpec`` for each input of the network.
+        mean: Mean of ``pixel * scale``, one value or one for each channel; by default the array
+            ``mean`` of the file.
+        std: Standard deviation of ``pixel * scale``, likewise.
+        scale: Factor that pixels are multiplied by first; 1/255 by default, 1 for networks that
+            expect 0..255. If it is given, mean and std default to 0 and 1.
+        layout: Layout of the network's image input; by default derived from its shape.
+        size: Height and width to which images from a folder are resized, if the network accepts any
+            size.
+        classes: The number of classes of the network, to check labels; None if unknown.
 
     Raises:
-        DataError: whatever is wrong, in one line.
+        DataError: The data cannot be read, or does not fit the network.
     """
     where = Location(model=spec.partition("#")[0])
     targets = [InputSpec(*entry) for entry in inputs]
     stated = [Preprocessing(target, mean, std, scale, layout, where) for target in targets]
     if len(targets) != 1 or targets[0].axis != 0:
-        return load_several(spec, stated, size, classes)
+        return load_multi_input(spec, stated, size, classes)
     return _load_single(spec, stated[0], size, classes)
 
 
 def _load_single(
     spec: str, stated: Preprocessing, size: int | tuple[int, int] | None, classes: int | None
 ) -> Dataset:
-    """Open data of a network of one input."""
+    """Open data for a network with one input."""
     where, target = stated.where, stated.target
-    if is_given(spec):
-        return _from_given(spec, stated, classes)
+    if is_registered(spec):
+        return _from_registered(spec, stated, classes)
     if files := sample_files(Path(spec)):
         return SamplesDataset(FileSource(Path(spec), files), [target], spec)
     if Path(spec).is_dir():
@@ -83,9 +90,9 @@ def _load_single(
             location=where,
             hint="omit size",
         )
-    if is_made_spec(spec):
-        stated.refuse("x is made")
-        return MadeDataset(spec, target)
+    if is_generated_spec(spec):
+        stated.refuse("x is generated")
+        return GeneratedDataset(spec, target)
     if is_array_file(spec):
         arrays = select_arrays(spec, target.name)
         stated.fill(arrays.mean, arrays.std)
@@ -101,12 +108,12 @@ def _load_single(
     )
 
 
-def _from_given(spec: str, stated: Preprocessing, classes: int | None) -> Dataset:
-    given = read_given(spec, stated.target)
-    if isinstance(given, Dataset | Ragged):
-        return _from_result(given, stated, classes)
-    stated.fill(given.mean, given.std)
-    return _from_arrays(given.x, given.y, stated, classes)
+def _from_registered(spec: str, stated: Preprocessing, classes: int | None) -> Dataset:
+    found = read_registered(spec, stated.target)
+    if isinstance(found, Dataset | Ragged):
+        return _from_result(found, stated, classes)
+    stated.fill(found.mean, found.std)
+    return _from_arrays(found.x, found.y, stated, classes)
 
 
 def _from_result(
@@ -114,17 +121,17 @@ def _from_result(
     stated: Preprocessing,
     classes: int | None,
 ) -> Dataset:
-    """Make a dataset of what a user's code returned."""
+    """Make a dataset from the result of the user's code."""
     if isinstance(result, Dataset):
         return _checked(result, stated.target, classes, stated.where)
     if not isinstance(result, Ragged):
         return _from_arrays(*result, stated, classes)
-    stated.refuse("the examples have several sizes")
+    stated.refuse("the examples have different sizes")
     samples: list[Mapping[str, Array]] = [
         {stated.target.name: x} if y is None else {stated.target.name: x, "y": y}
         for x, y in result.examples
     ]
-    source = HeldSource(samples, stated.where)
+    source = MemorySource(samples, stated.where)
     return SamplesDataset(source, [stated.target], stated.where.model)
 
 
@@ -175,7 +182,7 @@ def _from_arrays(x: Array, y: Array | None, stated: Preprocessing, classes: int 
     check_kind(x, dtype, "x", where)
     checks.check_shape(x.shape, target, where)
     checks.check_finite(x, where)
-    # One channel of floats may be a spectrogram, which must not be mirrored.
+    # Floats of one channel may be a spectrogram, which must not be flipped.
     layout = stated.layout if x.ndim == 4 and 3 in (x.shape[1], x.shape[3]) else ""
     return ArrayDataset(
         x, labels, layout=layout, dtype=dtype, name=where.model, input_name=target.name
@@ -183,7 +190,7 @@ def _from_arrays(x: Array, y: Array | None, stated: Preprocessing, classes: int 
 
 
 def _checked(dataset: Dataset, target: InputSpec, classes: int | None, where: Location) -> Dataset:
-    """Check a dataset of the user's own by its labels and its first example."""
+    """Check the labels and the first example of a Dataset of the user."""
     checks.check_count(len(dataset), where)
     x = first_example(dataset).x
     checks.check_shape(x.shape, target, where)

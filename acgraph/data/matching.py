@@ -1,4 +1,4 @@
-"""Which arrays are for which inputs of a network, and how the examples lie in them."""
+"""Match arrays to the inputs of a network, and find their batch axes."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,19 +13,19 @@ from acgraph.data.checks import InputSpec
 from acgraph.diagnostics import Location
 from acgraph.errors import DataError
 
-#: Arrays that say how pixels are normalised.
+#: Names of the arrays with which pixels are normalised.
 PIXEL_NAMES = ("mean", "std")
 
 
 @dataclass(frozen=True, slots=True)
-class Column:
+class InputValues:
     """The values of one input for all examples.
 
     Attributes:
-        values: As the network takes them, the examples along ``axis``; where that is None, of all
-            examples, ``[N, ...]``, or of none in particular.
-        axis: Where the examples lie.
-        is_shared: Whether one value is for all examples.
+        values: The values in the network's layout, with the examples along ``axis``. If ``axis`` is
+            None, they are one value for each example, ``[N, ...]``, or a single shared value.
+        axis: The batch axis; None if a batch shares one value.
+        is_shared: Whether all examples share one value.
     """
 
     values: Array
@@ -34,15 +34,15 @@ class Column:
 
 
 def label_name(targets: Iterable[InputSpec]) -> str:
-    """Return what labels are called: ``y``, or ``labels`` where an input has that name."""
+    """Return the name of the array of labels: ``y``, or ``labels`` if an input is named ``y``."""
     return "labels" if any(target.name == "y" for target in targets) else "y"
 
 
 def check_names(names: Iterable[str], targets: Sequence[InputSpec], where: Location) -> None:
-    """Check that there is an array for every input, and an input for every array.
+    """Check that there is an array for each input, and an input for each array.
 
     Raises:
-        DataError: there is not; what is missing is named with its shape and type.
+        DataError: An array or an input is missing; the message describes it.
     """
     given, known = set(names), [target.name for target in targets]
     extra = sorted(given - set(known) - {label_name(targets), *PIXEL_NAMES})
@@ -65,43 +65,44 @@ def check_names(names: Iterable[str], targets: Sequence[InputSpec], where: Locat
 
 
 def describe(target: InputSpec) -> str:
-    """Describe an input with its shape and type, as ``input 'ids', int64 [N, 128]``."""
+    """Describe an input by name, type and shape, for instance ``input 'ids', int64 [N, 128]``."""
     return f"input '{target.name}', {np.dtype(target.dtype)} {shape_text(target)}"
 
 
 def shape_text(target: InputSpec) -> str:
-    """Write the shape of an input, ``N`` where the examples lie."""
+    """Format the shape of an input, with ``N`` for its batch axis."""
     sizes = [str(size) if size not in (None, -1, 0, "") else "?" for size in target.shape]
     if target.axis is not None and sizes:
         sizes[target.axis] = "N"
     return f"[{', '.join(sizes)}]"
 
 
-def columns(
+def match_arrays(
     arrays: Mapping[str, Array], targets: Sequence[InputSpec], count: int | None, where: Location
-) -> tuple[dict[str, Column], int]:
-    """Find out how the examples lie in the array of each input.
+) -> tuple[dict[str, InputValues], int]:
+    """Find the batch axis of the array of each input.
 
-    An array has the layout that the network takes, ``[layers, N, units]`` for a state, or the
-    examples first. A value that the whole batch shares is given once, or once for each example.
+    The examples lie along the batch axis of the network's layout, for instance
+    ``[layers, N, units]`` for a state, or along axis 0. An input whose value a batch shares has one
+    value, or one for each example.
 
     Args:
-        arrays: By the names of the inputs.
+        arrays: Arrays by the names of the inputs.
         targets: The inputs.
-        count: How many examples there are; None where only the arrays tell.
-        where: What to name in messages.
+        count: The number of examples; if None, it is derived from the arrays.
+        where: The location that messages name.
 
     Returns:
-        The columns, and how many examples there are.
+        The values of each input, and the number of examples.
 
     Raises:
-        DataError: an array is of another shape, or has another number of examples.
+        DataError: An array has another shape, or another number of examples.
     """
     if count is None:
         found = [_counts(arrays[target.name], target) for target in targets]
         several = [number for number in found if number is not None and number > 1]
         count = several[0] if several else 1
-    return {t.name: _column(arrays[t.name], t, count, where) for t in targets}, count
+    return {t.name: _match(arrays[t.name], t, count, where) for t in targets}, count
 
 
 def _counts(values: Array, target: InputSpec) -> int | None:
@@ -113,7 +114,7 @@ def _counts(values: Array, target: InputSpec) -> int | None:
     return values.shape[target.axis] if values.ndim == rank and target.axis == 0 else None
 
 
-def _column(values: Array, target: InputSpec, count: int, where: Location) -> Column:
+def _match(values: Array, target: InputSpec, count: int, where: Location) -> InputValues:
     axis = target.axis
     found = (
         _shared(values, target, count) if axis is None else _batched(values, axis, target, count)
@@ -123,41 +124,41 @@ def _column(values: Array, target: InputSpec, count: int, where: Location) -> Co
             f"array '{target.name}' has shape {list(values.shape)}, but the model takes "
             f"{describe(target)}, and there are {count} examples",
             location=where,
-            hint="use the layout that the model takes, with one entry for each example",
+            hint="use the layout that the model expects, with one entry for each example",
         )
     return found
 
 
-def _shared(values: Array, target: InputSpec, count: int) -> Column | None:
-    """Take the values of an input that a whole batch shares."""
+def _shared(values: Array, target: InputSpec, count: int) -> InputValues | None:
+    """Match the values of an input whose value a batch shares; None if they do not fit."""
     rank = len(target.shape)
     if values.ndim == rank + 1 and len(values) == count and _fits(values.shape[1:], target):
-        return Column(values, None)
+        return InputValues(values, None)
     if values.ndim == rank and _fits(values.shape, target):
-        return Column(values, None, is_shared=True)
+        return InputValues(values, None, is_shared=True)
     one = (1,) * rank
-    return Column(values.reshape(one), None, is_shared=True) if values.size == 1 else None
+    return InputValues(values.reshape(one), None, is_shared=True) if values.size == 1 else None
 
 
-def _batched(values: Array, axis: int, target: InputSpec, count: int) -> Column | None:
-    """Take the values of an input along whose axis the examples of a batch lie."""
+def _batched(values: Array, axis: int, target: InputSpec, count: int) -> InputValues | None:
+    """Match the values of an input with a batch axis; None if they do not fit."""
     rank = len(target.shape)
     is_native = values.ndim == rank and _fits(values.shape, target)
     if is_native and values.shape[axis] == count:
-        return Column(values, axis)
+        return InputValues(values, axis)
     first = values
     if values.ndim == rank + 1 and values.shape[axis + 1] == 1:
         first = values.take(0, axis=axis + 1)  # each example is a batch of one
     if first.ndim == rank and len(first) == count:
         moved = np.moveaxis(first, 0, axis)
         if _fits(moved.shape, target):
-            return Column(moved, axis)
+            return InputValues(moved, axis)
     is_one = is_native and values.shape[axis] == 1
-    return Column(values, axis, is_shared=True) if is_one else None
+    return InputValues(values, axis, is_shared=True) if is_one else None
 
 
 def _fits(shape: Sequence[int], target: InputSpec) -> bool:
-    """Whether sizes are those of an input, but for the number of examples."""
+    """Return whether a shape fits an input, apart from the number of examples."""
     if len(shape) != len(target.shape):
         return False
     pairs = enumerate(zip(shape, target.shape, strict=True))
@@ -167,15 +168,15 @@ def _fits(shape: Sequence[int], target: InputSpec) -> bool:
 
 
 def check_kind(values: Array, dtype: "np.dtype[Any]", name: str, where: Location) -> None:
-    """Check that numbers are of the kind that an input takes: floats, integers, or truth values.
+    """Check that values are of the input's kind: floats, integers or booleans.
 
     Raises:
-        DataError: they are not.
+        DataError: They are of another kind.
     """
     wanted = "f" if dtype.kind == "f" else "b" if dtype.kind == "b" else "iub"
     if values.dtype.kind in wanted:
         return
-    kind = {"f": "floats", "b": "truth values"}.get(dtype.kind, "integers")
+    kind = {"f": "floats", "b": "booleans"}.get(dtype.kind, "integers")
     raise DataError(
         f"{name} is {values.dtype}, but the model takes {dtype}",
         location=where,

@@ -1,4 +1,4 @@
-"""From uint8 pixels to what the network takes."""
+"""Normalisation of uint8 images."""
 
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -6,19 +6,19 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 
-#: Multiplies pixels before mean and std unless stated: 0..255 becomes 0..1.
+#: Default factor that pixels are multiplied by first: 0..255 becomes 0..1.
 DEFAULT_SCALE = 1 / 255
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pixels:
-    """Normalisation ``(pixel * scale - mean) / std``, one mean and std a channel.
+    """Normalisation ``(pixel * scale - mean) / std`` of each channel.
 
     Attributes:
-        mean: Per channel, in units of ``pixel * scale``.
-        std: Per channel, positive.
-        scale: What pixels are multiplied by first; 1 for networks that take 0..255.
-        layout: How the network takes images.
+        mean: Mean of ``pixel * scale`` for each channel.
+        std: Standard deviation of ``pixel * scale`` for each channel; positive.
+        scale: Factor that pixels are multiplied by first; 1 for networks that expect 0..255.
+        layout: Layout of the network's image input.
     """
 
     mean: tuple[float, ...]

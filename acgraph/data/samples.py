@@ -1,4 +1,4 @@
-"""Examples that are read one by one, and whose sizes may differ: a batch holds one size."""
+"""Datasets of samples that are read one by one, and whose sizes may differ."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
@@ -17,12 +17,12 @@ from acgraph.data.matching import check_kind, check_names, describe, label_name
 from acgraph.diagnostics import Location
 from acgraph.errors import DataError
 
-#: A sample: an array for each input, and its label where there is one.
+#: A sample: an array for each input, and its label if there is one.
 Sample = Mapping[str, Array]
 
 
 class Source(Protocol):
-    """Where samples come from."""
+    """A source of samples: files or memory."""
 
     def __len__(self) -> int: ...
 
@@ -30,8 +30,8 @@ class Source(Protocol):
         """Read a sample."""
         ...
 
-    def place(self, number: int) -> Location:
-        """Say where a sample is, for messages."""
+    def location(self, number: int) -> Location:
+        """Return the location of a sample, for messages."""
         ...
 
     def fingerprint(self) -> Fingerprint:
@@ -43,6 +43,12 @@ class FileSource:
     """A folder of files, each of which is a sample."""
 
     def __init__(self, folder: Path, files: Sequence[Path]) -> None:
+        """Store the paths.
+
+        Args:
+            folder: The folder.
+            files: Its files of arrays.
+        """
         self._folder, self._files = folder, files
 
     def __len__(self) -> int:
@@ -52,8 +58,8 @@ class FileSource:
         """Read a file."""
         return read_arrays(self._files[number])
 
-    def place(self, number: int) -> Location:
-        """Name the file."""
+    def location(self, number: int) -> Location:
+        """Return the path of the file."""
         return Location(model=str(self._files[number]))
 
     def fingerprint(self) -> Fingerprint:
@@ -61,10 +67,16 @@ class FileSource:
         return of_files(self._files, self._folder)
 
 
-class HeldSource:
+class MemorySource:
     """Samples in memory."""
 
     def __init__(self, samples: Sequence[Sample], where: Location) -> None:
+        """Store samples.
+
+        Args:
+            samples: The samples.
+            where: The location of the data.
+        """
         self._samples, self._where = samples, where
 
     def __len__(self) -> int:
@@ -74,8 +86,8 @@ class HeldSource:
         """Return a sample."""
         return self._samples[number]
 
-    def place(self, number: int) -> Location:
-        """Name the data, and the number of the sample."""
+    def location(self, number: int) -> Location:
+        """Return the name of the data and the number of the sample."""
         return Location(model=f"{self._where.model}, example {number}")
 
     def fingerprint(self) -> Fingerprint:
@@ -89,25 +101,25 @@ class HeldSource:
 
 
 def sample_files(folder: Path) -> list[Path]:
-    """Return the files of a folder that hold arrays, in the order of their names."""
+    """Return the files of arrays in a folder, in the order of their names."""
     if not folder.is_dir():
         return []
     return sorted(p for p in folder.iterdir() if p.suffix in SUFFIXES and p.is_file())
 
 
 class SamplesDataset(Dataset):
-    """Samples whose sizes may differ; a batch holds samples of the same sizes alone."""
+    """Samples whose sizes may differ; a batch contains samples of equal sizes."""
 
     def __init__(self, source: Source, targets: Sequence[InputSpec], name: str) -> None:
-        """Read every sample once, and check it.
+        """Read and check each sample once.
 
         Args:
-            source: Where they come from.
+            source: The source of the samples.
             targets: The inputs of the network.
-            name: For messages.
+            name: Name of the data, for messages.
 
         Raises:
-            DataError: a sample does not fit the network, or some have labels and others have none.
+            DataError: A sample does not fit the network, or only some samples have labels.
         """
         self.name = name
         self._source, self._targets = source, targets
@@ -118,7 +130,7 @@ class SamplesDataset(Dataset):
         labels: list[Array] = []
         for number in range(len(source)):
             sample = source[number]
-            check_names(sample, targets, source.place(number))
+            check_names(sample, targets, source.location(number))
             inputs = self._inputs(sample, number)
             groups.append(keys.setdefault(_key(inputs, targets), len(keys)))
             if self._label in sample:
@@ -144,19 +156,19 @@ class SamplesDataset(Dataset):
 
     @property
     def labels(self) -> Labels | None:
-        """The label of every sample."""
+        """Labels of all samples."""
         return self._labels
 
     @property
     def groups(self) -> Indices | None:
-        """Samples of the same sizes have the same number."""
+        """Group numbers: samples of a group have equal sizes and equal shared values."""
         return self._groups
 
     def __len__(self) -> int:
         return len(self._source)
 
     def batch(self, indices: Indices) -> Batch:
-        """Read samples and lay them side by side."""
+        """Read and concatenate samples."""
         read = [self._inputs(self._source[int(i)], int(i)) for i in indices]
         inputs = {
             target.name: read[0][target.name].copy()
@@ -168,25 +180,25 @@ class SamplesDataset(Dataset):
 
     @cached_property
     def fingerprint(self) -> Fingerprint:
-        """That of all samples."""
+        """Hash of all samples."""
         return self._source.fingerprint()
 
     def _inputs(self, sample: Sample, number: int) -> dict[str, Array]:
-        """Return the inputs of a sample as a batch of one, in the types that the network takes."""
-        where = self._source.place(number)
+        """Return the inputs of a sample as a batch of one, in the network's types."""
+        where = self._source.location(number)
         return {t.name: as_input(np.asarray(sample[t.name]), t, where) for t in self._targets}
 
 
 def as_input(value: Array, target: InputSpec, where: Location) -> Array:
-    """Return the value of an input as the network takes a batch of one.
+    """Convert the value of an input to a batch of one example.
 
     Args:
-        value: With a batch of one or without.
+        value: The value, with a batch axis of size 1 or without a batch axis.
         target: The input.
-        where: What to name in messages.
+        where: The location that messages name.
 
     Raises:
-        DataError: it is of another shape or type, or not finite.
+        DataError: It has another shape or type, or is not finite.
     """
     rank, axis = len(target.shape), target.axis
     dtype = np.dtype(target.dtype)
@@ -216,7 +228,7 @@ def as_input(value: Array, target: InputSpec, where: Location) -> Array:
 
 
 def _key(inputs: Mapping[str, Array], targets: Sequence[InputSpec]) -> tuple[object, ...]:
-    """Return what samples of one batch have in common: sizes, and values that are shared."""
+    """Return the sizes and the shared values of a sample, which are equal within a batch."""
     return tuple(
         (inputs[t.name].shape, inputs[t.name].tobytes() if t.axis is None else b"") for t in targets
     )
@@ -225,16 +237,16 @@ def _key(inputs: Mapping[str, Array], targets: Sequence[InputSpec]) -> tuple[obj
 def split_items(
     items: Iterable[object], targets: Sequence[InputSpec], where: Location
 ) -> Iterator[Sample]:
-    """Yield the samples that a user's items are, each of which is one example or a batch of them.
+    """Yield the samples of items, each of which is one example or a batch.
 
     Args:
         items: Dictionaries by the names of the inputs, or tuples in the order of the inputs, whose
             last entry may be the label.
         targets: The inputs.
-        where: What to name in messages.
+        where: The location that messages name.
 
     Raises:
-        DataError: an item is something else.
+        DataError: An item has another form.
     """
     for number, item in enumerate(items):
         yield from _examples_of(_named(item, targets, number, where), targets)
@@ -263,19 +275,19 @@ def _named(
 
 
 def _examples_of(found: dict[str, Array], targets: Sequence[InputSpec]) -> Iterator[Sample]:
-    """Cut a batch into its examples; an example stays as it is."""
+    """Split a batch into its examples; a single example is not changed."""
     count = next((_batch_size(found[t.name], t) for t in targets if t.name in found
                   if t.axis is not None), None)  # fmt: skip
     if count is None:
         yield found
         return
-    places = {t.name: t.axis for t in targets}
+    axes = {t.name: t.axis for t in targets}
     for row in range(count):
         one: dict[str, Array] = {}
         for name, value in found.items():
-            axis = places.get(name, 0)
+            axis = axes.get(name, 0)
             is_batched = axis is not None and value.ndim > axis and value.shape[axis] == count
-            rows = [row] if name in places else row  # a label has no batch axis of its own
+            rows = [row] if name in axes else row  # a single label has no batch axis
             one[name] = value.take(rows, axis=axis) if is_batched else value
         yield one
 

@@ -18,7 +18,14 @@ _NAME = re.compile(r"^(?P<name>[^\[\],]+?)(?:\[(?P<slice>[-0-9:]*)\])?$")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Arrays:
-    """What a file holds for us."""
+    """The arrays of a dataset with one input.
+
+    Attributes:
+        x: Examples ``[N, ...]``.
+        y: Labels ``[N, ...]``.
+        mean: Mean of the pixels after scaling.
+        std: Standard deviation of the pixels after scaling.
+    """
 
     x: Array
     y: Array | None = None
@@ -27,14 +34,14 @@ class Arrays:
 
 
 def select_arrays(spec: str, input_name: str = "x") -> Arrays:
-    """Read the arrays that a specification names, by default ``x`` and, where it exists, ``y``.
+    """Read the arrays that a specification names, by default ``x`` and, if it exists, ``y``.
 
     Args:
-        spec: The file, and what of it.
-        input_name: Of the network's input, which the array may be called by, too.
+        spec: The file, and optionally arrays and slices after ``#``.
+        input_name: Name of the network's input, which may replace ``x``.
 
     Raises:
-        DataError: no such file, not a file of arrays, no such array, a bad slice.
+        DataError: The file or an array does not exist or cannot be read, or a slice is invalid.
     """
     path, _, selection = spec.partition("#")
     with opened_arrays(path) as archive:
@@ -42,7 +49,11 @@ def select_arrays(spec: str, input_name: str = "x") -> Arrays:
 
 
 def selected_rows(spec: str) -> tuple[Path, str, Indices]:
-    """Say which rows of which array of which file a readable specification takes as examples."""
+    """Return the examples that a specification selects: file, name of the array, and rows.
+
+    Args:
+        spec: A specification that was read without an error.
+    """
     path, _, selection = spec.partition("#")
     text = _split(selection)[0] if selection else "x"
     where = Location(model=path)
@@ -57,15 +68,15 @@ def selected_rows(spec: str) -> tuple[Path, str, Indices]:
 
 
 def is_slice(selection: str) -> bool:
-    """Tell whether what stands behind the ``#`` selects examples of all arrays at once."""
+    """Return whether the text after ``#`` is a slice of all arrays, such as ``[:100]``."""
     return selection.startswith("[") and selection.endswith("]")
 
 
 def whole_slice(spec: str) -> slice:
-    """Return which examples a specification takes of all arrays, as ``file.npz#[:100]`` does.
+    """Return the slice of all arrays that a specification selects, as in ``file.npz#[:100]``.
 
     Raises:
-        DataError: what stands behind the ``#`` is no slice.
+        DataError: The text after ``#`` is not a slice.
     """
     path, _, selection = spec.partition("#")
     where = Location(model=path)
@@ -126,7 +137,7 @@ def _read(archive: Mapping[str, Array], text: str, where: Location) -> Array:
         )
     if bounds is None:
         return array
-    # The copy lets go of the rest of the array.
+    # The copy frees the rest of the array.
     return array[_slice(bounds, text, where)].copy()
 
 

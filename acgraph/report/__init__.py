@@ -1,4 +1,4 @@
-"""What was done, for machines (``report.json``), terminals and people (``report.html``)."""
+"""The report of a run: ``report.json``, ``report.html`` and the summary in the terminal."""
 
 from acgraph.pruning.rate import format_rate
 from acgraph.report.diff_page import render_diff_page
@@ -7,14 +7,14 @@ from acgraph.report.schema import (
     AdmmUpdate,
     Fence,
     FrontierPoint,
-    Holding,
     Int8,
     LatencyMs,
     LayerChange,
     Measure,
     ModelInfo,
-    OutputFigure,
-    OutputMeaning,
+    Obstacle,
+    OutputMetric,
+    OutputTaskChoice,
     Rates,
     Report,
     Round,
@@ -32,14 +32,14 @@ __all__ = [
     "AdmmUpdate",
     "Fence",
     "FrontierPoint",
-    "Holding",
     "Int8",
     "LatencyMs",
     "LayerChange",
     "Measure",
     "ModelInfo",
-    "OutputFigure",
-    "OutputMeaning",
+    "Obstacle",
+    "OutputMetric",
+    "OutputTaskChoice",
     "Rates",
     "Report",
     "Round",

@@ -1,4 +1,4 @@
-"""Charts of the report as SVG, drawn by hand: no script, no network."""
+"""Charts of the report as static SVG, without scripts or external resources."""
 
 import math
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from acgraph.report.schema import LayerChange, Report
 WIDTH = 720
 _LEFT, _RIGHT, _BAR, _STEP = 208, 190, 8, 21
 _HEIGHT, _PAD = 200, 44
-#: Layers beyond this are summed up in one bar, so that the page stays readable.
+#: Largest number of bars; further layers are summed up in one bar.
 MAX_LAYERS = 120
 
 
@@ -28,7 +28,7 @@ class _Bar:
 
 
 def layer_chart(layers: Sequence[LayerChange]) -> Markup:
-    """Draw one pair of bars a layer: weights before and after; length is linear in weights."""
+    """Draw a pair of bars for each layer: its numbers of weights before and after."""
     bars = [_bar(layer) for layer in layers[:MAX_LAYERS]]
     rest = layers[MAX_LAYERS:]
     if rest:
@@ -68,10 +68,10 @@ def _change(pair: tuple[int, int]) -> str:
 
 
 def _labels(names: Sequence[str], length: int = 30) -> list[str]:
-    """Shorten names to labels that differ as the names do.
+    """Shorten names to distinct labels.
 
-    What is left out moves to the right until they do; where nothing tells them apart they are
-    numbered.
+    The position at which names are shortened moves to the right until the labels are distinct. If
+    they never are, they are numbered.
     """
     for head in range(length - 1):
         labels = [_shorten(name, head, length) for name in names]
@@ -85,7 +85,7 @@ def _shorten(name: str, head: int, length: int) -> str:
 
 
 def search_chart(report: Report) -> Markup:
-    """Draw every evaluated point of the search, and the best until then as a line."""
+    """Draw the score of each evaluated candidate, and the best score so far as a line."""
     points = report.search
     if len(points) < 2:
         return Markup("")
@@ -102,18 +102,18 @@ def search_chart(report: Report) -> Markup:
 
 
 def rounds_chart(report: Report) -> Markup:
-    """Draw accuracy, or agreement, by round.
+    """Draw the accuracy, or the agreement, after each round.
 
-    That of the rounds is on the selection split and joined by a line; that of the original and of
-    the result is on the report split: hollow marks, joined to nothing.
+    Values of rounds are on the selection split, and are joined by a line. Values of the original
+    and of the result are on the report split, and are drawn as separate hollow marks.
     """
     chosen = [entry.accuracy for entry in report.rounds if entry.accuracy is not None]
     if len(chosen) < 2 or len(chosen) != len(report.rounds):
         return Markup("")
     ends = [(0, "original", report.before.accuracy)]
     ends.append((len(chosen) + 1, "result", report.after.accuracy))
-    told = [(index, label, value) for index, label, value in ends if value is not None]
-    low, high = _range([*chosen, *(value for _, _, value in told)])
+    known = [(index, label, value) for index, label, value in ends if value is not None]
+    low, high = _range([*chosen, *(value for _, _, value in known)])
     count = len(chosen) + 2
 
     def mark(kind: str, index: int, label: str, value: float) -> Markup:
@@ -127,12 +127,12 @@ def rounds_chart(report: Report) -> Markup:
         for index, (entry, value) in enumerate(zip(report.rounds, chosen, strict=True), start=1)
     ]
     line = _line([_place(i, count, value, low, high) for i, value in enumerate(chosen, start=1)])
-    parts = [line, *rounds, *(mark("end", *end) for end in told), *_axis(low, high, "", "{:.1%}")]
+    parts = [line, *rounds, *(mark("end", *end) for end in known), *_axis(low, high, "", "{:.1%}")]
     return _svg(_HEIGHT, parts, f"{report.measure.capitalize()} after each round")
 
 
 def residuals_chart(report: Report) -> Markup:
-    """Draw the residuals of ADMM by update, logarithmic: primal solid, dual dashed."""
+    """Draw the residuals of ADMM on a logarithmic scale: primal as a solid line, dual dashed."""
     updates = [(n, u) for n, entry in enumerate(report.rounds) for u in entry.admm]
     found = [value for _, u in updates for value in (u.primal, u.dual) if value > 0]
     if len(updates) < 2 or not found:

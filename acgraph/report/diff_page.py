@@ -1,4 +1,4 @@
-"""The difference of two models as one page of HTML that needs nothing else."""
+"""The difference of two models as a self-contained HTML page."""
 
 from collections.abc import Iterator
 
@@ -13,21 +13,24 @@ from acgraph.report.schema import LayerChange
 from acgraph.report.summary import Row
 from acgraph.report.verdict import format_bytes
 
-#: Changes that the page lists one by one; JSON has them all.
+#: Largest number of changes that the page lists; the JSON format lists all.
 MAX_LINES = 500
 
 
 def render_diff_page(
     diff: GraphDiff, first: Model, second: Model, *, before: str, after: str
 ) -> str:
-    """Make the page.
+    """Render the page.
 
     Args:
-        diff: What changed from the first model to the second.
+        diff: The changes from the first model to the second.
         first: The first model.
-        second: The second.
-        before: What to call the first.
-        after: What to call the second.
+        second: The second model.
+        before: The name of the first model.
+        after: The name of the second model.
+
+    Returns:
+        The page as HTML.
     """
     pairs = pair_layers(diff, first, second)
     lines = list(change_lines(diff))
@@ -48,7 +51,7 @@ def render_diff_page(
 
 
 def summary_lines(diff: GraphDiff, first: Model, second: Model) -> list[str]:
-    """Say the headline of the page and what the cost became, one line each."""
+    """Return the headline of the page, and a line for each cost that changed."""
     costs = [
         f"{row.label}: {row.before} -> {row.after}"
         + ("" if row.change in ("same", "-") else f" ({row.change})")

@@ -1,4 +1,4 @@
-"""The report as one page of HTML that needs nothing else."""
+"""The report as a self-contained HTML page."""
 
 from importlib import resources
 
@@ -10,10 +10,10 @@ from acgraph.report.charts import layer_chart, residuals_chart, rounds_chart, se
 from acgraph.report.schema import Report
 from acgraph.report.summary import rows
 from acgraph.report.verdict import (
-    figure_lines,
     format_error,
     format_percent,
     int8_text,
+    metric_lines,
     paired_text,
     unknown_macs,
     verdict_parts,
@@ -21,19 +21,19 @@ from acgraph.report.verdict import (
 
 
 def render_page(report: Report) -> str:
-    """Make the page."""
+    """Render the page as HTML."""
     parts = verdict_parts(report)
     return render_template(
         "page.html.jinja",
         report=report,
         verdict=parts[0],
-        beside=", ".join(parts[1:]),
+        details=", ".join(parts[1:]),
         good=report.is_met and report.verify.shows_equivalence,
         rows=list(rows(report)),
         int8="" if report.int8 is None else int8_text(report.int8),
         unknown=unknown_macs(report),
         paired=paired_text(report),
-        figures=figure_lines(report),
+        metrics=metric_lines(report),
         layer_chart=layer_chart(report.layers),
         rounds_chart=rounds_chart(report),
         residuals_chart=residuals_chart(report),
@@ -43,7 +43,12 @@ def render_page(report: Report) -> str:
 
 
 def render_template(name: str, **values: object) -> str:
-    """Fill one of the templates beside this module; every value is escaped."""
+    """Render one of the templates in this folder; all values are escaped.
+
+    Args:
+        name: The file name of the template.
+        values: The variables of the template.
+    """
     environment = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, loader=jinja2.FunctionLoader(_source)
     )
@@ -62,7 +67,7 @@ def _source(name: str) -> str:
 
 
 def format_duration(seconds: float) -> str:
-    """Print seconds as a person would say them.
+    """Format a duration in seconds.
 
     >>> format_duration(95), format_duration(4000), format_duration(0.42)
     ('1 min 35 s', '1 h 6 min', '0.4 s')

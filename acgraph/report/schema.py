@@ -1,15 +1,15 @@
-"""The report: what was done to a model, in the names that ``report.json`` promises."""
+"""The schema of ``report.json``."""
 
 from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 SCHEMA = 1
-#: Latency that differs by less than this is the same latency: the noise of a quiet machine.
+#: Relative differences of latency below this are measurement noise, even on an idle machine.
 LATENCY_NOISE = 0.02
 
 
-#: What models are judged by, see ``Report.measure``.
+#: The quantity by which models are evaluated, see ``Report.measure``.
 Measure = Literal["accuracy", "agreement", "score", "own score"]
 
 
@@ -20,13 +20,13 @@ class _Part(BaseModel):
 
 
 class ModelInfo(_Part):
-    """Which model it was.
+    """The original model.
 
     Attributes:
-        path: As it was named on the command line.
-        opset: Of the default domain.
-        nodes: Before and after.
-        inputs: By name: the shape of each input in this run, batch included.
+        path: Its path, as on the command line.
+        opset: Version of the default operator set.
+        nodes: Number of nodes before and after.
+        inputs: Shape of each input in this run by name, including the batch.
     """
 
     path: str
@@ -36,11 +36,15 @@ class ModelInfo(_Part):
 
 
 class Target(_Part):
-    """What was asked for and whether it was reached; ``max_drop`` in percentage points.
+    """The target of the run, and whether it was met.
 
-    Without a ``rate``, the highest within ``max_drop`` was asked for: ``met`` says that a round cut
-    something and the result is within it on the selection split; ``drop_met`` is of the report
-    split.
+    Attributes:
+        metric: The cost that the rate applies to.
+        rate: The requested rate; None if the highest rate within ``max_drop`` was requested.
+        met: Whether the rate was reached. Without a requested rate: whether a round cut something
+            and the result is within ``max_drop`` on the selection split.
+        max_drop: Largest allowed loss of accuracy, in percentage points; None for no limit.
+        drop_met: Whether the result is within ``max_drop`` on the report split.
     """
 
     metric: Literal["params", "macs", "size", "latency"]
@@ -51,23 +55,28 @@ class Target(_Part):
 
 
 class LatencyMs(_Part):
-    """Milliseconds of one run: the median and the 90th percentile."""
+    """Latency of one inference in milliseconds.
+
+    Attributes:
+        p50: The median.
+        p90: The 90th percentile.
+    """
 
     p50: float
     p90: float
 
 
-class OutputFigure(_Part):
-    """How a model does what one output is for, or the outputs of one detector.
+class OutputMetric(_Part):
+    """The metric of one output, or of the outputs of one detector.
 
-    Without labels it is compared with the original, with labels judged by them.
+    With labels, the output is compared with the labels, else with the output of the original.
 
     Attributes:
-        output: The name, or the names, of what is judged.
-        task: What it means.
-        value: From 0 to 1, 1 at best; the mean over all figures is ``Side.accuracy``.
-        text: The figure in the words of the field.
-        numbers: The numbers in it, by name.
+        output: Name of the output; several names are separated by commas.
+        task: Its task.
+        value: Score from 0 to 1, 1 is the best; ``Side.accuracy`` is the mean over all outputs.
+        text: The result as text, in the usual unit of the metric.
+        numbers: The numbers in ``text``, by name.
     """
 
     output: str
@@ -77,8 +86,14 @@ class OutputFigure(_Part):
     numbers: dict[str, float] = Field(default_factory=dict)
 
 
-class OutputMeaning(_Part):
-    """What an output is taken for, and what speaks for it."""
+class OutputTaskChoice(_Part):
+    """The task of an output.
+
+    Attributes:
+        output: Name of the output.
+        task: Its task.
+        reason: Why this task was chosen, as part of a sentence.
+    """
 
     output: str
     task: str
@@ -86,12 +101,20 @@ class OutputMeaning(_Part):
 
 
 class Side(_Part):
-    """The cost of a model; None was not measured.
+    """Cost and accuracy of one model; None if not measured.
 
-    ``accuracy`` is a share from 0 to 1 of what ``Report.measure`` says. Where there are nodes in
-    ``macs_unknown``, ``macs`` is a lower bound: it is of the others. ``speed_up`` is over the
-    original, of neighbouring runs: on a busy machine two medians drift apart, ratios hardly do.
-    ``outputs`` has a figure for each output; empty for an original that is compared with itself.
+    Attributes:
+        params: Number of parameters.
+        macs: Number of multiply-accumulate operations; a lower bound if ``macs_unknown`` is not
+            empty.
+        bytes: Size of the file.
+        latency_ms: Latency of one inference.
+        speed_up: Speed-up over the original: the median ratio over pairs of adjacent runs, which
+            load on the machine affects less than the ratio of two medians.
+        accuracy: The quantity that ``Report.measure`` names, from 0 to 1.
+        macs_unknown: Names of the nodes whose MACs are unknown.
+        outputs: The metric of each output; empty for an original that would be compared with
+            itself.
     """
 
     params: int
@@ -101,11 +124,20 @@ class Side(_Part):
     speed_up: float | None = None
     accuracy: float | None = None
     macs_unknown: tuple[str, ...] = ()
-    outputs: tuple[OutputFigure, ...] = ()
+    outputs: tuple[OutputMetric, ...] = ()
 
 
 class Rates(_Part):
-    """Before / after of each cost; None where either was not measured or is a mere bound."""
+    """Each cost before divided by the cost after.
+
+    A rate is None if one of its costs was not measured, or is only a lower bound.
+
+    Attributes:
+        params: Rate of the parameters.
+        macs: Rate of the multiply-accumulate operations.
+        bytes: Rate of the file sizes.
+        latency: Rate of the latencies.
+    """
 
     params: float
     macs: float | None
@@ -114,18 +146,18 @@ class Rates(_Part):
 
 
 class Int8(_Part):
-    """The compact model again, quantised to 8-bit integers: a file of its own beside it.
+    """The compact model quantised to 8-bit integers, in a separate file.
 
-    The equivalence check does not cover it: it is near the compact model, not equal.
+    The equivalence check does not include it, because quantisation changes its outputs.
 
     Attributes:
-        bytes: Of its file.
-        bytes_rate: Bytes of the compact model / its own.
-        latency_ms: Measured by turns with the compact model; None was not measured.
-        latency_rate: How many times as fast as the compact model, by neighbouring runs.
-        accuracy: As that of a ``Side``, on the same examples; None was not measured.
-        examples: So many training examples gave the ranges of its activations; 0 where they are
-            taken when it runs.
+        bytes: Size of its file.
+        bytes_rate: Size of the compact model's file divided by ``bytes``.
+        latency_ms: Latency, measured alternately with the compact model; None if not measured.
+        latency_rate: Speed-up over the compact model, by pairs of adjacent runs.
+        accuracy: As ``Side.accuracy``, on the same examples; None if not measured.
+        examples: Number of calibration examples for the ranges of activations; 0 if activations are
+            quantised dynamically.
     """
 
     bytes: int
@@ -137,14 +169,15 @@ class Int8(_Part):
 
 
 class Verification(_Part):
-    """How far the compact model is from the masked one.
+    """The equivalence check of the compact and the masked model.
 
     Attributes:
-        max_abs_error: Over all outputs; None where no number says it, with the reason in ``notes``.
-        max_rel_error: Likewise.
+        max_abs_error: Largest absolute error over all outputs; None if it is not finite, with the
+            reason in ``notes``.
+        max_rel_error: Largest relative error, likewise.
         passed: Whether every output is within the tolerance.
-        vacuous: Whether no output depends on the inputs, so that passing says nothing.
-        notes: What could not be compared, and outputs that say nothing.
+        vacuous: Whether no output depends on the inputs, so that the check is inconclusive.
+        notes: Outputs that could not be compared, or that are constant.
     """
 
     max_abs_error: float | None
@@ -155,16 +188,22 @@ class Verification(_Part):
 
     @property
     def shows_equivalence(self) -> bool:
-        """True where the comparison could have failed and did not."""
+        """Whether the check passed and was conclusive."""
         return self.passed and not self.vacuous
 
 
 class LayerChange(_Part):
-    """One layer; pairs are before and after.
+    """One layer; each pair is the value before and after.
 
-    ``latency_ms`` is the sum of the medians of the layer's operators, each timed by ONNX Runtime's
-    profiler; no share of the network's latency, which is timed without it: the times of all
-    layers need not add up to that, and may be more.
+    Attributes:
+        name: Name of the layer.
+        op_type: Its operator.
+        filters: Numbers of filters.
+        columns: Numbers of columns.
+        lowering: The form in which the layer is stored.
+        latency_ms: Sum of the median times of the layer's operators, from ONNX Runtime's profiler.
+            The network's latency is measured without the profiler, so that the times of all layers
+            need not add up to it.
     """
 
     name: str
@@ -176,20 +215,25 @@ class LayerChange(_Part):
 
 
 class Fence(_Part):
-    """A node that could not be cut through, and why."""
+    """A node that prevents a cut.
+
+    Attributes:
+        node: Name of the node, or of the value.
+        reason: Why it prevents the cut.
+    """
 
     node: str
     reason: str
 
 
-class Holding(_Part):
-    """What keeps weights from being cut.
+class Obstacle(_Part):
+    """Nodes that prevent weights from being cut for the same reason.
 
     Attributes:
-        nodes: Where; that which holds most first.
-        reason: Why.
-        share: Of the elements of all constants of the original, those that it holds, 0 to 1.
-        inexact: Whether only exactness forbids the cut, so that ``--allow-inexact`` frees it.
+        nodes: Names of the nodes, by the number of weights, largest first.
+        reason: Why they prevent the cut.
+        share: Share of the weights that cannot be cut, among all constants of the original; 0 to 1.
+        inexact: Whether ``--allow-inexact`` would allow the cut.
     """
 
     nodes: tuple[str, ...]
@@ -199,11 +243,11 @@ class Holding(_Part):
 
 
 class AdmmUpdate(_Part):
-    """How far the weights were from their constraint after one update of ADMM: relative, 0 at best.
+    """Relative residuals of one update of ADMM; both are 0 at convergence.
 
     Attributes:
-        primal: How far the weights are from the nearest point that meets the constraint.
-        dual: How far that point still moved.
+        primal: Distance of the weights from the nearest point that meets the constraint.
+        dual: Change of that point in this update.
         rho: The penalty.
     """
 
@@ -213,9 +257,15 @@ class AdmmUpdate(_Part):
 
 
 class Round(_Part):
-    """One shrinking round; rate and accuracy are those reached after it.
+    """One round of search, training and shrinking.
 
-    The accuracy is on the selection split, that of the sides on the report split.
+    Attributes:
+        rate: The rate after the round, in the metric of the target.
+        accuracy: The accuracy after the round, on the selection split.
+        epochs: Epochs of training in this round.
+        seconds: Duration.
+        evaluations: Number of candidates that the search evaluated.
+        admm: Residuals after each update of ADMM.
     """
 
     rate: float
@@ -227,13 +277,13 @@ class Round(_Part):
 
 
 class FrontierPoint(_Part):
-    """A rate that was tried, and what it came to; the last is the result, fine-tuned.
+    """A rate that was tried; the last one is the result after fine-tuning.
 
     Attributes:
-        rate: That was reached, in the metric of the target.
-        accuracy: On the selection split, after ``epochs`` of training at this rate.
-        epochs: All points together are the training of the run.
-        within_floor: Whether no more than the target's ``max_drop`` was lost.
+        rate: The rate that was reached, in the metric of the target.
+        accuracy: The accuracy on the selection split after ``epochs``.
+        epochs: Epochs of training at this rate.
+        within_floor: Whether the loss of accuracy is within the target's ``max_drop``.
     """
 
     rate: float
@@ -243,7 +293,13 @@ class FrontierPoint(_Part):
 
 
 class SearchPoint(_Part):
-    """One evaluated point of a search: in which round, its score, and the best until then."""
+    """A candidate that a search evaluated.
+
+    Attributes:
+        round: Number of the round.
+        score: Score of the candidate.
+        best: Best score of the search so far.
+    """
 
     round: int
     score: float
@@ -251,22 +307,40 @@ class SearchPoint(_Part):
 
 
 class Report(_Part):
-    """All of it. Serialise with ``to_json``: the key of ``schema_version`` is ``schema``.
+    """The report of a run; ``to_json`` serialises it.
 
-    ``measure`` says what every ``accuracy`` in it is: the share of right labels, or, where the
-    data has none, the agreement with the original model; ``score`` is what labels of another task
-    than classification are judged by, named in the figure of the sides; ``own
-    score`` is what a user's function gives. ``tasks`` says what each
-    output is taken for. ``int8`` is there where it was asked for.
-    ``runtime`` is what every latency was timed as. ``holding`` says what keeps most weights from
-    being cut. ``frontier`` holds every rate that was tried,
-    where a floor was stated.
+    Attributes:
+        schema_version: Version of the schema; its JSON key is ``schema``.
+        model: The original model.
+        measure: The meaning of every ``accuracy``. ``accuracy`` is the share of correct classes,
+            ``agreement`` is the agreement with the original if there are no labels, ``score`` is
+            the metric of a task other than classification, and ``own score`` is the result of the
+            user's function.
+        tasks: The task of each output.
+        target: The target, and whether it was met.
+        before: Cost and accuracy of the original.
+        after: Cost and accuracy of the result.
+        rate: The rates between them.
+        int8: The quantised model, if one was requested.
+        verify: The equivalence check.
+        layers: All layers before and after.
+        fences: All nodes that prevent a cut.
+        obstacles: Obstacles that prevent most weights from being cut; the JSON key is ``holding``.
+        warnings: Warnings of the run.
+        runtime: The runtime in which latencies were measured.
+        rounds: All rounds, in order.
+        search: All candidates that the searches evaluated, in order.
+        frontier: All rates that were tried, if ``max_drop`` was given.
+        seed: Seed of the random numbers.
+        versions: Versions of the packages by name.
+        host: Facts about the machine by name.
+        seconds: Duration of the run.
     """
 
     schema_version: Literal[1] = Field(default=1, alias="schema")
     model: ModelInfo
     measure: Measure = "accuracy"
-    tasks: tuple[OutputMeaning, ...] = ()
+    tasks: tuple[OutputTaskChoice, ...] = ()
     target: Target
     before: Side
     after: Side
@@ -275,7 +349,9 @@ class Report(_Part):
     verify: Verification
     layers: tuple[LayerChange, ...] = ()
     fences: tuple[Fence, ...] = ()
-    holding: tuple[Holding, ...] = ()
+    obstacles: tuple[Obstacle, ...] = Field(
+        default=(), validation_alias="holding", serialization_alias="holding"
+    )
     warnings: tuple[str, ...] = ()
     runtime: Literal["ort", "ort-mobile"] = "ort-mobile"
     rounds: tuple[Round, ...] = ()
@@ -287,24 +363,27 @@ class Report(_Part):
     seconds: float = 0.0
 
     def to_json(self) -> str:
-        """Serialise under the names of the contract."""
+        """Return the report as JSON."""
         return self.model_dump_json(by_alias=True, indent=2) + "\n"
 
     @property
     def is_met(self) -> bool:
-        """True where target rate and accuracy floor were both met."""
+        """Whether both the target rate and the limit on the loss of accuracy were met."""
         return self.target.met and self.target.drop_met
 
     @property
     def exit_code(self) -> int:
-        """0 where all was met and the check passed, 1 where it failed, 3 where missed."""
+        """0 if the target was met; 3 if it was missed; 1 if the equivalence check failed."""
         if not self.verify.passed:
             return 1
         return 0 if self.is_met else 3
 
 
 def rates_between(before: Side, after: Side) -> Rates:
-    """Divide the costs before by those after; latencies by pairs where they were measured so."""
+    """Divide the costs before by the costs after.
+
+    The rate of the latency is that of pairs of adjacent runs if both models have a ``speed_up``.
+    """
     latency = None
     if before.speed_up is not None and after.speed_up is not None:
         latency = after.speed_up / before.speed_up

@@ -12,7 +12,6 @@ from acgraph.pruning.rate import format_rate
 from acgraph.report.schema import LATENCY_NOISE, Int8, Report, Side
 from acgraph.report.verdict import (
     drop_points,
-    figure_lines,
     format_bytes,
     format_error,
     format_percent,
@@ -21,14 +20,15 @@ from acgraph.report.verdict import (
     hint,
     int8_text,
     measure_text,
+    metric_lines,
     paired_text,
     unknown_macs,
     verdict,
 )
 
-#: Fences shown in the terminal; the report has them all.
+#: Largest number of fences that the terminal shows; the report lists all.
 _SHOWN_FENCES = 5
-#: What is added to the errors, by whether the check passed and whether it shows nothing.
+#: Suffix of the line with the errors, by whether the check passed and whether it is inconclusive.
 _CHECK_SUFFIX = {
     (True, False): "",
     (True, True): " - inconclusive: no output depends on the inputs",
@@ -39,10 +39,15 @@ _CHECK_SUFFIX = {
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One line of the table.
+    """One row of the table.
 
-    ``is_good`` is None where there is nothing to judge, ``int8`` empty where there is no such
-    model, or no such figure of it.
+    Attributes:
+        label: Name of the cost or of the metric.
+        before: Value of the original.
+        after: Value of the result.
+        change: Rate or difference between them.
+        is_good: Whether the change is an improvement; None if that cannot be said.
+        int8: Value of the quantised model; empty if there is none.
     """
 
     label: str
@@ -54,7 +59,7 @@ class Row:
 
 
 def rows(report: Report) -> Iterator[Row]:
-    """Make the rows: params, MACs, bytes, latency, accuracy; what was not measured is left out."""
+    """Yield the rows for params, MACs, bytes, latency and accuracy, if they were measured."""
     before, after, rate, int8 = report.before, report.after, report.rate, report.int8
     yield _cost("params", f"{before.params:,}", f"{after.params:,}", rate.params)
     yield _cost("MACs", _macs(before), _macs(after), rate.macs)
@@ -67,7 +72,7 @@ def rows(report: Report) -> Iterator[Row]:
     drop = drop_points(report)
     if drop is not None:
         shown = format_percent(before.accuracy), format_percent(after.accuracy)
-        # Without a floor nobody said what is good.
+        # Without --max-drop, it is not defined which drop is acceptable.
         is_good = None if report.target.max_drop is None else report.target.drop_met
         yield Row(
             measure_text(report), *shown, format_points(-drop), is_good,
@@ -90,7 +95,7 @@ def _ms(side: Side | Int8) -> str:
 
 
 def render_summary(report: Report) -> RenderableType:
-    """Make the summary for a terminal; its first line is the verdict."""
+    """Render the summary for a terminal; its first line is the verdict."""
     good = report.is_met and report.verify.shows_equivalence
     # Printed with ``crop=False``, the verdict stays one line, which a script can read.
     style = "bold green" if good else "bold red"
@@ -117,7 +122,7 @@ def render_summary(report: Report) -> RenderableType:
     quantised = [] if int8 is None else [Text(int8_text(int8))]
     paired = [Text(text, style="dim") for text in [paired_text(report)] if text]
     unknown = [Text(line, style="yellow") for line in [unknown_macs(report)] if line]
-    figures = [Text(printable(line)) for line in figure_lines(report)]
+    metrics = [Text(printable(line)) for line in metric_lines(report)]
     warnings = [Text(f"warning: {line}", style="yellow") for line in report.warnings]
     tried = frontier_text(report)
     frontier = [Text("rates tried:"), *(Text(f"  {line}") for line in tried)] if tried else []
@@ -128,7 +133,7 @@ def render_summary(report: Report) -> RenderableType:
         *advice,
         Text(),
         table,
-        *figures,
+        *metrics,
         *quantised,
         *paired,
         *unknown,

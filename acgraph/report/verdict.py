@@ -1,31 +1,31 @@
-"""The verdict in words: what a reader must know first."""
+"""The verdict of a run and other results, as text."""
 
 from acgraph.diagnostics import counted
 from acgraph.pruning.rate import format_rate
 from acgraph.report.schema import LATENCY_NOISE, Int8, Report, Verification
-from acgraph.report.shortfall import blame, is_little, remedy
+from acgraph.report.shortfall import is_little, main_obstacle_text, remedy
 
 _METRICS = {"params": "params", "macs": "MACs", "size": "bytes", "latency": "latency"}
-#: Changes below this are the rounding of two shares to binary fractions.
+#: Smaller changes in percentage points are rounding errors.
 _NO_POINTS = 1e-9
-#: Nodes that are named where a line must stay short; the report has them all.
+#: Largest number of nodes that a line names; the report lists all.
 _SHOWN_NODES = 5
 
 
 def reached(report: Report) -> float | None:
-    """Rate reached in the metric of the target."""
+    """Return the rate that was reached in the metric of the target; None if it is unknown."""
     key = "bytes" if report.target.metric == "size" else report.target.metric
     rate: float | None = getattr(report.rate, key)
     return rate
 
 
 def verdict(report: Report) -> str:
-    """Say in one line whether the target was met, and what it cost."""
+    """Return one line that says whether the target was met, and how the accuracy changed."""
     return ", ".join(verdict_parts(report))
 
 
 def verdict_parts(report: Report) -> list[str]:
-    """The verdict, most important first."""
+    """Return the parts of the verdict, the most important first."""
     target = report.target
     rate = reached(report)
     metric = _METRICS[target.metric]
@@ -33,11 +33,12 @@ def verdict_parts(report: Report) -> list[str]:
     got = f"{format_rate(rate)} {more}" if rate is not None else f"unknown rate of {metric}"
     word = "met" if target.met else "missed"
     floor = "" if target.drop_met else ", allowed drop exceeded"
-    parts = [f"target {word}{floor}: {got} (asked for {_asked(target.rate)}){_scant_text(report)}"]
+    requested = f"asked for {_request(target.rate)}"
+    parts = [f"target {word}{floor}: {got} ({requested}){_scant_text(report)}"]
     drop = drop_points(report)
     if drop is not None:
         parts.append(_drop_text(drop, report))
-    parts += _worst_figure(report)
+    parts += _worst_metric(report)
     speed = report.rate.latency
     if target.metric != "latency" and speed is not None:
         parts.append(speed_text(speed))
@@ -45,32 +46,35 @@ def verdict_parts(report: Report) -> list[str]:
 
 
 def is_scant(report: Report) -> bool:
-    """Say whether less than a tenth of what was asked for was cut; anything, where no rate was."""
-    rate, asked = reached(report), report.target.rate
+    """Return whether less than a tenth of the requested rate was cut.
+
+    Without a requested rate: whether nothing was cut.
+    """
+    rate, requested = reached(report), report.target.rate
     if rate is None:
         return False
-    return rate <= 1 if asked is None else is_little(1 - 1 / asked, 1 - 1 / rate)
+    return rate <= 1 if requested is None else is_little(1 - 1 / requested, 1 - 1 / rate)
 
 
 def _scant_text(report: Report) -> str:
-    """Say that hardly anything was cut, and what holds most of the weights."""
+    """Return a clause for a run that cut almost nothing, with the main obstacle."""
     if not is_scant(report):
         return ""
-    held = blame(report.holding)
-    return f": almost nothing could be cut{f'; {held}' if held else ''}"
+    obstacle = main_obstacle_text(report.obstacles)
+    return f": almost nothing could be cut{f'; {obstacle}' if obstacle else ''}"
 
 
 def hint(report: Report) -> str:
-    """Say what would help where the target was missed; empty where it was met."""
-    return "" if report.target.met else remedy(report.holding, {})
+    """Suggest an option if the target was missed; empty if it was met."""
+    return "" if report.target.met else remedy(report.obstacles, {})
 
 
-def _asked(rate: float | None) -> str:
+def _request(rate: float | None) -> str:
     return "the highest rate within --max-drop" if rate is None else format_rate(rate)
 
 
 def _with_check(parts: list[str], check: Verification) -> list[str]:
-    """Add what a reader must not take for granted: a check that failed or is incomplete."""
+    """Add a part about an equivalence check that failed or is incomplete."""
     if not check.passed:
         return ["the equivalence check FAILED: the compact and the masked model differ", *parts]
     if check.vacuous:
@@ -82,9 +86,9 @@ def _with_check(parts: list[str], check: Verification) -> list[str]:
 
 
 def frontier_text(report: Report) -> list[str]:
-    """Say what each rate that was tried came to, where the reader must choose among them.
+    """Return a line for each rate that was tried, if the reader may want to choose among them.
 
-    That is where no rate was stated, and where rate and floor were not to be had together.
+    That is the case if no rate was requested, or if the target was missed.
     """
     if report.target.rate is not None and report.is_met:
         return []
@@ -100,7 +104,7 @@ def frontier_text(report: Report) -> list[str]:
 
 
 def unknown_macs(report: Report) -> str:
-    """Name the nodes whose MACs could not be found; empty where there are none."""
+    """Return a line that names the nodes whose MACs are unknown; empty if there are none."""
     names = list(dict.fromkeys([*report.before.macs_unknown, *report.after.macs_unknown]))
     if not names:
         return ""
@@ -109,7 +113,7 @@ def unknown_macs(report: Report) -> str:
 
 
 def format_error(error: float | None) -> str:
-    """Print an error of the equivalence check; ``unbounded`` where no number says it."""
+    """Format an error of the equivalence check; ``unbounded`` if it is not finite."""
     return "unbounded" if error is None else f"{error:.2g}"
 
 
@@ -124,40 +128,40 @@ def _drop_text(drop: float, report: Report) -> str:
     return f"{change} ({word} the allowed drop of {report.target.max_drop:g})"
 
 
-def figure_lines(report: Report) -> list[str]:
-    """Say how the compact model does what each output is for, the original beside it if judged.
+def metric_lines(report: Report) -> list[str]:
+    """Return a line with the metric of each output, for the result and the original.
 
-    Empty where the network has one output of classes, which the table shows.
+    Empty for a network with one classification output, whose accuracy the table shows.
     """
-    figures = report.after.outputs
-    if len(figures) == 1 and figures[0].task == "classification":
+    metrics = report.after.outputs
+    if len(metrics) == 1 and metrics[0].task == "classification":
         return []
-    before = {figure.output: figure.text for figure in report.before.outputs}
+    before = {metric.output: metric.text for metric in report.before.outputs}
     return [
-        f"{figure.output}: {figure.text}"
-        + (f" (original: {before[figure.output]})" if figure.output in before else "")
-        for figure in figures
+        f"{metric.output}: {metric.text}"
+        + (f" (original: {before[metric.output]})" if metric.output in before else "")
+        for metric in metrics
     ]
 
 
-def _worst_figure(report: Report) -> list[str]:
-    """The figure that lost most, in the words of its field; none for classes, which have points."""
-    figures = [figure for figure in report.after.outputs if figure.task != "classification"]
-    if not figures:
+def _worst_metric(report: Report) -> list[str]:
+    """Return the worst metric of the outputs that are not classes."""
+    metrics = [metric for metric in report.after.outputs if metric.task != "classification"]
+    if not metrics:
         return []
-    worst = min(figures, key=lambda figure: figure.value)
+    worst = min(metrics, key=lambda metric: metric.value)
     return [worst.text if len(report.after.outputs) == 1 else f"{worst.output}: {worst.text}"]
 
 
 def measure_text(report: Report) -> str:
-    """Name what the model is judged by, as a reader must not take one for the other."""
+    """Return the name of the quantity by which the models were evaluated."""
     if report.measure == "agreement":
         return "agreement with the original"
     return _score_name(report) if report.measure == "score" else report.measure
 
 
 def _score_name(report: Report) -> str:
-    """Name what labels of a task are judged by; an error counts as what is left of 1."""
+    """Return the name of the score of the first output's task."""
     names = {
         "segmentation": "mean IoU", "ctc": "1 - character error rate", "detection": "mAP",
         "embedding": "cosine", "regression": "1 - normalised error",
@@ -168,14 +172,14 @@ def _score_name(report: Report) -> str:
 
 
 def speed_text(rate: float) -> str:
-    """Say how much faster, without flattery."""
+    """Describe a rate of latency; within the noise it is not faster."""
     if rate <= 1 + LATENCY_NOISE:
         return f"not faster ({format_rate(rate)})"
     return f"{format_rate(rate)} faster"
 
 
 def paired_text(report: Report) -> str:
-    """Say why a rate of latency is not the quotient of the medians beside it; empty where it is."""
+    """Explain how the rate of latency was computed if it is not the ratio of the medians."""
     if report.rate.latency is None or report.after.speed_up is None:
         return ""
     return (
@@ -185,7 +189,7 @@ def paired_text(report: Report) -> str:
 
 
 def int8_text(int8: Int8) -> str:
-    """Say what quantisation won beside the compact model, and where it won nothing."""
+    """Compare the quantised model with the compact model."""
     rate = int8.bytes_rate
     parts = [f"{format_rate(rate)} fewer bytes" if rate > 1 else f"not smaller ({rate:.2f}x)"]
     if int8.latency_rate is not None:
@@ -194,13 +198,13 @@ def int8_text(int8: Int8) -> str:
 
 
 def drop_points(report: Report) -> float | None:
-    """Accuracy or agreement lost, in percentage points; negative where it rose."""
+    """Return the loss of accuracy in percentage points, negative for a gain; None if unknown."""
     before, after = report.before.accuracy, report.after.accuracy
     return None if before is None or after is None else 100 * (before - after)
 
 
 def format_bytes(size: float) -> str:
-    """Print a number of bytes in the unit that fits.
+    """Format a number of bytes with a suitable unit.
 
     >>> format_bytes(1_234_567)
     '1.23 MB'
@@ -213,7 +217,7 @@ def format_bytes(size: float) -> str:
 
 
 def format_points(change: float) -> str:
-    """Print a change in percentage points; one that is too small for two digits gets more.
+    """Format a change in percentage points; very small changes get more digits.
 
     >>> format_points(-0.67), format_points(0.0), format_points(-0.0004)
     ('-0.67 points', '0 points', '-0.0004 points')
@@ -224,5 +228,5 @@ def format_points(change: float) -> str:
 
 
 def format_percent(share: float | None) -> str:
-    """Print a share from 0 to 1."""
+    """Format a share from 0 to 1 as a percentage; ``-`` for None."""
     return "-" if share is None else f"{100 * share:.2f} %"

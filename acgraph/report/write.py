@@ -1,4 +1,4 @@
-"""Write the report where the results are."""
+"""Write the report to the folder of the results."""
 
 from pathlib import Path
 
@@ -8,10 +8,10 @@ from acgraph.report.schema import Report
 
 
 def write_report(report: Report, folder: Path) -> None:
-    """Write ``report.json`` and ``report.html``, each whole or not at all.
+    """Write ``report.json`` and ``report.html``, each atomically.
 
     Raises:
-        OutputError: The folder cannot be made or written to.
+        OutputError: The folder cannot be created or written to.
     """
     make_folder(folder)
     write_bytes(report.to_json().encode(), folder / "report.json")

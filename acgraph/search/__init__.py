@@ -1,4 +1,4 @@
-"""Search over rates and thresholds, in numpy and callables: it never sees a backend."""
+"""Search for the rate of each layer, by NumPy and callables; independent of any backend."""
 
 from acgraph.search.annealing import AnnealConfig
 from acgraph.search.budget import project_to_budget

@@ -1,4 +1,4 @@
-"""Simulated annealing over kept counts, guided by the size of the layers.
+"""Simulated annealing over the kept counts of the layers, guided by their size.
 
 As in AutoCompress (Liu et al., AAAI 2020): perturb the rates by a magnitude that shrinks with the
 temperature, project to the budget, evaluate, move if better or with probability ``exp(-dE / T)``.
@@ -18,7 +18,7 @@ from acgraph.search.problem import Point, Problem
 from acgraph.search.starts import by_weight, kept_from_shares
 
 _MAX_STALE = 100
-"""Number of successive known proposals after which the space counts as exhausted."""
+"""Number of successive iterations without a new proposal after which the search ends."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,14 +26,15 @@ class AnnealConfig:
     """Parameters of simulated annealing.
 
     Attributes:
-        initial_acceptance: Probability at the start of moving to a typical worse point, in (0, 1).
-        final_share: Temperature at the end as a share of the first, in (0, 1].
-        magnitude: Standard deviation at the start of the change of a log share.
-        final_magnitude: The same at the end.
-        guidance: Probability at the start that shares are handed out by layer size; it falls to 0
-            at the end. A random search keeps it.
-        calibration: Random actions that the first temperature is measured on, at least 1.
-        batch: Proposals from one point that are evaluated together, at least 1.
+        initial_acceptance: Initial probability of moving to a typical worse point, in (0, 1).
+        final_share: Final temperature divided by the initial one, in (0, 1].
+        magnitude: Initial standard deviation of the change of the logarithm of a kept share.
+        final_magnitude: Its final value.
+        guidance: Initial probability that larger layers are assigned smaller kept shares; it
+            decreases to 0. In a random search it is constant.
+        calibration: Number of random moves from which the initial temperature is derived, at
+            least 1.
+        batch: Number of proposals that are evaluated together, at least 1.
     """
 
     initial_acceptance: float = 0.05
@@ -48,7 +49,10 @@ class AnnealConfig:
         checks = (
             (0.0 < self.initial_acceptance < 1.0, "the initial acceptance must be in (0, 1)"),
             (0.0 < self.final_share <= 1.0, "the final share of temperature must be in (0, 1]"),
-            (0.0 < self.final_magnitude <= self.magnitude, "magnitudes must be positive and fall"),
+            (
+                0.0 < self.final_magnitude <= self.magnitude,
+                "the final magnitude must be positive and at most the magnitude",
+            ),
             (0.0 <= self.guidance <= 1.0, "the guidance must be in [0, 1]"),
             (self.calibration >= 1 and self.batch >= 1, "calibration and batch must be at least 1"),
         )
@@ -64,14 +68,14 @@ def anneal(
     config: AnnealConfig,
     rng: np.random.Generator,
 ) -> None:
-    """Spend the evaluator's evaluations; it remembers the best point.
+    """Search by simulated annealing until all evaluations are used; the evaluator has the result.
 
     Args:
         problem: Knobs, cost and budget.
-        evaluator: Scores, and how many there may be.
-        starts: Points within the budget; the best of them is where the walk starts.
-        config: How to anneal.
-        rng: Where chance comes from.
+        evaluator: Evaluates points, up to its limit.
+        starts: Points within the budget; the search starts from the best of them.
+        config: The parameters.
+        rng: The random number generator.
     """
     walk = _Walk(problem, evaluator, config, rng)
     start = walk.best_of(starts)
@@ -88,7 +92,7 @@ def anneal(
 
 
 class _Walk:
-    """The moves of one annealing."""
+    """The moves of simulated annealing."""
 
     def __init__(
         self,
@@ -109,16 +113,16 @@ class _Walk:
         return best
 
     def calibrate(self, start: Point) -> float:
-        """The temperature at which a typical action is accepted as often as configured."""
+        """Return the temperature at which a typical move has the initial acceptance."""
         config = self._config
-        actions = [self.propose(start, 0.0, 0) for _ in range(config.calibration)]
-        scores = self._evaluator.scores([start, *actions])
-        changes = [abs(scores[p] - scores[start]) for p in actions if p in scores and p != start]
+        moves = [self.propose(start, 0.0, 0) for _ in range(config.calibration)]
+        scores = self._evaluator.scores([start, *moves])
+        changes = [abs(scores[p] - scores[start]) for p in moves if p in scores and p != start]
         typical = float(np.median(changes)) if changes else 0.0
         return typical / -math.log(config.initial_acceptance)
 
     def propose(self, current: Point, progress: float, stale: int) -> Point:
-        """A neighbour on the budget; further away the later no new one was found."""
+        """Return a neighbour on the budget; further away after iterations without a new point."""
         config = self._config
         shrink = (config.final_magnitude / config.magnitude) ** progress
         magnitude = config.magnitude * shrink * (1.0 + 0.1 * stale)
@@ -139,7 +143,7 @@ class _Walk:
         return current
 
     def _perturb(self, current: Point, magnitude: float, guidance: float) -> Point:
-        """Change all shares, or some, and scale all to the budget."""
+        """Change a random subset of the shares, and scale all shares to the budget."""
         knobs, rng = self._problem.knobs, self._rng
         shares = np.array([kept / k.size for kept, k in zip(current, knobs, strict=True)])
         touched = rng.random(len(knobs)) < rng.random()
@@ -150,7 +154,7 @@ class _Walk:
         return project_to_budget(kept_from_shares(shares, knobs), self._problem)
 
     def _transfer(self, current: Point, magnitude: float) -> Point:
-        """Take from one or two knobs and give what that frees to others, in random order."""
+        """Lower one or two knobs, and spend the freed budget on the others, in random order."""
         problem, rng = self._problem, self._rng
         order = [int(index) for index in rng.permutation(len(problem.knobs))]
         givers = order[: 1 + int(rng.integers(2))] if len(order) > 2 else order[:1]

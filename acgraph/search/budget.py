@@ -1,4 +1,4 @@
-"""The projection onto the budget: every point that a search looks at uses all of it and no more."""
+"""Projection onto the budget: every evaluated point uses as much of the budget as possible."""
 
 from collections.abc import Sequence
 
@@ -7,29 +7,29 @@ from acgraph.pruning.rate import Rate
 from acgraph.search.problem import Knob, Point, Problem
 
 _BISECTIONS = 60
-_NOTHING = 1e-3
-"""Wished counts below this are none at all: scaling them up to one unit would dwarf the rest."""
+_NEGLIGIBLE = 1e-3
+"""Smaller counts are set to 0: scaling them up to one unit would dominate the others."""
 
 
 def project_to_budget(point: Sequence[float], problem: Problem) -> Point:
-    """Scale all kept counts by one factor to the budget, then round so that nothing more fits.
+    """Scale all kept counts by one factor to the budget, and round them to allowed counts.
 
-    Counts are clipped to what each knob allows, and the factor makes up for what the clipped ones
-    do not give (water-filling). Rounding is down; what that leaves of the budget goes back step
-    by step to the counts that lost most by it. At the end no single count can be raised by one
-    step within the budget, so a point that is already such is returned as it is.
+    Counts are clipped to the allowed range, and the factor compensates for clipped counts
+    (water-filling). Counts are rounded down; the unused budget is then spent step by step on the
+    counts that lost most by rounding. In the result no count can be raised by one step within the
+    budget, so that a projected point is a fixed point.
 
-    Needs tens of cost evaluations for the factor and about one for each knob.
+    It evaluates the cost some tens of times for the factor, and about once for each knob.
 
     Args:
-        point: Kept counts, not negative, whole or not.
+        point: Kept counts, non-negative, possibly fractional.
         problem: Knobs, cost and budget.
 
     Raises:
-        SearchError: Where even the smallest point exceeds the budget.
+        SearchError: The cost of the smallest point exceeds the budget.
     """
     check_budget(problem)
-    wish = [kept if kept >= _NOTHING else 0.0 for kept in point]
+    wish = [kept if kept >= _NEGLIGIBLE else 0.0 for kept in point]
     wanted, scaled = _largest_scaling(wish, problem)
     losses = [
         (want - kept) / knob.step
@@ -39,33 +39,34 @@ def project_to_budget(point: Sequence[float], problem: Problem) -> Point:
 
 
 def check_budget(problem: Problem) -> None:
-    """Make sure that some point is within the budget.
+    """Check that the smallest point is within the budget.
 
     Raises:
-        SearchError: Where none is, with the highest rate that can be reached.
+        SearchError: It is not; the hint names the highest rate that can be reached.
     """
-    least = problem.cost(problem.smallest)
-    if least <= problem.budget:
+    smallest = problem.cost(problem.smallest)
+    if smallest <= problem.budget:
         return
     whole = problem.cost(problem.whole)
-    reachable = f"at most {Rate.between(whole, least)}" if least > 0.0 else "no rate"
+    reachable = f"at most {Rate.between(whole, smallest)}" if smallest > 0.0 else "no rate"
     raise SearchError(
-        f"the budget of {problem.budget:g} cannot be met: the smallest cut that is allowed "
-        f"leaves {least:g} of {whole:g}",
+        f"the budget of {problem.budget:g} cannot be met: the largest allowed cut leaves "
+        f"{smallest:g} of {whole:g}",
         hint=f"{reachable} can be reached",
     )
 
 
 def fill(point: Point, problem: Problem, order: Sequence[int]) -> Point:
-    """Raise counts within the budget until none can be raised any more.
+    """Raise counts within the budget until none can be raised.
 
-    Every knob in turn gets one step; then every knob in turn gets as many as fit. A knob that
-    cannot rise once can never rise later, because cost does not fall where another count rises.
+    Each knob in turn is raised by one step, then each in turn as far as possible. A knob that
+    cannot be raised now cannot be raised later, because the cost does not fall when another count
+    rises.
 
     Args:
         point: Allowed counts within the budget.
         problem: Knobs, cost and budget.
-        order: Numbers of all knobs, those that come first are served first.
+        order: Indices of all knobs, by descending priority.
     """
     risen = []
     for index in order:
@@ -76,7 +77,7 @@ def fill(point: Point, problem: Problem, order: Sequence[int]) -> Point:
     for index in risen:
         point = raise_fully(point, problem, index)
     for index in order:
-        # A whole knob may be cheaper than one that is nearly so: it needs no index of what is left.
+        # A complete layer may be cheaper than one that lacks a few units and so stores indices.
         whole = _with(point, index, problem.knobs[index].size)
         if whole != point and problem.fits(whole):
             point = whole
@@ -104,7 +105,7 @@ def _fits_at(point: Point, problem: Problem, index: int, steps: int) -> bool:
 
 
 def _largest_scaling(point: Sequence[float], problem: Problem) -> tuple[list[float], Point]:
-    """Scaled counts before and after rounding, for the largest factor within the budget."""
+    """Return the counts before and after rounding, for the largest factor within the budget."""
     knobs = problem.knobs
     limits = [k.size / p for p, k in zip(point, knobs, strict=True) if p > 0.0]
     low, high = 0.0, max(limits, default=0.0)

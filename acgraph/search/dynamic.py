@@ -1,8 +1,8 @@
-"""Allocation by dynamic programming over tables of loss and cost, in the manner of SPDY.
+"""Allocation by dynamic programming over tables of loss and cost, as in SPDY.
 
-Frantar and Alistarh, "SPDY: Accurate Pruning with Speedup Guarantees", ICML 2022: the loss of a
-point is taken as the sum of what each knob loses alone, the cost likewise; the best sum under a
-budget is a knapsack; the tables' mutual weights are then searched by evaluating what they lead to.
+Frantar and Alistarh, "SPDY: Accurate Pruning with Speedup Guarantees", ICML 2022: the loss and the
+cost of a point are approximated by sums over its knobs; the smallest loss within a budget is then a
+knapsack problem. The relative weights of the tables are searched by evaluating the solutions.
 """
 
 from collections.abc import Callable, Sequence
@@ -26,12 +26,12 @@ _MUTATION = 1.0
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Table:
-    """What one knob can be cut to.
+    """Loss and cost of the counts of one knob.
 
     Attributes:
-        kept: Allowed counts, rising.
-        cost: What each costs more than the least.
-        loss: What each loses of the score, alone.
+        kept: Allowed counts, ascending.
+        cost: Cost of each count minus that of the first one.
+        loss: Loss of score if only this knob is cut, for each count.
     """
 
     kept: tuple[int, ...]
@@ -41,7 +41,7 @@ class Table:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Front:
-    """Choices of the knobs so far that no other beats in both cost and loss, by rising cost."""
+    """Pareto front of the choices for the knobs so far, by ascending cost."""
 
     cost: FloatArray
     loss: FloatArray
@@ -50,27 +50,32 @@ class _Front:
 
 
 def grid(knob: Knob, levels: int) -> tuple[int, ...]:
-    """At most ``levels`` allowed counts of a knob (2 at least), both ends included.
+    """Return at most ``levels`` (at least 2) allowed counts of a knob, including both ends.
 
-    Half are in equal steps, for mild cuts, and half in equal factors, for hard ones.
+    Half are spaced linearly, for small cuts, and half geometrically, for large ones.
     """
     count = -(-(knob.size - knob.floor) // knob.step) + 1
     if count <= levels:
         return tuple(dict.fromkeys(knob.raised(knob.floor, i) for i in range(count)))
-    least = max(knob.floor, knob.size / 256.0)
+    smallest = max(knob.floor, knob.size / 256.0)
     half = (levels - 2) // 2
     inner = [
-        *np.linspace(least, knob.size, half + 2)[1:-1],
-        *np.geomspace(least, knob.size, levels - half)[1:-1],
+        *np.linspace(smallest, knob.size, half + 2)[1:-1],
+        *np.geomspace(smallest, knob.size, levels - half)[1:-1],
     ]
     return tuple(sorted({knob.floor, knob.size, *(knob.snap(float(kept)) for kept in inner)}))
 
 
 def tables(problem: Problem, sensitivity: Sensitivity, levels: int = 24) -> list[Table]:
-    """Loss and cost tables of all knobs.
+    """Return the loss and cost tables of all knobs.
 
-    Costs are taken around the point of one share for all that meets the budget: where filters of
-    one layer multiply with those of the next, costs at the dense model would be far off.
+    Costs are computed around the uniform point that meets the budget: the cost of a layer depends
+    on the filters of the layer before it, so that costs around the dense model would be far off.
+
+    Args:
+        problem: Knobs, cost and budget.
+        sensitivity: Loss of score if a single knob is cut.
+        levels: Largest number of counts for each knob.
     """
     around = project_to_budget(problem.whole, problem)
     found = []
@@ -83,19 +88,19 @@ def tables(problem: Problem, sensitivity: Sensitivity, levels: int = 24) -> list
 
 
 def allocate(problem: Problem, found: Sequence[Table], weights: FloatArray | None = None) -> Point:
-    """The point of least total loss within the budget, projected to use all of it.
+    """Return the point with the smallest total loss within the budget, projected onto the budget.
 
-    The least total is exact for additive costs up to ``_MAX_STATES`` undominated choices. Where
-    cost is not additive, the choice is the dearest of the front whose true cost fits.
+    The minimum is exact for additive costs and up to ``_MAX_STATES`` Pareto-optimal choices. If
+    costs are not additive, it is the most expensive point of the front whose true cost fits.
 
     Args:
         problem: Knobs, cost and budget.
-        found: The knobs' tables.
+        found: The tables of the knobs.
         weights: Factor of each knob's loss; 1 by default.
     """
     factors = np.ones(len(found)) if weights is None else weights
     slack = problem.budget - problem.cost(problem.smallest)
-    # Twice the slack, for costs that are less in truth than their tables add up to.
+    # Twice the slack, because the true cost may be less than the sum over the tables.
     fronts = _fronts(found, factors, 2.0 * max(slack, 0.0))
     low, high = 0, fronts[-1].cost.size - 1
     while low < high:
@@ -108,10 +113,14 @@ def allocate(problem: Problem, found: Sequence[Table], weights: FloatArray | Non
 
 
 def sensitivity_by_evaluation(problem: Problem, evaluator: Evaluator, share: float) -> Sensitivity:
-    """Measure sensitivities with the problem's own score, one cut knob at a time.
+    """Measure sensitivities by evaluating points at which a single knob is cut.
 
-    Points that cut a single knob are evaluated on a grid as fine as ``share`` of the remaining
-    evaluations allows, and losses between them are interpolated.
+    Losses between the evaluated counts are interpolated.
+
+    Args:
+        problem: Knobs, cost and budget.
+        evaluator: Evaluates points.
+        share: Share of the remaining evaluations to use.
     """
     levels = max(2, int(share * evaluator.remaining) // len(problem.knobs) + 1)
     whole = problem.whole
@@ -134,7 +143,16 @@ def sensitivity_by_evaluation(problem: Problem, evaluator: Evaluator, share: flo
 def refine(
     problem: Problem, evaluator: Evaluator, found: Sequence[Table], rng: np.random.Generator
 ) -> None:
-    """Spend the remaining evaluations on the tables' mutual weights, by random local search."""
+    """Search the relative weights of the tables by random local search.
+
+    All remaining evaluations are used; the evaluator has the result.
+
+    Args:
+        problem: Knobs, cost and budget.
+        evaluator: Evaluates points, up to its limit.
+        found: The tables of the knobs.
+        rng: The random number generator.
+    """
     factors = np.ones(len(found))
     point = allocate(problem, found)
     best = evaluator.scores([point]).get(point, -np.inf)
@@ -165,7 +183,7 @@ def _fronts(found: Sequence[Table], factors: FloatArray, limit: float) -> list[_
 
 
 def _undominated(cost: FloatArray, loss: FloatArray, limit: float) -> npt.NDArray[np.int64]:
-    """Indices of the Pareto front by rising cost, thinned where there are very many."""
+    """Return the indices of the Pareto front by ascending cost, at most ``_MAX_STATES`` of them."""
     order = np.lexsort((loss, cost))
     order = order[(cost[order] <= limit) | (cost[order] <= cost.min())]
     least_before = np.concatenate(([np.inf], np.minimum.accumulate(loss[order])[:-1]))
@@ -173,7 +191,7 @@ def _undominated(cost: FloatArray, loss: FloatArray, limit: float) -> npt.NDArra
     if front.size <= _MAX_STATES:
         return np.asarray(front)
     edges = np.linspace(0.0, cost[front[-1]], _MAX_STATES)
-    # The dearest state of each bucket is also its least loss.
+    # The most expensive state of each bucket has the smallest loss.
     last = np.searchsorted(cost[front], edges, side="right") - 1
     return np.asarray(front[np.unique(last[last >= 0])])
 

@@ -1,4 +1,4 @@
-"""The budgeted, cached, recorded view of a problem's score."""
+"""Evaluate the points of a search problem: with a limit, a cache and a history."""
 
 import math
 import time
@@ -10,12 +10,12 @@ from acgraph.search.problem import Evaluation, Point, Problem, SearchResult
 
 
 class Evaluator:
-    """Evaluates points once each, up to a number of evaluations and a time.
+    """Evaluates each point once, up to a number of evaluations and a time limit.
 
     Args:
-        problem: Whose score it is.
-        limit: The most evaluations, at least 1.
-        time_budget_s: No evaluation starts after this many seconds; the first always does.
+        problem: The search problem.
+        limit: Largest number of evaluations, at least 1.
+        time_budget_s: Seconds after which no evaluation starts, except the first.
     """
 
     def __init__(self, problem: Problem, limit: int, time_budget_s: float | None = None) -> None:
@@ -28,25 +28,29 @@ class Evaluator:
 
     @property
     def remaining(self) -> int:
-        """How many more evaluations there may be; 0 once time is up."""
+        """Number of remaining evaluations; 0 after the time limit."""
         is_late = bool(self.history) and time.monotonic() - self._start_s >= self._time_budget_s
         return 0 if is_late else self._limit - len(self.history)
 
     @property
     def progress(self) -> float:
-        """The used share, in [0, 1], of evaluations or of time, whichever is further."""
+        """The used share, in [0, 1], of the evaluations or of the time, whichever is larger."""
         elapsed = (time.monotonic() - self._start_s) / max(self._time_budget_s, 1e-9)
         return min(1.0, max(len(self.history) / self._limit, elapsed))
 
     def is_known(self, point: Point) -> bool:
-        """Whether the point needs no evaluation."""
+        """Return whether the point was evaluated."""
         return point in self._index
 
     def scores(self, points: Sequence[Point], temperature: float = 0.0) -> dict[Point, float]:
-        """Scores of those points that are known or can still be evaluated.
+        """Return the scores of the points that are known or can still be evaluated.
+
+        Args:
+            points: The points.
+            temperature: The temperature of annealing, for the history.
 
         Raises:
-            SearchError: Where the problem's score is not a finite number.
+            SearchError: A score is not a finite number.
         """
         fresh = list(dict.fromkeys(point for point in points if point not in self._index))
         if self._problem.evaluate_many is not None:
@@ -67,15 +71,15 @@ class Evaluator:
         return {point: self.history[self._index[point]].score for point in known}
 
     def accept(self, point: Point) -> None:
-        """Note that the search moved to a known point."""
+        """Record in the history that the search moved to a known point."""
         index = self._index[point]
         self.history[index] = replace(self.history[index], accepted=True)
 
     def best(self) -> Evaluation:
-        """The best evaluation within the budget, the first of equals.
+        """Return the evaluation with the best score within the budget; the first if equal.
 
         Raises:
-            SearchError: Where none is within the budget.
+            SearchError: No evaluated point is within the budget.
         """
         within = [item for item in self.history if item.cost <= self._problem.budget]
         if not within:
@@ -83,7 +87,7 @@ class Evaluator:
         return max(within, key=lambda item: item.score)
 
     def result(self) -> SearchResult:
-        """What the search found."""
+        """Return the result of the search."""
         best = self.best()
         return SearchResult(
             point=best.point,

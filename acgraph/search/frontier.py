@@ -22,8 +22,8 @@ def next_rate(tried: Iterable[tuple[float, bool]]) -> float | None:
     (2.0, 4.0, 3.0)
     """
     points = list(tried)
-    low = max((rate for rate, held in points if held), default=1.0)
-    failed = [rate for rate, held in points if not held and rate > low]
+    low = max((rate for rate, is_met in points if is_met), default=1.0)
+    failed = [rate for rate, is_met in points if not is_met and rate > low]
     if not failed:
         return STEP * low
     high = min(failed)

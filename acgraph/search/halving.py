@@ -1,8 +1,8 @@
-"""Judge many points by little and the best of them by all: successive halving.
+"""Successive halving: evaluate many points on few examples, and the best of them on more.
 
 Jamieson and Talwalkar, "Non-stochastic Best Arm Identification and Hyperparameter Optimization",
-AISTATS 2016. Where one evaluation is dear, the search itself judges by a share of the examples; the
-best points that it found are then judged again, ever fewer of them by ever more.
+AISTATS 2016. If an evaluation is expensive, the search evaluates points on a share of the examples.
+Its best points are then evaluated again, at each level fewer points on more examples.
 """
 
 import time
@@ -11,11 +11,11 @@ from dataclasses import dataclass, replace
 
 from acgraph.search.problem import Point, SearchResult
 
-#: How many of the best points are judged again, and by how many times the share before; the last
-#: of them are judged by all.
+#: Number of points at each further level, and the factor from the share of examples of one level to
+#: that of the next; the last level uses all examples.
 FINALISTS = (4, 2)
 STEP = 3.0
-#: The least share that still tells points apart.
+#: Smallest share of the examples that distinguishes points.
 MIN_SHARE = 0.02
 
 
@@ -48,7 +48,7 @@ def plan_levels(evaluations: int, affordable: float) -> tuple[Level, ...]:
     counts = [min(count, evaluations) for count in FINALISTS]
     factors = [1.0, STEP, STEP * STEP]
     share = affordable / _sum(evaluations, counts, factors)
-    if share * factors[-1] > 1.0:  # the last level takes all, and no more
+    if share * factors[-1] > 1.0:  # the last level cannot use more than all examples
         share = max(affordable - counts[-1], 0.0) / _sum(evaluations, counts[:-1], factors[:-1])
     share = min(max(share, MIN_SHARE), 1.0)
     return tuple(
@@ -64,7 +64,7 @@ def _sum(evaluations: int, counts: Sequence[int], factors: Sequence[float]) -> f
 def rerank(
     found: SearchResult,
     budget: float,
-    judges: Sequence[tuple[int, Callable[[Point], float]]],
+    levels: Sequence[tuple[int, Callable[[Point], float]]],
     *,
     time_budget_s: float | None = None,
 ) -> SearchResult:
@@ -73,7 +73,7 @@ def rerank(
     Args:
         found: The result of the search at the cheapest level.
         budget: Largest cost of a point.
-        judges: For each level, the largest number of points and the function that scores them.
+        levels: For each level, the largest number of points and the function that scores them.
         time_budget_s: Seconds after which no evaluation starts; the best point so far is returned.
 
     Returns:
@@ -83,15 +83,15 @@ def rerank(
     within = {e.point: e.score for e in found.history if e.cost <= budget}
     ranked = sorted(within, key=lambda point: -within[point])
     best, score, spent = found.point, found.score, 0
-    for count, judge in judges:
+    for count, evaluate in levels:
         scores: dict[Point, float] = {}
         for point in ranked[:count]:
             if time_budget_s is not None and time.monotonic() - begin >= time_budget_s:
                 break
-            scores[point] = judge(point)
+            scores[point] = evaluate(point)
             spent += 1
         if len(scores) < min(count, len(ranked)):
-            break  # those that were not judged might have been better
+            break  # a point that was not evaluated might have been better
         ranked = sorted(scores, key=lambda point: -scores[point])
         best, score = ranked[0], scores[ranked[0]]
     return replace(found, point=best, score=score, evaluations=found.evaluations + spent)

@@ -1,4 +1,4 @@
-"""The ways to search for a point, behind one door."""
+"""The search methods, and the function that runs one of them."""
 
 import logging
 from typing import Literal, get_args
@@ -22,20 +22,20 @@ from acgraph.search.starts import Importances, global_point, random_point, unifo
 Method = Literal["annealing", "dp", "global", "random", "uniform"]
 
 _log = logging.getLogger(__name__)
-#: Evaluations of a search where the user states none; dp needs as many for each knob as give its
-#: sensitivity at three points and leave as many for the weights of the tables.
+#: Default number of evaluations. dp also needs, for each knob, enough of them to measure its
+#: sensitivity at three points, and as many for the weights of the tables.
 EVALUATIONS = 32
 _EVALUATIONS_PER_KNOB = 4
 _MEASURED_SHARE = 0.5
-"""Of a dp search's evaluations, what goes into measuring sensitivities that it was not given."""
+"""Share of the evaluations with which dp measures sensitivities if none are given."""
 
 
 def default_evaluations(method: Method, knobs: int, *, is_measured: bool) -> int:
-    """Evaluations of a search where none are stated.
+    """Return the default number of evaluations of a search.
 
     Args:
-        method: As for ``search``.
-        knobs: How many there are.
+        method: The method, as for ``search``.
+        knobs: The number of knobs.
         is_measured: Whether sensitivities are given.
     """
     if method == "dp" and not is_measured:
@@ -54,25 +54,30 @@ def search(
     time_budget_s: float | None = None,
     config: AnnealConfig | None = None,
 ) -> SearchResult:
-    """Find a point of high score within the budget. Same arguments, same result.
+    """Search for a point with a high score within the budget.
+
+    The result is deterministic without a time limit.
 
     Args:
-        problem: What to search.
-        method: ``annealing`` starts from the best of uniform, global and dp points, as far as it
-            is given what they need; ``dp`` allocates by sensitivities and then searches their
-            mutual weights; ``global`` puts one threshold on all importances; ``random`` evaluates
-            guided random points; ``uniform`` keeps one share of all.
-        evaluations: The most points to evaluate, at least 1. ``global`` and ``uniform`` need one.
-        seed: Of all chance.
-        sensitivity: Loss of score of cutting a single knob; ``dp`` measures it by evaluation
-            where it is not given.
-        importances: One array per knob with the importance of every unit; ``global`` needs it.
-        time_budget_s: Stop evaluating after this long; the result then depends on the machine.
-        config: How to anneal, and the guidance of ``random``.
+        problem: The search problem.
+        method: ``annealing`` starts from the best of the uniform, global and dp points, the latter
+            two if importances and sensitivities are given; ``dp`` allocates by sensitivities and
+            then searches their relative weights; ``global`` applies one threshold to all
+            importances; ``random`` evaluates guided random points; ``uniform`` keeps the same share
+            of all knobs.
+        evaluations: Largest number of evaluated points, at least 1. ``global`` and ``uniform`` need
+            one.
+        seed: Seed of the random numbers.
+        sensitivity: Loss of score if a single knob is cut; without it, ``dp`` measures it by
+            evaluations.
+        importances: The importance of every unit, one array for each knob; required by ``global``.
+        time_budget_s: Seconds after which no evaluation starts; the result then depends on the
+            speed of the machine.
+        config: Parameters of annealing; ``random`` uses its guidance.
 
     Raises:
-        SearchError: Where no point meets the budget, or a method lacks what it needs.
-        UsageError: Where the method is unknown or there are no evaluations.
+        SearchError: No point is within the budget, or an input of the method is missing.
+        UsageError: The method is unknown, or no evaluation is allowed.
     """
     if method not in get_args(Method):
         choices = ", ".join(get_args(Method))
@@ -99,7 +104,9 @@ def search(
         case "uniform":
             evaluator.scores([uniform_point(problem)])
     result = evaluator.result()
-    _log.info("search by %s: score %.4g after %d", method, result.score, result.evaluations)
+    _log.info(
+        "search by %s: score %.4g after %d evaluations", method, result.score, result.evaluations
+    )
     return result
 
 

@@ -1,4 +1,4 @@
-"""What is searched: kept counts per knob, under a budget, for the best score."""
+"""The search problem: the kept count of each knob, with the best score within a budget."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -9,23 +9,23 @@ from typing import Literal
 from acgraph.errors import UsageError
 
 Point = tuple[int, ...]
-"""Kept count of every knob, in the order of the problem's knobs."""
+"""The kept count of each knob, in the order of the problem's knobs."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Knob:
-    """One number to choose: how many filters, or how many columns, one place keeps.
+    """A number to choose: how many filters or columns of a layer are kept.
 
     Allowed counts are the multiples of ``step`` from ``floor`` to ``most``, and ``size`` itself.
 
     Attributes:
-        name: Unique among the problem's knobs.
-        kind: What is counted.
+        name: Unique name.
+        kind: The units that are counted.
         size: The count before the cut, at least 1.
-        min_keep: The least to keep, from 0 to ``size``.
-        weight: Params or MACs behind the knob, not negative: larger ones are cut harder.
-        step: Keep a multiple of this.
-        most: The most to keep where not all is kept, at least ``floor``; None for no such limit.
+        min_keep: Smallest count, from 0 to ``size``.
+        weight: Params or MACs that depend on the knob, non-negative; larger ones are cut more.
+        step: The count is a multiple of this.
+        most: Largest count below ``size``, at least ``floor``; None for no such limit.
     """
 
     name: str
@@ -49,27 +49,27 @@ class Knob:
 
     @property
     def floor(self) -> int:
-        """The least allowed count."""
+        """The smallest allowed count."""
         return min(self.size, math.ceil(self.min_keep / self.step) * self.step)
 
     def snap(self, kept: float) -> int:
-        """The greatest allowed count that is at most ``kept``, or the floor."""
+        """Return the largest allowed count that is at most ``kept``, or the floor."""
         if kept >= self.size:
             return self.size
-        # The sliver forgives the rounding of a product that should have been whole.
+        # 1e-9 compensates for rounding of a product that should be an integer.
         kept = self._limited(kept)
         return max(self.floor, math.floor(kept / self.step + 1e-9) * self.step)
 
     def snap_up(self, kept: float) -> int:
-        """The least allowed count that is at least ``kept``."""
+        """Return the smallest allowed count that is at least ``kept``."""
         return self._or_whole(max(self.floor, math.ceil(kept / self.step - 1e-9) * self.step))
 
     def raised(self, kept: int, steps: int = 1) -> int:
-        """The allowed count ``steps`` above an allowed count."""
+        """Return the allowed count ``steps`` above an allowed count."""
         return self._or_whole((kept // self.step + steps) * self.step)
 
     def lowered(self, kept: int, steps: int = 1) -> int:
-        """The allowed count ``steps`` below an allowed count."""
+        """Return the allowed count ``steps`` below an allowed count."""
         return self.snap(min(kept - 1, (math.ceil(kept / self.step) - steps) * self.step))
 
     def _limited(self, kept: float) -> float:
@@ -81,14 +81,14 @@ class Knob:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
-    """Find the point of best score whose cost is within the budget.
+    """The problem of finding the point with the best score whose cost is within the budget.
 
     Attributes:
-        knobs: What can be cut.
-        cost: Params, MACs, bytes or milliseconds of a point; it must not fall where a count rises.
-        budget: The most that a point may cost: a hard constraint.
-        evaluate: Score of a point, higher is better: accuracy in [0, 1], say.
-        evaluate_many: Scores of several points at once, where that is faster.
+        knobs: The numbers to choose.
+        cost: Params, MACs, bytes or milliseconds of a point; it must not fall when a count rises.
+        budget: Largest cost of a point, a hard constraint.
+        evaluate: Score of a point, for instance its accuracy in [0, 1]; higher is better.
+        evaluate_many: Scores of several points at once; None if that is not faster.
     """
 
     knobs: tuple[Knob, ...]
@@ -110,15 +110,15 @@ class Problem:
 
     @property
     def smallest(self) -> Point:
-        """The point that cuts all that may be cut."""
+        """The point with the smallest allowed counts."""
         return tuple(knob.floor for knob in self.knobs)
 
     def fits(self, point: Point) -> bool:
-        """Whether the point is within the budget."""
+        """Return whether the cost of a point is within the budget."""
         return self.cost(point) <= self.budget
 
     def with_cost_cache(self) -> "Problem":
-        """The same problem, where the cost of a point is computed once."""
+        """Return the same problem, with a cache for the costs of points."""
         return replace(self, cost=cache(self.cost))
 
 
@@ -127,12 +127,13 @@ class Evaluation:
     """One evaluated point.
 
     Attributes:
-        point: Kept counts.
-        score: What ``evaluate`` said.
-        cost: What ``cost`` says.
-        accepted: Whether the search moved there.
-        temperature: Of the annealing at that time, in units of the score; 0 elsewhere.
-        seconds: How long the evaluation took.
+        point: The kept counts.
+        score: Its score.
+        cost: Its cost.
+        accepted: Whether the search moved to this point.
+        temperature: Temperature of annealing at that time, in units of the score; 0 for other
+            methods.
+        seconds: Duration of the evaluation.
     """
 
     point: Point
@@ -145,13 +146,13 @@ class Evaluation:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchResult:
-    """The best point found.
+    """The result of a search.
 
     Attributes:
-        point: Kept counts, within the budget.
+        point: The best point within the budget.
         score: Its score.
-        history: Every evaluation, in order.
-        evaluations: How many there were; points met again are not evaluated again.
+        history: All evaluations, in order.
+        evaluations: The number of evaluations; each point is evaluated only once.
     """
 
     point: Point

@@ -1,4 +1,4 @@
-"""Purification as a search: the largest removal that the score survives."""
+"""Purification: search for the largest removal that keeps the score above a floor."""
 
 import logging
 import math
@@ -14,19 +14,19 @@ from acgraph.errors import SearchError, UsageError
 
 FloatArray = npt.NDArray[np.float64]
 Counts = tuple[int, ...]
-"""Removed units of every knob: its least important ones."""
+"""Number of removed units of each knob, the least important ones first."""
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PurifyResult:
-    """What can go.
+    """The result of purification.
 
     Attributes:
-        removed: How many of each knob's least important units.
-        score: Of that removal; at least the floor unless nothing is removed.
-        threshold: Importance below which all went, before single knobs were taken further.
+        removed: Number of removed units of each knob, the least important ones.
+        score: Score of that removal; at least the floor, unless nothing is removed.
+        threshold: The common threshold on importance; single knobs may be cut further.
         history: Every evaluated removal with its score, in order.
     """
 
@@ -37,7 +37,7 @@ class PurifyResult:
 
     @property
     def evaluations(self) -> int:
-        """How many removals were evaluated."""
+        """The number of evaluated removals."""
         return len(self.history)
 
 
@@ -52,23 +52,24 @@ def purify_search(
     evaluations: int = 32,
     time_budget_s: float | None = None,
 ) -> PurifyResult:
-    """Find how much can be removed while the score stays at or above a floor.
+    """Search for the largest removal whose score is at least a floor.
 
-    One threshold for all knobs first, by bisection; then, with what is left of the evaluations,
-    each knob further on its own, by half of what it has left while that passes, then by a
-    quarter, and so on, those that gain most first. Deterministic without a time budget;
-    every removal returned was itself evaluated.
+    First, one threshold for all knobs is found by bisection. With the remaining evaluations, each
+    knob is then cut further: by half of its remaining units while the score stays above the floor,
+    then by a quarter, and so on, the knobs with the largest gain first. The result was itself
+    evaluated, and is deterministic without a time limit.
 
     Args:
-        importances: One array per knob, one number per unit, relative so that they compare
-            between knobs (a norm over the mean norm of its layer, say). Any order.
+        importances: The importance of each unit, one array for each knob, in any order. They must
+            be comparable between knobs, for instance norms divided by the mean norm of the layer.
         evaluate: Score of a removal, higher is better.
         floor: The lowest score to accept.
         candidates: The thresholds to try; all distinct importances by default.
         limits: Largest number of units to remove from each knob; all but one by default.
         gains: Cost that removing one unit of each knob saves; 1 by default.
         evaluations: Largest number of evaluations, at least 1: the first one removes nothing.
-        time_budget_s: Stop evaluating after this long; the result then depends on the machine.
+        time_budget_s: Seconds after which no evaluation starts; the result then depends on the
+            speed of the machine.
 
     Raises:
         UsageError: No evaluation is allowed.
@@ -89,14 +90,16 @@ def purify_search(
     thresholds = _thresholds(rising, candidates)
     threshold, removed = _bisect(trial, rising, caps, thresholds)
     removed = _extend(trial, removed, caps, saved)
-    _log.info("purification removes %d units after %d tries", sum(removed), len(trial.history))
+    _log.info(
+        "purification removes %d units after %d evaluations", sum(removed), len(trial.history)
+    )
     return trial.result(removed, threshold)
 
 
 class _Trial:
-    """Evaluates removals against the floor, each once, up to a number of them and a time.
+    """Evaluates each removal once, up to a number of evaluations and a time limit.
 
-    The first is evaluated in any case.
+    The first evaluation is always made.
     """
 
     def __init__(
@@ -118,7 +121,10 @@ class _Trial:
         return count >= self._limit or (count > 0 and time.perf_counter() >= self._until)
 
     def passes(self, removed: Counts) -> bool:
-        """Whether a removal is known to keep the floor; False once evaluations are used up."""
+        """Return whether the score of a removal is at least the floor.
+
+        False if it is unknown and no evaluation is left.
+        """
         if removed not in self._scores:
             if self.is_over:
                 return False
@@ -140,7 +146,7 @@ class _Trial:
 def _thresholds(rising: Sequence[FloatArray], candidates: Sequence[float] | None) -> FloatArray:
     if candidates is not None:
         return np.unique(np.asarray(candidates, dtype=np.float64))
-    # Just above each importance, so that the unit that has it goes.
+    # Just above each importance, so that the unit with this importance is removed.
     return np.asarray(np.nextafter(np.unique(np.concatenate([np.zeros(0), *rising])), np.inf))
 
 

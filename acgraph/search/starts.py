@@ -1,4 +1,4 @@
-"""Points that need no evaluation to find: one share for all, one threshold for all, random."""
+"""Points that are found without evaluations: uniform, by a global threshold, and random."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -13,28 +13,28 @@ from acgraph.search.problem import Knob, Point, Problem
 FloatArray = npt.NDArray[np.float64]
 Importances = Sequence[npt.NDArray[Any]]
 
-_HARDEST = 8.0
-"""In a random action, no layer is cut more than this many times harder than another."""
+_MAX_RATIO = 8.0
+"""Largest ratio of the kept shares of two knobs in a random point."""
 
 
 def uniform_point(problem: Problem) -> Point:
-    """The same kept share of every knob."""
+    """Return the point that keeps the same share of each knob."""
     return project_to_budget(problem.whole, problem)
 
 
 def global_point(problem: Problem, importances: Importances) -> Point:
-    """Keep what lies above one threshold on importance, the same for all knobs.
+    """Return the point that keeps all units whose importance exceeds a common threshold.
 
-    The threshold is the lowest within the budget; what rounding leaves goes to the knobs whose
-    next unit is the most important.
+    The threshold is the lowest one within the budget. The budget that rounding leaves is spent on
+    the knobs whose next unit is the most important.
 
     Args:
         problem: Knobs, cost and budget.
-        importances: One array per knob, one number per unit, comparable between knobs: see
-            ``acgraph.pruning.importance.set_importance``. Any order.
+        importances: The importance of each unit, one array for each knob, in any order. They must
+            be comparable between knobs: see ``acgraph.pruning.importance.set_importance``.
 
     Raises:
-        SearchError: Where the arrays do not fit the knobs, or the budget cannot be met.
+        SearchError: The arrays do not fit the knobs, or the budget cannot be met.
     """
     check_budget(problem)
     rising = [np.sort(np.asarray(values, dtype=np.float64).ravel()) for values in importances]
@@ -57,34 +57,34 @@ def global_point(problem: Problem, importances: Importances) -> Point:
 
 
 def random_point(problem: Problem, rng: np.random.Generator, guidance: float) -> Point:
-    """Random shares, projected to the budget.
+    """Return a point with random shares, projected onto the budget.
 
     Args:
         problem: Knobs, cost and budget.
-        rng: Where chance comes from.
-        guidance: Probability that the shares are handed out by the size of the layers.
+        rng: The random number generator.
+        guidance: Probability that larger layers are assigned smaller shares.
     """
-    shares = np.exp(rng.uniform(-np.log(_HARDEST), 0.0, len(problem.knobs)))
+    shares = np.exp(rng.uniform(-np.log(_MAX_RATIO), 0.0, len(problem.knobs)))
     if rng.random() < guidance:
         shares = by_weight(shares, problem.knobs)
     return project_to_budget(kept_from_shares(shares, problem.knobs), problem)
 
 
 def by_weight(shares: FloatArray, knobs: Sequence[Knob]) -> FloatArray:
-    """Hand out the same shares again, so that heavier knobs of a kind never keep more.
+    """Sort the shares such that, among knobs of a kind, a larger weight gets a smaller share.
 
-    The experience of AutoCompress: the more weights a layer has, the more of them are useless.
+    This follows AutoCompress: the more weights a layer has, the more of them are redundant.
     """
     ordered = shares.copy()
     for kind in ("filters", "columns"):
-        places = [index for index, knob in enumerate(knobs) if knob.kind == kind]
-        heaviest_first = sorted(places, key=lambda index: -knobs[index].weight)
-        ordered[heaviest_first] = np.sort(shares[places])
+        indices = [index for index, knob in enumerate(knobs) if knob.kind == kind]
+        heaviest_first = sorted(indices, key=lambda index: -knobs[index].weight)
+        ordered[heaviest_first] = np.sort(shares[indices])
     return ordered
 
 
 def kept_from_shares(shares: FloatArray, knobs: Sequence[Knob]) -> list[float]:
-    """Kept counts, not rounded, of kept shares."""
+    """Return the kept counts, not rounded, of kept shares."""
     return [float(share) * knob.size for share, knob in zip(shares, knobs, strict=True)]
 
 

@@ -22,7 +22,7 @@ from acgraph.data import (
 )
 from acgraph.data.checks import InputSpec
 from acgraph.data.files import is_array_file
-from acgraph.data.made import is_made_spec
+from acgraph.data.generated import is_generated_spec
 from acgraph.data.selection import selected_rows
 from acgraph.diagnostics import Location
 from acgraph.errors import UsageError
@@ -130,13 +130,13 @@ def _load(config: CompressConfig, model: Model, spec: str) -> Dataset:
     options: dict[str, Any] = {}
     if config.image_size is not None:
         options["size"] = config.image_size
-    if is_made_spec(spec):  # its sizes come from the model, as there is no file that has any
+    if is_generated_spec(spec):  # its sizes come from the model, as there is no file that has any
         resolve_sizes(model, config.input_shape)
-    if not (is_made_spec(spec) and config.eval_data is not None):  # then they are of that data
+    if not (is_generated_spec(spec) and config.eval_data is not None):  # then they are of that data
         options |= {"mean": config.mean, "std": config.std, "scale": config.scale}
     return load_dataset(
         spec,
-        inputs=input_specs(model, config.input_shape, whole=is_made_spec(spec)),
+        inputs=input_specs(model, config.input_shape, whole=is_generated_spec(spec)),
         layout=config.layout,
         **options,
     )
@@ -144,7 +144,7 @@ def _load(config: CompressConfig, model: Model, spec: str) -> Dataset:
 
 def _resolve_sizes(config: CompressConfig, model: Model, data: Dataset) -> None:
     """Resolve the input sizes of the model from its data, for the whole run."""
-    if is_made_spec(config.data):
+    if is_generated_spec(config.data):
         return
     resolve_sizes_from(model, data, config.input_shape)
 

@@ -8,7 +8,7 @@ from acgraph.backends.ort.accuracy import answers
 from acgraph.backends.ort.session import Session
 from acgraph.config import CompressConfig
 from acgraph.data import Array
-from acgraph.data.made import is_made_spec
+from acgraph.data.generated import is_generated_spec
 from acgraph.diagnostics import Location
 from acgraph.driver.inputs.data import RunData
 from acgraph.ir import Model, infer_facts
@@ -31,7 +31,7 @@ def with_tasks(config: CompressConfig, model: Model, data: RunData) -> RunData:
     facts = output_facts(model, infer_facts(model))
     tasks = guess(facts, labels=_labels(data), stated=config.task)
     is_open = any(not task.is_sure and task.output not in config.task for task in tasks)
-    if is_open and "" not in config.task and not is_made_spec(config.data):
+    if is_open and "" not in config.task and not is_generated_spec(config.data):
         # Without removed outputs, the file itself is opened, so that it need not be copied.
         session = Session(model if config.outputs else config.model, sizes=model.sizes)
         values = answers(session, data.select, limit=EXAMPLES)

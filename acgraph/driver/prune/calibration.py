@@ -14,7 +14,7 @@ from acgraph.data import (
     cut_indices,
     load_dataset,
 )  # fmt: skip
-from acgraph.data.made import is_made_spec
+from acgraph.data.generated import is_generated_spec
 from acgraph.diagnostics import Location
 from acgraph.driver.inputs.data import input_specs, resolve_sizes_from
 from acgraph.errors import UsageError
@@ -84,7 +84,7 @@ def open_calibration(model: Model, request: DataRequest) -> Calibration:
         UsageError: There are fewer than 2 examples.
         DataError: The data does not fit the model.
     """
-    is_made, stated = is_made_spec(request.spec), request.input_shape or None
+    is_made, stated = is_generated_spec(request.spec), request.input_shape or None
     if is_made:  # its sizes come from the model, as there is no file that has any
         resolve_sizes(model, stated)
     found = load_dataset(

@@ -147,7 +147,7 @@ def prune(
     source = replace(source, branches=without(source.branches, unchecked(result)))
     result = replace(
         result,
-        holding=obstacles(source.dependency, source.branches, allow_inexact=allow_inexact),
+        obstacles=obstacles(source.dependency, source.branches, allow_inexact=allow_inexact),
         seconds=time.perf_counter() - start,
         cut_seconds=analysed + result.cut_seconds,
     )
@@ -216,7 +216,7 @@ def _cut_and_check(source: Source, job: Job, feeds: MakeFeeds | None) -> PruneRe
             inexact=inexact,
             verify=equivalence,
             request=job.asked,
-            holding=[],
+            obstacles=[],
             notes=tuple(notes),
             rates_with={},
             seconds=0.0,

@@ -108,7 +108,7 @@ class PruneReport:
         inexact: The families whose cut is not equivalent to masking.
         verify: The equivalence check of the compact and the masked model.
         request: What was requested.
-        holding: The fences that keep weights from being cut, by number of weights, largest first.
+        obstacles: The fences that keep weights from being cut, by number of weights, largest first.
         notes: Cuts that were not made, and why.
         rates_with: If hardly anything was cut: the rate of params that an option would reach.
         seconds: Total duration, including the equivalence check.
@@ -130,7 +130,7 @@ class PruneReport:
     inexact: list[str]
     verify: EquivalenceResult
     request: PruneRequest
-    holding: list[Obstacle]
+    obstacles: list[Obstacle]
     notes: tuple[str, ...]
     rates_with: Mapping[str, float]
     seconds: float

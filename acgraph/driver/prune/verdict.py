@@ -4,7 +4,7 @@ from acgraph.analysis.layers import layers
 from acgraph.diagnostics import counted
 from acgraph.driver.prune.result import PruneReport
 from acgraph.pruning.rate import format_rate
-from acgraph.report.shortfall import blame, is_little, remedy
+from acgraph.report.shortfall import is_little, main_obstacle_text, remedy
 
 #: If the file shrank by less than this share of the request, the summary includes the reason.
 HALF = 0.5
@@ -52,8 +52,9 @@ def _why(result: PruneReport) -> str:
     """Return the reason for a small rate; empty if none is known."""
     idle = [layer for layer in result.lowered if layer.remark]
     reasons = list(result.notes)
-    if (result.request.sparsity or not result.lowered) and (held := blame(result.holding)):
-        reasons.append(held)
+    obstacle = main_obstacle_text(result.obstacles)
+    if obstacle and (result.request.sparsity or not result.lowered):
+        reasons.append(obstacle)
     if result.request.columns and idle:
         reasons.append(
             f"{counted(len(idle), 'layer')} of {len(result.lowered)} kept all columns, for "
@@ -73,7 +74,7 @@ def hint(result: PruneReport) -> str:
     """Return a hint if hardly anything was cut; empty otherwise."""
     if is_met(result):
         return ""
-    found = remedy(result.holding, result.rates_with)
+    found = remedy(result.obstacles, result.rates_with)
     if found or result.request.columns or not layers(result.model):
         return found
     return "--columns 0.5 cuts the columns of layers whose channels must stay."

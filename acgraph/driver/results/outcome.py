@@ -34,13 +34,13 @@ from acgraph.ir import InputSizes, Model, infer_facts, input_sizes
 from acgraph.passes.lower_columns import LoweredLayer
 from acgraph.report import (
     Fence,
-    Holding,
     Int8,
     LatencyMs,
     LayerChange,
     ModelInfo,
-    OutputFigure,
-    OutputMeaning,
+    Obstacle,
+    OutputMetric,
+    OutputTaskChoice,
     Report,
     Side,
     Target,
@@ -130,7 +130,7 @@ def _judged(
     data: Dataset,
     tasks: Sequence[OutputTask] | None,
     evaluate: Evaluate | None,
-) -> tuple[float, tuple[OutputFigure, ...]]:
+) -> tuple[float, tuple[OutputMetric, ...]]:
     """Return the score of a model, and the figures of each output."""
     if evaluate is not None:
         return own_score(session, data, evaluate), ()
@@ -143,8 +143,8 @@ def _judged(
     return right.value, (_figure(right.result),)
 
 
-def _figure(result: Result) -> OutputFigure:
-    return OutputFigure(
+def _figure(result: Result) -> OutputMetric:
+    return OutputMetric(
         output=result.name, task=result.kind, value=result.value, text=result.text,
         numbers=dict(result.numbers),
     )  # fmt: skip
@@ -255,7 +255,7 @@ def make_report(
         ),
         measure=context.data.measure,
         tasks=tuple(
-            OutputMeaning(output=task.output, task=task.kind, reason=task.reason)
+            OutputTaskChoice(output=task.output, task=task.kind, reason=task.reason)
             for task in context.data.tasks
         ),
         target=Target(metric=config.metric, rate=asked, met=False, max_drop=config.max_drop),
@@ -269,8 +269,8 @@ def make_report(
             Fence(node=f.location.node or f.location.value, reason=f.message)
             for f in dependency.all_fences()
         ),
-        holding=tuple(
-            Holding(nodes=o.nodes, reason=o.reason, share=o.share, inexact=o.inexact)
+        obstacles=tuple(
+            Obstacle(nodes=o.nodes, reason=o.reason, share=o.share, inexact=o.inexact)
             for o in obstacles(dependency, allow_inexact=config.allow_inexact)
         ),
         rounds=round_entries(state.rounds),

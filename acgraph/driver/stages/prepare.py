@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from acgraph.data.made import warning_of
+from acgraph.data.generated import generated_data_warning
 from acgraph.diagnostics import counted
 from acgraph.driver.checkpoint.fingerprints import fingerprint_notes
 from acgraph.driver.inputs.trainable import ready_to_train
@@ -63,7 +63,7 @@ def _first_warnings(context: Context, state: State) -> tuple[str, ...]:
         *original.remarks,
         *context.untied.facts.remarks(),
         input_sizes(original).remark(),
-        warning_of(context.config.data),
+        generated_data_warning(context.config.data),
         _few_images(context),
     )
     for remark in filter(None, remarks):

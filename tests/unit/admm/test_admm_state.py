@@ -34,7 +34,7 @@ def test_saving_leaves_no_partial_file(tmp_path: Path) -> None:
 
 
 def test_an_unwritable_place_is_an_output_error(tmp_path: Path) -> None:
-    with pytest.raises(OutputError, match="cannot write"):
+    with pytest.raises(OutputError, match="cannot be written"):
         state().save(tmp_path / "missing" / "state.npz")
 
 
@@ -61,7 +61,7 @@ def test_another_npz_is_a_data_error(tmp_path: Path) -> None:
         ({"rho_growth": 0.9}, "rho growth must be at least 1"),
         ({"rho": 1.0, "rho_max": 0.5}, "below the first"),
         ({"updates": 0}, "at least 1 update"),
-        ({"tolerance": -1.0}, "not negative"),
+        ({"tolerance": -1.0}, "must be at least 0"),
     ],
 )
 def test_impossible_schedules_are_refused(options: dict[str, Any], message: str) -> None:

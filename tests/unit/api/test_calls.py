@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 import acgraph
 from acgraph.data import load_dataset
-from acgraph.data.given import holding
+from acgraph.data.in_memory import registered_data
 from acgraph.errors import DataError
 from acgraph.ir import proto_from_model
 
@@ -131,7 +131,7 @@ TENSORS = TensorDataset(torch.from_numpy(X), torch.from_numpy(Y))
     ],
 )  # fmt: skip
 def test_data_is_read_from_what_programs_hold(data: Any, labelled: bool) -> None:
-    with holding({"data": data}) as names:
+    with registered_data({"data": data}) as names:
         dataset = load_dataset(names["data"], inputs=INPUTS)
     assert len(dataset) == 48
     batch = dataset.batch(np.arange(48))

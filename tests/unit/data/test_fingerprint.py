@@ -11,7 +11,7 @@ from PIL import Image
 from acgraph.data import ArrayDataset, Batch, Dataset, FolderDataset, Pixels, Subset
 from acgraph.data.checks import InputSpec
 from acgraph.data.fingerprint import LIMIT, digest_of, of_array, of_files
-from acgraph.data.made import MadeDataset
+from acgraph.data.generated import GeneratedDataset
 
 PIXELS = Pixels(mean=(0.5,), std=(0.5,))
 
@@ -157,7 +157,7 @@ def test_of_a_large_one_a_sample_is_said() -> None:
 
 def test_noise_is_known_by_its_number_and_shape() -> None:
     def digest(spec: str, *shape: int) -> str:
-        return MadeDataset(spec, InputSpec("x", (None, *shape), np.float32)).fingerprint.digest
+        return GeneratedDataset(spec, InputSpec("x", (None, *shape), np.float32)).fingerprint.digest
 
     assert digest("noise:5", 3, 8) == digest("noise:5", 3, 8)
     assert len({digest("noise:5", 3, 8), digest("noise:6", 3, 8), digest("noise:5", 3, 9)}) == 3

@@ -58,12 +58,12 @@ def test_a_dead_channel_takes_the_scale_of_the_others():
     assert judged([task("imitate", axis=1)], [ours], [theirs]).value > 0.999
 
 
-def test_yes_counts_as_much_as_no():
+def test_positive_and_negative_decisions_have_equal_weight():
     theirs = np.zeros((10, 10))
     theirs[0, 0] = 0.9
-    always_no = judged([task("classification", form="sigmoid")], [theirs * 0], [theirs])
-    assert always_no.value == 0.5
-    assert "0.0 % of 1 yes" in always_no.results[0].text
+    always_negative = judged([task("classification", form="sigmoid")], [theirs * 0], [theirs])
+    assert always_negative.value == 0.5
+    assert "0.0 % of 1 positive" in always_negative.results[0].text
 
 
 def test_classes_of_positions():

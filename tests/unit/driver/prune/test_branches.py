@@ -112,7 +112,7 @@ def test_both_branches_and_what_is_around_them_are_cut() -> None:
     assert not result.verify.vacuous
     assert any("switch/then, checked on its own" in note for note in result.verify.notes)
     check_equal(result, c=[True, False])
-    assert [each.reason for each in result.holding] == []
+    assert [each.reason for each in result.obstacles] == []
 
 
 def test_the_masked_model_keeps_the_nodes_of_both_branches() -> None:
@@ -236,8 +236,8 @@ def test_a_branch_that_nothing_can_reach_stays_and_says_so() -> None:
     assert removed(result) == {"switch/else/r_fc1": HIDDEN // 2}
     (reason,) = [f.message for f in result.fences if f.location.value == "switch/then"]
     assert "could not be checked" in reason
-    assert reason.startswith(result.holding[0].reason)
-    assert remedy(result.holding, {}).startswith("--input-shape may help")
+    assert reason.startswith(result.obstacles[0].reason)
+    assert remedy(result.obstacles, {}).startswith("--input-shape may help")
     kept = next(
         a.g
         for a in proto_from_model(result.model).graph.node[0].attribute
@@ -277,7 +277,7 @@ def test_weights_in_a_loop_stay_and_are_named() -> None:
     proto = net(nodes, value("x", "n", WIDTH), count=np.array(3, np.int64), yes=np.array(True))
     result = prune(model_from_proto(proto))
     assert removed(result) == {}
-    assert (result.holding[0].nodes, result.holding[0].reason) == (("loop",), INNER_REASON)
+    assert (result.obstacles[0].nodes, result.obstacles[0].reason) == (("loop",), INNER_REASON)
 
 
 def test_columns_of_a_branch_are_cut_and_named() -> None:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from acgraph.config import CompressConfig
-from acgraph.data.made import warning_of
+from acgraph.data.generated import generated_data_warning
 from acgraph.driver.compress import compress
 
 Configure = Callable[..., CompressConfig]
@@ -18,7 +18,7 @@ def test_made_inputs_are_trained_on_with_a_warning(configure: Configure, data: s
     said: list[str] = []
     config = configure(data=data, eval_data=None, target_rate="1.5x", epochs=1.0, rounds=1)
     report = compress(config, say=said.append)
-    assert warning_of(data) in report.warnings
+    assert generated_data_warning(data) in report.warnings
     assert any("judged by their agreement with the original on 8 images" in line for line in said)
     assert said[0].startswith("output ")
     assert report.target.met
@@ -35,5 +35,5 @@ def test_without_data_the_inputs_are_synthetic(configure: Configure, tmp_path: P
     )  # fmt: skip
     assert config.data == "synthetic"
     report = compress(config)
-    assert warning_of("synthetic") in report.warnings
+    assert generated_data_warning("synthetic") in report.warnings
     assert report.measure == "accuracy"  # the evaluation data is real

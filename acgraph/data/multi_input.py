@@ -1,4 +1,4 @@
-"""Data of a network of several inputs: an array for each, by its name."""
+"""Open data for a network with several inputs: an array for each, by its name."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,47 +12,47 @@ from acgraph.data.callables import call_spec, is_callable_spec
 from acgraph.data.checks import InputSpec
 from acgraph.data.dataset import Dataset, Subset, first_example
 from acgraph.data.files import is_array_file, read_arrays
-from acgraph.data.given import given_value, is_array, is_given, items_of
-from acgraph.data.made import MadeDataset, is_made_spec
+from acgraph.data.generated import GeneratedDataset, is_generated_spec
+from acgraph.data.in_memory import is_array, is_registered, items_of, registered_value
 from acgraph.data.matching import (
     PIXEL_NAMES,
     check_kind,
     check_names,
-    columns,
     describe,
     label_name,
+    match_arrays,
 )
-from acgraph.data.named import NamedDataset
+from acgraph.data.named_arrays import NamedArraysDataset
+from acgraph.data.preprocessing import Preprocessing
 from acgraph.data.samples import (
     FileSource,
-    HeldSource,
+    MemorySource,
     Sample,
     SamplesDataset,
     sample_files,
     split_items,
 )
 from acgraph.data.selection import whole_slice
-from acgraph.data.stated import Preprocessing
 from acgraph.diagnostics import Location
 from acgraph.errors import DataError
 
 
-def load_several(
+def load_multi_input(
     spec: str,
     stated: Sequence[Preprocessing],
     size: int | tuple[int, int] | None,
     classes: int | None,
 ) -> Dataset:
-    """Open data of a network of several inputs, or of one whose batch does not lie on axis 0.
+    """Open data for a network with several inputs, or with one whose batch axis is not 0.
 
     Args:
-        spec: As of ``load_dataset``.
-        stated: Of each input, with the preprocessing of images.
-        size: Height and width of the images of a folder, which there are none of here.
-        classes: How many classes the network tells apart, for the check of the labels.
+        spec: The data, as for ``load_dataset``.
+        stated: Each input with its preprocessing.
+        size: Height and width of images from a folder; must be None.
+        classes: The number of classes of the network, to check labels; None if unknown.
 
     Raises:
-        DataError: whatever is wrong, in one line.
+        DataError: The data cannot be read, or does not fit the network.
     """
     where, targets = stated[0].where, [each.target for each in stated]
     if size is not None:
@@ -61,11 +61,11 @@ def load_several(
             location=where,
             hint="omit size",
         )
-    if is_given(spec):
-        return _from_value(given_value(spec), stated, classes)
-    if is_made_spec(spec):
-        stated[0].refuse("the data is made")
-        return MadeDataset(spec, *targets)
+    if is_registered(spec):
+        return _from_value(registered_value(spec), stated, classes)
+    if is_generated_spec(spec):
+        stated[0].refuse("the data is generated")
+        return GeneratedDataset(spec, *targets)
     if files := sample_files(Path(spec)):
         return _samples(SamplesDataset(FileSource(Path(spec), files), targets, spec), classes)
     if is_array_file(spec):
@@ -74,7 +74,7 @@ def load_several(
         checks.check_count(len(rows), where)
         return whole if len(rows) == len(whole) else Subset(whole, rows)
     if is_callable_spec(spec):
-        return call_spec(spec, lambda made: _from_value(made, stated, classes))
+        return call_spec(spec, lambda result: _from_value(result, stated, classes))
     kind = (
         "holds no .npz or .safetensors files" if Path(spec).is_dir() else "no such file or folder"
     )
@@ -87,7 +87,7 @@ def load_several(
 
 
 def _from_value(value: Any, stated: Sequence[Preprocessing], classes: int | None) -> Dataset:
-    """Make a dataset of what a program holds, or what a user's function returned."""
+    """Make a dataset from an object of the user, or from the result of the user's function."""
     where, targets = stated[0].where, [each.target for each in stated]
     if isinstance(value, Dataset):
         return _checked(value, targets, classes, where)
@@ -102,7 +102,7 @@ def _from_value(value: Any, stated: Sequence[Preprocessing], classes: int | None
     samples: list[Sample] = list(split_items(items_of(value, where), targets, where))
     if not samples:
         raise DataError("yields nothing", location=where, hint="yield at least one example")
-    return _samples(SamplesDataset(HeldSource(samples, where), targets, where.model), classes)
+    return _samples(SamplesDataset(MemorySource(samples, where), targets, where.model), classes)
 
 
 def _samples(dataset: SamplesDataset, classes: int | None) -> Dataset:
@@ -122,15 +122,17 @@ def _from_arrays(
         each.fill(mean, std)
         inputs[each.target.name] = _converted(arrays[each.target.name], each)
     y = arrays.get(label_name(targets))
-    found, count = columns(inputs, targets, None if y is None else len(np.atleast_1d(y)), where)
+    found, count = match_arrays(
+        inputs, targets, None if y is None else len(np.atleast_1d(y)), where
+    )
     checks.check_count(count, where)
     labels = None if y is None else checks.check_labels(y, count, classes, where)
     dtypes = {target.name: target.dtype for target in targets}
-    return NamedDataset(found, count, dtypes, labels, where.model)
+    return NamedArraysDataset(found, count, dtypes, labels, where.model)
 
 
 def _converted(values: Array, stated: Preprocessing) -> Array:
-    """Bring the values of an input to what the network takes, images of pixels for instance."""
+    """Normalise the values of an input if they are uint8 images, else check them."""
     target, where = stated.target, stated.where
     dtype = np.dtype(target.dtype)
     if values.dtype == np.uint8 and dtype.kind == "f" and values.ndim == len(target.shape) == 4:
@@ -147,11 +149,11 @@ def _converted(values: Array, stated: Preprocessing) -> Array:
 def _checked(
     dataset: Dataset, targets: Sequence[InputSpec], classes: int | None, where: Location
 ) -> Dataset:
-    """Check a dataset of the user's own by its labels and its first example."""
+    """Check the labels and the first example of a Dataset of the user."""
     checks.check_count(len(dataset), where)
     first = first_example(dataset)
     check_names(first.inputs, targets, where)
-    columns(first.inputs, targets, 1, where)
+    match_arrays(first.inputs, targets, 1, where)
     if dataset.labels is not None:
         checks.check_labels(dataset.labels, len(dataset), classes, where)
     return dataset

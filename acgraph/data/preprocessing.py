@@ -1,4 +1,4 @@
-"""The preprocessing of images that the user stated, completed from the network's input."""
+"""Preprocessing of images: the user's options, completed from the data and the network's input."""
 
 from collections.abc import Sequence
 from typing import Literal
@@ -14,12 +14,19 @@ from acgraph.diagnostics import Location
 from acgraph.errors import DataError
 
 Stated = float | Sequence[float] | None
-#: Channel counts that images have.
+#: Possible numbers of channels of an image.
 _CHANNELS = (1, 3, 4)
 
 
 class Preprocessing:
-    """The preprocessing that was stated, completed from the network's input."""
+    """Preprocessing of one input.
+
+    Attributes:
+        target: The input of the network.
+        where: The location that messages name.
+        layout: Layout of the image input.
+        is_stated: Whether the user set mean, std or scale.
+    """
 
     def __init__(
         self,
@@ -30,6 +37,16 @@ class Preprocessing:
         layout: Literal["NCHW", "NHWC"] | None,
         where: Location,
     ) -> None:
+        """Store the options of the user; None stands for an option that was not given.
+
+        Args:
+            target: The input of the network.
+            mean: Mean of ``pixel * scale``, one value or one for each channel.
+            std: Standard deviation of ``pixel * scale``, likewise.
+            scale: Factor that pixels are multiplied by first.
+            layout: Layout of the image input; by default derived from its shape.
+            where: The location that messages name.
+        """
         self.target = target
         self.where = where
         self.layout: Layout = layout or layout_of(target.shape)
@@ -39,7 +56,14 @@ class Preprocessing:
         self._scale = scale
 
     def refuse(self, what: str) -> None:
-        """Raise where preprocessing is stated for what is taken as it is."""
+        """Reject preprocessing of data that is not preprocessed.
+
+        Args:
+            what: Why it is not, as part of a sentence.
+
+        Raises:
+            DataError: The user set mean, std or scale.
+        """
         if self.is_stated:
             raise DataError(
                 f"mean, std or scale is given, but {what} and is not preprocessed",
@@ -48,12 +72,16 @@ class Preprocessing:
             )
 
     def fill(self, mean: Array | None, std: Array | None) -> None:
-        """Take what the file states where the user stated nothing."""
+        """Use mean and std of the data where the user set none."""
         self._mean = mean if self._mean is None else self._mean
         self._std = std if self._std is None else self._std
 
     def axes(self) -> tuple[int | str | None, int | str | None, int | str | None]:
-        """Return channels, height and width of the network's input."""
+        """Return the sizes of channels, height and width of the network's input.
+
+        Raises:
+            DataError: The input is not an image.
+        """
         shape = self.target.shape
         if len(shape) != 4 or not self.layout:
             raise DataError(
@@ -67,7 +95,11 @@ class Preprocessing:
         return shape[3], shape[1], shape[2]
 
     def pixels(self, channels: int) -> Pixels:
-        """Build the normalisation of images of so many channels."""
+        """Make the normalisation of images with this number of channels.
+
+        Raises:
+            DataError: Mean or std is missing, or a value is invalid.
+        """
         if self._scale is None and (self._mean is None or self._std is None):
             missing = "mean" if self._mean is None else "std"
             raise DataError(
@@ -106,7 +138,7 @@ class Preprocessing:
 
 
 def layout_of(shape: Sequence[int | str | None]) -> Layout:
-    """Guess the layout of images from the shape of an input; empty where it takes none."""
+    """Derive the layout of images from the shape of an input; empty if it is not an image."""
     if len(shape) != 4:
         return ""
     return "NHWC" if shape[3] in _CHANNELS and shape[1] not in _CHANNELS else "NCHW"

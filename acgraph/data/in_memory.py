@@ -1,115 +1,107 @@
-"""Data that a Python program holds: arrays, data sets, loaders, batches.
+"""Data as Python objects: arrays, datasets, loaders, iterables of batches.
 
-Options name their data by a text, and a run stores its options. Objects stand beside them under a
-name while a function of the package runs; `acgraph.data.load_dataset` looks there first.
+The options of a run contain only strings, because they are stored. An object is therefore
+registered under a name while a function of the API runs, and the options contain that name.
+`acgraph.data.load_dataset` looks up registered names first.
 """
 
 import contextlib
 import contextvars
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
 
-from acgraph.data.batch import Array, array_of
+from acgraph.data.batch import array_of
 from acgraph.data.callables import Ragged, collect
 from acgraph.data.checks import InputSpec
 from acgraph.data.dataset import Dataset
+from acgraph.data.selection import Arrays
 from acgraph.diagnostics import Location
 from acgraph.errors import DataError, UsageError
 
 _NOTHING: Mapping[str, object] = MappingProxyType({})
-_given = contextvars.ContextVar("given", default=_NOTHING)
-
-
-@dataclass(frozen=True, slots=True)
-class GivenArrays:
-    """Arrays as an ``.npz`` file may hold them."""
-
-    x: Array
-    y: Array | None = None
-    mean: Array | None = None
-    std: Array | None = None
+_registered = contextvars.ContextVar("registered", default=_NOTHING)
 
 
 @contextlib.contextmanager
-def holding(objects: Mapping[str, object]) -> Iterator[dict[str, str]]:
-    """Hold data while a block runs; return, by the same names, what options call it.
-
-    A text is a specification of its own and is returned as it is.
+def registered_data(objects: Mapping[str, object]) -> Iterator[dict[str, str]]:
+    """Register data during a ``with`` block.
 
     Args:
-        objects: Data by the name of the option, those that are None left out.
+        objects: Data by the name of the option; entries that are None are ignored.
+
+    Yields:
+        The value of each option: the name of a registered object, or the string that was passed.
     """
     named = {name: value if isinstance(value, str) else f"<{name}>" for name, value in
              objects.items() if value is not None}  # fmt: skip
-    mine = {named[name]: objects[name] for name in named if not isinstance(objects[name], str)}
-    token = _given.set({**_given.get(), **mine})
+    added = {named[name]: objects[name] for name in named if not isinstance(objects[name], str)}
+    token = _registered.set({**_registered.get(), **added})
     try:
         yield named
     finally:
-        _given.reset(token)
+        _registered.reset(token)
 
 
-def is_given(spec: str) -> bool:
-    """Whether an object is held under this name."""
-    return spec in _given.get()
+def is_registered(spec: str) -> bool:
+    """Return whether an object is registered under this name."""
+    return spec in _registered.get()
 
 
-def given_value(spec: str) -> Any:
-    """Return what is held under a name; what a function returns where it is one."""
-    value = _given.get()[spec]
+def registered_value(spec: str) -> Any:
+    """Return the object that is registered under a name; a function is called first."""
+    value = _registered.get()[spec]
     if callable(value) and not hasattr(value, "__iter__") and not hasattr(value, "__getitem__"):
         return value()
     return value
 
 
-def read_given(spec: str, target: InputSpec) -> Dataset | GivenArrays | Ragged:
-    """Return what is held under a name as a data set or as arrays.
+def read_registered(spec: str, target: InputSpec) -> Dataset | Arrays | Ragged:
+    """Return the data that is registered under a name as a dataset or as arrays.
 
     Args:
         spec: The name.
-        target: The network's input, whose rank tells a batch from a sample.
+        target: The network's input, whose rank distinguishes a batch from an example.
 
     Raises:
-        UsageError: it is nothing that data can be read from.
-        DataError: its items do not fit together.
+        UsageError: The object is not data.
+        DataError: Its items do not fit together.
     """
-    value = given_value(spec)
+    value = registered_value(spec)
     where = Location(model=spec)
     if isinstance(value, Dataset):
         return value
     if isinstance(value, Mapping):
         return _from_mapping(value, target.name, where)
     if isinstance(value, tuple) and len(value) == 2 and all(map(is_array, value)):
-        return GivenArrays(array_of(value[0]), array_of(value[1]))
+        return Arrays(x=array_of(value[0]), y=array_of(value[1]))
     if is_array(value):
-        return GivenArrays(array_of(value))
+        return Arrays(x=array_of(value))
     plain = (_plain(item, target.name) for item in items_of(value, where))
     found = collect(plain, len(target.shape), where)
-    return found if isinstance(found, Ragged) else GivenArrays(*found)
+    return found if isinstance(found, Ragged) else Arrays(x=found[0], y=found[1])
 
 
 def is_array(value: object) -> bool:
-    """Whether numpy reads a value as an array: its own, and tensors of other libraries."""
+    """Return whether NumPy can convert a value to an array, such as a tensor of another library."""
     return hasattr(value, "__array__")
 
 
-def _from_mapping(value: Mapping[Any, Any], name: str, where: Location) -> GivenArrays:
+def _from_mapping(value: Mapping[Any, Any], name: str, where: Location) -> Arrays:
     if "x" not in value and name in value:
         value = {("x" if key == name else key): part for key, part in value.items()}
     unknown = sorted(str(key) for key in value if key not in ("x", "y", "mean", "std"))
     if "x" not in value or unknown:
         what = f"has an array '{unknown[0]}' of unknown meaning" if unknown else "has no array 'x'"
         raise DataError(what, location=where, hint="use the names x, y, mean and std")
-    return GivenArrays(**{key: array_of(part) for key, part in value.items()})
+    return Arrays(**{key: array_of(part) for key, part in value.items()})
 
 
 def items_of(value: Any, where: Location) -> Iterable[Any]:
-    """Yield the batches or examples of an iterable, or of a data set read by number.
+    """Return the batches or examples of an iterable, or of a sequence that is read by index.
 
     Raises:
-        UsageError: it is neither.
+        UsageError: The value is neither.
     """
     if hasattr(value, "__getitem__") and hasattr(value, "__len__"):
         return (value[index] for index in range(len(value)))
@@ -125,7 +117,7 @@ def items_of(value: Any, where: Location) -> Iterable[Any]:
 
 
 def _plain(item: Any, name: str) -> Any:
-    """Make an item of arrays: ``x``, or ``(x, y)``."""
+    """Convert an item to arrays: ``x``, or ``(x, y)``."""
     if isinstance(item, Mapping) and ("x" in item or name in item):
         x = item["x"] if "x" in item else item[name]
         item = (x, item["y"]) if "y" in item and name != "y" else (x,)

@@ -9,7 +9,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from acgraph.data import Batch, Dataset, cut_indices, load_dataset
-from acgraph.data.given import holding
+from acgraph.data.in_memory import registered_data
 from acgraph.errors import AcgraphError, DataError
 
 RNG = np.random.default_rng(0)
@@ -106,7 +106,7 @@ class Items:
     ids=["dictionary", "arrays", "dictionaries", "data set", "tuples", "pairs", "batches"],
 )  # fmt: skip
 def test_what_programs_hold(data: Any) -> None:
-    with holding({"data": data}) as names:
+    with registered_data({"data": data}) as names:
         check(load_dataset(names["data"], inputs=INPUTS))
 
 
@@ -183,7 +183,7 @@ def test_an_input_may_be_called_y() -> None:
     """Labels are then called ``labels``."""
     inputs = [("x", ("n", 3), np.float32), ("y", ("n", 3), np.float32)]
     x, y = RNG.standard_normal((2, 4, 3)).astype(np.float32)
-    with holding({"data": {"x": x, "y": y, "labels": LABELS[:4]}}) as names:
+    with registered_data({"data": {"x": x, "y": y, "labels": LABELS[:4]}}) as names:
         found = load_dataset(names["data"], inputs=inputs)
     batch = found.batch(np.arange(4))
     np.testing.assert_array_equal(batch.inputs["y"], y)
@@ -195,7 +195,7 @@ OPEN = [("ids", ("batch", "length"), np.int64), ("rate", (), np.int64, None)]
 
 def test_examples_of_one_size_share_a_batch() -> None:
     items = [{"ids": np.full(3 + i % 2, i), "rate": 8000 * (1 + (i > 3))} for i in range(8)]
-    with holding({"data": items}) as names:
+    with registered_data({"data": items}) as names:
         found = load_dataset(names["data"], inputs=OPEN)
     parts = list(cut_indices(found, np.arange(8), 2))
     assert [part.tolist() for part in parts] == [[0, 2], [1, 3], [4, 6], [5, 7]]
@@ -207,7 +207,7 @@ def test_examples_of_one_size_share_a_batch() -> None:
 
 def test_one_input_of_several_sizes() -> None:
     items = [np.full((2 + i % 3, 4), i, np.float32) for i in range(6)]
-    with holding({"data": [(x, i) for i, x in enumerate(items)]}) as names:
+    with registered_data({"data": [(x, i) for i, x in enumerate(items)]}) as names:
         found = load_dataset(names["data"], inputs=[("x", ("n", "t", 4), np.float32)])
     assert found.groups is not None
     assert found.groups.tolist() == [0, 1, 2, 0, 1, 2]
@@ -265,9 +265,12 @@ def test_noise_of_one_stream_at_a_time() -> None:
 def test_labels_that_are_maps() -> None:
     maps = RNG.integers(0, 3, (6, 4))
     items = [sample(i, y=maps[i]) for i in range(6)]
-    with holding({"data": items}) as names:
+    with registered_data({"data": items}) as names:
         found = load_dataset(names["data"], inputs=INPUTS)
     np.testing.assert_array_equal(found.labels, maps)
     items[3]["y"] = maps[3, :2]
-    with holding({"data": items}) as names, pytest.raises(DataError, match="different shapes"):
+    with (
+        registered_data({"data": items}) as names,
+        pytest.raises(DataError, match="different shapes"),
+    ):
         load_dataset(names["data"], inputs=INPUTS)

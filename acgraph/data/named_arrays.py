@@ -1,4 +1,4 @@
-"""Examples of several inputs, held as one array for each."""
+"""A dataset in memory with one array for each input."""
 
 from collections.abc import Mapping
 from functools import cached_property
@@ -9,45 +9,45 @@ import numpy.typing as npt
 from acgraph.data.batch import Array, Batch, take_along
 from acgraph.data.dataset import Dataset, Indices, Labels
 from acgraph.data.fingerprint import Fingerprint, digest_of, of_array
-from acgraph.data.matching import Column
+from acgraph.data.matching import InputValues
 
 
-class NamedDataset(Dataset):
-    """Examples of several inputs, or of one whose examples do not lie along axis 0."""
+class NamedArraysDataset(Dataset):
+    """Arrays for several inputs, or for one whose batch axis is not 0."""
 
     def __init__(
         self,
-        columns: Mapping[str, Column],
+        values: Mapping[str, InputValues],
         count: int,
         dtypes: Mapping[str, npt.DTypeLike],
         labels: Labels | None = None,
         name: str = "<arrays>",
     ) -> None:
-        """Hold arrays.
+        """Store arrays.
 
         Args:
-            columns: The values of each input.
-            count: How many examples there are.
+            values: The values of each input.
+            count: The number of examples.
             dtypes: Element type of each input.
-            labels: One for each example.
-            name: For messages.
+            labels: Labels ``[N, ...]``.
+            name: Name of the data, for messages.
         """
-        self._columns = columns
+        self._values = values
         self._count = count
         self._dtypes = {key: np.dtype(dtype) for key, dtype in dtypes.items()}
         self._labels = labels
-        self._axes = {key: column.axis for key, column in columns.items()}
+        self._axes = {key: each.axis for key, each in values.items()}
         self.name = name
 
     @property
     def labels(self) -> Labels | None:
-        """The label of every example."""
+        """Labels of all examples."""
         return self._labels
 
     @cached_property
     def groups(self) -> Indices | None:
-        """Examples fit together where they have the same of what a whole batch shares."""
-        own = [c.values for c in self._columns.values() if c.axis is None and not c.is_shared]
+        """Group numbers: examples of a group have the same values of the shared inputs."""
+        own = [v.values for v in self._values.values() if v.axis is None and not v.is_shared]
         if not own:
             return None
         rows = np.concatenate([values.reshape(self._count, -1) for values in own], axis=1)
@@ -58,26 +58,26 @@ class NamedDataset(Dataset):
         return self._count
 
     def batch(self, indices: Indices) -> Batch:
-        """Gather the examples."""
+        """Select examples."""
         inputs = {
-            name: np.array(self._taken(column, indices), self._dtypes[name])
-            for name, column in self._columns.items()
+            name: np.array(self._select(values, indices), self._dtypes[name])
+            for name, values in self._values.items()
         }
         return Batch(inputs, None if self._labels is None else self._labels[indices], self._axes)
 
     @staticmethod
-    def _taken(column: Column, indices: Indices) -> Array:
-        if column.axis is None:
-            found: Array = column.values if column.is_shared else column.values[indices[0]]
+    def _select(each: InputValues, indices: Indices) -> Array:
+        if each.axis is None:
+            found: Array = each.values if each.is_shared else each.values[indices[0]]
             return found
-        rows = np.zeros_like(indices) if column.is_shared else indices
-        return take_along(column.values, column.axis, rows)
+        rows = np.zeros_like(indices) if each.is_shared else indices
+        return take_along(each.values, each.axis, rows)
 
     @cached_property
     def fingerprint(self) -> Fingerprint:
-        """Hash of the arrays as they are held."""
+        """Hash of the stored arrays."""
         found = {
-            name: of_array(_rows_first(column)) for name, column in sorted(self._columns.items())
+            name: of_array(_examples_first(each)) for name, each in sorted(self._values.items())
         }
         parts = [f"{name} {each.digest}" for name, each in found.items()]
         labels = b"" if self._labels is None else np.ascontiguousarray(self._labels).tobytes()
@@ -85,6 +85,6 @@ class NamedDataset(Dataset):
         return Fingerprint(digest_of(*parts, labels), notes[0] if notes else "")
 
 
-def _rows_first(column: Column) -> Array:
-    axis = column.axis
-    return np.atleast_1d(column.values if axis is None else np.moveaxis(column.values, axis, 0))
+def _examples_first(each: InputValues) -> Array:
+    axis = each.axis
+    return np.atleast_1d(each.values if axis is None else np.moveaxis(each.values, axis, 0))

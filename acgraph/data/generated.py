@@ -1,4 +1,4 @@
-"""``synthetic[:N]`` and ``noise[:N]``: inputs that are made, where no data is to be had."""
+"""``synthetic[:N]`` and ``noise[:N]``: generated inputs, for use without any data."""
 
 import math
 import re
@@ -11,17 +11,17 @@ import numpy as np
 from acgraph.data.batch import Array, Batch
 from acgraph.data.checks import InputSpec, format_shape, is_fixed
 from acgraph.data.dataset import Dataset, Indices, Layout, first_example
+from acgraph.data.dead_leaves import dead_leaves, spectral
 from acgraph.data.fingerprint import Fingerprint, digest_of, of_array
-from acgraph.data.leaves import leaves, spectral
 from acgraph.diagnostics import Location
 from acgraph.errors import DataError
 
-#: The specification that is used where none is given.
+#: The default data specification.
 SYNTHETIC = "synthetic"
 _SPEC = re.compile(r"^(noise|synthetic)(?::(\d+))?$")
-#: Examples where no number is stated.
+#: Default number of examples.
 COUNT = 4096
-#: What there is to say to whoever trains on it.
+#: Warnings for training on generated data.
 _WARNINGS = {
     "noise": (
         "the data is noise: the network learns to agree with the original on random inputs, and "
@@ -34,55 +34,55 @@ _WARNINGS = {
         "inputs is unknown; even a hundred real examples without labels are better (--data)"
     ),
 }
-#: Channels that pictures have, and the shortest side of one.
-_PICTURE_CHANNELS, _PICTURE_SIDE = (1, 3, 4), 8
-#: The shortest signal that has a spectrum.
-_SIGNAL_LENGTH = 16
-#: Bytes of pictures and signals that are held, so that later passes need not make them again.
-_HELD_BYTES = 1 << 29
-#: Integers of which nothing says how large they may be are below this: they are mostly indices
-#: into tables and masks, and every table has two rows.
+#: Possible numbers of channels of an image, and its smallest side in pixels.
+_IMAGE_CHANNELS, _MIN_IMAGE_SIDE = (1, 3, 4), 8
+#: Shortest length of a signal that is generated with a spectrum.
+_MIN_SIGNAL_LENGTH = 16
+#: Largest size in bytes of the cache of generated images and signals.
+_CACHE_BYTES = 1 << 29
+#: Integers of unknown range are generated below this number: most are masks or indices into tables,
+#: and every table has two rows.
 _MAX_INDEX = 2
 
 
-def is_made_spec(spec: str) -> bool:
-    """Tell whether a data specification asks for inputs that are made.
+def is_generated_spec(spec: str) -> bool:
+    """Return whether a data specification names generated data.
 
-    >>> is_made_spec("noise"), is_made_spec("synthetic:500"), is_made_spec("noise.npz")
-    (True, True, False)
+    >>> [is_generated_spec(spec) for spec in ("noise", "synthetic:500", "noise.npz")]
+    [True, True, False]
     """
     return _SPEC.match(spec) is not None
 
 
-def warning_of(spec: str) -> str:
-    """Say what whoever trains on such data must know; nothing of data that is not made."""
+def generated_data_warning(spec: str) -> str:
+    """Return the warning for training on generated data; empty for other data."""
     match = _SPEC.match(spec)
     return "" if match is None else _WARNINGS[match[1]]
 
 
-class MadeDataset(Dataset):
-    """Inputs that are made, without labels.
+class GeneratedDataset(Dataset):
+    """Generated inputs without labels.
 
-    Of ``noise``, floats are independent N(0, 1) numbers, as inputs are after the usual
-    normalisation. Of ``synthetic``, inputs of the shape of pictures are pictures of dead leaves,
-    and other float inputs are noise with the spectrum of natural signals, both of mean 0 and
-    deviation 1; where neither fits they are N(0, 1) numbers. In both, integers are spread over the
-    rows of the table that they index. Masks are ones, so that nothing is left out. The state of a
-    recurrent network is zero in every other example, as at the start, and tanh of noise in the
-    others. A single number that a whole batch shares is the same in all examples.
+    For ``noise``, floats are independent N(0, 1) numbers, like inputs after the usual
+    normalisation. For ``synthetic``, inputs with the shape of images are images of the dead leaves
+    model, and other float inputs are noise with the spectrum of natural signals, both with mean 0
+    and standard deviation 1; where neither fits, they are N(0, 1) numbers. In both cases, integers
+    are uniform over the rows of the table that they index. Masks are ones. A recurrent state is
+    zero in every other example, as at the start of a sequence, and tanh of noise in the others. A
+    single number that a whole batch shares is the same in all examples.
 
-    Example ``k`` is a function of ``k`` alone, and is made when it is asked for.
+    Example ``k`` depends only on ``k``, and is generated on access.
     """
 
     def __init__(self, spec: str, *targets: InputSpec) -> None:
-        """Prepare.
+        """Check the specification and the inputs.
 
         Args:
-            spec: ``noise``, ``synthetic``, or either with ``:N`` behind it.
+            spec: ``noise`` or ``synthetic``, optionally followed by ``:N``.
             targets: The network's inputs.
 
         Raises:
-            DataError: an input has open sizes or takes strings, or N is 0.
+            DataError: An input has dynamic dimensions or consists of strings, or N is 0.
         """
         where = Location(model=spec)
         match = _SPEC.match(spec)
@@ -96,15 +96,15 @@ class MadeDataset(Dataset):
         self._axes: Mapping[str, int | None] = {
             target.name: target.axis for target in targets if target.axis != 0
         }
-        self._held: dict[tuple[int, int], Array] = {}
-        self._held_bytes = 0
+        self._cache: dict[tuple[int, int], Array] = {}
+        self._cache_bytes = 0
         self.name = spec
         if self._is_synthetic and len(targets) == 1 and not targets[0].axis:
-            self.layout = _picture_layout(self._shapes[targets[0].name])
+            self.layout = _image_layout(self._shapes[targets[0].name])
 
     @property
     def labels(self) -> None:
-        """None: what is made has no classes."""
+        """None: generated data has no labels."""
         return
 
     def __len__(self) -> int:
@@ -112,93 +112,93 @@ class MadeDataset(Dataset):
 
     @property
     def groups(self) -> Indices | None:
-        """None, unless a whole batch shares a signal: then each example is a batch of its own."""
+        """None; if a batch shares a signal, each example is a group of its own."""
         return np.arange(self._count) if any(map(self._is_signal, self._targets)) else None
 
     def _is_signal(self, target: InputSpec) -> bool:
         return target.axis is None and math.prod(self._shapes[target.name]) > 1
 
     def batch(self, indices: Indices) -> Batch:
-        """Make examples by their numbers."""
+        """Generate examples."""
         inputs = {
-            target.name: self._made(target, place, indices)
-            for place, target in enumerate(self._targets)
+            target.name: self._generate(target, number, indices)
+            for number, target in enumerate(self._targets)
         }
         return Batch(inputs, axes=self._axes)
 
-    def _made(self, target: InputSpec, place: int, indices: Indices) -> Array:
+    def _generate(self, target: InputSpec, number: int, indices: Indices) -> Array:
         shape, dtype = self._shapes[target.name], np.dtype(target.dtype)
         if target.axis is None:
             index = int(indices[0]) if self._is_signal(target) else 0
-            return self._row(target, index, place).astype(dtype)
+            return self._row(target, index, number).astype(dtype)
         rows = np.empty((len(indices), *shape), dtype)
         for row, index in zip(rows, indices, strict=True):
-            row[...] = self._row(target, int(index), place)
+            row[...] = self._row(target, int(index), number)
         return np.moveaxis(rows, 0, target.axis)
 
-    def _row(self, target: InputSpec, index: int, place: int) -> Array:
-        """Make one input of one example, or take it from those that are held."""
+    def _row(self, target: InputSpec, index: int, number: int) -> Array:
+        """Generate one input of one example, or take it from the cache."""
         shape = self._shapes[target.name]
         if not (self._is_synthetic and _is_natural(target, shape)):
-            return _example(target, math.prod(shape), index, place).reshape(shape)
-        if (index, place) in self._held:
-            return self._held[index, place]
-        made = _natural(np.random.default_rng((index, place)), shape)
-        if self._held_bytes + made.nbytes <= _HELD_BYTES:
-            self._held[index, place] = made
-            self._held_bytes += made.nbytes
-        return made
+            return _example(target, math.prod(shape), index, number).reshape(shape)
+        if (index, number) in self._cache:
+            return self._cache[index, number]
+        found = _natural(np.random.default_rng((index, number)), shape)
+        if self._cache_bytes + found.nbytes <= _CACHE_BYTES:
+            self._cache[index, number] = found
+            self._cache_bytes += found.nbytes
+        return found
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave out what is held: another process makes it again."""
-        return {**self.__dict__, "_held": {}, "_held_bytes": 0}
+        """Return the state without the cache, which another process can fill again."""
+        return {**self.__dict__, "_cache": {}, "_cache_bytes": 0}
 
     @cached_property
     def fingerprint(self) -> Fingerprint:
-        """Hash of how many examples there are and of the first, which tells how they are made."""
+        """Hash of the number of examples and of the first one, which shows how they are made."""
         first = [np.atleast_1d(value) for value in first_example(self).inputs.values()]
         return Fingerprint(digest_of(str(self._count), *(of_array(x).digest for x in first)))
 
 
-def _picture_layout(shape: tuple[int, ...]) -> Layout:
-    """Return how a picture of this shape is laid out; empty where it is none."""
+def _image_layout(shape: tuple[int, ...]) -> Layout:
+    """Return the layout of an image of this shape, without the batch; empty for other shapes."""
     if len(shape) != 3:
         return ""
-    if shape[0] in _PICTURE_CHANNELS and min(shape[1:]) >= _PICTURE_SIDE:
+    if shape[0] in _IMAGE_CHANNELS and min(shape[1:]) >= _MIN_IMAGE_SIDE:
         return "NCHW"
-    if shape[2] in _PICTURE_CHANNELS and min(shape[:2]) >= _PICTURE_SIDE:
+    if shape[2] in _IMAGE_CHANNELS and min(shape[:2]) >= _MIN_IMAGE_SIDE:
         return "NHWC"
     return ""
 
 
 def _is_natural(target: InputSpec, shape: tuple[int, ...]) -> bool:
-    """Whether an input may be a picture or a signal."""
+    """Return whether an input may be an image or a signal."""
     is_float = np.dtype(target.dtype).kind == "f" and not target.is_state
     if not is_float or "mask" in target.name.lower() or not shape:
         return False
-    return bool(_picture_layout(shape)) or shape[-1] >= _SIGNAL_LENGTH
+    return bool(_image_layout(shape)) or shape[-1] >= _MIN_SIGNAL_LENGTH
 
 
 def _natural(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
-    """Make a picture, or signals along the last axis."""
-    layout = _picture_layout(shape)
+    """Generate an image, or signals along the last axis."""
+    layout = _image_layout(shape)
     if layout == "NCHW":
-        return leaves(rng, *shape)
+        return dead_leaves(rng, *shape)
     if layout == "NHWC":
-        return np.moveaxis(leaves(rng, shape[2], shape[0], shape[1]), 0, 2)
+        return np.moveaxis(dead_leaves(rng, shape[2], shape[0], shape[1]), 0, 2)
     return spectral(rng, (math.prod(shape[:-1]), shape[-1])).reshape(shape)
 
 
-def _example(target: InputSpec, size: int, index: int, place: int) -> Array:
-    """Make the numbers of one input for one example.
+def _example(target: InputSpec, size: int, index: int, number: int) -> Array:
+    """Generate one input of one example as noise.
 
     Args:
         target: The input.
-        size: How many.
-        index: Of the example.
-        place: Of the input among all: inputs of one network must not be equal.
+        size: The number of values.
+        index: The number of the example.
+        number: The number of the input, so that the inputs of a network differ.
     """
-    rng = np.random.default_rng((index, place) if place else index)
+    rng = np.random.default_rng((index, number) if number else index)
     kind = np.dtype(target.dtype).kind
     if target.is_state and kind == "f":
         return np.tanh(rng.standard_normal(size, np.float32)) * np.float32(index % 2)
