@@ -41,7 +41,7 @@ class SearchConfig(BaseModel):
         if self.cluster is not None and self.workers > 1:
             raise UsageError(
                 "both search.workers and search.cluster are given",
-                hint="leave search.workers at 1; the workers of the cluster judge the candidates",
+                hint="leave search.workers at 1; the cluster evaluates the candidates",
             )
         return self
 

@@ -343,7 +343,7 @@ def run_compress(
         return
     log = stderr_console()
 
-    def say(line: str) -> None:
+    def status(line: str) -> None:
         log.print(line, highlight=False, markup=False, soft_wrap=True)
 
     try:
@@ -351,7 +351,7 @@ def run_compress(
         with leading():
             sink = None if quiet else progress_sink(log)
             passes = None if watched is None else watched.settings()
-            report = run(config, sink, None if quiet else say, begin, passes).report
+            report = run(config, sink, None if quiet else status, begin, passes).report
             if watched is not None and passes is not None and watched.times:
                 report_passes(passes.runs, statistics=False, times=True)
     except KeyboardInterrupt as stop:

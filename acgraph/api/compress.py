@@ -160,7 +160,7 @@ def compress(
     evaluate: Callable[..., Any] | None = None,
     importance: Callable[..., Any] | None = None,
     progress: Any = None,
-    say: Any = None,
+    status: Any = None,
 ) -> CompressResult:
     """Compress a trained network: search rates, train, shrink, lower, check, measure.
 
@@ -235,7 +235,7 @@ def compress(
             for each filter; those with the lowest scores are removed. The search decides how many
             are removed from each layer.
         progress: Callback for the progress of training, see ``acgraph.backends.training``.
-        say: Callback for status lines, one or a few for each stage.
+        status: Callback for status lines, one or a few for each stage.
 
     Returns:
         The compact and the masked model, the plan of the cut and the report.
@@ -248,7 +248,7 @@ def compress(
     options = dict(locals())
     for name in ("model", "data", "eval_data", "config", "set", "output", "resume"):
         del options[name]
-    for name in ("loss", "evaluate", "importance", "progress", "say"):
+    for name in ("loss", "evaluate", "importance", "progress", "status"):
         del options[name]
     functions = UserFunctions(loss=loss, evaluate=evaluate, importance=importance)
     options["input_shape"] = read_shapes(input_shape) or None
@@ -270,7 +270,7 @@ def compress(
                 set=set if isinstance(set, Mapping) else tuple(set),
             )
             return run(
-                found, progress, say, functions=functions,
+                found, progress, status, functions=functions,
                 in_memory=output is None and resume is None,
             )  # fmt: skip
     except VerifyError:
@@ -284,7 +284,7 @@ def compress(
 def run(
     config: CompressConfig,
     progress: ProgressSink | None = None,
-    say: Callable[[str], None] | None = None,
+    status: Callable[[str], None] | None = None,
     begin: float | None = None,
     passes: PassSettings | None = None,
     *,
@@ -296,7 +296,7 @@ def run(
     Args:
         config: The options.
         progress: Callback for the progress of training.
-        say: Callback for status lines.
+        status: Callback for status lines.
         begin: Start time of the run in seconds of ``time.perf_counter``.
         passes: How the passes of the run are instrumented.
         functions: Functions of the user: loss, score, importance.
@@ -308,7 +308,7 @@ def run(
     Raises:
         AcgraphError: The input or the run failed.
     """
-    report = stages.compress(config, progress, say, begin, passes, functions)
+    report = stages.compress(config, progress, status, begin, passes, functions)
     folder = config.resume or config.output
     if not in_memory:
         return CompressResult(report, folder)

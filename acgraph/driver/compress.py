@@ -35,7 +35,7 @@ log = logging.getLogger(__name__)
 def compress(
     config: CompressConfig,
     progress: ProgressSink | None = None,
-    say: Callable[[str], None] | None = None,
+    status: Callable[[str], None] | None = None,
     begin: float | None = None,
     passes: PassSettings | None = None,
     functions: UserFunctions | None = None,
@@ -47,7 +47,7 @@ def compress(
     Args:
         config: The options.
         progress: Callback for the progress of training.
-        say: Callback for status lines.
+        status: Callback for status lines.
         begin: Start time of the run in seconds of ``time.perf_counter``; now by default.
         passes: How the passes are instrumented that make the trainable and the written graph.
         functions: Functions of the user, if there are any.
@@ -58,7 +58,7 @@ def compress(
     Raises:
         AcgraphError: The input or the run failed.
     """
-    report = run(config, progress, say, begin, passes, functions).report
+    report = run(config, progress, status, begin, passes, functions).report
     assert report is not None
     return report
 
@@ -66,7 +66,7 @@ def compress(
 def run(
     config: CompressConfig,
     progress: ProgressSink | None = None,
-    say: Callable[[str], None] | None = None,
+    status: Callable[[str], None] | None = None,
     begin: float | None = None,
     passes: PassSettings | None = None,
     functions: UserFunctions | None = None,
@@ -93,7 +93,7 @@ def run(
         if state is None:
             start(config, fingerprints, inputs.original, functions)
         try:
-            reporter = Reporter(say or log.info, progress)
+            reporter = Reporter(status or log.info, progress)
             clock = Clock(begin, earlier_s, config.time_budget)
             context = open_context(config, inputs, reporter, clock, passes)
             state = first_state(context) if state is None else _resumed(context, state)
@@ -108,10 +108,12 @@ def _resumed(context: Context, state: State) -> State:
         original = context.original.model
         network.model.sizes, network.model.bounds = original.sizes, original.bounds
     if is_trained(state):
-        context.reporter.say("the network is already trained; only the results are written again")
+        context.reporter.status(
+            "the network is already trained; only the results are written again"
+        )
     else:
-        context.reporter.say(f"continuing after stage '{state.checkpoint}'")
-        context.reporter.say(f"plan: {state.schedule.describe()}")
+        context.reporter.status(f"continuing after stage '{state.checkpoint}'")
+        context.reporter.status(f"plan: {state.schedule.describe()}")
     for text in state.warnings:
         context.reporter.warn(text)
     return state
@@ -120,13 +122,13 @@ def _resumed(context: Context, state: State) -> State:
 def _saved(context: Context, state: State, name: str) -> State:
     """Store a state, without the partial fine-tuning, which belongs to an earlier graph."""
     kept = replace(state, checkpoint=name, partial_fit=None)
-    save(context.asked, kept, context.clock.elapsed_s)
+    save(context.requested, kept, context.clock.elapsed_s)
     return kept
 
 
 def _write(context: Context, state: State) -> State:
     """Write the results; if that fails, the error's hint says that the training is not lost."""
-    folder = shlex.quote(str(context.asked.output))
+    folder = shlex.quote(str(context.requested.output))
     kept = (
         f"the trained network is saved: acgraph compress --resume {folder} writes the results "
         "without training again"
@@ -140,7 +142,7 @@ def _write(context: Context, state: State) -> State:
     except Exception as error:
         raise BackendError(
             f"the results cannot be written: {type(error).__name__}: {first_line(error)}",
-            location=Location(model=str(context.asked.output)),
+            location=Location(model=str(context.requested.output)),
             hint=f"this is a bug in acgraph; --debug shows a traceback; {kept}",
         ) from error
 

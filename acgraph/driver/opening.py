@@ -10,13 +10,13 @@ from acgraph.config import CompressConfig
 from acgraph.config_fields import AUTO
 from acgraph.diagnostics import counted
 from acgraph.driver.checkpoint.checkpoints import read_original
+from acgraph.driver.evaluation.cluster import check_cluster
+from acgraph.driver.evaluation.workers import check_workers
 from acgraph.driver.inputs.bounds import requested_bounds
 from acgraph.driver.inputs.data import RunData, open_data
 from acgraph.driver.inputs.outputs import keep_outputs
 from acgraph.driver.inputs.reading import check_reading
 from acgraph.driver.inputs.tasks import describe_tasks, with_tasks
-from acgraph.driver.judging.cluster import check_cluster
-from acgraph.driver.judging.workers import check_workers
 from acgraph.driver.latency.alignment import SIZES, measure_align
 from acgraph.driver.latency.chooser import make_chooser
 from acgraph.driver.latency.runtime import run_settings
@@ -91,20 +91,20 @@ def open_context(
     """Evaluate the original, and make the context that the stages of a run share."""
     original, data, backend = inputs.original, inputs.data, inputs.backend
     for line in describe_tasks(data.tasks):
-        reporter.say(line)
+        reporter.status(line)
     trainers = TrainerPool(backend, original, reporter.progress, data.tasks)
-    judge = trainers.get(original, None, config.train)
+    evaluator = trainers.get(original, None, config.train)
     if config.time_budget is not None:
-        data = _within_time_budget(config, judge, data, reporter.say)
+        data = _within_time_budget(config, evaluator, data, reporter.status)
     network, untied = Network(original), clone_model(original)
     copies = untie_constants(untied)
     return Context(
-        asked=config, config=_aligned(config, reporter.say), original=network,
+        requested=config, config=_aligned(config, reporter.status), original=network,
         untied=Network(untied) if copies else network, copies=copies, data=data, backend=backend,
         trainers=trainers,
         chooser=_chooser(config, clock.begin), passes=passes or PassSettings(),
         reporter=reporter, clock=clock,
-        functions=inputs.functions, baseline=_baseline(judge, data, reporter.say),
+        functions=inputs.functions, baseline=_baseline(evaluator, data, reporter.status),
     )  # fmt: skip
 
 
@@ -113,31 +113,31 @@ def first_state(context: Context) -> State:
     return State(network=context.untied, prepared=context.untied)
 
 
-def _baseline(judge: Trainer, data: RunData, say: Callable[[str], None]) -> float:
+def _baseline(evaluator: Trainer, data: RunData, status: Callable[[str], None]) -> float:
     """Evaluate the original on the selection split."""
     images = counted(len(data.select), "image")
     if data.measure == "agreement":
-        say(
-            "baseline: the data has no labels, so networks are judged by their agreement with the "
+        status(
+            "baseline: the data has no labels, so networks are scored by their agreement with the "
             f"original on {images}"
         )
         return 1.0
-    baseline = judge.evaluate(data.select)
-    say(f"baseline: {data.measure} {100 * baseline:.2f} % on {images}")
+    baseline = evaluator.evaluate(data.select)
+    status(f"baseline: {data.measure} {100 * baseline:.2f} % on {images}")
     return baseline
 
 
 def _within_time_budget(
-    config: CompressConfig, judge: Trainer, data: RunData, say: Callable[[str], None]
+    config: CompressConfig, evaluator: Trainer, data: RunData, status: Callable[[str], None]
 ) -> RunData:
     """Reduce the evaluation examples to what the time budget allows, and report it."""
-    image_s = image_seconds(judge, data.select, config.train.batch_size)
+    image_s = image_seconds(evaluator, data.select, config.train.batch_size)
     less = fewer_examples(data, image_s, config.time_budget or 0.0)
     for name, before, after in (
         ("selection", data.select, less.select), ("report", data.report, less.report)
     ):  # fmt: skip
         if len(after) < len(before):
-            say(
+            status(
                 f"{name} split: {len(after)} of {len(before)} examples are used, to keep within "
                 "the time budget"
             )
@@ -153,12 +153,12 @@ def _chooser(config: CompressConfig, begin: float) -> Chooser:
     return DeadlineChooser(chooser, untimed, begin + TIMING_UNTIL * config.time_budget)
 
 
-def _aligned(config: CompressConfig, say: Callable[[str], None]) -> CompressConfig:
+def _aligned(config: CompressConfig, status: Callable[[str], None]) -> CompressConfig:
     """Replace ``align auto`` by the measured multiple."""
     if config.effective_align != AUTO:
         return config
     step = measure_align(timing_chooser(settings=run_settings(config)))
-    say(
+    status(
         f"align: filters are kept in multiples of {step}, chosen by timing layers of {SIZES[0]} "
         f"to {SIZES[-1]} filters on this machine"
     )

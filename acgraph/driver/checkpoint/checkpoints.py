@@ -116,7 +116,7 @@ def record_fine_tune(config: CompressConfig, checkpoint: str, file: Path, elapse
 
 
 def save(config: CompressConfig, state: State, elapsed_s: float) -> None:
-    """Write what the next stage needs; the state file last, so that it names only whole files.
+    """Write a checkpoint; the state file is written last, so that it names only complete files.
 
     Args:
         config: The options of the run.
@@ -175,7 +175,7 @@ def load(
     check_inputs(stored["inputs"], inputs, where)
     if not stored["stages"]:
         return None
-    stage, remarks = _last_whole(folder, stored["stages"])
+    stage, remarks = _last_undamaged(folder, stored["stages"])
     partial_fit = None
     if stage["fine_tune"]:
         (name,) = stage["fine_tune"]
@@ -206,7 +206,7 @@ def _prepared(folder: Path, stored: Mapping[str, Any], stage: Mapping[str, Any])
     return Network(read_model(folder / stage["model"]))
 
 
-def _last_whole(folder: Path, stages: list[dict[str, Any]]) -> tuple[dict[str, Any], list[str]]:
+def _last_undamaged(folder: Path, stages: list[dict[str, Any]]) -> tuple[dict[str, Any], list[str]]:
     """Return the last stage whose files are undamaged, and a warning for each later one."""
     remarks: list[str] = []
     for stage in reversed(stages):

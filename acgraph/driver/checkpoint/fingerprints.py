@@ -8,11 +8,11 @@ from acgraph.ir.check import fingerprint
 
 def input_fingerprints(original: Model, data: RunData) -> dict[str, str]:
     """Return hashes of the model and of the data, by the names that messages use for them."""
-    held = (data.select.fingerprint.digest, data.report.fingerprint.digest)
+    evaluation = (data.select.fingerprint.digest, data.report.fingerprint.digest)
     return {
         "a model": fingerprint(original),
         "training data": data.train.fingerprint.digest,
-        "evaluation data": digest_of(*held),
+        "evaluation data": digest_of(*evaluation),
     }
 
 

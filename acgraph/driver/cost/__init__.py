@@ -1,1 +1,1 @@
-"""What a network costs: as a point of the search, and as the file that is written."""
+"""The cost of a network: for a point of the search, and in its written form."""

@@ -1,4 +1,4 @@
-"""Lower column-pruned layers, and write what is measured: the last steps before export."""
+"""Make the compact form of a shrunk model: fold BatchNormalization, and lower pruned columns."""
 
 import logging
 from collections.abc import Callable, Sequence
@@ -28,42 +28,51 @@ from acgraph.passmanager.base import HIDDEN, Pass, PassContext, PassResult
 
 log = logging.getLogger(__name__)
 
-#: Layers that a warning names; more would make its line hard to read.
+#: Largest number of layers that a warning names.
 _SHOWN_LAYERS = 2
 
 SizeMetric = Literal["params", "size"]
-#: What is counted in a file, rather than timed.
+#: Metrics that are counted rather than timed.
 CountedMetric = Literal["params", "size", "macs"]
 
 
 @dataclass(frozen=True, slots=True)
 class SmallestChooser:
-    """Takes the form with the fewest params, or bytes, whatever it costs in time."""
+    """Chooses the form with the fewest params or bytes, however slow it is.
+
+    Attributes:
+        metric: The size to minimise.
+    """
 
     metric: SizeMetric = "params"
 
     def choose(self, candidates: Sequence[Candidate]) -> Candidate:
-        """Pick one."""
+        """Choose a form."""
         return min(candidates, key=RANK[self.metric])
 
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """The most params, bytes or MACs that a written model may have."""
+    """A limit on the params, bytes or MACs of a written model.
+
+    Attributes:
+        metric: The quantity that is limited.
+        most: Its largest value.
+    """
 
     metric: CountedMetric
     most: int
 
     @property
     def chooser(self) -> Chooser:
-        """What makes layers small enough; fewer MACs that take longer are worth nothing."""
+        """Chooses forms that meet the limit; for MACs, forms must also save time."""
         return CostModelChooser() if self.metric == "macs" else SmallestChooser(self.metric)
 
     def size_of(self, model: Model) -> int:
-        """What of a model counts.
+        """Return the params, bytes or MACs of a model.
 
         Raises:
-            PassError: MACs count, and those of a node are unknown: they are within no limit.
+            PassError: MACs are limited, and those of a node are unknown.
         """
         if self.metric == "macs":
             cost = model_cost(model)
@@ -78,7 +87,7 @@ class Limit:
         return count_params(proto) if self.metric == "params" else proto_size(proto)
 
     def fits(self, model: Model) -> bool:
-        """Whether a model is within the limit."""
+        """Return whether a model is within the limit."""
         return self.size_of(model) <= self.most
 
 
@@ -95,34 +104,37 @@ def compact(
     The passes are ``fuse-batchnorm``, ``lower-columns`` and ``eliminate-dead-nodes``.
 
     Args:
-        model: The shrunk model, its removed columns zero.
-        chooser: Picks a form for each layer; never one slower than dense.
-        limit: Where the choice leaves more than this, the layers that stayed dense for speed are
-            made small all the same: the rate was asked for.
-        warn: Who is told that such layers were.
-        passes: How the passes are watched.
+        model: The shrunk model, with removed columns set to zero.
+        chooser: Chooses a form for each layer, never one that is slower than dense.
+        limit: The limit that the target rate sets. If the model exceeds it, as many layers as
+            necessary get their smallest form, although it is not the fastest one.
+        warn: Callback for a warning that names these layers.
+        passes: How the passes are instrumented.
+
+    Returns:
+        The compact model, and the form of each layer.
     """
     lowering = LowerLayers(chooser=chooser)
-    small = _passed(model, lowering, passes)
+    small = _compacted(model, lowering, passes)
     if limit is None or limit.fits(small):
         return small, lowering.lowered
     ready = clone_model(model)
     PassSettings().run([FuseBatchnorm()], ready)
-    facts = infer_facts(ready, assume=True)  # once for all forms that are tried
-    forced = tuple(_forced(ready, facts, chooser, lowering.lowered, limit, warn))
+    facts = infer_facts(ready, assume=True)  # once for all lowerings that are tried
+    forced = tuple(_forced_layers(ready, facts, chooser, lowering.lowered, limit, warn))
     lowering = LowerLayers(chooser=chooser, smallest=limit.chooser, forced=forced, facts=facts)
-    return _passed(model, lowering, passes), lowering.lowered
+    return _compacted(model, lowering, passes), lowering.lowered
 
 
-def _passed(model: Model, lowering: "LowerLayers", passes: PassSettings | None) -> Model:
-    """Fold and lower a copy, and drop what nothing reads then."""
+def _compacted(model: Model, lowering: "LowerLayers", passes: PassSettings | None) -> Model:
+    """Fold and lower a copy, and remove dead nodes from it."""
     result = clone_model(model)
     settings = passes or PassSettings()
     settings.run([FuseBatchnorm(), lowering, EliminateDeadNodes()], result)
     return result
 
 
-def _forced(
+def _forced_layers(
     ready: Model,
     facts: Facts,
     chooser: Chooser,
@@ -130,13 +142,16 @@ def _forced(
     limit: Limit,
     warn: Callable[[str], None],
 ) -> list[str]:
-    """Name as few layers as it takes in their smallest form, those that save most first."""
+    """Return the layers that need their smallest form to meet the limit, as few as possible.
+
+    Layers that save most are chosen first; their number is found by bisection.
+    """
     smallest = limit.chooser
-    least = {x.name: x for x in lower_columns(clone_model(ready), choose=smallest, facts=facts)}
+    small = {x.name: x for x in lower_columns(clone_model(ready), choose=smallest, facts=facts)}
     others = [
-        x for x in lowered if (x.form, x.variant) != (least[x.name].form, least[x.name].variant)
+        x for x in lowered if (x.form, x.variant) != (small[x.name].form, small[x.name].variant)
     ]
-    others.sort(key=lambda x: least[x.name].params_after - x.params_after)
+    others.sort(key=lambda x: small[x.name].params_after - x.params_after)
     order = [x.name for x in others]
     low, high = min(1, len(order)), len(order)
     while low < high:
@@ -148,14 +163,14 @@ def _forced(
     forced = order[:low]
     if forced:
         layers_of = (
-            f"{counted(len(forced), 'layer')}, which is not the fastest form: {_some(forced)}"
+            f"{counted(len(forced), 'layer')}, which is not the fastest form: {_listed(forced)}"
         )
         warn(f"the {limit.metric} target needs the smallest form of {layers_of}")
     return forced
 
 
-def _some(names: Sequence[str]) -> str:
-    """Name a few."""
+def _listed(names: Sequence[str]) -> str:
+    """Name a few layers, and the number of the others."""
     more = len(names) - _SHOWN_LAYERS
     return ", ".join(names[:_SHOWN_LAYERS]) + (f" and {more} more" if more > 0 else "")
 
@@ -167,7 +182,7 @@ def _lower(
     forced: Sequence[str] = (),
     smallest: Chooser | None = None,
 ) -> tuple[Model, list[LoweredLayer]]:
-    """Lower a copy: the forced layers to their smallest form, the others as the chooser says."""
+    """Lower a copy: forced layers to their smallest form, the others to that of the chooser."""
     model = clone_model(ready)
     lowering = LowerLayers(
         chooser=chooser, smallest=smallest or chooser, forced=tuple(forced), facts=facts
@@ -178,15 +193,14 @@ def _lower(
 
 @dataclass(frozen=True)
 class LowerLayers(Pass):
-    """Rewrite column-pruned layers as a chooser says, some of them as small as they can be.
+    """Rewrite layers with removed columns in compact forms.
 
     Attributes:
-        chooser: Picks the form of a layer.
-        smallest: Picks that of the layers that are forced.
-        forced: Names of these.
-        facts: What is known of the tensors of the graph, where somebody has it; what is lowered
-            leaves it true.
-        lowered: What became of every layer, once the pass ran.
+        chooser: Chooses the form of each layer.
+        smallest: Chooses the form of the forced layers instead.
+        forced: Names of the layers that must be as small as possible.
+        facts: Shapes and values of the tensors, which lowering does not change; computed if None.
+        lowered: The form of each layer, after the pass ran.
     """
 
     name: ClassVar[str] = "lower-columns"

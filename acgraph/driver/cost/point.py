@@ -1,7 +1,7 @@
-"""What a point of the search costs: params and MACs of the model that it leads to.
+"""The cost of a point of the search: params and MACs of the model that it leads to.
 
-The sizes of all tensors at the point are found first. From there on a point is counted as a model
-in memory is: a constant costs the product of its sizes, a node what ``acgraph.analysis.macs`` says.
+The sizes of all tensors at the point are computed first. A point is then counted like a model: the
+params of a constant are its elements, and ``acgraph.analysis.macs`` gives the MACs of a node.
 """
 
 from collections import Counter
@@ -29,7 +29,14 @@ INDEX_PER_POSITION = 4
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Positions of one axis that the same families share: ``count * prod(kept / size)`` stay."""
+    """Positions of an axis that are cut by the same families.
+
+    Of these positions, ``count * prod(kept / size)`` are kept.
+
+    Attributes:
+        count: The number of positions.
+        families: Names of the families.
+    """
 
     count: int
     families: tuple[str, ...]
@@ -41,11 +48,11 @@ Blocks = tuple[Block, ...]
 
 @dataclass(frozen=True)
 class PointCost:
-    """Counts what is left of a graph at given shares of its coupled sets and columns.
+    """Computes the cost of a graph for given kept shares of its coupled sets and columns.
 
     Attributes:
-        dependency: Of the graph as it is now.
-        families: Those that may be cut. The others stay whole.
+        dependency: The dependency graph of the current graph.
+        families: The families that may be cut; the others are kept.
         layers: All layers of the graph.
     """
 
@@ -54,11 +61,11 @@ class PointCost:
     layers: Sequence[Layer]
 
     def params(self, of_family: Mapping[str, float], of_columns: Mapping[str, float]) -> float:
-        """Return the params of the model that will be written, its index tensors included.
+        """Return the params of the model in its written form, including index tensors.
 
         Args:
-            of_family: Kept share by family name; whole where it is not here.
-            of_columns: Kept share of all columns by weight name; whole where it is not here.
+            of_family: Kept share of each family by name; 1 for families that are missing.
+            of_columns: Kept share of the columns by weight name; 1 for weights that are missing.
         """
         shapes = self.shapes(of_family)
         total = 0.0
@@ -71,11 +78,11 @@ class PointCost:
         return total
 
     def macs(self, of_family: Mapping[str, float], of_columns: Mapping[str, float]) -> float:
-        """Return the multiply-accumulates, of the nodes of which they are known.
+        """Return the MACs of all nodes whose MACs are known.
 
         Args:
-            of_family: As for ``params``.
-            of_columns: As for ``params``.
+            of_family: Kept share of each family, as for ``params``.
+            of_columns: Kept share of the columns, as for ``params``.
         """
         shapes = self.shapes(of_family)
         total = 0.0
@@ -106,7 +113,7 @@ class PointCost:
 
     @cached_property
     def _cut_axes(self) -> dict[str, dict[int, Blocks]]:
-        """By tensor and axis: the blocks, where a family cuts the axis."""
+        """By tensor and axis: the blocks of each axis that a family cuts."""
         labels = self.dependency.labels
         owner = {
             label: family.name for family in self.families for label in labels[family.name].tolist()
@@ -128,7 +135,7 @@ class PointCost:
 
     @cached_property
     def _written(self) -> list[str]:
-        """Name the constants of the file, with a vector of the same size for each new bias."""
+        """Return the constants of the written file, with a vector of equal size for a new bias."""
         skipped, biases = folded_norms(self.dependency.model)
         return [*(n for n in self.dependency.model.constant_forms() if n not in skipped), *biases]
 
@@ -138,7 +145,7 @@ class PointCost:
 
     @cached_property
     def _counted(self) -> list[tuple[gs.Node, str]]:
-        """The nodes with multiply-accumulates, with the weight of the layer that a node is."""
+        """The nodes with MACs, each with the weight of its layer, or an empty name."""
         weights = {layer.name: layer.weight for layer in self.layers}
         whole = known_shapes(self.dependency.facts)
         nodes = self.dependency.model.graph.nodes
@@ -168,9 +175,9 @@ def _kept(blocks: Iterable[Block], shares: Mapping[str, float]) -> float:
 
 
 def folded_norms(model: Model) -> tuple[set[str], list[str]]:
-    """Find the constants that folding removes, and one vector for each bias that it adds.
+    """Return the constants that folding removes, and a vector for each bias that it adds.
 
-    The pass that folds is asked, on a copy: what it leaves alone is written, and costs.
+    They are found by running the pass on a copy of the model.
     """
     folded = clone_model(model)
     fuse_batchnorm(folded)
@@ -189,7 +196,7 @@ def folded_norms(model: Model) -> tuple[set[str], list[str]]:
 
 
 def _layer_before(norm: gs.Node) -> gs.Node:
-    """Return the layer that a BatchNormalization was folded into, through others if need be."""
+    """Return the layer that a BatchNormalization was folded into, skipping others in between."""
     node = norm.inputs[0].inputs[0]
     while node.op == "BatchNormalization":
         node = node.inputs[0].inputs[0]

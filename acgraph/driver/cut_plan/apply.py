@@ -195,7 +195,7 @@ def _zero_columns(model: Model, plan: CutPlan) -> None:
 
 
 def _whole_sets(dependency: DependencyGraph, wanted: _Wanted, kept: Positions) -> dict[str, Bools]:
-    """Mark the coupled sets of which all indices on some axis are to be removed."""
+    """Return, by family, the coupled sets of which all indices on some axis are to be removed."""
     found = {}
     for family in dependency.families:
         gone = np.zeros(family.size, bool)
@@ -228,14 +228,14 @@ def _left(wanted: _Wanted, kept: Positions) -> dict[tuple[str, int], Ints]:
     return left
 
 
-def _cannot(dependency: DependencyGraph, place: tuple[str, int], positions: Ints) -> UsageError:
+def _cannot(dependency: DependencyGraph, axis_of: tuple[str, int], positions: Ints) -> UsageError:
     """Return an error that explains, as far as known, why indices cannot be removed."""
-    name, axis = place
+    name, axis = axis_of
     families = [
         family
         for family in dependency.families
         for member in family.members
-        if (member.tensor, member.axis) == place and (member.sets[positions] >= 0).any()
+        if (member.tensor, member.axis) == axis_of and (member.sets[positions] >= 0).any()
     ]
     reasons = [str(fence) for family in families for fence in family.fences]
     hint = reasons[0] if reasons else "the positions that are coupled to it must be removed as well"

@@ -24,7 +24,7 @@ from acgraph.data.checks import InputSpec
 from acgraph.data.files import is_array_file
 from acgraph.data.generated import is_generated_spec
 from acgraph.data.selection import selected_rows
-from acgraph.diagnostics import Location
+from acgraph.diagnostics import Location, counted
 from acgraph.errors import UsageError
 from acgraph.ir import Model, infer_facts, input_sizes, resolve_sizes
 from acgraph.ir.sizes import declared_inputs, state
@@ -32,7 +32,7 @@ from acgraph.report import Measure
 from acgraph.tasks import OutputTask
 
 #: Share of the training data that is held out if there is no evaluation data.
-HELD_BACK = 0.2
+HELD_OUT = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,32 +85,32 @@ def open_data(config: CompressConfig, model: Model) -> RunData:
                 location=Location(model=config.eval_data),
                 hint="use other evaluation data, or omit --eval-data to hold out a part of --data",
             )
-        held = _load(config, model, config.eval_data)
-        _check_labels(model, held, config.eval_data)
+        held_out = _load(config, model, config.eval_data)
+        _check_labels(model, held_out, config.eval_data)
     else:
         order = np.random.default_rng(config.seed).permutation(len(train))
-        count = max(2, int(HELD_BACK * len(train)))
-        held = Subset(train, np.sort(order[:count]))
+        count = max(2, int(HELD_OUT * len(train)))
+        held_out = Subset(train, np.sort(order[:count]))
         train = Subset(train, np.sort(order[count:]))
-    if len(held) < 2 or len(train) < 1:
-        raise _too_little(config, len(held), len(train))
+    if len(held_out) < 2 or len(train) < 1:
+        raise _too_little(config, len(held_out), len(train))
     return RunData(
         train=train,
-        select=Subset(held, np.arange(0, len(held), 2)),
-        report=Subset(held, np.arange(1, len(held), 2)),
+        select=Subset(held_out, np.arange(0, len(held_out), 2)),
+        report=Subset(held_out, np.arange(1, len(held_out), 2)),
     )
 
 
-def _too_little(config: CompressConfig, held: int, train: int) -> UsageError:
+def _too_little(config: CompressConfig, held_out: int, train: int) -> UsageError:
     if config.eval_data is not None:
         return UsageError(
-            f"too little evaluation data: {held} example{'s' if held != 1 else ''}, but one "
-            "half selects the network and the other half is reported",
+            f"too little evaluation data: {counted(held_out, 'example')}, but one half selects the "
+            "network and the other half is reported",
             location=Location(model=config.eval_data),
             hint="give at least 2 examples",
         )
     return UsageError(
-        f"too little data: 2 of {held + train} examples are held out for evaluation, which "
+        f"too little data: 2 of {held_out + train} examples are held out for evaluation, which "
         "leaves none for training",
         location=Location(model=config.data),
         hint="give more examples, or give --eval-data",
@@ -130,9 +130,10 @@ def _load(config: CompressConfig, model: Model, spec: str) -> Dataset:
     options: dict[str, Any] = {}
     if config.image_size is not None:
         options["size"] = config.image_size
-    if is_generated_spec(spec):  # its sizes come from the model, as there is no file that has any
+    if is_generated_spec(spec):  # generated inputs have the sizes of the model
         resolve_sizes(model, config.input_shape)
-    if not (is_generated_spec(spec) and config.eval_data is not None):  # then they are of that data
+    # With generated training data, the preprocessing is that of the evaluation data.
+    if not (is_generated_spec(spec) and config.eval_data is not None):
         options |= {"mean": config.mean, "std": config.std, "scale": config.scale}
     return load_dataset(
         spec,

@@ -68,7 +68,7 @@ def time_layer(
         columns: Whether its columns may be cut.
         pattern: Which columns are removed together.
         step: Filters are kept in multiples of this number, so only such numbers of filters and
-            channels are timed: kernels compute blocks, so times in between say little.
+            channels are timed; kernels compute blocks, so others would not be informative.
     """
     filters, width = layer.weight.shape[:2]
     grouped = layer.group > 1

@@ -88,7 +88,7 @@ class Job:
     """A request to cut a model.
 
     Attributes:
-        asked: The request for coupled sets.
+        request: The request for coupled sets.
         columns: The request for columns.
         is_forced: Whether columns are cut even if the file becomes larger.
         plan: A plan to apply instead; None without one.
@@ -96,7 +96,7 @@ class Job:
         measure: Chooses the cut of the main graph by calibration data; None without data.
     """
 
-    asked: PruneRequest
+    request: PruneRequest
     columns: ColumnRequest
     is_forced: bool = False
     plan: CutPlan | None = None
@@ -165,9 +165,9 @@ def attempts(source: Source, job: Job) -> Iterator[Attempt]:
     plan = magnitude_plan(
         source.dependency,
         source.dependency.model.constants(),
-        job.asked.sparsity,
-        allow_inexact=job.asked.allow_inexact,
-        align=job.asked.align,
+        job.request.sparsity,
+        allow_inexact=job.request.allow_inexact,
+        align=job.request.align,
         importance=job.importance,
     )
     if job.columns.share > 0:

@@ -28,7 +28,16 @@ MAX_FITTED = 4096
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataRequest:
-    """The data and how it is read, see ``acgraph.data.load_dataset``."""
+    """The calibration data.
+
+    Attributes:
+        spec: The data, as for ``acgraph.data.load_dataset``.
+        mean: Mean of the pixels after ``scale``.
+        std: Standard deviation of the pixels after ``scale``.
+        scale: Factor that pixels are multiplied by first.
+        input_shape: Shapes that the user stated, by input.
+        seed: Seed of the random choice of examples.
+    """
 
     spec: str
     mean: Sequence[float] | None = None
@@ -84,28 +93,28 @@ def open_calibration(model: Model, request: DataRequest) -> Calibration:
         UsageError: There are fewer than 2 examples.
         DataError: The data does not fit the model.
     """
-    is_made, stated = is_generated_spec(request.spec), request.input_shape or None
-    if is_made:  # its sizes come from the model, as there is no file that has any
+    is_generated, stated = is_generated_spec(request.spec), request.input_shape or None
+    if is_generated:  # generated inputs have the sizes of the model
         resolve_sizes(model, stated)
     found = load_dataset(
         request.spec,
-        inputs=input_specs(model, stated, whole=is_made),
+        inputs=input_specs(model, stated, whole=is_generated),
         mean=request.mean,
         std=request.std,
         scale=request.scale,
     )
-    if not is_made:
+    if not is_generated:
         resolve_sizes_from(model, found, stated)
     if len(found) < 2:
         raise UsageError(
-            "one example is not enough: layers are fitted to some examples and judged on others",
+            "one example is not enough: layers are fitted to some examples and evaluated on others",
             location=Location(model=found.name),
             hint="give at least 2 examples, preferably a few hundred",
         )
     order = np.random.default_rng(request.seed).permutation(len(found)).astype(np.int64)
-    judged = min(MAX_HELD_OUT, max(1, round(HELD_OUT * len(found))))
+    held_out = min(MAX_HELD_OUT, max(1, round(HELD_OUT * len(found))))
     return Calibration(
-        fitted=Unlabelled(found, order[judged : judged + MAX_FITTED]),
-        held_out=Unlabelled(found, order[:judged]),
+        fitted=Unlabelled(found, order[held_out : held_out + MAX_FITTED]),
+        held_out=Unlabelled(found, order[:held_out]),
         seed=request.seed,
     )

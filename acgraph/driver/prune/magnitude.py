@@ -123,7 +123,7 @@ def prune(
     settings = session_settings(runtime)
     step = measure_align(timing_chooser(settings=settings)) if align == AUTO else align
     job = Job(
-        asked=PruneRequest(
+        request=PruneRequest(
             sparsity=sparsity, columns=columns, allow_inexact=allow_inexact,
             allow_slower=allow_slower, align=step, by_plan=plan is not None,
             target_rate=target_rate, metric=metric,
@@ -138,7 +138,7 @@ def prune(
         importance=importance,
     )  # fmt: skip
     if calibration is not None:
-        measuring = Measuring(training_backend(), calibration, job.asked)
+        measuring = Measuring(training_backend(), calibration, job.request)
         job = replace(job, measure=measuring.cut)
     began = time.perf_counter()
     source = Source.of(model, bounds)
@@ -215,7 +215,7 @@ def _cut_and_check(source: Source, job: Job, feeds: MakeFeeds | None) -> PruneRe
             cut_plan=made.plan,
             inexact=inexact,
             verify=equivalence,
-            request=job.asked,
+            request=job.request,
             obstacles=[],
             notes=tuple(notes),
             rates_with={},
@@ -268,20 +268,22 @@ def _check(
 
 def _rates_with(source: Source, result: PruneReport, job: Job) -> dict[str, float]:
     """Try options that may allow more to be cut; return the rate of params by option, if higher."""
-    asked = result.request
+    requested = result.request
     job = replace(job, measure=None)
     tries = {}
-    if asked.sparsity and not asked.allow_inexact:
+    if requested.sparsity and not requested.allow_inexact:
         tries["--allow-inexact"] = replace(
-            job, asked=replace(asked, allow_inexact=True), columns=replace(job.columns, share=0.0)
+            job,
+            request=replace(requested, allow_inexact=True),
+            columns=replace(job.columns, share=0.0),
         )
-    if job.columns.share and not asked.allow_slower:
+    if job.columns.share and not requested.allow_slower:
         small = replace(job.columns, chooser=SmallestChooser("size"))
         tries["--allow-slower"] = replace(job, columns=small, is_forced=True)
     rates = {}
     for option, other in tries.items():
         params, _ = stored_size(_tried(source, other))
-        if params and not is_little(asked.share, 1 - params / max(result.before.params, 1)):
+        if params and not is_little(requested.share, 1 - params / max(result.before.params, 1)):
             rates[option] = result.before.params / params
     return rates
 

@@ -52,12 +52,12 @@ class Measuring:
     Attributes:
         backend: The training backend, which runs networks.
         calibration: The data.
-        asked: The request.
+        request: The request.
     """
 
     backend: TrainingBackend
     calibration: Calibration
-    asked: PruneRequest
+    request: PruneRequest
 
     def cut(self, dependency: DependencyGraph) -> MeasuredCut:
         """Choose what to remove, and refit the remaining weights.
@@ -109,29 +109,29 @@ class Measuring:
             dependency=dependency,
             weights=trainer.weights(),
             columns=False,
-            align=self.asked.align,
-            allow_inexact=self.asked.allow_inexact,
+            align=self.request.align,
+            allow_inexact=self.request.allow_inexact,
             reconstruction=measured,
         )
 
     def _plan(self, space: Space, weights: Mapping[str, Array]) -> Plan:
-        if self.asked.target_rate is not None:
-            return self._plan_for_rate(space, weights, self.asked.target_rate)
+        if self.request.target_rate is not None:
+            return self._plan_for_rate(space, weights, self.request.target_rate)
         return magnitude_plan(
             space.dependency,
             weights,
-            self.asked.sparsity,
-            allow_inexact=self.asked.allow_inexact,
-            align=self.asked.align,
+            self.request.sparsity,
+            allow_inexact=self.request.allow_inexact,
+            align=self.request.align,
             scores=_scores(space),
         )
 
     def _plan_for_rate(self, space: Space, weights: Mapping[str, Array], rate: float) -> Plan:
         """Search how many coupled sets of each family to keep, by the error of the outputs."""
-        metric: Literal["params", "macs"] = self.asked.metric
+        metric: Literal["params", "macs"] = self.request.metric
         trainer = self._imitator(space.dependency.model)
         before = _cost(space.dependency.model, metric)
-        judged = Subset(self.calibration.fitted, np.arange(
+        examples = Subset(self.calibration.fitted, np.arange(
             min(EXAMPLES, len(self.calibration.fitted)), dtype=np.int64
         ))  # fmt: skip
 
@@ -141,7 +141,7 @@ class Measuring:
             trainer.load_weights(space.reconstruction.reconstruct(weights, zeroed))
             trainer.recalibrate(3, images=EXAMPLES)
             try:
-                return trainer.evaluate(judged)
+                return trainer.evaluate(examples)
             finally:
                 trainer.load_weights(weights)
 
@@ -151,10 +151,10 @@ class Measuring:
             budget=before / rate,
             evaluate=score,
         )
-        least = problem.cost(problem.smallest)
+        smallest = problem.cost(problem.smallest)
 
         def within(budget: float) -> Problem:
-            return replace(problem, budget=max(budget, least))
+            return replace(problem, budget=max(budget, smallest))
 
         found = search(
             within(before / rate),
@@ -166,7 +166,9 @@ class Measuring:
             time_budget_s=SEARCH_S,
         )
         log.info(
-            "rates: %d points, the best keeps %.3f of the variance", found.evaluations, found.score
+            "rates: %d points evaluated; the best explains %.3f of the variance",
+            found.evaluations,
+            found.score,
         )
 
         def measure(point: Point) -> float:
@@ -176,7 +178,7 @@ class Measuring:
             return project_to_budget([float(kept) for kept in found.point], within(budget))
 
         bisection = TargetBisection(
-            place=place, measure=measure, most=before / rate, least=least,
+            place=place, measure=measure, most=before / rate, least=smallest,
             band=COUNTED_BAND, repeats=1,
         )  # fmt: skip
         return space.plan(bisection.run(found.point, problem.cost(found.point)), weights)
@@ -195,7 +197,7 @@ class Measuring:
         return self.backend.trainer(model, fitted, teacher=model, config=config, tasks=tasks)
 
     def _by_magnitude(self, space: Space, plan: Plan) -> Plan:
-        """Return the plan that removes as many coupled sets of each family by magnitude."""
+        """Return a plan that removes the same numbers of coupled sets, chosen by magnitude."""
         by_name = {family.name: family for family in space.dependency.families}
         return Plan(
             sets={

@@ -108,9 +108,9 @@ class PruneReport:
         inexact: The families whose cut is not equivalent to masking.
         verify: The equivalence check of the compact and the masked model.
         request: What was requested.
-        obstacles: The fences that keep weights from being cut, by number of weights, largest first.
+        obstacles: The obstacles to larger cuts, by share of the weights, largest first.
         notes: Cuts that were not made, and why.
-        rates_with: If hardly anything was cut: the rate of params that an option would reach.
+        rates_with: If almost nothing was cut: the rate of params that an option would reach.
         seconds: Total duration, including the equivalence check.
         cut_seconds: Duration of grouping and shrinking only.
         measured: The choice by calibration data; None without data.

@@ -1,4 +1,4 @@
-"""Summarise in a line what ``prune`` reached of the request, and hint at what would help."""
+"""The verdict of ``prune``: whether the requested cut was reached, why not, and a hint."""
 
 from acgraph.analysis.layers import layers
 from acgraph.diagnostics import counted
@@ -12,7 +12,7 @@ _NAMES = {"params": "params", "macs": "MACs"}
 
 
 def is_met(result: PruneReport) -> bool:
-    """Whether at least a tenth of the requested share was removed: of params, MACs or bytes.
+    """Return whether at least a tenth of the requested share was removed, of params, MACs or bytes.
 
     A target rate must be reached in full.
     """
@@ -25,14 +25,14 @@ def is_met(result: PruneReport) -> bool:
 
 def verdict(result: PruneReport) -> str:
     """Summarise in one line what was reached, and the reason if it is little."""
-    asked = result.request
-    wanted = [f"{100 * asked.sparsity:g} % of the coupled sets"] if asked.sparsity else []
-    wanted += [f"{100 * asked.columns:g} % of the columns"] if asked.columns else []
-    if asked.by_plan:
+    requested = result.request
+    wanted = [f"{100 * requested.sparsity:g} % of the coupled sets"] if requested.sparsity else []
+    wanted += [f"{100 * requested.columns:g} % of the columns"] if requested.columns else []
+    if requested.by_plan:
         wanted = ["what the plan lists"]
-    if asked.target_rate is not None:
-        rate = format_rate(asked.target_rate)
-        wanted = [f"to {rate} fewer {_NAMES[asked.metric]}"]
+    if requested.target_rate is not None:
+        rate = format_rate(requested.target_rate)
+        wanted = [f"to {rate} fewer {_NAMES[requested.metric]}"]
     if not wanted:
         return "nothing was cut, because --sparsity and --columns are 0"
     rates = {name: result.rate(key) for key, name in _NAMES.items()}
@@ -42,7 +42,7 @@ def verdict(result: PruneReport) -> str:
     reason = f". {why[0].upper()}{why[1:]}" if why else ""
     if is_met(result):
         smaller = 1 - result.after.bytes / max(result.before.bytes, 1)
-        return f"{', '.join(reached)} ({aim}){reason if smaller < HALF * asked.share else ''}"
+        return f"{', '.join(reached)} ({aim}){reason if smaller < HALF * requested.share else ''}"
     little = "almost nothing" if result.after.params < result.before.params else "nothing"
     rate = f"{reached[0]}: " if reached else ""
     return f"{rate}{little} could be cut ({aim}){reason}"
@@ -71,7 +71,7 @@ def _why(result: PruneReport) -> str:
 
 
 def hint(result: PruneReport) -> str:
-    """Return a hint if hardly anything was cut; empty otherwise."""
+    """Return a hint if almost nothing was cut; empty otherwise."""
     if is_met(result):
         return ""
     found = remedy(result.obstacles, result.rates_with)

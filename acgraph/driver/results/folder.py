@@ -29,7 +29,7 @@ RESULTS = (
     "report.json",
 )
 CHECKPOINTS = "checkpoints"
-#: Locked by the run that writes to the folder; the existence of the file means nothing.
+#: Locked by the run that writes to the folder; the file remains after the run.
 LOCK = f"{CHECKPOINTS}/.lock"
 #: Folder for results whose equivalence check failed.
 FAILED_CHECK = "failed-check"

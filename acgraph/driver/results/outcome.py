@@ -56,8 +56,8 @@ log = logging.getLogger(__name__)
 #: Share of the remaining time budget for latency, and the smallest useful number of runs.
 LATENCY_SHARE = 0.35
 MIN_BUDGETED_RUNS = 5
-#: The report has four forms; one that gathers whole channels counts as a gather.
-_CONTRACT_FORMS = {"channels": "gather"}
+#: Names of forms in the report where they differ: one that gathers whole channels is a gather.
+_REPORTED_FORMS = {"channels": "gather"}
 #: Note if the accuracy floor was met on the selection split but not on the report split.
 _OTHER_EXAMPLES = (
     "the accuracy loss is within --max-drop on the selection split, by which rates are "
@@ -104,7 +104,7 @@ def measure_sides(
         # The cost of the file includes external weights and constants that nothing reads.
         cost = file_cost(path, sizes=sizes)
         session = Session(str(path), settings, sizes=sizes)
-        score, figures = _judged(session, reference, data, tasks, evaluate)
+        score, metrics = _evaluated(session, reference, data, tasks, evaluate)
         sides.append(
             Side(
                 params=cost.params,
@@ -117,33 +117,33 @@ def measure_sides(
                 if latency is None or timed[0] is None
                 else compare_latency(timed[0], latency).median,
                 accuracy=score,
-                outputs=figures if path != files[0] or data.labels is not None else (),
+                outputs=metrics if path != files[0] or data.labels is not None else (),
                 macs_unknown=cost.unknown,
             )
         )
     return sides
 
 
-def _judged(
+def _evaluated(
     session: Session,
     reference: Session,
     data: Dataset,
     tasks: Sequence[OutputTask] | None,
     evaluate: Evaluate | None,
 ) -> tuple[float, tuple[OutputMetric, ...]]:
-    """Return the score of a model, and the figures of each output."""
+    """Return the score of a model, and the metric of each output."""
     if evaluate is not None:
         return own_score(session, data, evaluate), ()
     if data.labels is None:
         found = compare(session, reference, data, tasks=tasks)
-        return found.value, tuple(_figure(each) for each in found.results)
+        return found.value, tuple(_output_metric(each) for each in found.results)
     if not tasks or are_class_numbers(data.labels):
         return accuracy(session, data), ()
-    right = correctness(session, data, tasks)
-    return right.value, (_figure(right.result),)
+    correct = correctness(session, data, tasks)
+    return correct.value, (_output_metric(correct.result),)
 
 
-def _figure(result: Result) -> OutputMetric:
+def _output_metric(result: Result) -> OutputMetric:
     return OutputMetric(
         output=result.name, task=result.kind, value=result.value, text=result.text,
         numbers=dict(result.numbers),
@@ -222,7 +222,7 @@ def _change(
         op_type=layer.op_type,
         filters=(layer.filters, left.filters if left is not None else 0),
         columns=(layer.columns, columns),
-        lowering=_CONTRACT_FORMS.get(form.form, form.form) if form is not None else "dense",
+        lowering=_REPORTED_FORMS.get(form.form, form.form) if form is not None else "dense",
         latency_ms=(pair[0], pair[1]) if len(pair) == 2 else None,
     )
 
@@ -245,7 +245,7 @@ def make_report(
     config, dependency = context.config, context.untied.dependency
     warnings, frontier = state.warnings, rate_entries(state.frontier, context.floor)
     before, after, *quantised = sides
-    asked = None if config.target_rate is None else config.target_rate.value
+    requested = None if config.target_rate is None else config.target_rate.value
     draft = Report(
         model=ModelInfo(
             path=config.model,
@@ -258,7 +258,7 @@ def make_report(
             OutputTaskChoice(output=task.output, task=task.kind, reason=task.reason)
             for task in context.data.tasks
         ),
-        target=Target(metric=config.metric, rate=asked, met=False, max_drop=config.max_drop),
+        target=Target(metric=config.metric, rate=requested, met=False, max_drop=config.max_drop),
         before=before,
         after=after,
         rate=rates_between(before, after),
@@ -284,17 +284,17 @@ def make_report(
         seconds=context.clock.elapsed_s,
     )
     rate = reached(draft)
-    is_held = bool(frontier) and frontier[-1].within_floor
-    met = rate is not None and rate >= (asked or 1.0)
-    if asked is None:
-        met = is_held and bool(state.rounds) and rate is not None
+    is_within = bool(frontier) and frontier[-1].within_floor
+    met = rate is not None and rate >= (requested or 1.0)
+    if requested is None:
+        met = is_within and bool(state.rounds) and rate is not None
     drop_met = config.max_drop is None or (
         before.accuracy is not None
         and after.accuracy is not None
         and 100 * (before.accuracy - after.accuracy) <= config.max_drop + 1e-9
     )
     target = draft.target.model_copy(update={"met": met, "drop_met": drop_met})
-    if not drop_met and is_held:
+    if not drop_met and is_within:
         warnings = (*warnings, _OTHER_EXAMPLES)
     return draft.model_copy(update={"target": target, "warnings": warnings})
 

@@ -13,8 +13,8 @@ from acgraph.backends.interface import Trainer, TrainingBackend
 from acgraph.backends.training import PROBE_SECONDS, steps_per_pass
 from acgraph.config import CompressConfig
 from acgraph.data import Dataset
+from acgraph.driver.evaluation.images import PROXY_IMAGES, SEARCH_TO_TRAINING, measured_images
 from acgraph.driver.inputs.data import RunData
-from acgraph.driver.judging.images import PROXY_IMAGES, SEARCH_TO_TRAINING, measured_images
 from acgraph.driver.schedule.plan import (
     MAX_SEARCH_S,
     MIN_SEARCH_S,
@@ -107,8 +107,8 @@ def measure_pace(
 
     Batches are smaller than those of training if one of these would take too long.
     """
-    judge = backend.trainer(model, data.train, teacher=teacher, config=config.train)
-    image_s = image_seconds(judge, data.select, config.train.batch_size)
+    evaluator = backend.trainer(model, data.train, teacher=teacher, config=config.train)
+    image_s = image_seconds(evaluator, data.select, config.train.batch_size)
     size = min(config.train.batch_size, max(2, int(MAX_SECONDS / (_STEP_COST * image_s))))
     timed = replace(config.train, batch_size=size)
     trainer = backend.trainer(model, data.train, teacher=teacher, config=timed)
@@ -124,7 +124,7 @@ def measure_pace(
             description="timing",
         )
         speeds.append(fitted.images_per_second)
-    evaluation_s = _judging_s(config, data, image_s)
+    evaluation_s = _evaluation_s(config, data, image_s)
     preparing_s = 0.0
     if config.criterion == "reconstruction":
         reconstruction_s = _reconstruction_s(reconstructible_layers(model))
@@ -139,16 +139,16 @@ def measure_pace(
     )
 
 
-def image_seconds(judge: Trainer, data: Dataset, batch_size: int) -> float:
+def image_seconds(evaluator: Trainer, data: Dataset, batch_size: int) -> float:
     """Return the seconds to evaluate one image, timed by a batch, or by a few images if slow.
 
     The first run of a network is not timed, because it includes the initialisation.
     """
     count = min(len(data), _FEW_IMAGES)
-    judge.evaluate(data, 1, fast=True)
+    evaluator.evaluate(data, 1, fast=True)
     while True:
         start = time.perf_counter()
-        judge.evaluate(data, count, fast=True)
+        evaluator.evaluate(data, count, fast=True)
         seconds = time.perf_counter() - start
         whole = min(len(data), batch_size)
         if count >= whole or seconds * whole / count > MAX_SECONDS:
@@ -156,8 +156,8 @@ def image_seconds(judge: Trainer, data: Dataset, batch_size: int) -> float:
         count = whole
 
 
-def _judging_s(config: CompressConfig, data: RunData, image_s: float) -> float:
-    """Return the seconds for the images of one evaluation."""
+def _evaluation_s(config: CompressConfig, data: RunData, image_s: float) -> float:
+    """Return the seconds to evaluate a point, without reconstruction."""
     recalibration = min(len(data.train), config.search.recalibrate * config.train.batch_size)
     return image_s * (recalibration + min(len(data.select), PROXY_IMAGES))
 

@@ -161,8 +161,8 @@ class _Fit:
 
     def scale_by(self, measured: PairedMoments) -> None:
         """Use the variance of these targets as the unit of errors, not that of later residuals."""
-        judge = measured.fit if measured.held is None else measured.held
-        each = judge[0] if self._is_centred else judge[0].about_zero()
+        sums = measured.fit if measured.held is None else measured.held
+        each = sums[0] if self._is_centred else sums[0].about_zero()
         self._spread = np.maximum(each.spread, np.finfo(np.float64).tiny)
 
     def part(self, start: int, end: int) -> ColumnPart:

@@ -1,8 +1,8 @@
-"""The space that a round searches: kept filters per family, kept columns per layer.
+"""The search space of a round: kept filters of each family, kept columns of each layer.
 
-A point (kept counts) becomes a plan for the hard mask, a constraint for ADMM, and a cost for the
-budget. Costs are those of the model as it will be written: BatchNormalization folded, index
-tensors of gathered columns included.
+A point (kept counts) determines a plan for the hard mask, a constraint for ADMM, and a cost. Costs
+are those of the written model: BatchNormalization is folded, and index tensors of gathered columns
+are included.
 """
 
 import math
@@ -42,27 +42,27 @@ from acgraph.pruning.ranking import top_mask
 from acgraph.pruning.reconstruct import Elimination
 from acgraph.search import Point
 
-#: Loss of cutting all of what no measured layer reads: dearer than anything measured.
+#: Loss of removing all units of a knob whose readers were not measured: larger than measured ones.
 _UNKNOWN = 100.0
 
 
 @dataclass(frozen=True)
 class Space(SearchKnobs):
-    """What is offered in one graph, and what a choice of it costs, loses and removes.
+    """The search space of one graph, with the cost, the loss and the plan of each point.
 
     Attributes:
-        importance: A user's function that says which filters of a family go, whatever the
-            reconstruction or the magnitude says; how many go is not its concern.
+        importance: A function of the user that ranks filters, in place of the reconstruction or the
+            magnitude; the search decides how many are removed.
     """
 
     importance: Importance | None = None
     _scores: dict[str, FloatArray | None] = field(default_factory=dict, repr=False, compare=False)
 
     def importances(self) -> list[FloatArray]:
-        """Return how much each unit of each knob matters, comparable between knobs.
+        """Return the importance of each unit of each knob, comparable between knobs.
 
-        Where readers are measured: the share of their output that is lost with the unit, by the
-        params that go with it; else its magnitude.
+        With reconstruction, it is the share of the readers' output that is lost with the unit,
+        divided by the params that are removed with it; otherwise it is the relative magnitude.
         """
         if self.reconstruction is not None:
             return [self._losses(index) for index in range(len(self.knobs))]
@@ -73,7 +73,7 @@ class Space(SearchKnobs):
         return found
 
     def _elimination(self, index: int) -> Elimination | None:
-        """Return how the units of a knob go, where its readers are measured."""
+        """Return the ranking of the units of a knob; None if its readers were not measured."""
         if self.reconstruction is None:
             return None
         if index < len(self.families):
@@ -82,22 +82,26 @@ class Space(SearchKnobs):
         return self.reconstruction.columns(layer.weight, self.weights)
 
     def _losses(self, index: int) -> FloatArray:
-        """What the output of the readers loses with each unit alive, by the params of a unit."""
+        """Return the loss of the readers' output for each unit, divided by its params."""
         knob = self.knobs[index]
         found = self._elimination(index)
-        if found is None:  # nothing is known: as dear as what is dearest
+        if found is None:  # not measured: as important as possible
             return np.full(knob.size, np.inf)
         steps = np.diff(found.loss, prepend=0.0)[-knob.size :]
         return np.maximum.accumulate(steps) * (knob.size / max(knob.weight, 1.0))
 
     def sensitivity(self, index: int, kept: int) -> float:
-        """Share of the readers' output that is lost with a knob cut to so many units, alone.
+        """Return the share of the readers' output that is lost if only one knob is cut.
+
+        Args:
+            index: Index of the knob.
+            kept: Its kept count.
 
         Raises:
-            ValueError: no layer is measured.
+            ValueError: No layer was measured.
         """
         if self.reconstruction is None:
-            raise ValueError("no layer is measured")
+            raise ValueError("no layer was measured")
         found = self._elimination(index)
         return (
             float(found.loss_of(kept))
@@ -106,7 +110,7 @@ class Space(SearchKnobs):
         )
 
     def shares(self, point: Point) -> tuple[dict[str, float], dict[str, float]]:
-        """Return kept shares, by family name and by weight name."""
+        """Return the kept shares of a point, by family name and by weight name."""
         values = [kept / knob.size for kept, knob in zip(point, self.knobs, strict=True)]
         cut = len(self.families)
         return (
@@ -115,25 +119,28 @@ class Space(SearchKnobs):
         )
 
     def stored_shares(self, point: Point) -> tuple[dict[str, float], dict[str, float]]:
-        """Return the same, of all columns that the weights have: those gone already are gone."""
+        """Return the kept shares, with those of columns relative to all columns of the weight.
+
+        Columns that earlier rounds removed count as removed.
+        """
         of_family, of_columns = self.shares(point)
         for name, alive in self.alive.items():
             of_columns[name] = of_columns.get(name, 1.0) * float(alive.sum()) / alive.size
         return of_family, of_columns
 
     def cost(self, point: Point, metric: CostMetric) -> float:
-        """Return params or MACs of the model that a point leads to."""
+        """Return the params or the MACs of the model that a point leads to."""
         count = self.counter.params if metric == "params" else self.counter.macs
         return count(*self.stored_shares(point))
 
     @cached_property
     def counter(self) -> PointCost:
-        """Counts what is left of the graph at a point."""
+        """Computes the cost of points."""
         return PointCost(self.dependency, self.families, self.layers)
 
     @cached_property
     def _members(self) -> dict[tuple[str, int], list[tuple[str, Ints]]]:
-        """By constant and axis: the families on it, each with the sets of the positions."""
+        """By constant and axis: the families that cut it, with the coupled set of each position."""
         found: dict[tuple[str, int], list[tuple[str, Ints]]] = {}
         for family in self.families:
             for member in family.members:
@@ -143,9 +150,13 @@ class Space(SearchKnobs):
         return found
 
     def plan(self, point: Point, weights: Mapping[str, Array]) -> Plan:
-        """Return what a point removes, judged by the magnitudes of these weights.
+        """Return the plan of a point.
 
-        Constants that are not among them, since they are not trained, count as they are.
+        Args:
+            point: The kept counts.
+            weights: Current weights, by whose magnitude units are ranked unless they are ranked
+                otherwise. Constants that are missing, because they are not trained, keep the values
+                of the space.
         """
         weights = {**self.weights, **weights}
         sets = {}
@@ -158,9 +169,11 @@ class Space(SearchKnobs):
         return Plan(sets=sets, columns=self._plan_columns(point, sets, weights))
 
     def masked_plan(self, point: Point, weights: Mapping[str, Array]) -> Plan:
-        """Return what a point removes, judged as the projection of ADMM does.
+        """Return the plan of a point with the ranking of ADMM's projection.
 
-        Constants that are not among the weights count as they are, as in :meth:`plan`.
+        Args:
+            point: The kept counts.
+            weights: Current weights, as in :meth:`plan`.
         """
         weights = {**self.weights, **weights}
         sets = {}
@@ -174,7 +187,7 @@ class Space(SearchKnobs):
         return Plan(sets=sets, columns=self._plan_columns(point, sets, weights))
 
     def zeroed(self, plan: Plan) -> dict[str, Bools]:
-        """Return, by constant, ``bool`` of its shape: what a plan zeroes in the masked model."""
+        """Return by constant: the elements that a plan sets to zero, ``bool`` in its shape."""
         families = {family.name: family for family in self.dependency.families}
         return zeroed_elements(families, plan, self.dependency.facts.shapes)
 
@@ -203,7 +216,7 @@ class Space(SearchKnobs):
         return columns
 
     def _ranks(self, family: Family) -> FloatArray | None:
-        """Score the coupled sets of a family; None where their magnitude counts."""
+        """Return the scores of the coupled sets of a family; None to rank them by magnitude."""
         scores = self._own_scores(family)
         if scores is not None:
             return scores
@@ -228,7 +241,7 @@ class Space(SearchKnobs):
         return None if found is None else found.scores.reshape(layer.weight_shape[1:])
 
     def _left(self, layer: Layer, sets: Mapping[str, Bools]) -> tuple[Bools, Bools]:
-        """Return which filters and which input channels of a layer stay."""
+        """Return which filters and which input channels of a layer are kept."""
         found = []
         for axis in (layer.filter_axis, layer.channel_axis):
             left = np.ones(layer.weight_shape[axis], bool)
@@ -268,14 +281,14 @@ class Space(SearchKnobs):
         return Constraint(sets=cuts, columns=tuple(columns), order="filters-first")
 
     def constrained(self, constraint: Constraint) -> list[str]:
-        """Name the weights that a constraint restricts: those with Z and U in ADMM."""
+        """Return the names of the weights that a constraint restricts: those with Z and U in ADMM."""
         names = {cut.tensor for cut in constraint.columns}
         for cut in constraint.sets:
             names.update(self._matrices(cut.family))
         return sorted(names)
 
     def _matrices(self, family: Family) -> list[str]:
-        """Name the weights of a family that ADMM can pull: vectors are left to the cut."""
+        """Return the weights of a family that ADMM trains: vectors are only cut."""
         return [
             m.tensor
             for m in family.members
@@ -286,12 +299,12 @@ class Space(SearchKnobs):
 def open_space(
     network: Network, config: CompressConfig, importance: Importance | None = None
 ) -> Space:
-    """Return what a configuration lets be chosen in a graph.
+    """Return the search space of a graph.
 
     Args:
         network: The graph.
-        config: What may be cut.
-        importance: A user's function that ranks filters.
+        config: The options, which bound the cut.
+        importance: A function of the user that ranks filters.
     """
     pattern = config.columns.pattern or (AUTO if config.metric == "latency" else "free")
     return Space(

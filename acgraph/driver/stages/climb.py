@@ -31,8 +31,8 @@ def next_attempt(context: Context, state: State) -> State:
     if not _has_budget(context, state):
         return _without_attempt(context, state)
     rate = _next_rate(context, state) or 1.0
-    has_held = any(point.accuracy >= context.floor for point in state.frontier)
-    base = state if has_held else _uncut(state)
+    has_success = any(point.accuracy >= context.floor for point in state.frontier)
+    base = state if has_success else _uncut(state)
     number = state.number + 1
     before = base.rounds[-1].rate if base.rounds else 1.0
     aim = RoundTarget(
@@ -45,12 +45,12 @@ def next_attempt(context: Context, state: State) -> State:
         return over if state.rounds else warn_out_of_reach(context, over, rate)
     after, result = found
     point = after.frontier[-1]
-    is_held = point.accuracy >= context.floor
+    is_success = point.accuracy >= context.floor
     return replace(
-        after if is_held or not has_held else _taken_back(after, base),
+        after if is_success or not has_success else _restored(after, base),
         number=number,
         aimed=(*state.aimed, rate),
-        is_exhausted=result.is_exhausted and is_held and point.rate < NARROW * before,
+        is_exhausted=result.is_exhausted and is_success and point.rate < NARROW * before,
     )
 
 
@@ -66,9 +66,9 @@ def _without_attempt(context: Context, state: State) -> State:
 def _next_rate(context: Context, state: State) -> float | None:
     tried = []
     for aimed, point in zip(state.aimed, state.frontier, strict=True):
-        is_held = point.accuracy >= context.floor
+        is_success = point.accuracy >= context.floor
         # Cuts are coarse and times noisy, so the reached rate alone may not narrow the bracket.
-        tried.append((max(aimed, point.rate) if is_held else aimed, is_held))
+        tried.append((max(aimed, point.rate) if is_success else aimed, is_success))
     return next_rate(tried)
 
 
@@ -77,7 +77,7 @@ def _uncut(state: State) -> State:
     return replace(state, network=state.prepared, positions={}, rounds=(), history=())
 
 
-def _taken_back(after: State, best: State) -> State:
+def _restored(after: State, best: State) -> State:
     """Restore the best network so far, but keep the records of the failed attempt."""
     return replace(best, frontier=after.frontier, warnings=after.warnings)
 

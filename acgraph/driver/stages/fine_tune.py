@@ -26,7 +26,7 @@ def fine_tune(context: Context, state: State) -> State:
     """
     space = open_space(state.network, context.config)
     if not space.knobs:
-        accuracy = context.judge(state.network, state.mode).evaluate(context.data.select)
+        accuracy = context.evaluator(state.network, state.mode).evaluate(context.data.select)
         return _finished(context, state, state.network, accuracy, 0.0)
     trainer, warnings = context.trainer(state.network, state.mode), Warnings(context, state)
     trained_s = 0.0
@@ -37,11 +37,11 @@ def fine_tune(context: Context, state: State) -> State:
         trained_s = saved["fit"]["seconds"]
 
     def keep(_: EpochStats) -> None:
-        file = next_fine_tune(context.asked, state.checkpoint)
+        file = next_fine_tune(context.requested, state.checkpoint)
         context.backend.save_state(file, trainer.state_dict())
-        record_fine_tune(context.asked, state.checkpoint, file, context.clock.elapsed_s)
+        record_fine_tune(context.requested, state.checkpoint, file, context.clock.elapsed_s)
 
-    context.reporter.say(f"fine-tune: training in {trainer.describe()}")
+    context.reporter.status(f"fine-tune: training in {trainer.describe()}")
     fitted = fit_or_keep(
         trainer,
         warnings.add,

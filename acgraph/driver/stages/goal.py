@@ -73,9 +73,9 @@ class Round:
         """The number of the round."""
         return self.goal.number
 
-    def say(self, text: str) -> None:
+    def status(self, text: str) -> None:
         """Print a status line."""
-        self.context.reporter.say(text)
+        self.context.reporter.status(text)
 
     @property
     def evaluation_s(self) -> float | None:

@@ -3,7 +3,7 @@
 import time
 from dataclasses import replace
 
-from acgraph.driver.judging.images import affordable_evaluations, whole_images
+from acgraph.driver.evaluation.images import affordable_evaluations, whole_images
 from acgraph.driver.schedule.memory import memory_bytes
 from acgraph.driver.schedule.pace import estimate, measure_pace
 from acgraph.driver.schedule.plan import Pace, plan_schedule
@@ -16,7 +16,7 @@ MEASURING_SHARE = 0.06
 
 def plan(context: Context, state: State) -> State:
     """Split the budget over the stages, and report the estimated duration and memory."""
-    config, model, say = context.config, state.network.model, context.reporter.say
+    config, model, status = context.config, state.network.model, context.reporter.status
     pace = None
     if config.timing or config.time_budget is not None:
         timed = config.model_copy(update={"train": context.training(state.mode)})
@@ -33,9 +33,9 @@ def plan(context: Context, state: State) -> State:
         admm_share=config.admm_share,
         retrain_share=config.retrain_share,
     )
-    say(f"plan: {stages.describe()}")
+    status(f"plan: {stages.describe()}")
     if config.columns.enabled is None and not config.cuts_columns:
-        say(
+        status(
             "cuts: only filters, which lose less accuracy for the same MACs; use --columns to cut "
             "columns as well"
         )
@@ -45,9 +45,9 @@ def plan(context: Context, state: State) -> State:
             whole_images(config, context.data),
             stages.total_epochs * len(context.data.train),
         )
-        say(f"time: {estimate(config, stages, pace, affordable).describe()}")
+        status(f"time: {estimate(config, stages, pace, affordable).describe()}")
     needed = memory_bytes(config, context.backend, model, context.data.train)
-    say(f"memory: at most about {needed / 2**30:.2g} GiB")
+    status(f"memory: at most about {needed / 2**30:.2g} GiB")
     return replace(state, pace=pace, schedule=stages)
 
 
@@ -58,10 +58,10 @@ def _elapsed_s(context: Context) -> float:
 
 
 def _export_seconds(context: Context, state: State, pace: Pace | None) -> float:
-    """Estimate the seconds of the export: as in its rehearsal, plus evaluation and latency."""
+    """Estimate the seconds of the export: those of its rehearsal, of evaluation and of latency."""
     budget_s, rehearsal = context.config.time_budget, state.rehearsal
     if budget_s is None or rehearsal is None or pace is None:
         return 0.0
-    judging_s = 2 * len(context.data.report) * pace.image_s  # of two models
+    evaluation_s = 2 * len(context.data.report) * pace.image_s  # of two models
     measuring_s = MEASURING_SHARE * budget_s if context.config.timing else 0.0
-    return rehearsal.check_s + rehearsal.export_s + judging_s + measuring_s
+    return rehearsal.check_s + rehearsal.export_s + evaluation_s + measuring_s

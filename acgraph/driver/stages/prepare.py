@@ -32,7 +32,7 @@ def prepare(context: Context, state: State) -> State:
     reserve(ready.model)
     network = Network(ready.model, twin=None if ready.is_changed else untied)
     for note in fingerprint_notes(context.data):
-        context.reporter.say(note)
+        context.reporter.status(note)
     warnings = _first_warnings(context, state)
     context.trainers.release()  # free the original's trainer: rounds train another graph
     return replace(
@@ -59,7 +59,7 @@ def _first_warnings(context: Context, state: State) -> tuple[str, ...]:
     """Return the warnings about the file, the sizes of its inputs, and the data."""
     original, warnings = context.original.model, Warnings(context, state)
     remarks = (
-        context.judge(context.original).describe_fixed_batch(),
+        context.evaluator(context.original).describe_fixed_batch(),
         *original.remarks,
         *context.untied.facts.remarks(),
         input_sizes(original).remark(),

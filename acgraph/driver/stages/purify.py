@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from acgraph.backends.interface import Trainer
 from acgraph.config import CompressConfig
 from acgraph.diagnostics import counted
+from acgraph.driver.evaluation.proxy import Proxy
 from acgraph.driver.inputs.data import RunData
-from acgraph.driver.judging.proxy import Proxy
 from acgraph.driver.network import Network
 from acgraph.driver.schedule.plan import PURIFY_EVALUATIONS
 from acgraph.driver.space.space import open_space
@@ -51,7 +51,7 @@ def purify(context: Context, state: State) -> State:
         state.network, context.data, trainer, config, state.schedule.purify_s,
         importance=context.functions.importance,
     )  # fmt: skip
-    context.reporter.say(
+    context.reporter.status(
         f"purification: {counted(found.removed_sets, 'coupled set')} and "
         f"{counted(found.removed_columns, 'column')} removed after "
         f"{counted(found.evaluations, 'evaluation')}"

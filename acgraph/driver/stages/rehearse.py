@@ -9,8 +9,8 @@ from functools import partial
 from acgraph.data import Dataset, Subset, spread_indices
 from acgraph.diagnostics import Location
 from acgraph.driver.cost.point import CostMetric
+from acgraph.driver.evaluation.proxy import masked_weights
 from acgraph.driver.inputs.data import RunData
-from acgraph.driver.judging.proxy import masked_weights
 from acgraph.driver.latency.chooser import make_chooser
 from acgraph.driver.network import Network
 from acgraph.driver.passes import PassSettings
@@ -79,7 +79,7 @@ def rehearse(context: Context, state: State) -> State:
     done = Rehearsal(
         cut_s=cut_s, check_s=check_s, export_s=time.perf_counter() - begin - cut_s - check_s
     )
-    context.reporter.say(f"rehearsal: {done.describe()}")
+    context.reporter.status(f"rehearsal: {done.describe()}")
     return replace(state, rehearsal=done)
 
 

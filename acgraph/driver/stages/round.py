@@ -11,8 +11,8 @@ import numpy as np
 from acgraph.admm.residuals import Residual
 from acgraph.backends.interface import Trainer
 from acgraph.driver.cost.point import CostMetric
-from acgraph.driver.judging.images import measured_images, proxies, whole_images
-from acgraph.driver.judging.proxy import masked_weights
+from acgraph.driver.evaluation.images import measured_images, proxies, whole_images
+from acgraph.driver.evaluation.proxy import masked_weights
 from acgraph.driver.network import Network
 from acgraph.driver.space.reconstruction import BATCH, IMAGES, WeightReconstruction, measure_layers
 from acgraph.driver.space.space import Space, open_space
@@ -20,7 +20,7 @@ from acgraph.driver.space.time_saving import time_saving_space
 from acgraph.driver.stages.bisection import COUNTED_BAND, TargetBisection
 from acgraph.driver.stages.goal import Goal, Round
 from acgraph.driver.stages.round_search import (
-    judging_levels,
+    evaluation_levels,
     left_s,
     ranked_units,
     search_points,
@@ -84,7 +84,7 @@ class RoundResult:
 def run_round(
     context: Context, state: State, goal: Goal, warn: Callable[[str], None]
 ) -> RoundResult | None:
-    """Run one round until its budget, or until nothing more may be cut; None if nothing may be.
+    """Run one round: cut to its budget, or as far as allowed; return None if nothing may be cut.
 
     Args:
         context: The context of the run.
@@ -98,7 +98,7 @@ def run_round(
     if all(knob.floor == knob.size for knob in space.knobs):
         return None
     trainer = context.trainer(state.network, state.mode, round_number=goal.number)
-    task.say(f"round {task.number}: training in {trainer.describe()}")
+    task.status(f"round {task.number}: training in {trainer.describe()}")
     if config.criterion == "reconstruction":
         space = replace(space, reconstruction=_measure(task, space, trainer))
     metric: CostMetric = "params" if config.metric in ("params", "size") else "macs"
@@ -109,25 +109,29 @@ def run_round(
         if task.goal.point_cost is None
         else task.goal.point_cost(space)
     )
-    importances = ranked_units(
-        task, space
-    )  # before the reconstruction is serialised, as it caches them
+    # Before the reconstruction is serialised, because it caches the rankings.
+    importances = ranked_units(task, space)
     seconds = left_s(task, start)
     whole = whole_images(config, task.data)
-    levels = judging_levels(task, space, whole, seconds)
-    judges = proxies(config, trainer, space, task.data, whole, levels)
+    levels = evaluation_levels(task, space, whole, seconds)
+    scorers = proxies(config, trainer, space, task.data, whole, levels)
     problem = Problem(
         knobs=space.knobs,
         cost=cost,
         budget=task.goal.budget,
-        evaluate=judges[0][1],
+        evaluate=scorers[0][1],
     )
     problem = replace(problem, budget=max(task.goal.budget, problem.cost(problem.smallest)))
     found = search_points(task, space, trainer, problem, importances, whole, levels[0], seconds)
-    if judges[1:]:
+    if scorers[1:]:
         seconds = left_s(task, start)
-        found = rerank(found, problem.budget, judges[1:], time_budget_s=seconds)
-    log.info("round %d: proxy %.4f, %d evaluations", task.number, found.score, found.evaluations)
+        found = rerank(found, problem.budget, scorers[1:], time_budget_s=seconds)
+    log.info(
+        "round %d: best score without training %.4f, %d evaluations",
+        task.number,
+        found.score,
+        found.evaluations,
+    )
     point, plan, admm_epochs, residuals = _cut(task, space, trainer, problem, found.point)
     retrain_epochs = 0.0
     if task.schedule.retrain > 0 and not _is_enough(task, trainer):
@@ -218,7 +222,7 @@ def _measure(task: Round, space: Space, trainer: Trainer) -> WeightReconstructio
         until = max(end, time.perf_counter() + MIN_RANKING_S)
         reconstruction = replace(reconstruction, until=until)
     if reconstruction.wide:
-        task.say(
+        task.status(
             f"round {task.number}: these layers are too wide for reconstruction and are cut "
             f"by magnitude: {', '.join(reconstruction.wide)}"
         )

@@ -8,9 +8,9 @@ from dataclasses import replace
 from acgraph.backends.interface import Trainer
 from acgraph.config_sections import SearchConfig
 from acgraph.diagnostics import counted
-from acgraph.driver.judging.cluster import cluster_evaluators
-from acgraph.driver.judging.images import MIN_POINTS, Images, affordable_evaluations, levels_of
-from acgraph.driver.judging.workers import PointEvaluators, Task, evaluators, make_task
+from acgraph.driver.evaluation.cluster import cluster_evaluators
+from acgraph.driver.evaluation.images import MIN_POINTS, Images, affordable_evaluations, levels_of
+from acgraph.driver.evaluation.workers import PointEvaluators, Task, evaluators, make_task
 from acgraph.driver.schedule.pace import search_limit_s
 from acgraph.driver.space.space import Space
 from acgraph.driver.stages.goal import Round
@@ -24,9 +24,9 @@ def ranked_units(task: Round, space: Space) -> list[FloatArray]:
     found = space.importances()
     if space.reconstruction is not None and space.reconstruction.truncated_rankings:
         rankings = counted(space.reconstruction.truncated_rankings, "ranking")
-        task.say(
-            f"round {task.number}: the time limit cut {rankings} short; units that were not "
-            "ranked yet are ranked by what each of them loses alone"
+        task.status(
+            f"round {task.number}: the time limit ended {rankings} early; the remaining units are "
+            "ranked by the loss that each of them causes alone"
         )
     return found
 
@@ -46,7 +46,7 @@ def search_s(task: Round) -> float | None:
     return limit_s / max(len(stages.rates) or stages.attempts, 1)
 
 
-def judging_levels(
+def evaluation_levels(
     task: Round, space: Space, whole: Images, seconds: float | None
 ) -> tuple[Level, ...]:
     """Plan on how many images points are evaluated, and report it if it is not all of them."""
@@ -63,8 +63,8 @@ def judging_levels(
     )
     if len(levels) > 1:
         few = whole.shared(levels[0].share)
-        task.say(
-            f"round {task.number}: each candidate is judged on {few.select} examples, with "
+        task.status(
+            f"round {task.number}: each candidate is evaluated on {few.select} examples, with "
             f"BatchNormalization statistics from {few.train}; the best candidates on up to "
             f"{whole.select}, with statistics from {whole.train}"
         )
@@ -105,7 +105,7 @@ def search_points(
             time_budget_s=left,
         )
     if seconds is not None and time.perf_counter() - begin >= seconds:
-        task.say(
+        task.status(
             f"round {task.number}: the time limit ended the search after {found.evaluations} "
             f"of up to {level.count} evaluations"
         )

@@ -49,7 +49,7 @@ def next_round(context: Context, state: State) -> State:
     done = replace(state, number=number)
     cost = written_cost(context, state.network)
     if cost <= budget_of(context, rate):
-        context.reporter.say(
+        context.reporter.status(
             f"round {number}: skipped, because the network is already at {format_rate(rate)}"
         )
         return done
@@ -77,7 +77,7 @@ def cut(context: Context, state: State, aim: RoundTarget) -> tuple[State, RoundR
     point_cost = None
     if config.metric == "latency":
         reserve += RESERVE
-        context.reporter.say(f"{aim.name}: timing layers")
+        context.reporter.status(f"{aim.name}: timing layers")
         point_cost = LatencyModel(
             original=context.original.model, chooser=context.chooser, whole=aim.cost,
             budget=budget, settings=run_settings(config),
@@ -96,7 +96,7 @@ def cut(context: Context, state: State, aim: RoundTarget) -> tuple[State, RoundR
     result = run_round(context, state, goal, warnings.add)
     if result is None:
         return None
-    after = _taken(context, replace(state, warnings=warnings.texts), aim.name, result)
+    after = _state_after(context, replace(state, warnings=warnings.texts), aim.name, result)
     return after, result
 
 
@@ -107,7 +107,7 @@ def _params_per_byte(network: Network) -> float:
     return cost.params / cost.bytes
 
 
-def _taken(context: Context, state: State, name: str, result: RoundResult) -> State:
+def _state_after(context: Context, state: State, name: str, result: RoundResult) -> State:
     """Return the state after a round."""
     done = RoundRecord(
         rate=rate_of(context, result.network),
@@ -117,11 +117,11 @@ def _taken(context: Context, state: State, name: str, result: RoundResult) -> St
         evaluations=result.evaluations,
         admm=tuple(AdmmRecord(primal=r.primal, dual=r.dual, rho=r.rho) for r in result.residuals),
     )
-    best, number, judged = 0.0, len(state.rounds) + 1, []
+    best, number, evaluated = 0.0, len(state.rounds) + 1, []
     for entry in result.history:
         best = max(best, entry.score)
-        judged.append(SearchRecord(round=number, score=entry.score, best=best))
-    context.reporter.say(
+        evaluated.append(SearchRecord(round=number, score=entry.score, best=best))
+    context.reporter.status(
         f"{name}: {format_rate(done.rate)}, "
         f"{context.data.measure} {100 * result.accuracy:.2f} %, "
         f"{counted(result.epochs, 'epoch', '.2g')}, {counted(result.evaluations, 'evaluation')}, "
@@ -133,7 +133,7 @@ def _taken(context: Context, state: State, name: str, result: RoundResult) -> St
         network=result.network,
         positions=compose(state.positions, result.shrunk),
         rounds=(*state.rounds, done),
-        history=(*state.history, *judged),
+        history=(*state.history, *evaluated),
         frontier=(*state.frontier, tried),
     )
 
@@ -153,7 +153,7 @@ def warn_out_of_reach(context: Context, state: State, rate: float) -> State:
     elif not can_cut(state.network, context.config):
         warnings.add("nothing can be cut: see the fences")
         for fence in context.untied.dependency.all_fences()[:SHOWN_FENCES]:
-            context.reporter.say(f"fence: {fence}")
+            context.reporter.status(f"fence: {fence}")
     else:
         warnings.add("nothing can be cut: every layer is as small as it may be")
     return replace(state, warnings=warnings.texts)

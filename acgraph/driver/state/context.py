@@ -25,12 +25,12 @@ class Reporter:
     """Reports the progress of a run.
 
     Attributes:
-        say: Callback for status lines.
+        status: Callback for status lines.
         progress: Callback for the progress of training.
         is_silent: Whether warnings are not logged, because those of a rehearsal are repeated later.
     """
 
-    say: Callable[[str], None] = log.info
+    status: Callable[[str], None] = log.info
     progress: ProgressSink | None = None
     is_silent: bool = False
 
@@ -70,7 +70,7 @@ class Context:
     """The context of a run, which is shared by its stages and never changes.
 
     Attributes:
-        asked: The options as requested, which a resumed run must repeat.
+        requested: The options that the user passed, which a resumed run must repeat.
         config: The same options, with ``align`` replaced by its measured value.
         original: The model as it was read.
         untied: The same model, with the constants untied that an exporter merged.
@@ -87,7 +87,7 @@ class Context:
         is_rehearsal: Whether this is the rehearsal of the last stages.
     """
 
-    asked: CompressConfig
+    requested: CompressConfig
     config: CompressConfig
     original: Network
     untied: Network
@@ -131,6 +131,6 @@ class Context:
         config = replace(config, seed=config.seed + round_number)
         return self.trainers.get(network.model, self.data.train, config)
 
-    def judge(self, network: Network, mode: Mode | None = None) -> Trainer:
+    def evaluator(self, network: Network, mode: Mode | None = None) -> Trainer:
         """Return a trainer that only evaluates a network."""
         return self.trainers.get(network.model, None, self.training(mode))

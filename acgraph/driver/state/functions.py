@@ -50,12 +50,12 @@ class UserFunctions:
                 "importance ranks filters, but only columns are cut",
                 hint="omit importance or columns_only",
             )
-        judging = {"evaluate": self.evaluate, "importance": self.importance}
-        several = config.search.workers > 1 or config.search.cluster is not None
-        for name, found in judging.items():
-            if several and found is not None:
+        scoring = {"evaluate": self.evaluate, "importance": self.importance}
+        is_parallel = config.search.workers > 1 or config.search.cluster is not None
+        for name, found in scoring.items():
+            if is_parallel and found is not None:
                 raise UsageError(
-                    f"{name} is a function of this process, but other processes judge the "
+                    f"{name} is a function of this process, but other processes evaluate the "
                     "candidates",
                     hint="leave search.workers at 1 and omit search.cluster",
                 )

@@ -50,7 +50,7 @@ class TrainerPool:
             if known is model and images is train and before == config:
                 return trainer
             del trainer
-            self._last = None  # freed before the next one is made: two may not fit into memory
+            self._last = None  # free it before the next one is made: two may not fit into memory
         made = self._backend.trainer(
             model, train, teacher=self._teacher, config=config, progress=self._progress,
             tasks=self._tasks,

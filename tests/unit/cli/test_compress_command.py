@@ -18,11 +18,11 @@ def driver(monkeypatch, report):
     """Stand in for the driver; remember the configurations that it was given."""
     given = []
 
-    def compress(config, progress, say, begin, passes=None, functions=None):
+    def compress(config, progress, status, begin, passes=None, functions=None):
         compress.passes = passes
         given.append(config)
-        if say is not None:
-            say("baseline: 92.58 %")
+        if status is not None:
+            status("baseline: 92.58 %")
         if progress is not None:
             progress.start(10, "round 1")
             progress.update(10, 0.5, 1000.0)
@@ -154,7 +154,7 @@ def test_exit_code_is_that_of_the_report(driver, capfd, part, update, code):
 
 
 def test_an_interrupt_exits_with_130(monkeypatch, capfd):
-    def compress(config, progress, say, begin, passes=None, functions=None):
+    def compress(config, progress, status, begin, passes=None, functions=None):
         raise KeyboardInterrupt
 
     monkeypatch.setattr("acgraph.driver.compress.compress", compress)

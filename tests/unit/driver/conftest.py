@@ -70,10 +70,10 @@ def begin() -> Callable[..., tuple[Context, State]]:
     """Open a run and prepare its network, as before the first round."""
 
     def begun(
-        config: CompressConfig, say: Callable[[str], None] = lambda _: None
+        config: CompressConfig, status: Callable[[str], None] = lambda _: None
     ) -> tuple[Context, State]:
         clock = Clock(time.perf_counter())
-        context = open_context(config, open_inputs(config), Reporter(say), clock)
+        context = open_context(config, open_inputs(config), Reporter(status), clock)
         return context, prepare(context, first_state(context))
 
     return begun

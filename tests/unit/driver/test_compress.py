@@ -64,7 +64,7 @@ def finished(
         settings=("search.evaluations=2", "admm.updates=2", "train.batch_size=64"),
     )  # fmt: skip
     lines: list[str] = []
-    return compress(config, say=lines.append), folder, lines
+    return compress(config, status=lines.append), folder, lines
 
 
 def test_all_results_are_written(finished: tuple[Report, Path, list[str]]) -> None:
@@ -183,7 +183,7 @@ def test_the_last_rounds_go_as_far_as_they_can(configure: Configure) -> None:
 
 def test_a_round_within_its_budget_is_skipped(configure: Configure) -> None:
     lines: list[str] = []
-    report = compress(configure(target_rate="1x", epochs=0), say=lines.append)
+    report = compress(configure(target_rate="1x", epochs=0), status=lines.append)
     assert "round 1: skipped, because the network is already at 1x" in lines
     assert (report.rounds, _warnings(report), report.exit_code) == ((), [], 0)
 
@@ -205,7 +205,7 @@ def test_a_network_of_fences_is_written_and_says_so(configure: Configure, tmp_pa
     onnx.save(model, str(tmp_path / "linear.onnx"))
     lines: list[str] = []
     config = configure(model=str(tmp_path / "linear.onnx"), target_rate="2x", rounds=None)
-    report = compress(config, say=lines.append)
+    report = compress(config, status=lines.append)
     assert report.exit_code == 3
     assert _warnings(report) == ["nothing can be cut: see the fences"]
     assert {fence.node for fence in report.fences} & {"flatten", "classify", "x", "y"}
@@ -291,7 +291,7 @@ def test_every_round_of_a_size_target_does_its_part(configure: Configure) -> Non
 
 def test_purification_is_left_out_on_request(configure: Configure) -> None:
     lines: list[str] = []
-    compress(configure("purify=false", epochs=0, target_rate="2x"), say=lines.append)
+    compress(configure("purify=false", epochs=0, target_rate="2x"), status=lines.append)
     assert not [line for line in lines if line.startswith("purification")]
 
 
@@ -303,6 +303,6 @@ def test_purification_asks_only_a_network_that_was_trained_since_its_cut(
     config = configure(
         "search.evaluations=2", epochs=1, target_rate="2x", retrain_share=share, admm_share=0
     )
-    compress(config, say=lines.append)
+    compress(config, status=lines.append)
     (line,) = (line for line in lines if line.startswith("purification"))
     assert (not line.endswith(" 0 evaluations")) == searches

@@ -56,7 +56,7 @@ def test_agreement_reported_is_the_figure_of_the_file(
         model=str(model), data=train, eval_data=spec, target_rate="2x", max_drop=0.01, epochs=0.5
     )
     lines: list[str] = []
-    report = compress(config, say=lines.append)
+    report = compress(config, status=lines.append)
     assert report.measure == "agreement"
     assert any(line.startswith("baseline: the data has no labels") for line in lines)
     assert any(line.startswith("round 1") and " agreement " in line for line in lines)
@@ -117,7 +117,7 @@ def test_maps_of_classes_are_learnt_and_judged_by_their_overlap(
         model=str(path), data=str(tmp_path / "maps.npz"), eval_data=None, target_rate="1.5x",
         epochs=1.0, rounds=1,
     )  # fmt: skip
-    report = compress(config, say=lines.append)
+    report = compress(config, status=lines.append)
     assert any("treated as segmentation (the labels are maps of class" in line for line in lines)
     assert any(line.startswith("baseline: score 100.00 %") for line in lines)
     assert report.measure == "score"

@@ -86,7 +86,7 @@ def test_resume_goes_on_after_the_last_stage(
     config = configure()
     interrupt(config, monkeypatch, "fine-tune")
     lines: list[str] = []
-    report = compress(again(config), say=lines.append)
+    report = compress(again(config), status=lines.append)
     assert any("continuing after stage 'purify'" in line for line in lines)
     assert not any(line.startswith("round 1") for line in lines)
     assert report.verify.passed
@@ -237,7 +237,7 @@ def test_a_run_stopped_in_its_first_round_goes_on_from_the_plan(
     config = configure(epochs=0)
     interrupt(config, monkeypatch, "round")
     lines: list[str] = []
-    assert compress(again(config), say=lines.append).verify.passed
+    assert compress(again(config), status=lines.append).verify.passed
     assert any(line.startswith("round 1") for line in lines)
     assert "continuing after stage 'plan'" in lines
     assert not any(line.startswith("rehearsal") for line in lines)
@@ -256,7 +256,7 @@ def test_a_model_from_standard_input_is_kept(
         patch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(model_path().read_bytes())))
         interrupt(config, monkeypatch, "fine-tune")
     lines: list[str] = []
-    report = compress(again(config), say=lines.append)
+    report = compress(again(config), status=lines.append)
     assert any("continuing after stage 'purify'" in line for line in lines)
     assert report.model.path == "-"
 

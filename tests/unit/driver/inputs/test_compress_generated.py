@@ -17,9 +17,9 @@ Configure = Callable[..., CompressConfig]
 def test_made_inputs_are_trained_on_with_a_warning(configure: Configure, data: str) -> None:
     said: list[str] = []
     config = configure(data=data, eval_data=None, target_rate="1.5x", epochs=1.0, rounds=1)
-    report = compress(config, say=said.append)
+    report = compress(config, status=said.append)
     assert generated_data_warning(data) in report.warnings
-    assert any("judged by their agreement with the original on 8 images" in line for line in said)
+    assert any("scored by their agreement with the original on 8 images" in line for line in said)
     assert said[0].startswith("output ")
     assert report.target.met
     assert report.verify.passed

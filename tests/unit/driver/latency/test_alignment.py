@@ -79,7 +79,7 @@ def test_the_run_keeps_multiples_of_it_and_can_go_on(
     }  # fmt: skip
     config = configure("purify=false", timing=True, **options)
     lines: list[str] = []
-    report = compress(config, say=lines.append)
+    report = compress(config, status=lines.append)
     assert [
         line for line in lines if line.startswith("align: filters are kept in multiples of 8, ")
     ]

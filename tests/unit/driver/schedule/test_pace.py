@@ -33,7 +33,7 @@ def lines_of(config: CompressConfig) -> list[str]:
     """What is said until the first round begins."""
     lines: list[str] = []
     with pytest.raises(KeyboardInterrupt):
-        compress(config, say=lines.append)
+        compress(config, status=lines.append)
     return lines
 
 
@@ -169,7 +169,7 @@ def test_mending_is_part_of_an_evaluation(
 ) -> None:
     data = ArrayDataset(np.zeros((64, 1, 28, 28), np.float32), np.zeros(64, np.int64))
     split = RunData(train=data, select=data, report=data)
-    monkeypatch.setattr(timing, "_judging_s", lambda *_: 0.0)
+    monkeypatch.setattr(timing, "_evaluation_s", lambda *_: 0.0)
     backend = training_backend()
     found = measure_pace(configure(), backend, model, model, split)
     assert found.evaluation_s > 0

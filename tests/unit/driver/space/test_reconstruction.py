@@ -13,7 +13,7 @@ from acgraph.backends.torch import trainer as backend_trainer
 from acgraph.backends.torch.export import export_model
 from acgraph.backends.torch.trainer import TorchTrainer
 from acgraph.data import ArrayDataset
-from acgraph.driver.judging.proxy import masked_weights
+from acgraph.driver.evaluation.proxy import masked_weights
 from acgraph.driver.space import reconstruction as module
 from acgraph.driver.space.reconstruction import measure_layers
 from acgraph.driver.space.space import Space

@@ -149,7 +149,7 @@ def test_a_model_that_onnx_runtime_does_not_run_fails_first(
 def test_the_rehearsal_leaves_the_run_as_it_was(quick: Configure) -> None:
     lines: list[str] = []
     config = quick()
-    report = compress(config, say=lines.append)
+    report = compress(config, status=lines.append)
     assert [k for k, line in enumerate(lines) if line.startswith("rehearsal: ")] == [
         2
     ]  # after the task and the baseline

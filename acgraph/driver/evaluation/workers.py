@@ -19,7 +19,7 @@ from acgraph.backends.interface import Trainer
 from acgraph.backends.select import training_backend
 from acgraph.config import CompressConfig
 from acgraph.data import Batch, Dataset, Indices, Labels, Subset, cut_indices, spread_indices
-from acgraph.driver.judging.proxy import Proxy
+from acgraph.driver.evaluation.proxy import Proxy
 from acgraph.driver.network import Network
 from acgraph.driver.space.reconstruction import WeightReconstruction
 from acgraph.driver.space.space import Space, open_space
@@ -40,7 +40,7 @@ class InMemoryRows(Dataset):
         """Read the rows."""
         self._rows = np.unique(rows)
         self._labels, self._groups = dataset.labels, dataset.groups
-        self._held = [
+        self._batches = [
             (part, dataset.batch(part))
             for part in cut_indices(dataset, self._rows, len(self._rows))
         ]
@@ -49,7 +49,7 @@ class InMemoryRows(Dataset):
 
     @property
     def labels(self) -> Labels | None:
-        """Class number of every example, in memory or not."""
+        """Labels of all examples, in memory or not."""
         return self._labels
 
     def __len__(self) -> int:
@@ -57,7 +57,7 @@ class InMemoryRows(Dataset):
 
     @property
     def groups(self) -> Indices | None:
-        """Which examples can share a batch, in memory or not."""
+        """Group numbers of all examples, in memory or not."""
         return self._groups
 
     def batch(self, indices: Indices) -> Batch:
@@ -66,10 +66,10 @@ class InMemoryRows(Dataset):
         Raises:
             BackendError: One of them is not.
         """
-        for rows, held in self._held:
-            places = np.minimum(np.searchsorted(rows, indices), len(rows) - 1)
-            if (rows[places] == indices).all():
-                return held.take(places)
+        for rows, batch in self._batches:
+            found = np.minimum(np.searchsorted(rows, indices), len(rows) - 1)
+            if (rows[found] == indices).all():
+                return batch.take(found)
         raise BackendError("a search worker did not receive all images that it needs")
 
 
@@ -145,7 +145,7 @@ def make_task(
     order = np.random.default_rng(mine.seed).permutation(len(train))
     # A trainer checks its outputs on the first example.
     rows = np.append(order[: batches * size], 0).astype(np.int64)
-    judged = spread_indices(len(select), limit)
+    evaluated = spread_indices(len(select), limit)
     return Task(
         model=proto_from_model(space.dependency.model),
         sizes=space.dependency.model.sizes,
@@ -157,7 +157,7 @@ def make_task(
         saves_time=space.saves_time,
         knobs=space.knobs,
         train=InMemoryRows(train, rows),
-        select=Subset(InMemoryRows(select, judged), judged),
+        select=Subset(InMemoryRows(select, evaluated), evaluated),
         images=images,
         tasks=None if tasks is None else tuple(tasks),
     )

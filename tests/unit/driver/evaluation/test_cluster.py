@@ -15,9 +15,9 @@ from distributed import LocalCluster
 from acgraph.config import CompressConfig
 from acgraph.driver import opening
 from acgraph.driver.compress import compress
-from acgraph.driver.judging import cluster as module
-from acgraph.driver.judging.cluster import check_cluster, cluster_evaluators
-from acgraph.driver.judging.proxy import Proxy
+from acgraph.driver.evaluation import cluster as module
+from acgraph.driver.evaluation.cluster import check_cluster, cluster_evaluators
+from acgraph.driver.evaluation.proxy import Proxy
 from acgraph.errors import BackendError, UsageError
 
 Configure = Callable[..., CompressConfig]
@@ -58,7 +58,7 @@ def _is_left_clean(cluster: LocalCluster) -> bool:
 def test_a_cluster_finds_what_one_process_does(
     configure: Configure, processes: LocalCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("acgraph.driver.judging.images.PROXY_IMAGES", 40)
+    monkeypatch.setattr("acgraph.driver.evaluation.images.PROXY_IMAGES", 40)
     settings = ("purify=false", "search.evaluations=5")
     one = compress(configure(*settings, "search.anneal.batch=2", epochs=0))
 

@@ -10,17 +10,17 @@ import pytest
 from acgraph.analysis.cost import model_cost
 from acgraph.backends.torch.trainer import TorchTrainer
 from acgraph.config import CompressConfig
-from acgraph.driver.inputs.data import open_data
-from acgraph.driver.judging import images as judging
-from acgraph.driver.judging.images import (
+from acgraph.driver.evaluation import images as judging
+from acgraph.driver.evaluation.images import (
     Images,
     affordable_evaluations,
     levels_of,
     measured_images,
     whole_images,
 )
-from acgraph.driver.judging.proxy import Proxy
-from acgraph.driver.judging.workers import make_task, open_task
+from acgraph.driver.evaluation.proxy import Proxy
+from acgraph.driver.evaluation.workers import make_task, open_task
+from acgraph.driver.inputs.data import open_data
 from acgraph.driver.network import Network
 from acgraph.driver.schedule.plan import plan_schedule
 from acgraph.driver.space.space import open_space
@@ -111,7 +111,7 @@ def test_a_large_network_is_searched_by_few_images_and_its_best_points_by_all(
     assert judged == [few] * 12 + [more] * 4 + [all_of_them] * 2
     assert all_of_them == (whole.select, whole.train)
     assert few[0] < more[0] <= whole.select
-    assert any(f"each candidate is judged on {few[0]} examples" in line for line in said)
+    assert any(f"each candidate is evaluated on {few[0]} examples" in line for line in said)
 
 
 def test_a_worker_judges_by_the_same_few_images(configure: Configure) -> None:

@@ -8,8 +8,8 @@ from concurrent.futures import CancelledError, ThreadPoolExecutor
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from acgraph.driver.judging.proxy import Proxy
-from acgraph.driver.judging.workers import PointEvaluators, Task, open_task
+from acgraph.driver.evaluation.proxy import Proxy
+from acgraph.driver.evaluation.workers import PointEvaluators, Task, open_task
 from acgraph.errors import BackendError, UsageError
 from acgraph.search import Point
 from acgraph.version import __version__
@@ -75,11 +75,11 @@ def cluster_evaluators(address: str, make: Callable[[], Task]) -> Iterator[Point
     with _connect(address) as client:
         from distributed import KilledWorker
 
-        judge = client.scatter(PointEvaluator(make()), broadcast=True, hash=False)
+        evaluator = client.scatter(PointEvaluator(make()), broadcast=True, hash=False)
 
         def evaluate_many(points: Sequence[Point]) -> list[float]:
             # Not pure: Dask would hash the points, and cache scores that are never needed again.
-            futures = [client.submit(_judge, judge, point, pure=False) for point in points]
+            futures = [client.submit(_score, evaluator, point, pure=False) for point in points]
             try:
                 return list(client.gather(futures))
             except KilledWorker as error:
@@ -162,11 +162,11 @@ def _version() -> str:
     return __version__
 
 
-def _judge(judge: PointEvaluator, point: Point) -> float:
+def _score(evaluator: PointEvaluator, point: Point) -> float:
     """Score a point on a worker, with the number of threads that the worker was started with."""
     from distributed import get_worker
 
-    return judge(point, get_worker().state.nthreads)
+    return evaluator(point, get_worker().state.nthreads)
 
 
 __all__ = ["PointEvaluator", "check_cluster", "cluster_evaluators"]

@@ -13,8 +13,8 @@ from acgraph.analysis.cost import model_cost
 from acgraph.backends.interface import Trainer
 from acgraph.config import CompressConfig
 from acgraph.data import first_example
+from acgraph.driver.evaluation.proxy import Proxy
 from acgraph.driver.inputs.data import RunData
-from acgraph.driver.judging.proxy import Proxy
 from acgraph.driver.space.space import Space
 from acgraph.ir import Model
 from acgraph.search.halving import Level, plan_levels
@@ -23,12 +23,12 @@ from acgraph.search.halving import Level, plan_levels
 PROXY_IMAGES = 1000
 #: Limit of MACs for all evaluations of one search: about six minutes on two cores.
 MAX_MACS = 12e12
-#: Within that, a search takes so many times as much as the training of the run, or at least this: a
-#: short run to try a network out should not search for minutes and train for seconds.
+#: Within this limit, a search may take this multiple of the MACs of the training, but at least the
+#: second number: a short trial run should not search for minutes and train for seconds.
 SEARCH_TO_TRAINING, MIN_MACS = 3.0, 1e12
-#: Multiply-accumulates of a training step in those of inference: forward, and two backward.
+#: MACs of a training step relative to inference: one forward and two backward computations.
 TRAINING_COST = 3.0
-#: Points that are judged where even the fewest images of each are more than may be spent.
+#: Smallest number of points of a search, even if they exceed its limit of MACs.
 MIN_POINTS = 16
 #: Limit of MACs for measuring the inputs of layers.
 MAX_MEASURING_MACS = 2e12
@@ -87,13 +87,13 @@ def levels_of(
     affordable: float,
     fewest: int = MIN_POINTS,
 ) -> tuple[Level, ...]:
-    """Plan the levels of a search.
+    """Plan the levels of evaluation of a search, see ``acgraph.search.halving``.
 
     Args:
-        images: What a whole evaluation reads.
-        evaluations: How many points the search judges, at most.
-        affordable: How many whole evaluations may be spent.
-        fewest: How many points are judged in any case, where even the fewest images are too many.
+        images: Numbers of images of a full evaluation.
+        evaluations: Largest number of points of the search.
+        affordable: The budget in full evaluations.
+        fewest: Smallest number of points, even if they exceed the budget.
     """
     levels = plan_levels(evaluations, affordable)
     first, *later = levels
@@ -105,18 +105,18 @@ def levels_of(
 
 
 def _part(images: Images, level: Level) -> float:
-    """Return what judging a point costs at a level, as a part of a whole evaluation."""
+    """Return the cost of evaluating a point at a level, as a share of a full evaluation."""
     few = images.shared(level.share)
     return (few.select + few.train) / max(images.select + images.train, 1)
 
 
 def affordable_evaluations(model: Model, images: Images, trained_images: float) -> float:
-    """Return how many whole evaluations of a network one search may take.
+    """Return the budget of one search, in full evaluations of a network.
 
     Args:
         model: The network.
-        images: What an evaluation reads.
-        trained_images: How many images the run trains on, those of every pass counted.
+        images: Numbers of images of a full evaluation.
+        trained_images: Number of images that the run trains on, summed over all passes.
     """
     macs = max(model_cost(model).macs, 1)
     training = macs * TRAINING_COST * trained_images
@@ -125,7 +125,7 @@ def affordable_evaluations(model: Model, images: Images, trained_images: float) 
 
 
 def measured_images(model: Model, most: int) -> int:
-    """Return on how many images the inputs of layers are measured, at most ``most``."""
+    """Return the number of images on which the inputs of layers are measured, at most ``most``."""
     return int(min(most, max(MIN_IMAGES, MAX_MEASURING_MACS / max(model_cost(model).macs, 1))))
 
 
@@ -141,9 +141,9 @@ def proxies(
     found = []
     for level in levels:
         images = whole.shared(level.share)
-        judge = Proxy(
+        proxy = Proxy(
             trainer, space, data.select, limit=images.select,
             batches=config.search.recalibrate, images=images.train,
         )  # fmt: skip
-        found.append((level.count, judge))
+        found.append((level.count, proxy))
     return found

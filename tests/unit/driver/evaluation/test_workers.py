@@ -14,7 +14,7 @@ import pytest
 from acgraph.backends.torch import backend as torch_backend
 from acgraph.config import CompressConfig
 from acgraph.driver.compress import compress
-from acgraph.driver.judging import workers
+from acgraph.driver.evaluation import workers
 from acgraph.driver.stages import round_search as module
 from acgraph.errors import BackendError, UsageError
 from acgraph.search import Problem, SearchResult
@@ -44,7 +44,7 @@ def test_two_processes_find_what_one_does(
         return opened(count, *arguments, **options)
 
     monkeypatch.setattr(workers, "ProcessPoolExecutor", counted)
-    monkeypatch.setattr("acgraph.driver.judging.images.PROXY_IMAGES", 40)
+    monkeypatch.setattr("acgraph.driver.evaluation.images.PROXY_IMAGES", 40)
     settings = ("purify=false", "search.evaluations=5", "search.anneal.batch=2")
     one = compress(configure(*settings, epochs=0))
     assert asked == []
