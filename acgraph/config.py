@@ -61,7 +61,8 @@ class CompressConfig(BaseModel):
 
     Attributes:
         model: Path of the ONNX file.
-        target_rate: The metric before / after; None asks for the highest rate within ``max_drop``.
+        target_rate: The metric before divided by that after; None searches for the highest rate
+            within ``max_drop``.
         metric: The quantity that the rate applies to: params, MACs, bytes of the file, or latency.
         max_drop: Largest acceptable loss of accuracy, in percentage points; None sets no limit.
         data: Training data, as in ``acgraph.data.load_dataset``; synthetic data if None.
@@ -75,8 +76,8 @@ class CompressConfig(BaseModel):
         image_size: Height and width in pixels for images of a folder, if dynamic in the network.
         outputs: The outputs to keep; an empty tuple keeps all. The others, and the nodes that only
             they need, are removed first.
-        task: The meaning of outputs, by output name; the empty name stands for all outputs. The
-            others are guessed, see ``acgraph.tasks``.
+        task: The task of each output, by its name; the empty name stands for all outputs. The
+            tasks of other outputs are guessed, see ``acgraph.tasks``.
         epochs: Passes over the data, summed over all stages; excludes ``time_budget``.
         time_budget: Time limit of the run in seconds; may be written as ``20m``.
         rounds: Number of shrinking rounds; None makes each cut by about 8x (2x for ``magnitude``).
@@ -91,16 +92,16 @@ class CompressConfig(BaseModel):
             the size of their weights (``magnitude``).
         purify: Whether to remove, after the rounds, further units without which the accuracy on
             the selection split does not fall.
-        filters: Whether filters are pruned; if not, only columns are.
+        filters: Whether filters are pruned; otherwise only columns are pruned.
         columns: Whether and how columns are pruned.
         align: Keep a multiple of this many filters; ``auto`` times a few layers to find one. None
             is ``auto`` if the target is a latency of ``ort``, whose blocks are large, else 1.
         keep: Patterns (globs, or ``re:`` and a regular expression) of layers that are left whole.
-        layer_rate: Upper bounds, by pattern, on the rate of layers: of each axis of their weights,
-            and of their columns.
+        layer_rate: Upper bounds on the rate of layers, by pattern. A bound applies to each axis of
+            the layer's weight and to its columns.
         max_layer_rate: Upper bound on the rate of every layer; the lowest bound of a layer counts.
         allow_inexact: Also cut where the compact network is not equivalent to the masked one.
-        quantize: Data type of a quantised model that is written as well; None writes none.
+        quantize: Data type of an additional quantised model; None writes none.
         runtime: The configuration that latencies are measured in: ``ort`` has the NCHWc layout of
             x86 servers, which pads channels to blocks; ``ort-mobile`` is that of a phone.
         timing: Choose compact forms by timing and measure latency; False does neither.
@@ -154,11 +155,11 @@ class CompressConfig(BaseModel):
 
     @pydantic.field_validator("data", mode="before")
     @classmethod
-    def _made_where_none_is_given(cls, value: object) -> object:
+    def _synthetic_by_default(cls, value: object) -> object:
         return SYNTHETIC if value is None else value
 
     @pydantic.model_validator(mode="after")
-    def _fit_together(self) -> Self:
+    def _check_combinations(self) -> Self:
         if self.target_rate is None and self.max_drop is None:
             raise UsageError(
                 "neither a target rate nor a largest accuracy drop is given",
@@ -176,7 +177,7 @@ class CompressConfig(BaseModel):
             )
         if not self.filters and not self.cuts_columns:
             raise UsageError("neither filters nor columns may be pruned", hint="enable one of them")
-        if self.columns.enabled is False and self._is_shaped:
+        if self.columns.enabled is False and self._has_column_pattern:
             raise UsageError(
                 "a column pattern or a column multiple is given, but columns are not pruned",
                 hint="omit --no-columns, or omit the other two options",
@@ -188,7 +189,7 @@ class CompressConfig(BaseModel):
                 "align is auto, but timing is off", hint="give a number, or omit --no-timing"
             )
         if self.resume is not None and "output" in self.model_fields_set:
-            _check_place(self.output, self.resume)
+            _check_folder(self.output, self.resume)
         return self
 
     @property
@@ -196,10 +197,10 @@ class CompressConfig(BaseModel):
         """``columns.enabled``, with its default in place of None; a pattern enables it, too."""
         if self.columns.enabled is not None:
             return self.columns.enabled
-        return self.metric != "macs" or not self.filters or self._is_shaped
+        return self.metric != "macs" or not self.filters or self._has_column_pattern
 
     @property
-    def _is_shaped(self) -> bool:
+    def _has_column_pattern(self) -> bool:
         return self.columns.pattern is not None or self.columns.multiple > 1
 
     @property
@@ -224,7 +225,7 @@ class CompressConfig(BaseModel):
         return align
 
 
-def _check_place(output: Path, resume: Path) -> None:
+def _check_folder(output: Path, resume: Path) -> None:
     if output.resolve() != resume.resolve():
         raise UsageError(
             f"a run in {resume} cannot be continued in {output}", hint="omit -o, or start a new run"
@@ -275,7 +276,7 @@ def _resumed(
 ) -> dict[str, Any]:
     """Override the options that a run was started with; its output folder stays the same."""
     if values.get("output") is not None:
-        _check_place(Path(values["output"]), folder)
+        _check_folder(Path(values["output"]), folder)
     base = dict(stored(folder)) if stored is not None else {}
     for given, other in (("epochs", "time_budget"), ("time_budget", "epochs")):
         if values.get(given) is not None:

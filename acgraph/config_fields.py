@@ -14,7 +14,7 @@ from acgraph.tasks import Kind, parse_tasks
 #: The value of an option that is to be measured on this host.
 AUTO: Literal["auto"] = "auto"
 
-#: Notations of a shape, the name first: with commas, and the older one.
+#: Notations of a shape after the name: the current one with commas, and an older one with ``x``.
 _SHAPES = (
     re.compile(r"(?:(?P<name>.+):)?(?P<sizes>\d+(?:,\d+)*)", re.ASCII),
     re.compile(r"(?P<name>.+)=(?P<sizes>\d+(?:x\d+)*)", re.ASCII),
@@ -23,13 +23,13 @@ _DURATION = re.compile(r"(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\
 
 
 def parse_duration(text: str) -> float:
-    """Read ``90``, ``90s``, ``20m`` or ``1h30m`` as seconds.
+    """Parse ``90``, ``90s``, ``20m`` or ``1h30m`` as seconds.
 
     >>> parse_duration("1h30m")
     5400.0
 
     Raises:
-        UsageError: The text is not such a duration, or it is zero.
+        UsageError: The text is not a duration, or it is zero.
     """
     match = _DURATION.fullmatch(text.strip().lower())
     if match is None or not any(match.groups()):
@@ -42,13 +42,13 @@ def parse_duration(text: str) -> float:
 
 
 def parse_shapes(texts: Sequence[str] | None) -> dict[str, tuple[int, ...]]:
-    """Read ``NAME:1,3,48,320``; ``NAME=1x3x48x320`` is the same, and one input needs no name.
+    """Parse ``NAME:1,3,48,320`` or ``NAME=1x3x48x320``; the name of a single input may be omitted.
 
     >>> parse_shapes(["x:0:1,3,32,32", "1,16"])
     {'x:0': (1, 3, 32, 32), '': (1, 16)}
 
     Raises:
-        UsageError: A text is not such a shape, or two name the same input.
+        UsageError: A text is not a shape, or two texts name the same input.
     """
     shapes = {}
     for text in texts or ():
@@ -77,13 +77,13 @@ def _shapes(value: Any) -> Any:
 
 
 def parse_layer_rates(texts: Sequence[str]) -> tuple[dict[str, Rate], Rate | None]:
-    """Read ``PATTERN=RATE``, and a plain ``RATE`` for every layer.
+    """Parse ``PATTERN=RATE``, and a plain ``RATE`` for all layers.
 
     >>> parse_layer_rates(["head*=1.5x", "4x"])
     ({'head*': Rate(value=1.5)}, Rate(value=4.0))
 
     Raises:
-        UsageError: A text is neither, or two have the same pattern.
+        UsageError: A text is neither, or two texts have the same pattern.
     """
     rates: dict[str, Rate] = {}
     most = None
@@ -97,7 +97,7 @@ def parse_layer_rates(texts: Sequence[str]) -> tuple[dict[str, Rate], Rate | Non
                 f"'{text}' has no pattern that names layers", hint="write for example 'head*=1.5x'"
             )
         if not equals and not text.lstrip()[:1].isdigit():
-            raise UsageError(f"'{text}' states no rate", hint="say 4x, or 'head*=1.5x'")
+            raise UsageError(f"'{text}' is not a rate", hint="write 4x, or 'head*=1.5x'")
         if equals:
             rates[pattern] = Rate.parse(rate)
         else:
@@ -151,7 +151,7 @@ def _duration(value: Any) -> Any:
 
 
 def parse_align(value: Any) -> Any:
-    """Read a multiple of filters, or ``auto``.
+    """Parse a multiple of filters, or ``auto``.
 
     Raises:
         ValueError: It is neither.

@@ -1,4 +1,4 @@
-"""Diagnostics: where something was found, what it is, and what to do about it."""
+"""Diagnostics: the location of a problem, a message, and a hint how to solve it."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""``acgraph compress``: make a trained network smaller by a rate that was asked for."""
+"""``acgraph compress``: make a trained network smaller by a requested rate."""
 
 import shlex
 from pathlib import Path
@@ -182,8 +182,8 @@ def compress(
         bool,
         typer.Option(
             "--allow-inexact",
-            help="Also cut across normalisation, where removing channels is not the same as "
-            "setting them to zero. The result then differs from the masked model.",
+            help="Also cut across normalisation over channels, where removing channels is not "
+            "equivalent to setting them to zero. The result then differs from the masked model.",
             rich_help_panel=_SEARCH,
         ),
     ] = False,
@@ -302,8 +302,8 @@ def compress(
 ) -> None:
     """Make a trained network smaller, fine-tune it, check it and measure it.
 
-    The run searches the rate of each layer, removes filters and columns, and trains the network
-    that is left. It exits with code 3 if the target rate or the allowed accuracy loss is missed.
+    The run searches for the rate of each layer, removes filters and columns, and trains the smaller
+    network. The exit code is 3 if the target rate or the limit on the accuracy loss is missed.
     """
     options = dict(locals())
     for name in (
@@ -324,13 +324,13 @@ def compress(
 def run_compress(
     config: "CompressConfig", output_format: OutputFormat, watched: PassOutput | None = None
 ) -> None:
-    """Run the driver, print the result, and leave with the exit code of the report.
+    """Run the driver, print the result, and exit with the exit code of the report.
 
-    Of several processes the first one does; the others train with it and print nothing.
+    In distributed training, only the first process does this; the others join its training.
     """
-    from acgraph.cli.started import began
+    from acgraph.cli.started import start_time
 
-    begin = began()
+    begin = start_time()
     from acgraph.api.compress import run
     from acgraph.cli.console import is_quiet, progress_sink, stderr_console, stdout_console
     from acgraph.driver.checkpoint.checkpoints import can_resume

@@ -1,4 +1,4 @@
-"""Where output goes: the result to stdout, the log and the progress to stderr."""
+"""Output on the terminal: results on stdout, the log and the progress on stderr."""
 
 import logging
 import sys
@@ -20,22 +20,22 @@ from acgraph.diagnostics import counted
 
 @dataclass(slots=True)
 class StageLines:
-    """Progress for a file or a pipe: one line when a stage ends, nothing while it runs."""
+    """Progress for a file or a pipe: one line at the end of each stage."""
 
     console: Console
     _stage: str = field(default="", init=False)
     _last: tuple[int, float, float] = field(default=(0, float("nan"), 0.0), init=False)
 
     def start(self, total_steps: int, description: str) -> None:
-        """Remember the stage."""
+        """Store the name of the stage."""
         self._stage, self._last = description, (0, float("nan"), 0.0)
 
     def update(self, step: int, loss: float, images_per_second: float) -> None:
-        """Remember the newest numbers."""
+        """Store the current numbers."""
         self._last = (step, loss, images_per_second)
 
     def finish(self) -> None:
-        """Print the line, once; a stage of no steps has nothing to tell."""
+        """Print the line once, unless the stage had no steps."""
         step, loss, speed = self._last
         if not self._stage or step == 0:
             return
@@ -46,14 +46,14 @@ class StageLines:
 
 @dataclass(slots=True)
 class ProgressBar:
-    """Progress for a terminal: one bar with loss, speed and time left."""
+    """Progress for a terminal: one bar with loss, speed and remaining time."""
 
     console: Console
     _progress: Progress | None = field(default=None, init=False)
     _task: TaskID = field(default=TaskID(0), init=False)
 
     def start(self, total_steps: int, description: str) -> None:
-        """Draw the bar."""
+        """Start the bar."""
         self.finish()
         self._progress = Progress(
             TextColumn("{task.description}", markup=False),
@@ -68,47 +68,47 @@ class ProgressBar:
         self._task = self._progress.add_task(description, total=total_steps, numbers="")
 
     def update(self, step: int, loss: float, images_per_second: float) -> None:
-        """Move the bar."""
+        """Update the bar."""
         if self._progress is not None:
             numbers = f"loss {loss:.4f}  {images_per_second:,.0f} images/s"
             self._progress.update(self._task, completed=step, numbers=numbers)
 
     def finish(self) -> None:
-        """Leave the bar as it stands."""
+        """Stop the bar; it remains on the terminal."""
         if self._progress is not None:
             self._progress.stop()
             self._progress = None
 
 
 def stderr_console() -> Console:
-    """Make the console of the log and the progress."""
+    """Make the console for the log and the progress."""
     return Console(file=sys.stderr)
 
 
 def stdout_console() -> Console:
-    """Make the console of results; never narrower than the tables when it is not a terminal."""
+    """Make the console for results; without a terminal, it is as wide as the tables."""
     return Console(file=sys.stdout, width=None if sys.stdout.isatty() else 160)
 
 
 def progress_sink(console: Console) -> ProgressSink:
-    """Choose the sink that fits: a bar on a terminal, lines elsewhere."""
+    """Return a progress bar for a terminal, and lines otherwise."""
     return ProgressBar(console) if console.is_terminal else StageLines(console)
 
 
 def is_quiet() -> bool:
-    """Whether ``set_up_log`` was told to show errors only."""
+    """Return whether only errors are logged, see ``set_up_log``."""
     return not logging.getLogger("acgraph").isEnabledFor(logging.WARNING)
 
 
-#: How lines of the log look to who asked for more: which module says it.
+#: Format of log lines with ``--verbose``, which includes the module.
 _VERBOSE = "%(levelname)s %(name)s: %(message)s"
 
 
-class _Lines(logging.Formatter):
-    """Lines as errors look, ``warning: ...``, with no word about modules."""
+class _PlainFormatter(logging.Formatter):
+    """Formats log records like errors, ``warning: ...``, without the module."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Make the line."""
+        """Return the line."""
         return f"{record.levelname.lower()}: {super().format(record)}"
 
 
@@ -116,11 +116,11 @@ def set_up_log(verbosity: int) -> None:
     """Send the log of the package to stderr.
 
     Args:
-        verbosity: -1 shows errors only, 0 warnings and stages, 1 what each pass did, 2 all.
+        verbosity: -1 shows only errors, 0 also warnings, 1 also information, 2 all messages.
     """
     levels = {-1: logging.ERROR, 0: logging.WARNING, 1: logging.INFO}
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_Lines() if verbosity <= 0 else logging.Formatter(_VERBOSE))
+    handler.setFormatter(_PlainFormatter() if verbosity <= 0 else logging.Formatter(_VERBOSE))
     logger = logging.getLogger("acgraph")
     for old in list(logger.handlers):
         logger.removeHandler(old)

@@ -1,4 +1,4 @@
-"""``acgraph demo``: all of ``compress`` on a network and images that come with the package."""
+"""``acgraph demo``: run ``compress`` on a network and images that are part of the package."""
 
 from pathlib import Path
 from typing import Annotated
@@ -8,9 +8,10 @@ import typer
 from acgraph.cli.compress import run_compress
 from acgraph.cli.runtime_options import FormatOption, OutputFormat
 
-#: Data of the embedded images, as ``--data`` takes it.
+#: Specifications of the embedded images, as for ``--data``.
 _TRAIN, _EVALUATE = "acgraph.models.demo:train", "acgraph.models.demo:test"
-#: Few images and few steps want a high rate and no shifts: the objects are centred.
+#: With few images and few steps, a high learning rate is better. The objects are centred, so that
+#: images are not shifted.
 _TRAINING = {"learning_rate": 0.1, "crop": 0}
 
 
@@ -35,7 +36,7 @@ def demo(
     ] = Path("acgraph-demo"),
     output_format: FormatOption = OutputFormat.TEXT,
 ) -> None:
-    """Compress a small ResNet for Fashion-MNIST. The network and its images are in the package."""
+    """Compress a small ResNet for Fashion-MNIST; the network and images are part of the package."""
     from acgraph.config import make_config
     from acgraph.models.demo import model_path
 

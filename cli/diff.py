@@ -1,4 +1,4 @@
-"""``acgraph diff``: what changed from one model to another."""
+"""``acgraph diff``: the changes from one model to another."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class DiffFormat(StrEnum):
-    """How the difference is printed."""
+    """Format of the difference."""
 
     TEXT = "text"
     JSON = "json"
@@ -69,17 +69,17 @@ def diff(
     from acgraph.ir import write_bytes
 
     found = compare(before, after, input_shape=input_shape)
-    beside = [
+    extra = [
         (path, kind)
         for path, kind in ((html, DiffFormat.HTML), (model_explorer, DiffFormat.MODEL_EXPLORER))
         if path is not None
     ]
-    for path, kind in beside:
+    for path, kind in extra:
         write_bytes(_render(found, kind).encode(), path)
-    if beside and output in (None, "-") and output_format is DiffFormat.TEXT:
-        # Who has it in a file need not have all of it on the terminal.
+    if extra and output in (None, "-") and output_format is DiffFormat.TEXT:
+        # The file contains the whole difference, so the terminal shows only a summary.
         lines = found.summary()
-        typer.echo("\n".join([*lines, *(f"written to {path}" for path, _ in beside)]))
+        typer.echo("\n".join([*lines, *(f"written to {path}" for path, _ in extra)]))
     elif output is None or output == "-":
         typer.echo(_render(found, output_format), nl=False)
     else:

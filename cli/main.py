@@ -26,9 +26,9 @@ from acgraph.errors import AcgraphError
 from acgraph.version import __version__
 
 INTERRUPTED = 130
-#: Errors of the system that say that there is no room.
+#: Error numbers of the system for a full disk.
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-#: The base of what the parser raises; typer re-exports only its descendants.
+#: The base class of the parser's errors; typer exports only its subclasses.
 _ParserError: type[Exception] = next(
     c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException"
 )
@@ -69,7 +69,7 @@ def options(
     debug: Annotated[
         bool,
         typer.Option(
-            "--debug", help="Show a traceback for errors. May stand anywhere on the command line."
+            "--debug", help="Show a traceback for errors. May appear anywhere on the command line."
         ),
     ] = False,
     version: Annotated[
@@ -86,7 +86,7 @@ def options(
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run a command line and return its exit code; nothing is raised that a user can cause."""
+    """Run a command line and return its exit code; errors are printed, not raised."""
     words, debug = _without_debug(arguments)
     try:
         command = typer.main.get_command(app)
@@ -96,18 +96,18 @@ def run(arguments: Sequence[str]) -> int:
     except _ParserError as error:
         return _fail_usage(cast(Any, error), debug)
     except BrokenPipeError:
-        # The reader went away, as `| head` does: not our error, and no text may follow.
+        # The reader closed the pipe, as `| head` does: this is not an error, and is not reported.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except OSError as error:
         if error.errno not in _FULL:
-            return _fail_unforeseen(error, debug)
+            return _fail_unexpected(error, debug)
         return _fail_full(error, debug)
     except (KeyboardInterrupt, typer.Abort):
         return _fail("interrupted", INTERRUPTED, debug)
     except Exception as error:
-        return _fail_unforeseen(error, debug)
-    if code == INTERRUPTED:  # newer parsers answer an interrupt by themselves
+        return _fail_unexpected(error, debug)
+    if code == INTERRUPTED:  # newer versions of the parser handle an interrupt themselves
         return _fail("interrupted", INTERRUPTED, debug)
     return code if isinstance(code, int) else 0
 
@@ -120,13 +120,13 @@ def _without_debug(arguments: Sequence[str]) -> tuple[list[str], bool]:
     return (["--debug", *kept] if debug else kept), debug
 
 
-def _fail_unforeseen(error: Exception, debug: bool) -> int:
+def _fail_unexpected(error: Exception, debug: bool) -> int:
     hint = "this is a bug in acgraph; run the command again with --debug and report the traceback"
     return _fail(f"{type(error).__name__}: {first_line(error)}; {hint}", 1, debug)
 
 
 def _fail_full(error: OSError, debug: bool) -> int:
-    """Say that there is no room; what waits for standard output is given up if it is that."""
+    """Report a full disk; if standard output is on it, its buffer is discarded."""
     try:
         sys.stdout.flush()
     except OSError:
@@ -158,7 +158,7 @@ def _fail_usage(error: Any, debug: bool) -> int:
 
 
 def main() -> None:
-    """Run the command line of this process and leave with its exit code."""
+    """Run the command line of this process and exit with its exit code."""
     note_start()
     code = run(sys.argv[1:])
     try:

@@ -1,4 +1,4 @@
-"""``acgraph measure``: params, MACs, bytes, latency, memory, accuracy; of one model or of two."""
+"""``acgraph measure``: cost, latency, memory and accuracy of one model, or of two."""
 
 import json
 import sys

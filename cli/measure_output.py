@@ -1,4 +1,4 @@
-"""What ``acgraph measure`` prints, as JSON and as text."""
+"""The output of ``acgraph measure``, as JSON and as text."""
 
 import importlib.metadata
 import io
@@ -23,10 +23,16 @@ _SHOWN_OPERATORS = 20
 def result_from_measurements(
     names: Sequence[str], measured: Sequence[Measurement], options: MeasureOptions
 ) -> Result:
-    """Make the JSON: MODEL at the top level, ``against``, and the rates between them.
+    """Return the result as JSON values.
 
-    Every rate is that of ``against`` over MODEL, above 1 where MODEL is smaller or faster; null
-    where a number is unknown.
+    The entries of MODEL are at the top level, those of the other model in ``against``. Every rate
+    is the value of ``against`` divided by that of MODEL: above 1 if MODEL is smaller or faster,
+    null if a value is unknown.
+
+    Args:
+        names: The path of MODEL and, if there is one, of the other model.
+        measured: The measurements of both.
+        options: The settings of the measurement.
     """
     result: Result = {
         "schema": 1,
@@ -60,7 +66,7 @@ def _processor() -> str:
 
 
 def versions() -> dict[str, str]:
-    """Name the versions of what measured."""
+    """Return the versions of the packages that measured."""
     packages = ("acgraph", "numpy", "onnx", "onnxruntime")
     found = {name: importlib.metadata.version(name) for name in packages}
     return {"python": platform.python_version(), **found}
@@ -122,15 +128,15 @@ def _rate(before: int | None, after: int | None) -> float | None:
 
 
 def text_from_result(result: Result) -> str:
-    """Say the verdict in the first line, then the numbers in a table."""
-    said = io.StringIO()
-    console = Console(file=said, width=100, highlight=False, markup=False)
+    """Format the result as text: the verdict in the first line, then a table."""
+    text = io.StringIO()
+    console = Console(file=text, width=100, highlight=False, markup=False)
     console.print(printable(_headline(result)), soft_wrap=True)
     console.print(_table(result))
     for entry in (result, result.get("against")):
         if entry:
             _print_details(console, entry)
-    return said.getvalue()
+    return text.getvalue()
 
 
 def _headline(result: Result) -> str:
@@ -138,9 +144,9 @@ def _headline(result: Result) -> str:
         return f"{result['model']}: {_ms(result['latency_ms']['p50'])}"
     rate = result["rate"]
     interval = f"({format_rate(rate['latency_low'])} to {format_rate(rate['latency_high'])})"
-    said = "faster" if result["faster"] else "not faster"
+    word = "faster" if result["faster"] else "not faster"
     shown = format_rate(rate["latency"])
-    return f"{said}: {shown} {interval}, against {result['against']['model']}"
+    return f"{word}: {shown} {interval}, against {result['against']['model']}"
 
 
 def _table(result: Result) -> Table:
@@ -174,7 +180,7 @@ def _table(result: Result) -> Table:
 
 
 def _short_names(paths: Sequence[str]) -> list[str]:
-    """Shorten paths to as much of their ends as tells them apart.
+    """Shorten paths to the shortest distinct suffixes.
 
     >>> _short_names(["runs/a/model.onnx", "runs/b/model.onnx"]), _short_names(["a/x.ort", "y.ort"])
     (['a/model.onnx', 'b/model.onnx'], ['x.ort', 'y.ort'])

@@ -1,4 +1,4 @@
-"""What is printed of passes, by ``opt`` and by ``compress``."""
+"""The output of graph passes, for ``opt`` and ``compress``."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,15 +17,16 @@ if TYPE_CHECKING:
 def instruments(
     passes: Sequence[str], print_ir_after: str | None, dump_dir: Path | None = None
 ) -> "list[Instrument]":
-    """Make what watches passes.
+    """Make the instruments of passes.
 
     Args:
-        passes: Their names.
-        print_ir_after: When the model is printed: after a pass, ``all``, ``change`` or ``failure``.
-        dump_dir: Where what reproduces a failure is written.
+        passes: Names of the passes.
+        print_ir_after: When to print the model: after the pass with this name, or ``all``,
+            ``change`` or ``failure``; None never prints it.
+        dump_dir: Folder for the model and the pipeline of a failed pass; None writes none.
 
     Raises:
-        UsageError: no pass has the name.
+        UsageError: No pass has this name.
     """
     from acgraph.passmanager import PrintIr, Reproducer
 
@@ -48,7 +49,7 @@ def _to_stderr(text: str) -> None:
 
 
 def report_passes(runs: "Sequence[PassRun]", *, statistics: bool, times: bool) -> None:
-    """Print what passes remarked, counted and took, on standard error."""
+    """Print the remarks, the statistics and the times of passes on standard error."""
     for run in runs:
         for remark in run.result.remarks:
             typer.echo(f"remark: {run.name}: {remark}", err=True)
@@ -66,12 +67,12 @@ def report_passes(runs: "Sequence[PassRun]", *, statistics: bool, times: bool) -
 
 @dataclass(frozen=True, slots=True)
 class PassOutput:
-    """What ``compress`` is to print of its passes.
+    """The output of the passes of ``compress``, and their checks.
 
     Attributes:
-        print_ir_after: When the network is printed, as :func:`instruments` takes it.
-        times: Whether times are printed.
-        verify_each: Whether the network is checked after each pass.
+        print_ir_after: When to print the network, as for :func:`instruments`.
+        times: Whether to print times.
+        verify_each: Whether to check the network after each pass.
     """
 
     print_ir_after: str | None = None
@@ -79,10 +80,10 @@ class PassOutput:
     verify_each: bool = False
 
     def settings(self) -> "PassSettings":
-        """Return how the passes are watched.
+        """Return the settings of the passes.
 
         Raises:
-            UsageError: no pass of ``compress`` has the name.
+            UsageError: No pass of ``compress`` has this name.
         """
         from acgraph.driver.passes import PIPELINES, PassSettings
 

@@ -31,13 +31,13 @@ if TYPE_CHECKING:
 
 
 class Quantize(StrEnum):
-    """What the model may be quantised to."""
+    """Data types of a quantised model."""
 
     INT8 = "int8"
 
 
-class TimedAs(StrEnum):
-    """What shall run the model."""
+class TimingRuntime(StrEnum):
+    """Runtimes in which forms of layers are timed."""
 
     ORT = "ort"
     ORT_MOBILE = "ort-mobile"
@@ -64,7 +64,7 @@ def prune(
         typer.Option(
             metavar="FILE",
             help="Remove the filters and columns that this plan.json lists, instead of those of "
-            "least magnitude.",
+            "smallest magnitude.",
         ),
     ] = None,
     data: Annotated[
@@ -126,8 +126,8 @@ def prune(
         bool,
         typer.Option(
             "--allow-inexact",
-            help="Also cut across normalisation, where removing channels is not the same as "
-            "setting them to zero. The result then differs from the masked model.",
+            help="Also cut across normalisation over channels, where removing channels is not "
+            "equivalent to setting them to zero. The result then differs from the masked model.",
         ),
     ] = False,
     allow_slower: Annotated[
@@ -166,20 +166,20 @@ def prune(
         ),
     ] = None,
     runtime: Annotated[
-        TimedAs,
+        TimingRuntime,
         typer.Option(
             help="Runtime in which the forms of a layer are timed to choose between them: "
             "ort-mobile, as on a phone, or ort, as on an x86 server."
         ),
-    ] = TimedAs.ORT_MOBILE,
+    ] = TimingRuntime.ORT_MOBILE,
     outputs: OutputsOption = None,
     input_shape: DataShapeOption = None,
     output_format: FormatOption = OutputFormat.TEXT,
 ) -> None:
     """Remove filters and columns without training, and check that nothing else changed.
 
-    By default, those of least magnitude are removed. With --data, filters are ranked by
-    measurements on the data, and the remaining weights are fitted to it. It exits with code 3 if
+    By default, those of smallest magnitude are removed. With --data, filters are ranked by
+    measurements on the data, and the remaining weights are fitted to it. The exit code is 3 if
     almost nothing could be removed.
     """
     to_stdout = [path for path in (output, masked_out) if path == "-"]
@@ -294,7 +294,7 @@ def _plain(result: "PruneReport", int8: "Int8 | None") -> dict[str, Any]:
 
 
 def _measured(result: "PruneReport") -> dict[str, Any] | None:
-    """Say what the data was used for; None where there was none or nothing was cut by it."""
+    """Return the results of calibration; None without data, or if nothing was cut."""
     found = result.measured
     if found is None or found.kept is None:
         return None
@@ -307,11 +307,11 @@ def _measured(result: "PruneReport") -> dict[str, Any] | None:
 
 
 def _reached(result: "PruneReport") -> dict[str, float]:
-    """Say which shares went: of all coupled sets, and of the columns of what is left."""
-    gone = sum(int(sets.sum()) for sets in result.plan.sets.values())
+    """Return the removed shares of all coupled sets, and of the columns of the kept filters."""
+    removed = sum(int(sets.sum()) for sets in result.plan.sets.values())
     before = sum(layer.columns_before for layer in result.lowered)
     after = sum(layer.columns_after for layer in result.lowered)
     return {
-        "sparsity": gone / max(result.coupled_sets, 1),
+        "sparsity": removed / max(result.coupled_sets, 1),
         "columns": 1 - after / before if before else 0.0,
     }

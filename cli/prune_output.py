@@ -1,4 +1,4 @@
-"""What ``acgraph prune`` prints as text."""
+"""The output of ``acgraph prune`` as text."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from acgraph.driver.prune.result import PruneReport
     from acgraph.report import Int8
 
-#: Layers that a line names.
+#: Largest number of layers that a line names.
 _SHOWN = 3
 
 
@@ -59,7 +59,7 @@ def prune_text(result: "PruneReport", int8: "Int8 | None") -> str:
 
 
 def _fitted(result: "PruneReport") -> list[str]:
-    """Say how much of the outputs is kept, and what was done to the weights."""
+    """Return lines about the agreement after the cut, and about the layers that were not fitted."""
     found = result.measured
     if found is None or found.kept is None:
         return [
@@ -81,13 +81,13 @@ def _fitted(result: "PruneReport") -> list[str]:
 
 
 def _listed(names: Sequence[str]) -> str:
-    """Name a few layers, and say how many more there are."""
+    """Return a few names, and the number of the others."""
     more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
     return f"{', '.join(names[:_SHOWN])}{more}"
 
 
 def _columns_kept(result: "PruneReport") -> list[str]:
-    """Say which layers kept columns, and why: a line for each reason."""
+    """Return a line for each reason why layers kept their columns."""
     names: dict[str, list[str]] = {}
     for layer in result.lowered:
         if layer.remark:

@@ -1,4 +1,4 @@
-"""Options that the commands share which run models, and what they mean."""
+"""Options that several commands share."""
 
 import contextlib
 import sys
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class OutputFormat(StrEnum):
-    """How a result is printed."""
+    """Format of a result."""
 
     TEXT = "text"
     JSON = "json"
@@ -60,7 +60,7 @@ LimitOption = Annotated[
     typer.Option(help="Use only this number of examples of --data, evenly spaced.", min=1),
 ]
 _SHAPE_METAVAR = "NAME:1,3,48,320"
-#: For commands that take data.
+#: For commands with ``--data``.
 DataShapeOption = Annotated[
     list[str] | None,
     typer.Option(
@@ -71,7 +71,7 @@ DataShapeOption = Annotated[
         metavar=_SHAPE_METAVAR,
     ),
 ]
-#: For commands that take none.
+#: For commands without ``--data``.
 InputShapeOption = Annotated[
     list[str] | None,
     typer.Option(
@@ -82,7 +82,7 @@ InputShapeOption = Annotated[
         metavar=_SHAPE_METAVAR,
     ),
 ]
-#: What ``--align`` does, for every command that has it.
+#: Help of ``--align``.
 ALIGN_HELP = (
     "Round the number of filters that a cut layer keeps to a multiple of N. auto chooses the "
     "multiple from the times of a few layers on this machine."
@@ -102,8 +102,8 @@ TaskOption = Annotated[
         "--task",
         metavar="[OUTPUT=]TASK",
         help="Task of all outputs or of one: classification, regression, embedding, segmentation, "
-        "detection, ctc, or imitate for any other. It decides loss and metric. By default, it "
-        "is guessed from the model and the data. May be repeated.",
+        "detection, ctc, or imitate for any other. The task determines the loss and the metric. "
+        "By default, it is guessed from the model and the data. May be repeated.",
     ),
 ]
 KeepOption = Annotated[
@@ -150,10 +150,13 @@ NchwcOption = Annotated[
 def layer_bounds(
     layer_rate: Sequence[str] | None, max_layer_rate: Sequence[str] | None
 ) -> "tuple[dict[str, Rate], Rate | None]":
-    """Read ``--layer-rate`` and ``--max-layer-rate``: rates by pattern, and that of all layers.
+    """Parse ``--layer-rate`` and ``--max-layer-rate``.
+
+    Returns:
+        The rates by pattern, and the rate for all layers or None.
 
     Raises:
-        UsageError: a rate is none, or a rate of ``--layer-rate`` has no pattern.
+        UsageError: A text is not a rate, or one of ``--layer-rate`` has no pattern.
     """
     from acgraph.config_fields import parse_layer_rates
 
@@ -168,10 +171,10 @@ def layer_bounds(
 
 @contextlib.contextmanager
 def local_files(*paths: str | None) -> Iterator[list[str]]:
-    """Give every model a path: what comes on standard input, for ``-``, a temporary one.
+    """Yield a path for each model; one from standard input, ``-``, is written to a temporary file.
 
     Raises:
-        UsageError: more than one is ``-``.
+        UsageError: More than one is ``-``.
     """
     given = [path for path in paths if path is not None]
     if given.count("-") > 1:

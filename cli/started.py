@@ -1,4 +1,4 @@
-"""When a command began: a time budget counts from there, imports included."""
+"""The start time of a command, from which a time budget counts; it includes the imports."""
 
 import os
 import time
@@ -8,17 +8,17 @@ _noted: list[float] = []
 
 
 def note_start() -> None:
-    """Take the start of this process for that of its command; called once, by its entry point."""
+    """Record the start of this process as that of its command; called once by the entry point."""
     _noted[:] = [time.perf_counter() - process_age()]
 
 
-def began() -> float:
-    """When the command began, on the clock of ``time.perf_counter``; now where nobody noted it."""
+def start_time() -> float:
+    """Return the start of the command in seconds of ``time.perf_counter``; now if not recorded."""
     return _noted[0] if _noted else time.perf_counter()
 
 
 def process_age() -> float:
-    """Seconds since this process started; 0 where the system does not say."""
+    """Return the seconds since this process started; 0 if the system does not provide them."""
     status, uptime = Path("/proc/self/stat"), Path("/proc/uptime")
     if not (status.is_file() and uptime.is_file()):
         return 0.0

@@ -22,8 +22,8 @@ from acgraph.diagnostics import counted, printable
 if TYPE_CHECKING:
     from acgraph.backends.ort.equivalence import EquivalenceResult
 
-#: Exit code, as of a run that finished and missed what was asked for.
-_PROVES_NOTHING = 3
+#: Exit code of an inconclusive check.
+_INCONCLUSIVE = 3
 
 
 def verify(
@@ -75,11 +75,11 @@ def verify(
     if not result.passed:
         raise typer.Exit(1)
     if result.vacuous:
-        raise typer.Exit(_PROVES_NOTHING)
+        raise typer.Exit(_INCONCLUSIVE)
 
 
 def _finite(value: float) -> float | None:
-    """Return what JSON can hold: null for a comparison that was not possible."""
+    """Return a finite value, and None, which is null in JSON, for others."""
     return value if math.isfinite(value) else None
 
 

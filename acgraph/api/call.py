@@ -55,7 +55,7 @@ def _adapters(function: Callable[..., Any]) -> dict[str, "pydantic.TypeAdapter[A
 
 
 def _has_own(hint: Any) -> bool:
-    """Whether a type has a pydantic configuration of its own; pydantic rejects a second one."""
+    """Return whether a type has its own pydantic configuration; pydantic rejects a second one."""
     return isinstance(hint, type) and issubclass(hint, pydantic.BaseModel)
 
 

@@ -55,7 +55,7 @@ def _round(context: Context, state: State) -> State:
 
 
 def _is_over(context: Context, state: State) -> bool:
-    """Whether no round, or attempt, is left."""
+    """Return whether no round, or attempt, is left."""
     if state.schedule.attempts:
         return is_climb_over(context, state)
     return state.number >= len(state.schedule.rates)
@@ -80,7 +80,7 @@ STAGES = (*TRAINING, *WRITING)
 
 
 def is_trained(state: State) -> bool:
-    """Whether only the stages that write the results are left."""
+    """Return whether only the stages that write the results are left."""
     return state.stage == TRAINING[-1].name
 
 

@@ -117,15 +117,15 @@ def groups(tasks: Sequence[OutputTask]) -> Iterator[tuple[int, ...]]:
     for index, task in enumerate(tasks):
         if index in seen:
             continue
-        mates: tuple[int, ...] = (index,)
+        members: tuple[int, ...] = (index,)
         if task.kind == "detection" and task.part in ("boxes", "scores"):
-            mates = tuple(
+            members = tuple(
                 other for other, each in enumerate(tasks)
                 if each.kind == "detection" and each.part in ("boxes", "scores")
                 and each.positions == task.positions
             )  # fmt: skip
-        seen.update(mates)
-        yield mates
+        seen.update(members)
+        yield members
 
 
 def metrics_of(tasks: Sequence[OutputTask]) -> Iterator[tuple[tuple[int, ...], AgreementMetric]]:

@@ -244,7 +244,7 @@ def stored_options(output: Path) -> dict[str, Any]:
 
 
 def can_resume(config: CompressConfig) -> bool:
-    """Whether the output folder has checkpoints of a run with exactly these options."""
+    """Return whether the output folder has checkpoints of a run with exactly these options."""
     if not (_folder(config) / STATE).is_file():
         return False
     ours = config.model_copy(update={"resume": None}).model_dump_json()

@@ -75,7 +75,7 @@ class InMemoryRows(Dataset):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """All that a worker process needs to evaluate points as its parent would.
+    """The data with which a worker process evaluates points as its parent would.
 
     Attributes:
         model: The serialised ``ModelProto`` of the graph.

@@ -118,7 +118,7 @@ def _too_little(config: CompressConfig, held_out: int, train: int) -> UsageError
 
 
 def _shares_examples(first: str, second: str) -> bool:
-    """Whether two data specifications name the same examples; copies are not detected."""
+    """Return whether two data specifications name the same examples; copies are not detected."""
     if is_array_file(first) and is_array_file(second):
         file, array, rows = selected_rows(first)
         other, array_too, rows_too = selected_rows(second)

@@ -43,7 +43,7 @@ class BranchCuts:
 
 
 def is_cut(result: PruneReport) -> bool:
-    """Whether anything was removed from a model."""
+    """Return whether anything was removed from a model."""
     return not result.cut_plan.cuts_nothing
 
 

@@ -302,7 +302,7 @@ def _dtype(layer: Layer) -> np.dtype[Any]:
 
 
 def has_matrix_form(layer: Layer) -> bool:
-    """Whether a layer is a product with one constant matrix, however wide."""
+    """Return whether a layer is a product with one constant matrix, however wide."""
     if layer.group != 1 or layer.weight_input != 1 or layer.through:
         return False
     return layer.op_type in ("Conv", "Gemm", "MatMul")

@@ -281,7 +281,7 @@ class Space(SearchKnobs):
         return Constraint(sets=cuts, columns=tuple(columns), order="filters-first")
 
     def constrained(self, constraint: Constraint) -> list[str]:
-        """Return the names of the weights that a constraint restricts: those with Z and U in ADMM."""
+        """Return the weights that a constraint restricts, by name: those with Z and U in ADMM."""
         names = {cut.tensor for cut in constraint.columns}
         for cut in constraint.sets:
             names.update(self._matrices(cut.family))

@@ -20,7 +20,7 @@ _SLACK = 1e-6
 
 
 def is_climb_over(context: Context, state: State) -> bool:
-    """Whether no attempt is left: nothing more can be cut, or no rate or no budget is left."""
+    """Return whether no attempt is left, for lack of cuts, of rates or of budget."""
     if state.is_exhausted or not _next_rate(context, state):
         return True
     return bool(state.frontier) and not _has_budget(context, state)
@@ -83,7 +83,7 @@ def _restored(after: State, best: State) -> State:
 
 
 def _has_budget(context: Context, state: State) -> bool:
-    """Whether there are epochs, and time, for one more attempt."""
+    """Return whether there are epochs, and time, for one more attempt."""
     stages = state.schedule
     spent = sum(point.epochs for point in state.frontier)
     if stages.attempt_by_s is not None and context.clock.elapsed_s >= stages.attempt_by_s:

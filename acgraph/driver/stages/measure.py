@@ -38,7 +38,7 @@ def measure(context: Context, state: State) -> State:
 
 
 def _times_layers(context: Context, sides: Sequence[Side], warn: Callable[[str], None]) -> bool:
-    """Whether there is time to profile the layers, which has the lowest priority in a budget."""
+    """Return whether the time budget, in which this has the lowest priority, allows profiling."""
     left_s = context.clock.left_s
     if not context.config.timing or left_s is None:
         return context.config.timing

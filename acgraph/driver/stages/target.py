@@ -32,7 +32,7 @@ def check_metric(config: CompressConfig, model: Model) -> None:
 
 
 def can_cut(network: Network, config: CompressConfig) -> bool:
-    """Whether anything may be cut from a graph."""
+    """Return whether anything may be cut from a graph."""
     return bool(open_space(network, config).knobs)
 
 

@@ -8,7 +8,7 @@ from acgraph.driver.inputs.data import open_data
 
 
 def is_follower() -> bool:
-    """Whether another process is the leader; imports torch.
+    """Return whether another process is the leader; imports torch.
 
     Raises:
         UsageError: Several processes were started, but the package that connects them is missing.

@@ -59,7 +59,7 @@ def test_another_npz_is_a_data_error(tmp_path: Path) -> None:
         ({"rho": 0.0}, "rho must be positive"),
         ({"rho": float("nan")}, "rho must be positive"),
         ({"rho_growth": 0.9}, "rho growth must be at least 1"),
-        ({"rho": 1.0, "rho_max": 0.5}, "below the first"),
+        ({"rho": 1.0, "rho_max": 0.5}, "rho_max must be at least rho"),
         ({"updates": 0}, "at least 1 update"),
         ({"tolerance": -1.0}, "must be at least 0"),
     ],

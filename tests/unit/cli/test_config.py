@@ -161,5 +161,5 @@ def test_without_timing_no_mode_of_training_is_timed():
 
 def test_a_plain_rate_may_stand_behind_a_space() -> None:
     assert parse_layer_rates([" 4x"]) == ({}, Rate(4.0))
-    with pytest.raises(UsageError, match="'conv' states no rate"):
+    with pytest.raises(UsageError, match="'conv' is not a rate"):
         parse_layer_rates(["conv"])

@@ -192,10 +192,10 @@ def test_the_run_counts_from_where_its_command_began(
 
 def test_a_command_began_when_its_process_did(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(started, "_noted", [])
-    assert time.perf_counter() - started.began() < 1.0
+    assert time.perf_counter() - started.start_time() < 1.0
     monkeypatch.setattr(started, "process_age", lambda: 50.0)
     started.note_start()
-    assert 50.0 <= time.perf_counter() - started.began() < 51.0
+    assert 50.0 <= time.perf_counter() - started.start_time() < 51.0
     if Path("/proc/self/stat").is_file():
         monkeypatch.undo()
         assert started.process_age() > 0
