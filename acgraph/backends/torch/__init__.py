@@ -2,7 +2,7 @@
 
 import os
 
-# Torch's threads wait for each other hundreds of times a step. Spinning while they wait costs a
-# factor of ten as soon as anything else runs on the machine; sleeping costs little when nothing
-# does. Read when torch is loaded; what the user sets wins.
+# OpenMP threads wait for each other hundreds of times per step. Busy waiting makes training up to
+# ten times slower if another process uses the CPU; passive waiting costs little if none does.
+# PyTorch reads the variable when it is imported. A value that the user has set is kept.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

@@ -1,4 +1,4 @@
-"""Random crop, flip and erase of whole batches, without a loop over images."""
+"""Random crop, flip and erasing for whole batches, without a loop over images."""
 
 from typing import Any
 
@@ -14,7 +14,7 @@ ERASE_SIDES = (0.25, 0.5)
 
 
 def augment(x: Images, config: TrainConfig, rng: Rng) -> Images:
-    """Augment normalised images ``float32 [n, C, H, W]`` as configured; returns a new array."""
+    """Augment normalised images ``float32 [n, C, H, W]`` as configured; return a new array."""
     if config.crop:
         x = shift(x, config.crop, config.crop_fill, rng)
     if config.flip:
@@ -25,7 +25,7 @@ def augment(x: Images, config: TrainConfig, rng: Rng) -> Images:
 
 
 def shift(x: Images, pixels: int, fill: str, rng: Rng) -> Images:
-    """Pad by ``pixels`` on all sides and cut the old size out at random, for each image."""
+    """Pad each image by ``pixels`` on all sides and crop it to its old size at a random place."""
     n, _, height, width = x.shape
     margins = ((0, 0), (0, 0), (pixels, pixels), (pixels, pixels))
     reflects = fill == "reflect" and pixels < min(height, width)
@@ -45,9 +45,10 @@ def flip(x: Images, rng: Rng) -> Images:
 
 
 def erase(x: Images, share: float, rng: Rng) -> Images:
-    """Set a random square to zero, the mean pixel, in a share of the images.
+    """Set a random square to zero, which is the mean pixel, in a share of the images.
 
-    Random erasing (Zhong et al., arXiv 1708.04896) with squares of 1/4 to 1/2 of the shorter side.
+    This is random erasing (Zhong et al., arXiv 1708.04896). The side of the square is 1/4 to 1/2 of
+    the image's shorter side.
     """
     n, _, height, width = x.shape
     shorter = min(height, width)

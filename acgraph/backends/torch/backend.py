@@ -1,4 +1,4 @@
-"""The backend of PyTorch, as the driver knows it."""
+"""The PyTorch implementation of the training backend that the driver uses."""
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import AbstractContextManager
@@ -27,7 +27,7 @@ class TorchBackend:
     """Trains with PyTorch; see :class:`acgraph.backends.interface.TrainingBackend`."""
 
     def __init__(self, loss: UserLoss | None = None, evaluate: Evaluate | None = None) -> None:
-        """Remember what replaces the loss and the metric of every trainer."""
+        """Store the loss and the metric that replace those of every trainer, if given."""
         self._loss = loss
         self._evaluate = evaluate
 
@@ -42,7 +42,7 @@ class TorchBackend:
         probe_s: float | None = None,
         tasks: Sequence[OutputTask] | None = None,
     ) -> Trainer:
-        """Make a trainer of a model."""
+        """Make a trainer for a model."""
         return TorchTrainer(
             model, train, teacher=teacher, config=config, progress=progress,
             probe_s=PROBE_SECONDS if probe_s is None else probe_s, tasks=tasks,
@@ -50,51 +50,51 @@ class TorchBackend:
         )  # fmt: skip
 
     def check_operators(self, model: Model) -> None:
-        """Raise UnsupportedOpError where a model has operators that are not known here."""
+        """Raise UnsupportedOpError if a model has operators without a training kernel."""
         check_operators(model)
 
     def channel_statistics(
         self, model: Model, names: Collection[str], batches: Iterable[Batch]
     ) -> dict[str, Statistics]:
-        """Measure mean and variance of tensors of a model for every channel, by name."""
+        """Measure the mean and variance of each channel of the named tensors, by name."""
         return channel_statistics(GraphModule(model), names, batches)
 
     def batch_of(self, model: Model) -> int | None:
-        """Return the batch that a network insists on; None where any will do."""
+        """Return the fixed batch size of a network; None if it runs at any batch size."""
         return GraphModule(model).fixed_batch
 
     def side_by_side(
         self, model: Model, read: Callable[[int], Batch], count: int, *, seed: int = 0
     ) -> PairedRun:
-        """Begin to run a network and a copy of it side by side."""
+        """Start a paired run of a network and a copy of it."""
         return Lockstep(model, read, count, device=choose_device("auto"), seed=seed)
 
     def step_bytes(self, model: Model, data: Dataset, batch_size: int) -> int:
-        """Return what a step takes, up to a bound at which batches are cut in parts."""
+        """Estimate the bytes of a training step, at most the bound that micro-batches keep to."""
         return min(MAX_STEP_BYTES, batch_size * bytes_of_an_image(model, data))
 
     def save_state(self, path: Path, state: dict[str, Any]) -> None:
-        """Write the state of a trainer, whole or not at all."""
+        """Write the state of a trainer atomically."""
         save_checkpoint(path, state)
 
     def load_state(self, path: Path) -> dict[str, Any]:
-        """Read what ``save_state`` wrote."""
+        """Read a state that ``save_state`` wrote."""
         return load_checkpoint(path)
 
     @property
     def processes(self) -> int:
-        """How many processes train together."""
+        """Number of processes that train together."""
         return team().size
 
     @property
     def is_leader(self) -> bool:
-        """Whether this process leads them."""
+        """Whether this process is the leader."""
         return team().is_leader
 
     def follow(self, open_train: Callable[[Model], Dataset]) -> None:
-        """Join every fit of the leader until it dismisses this process."""
+        """Take part in every fit of the leader until it releases this process."""
         follow(open_train)
 
     def leading(self) -> AbstractContextManager[None]:
-        """Dismiss the other processes at the end."""
+        """Release the other processes at the end."""
         return leading()

@@ -1,6 +1,6 @@
-"""Run a graph at another batch than that of its export, and check by numbers that it may be.
+"""Check numerically that a graph can run at another batch size than that of its export.
 
-How to do so is found by `acgraph.analysis.batch`.
+`acgraph.analysis.batch` finds the changes that this requires.
 """
 
 from collections.abc import Callable, Sequence
@@ -12,12 +12,12 @@ from acgraph.diagnostics import Diagnostic, Location
 
 
 def with_batch(x: torch.Tensor, batch: int, axis: int | None = 0) -> torch.Tensor:
-    """Repeat or cut an input to a batch size.
+    """Repeat or cut the examples of an input to a batch size.
 
     Args:
         x: The input.
-        batch: How many examples there are to be.
-        axis: Where they lie; None where all share the value.
+        batch: Number of examples of the result.
+        axis: Batch axis of the input; None if all examples share its value.
     """
     if axis is None or x.ndim == 0 or x.shape[axis] == batch:
         return x
@@ -27,37 +27,37 @@ def with_batch(x: torch.Tensor, batch: int, axis: int | None = 0) -> torch.Tenso
 
 
 def shuffled(x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """Return other numbers of the same kind: the elements in another order."""
+    """Return the elements in random order: other values with the same distribution."""
     order = torch.randperm(x.numel(), generator=generator).to(x.device)
     return x.reshape(-1)[order].reshape(x.shape)
 
 
 def is_close(a: torch.Tensor, b: torch.Tensor) -> bool:
-    """Tell whether two tensors agree to 1e-3 of the largest element."""
+    """Whether two tensors have one shape and differ by at most 1e-3 of the largest element."""
     if a.shape != b.shape:
         return False
     error = (a.double() - b.double()).abs().max()
     return bool(error <= 1e-3 * b.double().abs().max().clamp(min=1e-6))
 
 
-def tried(
+def check_batch_plan(
     found: BatchPlan,
     like: Sequence[torch.Tensor],
     run: Callable[[Sequence[torch.Tensor], BatchPlan], tuple[torch.Tensor, ...]],
     names: Sequence[str],
     axes: Sequence[int | None],
 ) -> BatchPlan:
-    """Check a batch plan by numbers: twice the batch must give what two runs give.
+    """Check a batch plan numerically: one run on two batches must equal two runs on one each.
 
     Args:
         found: The plan.
-        like: Inputs at the batch of the export.
-        run: Runs the graph by a plan.
-        names: Of the outputs.
-        axes: Where the examples lie in each input; None where all share the value.
+        like: Inputs at the batch size of the export.
+        run: Runs the graph according to a plan.
+        names: Names of the outputs.
+        axes: Batch axis of each input; None if all examples share its value.
 
     Returns:
-        The plan; one with a reason where the samples of an output depend on each other.
+        The plan, or a plan with a reason if the samples of an output depend on each other.
     """
     generator = torch.Generator().manual_seed(0)
     other = [

@@ -1,4 +1,4 @@
-"""Per-channel statistics of activations over data, for BatchNormalization."""
+"""Mean and variance of each channel of activations over data, for BatchNormalization."""
 
 from collections.abc import Collection, Iterable
 
@@ -19,22 +19,22 @@ Floats = npt.NDArray[np.float32]
 def channel_statistics(
     module: GraphModule, tensor_names: Collection[str], batches: Iterable[Batch]
 ) -> dict[str, tuple[Floats, Floats]]:
-    """Measure mean and variance of tensors for every channel (axis 1), in ``eval()``.
+    """Measure the mean and variance of each channel (axis 1) of tensors, in ``eval()``.
 
-    Batches are merged by Chan's formula in float64, so the result does not depend on how the data
-    is cut into batches.
+    Batches are merged by the formula of Chan, Golub and LeVeque (1983) in float64, so that the
+    result does not depend on the batch size.
 
     Args:
-        module: The graph to run.
-        tensor_names: Tensors of the graph, of two axes or more.
-        batches: What to run it on.
+        module: The graph to run, on the CPU.
+        tensor_names: Tensors of the graph with at least two axes.
+        batches: Inputs of the graph.
 
     Returns:
-        ``(mean, var)``, float32 ``[channels]``, by name; the variance is the biased one.
+        Mean and biased variance by name, each ``float32 [channels]``.
 
     Raises:
-        DataError: there are no batches.
-        BackendError: a name is not a tensor of the graph.
+        DataError: There are no batches.
+        BackendError: A name is not a tensor of the graph.
     """
     counts: dict[str, int] = {}
     means: dict[str, torch.Tensor] = {}

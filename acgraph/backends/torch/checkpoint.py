@@ -1,4 +1,4 @@
-"""Checkpoints on disk: written whole or not at all, read without running code."""
+"""Training checkpoints: written atomically, and read without executing code (``weights_only``)."""
 
 import os
 import pickle
@@ -11,17 +11,17 @@ import torch
 from acgraph.diagnostics import Location
 from acgraph.errors import BackendError, OutputError
 
-#: Changes when an older checkpoint can no longer be read.
+#: Version of the file format; it changes if older checkpoints can no longer be read.
 FORMAT = 1
 
 
 def save_checkpoint(path: str | os.PathLike[str], state: dict[str, Any]) -> None:
-    """Write a state of tensors, numbers, strings and containers of them.
+    """Write a state that consists of tensors, numbers, strings and containers of them.
 
-    The file appears complete under its name or does not change: a crash leaves the old one.
+    The write is atomic: after a crash, an older file under the same name is still intact.
 
     Raises:
-        OutputError: it cannot be written.
+        OutputError: The file cannot be written.
     """
     target = Path(path)
     where = Location(model=str(target))
@@ -39,7 +39,7 @@ def save_checkpoint(path: str | os.PathLike[str], state: dict[str, Any]) -> None
         raise OutputError(
             f"cannot be written: {error}",
             location=where,
-            hint="check the folder and the space left",
+            hint="check the permissions of the folder and the free disk space",
         ) from error
     finally:
         if temporary is not None:
@@ -47,10 +47,10 @@ def save_checkpoint(path: str | os.PathLike[str], state: dict[str, Any]) -> None
 
 
 def load_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Read what :func:`save_checkpoint` wrote, onto the CPU.
+    """Read a state that :func:`save_checkpoint` wrote; its tensors are on the CPU.
 
     Raises:
-        BackendError: there is none, it is damaged, or it is of another version of acgraph.
+        BackendError: The file does not exist, is damaged, or has another format version.
     """
     where = Location(model=os.fspath(path))
     try:
@@ -59,11 +59,13 @@ def load_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any]:
         raise BackendError("no such checkpoint", location=where, hint="check the path") from error
     except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
         raise BackendError(
-            "not a checkpoint, or damaged", location=where, hint="start again without it"
+            "not a checkpoint, or damaged", location=where, hint="start again without --resume"
         ) from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise BackendError(
-            f"not a checkpoint of format {FORMAT}", location=where, hint="start again without it"
+            f"not a checkpoint of format {FORMAT}",
+            location=where,
+            hint="start again without --resume",
         )
     state: dict[str, Any] = content["state"]
     return state

@@ -1,4 +1,4 @@
-"""What is wrong with what a trainer was given, said before any training."""
+"""Check the arguments of a trainer before training starts."""
 
 from collections.abc import Callable
 
@@ -17,39 +17,41 @@ from acgraph.ir import Model, clone_model
 
 
 def check_options(config: TrainConfig, train: Dataset | None, *, has_own_loss: bool) -> None:
-    """Check that options do not contradict each other.
+    """Check that the options do not contradict each other, and that they suit the data.
 
     Raises:
-        UsageError: they do.
+        UsageError: Two options cannot be combined, or one does not suit the data.
     """
     if has_own_loss and (config.mixup > 0 or config.label_smoothing > 0):
         raise UsageError(
-            "mixup and label_smoothing do not go together with a loss of your own",
-            hint="switch them off",
+            "mixup and label_smoothing cannot be combined with a custom loss",
+            hint="set both to 0",
         )
     if has_own_loss and config.feature_weight > 0:
         raise UsageError(
-            "feature_weight does not go together with a loss of your own", hint="leave it at 0"
+            "feature_weight cannot be combined with a custom loss", hint="leave it at 0"
         )
     if train is not None and config.mixup > 0 and not _can_mix(train):
         raise UsageError(
-            "mixup needs floats, and an input of the model takes integers", hint="leave mixup at 0"
+            "mixup requires float inputs, but the model has an integer input",
+            hint="leave mixup at 0",
         )
     if train is not None and config.cache_teacher and train.groups is not None:
         raise UsageError(
-            "cache_teacher keeps outputs of one size, and the examples have several",
-            hint="leave cache_teacher off",
+            "cache_teacher requires examples of one size, but the data has several sizes",
+            hint="switch cache_teacher off",
         )
     if config.cache_teacher and config.feature_weight > 0:
         raise UsageError(
-            "cache_teacher keeps the outputs of the teacher, not the features of feature_weight",
-            hint="leave one of them out",
+            "cache_teacher caches the teacher's outputs, not the features of feature_weight",
+            hint="use only one of the two",
         )
     if train is None or not config.cache_teacher:
         return
     if is_augmented(train, config) or config.mixup > 0:
         raise UsageError(
-            "cache_teacher needs images that stay the same", hint="switch augment and mixup off"
+            "cache_teacher requires the same images in each epoch",
+            hint="switch augment and mixup off",
         )
 
 
@@ -58,10 +60,11 @@ def _can_mix(train: Dataset) -> bool:
 
 
 def check_operators(model: Model) -> None:
-    """Check that every operator of a model can be trained through.
+    """Check that there is a training kernel for every operator of a model.
 
     Raises:
-        UnsupportedOpError: some cannot, or not in their form: all of them are named.
+        UnsupportedOpError: Operators, or their attributes, are not supported; it names all of
+            them.
     """
     Program(clone_model(model))
 
@@ -70,7 +73,7 @@ def check_weights(module: GraphModule, model: Model) -> None:
     """Check that every trainable constant and running statistic is finite.
 
     Raises:
-        BackendError: one is not; named with the node that reads it.
+        BackendError: A value is NaN or infinite; the error names a node that reads it.
     """
     for name, value in module.weights().items():
         bad = np.flatnonzero(~np.isfinite(value.ravel()))
@@ -80,26 +83,27 @@ def check_weights(module: GraphModule, model: Model) -> None:
         node = next(readers, None)
         where = model.location(node) if node is not None else Location(model=model.source)
         raise BackendError(
-            f"weight '{name}' holds {value.ravel()[bad[0]]} ({bad.size} of {value.size} elements)",
+            f"weight '{name}' contains {value.ravel()[bad[0]]} in {bad.size} of {value.size} "
+            "elements",
             location=where,
-            hint="export the model again from a state before training broke off",
+            hint="export the model from an earlier checkpoint, whose weights are finite",
         )
 
 
 def check_outputs(
     train: Dataset, run: Callable[[Batch], Tensor], source: str, *, has_teacher: bool
 ) -> None:
-    """Run one image and check that labels, or their absence, fit the first output.
+    """Run one image and check that the labels fit the first output.
 
     Args:
         train: Training images.
-        run: Gives the first output for a batch.
+        run: Computes the first output for a batch.
         source: Name of the model, for messages.
-        has_teacher: Whether there is something to learn from without labels.
+        has_teacher: Whether there is a teacher, which is required if there are no labels.
 
     Raises:
-        BackendError: nothing to learn from, or labels of what is no classifier.
-        DataError: a label that the network has no output for.
+        BackendError: There are neither labels nor a teacher, or class labels but no classifier.
+        DataError: A label exceeds the number of classes.
     """
     labels = train.labels
     if labels is None:
@@ -111,22 +115,23 @@ def check_outputs(
             hint="give labels, or the original model as the teacher",
         )
     if not are_class_numbers(labels):
-        return  # the loss of the task sees whether they fit
+        return  # the loss of the task checks the shape of other labels
     first = run(first_example(train))
     if first.ndim != 2:
         raise BackendError(
-            f"the first output is {list(first.shape)}, not [N, classes], but data has labels",
+            f"the data has class labels, but the first output has shape {list(first.shape)}, "
+            "not [N, classes]",
             location=Location(model=source),
-            hint="give data without labels to learn from the original model, or a loss",
+            hint="give data without labels to distil the original model, or give a loss",
         )
     check_label_range(labels, first.shape[1], Location(model=train.name))
 
 
 def check_numbers(epochs: float, learning_rate: float | None, time_budget_s: float | None) -> None:
-    """Check the numbers of a fit.
+    """Check the numeric arguments of a fit.
 
     Raises:
-        UsageError: one that cannot be meant.
+        UsageError: A number is out of range.
     """
     for what, value in (("learning_rate", learning_rate), ("time_budget_s", time_budget_s)):
         if value is not None and not 0 < value < np.inf:
@@ -135,23 +140,26 @@ def check_numbers(epochs: float, learning_rate: float | None, time_budget_s: flo
         raise UsageError(f"epochs is {epochs}", hint="give a number of at least 0")
 
 
-def check_team(others: Team, train: Dataset, config: TrainConfig, *, has_own_loss: bool) -> None:
-    """Check that several processes can share the work; one always can.
+def check_team(team: Team, train: Dataset, config: TrainConfig, *, has_own_loss: bool) -> None:
+    """Check that the processes can share the training, if there are several.
 
     Raises:
-        UsageError: they cannot.
+        UsageError: This process does not lead, there is a custom loss, or the batch is too small.
     """
-    if others.size == 1:
+    if team.size == 1:
         return
-    if not others.is_leader:
+    if not team.is_leader:
         raise UsageError(
-            f"process {others.rank} trains on its own", hint="let it follow the first process"
+            f"process {team.rank} is not the leader and cannot start a fit",
+            hint="call follow() in all processes except the first",
         )
     if has_own_loss:
-        raise UsageError("a loss of your own cannot be told to other processes", hint="use one")
-    smallest = len(train) // steps_per_pass(len(train), config.batch_size)
-    if smallest < others.size:
         raise UsageError(
-            f"a batch of {smallest} images cannot be shared by {others.size} processes",
+            "a custom loss cannot be sent to other processes", hint="start a single process"
+        )
+    smallest = len(train) // steps_per_pass(len(train), config.batch_size)
+    if smallest < team.size:
+        raise UsageError(
+            f"a batch of {smallest} images is too small for {team.size} processes",
             hint="raise train.batch_size, or start fewer processes",
         )

@@ -1,4 +1,4 @@
-"""Choices made by timing, kept on disk so that the next run need not time again."""
+"""A cache on disk for choices that were made by timing, so that later runs need not time again."""
 
 import hashlib
 import json
@@ -23,12 +23,12 @@ CACHE_VARIABLE = "ACGRAPH_CACHE"
 
 
 def signature(module: nn.Module, x: Inputs, *more: object) -> str:
-    """Return a digest of all that a choice depends on.
+    """Return a digest of everything that a choice depends on: the cache key.
 
     Args:
         module: The network.
         x: A typical batch.
-        more: What else; as JSON can write it.
+        more: Further facts that the choice depends on, serialisable as JSON.
     """
     facts = [
         type(module).__name__,
@@ -46,20 +46,20 @@ def signature(module: nn.Module, x: Inputs, *more: object) -> str:
 
 
 def load_choice(kind: str, key: str) -> dict[str, Any] | None:
-    """Return what :func:`store_choice` kept; None where there is nothing, or it is damaged."""
+    """Return a choice that :func:`store_choice` wrote; None if there is none or it is damaged."""
     file = _cache_file(kind, key)
     try:
         content: dict[str, Any] = json.loads(file.read_text())
     except FileNotFoundError:
         return None
     except (OSError, ValueError) as error:
-        log.warning("%s: unreadable, timing again: %s", file, error)
+        log.warning("%s: the cached choice cannot be read, timing again: %s", file, error)
         return None
     return content
 
 
 def store_choice(kind: str, key: str, content: Mapping[str, Any]) -> None:
-    """Keep a choice; where the folder cannot be written it is made anew on every run."""
+    """Cache a choice; log a warning if the folder cannot be written."""
     file = _cache_file(kind, key)
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -67,7 +67,7 @@ def store_choice(kind: str, key: str, content: Mapping[str, Any]) -> None:
             json.dump(dict(content), stream)
         Path(stream.name).replace(file)
     except OSError as error:
-        log.warning("%s: cannot be written, modes are timed on every run: %s", file, error)
+        log.warning("%s: cannot be written, so each run times the modes again: %s", file, error)
 
 
 def _cache_file(kind: str, key: str) -> Path:

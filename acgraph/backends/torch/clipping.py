@@ -1,11 +1,11 @@
-"""Bounds of the gradients of weights that nothing normalises.
+"""Adaptive gradient clipping for weights that no BatchNormalization follows.
 
-What BatchNormalization follows may be trained with large steps: its function does not depend on
-the size of its weights, and a large step makes the next ones smaller. Without it a step that is
-large beside the weights destroys the network: where BatchNormalization was folded into a layer and
-cannot be put back, and where LayerNormalization stands before a layer in its place. There the
-gradient is clipped to a share of the weights, as in Brock et al. (arXiv 2102.06171), so that
-the learning rate says by what share of itself a layer moves at most, whatever its size.
+A layer followed by BatchNormalization tolerates large steps: its output does not depend on the
+norm of its weights, and a large step increases the norm, which makes the next steps smaller. In
+other layers, a step that is large relative to the weights destroys the network. These are layers
+into which BatchNormalization was folded and cannot be inserted again, and layers of networks with
+LayerNormalization. Their gradients are clipped to a share of the norm of the weights, as in Brock
+et al. (arXiv 2102.06171). The learning rate then bounds the relative change of a layer per step.
 """
 
 from collections.abc import Sequence
@@ -18,13 +18,13 @@ from acgraph.operators import OPERATORS
 
 #: Largest norm of a gradient as a share of the norm of its weights.
 SHARE = 0.04
-#: Root mean square that weights count with at least: those of layers, and vectors such as biases.
+#: Lower bound of the root mean square of weights: for layers, and for vectors such as biases.
 MIN_LAYER, MIN_VECTOR = 1e-3, 0.1
 _LAYERS = frozenset(name for name, operator in OPERATORS.items() if operator.layer)
 
 
 def free_parameters(module: nn.Module) -> list[nn.Parameter]:
-    """Return the parameters that no BatchNormalization follows, and are not its own."""
+    """Return the parameters without those of BatchNormalization and the layers right before it."""
     if not isinstance(module, GraphModule):
         return list(module.parameters())
     steps = list(module.walk())
@@ -32,19 +32,19 @@ def free_parameters(module: nn.Module) -> list[nn.Parameter]:
     for node, inputs in steps:
         for name in inputs:
             readers.setdefault(name, []).append(node.op)
-    held: set[str] = set()
+    normalised: set[str] = set()
     for node, inputs in steps:
         followers = readers.get(node.outputs[0].name, []) if node.outputs else []
         is_normalised = bool(followers) and all(op == "BatchNormalization" for op in followers)
         if node.op == "BatchNormalization" or (node.op in _LAYERS and is_normalised):
-            held.update(inputs[1:])
+            normalised.update(inputs[1:])
     names = module.parameter_names()
-    return [p for key, p in module.named_parameters() if names[key] not in held]
+    return [p for key, p in module.named_parameters() if names[key] not in normalised]
 
 
 @torch.no_grad()
 def clip_to_weights(parameters: Sequence[nn.Parameter]) -> None:
-    """Scale down each gradient that is large beside its weights, in place."""
+    """Scale down, in place, each gradient whose norm exceeds its share of the weights' norm."""
     found = [p for p in parameters if p.grad is not None]
     if not found:
         return

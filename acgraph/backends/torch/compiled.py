@@ -1,4 +1,4 @@
-"""The execution plans of a program, compiled for a mode and for sizes when first needed."""
+"""A cache of execution plans, compiled for a mode and input sizes on first use."""
 
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -8,10 +8,10 @@ from typing import Any
 import torch
 
 from acgraph.analysis.batch.plan import BatchPlan, plan_batch
-from acgraph.backends.torch.batch import tried, with_batch
+from acgraph.backends.torch.batch import check_batch_plan, with_batch
 from acgraph.backends.torch.inputs import Inputs
 from acgraph.backends.torch.ops.indexing import array_of_tensor
-from acgraph.backends.torch.parts import LEAST_STATISTICS
+from acgraph.backends.torch.parts import MIN_STATISTICS_BATCH
 from acgraph.backends.torch.plan import ExecutionPlan, Variant, run_steps
 from acgraph.backends.torch.program import Program
 from acgraph.diagnostics import Location
@@ -19,19 +19,19 @@ from acgraph.errors import BackendError, DataError
 from acgraph.ir import Array
 from acgraph.operators import Role
 
-#: How many combinations of mode and input sizes stay compiled.
+#: Largest number of combinations of mode and input sizes in the cache.
 _MAX_PLANS = 16
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What a plan is compiled for, besides the sizes of the inputs.
+    """The settings that a plan is compiled for, besides the sizes of the inputs.
 
     Attributes:
-        training: Whether Dropout and BatchNormalization behave as in training.
-        momentum: Of every BatchNormalization in training; None leaves each its own.
-        watch: Tensors inside the graph that are outputs of the plan, after those of the graph.
-        is_visited: Whether somebody looks at each step while the plan runs.
+        training: Whether Dropout and BatchNormalization are in training mode.
+        momentum: Momentum of every BatchNormalization in training; None keeps that of the node.
+        watch: Intermediate tensors that the plan returns after the outputs of the graph.
+        is_visited: Whether the plan runs step by step, so that watched tensors can be freed early.
     """
 
     training: bool = False
@@ -41,11 +41,11 @@ class Request:
 
 
 class CompiledPlans:
-    """Compiles a program for the inputs that it meets, and keeps the latest results.
+    """Compiles a program for given input sizes, and caches the latest plans.
 
     Args:
-        program: What runs.
-        constant: Returns the present value of a weight or a running statistic by its ONNX name.
+        program: The program.
+        constant: Returns the current value of a weight or running statistic, by its ONNX name.
     """
 
     def __init__(self, program: Program, constant: Callable[[str], torch.Tensor]) -> None:
@@ -56,7 +56,7 @@ class CompiledPlans:
         self._batches: OrderedDict[tuple[Any, ...], BatchPlan] = OrderedDict()
 
     def batch_plan(self, inputs: Sequence[torch.Tensor]) -> BatchPlan:
-        """Find out how to leave the batch of the export, for these sizes of a sample."""
+        """Return how to run at another batch size than the export's, for these example sizes."""
         batch = self._program.batch
         if batch is None:
             return BatchPlan()
@@ -67,15 +67,15 @@ class CompiledPlans:
             measured = self._measure(like)
             plan = self._program.compile(Variant(training=False), measured, like[0].device)
             with torch.no_grad():
-                sizes = self._program.sizes_of(plan, self.filled(plan, like))
+                sizes = self._program.sizes_of(plan, self.initial_slots(plan, like))
             found = plan_batch(self._program, sizes, measured, batch)
             if found.reason is None:
-                found = self._tried(found, like)
-            _remember(self._batches, key, found)
+                found = self._check_batch_plan(found, like)
+            _store(self._batches, key, found)
         return found
 
-    def _tried(self, found: BatchPlan, like: Sequence[torch.Tensor]) -> BatchPlan:
-        """Check a batch plan by numbers as well."""
+    def _check_batch_plan(self, found: BatchPlan, like: Sequence[torch.Tensor]) -> BatchPlan:
+        """Check a batch plan numerically."""
 
         def run(inputs: Sequence[torch.Tensor], rebatched: BatchPlan) -> tuple[torch.Tensor, ...]:
             variant = Variant(training=False, rebatch=rebatched.rebatch)
@@ -84,23 +84,23 @@ class CompiledPlans:
             )
             return self.execute(plan, inputs)
 
-        return tried(found, like, run, list(self._program.outputs), self._program.axes)
+        return check_batch_plan(found, like, run, list(self._program.outputs), self._program.axes)
 
-    def is_cut(self, inputs: Sequence[torch.Tensor]) -> bool:
-        """Return whether so many examples must go through the graph in parts."""
+    def needs_parts(self, inputs: Sequence[torch.Tensor]) -> bool:
+        """Whether the inputs must be split into parts of the fixed batch size."""
         batch = self._program.batch
         if batch is None or len(self.examples(inputs)) in (0, batch):
             return False
         return self.batch_plan(inputs).reason is not None
 
     def examples(self, inputs: Sequence[torch.Tensor]) -> Inputs:
-        """Tell the examples in the inputs apart."""
+        """Return the inputs together with their batch axes."""
         return Inputs(tuple(inputs), self._program.axes)
 
     def _is_frozen(self, inputs: Sequence[torch.Tensor], request: Request) -> bool:
-        """Whether BatchNormalization must keep its statistics: the batch is fixed and small."""
+        """Whether BatchNormalization keeps its running statistics: the batch is fixed and small."""
         batch = self._program.batch
-        if not request.training or batch is None or batch >= LEAST_STATISTICS:
+        if not request.training or batch is None or batch >= MIN_STATISTICS_BATCH:
             return False
         has_statistics = any(role is not Role.WEIGHT for role in self._program.roles.values())
         return has_statistics and self.batch_plan(inputs).reason is not None
@@ -109,8 +109,8 @@ class CompiledPlans:
         """Return the plan for inputs of these sizes.
 
         Raises:
-            BackendError: a tensor is watched that the graph lacks.
-            DataError: the export fixed another batch, and the network cannot leave it.
+            BackendError: A watched tensor is not in the graph.
+            DataError: The export fixed another batch size, and the graph runs at no other.
         """
         program = self._program
         sizes = tuple(x.shape for x in inputs) if program.host else ()
@@ -127,7 +127,7 @@ class CompiledPlans:
                 request.is_visited, self._is_frozen(inputs, request),
             )  # fmt: skip
             plan = program.compile(variant, self._measure(inputs, found), device)
-            _remember(self._plans, key, plan)
+            _store(self._plans, key, plan)
         return plan
 
     def _check_names(self, watch: tuple[str, ...]) -> None:
@@ -140,16 +140,16 @@ class CompiledPlans:
         found = self.batch_plan(inputs)
         if found.reason is not None:
             raise DataError(
-                f"the export fixed the batch at {self._program.batch} ({found.reason})",
+                f"the export fixed the batch size at {self._program.batch} ({found.reason})",
                 location=self._program.model.location(),
-                hint="export the model with a dynamic batch",
+                hint="export the model with a dynamic batch size",
             )
         return found
 
     def _measure(
         self, inputs: Sequence[torch.Tensor], batch: BatchPlan | None = None
     ) -> dict[str, Array]:
-        """Compute the shape arithmetic for these sizes, by one run without gradients."""
+        """Compute the shape tensors of the graph for these sizes, in one run without gradients."""
         if not self._program.host:
             return {}
         sizes = tuple(x.shape for x in inputs)
@@ -161,11 +161,11 @@ class CompiledPlans:
             with torch.no_grad():
                 values = self.execute(plan, inputs)[len(self._program.outputs) :]
             found = {n: array_of_tensor(v) for n, v in zip(names, values, strict=True)}
-            _remember(self._measured, sizes, found)
+            _store(self._measured, sizes, found)
         return found
 
-    def filled(self, plan: ExecutionPlan, inputs: Sequence[torch.Tensor]) -> list[Any]:
-        """Return the slots of a plan before its first step: inputs and constants filled in."""
+    def initial_slots(self, plan: ExecutionPlan, inputs: Sequence[torch.Tensor]) -> list[Any]:
+        """Return the slots of a plan before its first step, with inputs and constants."""
         values = plan.template.copy()
         for slot, tensor in zip(plan.inputs, inputs, strict=True):
             values[slot] = tensor
@@ -178,13 +178,13 @@ class CompiledPlans:
         self, plan: ExecutionPlan, inputs: Sequence[torch.Tensor]
     ) -> tuple[torch.Tensor, ...]:
         """Run a plan; return the outputs of the graph, then the watched tensors."""
-        values = self.filled(plan, inputs)
+        values = self.initial_slots(plan, inputs)
         run_steps(self._program.model, plan.steps, values)
         return tuple(values[slot] for slot in plan.outputs)
 
 
-def _remember(store: "OrderedDict[tuple[Any, ...], Any]", key: tuple[Any, ...], value: Any) -> Any:
-    """Store a value, forgetting the oldest beyond a fixed count."""
+def _store(store: "OrderedDict[tuple[Any, ...], Any]", key: tuple[Any, ...], value: Any) -> Any:
+    """Store a value, and drop the oldest one if there are too many."""
     store[key] = value
     if len(store) > _MAX_PLANS:
         store.popitem(last=False)

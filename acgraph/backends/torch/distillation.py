@@ -1,4 +1,4 @@
-"""What a step minimises, and whom it asks for that."""
+"""The loss of a training step, and the teacher's outputs that it compares with."""
 
 import itertools
 from collections.abc import Callable
@@ -27,22 +27,22 @@ from acgraph.data import Dataset, iterate_batches
 from acgraph.errors import UsageError
 from acgraph.tasks import OutputTask
 
-#: Examples on which the spread of the teacher's outputs is measured.
+#: Number of examples on which the variance of the teacher's outputs is measured.
 SCALE_EXAMPLES = 256
 
 
 @dataclass(slots=True, kw_only=True)
 class Distillation:
-    """The parts of the loss of a batch: labels, a teacher's outputs and features, or a user's loss.
+    """The terms of the loss: labels, the teacher's outputs and features, or a custom loss.
 
     Attributes:
-        config: Weights of the parts.
-        teacher: Who is learnt from; None where there is nobody.
+        config: Weights of the terms.
+        teacher: The teacher of knowledge distillation, if any.
         is_probability: Whether the network ends in a Softmax.
-        user_loss: Replaces all parts.
-        tasks: What the outputs mean; guessed by what the teacher makes of a batch where none.
-        scales: What errors of each output are divided by; none before they are measured.
-        features: What inside both networks is compared.
+        user_loss: A custom loss, which replaces all terms.
+        tasks: Task of each output; if empty, it is guessed from the teacher's outputs.
+        scales: Scale of the errors of each output; empty until it is measured.
+        features: Intermediate tensors that are compared.
     """
 
     config: TrainConfig
@@ -55,7 +55,7 @@ class Distillation:
 
     @property
     def watch(self) -> tuple[str, ...]:
-        """Names of the tensors that both networks return after their outputs."""
+        """Names of the intermediate tensors that both networks return after their outputs."""
         return tuple(feature.name for feature in self.features)
 
     @property
@@ -64,61 +64,62 @@ class Distillation:
         return self.teacher is not None and self.config.feature_weight > 0
 
     def choose_features(self, student: GraphModule, x: Inputs) -> None:
-        """Choose what to compare, by one example.
+        """Choose the intermediate tensors to compare, given one example.
 
         Raises:
-            UsageError: there is nothing to compare.
+            UsageError: The networks have no comparable tensor.
         """
         if self.teacher is not None:
             self.features = choose_features(student, self.teacher.module, x)
 
     def measure_scales(self, train: Dataset, batch_size: int, device: torch.device) -> None:
-        """Find out, once, what outputs mean where nobody says, and on what scales they vary.
+        """Guess the tasks of the outputs if they are not given, and measure their scales, once.
 
         Args:
-            train: Training examples, a few of which the teacher answers.
-            batch_size: How many at once.
-            device: Where the teacher is.
+            train: Training examples; the teacher runs on up to ``SCALE_EXAMPLES`` of them.
+            batch_size: Examples per run.
+            device: Device of the teacher.
         """
         if self.teacher is None or self.user_loss is not None or self.scales:
             return
         teacher, has_labels = self.teacher, train.labels is not None
         if not self.tasks and has_labels and len(teacher.module.output_names) == 1:
-            return  # a classifier, whose loss has no scale
+            return  # the loss of a classifier needs no scale
         if self.tasks and all(task.kind not in SCALED for task in self.tasks):
             return
-        answers = (
+        batches = (
             teacher(Inputs.of(batch, teacher.module.input_names, device), PLAIN)
             for batch in iterate_batches(train, batch_size, SCALE_EXAMPLES)
         )
-        first = next(answers)
+        first = next(batches)
         if not self.tasks:
             self.tasks = tasks_of(first, is_probability=self.is_probability, has_labels=has_labels)
         if any(task.kind in SCALED for task in self.tasks):
-            self.scales = measure_scales(self.tasks, itertools.chain([first], answers))
+            self.scales = measure_scales(self.tasks, itertools.chain([first], batches))
 
     def check(self) -> None:
-        """Check that options of training fit what there is to learn from.
+        """Check that the options of training suit the tasks and the teacher.
 
         Raises:
-            UsageError: they do not.
+            UsageError: An option does not suit them.
         """
         is_class = not self.tasks or self.tasks[0].kind == "classification"
         if self.config.mixup > 0 and not is_class:
             raise UsageError(
-                f"train.mixup mixes labels of classes, and output {self.tasks[0].described} is "
-                f"taken for {self.tasks[0].kind}",
-                hint="leave it at 0",
+                f"train.mixup requires classification, but the task of output "
+                f"{self.tasks[0].described} is {self.tasks[0].kind}",
+                hint="leave train.mixup at 0",
             )
         if self.config.cache_teacher and any(task.batch_axis for task in self.tasks):
             raise UsageError(
-                "train.cache_teacher keeps outputs whose first axis counts the examples, and "
-                f"{next(task.described for task in self.tasks if task.batch_axis)} has another",
-                hint="leave it off",
+                "train.cache_teacher requires outputs whose batch axis is 0, but that of output "
+                f"{next(t.described for t in self.tasks if t.batch_axis)} is another",
+                hint="switch train.cache_teacher off",
             )
         if self.teacher is None and self.config.feature_weight > 0:
             raise UsageError(
-                "feature_weight compares with a teacher, and there is none", hint="leave it at 0"
+                "feature_weight requires a teacher, but there is none",
+                hint="leave feature_weight at 0",
             )
 
     def loss(self) -> LossOf:
@@ -130,18 +131,20 @@ class Distillation:
             return loss
         return FeatureLoss(loss, self.features, self.config.feature_weight)
 
-    def ask(self, train: Dataset, mode: Mode) -> Callable[[Inputs, Batch], Outputs] | None:
-        """Return what gives the teacher's outputs for a batch; None where nothing depends on them.
+    def teacher_outputs(
+        self, train: Dataset, mode: Mode
+    ) -> Callable[[Inputs, Batch], Outputs] | None:
+        """Return a function that computes the teacher's outputs; None if the loss needs none.
 
         Args:
-            train: Where batches come from.
-            mode: How the teacher runs.
+            train: The training examples.
+            mode: Precision and layout of the teacher.
         """
         teacher, weight = self.teacher, self.config.distill_weight
-        is_taught = train.labels is not None and not learns_no_labels(self.tasks)
-        is_ignored = is_taught and self.user_loss is None and weight == 0
+        uses_labels = train.labels is not None and not learns_no_labels(self.tasks)
+        is_ignored = uses_labels and self.user_loss is None and weight == 0
         if teacher is None or (is_ignored and not self.features):
             return None
         if self.config.cache_teacher:
-            return lambda _, batch: teacher.recall(train, batch.indices, mode)
+            return lambda _, batch: teacher.cached_outputs(train, batch.indices, mode)
         return lambda x, _: teacher(x, mode, self.watch)

@@ -1,4 +1,4 @@
-"""How good a network is on data."""
+"""Evaluate a network on data."""
 
 from collections.abc import Callable, Sequence
 
@@ -30,10 +30,22 @@ def evaluate(
 ) -> float:
     """Return a metric averaged over images.
 
-    That of the user, otherwise the share of right labels, otherwise the agreement with the teacher.
+    It is the custom metric if there is one, otherwise the metric of the task on the labels (for a
+    classifier, the accuracy), otherwise the agreement with the teacher.
+
+    Args:
+        run: Runs the network.
+        data: The examples.
+        input_names: Names of the network's inputs, in graph order.
+        device: Device of the network.
+        batch_size: Examples per run.
+        limit: Largest number of examples, evenly spaced; None for all.
+        teacher: The teacher, for data without labels.
+        metric: A custom metric.
+        tasks: Task of each output; None guesses it.
 
     Raises:
-        BackendError: none of the three is to be had, or there are no images.
+        BackendError: There are neither labels, a teacher nor a metric, or there are no images.
     """
     if metric is None and data.labels is None and teacher is None:
         raise BackendError(
@@ -55,16 +67,18 @@ def evaluate(
         elif y is not None:
             total += int(np.count_nonzero(outputs[0].argmax(1).cpu().numpy() == y))
         elif teacher is not None:
-            agreed.add(_arrays(outputs), _arrays(teacher.answer(data, limit, number, x)))
+            agreed.add(
+                _arrays(outputs), _arrays(teacher.evaluation_outputs(data, limit, number, x))
+            )
     if count == 0:
-        raise BackendError("there is nothing to evaluate on", location=Location(model=data.name))
+        raise BackendError("there are no examples to evaluate", location=Location(model=data.name))
     if metric is None and data.labels is None:
         return agreed.value
     return total / count if right is None else right.value
 
 
 def _correctness(data: Dataset, tasks: Sequence[OutputTask] | None) -> Correctness | None:
-    """Return what judges labels of the task; None where they are class numbers of examples."""
+    """Return the metric of the task on labels; None if the labels are one class per example."""
     if data.labels is None or not tasks or are_class_numbers(data.labels):
         return None
     return Correctness(tasks)

@@ -1,4 +1,4 @@
-"""A trained PyTorch module as an ONNX graph again."""
+"""Write the weights of a trained PyTorch module back into the ONNX graph."""
 
 from acgraph.backends.torch.graph_module import GraphModule
 from acgraph.diagnostics import Location
@@ -8,17 +8,17 @@ from acgraph.passes.untie_constants import untie_constants
 
 
 def export_model(module: GraphModule, model: Model) -> Model:
-    """Return a clone of the model that holds the module's weights.
+    """Return a clone of the model with the module's weights.
 
-    Constants are replaced where they have changed; with no training the result equals the model
-    tensor for tensor. A merged constant whose uses have come to differ gets a copy for each.
+    Only constants that have changed are replaced, so that an untrained module yields the same
+    tensors. A constant that the exporter merged is split if its uses now have different values.
 
     Args:
         module: The trained module.
-        model: The model that the module was made of.
+        model: The model from which the module was made.
 
     Raises:
-        BackendError: the model lacks a constant of the module, or has another shape for it.
+        BackendError: The model lacks a constant of the module, or it has another shape.
     """
     weights = module.weights()
     result = clone_model(model)
@@ -37,7 +37,7 @@ def export_model(module: GraphModule, model: Model) -> Model:
             continue
         if name not in before or before[name].shape != value.shape:
             raise BackendError(
-                "the module was not made of this model: no such constant",
+                "the module was made from another model: no such constant",
                 location=Location(model=model.source, value=name),
             )
         if not is_same(before[name], value):

@@ -1,4 +1,4 @@
-"""What a fit that diverges falls back to: weights that were good, and smaller steps."""
+"""Recovery of a fit that diverges: earlier weights, and a smaller learning rate."""
 
 import math
 from dataclasses import dataclass, field
@@ -7,22 +7,22 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-#: A fit that diverges goes on so many times, each time with half the learning rate.
-MAX_TIMES = 5
-#: A loss so many times that of the first step, or 1 where that is less, is one that diverged; so is
-#: a weight whose norm is so many times that before, or that of as many ones.
-EXPLODED = 1000.0
+#: Number of times that a diverged fit continues; each time halves the learning rate.
+MAX_RETRIES = 5
+#: A fit has diverged if its loss is this many times the larger of the first loss and 1, or if the
+#: norm of a weight is this many times the larger of its first norm and that of a tensor of ones.
+DIVERGED_FACTOR = 1000.0
 
 
 @dataclass(slots=True)
 class Fallback:
-    """Good weights of a fit under way, and how often it had to return to them.
+    """Copies of good weights of a fit, and how often it had to return to them.
 
     Attributes:
-        module: What is trained.
-        factor: What learning rates are multiplied by.
-        times: How often the fit diverged and went on.
-        first: What happened the first time, with its step; empty before.
+        module: The network that is trained.
+        factor: Factor of the learning rate.
+        times: How often the fit diverged and continued.
+        first: Description of the first divergence, with its step; empty if there was none.
     """
 
     module: nn.Module
@@ -31,48 +31,51 @@ class Fallback:
     first: str = ""
     _start: dict[str, Tensor] = field(default_factory=dict)
     _good: dict[str, Tensor] = field(default_factory=dict)
-    _most: Tensor = field(default_factory=lambda: torch.zeros(0))
+    _max_norms: Tensor = field(default_factory=lambda: torch.zeros(0))
     _first_loss: float | None = None
 
     @torch.no_grad()
     def begin(self) -> None:
-        """Remember the weights that the fit starts with."""
+        """Copy the initial weights of the fit."""
         self._start = {name: v.clone() for name, v in self.module.state_dict().items()}
         self._good = self._start
         parameters = list(self.module.parameters())
         ones = torch.tensor([p.numel() ** 0.5 for p in parameters])
-        self._most = EXPLODED * torch.maximum(_norms(parameters).cpu(), ones)
+        self._max_norms = DIVERGED_FACTOR * torch.maximum(_norms(parameters).cpu(), ones)
 
     @torch.no_grad()
     def keep(self) -> None:
-        """Remember the weights of now, unless one is not finite."""
+        """Copy the current weights, unless one is not finite."""
         state = self.module.state_dict()
         if all(bool(v.isfinite().all()) for v in state.values()):
             self._good = {name: value.clone() for name, value in state.items()}
 
     @torch.no_grad()
-    def exploded_weight(self) -> str:
-        """Key of a parameter that is no longer finite, or beyond all bounds; empty for none."""
+    def diverged_weight(self) -> str:
+        """Return the key of a parameter that has diverged; empty if there is none."""
         parameters = dict(self.module.named_parameters())
-        is_good = _norms(list(parameters.values())).cpu() <= self._most  # False for NaN
+        is_good = _norms(list(parameters.values())).cpu() <= self._max_norms  # False for NaN
         return "" if bool(is_good.all()) else list(parameters)[int(is_good.int().argmin())]
 
-    def has_exploded(self, loss: float) -> bool:
-        """Whether a loss is no longer a number, or beyond all bounds."""
+    def has_diverged(self, loss: float) -> bool:
+        """Whether a loss is not finite, or far above the first loss."""
         if not math.isfinite(loss):
             return True
         if self._first_loss is None:
             self._first_loss = loss
-        return loss > EXPLODED * max(self._first_loss, 1.0)
+        return loss > DIVERGED_FACTOR * max(self._first_loss, 1.0)
 
-    def go_back(self, what: str) -> bool:
-        """Put good weights back; False where those of the start are, and nothing is left to try.
+    def restore(self, what: str) -> bool:
+        """Restore the last good weights and halve the learning rate.
 
         Args:
-            what: What happened, with its step.
+            what: Description of the divergence, with its step.
+
+        Returns:
+            Whether to continue. False after ``MAX_RETRIES``: then the initial weights are restored.
         """
         self.first = self.first or what
-        is_last = self.times == MAX_TIMES
+        is_last = self.times == MAX_RETRIES
         self.module.load_state_dict(self._start if is_last else self._good)
         if is_last:
             return False
@@ -81,21 +84,21 @@ class Fallback:
         return True
 
     def describe(self) -> str:
-        """Say in one line what happened; empty where nothing did."""
+        """Describe the divergence in one line; empty if there was none."""
         if not self.first:
             return ""
         often = "" if self.times == 1 else f", and {self.times - 1} more times after that"
         return (
-            f"{self.first}{often}: training went on from the last good weights, at "
+            f"{self.first}{often}: training continued from the last good weights at "
             f"1/{round(1 / self.factor)} of the learning rate"
         )
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what :meth:`load_state_dict` needs to go on."""
+        """Return the state for :meth:`load_state_dict`."""
         return {"times": self.times, "first": self.first, "loss": self._first_loss}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a saved state."""
+        """Restore a saved state."""
         self.times, self.first, self._first_loss = state["times"], state["first"], state["loss"]
         self.factor = 0.5**self.times
 

@@ -1,8 +1,8 @@
-"""Feature distillation: the student is to look where the teacher looks, inside both networks.
+"""Feature distillation: a loss on intermediate tensors of the student and the teacher.
 
-Both are watched at a few tensors of the same name, and what they hold is compared as attention maps
-(Zagoruyko and Komodakis, arXiv 1612.03928): the mean over the channels of the squares, of unit
-length in each image. So a student with fewer channels has maps of the same size.
+A few tensors of the same name are compared as attention maps (Zagoruyko and Komodakis, arXiv
+1612.03928): the mean of the squares over the channels, normalised to unit length in each image. The
+maps of a student with fewer channels have the same size as the teacher's.
 """
 
 import itertools
@@ -25,11 +25,11 @@ from acgraph.operators import Trait, operators_with
 
 log = logging.getLogger(__name__)
 
-#: Tensors that are compared, at most.
+#: Largest number of tensors that are compared.
 MAX_TENSORS = 4
-#: Their data input is ``[N, C, positions ...]`` by definition.
+#: Operators whose data input is ``[N, C, positions ...]`` by definition.
 _SPATIAL = operators_with(Trait.SPATIAL)
-#: Two batch sizes tell what follows the batch.
+#: Two batch sizes, to find the tensors whose first axis is the batch.
 _BATCHES = (2, 3)
 
 Size = tuple[int, ...]
@@ -37,11 +37,11 @@ Size = tuple[int, ...]
 
 @dataclass(frozen=True, slots=True)
 class Feature:
-    """A tensor of both networks.
+    """An intermediate tensor that both networks have.
 
     Attributes:
-        name: Of the tensor.
-        channel_axis: The axis that a map is the mean over: 1 or -1.
+        name: Name of the tensor.
+        channel_axis: Axis over which the attention map is the mean: 1 or -1.
     """
 
     name: str
@@ -49,35 +49,37 @@ class Feature:
 
 
 def choose_features(student: GraphModule, teacher: GraphModule, x: Inputs) -> tuple[Feature, ...]:
-    """Choose what to compare: four tensors at most, evenly spaced up to the deepest, out of these.
+    """Choose the tensors to compare: at most four, evenly spaced up to the deepest candidate.
 
-    The last tensor of each resolution: what a convolution or a pooling reads that changes the
-    number of positions. And what is normalised over its last axis, as in transformers.
+    The candidates are the last tensor of each resolution, which is the input of a convolution or
+    pooling that changes the number of positions, and tensors that are normalised over their last
+    axis, as in transformers.
 
     Args:
-        student: What is trained, on its device.
-        teacher: What it learns from.
+        student: The network that is trained, on its device.
+        teacher: The teacher.
         x: An example.
 
     Raises:
-        UsageError: no such tensor is in both networks, with as many positions, more than one.
+        UsageError: No candidate with more than one position has the same positions in both
+            networks.
     """
     fixed = student.fixed_batch or teacher.fixed_batch
     counts = _BATCHES if fixed is None else (fixed,)
-    mine, others = (_sizes_of_an_image(module, x, counts) for module in (student, teacher))
+    mine, theirs = (_sizes_per_image(module, x, counts) for module in (student, teacher))
     places: dict[Size | str, Feature] = {}
-    for node, name in _learnt(student):
+    for node, name in _after_weights(student):
         size = mine.get(name, ())
         axis = _channel_axis(node, len(size) + 1)
         if axis is None:
             continue
         positions = _positions(size, axis)
-        if not positions or positions != _positions(others.get(name, ()), axis):
+        if not positions or positions != _positions(theirs.get(name, ()), axis):
             continue
         if axis == -1:
             places[name] = Feature(name, axis)
         elif positions != mine.get(node.outputs[0].name, ())[1:]:
-            places.pop(positions, None)  # the order is that of the last ones
+            places.pop(positions, None)  # keep the order of the last tensor of each resolution
             places[positions] = Feature(name, axis)
     found = list(places.values())
     if not found:
@@ -92,8 +94,8 @@ def choose_features(student: GraphModule, teacher: GraphModule, x: Inputs) -> tu
     return chosen
 
 
-def _sizes_of_an_image(module: GraphModule, x: Inputs, counts: Sequence[int]) -> dict[str, Size]:
-    """Return the sizes, without the batch, of the tensors whose first axis is the batch."""
+def _sizes_per_image(module: GraphModule, x: Inputs, counts: Sequence[int]) -> dict[str, Size]:
+    """Return the sizes, without the batch axis, of the tensors whose first axis is the batch."""
     found: dict[str, Size] | None = None
     for count in counts:
         tensors = map(with_batch, x.tensors, itertools.repeat(count), x.axes)
@@ -103,8 +105,8 @@ def _sizes_of_an_image(module: GraphModule, x: Inputs, counts: Sequence[int]) ->
     return found or {}
 
 
-def _learnt(module: GraphModule) -> Iterator[tuple[gs.Node, str]]:
-    """Yield the nodes whose data depends on a weight, with its name."""
+def _after_weights(module: GraphModule) -> Iterator[tuple[gs.Node, str]]:
+    """Yield each node whose first input depends on a weight, with the name of that input."""
     weights, made = set(module.parameter_names().values()), set[str]()
     for node, inputs in module.walk():
         if inputs and inputs[0] in made:
@@ -114,7 +116,7 @@ def _learnt(module: GraphModule) -> Iterator[tuple[gs.Node, str]]:
 
 
 def _channel_axis(node: gs.Node, rank: int) -> int | None:
-    """Return which axis of what a node reads is the channels; None where that is not known."""
+    """Return the channel axis of a node's first input; None if it is not known."""
     if node.op in _SPATIAL:
         return 1
     if node.op == "LayerNormalization":
@@ -131,19 +133,19 @@ def _channel_axis(node: gs.Node, rank: int) -> int | None:
 
 
 def _positions(size: Size, axis: int) -> Size:
-    """Return the sizes beside the channels; none where there is a single position."""
+    """Return the sizes of the other axes; empty if there is a single position."""
     found = size[1:] if axis == 1 else size[:-1]
     return found if max(found, default=1) > 1 else ()
 
 
 @dataclass(frozen=True, slots=True)
 class FeatureLoss:
-    """A loss plus the difference of features, which stand behind the outputs of both networks.
+    """A loss on the outputs plus a feature loss on the tensors that follow the outputs.
 
     Attributes:
-        loss: Of the outputs.
-        features: What is compared.
-        weight: Of the comparison.
+        loss: Loss of the outputs.
+        features: The tensors that are compared.
+        weight: Weight of the feature loss.
     """
 
     loss: Loss
@@ -159,16 +161,16 @@ class FeatureLoss:
         count = len(outputs) - len(self.features)
         loss = self.loss(outputs[:count], y, teacher[:count], mix)
         inside = zip(self.features, outputs[count:], teacher[count:], strict=True)
-        errors = [attention_error(mine, other, f.channel_axis) for f, mine, other in inside]
+        errors = [attention_error(x, target, f.channel_axis) for f, x, target in inside]
         return loss + self.weight * torch.stack(errors).mean()
 
 
-def attention_error(mine: Tensor, other: Tensor, channel_axis: int) -> Tensor:
-    """Return the squared distance of two attention maps, mean over images: 0 is equal, 2 most."""
-    maps = (attention_map(x, channel_axis) for x in (mine, other))
+def attention_error(student: Tensor, teacher: Tensor, channel_axis: int) -> Tensor:
+    """Return the squared distance of two attention maps, from 0 to 2, averaged over images."""
+    maps = (attention_map(x, channel_axis) for x in (student, teacher))
     return (next(maps) - next(maps)).square().sum(dim=1).mean()
 
 
 def attention_map(x: Tensor, channel_axis: int) -> Tensor:
-    """Return ``[N, positions]``, float32, of unit length: where the channels are large."""
+    """Return the attention map, ``float32 [N, positions]`` of unit length."""
     return F.normalize(x.float().square().mean(dim=channel_axis).flatten(1), dim=1)

@@ -1,4 +1,4 @@
-"""What a fit is made of: its plan, what it trains, and its tally."""
+"""Records of a fit: its arguments, its plan, the network with its loss, and running sums."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -11,21 +11,42 @@ from acgraph.backends.torch.inputs import Inputs
 from acgraph.backends.torch.loader import Batch
 from acgraph.backends.torch.losses import Mix, Outputs
 from acgraph.backends.torch.modes import Mode
-from acgraph.backends.training import Schedule, TrainConfig
+from acgraph.backends.training import Masks, Proximal, Schedule, TrainConfig
 
 LossOf = Callable[[Outputs, Tensor | None, Outputs | None, Mix | None], Tensor]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class FitPlan:
-    """What a fit is to do; a fit is only resumed by the same plan.
+class FitOptions:
+    """The arguments of a fit, see ``TorchTrainer.fit``.
 
     Attributes:
-        number: Which fit of its trainer this is, from 0.
+        epochs: Passes over the training images, which may be fractional.
+        learning_rate: Peak learning rate; None uses the configured one.
+        schedule: Schedule of the learning rate; None uses the configured one.
+        masks: Masks of the weights (``True`` = kept), by name.
+        proximal: Proximal terms.
+        time_budget_s: Seconds after which the fit ends; None for no limit.
+    """
+
+    epochs: float
+    learning_rate: float | None = None
+    schedule: Schedule | None = None
+    masks: Masks | None = None
+    proximal: Proximal | None = None
+    time_budget_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FitPlan:
+    """The length and learning rates of a fit; a fit can only be resumed with the same plan.
+
+    Attributes:
+        number: Index of the fit among those of its trainer, from 0.
         epochs: Passes over the training images.
-        total_steps: The same in steps.
-        learning_rate: Peak.
-        schedule: Of the learning rate.
+        total_steps: Number of optimizer steps in these passes.
+        learning_rate: Peak learning rate.
+        schedule: Schedule of the learning rate.
     """
 
     number: int
@@ -37,17 +58,17 @@ class FitPlan:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Learner:
-    """What is trained, and by what.
+    """A network and everything that is needed to compute its loss.
 
     Attributes:
         module: The network, in the layout of ``mode``.
-        forward: Runs it, on a tensor for each input.
-        loss: Of a batch.
-        teacher: Gives the teacher's outputs for mixed, augmented images and their numbers.
+        forward: Runs the network on one tensor per input.
+        loss: Loss of a batch.
+        teacher: Computes the teacher's outputs for the inputs of a batch; None if not needed.
         mode: Precision and layout.
-        device: Where the network is.
-        config: How to train.
-        input_names: Of the network, in the order of the graph.
+        device: Device of the network.
+        config: Options of training.
+        input_names: Names of the network's inputs, in graph order.
     """
 
     module: nn.Module
@@ -62,7 +83,7 @@ class Learner:
 
 @dataclass(slots=True)
 class Tally:
-    """Sums over the steps of the present pass."""
+    """Sums over the steps of the current pass."""
 
     loss: float = 0.0
     steps: int = 0
@@ -70,9 +91,9 @@ class Tally:
     seconds: float = 0.0
 
     def mean_loss(self) -> float:
-        """Mean over the steps; NaN before the first."""
+        """Return the mean loss of the steps; NaN before the first step."""
         return self.loss / self.steps if self.steps else math.nan
 
     def speed(self) -> float:
-        """Images a second; 0 before the first."""
+        """Return images per second; 0 before the first step."""
         return self.images / self.seconds if self.seconds > 0 else 0.0

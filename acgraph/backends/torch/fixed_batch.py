@@ -1,14 +1,14 @@
-"""Say how a network trains whose batch cannot be changed."""
+"""Describe the training of a network whose batch size is fixed."""
 
 from acgraph.backends.torch.graph_module import GraphModule
 from acgraph.diagnostics import counted
 
 
 def describe_fixed_batch(module: GraphModule) -> str:
-    """Say in one line how a network with a fixed batch trains, and why the batch is fixed.
+    """Describe in one line why the batch size of a network is fixed, and how it trains.
 
     Returns:
-        The line; empty where the network runs at any batch.
+        The line; empty if the network runs at any batch size.
     """
     reason = module.fixed_reason
     if reason is None:
@@ -18,6 +18,6 @@ def describe_fixed_batch(module: GraphModule) -> str:
     if module.keeps_statistics:
         kept = ", and BatchNormalization keeps its running statistics"
     return (
-        f"the export fixed the batch ({reason}): training runs {batch} at a time and adds up the "
-        f"gradients of a batch{kept}"
+        f"the export fixed the batch size ({reason}): training runs {batch} at a time with "
+        f"gradient accumulation{kept}"
     )

@@ -1,8 +1,8 @@
-"""Several processes, one run: the leader does everything, the others join in when it trains.
+"""Training in several processes: the leader runs everything, the others take part in its fits.
 
-Searches, choices by timing, measurements and files are the leader's alone, so that processes never
-disagree. Before a fit it tells the others all that the fit depends on; what they then hold is the
-same, and stays so, because every step applies the same averaged gradient.
+Only the leader searches, times, measures and writes files, so that the processes cannot disagree.
+Before a fit it broadcasts everything that the fit depends on. All processes then have the same
+weights, and keep the same weights, because each step applies the same averaged gradient.
 """
 
 import logging
@@ -19,16 +19,16 @@ log = logging.getLogger(__name__)
 
 
 def follow(open_train: Callable[[Model], Dataset]) -> None:
-    """Join every fit of the leader until it dismisses this process.
+    """Take part in every fit of the leader until it releases this process.
 
     Args:
-        open_train: Opens the leader's training images, given a form of its model.
+        open_train: Opens the training images, given the model that the leader trains.
 
     Raises:
-        AcgraphError: the images cannot be opened, or differ in number.
+        AcgraphError: The images cannot be opened, or their number differs from the leader's.
     """
     train: Dataset | None = None
-    while (job := team().tell(None)) is not None:
+    while (job := team().broadcast(None)) is not None:
         model = model_from_proto(job.model)
         if train is None:
             train = open_train(model)
@@ -38,15 +38,15 @@ def follow(open_train: Callable[[Model], Dataset]) -> None:
         trainer = TorchTrainer(model, train, teacher=teacher, config=job.config, tasks=job.tasks)
         trainer.load_state_dict(job.state)
         try:
-            trainer.join(job.images, **job.options)
+            trainer.join(job.images, job.options)
         except AcgraphError as error:
-            log.debug("the leader reports: %s", error)
+            log.debug("the fit failed; the leader reports the error: %s", error)
 
 
 @contextmanager
 def leading() -> Iterator[None]:
-    """Dismiss the others at the end, whether all went well or not."""
+    """Release the other processes at the end, even after an error."""
     try:
         yield
     finally:
-        team().tell(None)
+        team().broadcast(None)

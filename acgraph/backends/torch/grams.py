@@ -1,4 +1,4 @@
-"""Second moments of what each layer reads, measured over data."""
+"""Means and covariances of the inputs of layers, measured over data."""
 
 import logging
 from collections.abc import Iterable, Sequence
@@ -9,7 +9,7 @@ import torch
 from acgraph.analysis.layers import Layer
 from acgraph.backends.torch.graph_module import GraphModule
 from acgraph.backends.torch.inputs import Inputs
-from acgraph.backends.torch.rows import columns_at, draw
+from acgraph.backends.torch.rows import columns_at, sample_rows
 from acgraph.backends.torch.runtime import evaluating
 from acgraph.backends.torch.visit import visit
 from acgraph.data import Batch
@@ -19,7 +19,7 @@ from acgraph.pruning.reconstruct import Gram
 
 log = logging.getLogger(__name__)
 
-#: Positions of an image that count, drawn at random, a new draw for each batch.
+#: Number of output positions of an image that are sampled, anew for each batch.
 POSITIONS = 64
 
 
@@ -32,21 +32,22 @@ def input_grams(
     seed: int = 0,
     positions: int = POSITIONS,
 ) -> dict[str, Gram]:
-    """Measure the moments of the columns that layers multiply with, in ``eval()``.
+    """Measure the mean and covariance of the columns that layers multiply with, in ``eval()``.
 
     Args:
         module: The graph to run.
-        model: What the module was made of.
-        layers: Its layers, of one group each, whose weight is their right factor.
+        model: The model from which the module was made.
+        layers: Layers of the model with one group, whose weight is the right factor.
         batches: Inputs of the graph.
-        seed: Of the draw of positions.
-        positions: Output positions of each example that count, at most.
+        seed: Seed of the sampled positions.
+        positions: Largest number of output positions of each example.
 
     Returns:
-        By the name of the weight. A weight that several layers share has the mean of all.
+        The moments by the name of the weight. If several layers share a weight, they are taken over
+        the inputs of all of them.
 
     Raises:
-        DataError: there are no batches.
+        DataError: There are no batches.
     """
     nodes = {node.name: node for node in model.graph.nodes}
     readers: dict[str, list[Layer]] = {}
@@ -57,11 +58,11 @@ def input_grams(
     generator = torch.Generator().manual_seed(seed)
     device = next(iter(module.parameters())).device
 
-    def look(name: str, value: torch.Tensor) -> None:
+    def observe(name: str, value: torch.Tensor) -> None:
         for layer in readers[name]:
             node = nodes[layer.name]
-            drawn = draw(value, node, layer, generator, positions)
-            columns = columns_at(value, node, layer, drawn)
+            sampled = sample_rows(value, node, layer, generator, positions)
+            columns = columns_at(value, node, layer, sampled)
             found, known = _Sums.of(columns), sums.get(layer.weight)
             if known is None:
                 sums[layer.weight] = found
@@ -71,7 +72,7 @@ def input_grams(
     with evaluating(module), torch.no_grad():
         for batch in batches:
             x = Inputs.of(batch, module.input_names, device)
-            visit(module, sorted(readers), look, *x.tensors)
+            visit(module, sorted(readers), observe, *x.tensors)
     if layers and not sums:
         raise DataError("no data to measure layers on", hint="give at least one batch")
     return {name: sums.pop(name).gram() for name in list(sums)}
@@ -79,12 +80,12 @@ def input_grams(
 
 @dataclass(slots=True, eq=False)
 class _Sums:
-    """Central moments of so many rows, not divided yet. Matrices change in place: they are large.
+    """Sums over rows, from which the covariance follows. The large matrix is updated in place.
 
     Attributes:
         squares: ``sum (x - m) (x - m)^T``, ``float64 [columns, columns]``.
-        mean: ``m``, ``float64 [columns]``.
-        count: Rows.
+        mean: Mean row ``m``, ``float64 [columns]``.
+        count: Number of rows.
     """
 
     squares: torch.Tensor
@@ -95,8 +96,8 @@ class _Sums:
     def of(cls, rows: torch.Tensor) -> "_Sums":
         """Sum over rows ``[samples, columns]``.
 
-        The products are of float32, for speed, of rows about their mean and divided by the largest
-        of their column: neither a large mean nor a large or tiny scale costs digits.
+        The products are computed in float32 for speed. Columns are centred and scaled first, so
+        that a large mean, or a very large or small scale, does not reduce the precision.
         """
         mean = rows.mean(dim=0, dtype=torch.float64)
         shifted = rows.to(torch.float64).sub_(mean)
@@ -108,7 +109,7 @@ class _Sums:
         return cls(squares.mul_(scale).mul_(scale[:, None]), mean, len(rows))
 
     def add(self, other: "_Sums") -> None:
-        """Add other rows by the formula of Chan, Golub and LeVeque (1983)."""
+        """Add the sums over other rows by the formula of Chan, Golub and LeVeque (1983)."""
         count = self.count + other.count
         delta = other.mean - self.mean
         self.squares.add_(other.squares)
@@ -117,6 +118,6 @@ class _Sums:
         self.count = count
 
     def gram(self) -> Gram:
-        """Return the moments; the sums are used up."""
+        """Return the moments; this overwrites the sums."""
         covariance = self.squares.div_(self.count)
         return Gram(covariance=covariance.cpu().numpy(), mean=self.mean.cpu().numpy())

@@ -1,4 +1,4 @@
-"""An ONNX graph as a PyTorch module; ``export.py`` is the way back."""
+"""An ONNX graph as a PyTorch module; ``export.py`` converts it back."""
 
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -10,7 +10,7 @@ import torch
 
 from acgraph.backends.torch.compiled import CompiledPlans, Request
 from acgraph.backends.torch.ops.indexing import array_of_tensor, tensor_of_array
-from acgraph.backends.torch.parts import LEAST_STATISTICS, cut_into_parts, join_parts
+from acgraph.backends.torch.parts import MIN_STATISTICS_BATCH, cut_into_parts, join_parts
 from acgraph.backends.torch.plan import ExecutionPlan, ExecutionStep, run_steps
 from acgraph.backends.torch.program import Program
 from acgraph.backends.torch.recognise import recognise_activations
@@ -25,22 +25,23 @@ from acgraph.passes.untie_constants import untie_constants
 class GraphModule(torch.nn.Module):
     """Runs a model node by node; its parameters are the model's weights.
 
-    Weights are trainable float constants (see `acgraph.backends.torch.weights`); running statistics
-    of BatchNormalization are buffers. Constants that the exporter had merged have parameters of
-    their own, named as `acgraph.passes.untie_constants` names them. ``train()`` and ``eval()``
-    decide about Dropout and BatchNormalization; what the file says of its mode does not.
+    Parameters are the trainable float constants (see `acgraph.backends.torch.weights`); buffers are
+    the running statistics of BatchNormalization. Constants that the exporter merged are separate
+    parameters, with the names of `acgraph.passes.untie_constants`. ``train()`` and ``eval()`` set
+    the mode of Dropout and BatchNormalization; the training mode in the file has no effect.
 
-    BatchNormalization follows PyTorch in training: the variance that enters the running
-    statistics is the unbiased one (ONNX writes the biased one; they differ by n / (n - 1)).
+    In training, BatchNormalization updates its running variance with the unbiased variance, as
+    PyTorch does. (ONNX specifies the biased one, which differs by a factor of n / (n - 1).)
 
     Args:
-        model: The model to run. It is cloned; later changes to it do not reach the module.
+        model: The model to run. It is cloned; later changes to it do not affect the module.
 
     Attributes:
-        momentum: Weight of the new batch in every BatchNormalization, in place of its own.
+        momentum: Weight of the new batch in the running statistics; replaces that of the nodes.
 
     Raises:
-        UnsupportedOpError: operators, or forms of them, that the backend lacks: all of them.
+        UnsupportedOpError: Operators, or their attributes, are not supported; it names all of
+            them.
     """
 
     def __init__(self, model: Model) -> None:
@@ -61,7 +62,7 @@ class GraphModule(torch.nn.Module):
                 self.register_buffer(key, tensor)
 
     def _new_key(self, name: str) -> str:
-        """Make an attribute name of an ONNX name: PyTorch allows no dots."""
+        """Make a unique attribute name from an ONNX name, without dots, as PyTorch requires."""
         stem = re.sub(r"\W", "_", name) or "weight"
         key, number = f"w_{stem}", 2
         taken = set(self._keys.values())
@@ -78,27 +79,27 @@ class GraphModule(torch.nn.Module):
 
     @property
     def output_names(self) -> list[str]:
-        """Names of the graph's outputs, in the order of ``forward``'s result."""
+        """Names of the graph's outputs, in the order in which ``forward`` returns them."""
         return list(self._program.outputs)
 
     @property
     def fixed_batch(self) -> int | None:
-        """The batch size that ``forward`` insists on; None where any will do.
+        """The only batch size at which the graph runs; None if it runs at any.
 
-        A model that declares its batch also runs at others where that is provably right: see
-        `acgraph.analysis.batch`. Where it is not, ``forward`` cuts what it is given into
-        parts of this batch, see `acgraph.backends.torch.parts`.
+        A model with a declared batch size also runs at others if `acgraph.analysis.batch` shows
+        that this is correct. If not, ``forward`` splits its inputs into parts of the fixed batch
+        size (`acgraph.backends.torch.parts`).
         """
         return None if self.fixed_reason is None else self._program.batch
 
     @property
     def fixed_reason(self) -> Diagnostic | None:
-        """Why the batch is fixed; None where it is not."""
+        """Why the batch size is fixed; None if it is not."""
         if self._program.batch is None:
             return None
         sizes = input_sizes(self._program.model).shapes
         dtypes = {t.name: t.dtype for t in self._program.model.graph.inputs}
-        rng = np.random.default_rng(0)  # equal numbers would show no mixing of samples
+        rng = np.random.default_rng(0)  # equal samples would hide that samples are mixed
         inputs = [
             torch.from_numpy(rng.standard_normal(sizes[name]).astype(dtypes[name]))
             for name in self._program.inputs
@@ -108,17 +109,17 @@ class GraphModule(torch.nn.Module):
 
     @property
     def keeps_statistics(self) -> bool:
-        """Whether training leaves BatchNormalization's running statistics, of too small a batch."""
-        return 0 < (self.fixed_batch or 0) < LEAST_STATISTICS
+        """Whether training keeps the running statistics, because the fixed batch is too small."""
+        return 0 < (self.fixed_batch or 0) < MIN_STATISTICS_BATCH
 
     def _device(self) -> torch.device:
         keys = list(self._keys.values())
         return self._tensor(keys[0]).device if keys else torch.device("cpu")
 
     def parameter_names(self) -> dict[str, str]:
-        """Map the name of every parameter of this module to the name of its constant in ONNX.
+        """Return the ONNX name of each parameter, by its key in ``named_parameters()``.
 
-        The keys are those of ``named_parameters()``; running statistics are not among them.
+        Running statistics are not included.
         """
         roles = self._program.roles
         return {key: name for name, key in self._keys.items() if roles[name] is Role.WEIGHT}
@@ -127,7 +128,7 @@ class GraphModule(torch.nn.Module):
         """Return the parameter of an ONNX constant.
 
         Raises:
-            BackendError: the constant is not a weight.
+            BackendError: The constant is not trainable.
         """
         found = self._parameters.get(self._keys.get(name, ""))
         if found is None:
@@ -135,15 +136,15 @@ class GraphModule(torch.nn.Module):
         return found
 
     def weights(self, names: Iterable[str] | None = None) -> dict[str, Array]:
-        """Copy trainable constants and running statistics by ONNX name: all, or those named."""
+        """Copy trainable constants and running statistics, by ONNX name: all or the given ones."""
         chosen = self._keys if names is None else [n for n in names if n in self._keys]
         return {name: array_of_tensor(self._tensor(self._keys[name])) for name in chosen}
 
     def load_weights(self, weights: Mapping[str, Array]) -> None:
-        """Set the named constants; those that are not named stay.
+        """Set the given constants; the others are not changed.
 
         Raises:
-            BackendError: a name that is not a weight, or a value of another shape.
+            BackendError: A constant is not trainable, or a value has another shape.
         """
         for name, value in weights.items():
             if name not in self._keys:
@@ -151,7 +152,7 @@ class GraphModule(torch.nn.Module):
             target = self._tensor(self._keys[name])
             if tuple(target.shape) != np.shape(value):
                 raise BackendError(
-                    f"has shape {tuple(target.shape)}, not {np.shape(value)}",
+                    f"the weight has shape {tuple(target.shape)}, but the value {np.shape(value)}",
                     location=Location(value=name),
                 )
             with torch.no_grad():
@@ -176,10 +177,10 @@ class GraphModule(torch.nn.Module):
     def run_and_watch(
         self, names: Collection[str], *inputs: torch.Tensor
     ) -> tuple[tuple[torch.Tensor, ...], dict[str, torch.Tensor]]:
-        """Run the graph; return its outputs and the named tensors inside it.
+        """Run the graph; return its outputs and the given intermediate tensors.
 
         Raises:
-            BackendError: no node makes a tensor of that name.
+            BackendError: A tensor is not in the graph.
         """
         watch = tuple(names)
         results = self._run(inputs, watch)
@@ -192,27 +193,27 @@ class GraphModule(torch.nn.Module):
         """Return the plan for inputs of these sizes, and its slots before the first step.
 
         Args:
-            inputs: In graph order, of a number of examples that the graph runs at once.
-            watch: Tensors whose slots are the last outputs of the plan; they are freed, too.
+            inputs: Inputs in graph order, with a batch size at which the graph runs.
+            watch: Tensors whose slots follow the outputs of the plan; their slots are freed early.
         """
         self._check_inputs(inputs)
         plan = self._plan(inputs, watch, is_visited=True)
-        return plan, self._compiled.filled(plan, inputs)
+        return plan, self._compiled.initial_slots(plan, inputs)
 
     def whole_parts(self, inputs: Sequence[torch.Tensor]) -> list[Sequence[torch.Tensor]]:
-        """Cut inputs into what the graph runs at once; one that would have to be filled up is left.
+        """Split inputs into parts of the fixed batch size, without an incomplete last part.
 
-        Unless it is the only one: then it is filled up.
+        If the only part is incomplete, examples are repeated to fill it.
         """
         self._check_inputs(inputs)
         batch = self._program.batch
-        if batch is None or not self._compiled.is_cut(inputs):
+        if batch is None or not self._compiled.needs_parts(inputs):
             return [inputs]
         parts = list(cut_into_parts(self._compiled.examples(inputs), batch))
         return [part for part, count in parts if count == batch] or [parts[0][0]]
 
     def step_by_step(self, plan: ExecutionPlan, values: list[Any]) -> Iterator[ExecutionStep]:
-        """Run a plan on filled slots; yield each step after it has run, before it frees any."""
+        """Run a plan step by step; yield each step after it ran and before it frees its slots."""
         for step in plan.steps:
             alone = ExecutionStep(step.kernel, step.inputs, step.outputs, (), step.node)
             run_steps(self._program.model, (alone,), values)
@@ -221,26 +222,26 @@ class GraphModule(torch.nn.Module):
                 values[slot] = None
 
     def watching(self, names: Collection[str]) -> Callable[..., tuple[torch.Tensor, ...]]:
-        """Return what runs the graph and gives the named tensors after its outputs."""
+        """Return a function that runs the graph and returns the given tensors after the outputs."""
         watch = tuple(names)
         return (lambda *inputs: self._run(inputs, watch)) if watch else self
 
     @torch.no_grad()
     def tensor_sizes(self, *inputs: torch.Tensor) -> dict[str, tuple[int, ...]]:
-        """Return the sizes of weights, inputs and all tensors that the outputs depend on."""
+        """Return the shapes of weights, inputs and all tensors that the outputs depend on."""
         with evaluating(self):
             plan = self._plan(inputs, ())
-            return self._program.sizes_of(plan, self._compiled.filled(plan, inputs))
+            return self._program.sizes_of(plan, self._compiled.initial_slots(plan, inputs))
 
     def walk(self) -> Iterator[tuple[gs.Node, tuple[str, ...]]]:
-        """Yield the nodes that run, in order, with what they read; Identity nodes are no step."""
+        """Yield the nodes in execution order with their input names; Identity nodes are skipped."""
         for node in self._program.nodes:
             yield node, tuple(self._program.resolve(tensor.name) for tensor in node.inputs)
 
     def plan_for(
         self, *inputs: torch.Tensor, watch: Collection[str] = ()
     ) -> tuple[ExecutionPlan, list[torch.Tensor]]:
-        """Return the plan that inputs of these sizes run by, and its weights in its order."""
+        """Return the plan for inputs of these sizes, and the weights in the plan's order."""
         plan = self._plan(inputs, watch)
         return plan, [self._constant(name) for _, name in plan.weights]
 
@@ -249,7 +250,7 @@ class GraphModule(torch.nn.Module):
     ) -> tuple[torch.Tensor, ...]:
         self._check_inputs(inputs)
         batch = self._program.batch
-        if batch is None or not self._compiled.is_cut(inputs):
+        if batch is None or not self._compiled.needs_parts(inputs):
             return self._compiled.execute(self._plan(inputs, watch), inputs)
         parts = list(cut_into_parts(self._compiled.examples(inputs), batch))
         results = [self._compiled.execute(self._plan(part, watch), part) for part, _ in parts]
@@ -258,9 +259,9 @@ class GraphModule(torch.nn.Module):
     def _check_inputs(self, inputs: Sequence[torch.Tensor]) -> None:
         if len(inputs) != len(self._program.inputs):
             raise DataError(
-                f"the model takes {len(self._program.inputs)} inputs, not {len(inputs)}",
+                f"the model has {len(self._program.inputs)} inputs, not {len(inputs)}",
                 location=self._program.model.location(),
-                hint=f"in the order {', '.join(self._program.inputs)}",
+                hint=f"give the inputs in the order {', '.join(self._program.inputs)}",
             )
 
     def _plan(

@@ -1,9 +1,10 @@
-"""What the leading process tells the others before a fit."""
+"""The description of a fit that the leader broadcasts to the other processes."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from acgraph.backends.torch.fit_parts import FitOptions
 from acgraph.backends.torch.team import Team
 from acgraph.backends.training import TrainConfig
 from acgraph.data import Dataset
@@ -13,16 +14,17 @@ from acgraph.tasks import OutputTask
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """One fit, as the leader tells it.
+    """One fit.
 
     Attributes:
-        model: Proto of what is trained.
-        teacher: Proto of what is learnt from, or None.
-        config: How to train.
-        images: How many training images the leader has.
+        model: ``ModelProto`` of the model.
+        sizes: Resolved input sizes of the model, if known.
+        teacher: ``ModelProto`` of the teacher, or None.
+        config: Options of training.
+        images: Number of training images of the leader.
         state: Weights, mode and progress of the leader's trainer.
-        options: Arguments of ``TorchTrainer.fit``.
-        tasks: What each output means; None where that is guessed.
+        options: Arguments of the fit.
+        tasks: Task of each output; None guesses it.
     """
 
     model: Any
@@ -31,24 +33,24 @@ class Job:
     config: TrainConfig
     images: int
     state: Mapping[str, Any]
-    options: Mapping[str, Any]
+    options: FitOptions
     tasks: tuple[OutputTask, ...] | None = None
 
 
-def announce(
-    others: Team,
+def broadcast_fit(
+    team: Team,
     model: Model,
     teacher: Model | None,
     train: Dataset,
     config: TrainConfig,
     state: Mapping[str, Any],
-    options: Mapping[str, Any],
+    options: FitOptions,
     tasks: Sequence[OutputTask] | None = None,
 ) -> None:
-    """Tell the others to join a fit; nothing where there are none."""
-    if others.size == 1:
+    """Broadcast a fit to the other processes, if there are any."""
+    if team.size == 1:
         return
-    others.tell(
+    team.broadcast(
         Job(
             model=proto_from_model(model),
             sizes=model.sizes,

@@ -1,4 +1,4 @@
-"""Losses by labels, for tasks other than the classes of examples."""
+"""Losses on labels, for tasks other than classification with one class per example."""
 
 import torch
 import torch.nn.functional as F
@@ -8,9 +8,9 @@ from acgraph.backends.torch.imitation import logits_of, relative_error
 from acgraph.errors import BackendError
 from acgraph.tasks import OutputTask
 
-#: What fills label sequences up.
+#: Padding of label sequences.
 PADDING = -1
-#: A position that is not judged: in data sets, and for PyTorch.
+#: Label of positions that are ignored: in data sets, and in PyTorch.
 _NOT_JUDGED, _IGNORED = 255, -100
 
 
@@ -18,13 +18,14 @@ def label_loss(task: OutputTask, output: Tensor, y: Tensor) -> Tensor:
     """Return the loss of a batch against its labels, a float32 scalar.
 
     Args:
-        task: Of the output.
-        output: Of the network.
-        y: 0 and 1 for each class, or classes of positions; maps of classes for segmentation;
-            ``[N, L]`` filled up with -1 for ctc; numbers in the shape of the output for others.
+        task: Task of the output.
+        output: Output of the network.
+        y: The labels. Classification: 0 or 1 for each class, or a class for each position;
+            segmentation: maps of classes; CTC: ``[N, L]`` padded with -1; other tasks: numbers in
+            the shape of the output.
 
     Raises:
-        BackendError: nothing is learnt from labels of this task.
+        BackendError: There is no loss on labels for this task.
     """
     if task.kind == "segmentation":
         return _by_position(task, output, y)
@@ -35,13 +36,13 @@ def label_loss(task: OutputTask, output: Tensor, y: Tensor) -> Tensor:
     if task.kind in ("regression", "embedding", "imitate"):
         return relative_error(output, y.reshape(output.shape), task.axis)
     raise BackendError(
-        f"labels of {task.kind} are only judged by",
-        hint="give --data without labels, and those with labels as --eval-data",
+        f"labels of {task.kind} can only be evaluated, not trained on",
+        hint="give --data without labels, and the data with labels as --eval-data",
     )
 
 
 def _by_position(task: OutputTask, output: Tensor, y: Tensor) -> Tensor:
-    """Cross-entropy at every position; that of sigmoids where a map has one channel."""
+    """Cross-entropy at every position; binary cross-entropy if the map has one channel."""
     axis = 1 if task.axis is None else task.axis
     is_judged = (y >= 0) & (y != _NOT_JUDGED)
     if output.shape[axis] > 1:
@@ -56,7 +57,7 @@ def _by_position(task: OutputTask, output: Tensor, y: Tensor) -> Tensor:
 
 
 def _by_class(task: OutputTask, output: Tensor, y: Tensor) -> Tensor:
-    """Cross-entropy with shares of classes, with sigmoids, or with classes of positions."""
+    """Cross-entropy with class probabilities or classes, or binary cross-entropy for sigmoids."""
     if y.shape == output.shape and task.form == "sigmoid":
         return F.binary_cross_entropy(output.float().clamp(0, 1), y.float())
     logits = logits_of(output, task.form).movedim(1 if task.axis is None else task.axis, 1)

@@ -1,4 +1,4 @@
-"""Training batches in a seeded order, the next one prepared while the current one trains."""
+"""Training batches in a seeded order; the next batch is read while the current one trains."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,19 +13,19 @@ from acgraph.backends.training import TrainConfig, steps_per_pass
 from acgraph.data import Batch as Examples
 from acgraph.data import Dataset, Indices, are_class_numbers, cut_indices
 
-#: Names of the independent random streams of a fit.
+#: Keys of the independent random streams of a fit.
 _ORDER, _AUGMENT = 1, 2
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What one step trains on.
+    """The examples of one step.
 
     Attributes:
-        examples: The inputs of the network, and labels where there are any.
-        indices: Which examples they are.
+        examples: Inputs of the network, and labels if there are any.
+        indices: Indices of the examples in the data set.
         share: Their share of the batch of all processes.
-        rest: Other examples of the step, whose sizes are others.
+        rest: Further examples of the step, with other input sizes.
     """
 
     examples: Examples
@@ -34,15 +34,16 @@ class Batch:
     rest: tuple["Batch", ...] = ()
 
     def of_one_size(self) -> tuple["Batch", ...]:
-        """Return the examples of the step, cut into what can run at once."""
+        """Split the step into batches whose examples have one size each."""
         return (replace(self, rest=()), *self.rest) if self.rest else (self,)
 
 
 class Loader:
-    """Draws the batches of one fit; step ``k`` is a function of the seed, the fit and ``k`` alone.
+    """Reads the batches of one fit; step ``k`` depends only on the seed, the fit and ``k``.
 
-    A pass visits every image once, in batches whose sizes differ by at most one: a last batch of
-    a single image would break BatchNorm. Of several processes each reads its own part of a batch.
+    A pass visits every image once, in batches whose sizes differ by at most one, because a last
+    batch of a single image would break BatchNormalization. If several processes train, each reads
+    its own part of a batch.
     """
 
     def __init__(
@@ -63,7 +64,7 @@ class Loader:
         self._chunks: list[Indices] = []
 
     def indices(self, step: int) -> Indices:
-        """Return which images step ``step`` trains on, in all processes."""
+        """Return the indices of the images of a step, in all processes."""
         number, place = divmod(step, self.steps_per_pass)
         if number != self._pass:
             rng = np.random.default_rng((*self._key, _ORDER, number))
@@ -73,7 +74,7 @@ class Loader:
         return self._chunks[place]
 
     def _cut(self, order: Indices, rng: np.random.Generator) -> list[Indices]:
-        """Cut the order of a pass into batches, whose examples have one size as far as it goes."""
+        """Split a pass into batches; as many as possible have examples of a single size."""
         groups, size = self._dataset.groups, self._config.batch_size
         if groups is None:
             return np.array_split(order, self.steps_per_pass)
@@ -108,7 +109,7 @@ class Loader:
         return Batch(examples, indices, len(indices) / len(whole))
 
     def iterate(self, first: int, last: int) -> Iterator[Batch]:
-        """Yield the batches of steps ``first`` to ``last``, exclusive, reading one ahead."""
+        """Yield the batches of steps ``first`` to ``last`` (exclusive), reading one batch ahead."""
         if first >= last:
             return
         with ThreadPoolExecutor(1, thread_name_prefix="acgraph-loader") as pool:
@@ -121,7 +122,7 @@ class Loader:
 
 
 def count_steps(dataset: Dataset, batch_size: int) -> int:
-    """Return how many steps visit every example once."""
+    """Return the number of steps of a pass over all examples."""
     if dataset.groups is None:
         return steps_per_pass(len(dataset), batch_size)
     _, counts = np.unique(dataset.groups, return_counts=True)
@@ -130,7 +131,7 @@ def count_steps(dataset: Dataset, batch_size: int) -> int:
 
 
 def is_augmented(dataset: Dataset, config: TrainConfig) -> bool:
-    """Tell whether images change from pass to pass; labels of their positions would not follow."""
+    """Whether images are augmented; never with labels of positions, which would not be moved."""
     if dataset.labels is not None and not are_class_numbers(dataset.labels):
         return False
     wanted = config.crop > 0 or config.flip or config.erase > 0

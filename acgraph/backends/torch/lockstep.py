@@ -1,8 +1,8 @@
-"""A network and the same network cut, run side by side on the same samples, halted at each layer.
+"""Run a network and its cut copy side by side on the same batches, pausing at each layer.
 
-What is alive at a halt is kept for every batch, so that each node runs once. Where that would take
-too much memory, fewer batches run; the others are begun, from the inputs on, as soon as what is
-alive is small enough, as it is behind the first layers of most networks.
+The live tensors of every batch are kept at a pause, so that each node runs once per batch. While
+these need too much memory, only some batches run. The others start, from the inputs, as soon as
+the live tensors are small enough, which is after the first layers of most networks.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -15,18 +15,18 @@ from acgraph.analysis.tail import Tail
 from acgraph.backends.torch.graph_module import GraphModule
 from acgraph.backends.torch.inputs import Inputs
 from acgraph.backends.torch.plan import ExecutionPlan, run_steps
-from acgraph.backends.torch.rows import columns_at, draw, outputs_at
+from acgraph.backends.torch.rows import columns_at, outputs_at, sample_rows
 from acgraph.data import Batch
 from acgraph.ir import Array, Model
 from acgraph.pruning.regression import ColumnPart, Moments, PairedMoments
 
-#: Bytes of what is alive of both networks, about.
+#: Approximate bound of the bytes of live tensors of both networks.
 MAX_BYTES = 2 << 30
-#: Rows that the moments of a layer are taken over, about; and positions of an example, at least.
+#: Approximate number of rows for the moments of a layer, and least positions of an example.
 ROWS = 1 << 15
 MIN_POSITIONS = 16
-#: One batch of so many is held out of the fits, to judge them by.
-HELD_OUT = 4
+#: One of this many batches is validation out of the regression, to validate it.
+VALIDATION_EVERY = 4
 
 
 class Lockstep:
@@ -42,15 +42,15 @@ class Lockstep:
         seed: int = 0,
         max_bytes: int = MAX_BYTES,
     ) -> None:
-        """Begin before the first node; both networks have the weights of the model.
+        """Start before the first node; both networks have the weights of the model.
 
         Args:
-            model: The original.
-            read: Returns the examples of a batch.
-            count: How many batches there are, at least 1.
-            device: Where to run.
-            seed: Of the draw of positions.
-            max_bytes: Of what is kept, about.
+            model: The original network.
+            read: Returns the examples of a batch, given its number.
+            count: Number of batches, at least 1.
+            device: Device to run on.
+            seed: Seed of the sampled positions.
+            max_bytes: Approximate bound of the bytes of live tensors.
         """
         self._model = model
         self._nodes = {node.name: node for node in model.graph.nodes}
@@ -58,12 +58,12 @@ class Lockstep:
         self._cut = GraphModule(model).to(device).eval().requires_grad_(False)
         self._read, self._count, self._device = read, count, device
         self._seed = seed
-        self._begun = 0
+        self._started = 0
         self._pairs: list[_Pair] = []
-        self._fitting = self._counts(max_bytes)
+        self._batches_that_fit = self._counts(max_bytes)
 
     def weights(self) -> dict[str, Array]:
-        """Copy the weights of the cut network."""
+        """Copy the weights of the cut network, by ONNX name."""
         return self._cut.weights()
 
     def load_weights(self, weights: Mapping[str, Array]) -> None:
@@ -71,50 +71,50 @@ class Lockstep:
         self._cut.load_weights(weights)
 
     def reaches(self, name: str) -> bool:
-        """Whether a node runs at all, and is not computed beforehand."""
+        """Whether a node is executed, and not computed in advance as a constant."""
         return name in self._pairs[0].places
 
     @torch.no_grad()
     def moments(
         self, tail: Tail, gain: Array, offset: Array, part: ColumnPart | None = None
     ) -> PairedMoments:
-        """Measure what a layer reads in the cut network, and what its tail shall give there.
+        """Measure the moments of a layer's input in the cut network and of its target.
 
         Args:
-            tail: The layer and what is behind it.
-            gain: What its output is multiplied with in the original, ``[filters]``.
-            offset: What is then added.
-            part: The columns that count, of a layer of one group; None for all of them.
+            tail: The layer and the nodes after it.
+            gain: Scale of the layer's output in the original, ``[filters]``.
+            offset: Offset that is added after scaling, ``[filters]``.
+            part: The columns to measure, for a layer with one group; None for all columns.
         """
         layer = tail.layer
-        self._begin(self._fitting[self._pairs[0].places[layer.name]])
+        self._start(self._batches_that_fit[self._pairs[0].places[layer.name]])
         factors = [torch.from_numpy(np.asarray(x, np.float32)) for x in (gain, offset)]
         examples = sum(pair.examples for pair in self._pairs)
         positions = max(MIN_POSITIONS, -(-ROWS // max(examples, 1)))
         generator = torch.Generator().manual_seed(self._seed)
         sums: list[_PairSums | None] = [None, None]
         for pair in self._pairs:
-            x, y = self._look(pair, tail, factors[0], factors[1])
+            x, y = self._input_and_target(pair, tail, factors[0], factors[1])
             node = self._nodes[layer.name]
-            drawn = draw(x, node, layer, generator, positions)
-            inputs, targets = columns_at(x, node, layer, drawn), outputs_at(y, layer, drawn)
+            sampled = sample_rows(x, node, layer, generator, positions)
+            inputs, targets = columns_at(x, node, layer, sampled), outputs_at(y, layer, sampled)
             if part is not None:
                 rest = torch.from_numpy(part.rest.astype(np.float32)).to(inputs.device)
                 targets = targets - inputs @ rest.T
                 inputs = inputs[:, part.start : part.end]
             found = _PairSums.of(inputs, targets, layer.group)
-            known = sums[pair.is_held]
-            sums[pair.is_held] = found if known is None else known.plus(found)
-        fit, held = sums
+            known = sums[pair.is_validation]
+            sums[pair.is_validation] = found if known is None else known.plus(found)
+        fit, validation = sums
         if fit is None:
-            fit, held = held, None
-        assert fit is not None  # there is a batch
-        return PairedMoments(fit.moments(), None if held is None else held.moments())
+            fit, validation = validation, None
+        assert fit is not None  # there is at least one batch
+        return PairedMoments(fit.moments(), None if validation is None else validation.moments())
 
-    def _look(
+    def _input_and_target(
         self, pair: "_Pair", tail: Tail, gain: torch.Tensor, offset: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return what the layer reads in the cut network, and what its tail shall give."""
+        """Return the input of the layer in the cut network, and the target of its tail."""
         pair.reach(tail.layer.name)
         x, z = pair.cut_input(tail.layer.name), pair.original_output(tail.layer.name)
         shape = [1] * z.ndim
@@ -127,24 +127,24 @@ class Lockstep:
                 y = y + (theirs.to(torch.float32) - ours.to(torch.float32))
         return x, y
 
-    def _begin(self, count: int) -> None:
-        """Let so many batches run."""
-        for number in range(self._begun, count):
-            is_held = number % HELD_OUT == 1
+    def _start(self, count: int) -> None:
+        """Start further batches, up to this number."""
+        for number in range(self._started, count):
+            is_validation = number % VALIDATION_EVERY == 1
             self._pairs += [
-                _Pair(self._model, (self._original, self._cut), part, is_held=is_held)
+                _Pair(self._model, (self._original, self._cut), part, is_validation=is_validation)
                 for part in self._parts(number)
             ]
-        self._begun = max(self._begun, count)
+        self._started = max(self._started, count)
 
     def _parts(self, number: int) -> list[Inputs]:
-        """Return a batch in parts that the graph runs at once."""
+        """Return a batch, split into parts if the batch size of the graph is fixed."""
         inputs = Inputs.of(self._read(number), self._original.input_names, self._device)
         return [Inputs(tuple(x), inputs.axes) for x in self._original.whole_parts(inputs.tensors)]
 
     @torch.no_grad()
     def _counts(self, max_bytes: int) -> list[int]:
-        """Say for each step of the plan how many batches may run from there to the end."""
+        """Return, for each step of the plan, how many batches fit into memory from there on."""
         parts = self._parts(0)
         plan, values = self._original.filled_plan(parts[0].tensors)
         fixed = _fixed(plan)
@@ -152,12 +152,12 @@ class Lockstep:
         alive = [_bytes(values, fixed) for _ in steps]
         most = np.maximum.accumulate(alive[::-1])[::-1] if alive else np.zeros(1)
         counts = max_bytes // np.maximum(2 * len(parts) * most, 1)
-        self._begin(1)
+        self._start(1)
         return [int(min(max(count, 2), self._count)) for count in counts]
 
 
 class _Pair:
-    """Both networks on one batch, the original one node ahead where it was asked for an output."""
+    """Both networks on one batch; at a pause, the original has also executed the layer."""
 
     def __init__(
         self,
@@ -165,7 +165,7 @@ class _Pair:
         modules: tuple[GraphModule, GraphModule],
         inputs: Inputs,
         *,
-        is_held: bool,
+        is_validation: bool,
     ) -> None:
         self._model = model
         self._plans, self._values = [], []
@@ -176,7 +176,7 @@ class _Pair:
         self._done = [0, 0]
         self.places = {step.node.name: i for i, step in enumerate(self._plans[0].steps)}
         self.examples = len(inputs)
-        self.is_held = is_held
+        self.is_validation = is_validation
 
     def reach(self, name: str) -> None:
         """Run the original through a node, and the cut network up to it."""
@@ -187,17 +187,17 @@ class _Pair:
             self._done[side] = max(self._done[side], end)
 
     def cut_input(self, name: str) -> torch.Tensor:
-        """Return what a node is about to read in the cut network."""
+        """Return the first input of a node in the cut network."""
         value: torch.Tensor = self._values[1][self._plans[1].steps[self.places[name]].inputs[0]]
         return value
 
     def original_output(self, name: str) -> torch.Tensor:
-        """Return what a node has given in the original."""
+        """Return the first output of a node in the original."""
         value: torch.Tensor = self._values[0][self._plans[0].steps[self.places[name]].outputs[0]]
         return value
 
     def others(self, name: str, index: int) -> tuple[torch.Tensor | None, torch.Tensor | None]:
-        """Return an input of a later node in the cut network and in the original, if known yet."""
+        """Return an input of a later node in the cut and the original network, None if unknown."""
         if name not in self.places:
             return None, None
         slot = self._plans[0].steps[self.places[name]].inputs[index]
@@ -205,7 +205,7 @@ class _Pair:
 
 
 def _fixed(plan: ExecutionPlan) -> frozenset[int]:
-    """Return the slots that hold weights and constants."""
+    """Return the slots of weights and constants."""
     constants = {slot for slot, value in enumerate(plan.template) if value is not None}
     return frozenset(constants | {slot for slot, _ in plan.weights})
 
@@ -220,7 +220,16 @@ def _bytes(values: Sequence[object], fixed: frozenset[int]) -> int:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _PairSums:
-    """Central sums over so many rows of inputs and targets, for every group, not divided yet."""
+    """Sums over centred rows of inputs and targets for every group, and their means.
+
+    Attributes:
+        inner: Products of inputs, ``float64 [groups, columns, columns]``.
+        cross: Products of inputs and targets, ``float64 [groups, columns, filters]``.
+        spread: Squares of targets, ``float64 [groups, filters]``.
+        inputs: Mean input, ``float64 [groups, columns]``.
+        targets: Mean target, ``float64 [groups, filters]``.
+        count: Number of rows.
+    """
 
     inner: torch.Tensor
     cross: torch.Tensor
@@ -233,8 +242,8 @@ class _PairSums:
     def of(cls, x: torch.Tensor, y: torch.Tensor, group: int) -> "_PairSums":
         """Sum over rows ``[samples, groups * columns]`` and ``[samples, groups * filters]``.
 
-        The products are of float32, for speed, of rows about a mean that is rounded to float32, so
-        that a large mean costs no digits.
+        The products are computed in float32 for speed. The rows are centred first (about the mean
+        rounded to float32), so that a large mean does not reduce the precision.
         """
         x, y = (rows.reshape(len(rows), group, -1).permute(1, 0, 2) for rows in (x, y))
         about = [rows.mean(dim=1) for rows in (x, y)]
@@ -251,7 +260,7 @@ class _PairSums:
         return cls(inner, cross, spread, inputs, targets, count)
 
     def plus(self, other: "_PairSums") -> "_PairSums":
-        """Add other rows by the formula of Chan, Golub and LeVeque (1983)."""
+        """Add the sums over other rows by the formula of Chan, Golub and LeVeque (1983)."""
         count = self.count + other.count
         dx, dy = other.inputs - self.inputs, other.targets - self.targets
         between = self.count * other.count / count

@@ -1,4 +1,4 @@
-"""One fit: the loop over steps, and all that makes it stop, resume and repeat."""
+"""One fit: the training loop, with its time budget, recovery from divergence, and saved state."""
 
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -26,8 +26,8 @@ from acgraph.backends.torch.modes import run_module
 from acgraph.backends.torch.optimizer import (
     Average,
     Optimizer,
-    Pull,
-    add_pulls,
+    ProximalTerm,
+    add_proximal_terms,
     build_optimizer,
     mask_gradients,
     mask_weights,
@@ -37,35 +37,35 @@ from acgraph.backends.torch.team import Team
 from acgraph.backends.training import EpochStats, FitResult, ProgressSink
 from acgraph.errors import BackendError, DivergedError
 
-#: Steps between copies of the weights that a failure falls back to.
+#: Steps between copies of the weights that a diverged fit returns to.
 SNAPSHOT_STEPS = 50
-#: Seconds after which a pass that is under way may be saved, too.
+#: Seconds after which ``on_epoch`` is also called within a pass.
 SAVE_SECONDS = 120.0
-#: Names of the random streams of a step, beside those of the loader.
+#: Keys of the random streams of a step; the loader has further ones.
 _NETWORK, _MIXUP = 3, 4
 
 
 @dataclass(slots=True)
 class Fit:
-    """A fit under way.
+    """A running fit.
 
     Attributes:
-        learner: What is trained.
-        plan: How far.
-        loader: Where batches come from.
-        removed: Entries held at zero, ``True`` where removed, by weight.
-        pulls: Proximal terms.
-        names: Names of the weights, for messages.
-        time_budget_s: Seconds after which the fit ends; the schedule ends with it.
+        learner: The network and its loss.
+        plan: Length and learning rates of the fit.
+        loader: Reads the batches.
+        removed: Mask of the entries that stay zero (``True`` = removed), by weight.
+        proximal_terms: Proximal terms.
+        names: ONNX names of the weights, by their key, for messages.
+        time_budget_s: Seconds after which the fit and its schedule end; None for no limit.
         team: The processes that train; each runs the same fit on its part of every batch.
-        micro_batch: How many images run at once; gradients of the parts are added up.
+        micro_batch: Number of images that run at once, with gradient accumulation.
     """
 
     learner: Learner
     plan: FitPlan
     loader: Loader
     removed: Mapping[nn.Parameter, Tensor]
-    pulls: list[Pull]
+    proximal_terms: list[ProximalTerm]
     names: Mapping[str, str]
     time_budget_s: float | None = None
     team: Team = field(default_factory=Team)
@@ -80,7 +80,7 @@ class Fit:
     _free: list[nn.Parameter] = field(default_factory=list, init=False)
 
     def __post_init__(self) -> None:
-        """Zero the removed entries and set the optimizer up."""
+        """Set the removed entries to zero and build the optimizer."""
         module, config = self.learner.module, self.learner.config
         mask_weights(self.removed)
         self._fallback = Fallback(module)
@@ -100,12 +100,17 @@ class Fit:
         description: str,
         on_epoch: Callable[[EpochStats], None] | None = None,
     ) -> FitResult:
-        """Train to the end of the plan or of the time.
+        """Train until the plan is complete or the time budget is used up.
+
+        Args:
+            progress: Receives the progress of the steps.
+            description: Name of the fit for ``progress``.
+            on_epoch: Called after each pass and every ``SAVE_SECONDS`` within a pass.
 
         Raises:
-            DivergedError: the loss or a weight is no longer finite, or the loss is beyond all
-                bounds, however small the steps; the weights before the fit are back in place.
-            BackendError: an image is not finite.
+            DivergedError: Training diverged even at the smallest learning rate; the weights from
+                before the fit are restored.
+            BackendError: An image contains NaN or infinity, or one image needs too much memory.
         """
         self._fallback.begin()
         self.learner.module.train()
@@ -127,7 +132,7 @@ class Fit:
             if self.step % per_pass == 0:
                 self._tally = Tally()
             rate = self._set_learning_rate()
-            loss = self._train_or_back_off(batch)
+            loss = self._train_with_recovery(batch)
             self.step += 1
             now = time.perf_counter()
             self._count(batch, loss, now - start)
@@ -147,7 +152,8 @@ class Fit:
         mine = sum(len(part.indices) for part in parts)
         tally, images = self._tally, round(mine / sum(part.share for part in parts))
         if self.time_budget_s is not None:
-            seconds = self.team.tell(seconds)  # one clock: rates and ends must not differ
+            # All processes use the leader's clock, so that learning rates and ends agree.
+            seconds = self.team.broadcast(seconds)
         tally.loss += loss
         tally.steps += 1
         tally.images += images
@@ -161,7 +167,7 @@ class Fit:
     def _set_learning_rate(self) -> float:
         position = float(self.step)
         if self.time_budget_s is not None:
-            # Where time will run out first, the schedule must have ended by then.
+            # If the time budget ends before the steps do, the schedule follows the time.
             left = max(self.time_budget_s, 1e-9)
             position = max(position, self.plan.total_steps * self.seconds / left)
         plan = self.plan
@@ -171,15 +177,15 @@ class Fit:
             group["lr"] = rate
         return rate
 
-    def _train_or_back_off(self, batch: Batch) -> float:
-        """Train on a batch; where that diverges, again from good weights with half the rate."""
+    def _train_with_recovery(self, batch: Batch) -> float:
+        """Train on a batch; after a divergence repeat it from good weights at half the rate."""
         while True:
             try:
                 return self._train_on(batch)
             except DivergedError as error:
-                if not self._fallback.go_back(error.diagnostic.message):
+                if not self._fallback.restore(error.diagnostic.message):
                     raise DivergedError(
-                        f"{self._fallback.first}, and {self._fallback.times} times more at smaller "
+                        f"{self._fallback.first}, and {self._fallback.times} more times at smaller "
                         "learning rates",
                         hint="lower the learning rate",
                     ) from error
@@ -190,9 +196,9 @@ class Fit:
         module = self.learner.module
         torch.manual_seed(self._seed(_NETWORK))
         self.optimizer.zero_grad(set_to_none=True)
-        value = self._descend(batch)
+        value = self._backward(batch)
         self._clip()
-        value += add_pulls(self.pulls)
+        value += add_proximal_terms(self.proximal_terms)
         mask_gradients(self.removed)
         self.optimizer.step()
         mask_weights(self.removed)
@@ -202,25 +208,25 @@ class Fit:
         return value
 
     def _clip(self) -> None:
-        most = self.learner.config.grad_clip
-        if most == "auto":
-            mask_gradients(self.removed)  # they would count
+        limit = self.learner.config.grad_clip
+        if limit == "auto":
+            mask_gradients(self.removed)  # removed entries must not contribute to the norm
             clip_to_weights(self._free)
-        elif most:
-            nn.utils.clip_grad_norm_(self.learner.module.parameters(), most)
+        elif limit:
+            nn.utils.clip_grad_norm_(self.learner.module.parameters(), limit)
 
-    def _descend(self, batch: Batch) -> float:
-        """Set the gradients of the batch of all processes, and return its loss."""
+    def _backward(self, batch: Batch) -> float:
+        """Compute the gradients of the batch, summed over all processes, and return its loss."""
         total = self._accumulate(batch)
         gradients = [p.grad for p in self.learner.module.parameters() if p.grad is not None]
-        self.team.add([total, *gradients])
+        self.team.add_up([total, *gradients])
         value = float(total)
-        if self._fallback.has_exploded(value):
-            raise self._failure(f"the loss is {value:.3g}", batch)
+        if self._fallback.has_diverged(value):
+            raise self._divergence(f"the loss is {value:.3g}", batch)
         return value
 
     def _accumulate(self, batch: Batch) -> Tensor:
-        """Add up the gradients of this process's batch; in smaller parts where memory ends."""
+        """Accumulate the gradients of this process's batch; halve the parts if memory runs out."""
         if not can_run_out_of_memory(self.learner.device):
             return self._accumulate_once(batch)
         statistics = {name: b.clone() for name, b in self.learner.module.named_buffers()}
@@ -245,16 +251,16 @@ class Fit:
         return total
 
     def _parts(self, batch: Batch) -> Iterator[Examples]:
-        """Cut a batch into what runs at once."""
+        """Split a batch into the parts that run at once."""
         for each in batch.of_one_size():
             yield from self._examples(each).cut(self.micro_batch.parts_of(len(each.indices)))
 
     @torch.no_grad()
     def _share_statistics(self) -> None:
-        """Average running statistics over the processes, each of which saw its own images."""
+        """Average the running statistics over the processes, which ran on different images."""
         if self.team.size > 1:
             statistics = [b for b in self.learner.module.buffers() if b.is_floating_point()]
-            self.team.add(statistics)
+            self.team.add_up(statistics)
             for value in statistics:
                 value /= self.team.size
 
@@ -285,23 +291,25 @@ class Fit:
         return int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
     def _check_weights(self, batch: Batch) -> None:
-        bad = self._fallback.exploded_weight()
+        bad = self._fallback.diverged_weight()
         if bad:
             is_finite = bool(self.learner.module.get_parameter(bad).isfinite().all())
-            how = "has grown beyond all bounds" if is_finite else "is no longer finite"
-            raise self._failure(f"weight '{self.names.get(bad, bad)}' {how}", batch)
+            how = "has grown too large" if is_finite else "is no longer finite"
+            raise self._divergence(f"weight '{self.names.get(bad, bad)}' {how}", batch)
         if (self.step + 1) % SNAPSHOT_STEPS == 0:
             self._fallback.keep()
 
-    def _failure(self, what: str, batch: Batch) -> BackendError:
+    def _divergence(self, what: str, batch: Batch) -> BackendError:
         number, place = divmod(self.step, self.loader.steps_per_pass)
         bad = np.concatenate([part.indices[_not_finite(part)] for part in batch.of_one_size()])
-        mine = f", whose image {bad[0]} is not finite" if len(bad) else ""
-        cause = next(filter(None, self.team.hear(mine)), "")
+        mine = f", in which image {bad[0]} is not finite" if len(bad) else ""
+        cause = next(filter(None, self.team.gather(mine)), "")
         step = f"step {self.step + 1} (batch {place + 1} of pass {number + 1}{cause})"
         if cause:
-            self._fallback.go_back(what)
-            return BackendError(f"{what} at {step}", hint="repair the data")
+            self._fallback.restore(what)
+            return BackendError(
+                f"{what} at {step}", hint="remove NaN and infinity from the training data"
+            )
         return DivergedError(f"{what} at {step}")
 
     def _stats(self, rate: float) -> EpochStats:
@@ -326,7 +334,7 @@ class Fit:
         )
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what :meth:`load_state_dict` needs to go on; weights are the trainer's."""
+        """Return the state for :meth:`load_state_dict`; the trainer saves the weights."""
         plan = self.plan
         return {
             "plan": [plan.number, plan.total_steps, plan.learning_rate, plan.schedule],
@@ -340,32 +348,32 @@ class Fit:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a saved state.
+        """Restore a saved state.
 
         Raises:
-            BackendError: it is of another plan.
+            BackendError: The state belongs to a fit with another plan.
         """
         plan = self.plan
         mine = [plan.number, plan.total_steps, plan.learning_rate, plan.schedule]
         if list(state["plan"]) != mine:
             raise BackendError(
-                "the checkpoint was taken inside another fit: "
+                "the checkpoint belongs to another fit: "
                 f"[number, steps, learning rate, schedule] {list(state['plan'])}, not {mine}",
-                hint="resume with the options that it was started with",
+                hint="resume with the options of the interrupted run",
             )
         self.step, self.images = state["step"], state["images"]
         self.seconds += state["seconds"]
         loss, steps, images, seconds = state["tally"]
         self._tally = Tally(loss=loss, steps=steps, images=images, seconds=seconds)
         self.optimizer.load_state_dict(state["optimizer"])
-        if "fallback" in state:  # older states ended where they diverged
+        if "fallback" in state:  # absent in states of older versions, which ended at divergence
             self._fallback.load_state_dict(state["fallback"])
         if self.average is not None:
             self.average.load_state_dict(state["average"])
 
 
 def _not_finite(batch: Batch) -> npt.NDArray[np.bool_]:
-    """Say of every example whether a number of its own is not finite, in any input."""
+    """Return a mask of the examples with a value that is not finite, in any input."""
     examples = batch.examples
     found = np.zeros(len(batch.indices), np.bool_)
     for name, value in examples.inputs.items():

@@ -1,4 +1,4 @@
-"""What training minimises, and what it is measured by."""
+"""Losses of training: labels, distillation, and custom losses."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -21,45 +21,46 @@ from acgraph.ir import Model
 from acgraph.operators import Trait, operators_with
 from acgraph.tasks import OutputTask, guess_by_values
 
-#: A user's loss: outputs of the network, labels or None, outputs of the teacher or None -> scalar.
+#: A custom loss: outputs of the network, labels or None, outputs of the teacher or None -> scalar.
 UserLoss = Callable[[Outputs, Tensor | None, Outputs | None], Tensor]
 
-#: Operators behind a Softmax that leave its probabilities as they are: views, but for those that
-#: move the classes to another axis or round them.
+#: Operators after a Softmax that keep its probabilities: views, except those that move the classes
+#: to another axis or round the values.
 _SHAPERS = operators_with(Trait.VIEW) - {"Cast", "Transpose", "Unsqueeze"}
 
 
 @dataclass(frozen=True, slots=True)
 class Mix:
-    """How images of a batch were mixed in pairs.
+    """The mixup of a batch, whose images are mixed in pairs.
 
     Attributes:
-        share: Of the image itself.
-        labels: Of the images that have the rest; None where there are none.
+        share: Weight of the image itself.
+        labels: Labels of the other image of each pair; None without labels.
     """
 
     share: float
     labels: Tensor | None
 
     def cut(self, rows: slice) -> "Mix":
-        """Return the mixture of some of the images."""
+        """Return the mixup of some of the images."""
         return Mix(self.share, None if self.labels is None else self.labels[rows])
 
 
 @dataclass(frozen=True)
 class Loss:
-    """Cross-entropy with the labels and divergence from the teacher.
+    """Loss on labels and distillation loss.
 
-    With labels and a teacher: ``a * T^2 * KL(teacher/T, student/T) + (1 - a) * cross-entropy``
-    (Hinton et al., arXiv 1503.02531), and the other outputs imitate the teacher's, if there are
-    any. Without labels the teacher alone is followed, on every output of the network, each by what
-    it means (`acgraph.backends.torch.imitation`); without a teacher the labels alone.
+    With labels and a teacher it is
+    ``a * T^2 * KL(teacher/T, student/T) + (1 - a) * cross-entropy`` (Hinton et al., arXiv
+    1503.02531), plus distillation terms for further outputs. Without labels it consists of the
+    distillation terms of all outputs (`acgraph.backends.torch.imitation`); without a teacher, of
+    the loss on labels.
 
     Attributes:
-        config: Weights of the parts.
-        is_probability: True where the network ends in a Softmax, whose logarithm are the logits.
-        tasks: What the outputs mean; guessed by the teacher's values where there are none.
-        scales: What errors of each output are divided by; those of a batch where there are none.
+        config: Weights of the terms.
+        is_probability: Whether the network ends in a Softmax, so that the logits are logarithms.
+        tasks: Task of each output; if empty, it is guessed from the teacher's outputs.
+        scales: Scale of the errors of each output; if empty, it is computed for each batch.
     """
 
     config: TrainConfig
@@ -103,19 +104,19 @@ class Loss:
 
 
 def learns_no_labels(tasks: Sequence[OutputTask]) -> bool:
-    """Tell whether labels only judge: a detector learns from its teacher."""
+    """Whether labels are only used for evaluation: a detector is trained by distillation."""
     return bool(tasks) and tasks[0].kind == "detection"
 
 
 def tasks_of(
     teacher: Outputs, *, is_probability: bool, has_labels: bool = False
 ) -> tuple[OutputTask, ...]:
-    """Guess what outputs mean by what a teacher makes of a batch.
+    """Guess the task of each output from the teacher's outputs on a batch.
 
     Args:
-        teacher: Its outputs.
-        is_probability: True where the first output ends in a Softmax.
-        has_labels: Whether there are class numbers for the first output.
+        teacher: Outputs of the teacher.
+        is_probability: Whether the first output ends in a Softmax.
+        has_labels: Whether the data has class labels for the first output.
     """
     arrays = [output.detach().float().cpu().numpy() if output.is_floating_point()
               else output.cpu().numpy() for output in teacher]  # fmt: skip
@@ -127,7 +128,7 @@ def tasks_of(
 
 
 def ends_in_softmax(model: Model) -> bool:
-    """Tell whether the first output of a model holds probabilities in place of logits."""
+    """Whether the first output of a model is probabilities instead of logits."""
     tensor = model.graph.outputs[0]
     while tensor.inputs:
         node = tensor.inputs[0]
@@ -140,7 +141,7 @@ def ends_in_softmax(model: Model) -> bool:
 
 
 class AdaptedLoss:
-    """A user's loss in the form of ours."""
+    """Adapts a custom loss to the signature of :class:`Loss`."""
 
     def __init__(self, loss: UserLoss) -> None:
         self._loss = loss
@@ -148,21 +149,21 @@ class AdaptedLoss:
     def __call__(
         self, outputs: Outputs, y: Tensor | None, teacher: Outputs | None, mix: Mix | None = None
     ) -> Tensor:
-        """Return the loss of a batch; it is never mixed.
+        """Return the loss of a batch, without mixup.
 
         Raises:
-            UsageError: it is no scalar tensor that depends on the outputs.
+            UsageError: The custom loss does not return a scalar tensor with a gradient.
         """
         found = self._loss(outputs, y, teacher)
         if not isinstance(found, Tensor) or found.ndim > 0:
             shape = list(found.shape) if isinstance(found, Tensor) else ""
             raise UsageError(
-                f"loss: gave a {type(found).__name__}{shape and f' of shape {shape}'}",
-                hint="return the mean over the batch, a tensor without axes",
+                f"loss: returned a {type(found).__name__}{shape and f' of shape {shape}'}",
+                hint="return the mean over the batch as a scalar tensor",
             )
         if torch.is_grad_enabled() and not found.requires_grad:
             raise UsageError(
-                "loss: has no gradient", hint="compute it of the outputs, by operations of torch"
+                "loss: has no gradient", hint="compute it from the outputs with PyTorch operations"
             )
         return found
 

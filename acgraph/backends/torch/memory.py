@@ -1,4 +1,4 @@
-"""How many images fit into memory at once: measured on a few, extrapolated."""
+"""Estimate how many images fit into memory at once, by measuring a few and extrapolating."""
 
 import logging
 import math
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from acgraph.backends.torch.graph_module import GraphModule
 from acgraph.backends.torch.inputs import Inputs
-from acgraph.backends.torch.modes import Mode, probe_loss, rehearsal, run_module
+from acgraph.backends.torch.modes import Mode, preserved_state, probe_loss, run_module
 from acgraph.backends.torch.visit import peak_bytes
 from acgraph.backends.training import TrainConfig
 from acgraph.data import Dataset
@@ -19,18 +19,18 @@ from acgraph.ir import Model
 
 log = logging.getLogger(__name__)
 
-#: Share of the available memory that training may take. A step of ResNet-18, ResNet-20 and VGG-16
-#: took up to 1.6 times what is counted here: kernels have buffers of their own.
+#: Share of the available memory that training may use. Steps of ResNet-18, ResNet-20 and VGG-16
+#: used up to 1.6 times the estimate, because kernels allocate buffers of their own.
 SHARE = 0.5
-#: The most that a step takes on a CPU, where a batch in parts is as fast as a whole one.
+#: Bound of the bytes of a step on a CPU, where micro-batches are as fast as whole batches.
 MAX_STEP_BYTES = 3 << 30
-#: The most that a batch takes that is only judged.
+#: Bound of the bytes of a batch without gradients.
 MAX_FORWARD_BYTES = 1 << 29
-#: Images of the two steps that are measured; BatchNormalization needs at least two.
+#: Batch sizes of the two steps that are measured; BatchNormalization needs at least two images.
 PROBES = (2, 4)
 _MEMINFO = Path("/proc/meminfo")
 _CGROUP = Path("/sys/fs/cgroup")
-#: Limit and usage of a control group, version 2 and version 1.
+#: Files with the limit and usage of a control group, version 2 and version 1.
 _CGROUP_FILES = (
     ("memory.max", "memory.current"),
     ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
@@ -40,51 +40,54 @@ _CGROUP_FILES = (
 def images_that_fit(
     module: GraphModule, x: Inputs, mode: Mode, config: TrainConfig, processes: int = 1
 ) -> int:
-    """Return how many of the images of a batch can be trained on at once.
+    """Return how many images of a batch fit into memory in one training step.
 
-    Two steps on a few images are measured, and the memory of more is taken to grow linearly. All
-    are taken to fit where the system does not say how much there is, and where the network runs at
-    one batch size alone.
+    Two steps on a few images are measured, and memory is assumed to grow linearly with the number
+    of images. The whole batch is returned if the available memory is not known, or if the network
+    has a fixed batch size.
 
     Args:
         module: The network, on its device.
         x: A whole batch, on the same device.
-        mode: How it will run.
-        config: Says which copies of the weights training keeps.
-        processes: How many share the memory.
+        mode: Precision and layout of training.
+        config: Options of training, which determine how many copies of the weights are kept.
+        processes: Number of processes that share the memory.
     """
     whole = len(x)
     if whole <= max(PROBES) or module.fixed_batch is not None:
         return whole
     free = available_bytes(x.device)
     if free is None:
-        log.info("this system does not say how much memory is available: batches stay whole")
+        log.info("the available memory is unknown, so batches are not split")
         return whole
     few, more = (_bytes_of_step(module, x[:count], mode) for count in PROBES)
     each = (more - few) / (PROBES[1] - PROBES[0])
-    fixed = few - PROBES[0] * each + _kept_bytes(module, config)
+    fixed = few - PROBES[0] * each + _copies_bytes(module, config)
     budget = SHARE * free / processes - fixed
     if x.device.type == "cpu":
         budget = min(budget, MAX_STEP_BYTES)
     log.info(
-        "a step takes %.1f MB and %.2f MB an image; %.0f MB are available",
+        "a step needs %.1f MB plus %.2f MB per image; %.0f MB are available",
         fixed / 1e6, each / 1e6, free / 1e6,
     )  # fmt: skip
     if each <= 0 or budget >= each * whole:
         return whole
     if budget < each * PROBES[0]:
-        log.warning("memory is short: one step takes more than %.0f %% of it", 100 * SHARE)
+        log.warning(
+            "memory is short: a step on %d images needs more than %.0f %% of the available memory",
+            PROBES[0], 100 * SHARE,
+        )  # fmt: skip
         return PROBES[0]
     return int(budget / each)
 
 
-def images_to_judge(module: GraphModule, example: Inputs, batch_size: int) -> int:
-    """Return how many images are run at once where no gradients are needed.
+def images_without_gradients(module: GraphModule, example: Inputs, batch_size: int) -> int:
+    """Return how many images fit into ``MAX_FORWARD_BYTES`` in a run without gradients.
 
     Args:
         module: The network, on its device.
         example: One image, on the same device.
-        batch_size: The most.
+        batch_size: Upper bound of the result; returned if the network has a fixed batch size.
     """
     if module.fixed_batch is not None:
         return batch_size
@@ -93,7 +96,7 @@ def images_to_judge(module: GraphModule, example: Inputs, batch_size: int) -> in
 
 
 def bytes_of_an_image(model: Model, data: Dataset) -> int:
-    """Return the bytes that all tensors of one image take together, about what gradients need."""
+    """Estimate the bytes per image of a training step: the sum of all its tensors in float32."""
     module = GraphModule(model)
     count = module.fixed_batch or 1
     x = Inputs.of(data.batch(np.zeros(count, np.int64)), module.input_names, torch.device("cpu"))
@@ -104,7 +107,7 @@ def bytes_of_an_image(model: Model, data: Dataset) -> int:
 
 
 def available_bytes(device: torch.device) -> int | None:
-    """Return how much memory a process can still take; None where the system does not say."""
+    """Return the bytes that this process can still allocate; None if they are not known."""
     if device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
     if not _MEMINFO.is_file():
@@ -121,27 +124,27 @@ def available_bytes(device: torch.device) -> int | None:
 
 
 def processes_here() -> int:
-    """Return how many processes the launcher says it started on this host."""
+    """Return the number of processes on this host, from ``LOCAL_WORLD_SIZE``."""
     text = os.environ.get("LOCAL_WORLD_SIZE", "1")
     return int(text) if text.isdigit() and int(text) else 1
 
 
 def _bytes_of_step(module: nn.Module, x: Inputs, mode: Mode) -> int:
-    """Return the bytes that a step takes beside the weights: activations and gradients."""
-    with rehearsal(module), torch.random.fork_rng(devices=[x.device] if x.is_cuda else []):
+    """Return the bytes of a step in addition to the weights: activations and gradients."""
+    with preserved_state(module), torch.random.fork_rng(devices=[x.device] if x.is_cuda else []):
         module.zero_grad(set_to_none=True)
         if x.is_cuda:
             return _peak_on_gpu(module, x, mode)
         weights = {p.untyped_storage().data_ptr(): p for p in module.parameters()}
         saved: dict[int, int] = {}
 
-        def note(tensor: Tensor) -> Tensor:
+        def record(tensor: Tensor) -> Tensor:
             storage = tensor.untyped_storage()
             if storage.data_ptr() not in weights:
-                saved[storage.data_ptr()] = storage.nbytes()  # alive as long as the loss is
+                saved[storage.data_ptr()] = storage.nbytes()  # kept alive by the loss
             return tensor
 
-        with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        with torch.autograd.graph.saved_tensors_hooks(record, lambda tensor: tensor):
             loss = probe_loss(run_module(module, x, mode))
         del loss
         gradients = sum(p.numel() * p.element_size() for p in weights.values() if p.requires_grad)
@@ -158,10 +161,10 @@ def _peak_on_gpu(module: nn.Module, x: Inputs, mode: Mode) -> int:
     return torch.cuda.max_memory_allocated(x.device) - before
 
 
-def _kept_bytes(module: nn.Module, config: TrainConfig) -> int:
+def _copies_bytes(module: nn.Module, config: TrainConfig) -> int:
     """Return the bytes of the copies of the weights that a fit keeps.
 
-    Two to fall back to, the moments of the optimizer, and the running average.
+    These are two copies for recovery from divergence, the optimizer state, and the moving average.
     """
     moments = int(config.momentum > 0) if config.optimizer == "sgd" else 2
     copies = 2 + moments + int(config.ema > 0)

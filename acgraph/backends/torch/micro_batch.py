@@ -1,4 +1,4 @@
-"""A batch in parts that fit into memory; the gradients of the parts are added up."""
+"""Gradient accumulation: split a batch into micro-batches that fit into memory."""
 
 import logging
 from collections.abc import Iterator
@@ -18,16 +18,16 @@ log = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class MicroBatch:
-    """How many images run at once; shared by a trainer and its fit under way.
+    """The number of images that run at once; a trainer and its running fit share this object.
 
     Attributes:
-        size: The most images of a part; None where batches stay whole.
+        size: Largest number of images of a micro-batch; None does not split batches.
     """
 
     size: int | None = None
 
     def parts_of(self, count: int) -> list[slice]:
-        """Cut so many images into parts whose sizes differ by at most one.
+        """Split a number of images into micro-batches whose sizes differ by at most one.
 
         >>> MicroBatch(4).parts_of(10)
         [slice(0, 4, None), slice(4, 7, None), slice(7, 10, None)]
@@ -38,10 +38,10 @@ class MicroBatch:
         return [slice(start, end) for start, end in pairwise(ends)]
 
     def halve(self, count: int) -> None:
-        """Make parts of half the size, after one of ``count`` images did not fit into memory.
+        """Halve the size, after a batch of ``count`` images did not fit into memory.
 
         Raises:
-            BackendError: it was a single image.
+            BackendError: The size is already 1.
         """
         size = min(count, self.size or count)
         if size <= 1:
@@ -50,18 +50,18 @@ class MicroBatch:
                 hint="train on a device with more memory",
             )
         self.size = size // 2
-        log.warning("out of memory with %d images at once: going on with %d", size, self.size)
+        log.warning("out of memory with %d images at once: continuing with %d", size, self.size)
 
 
 @dataclass(frozen=True, slots=True)
 class Examples:
-    """Images and labels on the device, mixed where they are to be.
+    """Inputs and labels on the device, after mixup if it is on.
 
     Attributes:
-        x: The inputs of the network.
-        y: Labels, where there are any.
-        mix: How they were mixed.
-        batch: Where they come from.
+        x: Inputs of the network.
+        y: Labels, if there are any.
+        mix: The mixup, if it is on.
+        batch: The batch that the examples were read from.
     """
 
     x: Inputs
@@ -70,7 +70,7 @@ class Examples:
     batch: Batch
 
     def cut(self, parts: list[slice]) -> Iterator["Examples"]:
-        """Yield parts, whose shares are those of their images."""
+        """Yield micro-batches, each with its share of the loss."""
         if len(parts) == 1:
             yield self
             return
@@ -88,12 +88,12 @@ class Examples:
 
 
 def can_run_out_of_memory(device: torch.device) -> bool:
-    """Tell whether a device that has no memory left says so; on the CPU the system ends us."""
+    """Whether the device reports that it is out of memory; on a CPU the process is killed."""
     return device.type == "cuda"
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Tell whether an error, or what caused it, is that a device has no memory left."""
+    """Whether an error or one of its causes is an out-of-memory error of the device."""
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, torch.cuda.OutOfMemoryError):

@@ -1,4 +1,4 @@
-"""Which precision, memory layout and threads train fastest: timed on the network, cached."""
+"""Choose precision, memory layout and number of threads by timing training steps."""
 
 import logging
 import math
@@ -21,28 +21,28 @@ from acgraph.errors import BackendError
 
 log = logging.getLogger(__name__)
 
-#: Largest relative difference of the loss from float32 that a mode may have.
+#: Largest relative difference between the loss of a mode and that of float32.
 TOLERANCE = 0.02
-#: Timed steps a mode, after one that warms up; the fastest counts.
+#: Timed steps per mode after one warm-up step; the fastest one is used.
 TIMED_STEPS = 3
-#: Images of the first step, from which the timed batch grows by at most this factor at a time.
+#: Batch size of the first timed step, and the largest factor by which it grows at a time.
 PROBE_IMAGES, GROWTH = 4, 4
-#: A faster mode must win by this factor to displace a simpler one: timings are noisy.
+#: A mode replaces a simpler one only below this share of its time, because timings are noisy.
 MARGIN = 0.95
-#: A first step that takes so many times as long, and what warms up beside, loses for certain.
-HOPELESS, WARM_UP_SECONDS = 2.0, 0.5
-#: Under what choices are cached.
-KIND = "modes"
+#: A mode is rejected if its warm-up step takes this many times the best time, plus these seconds.
+GIVE_UP_FACTOR, GIVE_UP_SECONDS = 2.0, 0.5
+#: Folder of the cached choices.
+CACHE_FOLDER = "modes"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mode:
-    """How a network runs.
+    """The precision, memory layout and number of threads that a network runs with.
 
     Attributes:
-        precision: Whether convolutions and products multiply in float32 or bfloat16.
-        channels_last: Whether images lie in memory with their channels innermost.
-        threads: On how many threads of the CPU; None leaves them as they are.
+        precision: Data type in which convolutions and matrix products are computed.
+        channels_last: Whether images have the memory format ``torch.channels_last``.
+        threads: Number of CPU threads; None does not change it.
     """
 
     precision: Literal["fp32", "bf16"] = "fp32"
@@ -59,7 +59,7 @@ PLAIN = Mode()
 
 
 def apply_mode(module: nn.Module, mode: Mode) -> None:
-    """Lay the weights of a module out as a mode wants them."""
+    """Convert the weights of a module to the memory layout of a mode."""
     layout = torch.channels_last if mode.channels_last else torch.contiguous_format
     for parameter in module.parameters():
         if parameter.ndim == 4:
@@ -67,7 +67,7 @@ def apply_mode(module: nn.Module, mode: Mode) -> None:
 
 
 def run_module(module: Callable[..., Outputs], x: Inputs, mode: Mode) -> Outputs:
-    """Run a module in a mode; outputs are float32. Gradients and ``train()`` are the caller's."""
+    """Run a module in a mode and return its outputs, those in bfloat16 converted to float32."""
     tensors = x.tensors
     if mode.channels_last:
         tensors = tuple(
@@ -88,22 +88,23 @@ def choose_mode(
     choose_threads: bool = False,
     probe_s: float = PROBE_SECONDS,
 ) -> Mode:
-    """Time training steps in every allowed mode and return the fastest that is accurate.
+    """Time training steps in every allowed mode and return the fastest accurate one.
 
-    In that mode fewer threads are tried, too: small networks, and hosts whose cores are busy or
-    come in pairs, train faster on fewer. Where precision and layout are stated nothing is timed.
+    The fastest mode is also timed with fewer threads, because small networks, and hosts with busy
+    cores or hyper-threading, often train faster with fewer. Nothing is timed if both precision and
+    layout are given.
 
-    A step is forward, loss and backward. A mode is accurate where its loss is within
-    :data:`TOLERANCE` of that of float32. Weights, statistics and gradients are left as they were.
-    The choice is cached on disk by network, batch, host and threads.
+    A timed step consists of forward, loss and backward. A mode is accurate if its loss is within
+    :data:`TOLERANCE` of the loss in float32. Weights, running statistics and gradients are restored
+    afterwards. The choice is cached on disk by network, batch, host and number of threads.
 
     Args:
         module: The network, on its device.
-        x: A typical batch of training, on the same device.
-        precision: ``fp32`` or ``bf16`` where the choice is made already, or ``auto``.
-        channels_last: Likewise.
-        choose_threads: Whether the number of threads is open.
-        probe_s: Seconds of one timed step, about; there are up to 20.
+        x: A typical training batch, on the same device.
+        precision: ``fp32``, ``bf16``, or ``auto`` to choose it.
+        channels_last: True, False, or ``auto`` to choose it.
+        choose_threads: Whether to choose the number of threads.
+        probe_s: Approximate seconds of a timed step; up to 20 steps are timed.
     """
     candidates = _candidates(precision, channels_last, x)
     if len(candidates) == 1:
@@ -115,7 +116,7 @@ def choose_mode(
         log.info("training mode: %s (cached)", known)
         return known
     mode = _fastest(module, x, candidates, counts, probe_s)
-    store_choice(KIND, key, asdict(mode))
+    store_choice(CACHE_FOLDER, key, asdict(mode))
     return mode
 
 
@@ -123,7 +124,7 @@ def _candidates(precision: str, channels_last: bool | str, x: Inputs) -> list[Mo
     precisions: tuple[Literal["fp32", "bf16"], ...] = ("fp32", "bf16")
     if precision == "bf16":
         precisions = ("bf16",)
-    elif precision == "fp32" or not (x.is_cuda or _computes_in_bf16()):
+    elif precision == "fp32" or not (x.is_cuda or _has_bf16()):
         precisions = ("fp32",)
     layouts = (False, True) if channels_last == "auto" else (bool(channels_last),)
     if not x.has_images:
@@ -131,13 +132,13 @@ def _candidates(precision: str, channels_last: bool | str, x: Inputs) -> list[Mo
     return [Mode(precision=p, channels_last=c) for p, c in product(precisions, layouts)]
 
 
-def _computes_in_bf16() -> bool:
-    """Whether the CPU computes in bf16; one that does not takes minutes for a single step."""
+def _has_bf16() -> bool:
+    """Whether the CPU has bfloat16 instructions; without them a step can take minutes."""
     return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
 
 
 def _fewer_threads(count: int) -> list[int]:
-    """Return the half of a number of threads, the half of that, down to 1.
+    """Return the number of threads halved repeatedly, down to 1.
 
     >>> _fewer_threads(12)
     [6, 3, 1]
@@ -152,9 +153,9 @@ def _fewer_threads(count: int) -> list[int]:
 def _fastest(
     module: nn.Module, x: Inputs, candidates: list[Mode], counts: list[int], probe_s: float
 ) -> Mode:
-    with rehearsal(module):
+    with preserved_state(module):
         try:
-            x = _as_many(module, x, probe_s)
+            x = _grow_batch(module, x, probe_s)
             reference, _ = _time(module, x, PLAIN, steps=0)
             mode, seconds = _compare(module, x, candidates, reference)
             return _compare_threads(module, x, mode, seconds, counts)
@@ -163,8 +164,8 @@ def _fastest(
 
 
 @contextmanager
-def rehearsal(module: nn.Module) -> Iterator[None]:
-    """Train a module for a few steps that leave no trace in weights, statistics and gradients."""
+def preserved_state(module: nn.Module) -> Iterator[None]:
+    """Set ``train()``; afterwards restore weights, statistics and mode, and clear the gradients."""
     state = {name: value.clone() for name, value in module.state_dict().items()}
     was_training = module.training
     module.train()
@@ -176,11 +177,11 @@ def rehearsal(module: nn.Module) -> Iterator[None]:
         module.train(was_training)
 
 
-def _as_many(module: nn.Module, x: Inputs, seconds: float) -> Inputs:
-    """Return as many images as a step takes so many seconds for, or all.
+def _grow_batch(module: nn.Module, x: Inputs, seconds: float) -> Inputs:
+    """Return as many images as a step can process in about this many seconds, at most all.
 
-    The number grows in stages: of a few images most time goes into what does not depend on their
-    number, and the fastest mode of so small a batch is not that of a whole one.
+    The batch grows in stages, because a step on a few images is dominated by constant overhead, and
+    the fastest mode of a small batch is often not that of the whole batch.
     """
     count = min(PROBE_IMAGES, len(x))
     while True:
@@ -195,19 +196,19 @@ def _compare_threads(
     module: nn.Module, x: Inputs, mode: Mode, seconds: float, counts: list[int]
 ) -> Mode:
     best, before = mode, torch.get_num_threads()
-    told = []
+    timings = []
     try:
         for count in counts:
             torch.set_num_threads(count)
             _, taken = _time(module, x, mode, TIMED_STEPS, seconds)
-            told.append(f"{count}: {taken * 1e3:.1f} ms")
+            timings.append(f"{count}: {taken * 1e3:.1f} ms")
             if taken < MARGIN * seconds:
                 best, seconds = replace(mode, threads=count), taken
     finally:
         torch.set_num_threads(before)
-    if told:
+    if timings:
         log.info(
-            "training on %s of %d threads (%s)", best.threads or before, before, "; ".join(told)
+            "training on %s of %d threads (%s)", best.threads or before, before, "; ".join(timings)
         )
     return best
 
@@ -216,33 +217,33 @@ def _compare(
     module: nn.Module, x: Inputs, candidates: list[Mode], reference: float
 ) -> tuple[Mode, float]:
     best, best_seconds = candidates[0], float("inf")
-    told = []
+    timings = []
     for mode in candidates:
         try:
             loss, seconds = _time(module, x, mode, TIMED_STEPS, best_seconds)
         except (RuntimeError, NotImplementedError, BackendError) as error:
             if mode.precision == "fp32":
-                raise  # not a matter of the mode
-            told.append(f"{mode}: not supported ({str(error).splitlines()[0]})")
+                raise  # the error does not depend on the mode
+            timings.append(f"{mode}: not supported ({str(error).splitlines()[0]})")
             continue
         is_accurate = abs(loss - reference) <= TOLERANCE * abs(reference)
-        told.append(f"{mode}: {seconds * 1e3:.1f} ms{'' if is_accurate else ', not accurate'}")
+        timings.append(f"{mode}: {seconds * 1e3:.1f} ms{'' if is_accurate else ', not accurate'}")
         if is_accurate and seconds < MARGIN * best_seconds:
             best, best_seconds = mode, seconds
-    log.info("training mode: %s (%s)", best, "; ".join(told))
+    log.info("training mode: %s (%s)", best, "; ".join(timings))
     return best, best_seconds
 
 
 def _time(
-    module: nn.Module, x: Inputs, mode: Mode, steps: int, beaten_s: float = math.inf
+    module: nn.Module, x: Inputs, mode: Mode, steps: int, best_s: float = math.inf
 ) -> tuple[float, float]:
-    """Return the loss of the first step and the seconds of the fastest of the later ones.
+    """Return the loss of the warm-up step and the seconds of the fastest later step.
 
-    Where the first is far slower than a known mode, it stays the only one.
+    If the warm-up step is far slower than ``best_s``, no further steps are run.
     """
     apply_mode(module, mode)
     loss, first = time_step(module, x, mode)
-    if first > HOPELESS * beaten_s + WARM_UP_SECONDS:
+    if first > GIVE_UP_FACTOR * best_s + GIVE_UP_SECONDS:
         return loss, first
     later = [time_step(module, x, mode)[1] for _ in range(steps)]
     return loss, min(later, default=first)
@@ -254,13 +255,13 @@ def time_step(
     mode: Mode,
     forward: Callable[..., Outputs] | None = None,
 ) -> tuple[float, float]:
-    """Run a step without the optimizer; return its loss and its seconds.
+    """Run a training step without the optimizer; return its loss and its seconds.
 
     Args:
-        module: Whose gradients are made.
+        module: The network whose gradients are computed.
         x: A batch.
-        mode: How to run.
-        forward: What runs the module, where not the module itself.
+        mode: Precision and layout.
+        forward: Runs the network; None calls the module.
     """
     module.zero_grad(set_to_none=True)
     _synchronize(x)
@@ -276,9 +277,10 @@ def time_step(
 
 
 def probe_loss(outputs: Outputs) -> Tensor:
-    """Return a loss that is far from zero whatever the network has learnt.
+    """Return a loss that is far from zero for any trained network.
 
-    Cross-entropy with labels that rotate through the classes, or the mean square of the outputs.
+    It is the cross-entropy with labels that cycle through the classes, or the mean square of the
+    outputs.
     """
     first = outputs[0].float()
     if first.ndim == 2 and first.shape[1] > 1:
@@ -294,7 +296,7 @@ def _synchronize(x: Inputs) -> None:
 
 
 def _load_mode(key: str) -> Mode | None:
-    content = load_choice(KIND, key)
+    content = load_choice(CACHE_FOLDER, key)
     if content is None:
         return None
     try:
@@ -304,5 +306,5 @@ def _load_mode(key: str) -> Mode | None:
             threads=None if content["threads"] is None else int(content["threads"]),
         )
     except (KeyError, TypeError, ValueError) as error:
-        log.warning("a cached mode is unreadable, timing again: %s", error)
+        log.warning("the cached mode cannot be read, timing again: %s", error)
         return None

@@ -1,4 +1,4 @@
-"""The optimizer of a fit, and what is done to gradients and weights around its step."""
+"""The optimizer of a fit, with proximal terms, masks and the moving average of the weights."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ Optimizer = torch.optim.Optimizer | SGD
 
 
 def build_optimizer(module: nn.Module, config: TrainConfig, rate: float) -> Optimizer:
-    """Build the configured optimizer; weight decay is on weights of layers alone."""
+    """Build the configured optimizer; only weights of layers have weight decay."""
     parameters = [p for p in module.parameters() if p.requires_grad]
     decayed = [p for p in parameters if has_decay(p)]
     plain = [p for p in parameters if not has_decay(p)]
@@ -28,13 +28,19 @@ def build_optimizer(module: nn.Module, config: TrainConfig, rate: float) -> Opti
 
 
 def has_decay(parameter: Tensor) -> bool:
-    """Tell a layer's weight from a bias, scale or shift, whatever axes of size 1 these have."""
+    """Whether a parameter is a layer's weight: at least two of its axes are larger than 1."""
     return sum(size > 1 for size in parameter.shape) >= 2
 
 
 @dataclass(frozen=True, slots=True)
-class Pull:
-    """The proximal term of one weight: ``rho/2 * ||W - T||^2``."""
+class ProximalTerm:
+    """The proximal term of one weight ``W``: ``rho/2 * ||W - T||^2``.
+
+    Attributes:
+        weight: The weight ``W``.
+        target: The target ``T``, in the shape of the weight.
+        rho: Strength.
+    """
 
     weight: nn.Parameter
     target: Tensor
@@ -42,25 +48,25 @@ class Pull:
 
 
 @torch.no_grad()
-def add_pulls(pulls: list[Pull]) -> float:
-    """Add the gradients of the proximal terms to ``.grad``; return their sum.
+def add_proximal_terms(proximal_terms: list[ProximalTerm]) -> float:
+    """Add the gradients of the proximal terms to ``.grad``; return the sum of the terms.
 
-    The gradient ``rho * (W - T)`` is exact, and costs far less than a pass through autograd.
+    The gradient ``rho * (W - T)`` is exact, and far cheaper to compute than by autograd.
     """
     total = 0.0
-    for pull in pulls:
-        difference = pull.weight - pull.target
-        if pull.weight.grad is None:
-            pull.weight.grad = pull.rho * difference
+    for term in proximal_terms:
+        difference = term.weight - term.target
+        if term.weight.grad is None:
+            term.weight.grad = term.rho * difference
         else:
-            pull.weight.grad.add_(difference, alpha=pull.rho)
-        total += pull.rho / 2 * float(difference.square().sum())
+            term.weight.grad.add_(difference, alpha=term.rho)
+        total += term.rho / 2 * float(difference.square().sum())
     return total
 
 
 @torch.no_grad()
 def mask_gradients(masks: Mapping[nn.Parameter, Tensor]) -> None:
-    """Zero the gradients of removed entries, and so their momentum."""
+    """Set the gradients of removed entries to zero, so that they gain no momentum."""
     for weight, removed in masks.items():
         if weight.grad is not None:
             weight.grad.masked_fill_(removed, 0.0)
@@ -68,16 +74,16 @@ def mask_gradients(masks: Mapping[nn.Parameter, Tensor]) -> None:
 
 @torch.no_grad()
 def mask_weights(masks: Mapping[nn.Parameter, Tensor]) -> None:
-    """Zero removed entries."""
+    """Set removed entries to zero."""
     for weight, removed in masks.items():
         weight.masked_fill_(removed, 0.0)
 
 
 class Average:
-    """Running average of all floating weights and statistics of a module.
+    """Exponential moving average of all floating-point weights and statistics of a module.
 
-    The decay of step ``k`` is at most ``(1 + k) / (10 + k)``, so that short runs forget
-    their start.
+    The decay of step ``k`` is at most ``(1 + k) / (10 + k)``, so that the initial weights have
+    little influence on short runs.
     """
 
     def __init__(self, module: nn.Module, decay: float) -> None:
@@ -87,7 +93,7 @@ class Average:
 
     @torch.no_grad()
     def update(self, module: nn.Module) -> None:
-        """Take the module's present values in."""
+        """Update the average with the module's current values."""
         self._steps += 1
         decay = min(self._decay, (1 + self._steps) / (10 + self._steps))
         for name, value in _floating(module).items():
@@ -95,20 +101,20 @@ class Average:
 
     @torch.no_grad()
     def copy_to(self, module: nn.Module) -> None:
-        """Give the module the average values."""
+        """Copy the average to the module."""
         for name, value in _floating(module).items():
             value.copy_(self._values[name])
 
     def state_dict(self) -> dict[str, object]:
-        """Return what :meth:`load_state_dict` needs to go on."""
+        """Return the state for :meth:`load_state_dict`."""
         values = {name: value.clone() for name, value in self._values.items()}
         return {"steps": self._steps, "values": values}
 
     def load_state_dict(self, state: Mapping[str, object]) -> None:
-        """Go on from a saved state."""
+        """Restore a saved state."""
         steps, values = state["steps"], state["values"]
         if not isinstance(steps, int) or not isinstance(values, dict):
-            raise TypeError("not the state of an average")
+            raise TypeError("not the state of a moving average")
         self._steps = steps
         for name, value in values.items():
             self._values[name].copy_(value)

@@ -1,4 +1,4 @@
-"""Any number of examples through a graph whose batch cannot be left: in parts of that batch."""
+"""Split inputs into parts for a graph with a fixed batch size, and join the results."""
 
 from collections.abc import Iterator, Sequence
 
@@ -7,15 +7,15 @@ import torch
 from acgraph.backends.torch.batch import with_batch
 from acgraph.backends.torch.inputs import Inputs
 
-#: Fewer images than these say too little of mean and variance: a network that runs on so few at
-#: once trains with the running statistics that its BatchNormalization has.
-LEAST_STATISTICS = 8
+#: Fewest images from which BatchNormalization estimates mean and variance. A network with a smaller
+#: fixed batch size trains with the running statistics unchanged.
+MIN_STATISTICS_BATCH = 8
 
 
 def cut_into_parts(x: Inputs, batch: int) -> Iterator[tuple[tuple[torch.Tensor, ...], int]]:
-    """Yield inputs of exactly one batch, and how many examples of it count.
+    """Yield parts of exactly ``batch`` examples, each with the number of its valid examples.
 
-    A last, smaller part is filled up with examples of its own, which do not count.
+    A smaller last part is filled by repeating its examples; these are not valid.
     """
     for start in range(0, len(x), batch):
         part = x[start : start + batch]
@@ -26,10 +26,10 @@ def cut_into_parts(x: Inputs, batch: int) -> Iterator[tuple[tuple[torch.Tensor, 
 def join_parts(
     results: Sequence[Sequence[torch.Tensor]], counts: Sequence[int], batch: int
 ) -> tuple[torch.Tensor, ...]:
-    """Put the results of parts together, without what fills a last part up.
+    """Join the results of parts, without those of repeated examples.
 
-    A result whose axis 0 is the batch keeps it there. One without a batch, of parts of a single
-    example, gets it as a new axis 0; any other is laid one behind the other.
+    Results whose axis 0 is the batch are concatenated there. Results without a batch axis, from
+    parts of a single example, are stacked on a new axis 0. Others are concatenated on axis 0.
     """
     return tuple(_join(each, counts, batch) for each in zip(*results, strict=True))
 

@@ -1,4 +1,4 @@
-"""Plans: the steps of one variant of a graph, and how they run."""
+"""Execution plans: the steps of one variant of a graph, and a function that runs them."""
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,13 +11,21 @@ from acgraph.backends.torch.ops import Kernel
 from acgraph.errors import BackendError
 from acgraph.ir import Array, Model
 
-#: What a kernel raises when the inputs do not fit; anything else is a bug and passes through.
+#: Exceptions of a kernel for unsuitable inputs. Any other exception is a bug and is not caught.
 KERNEL_ERRORS = (RuntimeError, ValueError, IndexError, TypeError)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ExecutionStep:
-    """One node, ready to run: where its inputs are, where its outputs go, what dies after it."""
+    """One node with its kernel.
+
+    Attributes:
+        kernel: The function that computes the node.
+        inputs: Slots of the inputs.
+        outputs: Slots of the outputs.
+        frees: Slots that no later step reads.
+        node: The node.
+    """
 
     kernel: Kernel
     inputs: tuple[int, ...]
@@ -28,15 +36,16 @@ class ExecutionStep:
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """What a plan is compiled for.
+    """The settings that a plan is compiled for.
 
     Attributes:
         training: Whether Dropout and BatchNormalization are in training mode.
-        momentum: Replaces the momentum of every BatchNormalization where not None.
-        rebatch: Reshape, Expand, Concat and Resize nodes whose constants follow the batch.
+        momentum: Momentum of every BatchNormalization; None keeps that of the node.
+        rebatch: For Reshape, Expand, Concat and Resize nodes whose constants contain the batch
+            size: where it is, by node name.
         watch: Tensors to return after the graph's outputs.
-        is_frozen: Whether BatchNormalization keeps to its running statistics, in training, too.
-        is_visited: Whether watched tensors are only looked at as they are made, and then freed.
+        is_visited: Whether the plan runs step by step, so that watched tensors can be freed early.
+        is_frozen: Whether BatchNormalization uses its running statistics even in training.
     """
 
     training: bool
@@ -49,7 +58,15 @@ class Variant:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ExecutionPlan:
-    """Steps for one variant. Slot 0 stands for an absent input."""
+    """The steps of one variant. Tensors are in numbered slots; slot 0 is an absent input.
+
+    Attributes:
+        steps: The nodes in execution order.
+        template: Initial value of every slot: a constant, or None.
+        inputs: Slot of each input of the graph; 0 if it is not used.
+        weights: Slot and ONNX name of each weight.
+        outputs: Slots of the graph's outputs, then those of the watched tensors.
+    """
 
     steps: tuple[ExecutionStep, ...]
     template: list[Any]
@@ -59,7 +76,7 @@ class ExecutionPlan:
 
 
 class Slots:
-    """Numbers for tensors, and the constants that fill some of them from the start."""
+    """Assigns slots to tensors, and collects the constants among them."""
 
     def __init__(
         self, known: Mapping[str, Array], tensor_of: Callable[[str, Array], torch.Tensor]
@@ -70,7 +87,7 @@ class Slots:
         self._tensor_of = tensor_of
 
     def of(self, name: str) -> int:
-        """Return the number of a tensor."""
+        """Return the slot of a tensor."""
         if name not in self.index:
             self.index[name] = len(self.index) + 1
             if name in self._known:
@@ -78,7 +95,7 @@ class Slots:
         return self.index[name]
 
     def template(self, device: torch.device) -> list[Any]:
-        """Return a value for every slot: the constants, None elsewhere."""
+        """Return the initial value of every slot: a constant on the device, or None."""
         values: list[Any] = [None] * (len(self.index) + 1)
         for name, tensor in self.constants.items():
             values[self.index[name]] = tensor.to(device)
@@ -86,7 +103,7 @@ class Slots:
 
 
 def with_frees(steps: Sequence[ExecutionStep], pinned: Collection[int]) -> Iterator[ExecutionStep]:
-    """Add to every step the slots that nothing reads after it."""
+    """Set the slots that each step frees: those that no later step reads."""
     seen: set[int] = set(pinned)
     done = []
     for step in reversed(steps):
@@ -98,7 +115,7 @@ def with_frees(steps: Sequence[ExecutionStep], pinned: Collection[int]) -> Itera
 
 
 def kernel_failure(model: Model, node: gs.Node, error: Exception) -> BackendError:
-    """Make the error for a node whose kernel failed."""
+    """Return the error for a node whose kernel failed."""
     lines = str(error).strip().splitlines() or [type(error).__name__]
     return BackendError(f"PyTorch: {lines[0]}", location=model.location(node))
 
@@ -107,7 +124,7 @@ def run_steps(model: Model, steps: Iterable[ExecutionStep], values: list[Any]) -
     """Run steps on the slots, in place.
 
     Raises:
-        BackendError: the kernel of a node failed.
+        BackendError: The kernel of a node failed.
     """
     step = None
     try:

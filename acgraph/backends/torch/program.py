@@ -1,8 +1,8 @@
-"""A graph made ready to run: nodes in order, kernels built, constants folded.
+"""A graph prepared for execution: nodes sorted, operators checked, constants folded.
 
-Values of three kinds are told apart. *Known* values depend on constants alone and are computed
-once, when the program is made. *Host* values (shape arithmetic) depend on the sizes of the inputs;
-they are computed once for each combination of sizes. Everything else runs in every step.
+There are three kinds of values. *Known* values depend only on constants and are computed once, when
+the program is built. *Host* values (shape tensors) depend on the sizes of the inputs and are
+computed once for each combination of sizes. All other values are computed in every run.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -30,7 +30,7 @@ from acgraph.ir import Array, Model, resolve_sizes
 from acgraph.operators import Role, Trait, is_standard, operators_with
 
 _CPU = torch.device("cpu")
-#: Their value is not a function of the inputs, or depends on the mode.
+#: Operators whose output is not a function of the inputs, or depends on the mode.
 _IMPURE = operators_with(Trait.IMPURE)
 
 
@@ -38,16 +38,17 @@ class Program:
     """The immutable part of a graph module, shared between its copies.
 
     Args:
-        model: The model, which the program keeps and never changes.
+        model: The model; the program keeps a reference and does not change it.
 
     Raises:
-        UnsupportedOpError: operators without a kernel, all of them in one message.
+        UnsupportedOpError: Operators, or their attributes, are not supported; it names all of
+            them.
     """
 
     def __init__(self, model: Model) -> None:
         self.model = model
         self.inputs = [tensor.name for tensor in model.graph.inputs]
-        #: Where the batch lies in each input; None where all examples share the value.
+        #: Batch axis of each input; None if all examples share its value.
         self.axes = tuple(batch_axes(model).values())
         self.batch = _batch_of(model, self.axes)
         self.outputs = [tensor.name for tensor in model.graph.outputs]
@@ -66,7 +67,7 @@ class Program:
         self._check_variants()
 
     def sizes_of(self, plan: ExecutionPlan, values: list[Any]) -> dict[str, tuple[int, ...]]:
-        """Run a plan on filled slots; return the sizes of its inputs, weights and results."""
+        """Run a plan on its initial slots; return the shapes of inputs, constants and results."""
         sizes = {name: tuple(value.shape) for name, value in self.constants.items()}
         for name, slot in zip(self.inputs, plan.inputs, strict=True):
             if slot:
@@ -85,11 +86,11 @@ class Program:
         return sizes
 
     def __deepcopy__(self, memo: object) -> "Program":
-        """Share: nothing here changes after construction."""
+        """Return this object itself, because it does not change after construction."""
         return self
 
     def resolve(self, name: str) -> str:
-        """Follow Identity nodes back to the tensor that has the value."""
+        """Return the name of the tensor that Identity nodes pass on under this name."""
         while name in self._alias:
             name = self._alias[name]
         return name
@@ -108,7 +109,7 @@ class Program:
         raise UnsupportedOpError(
             f"PyTorch backend: no kernel for {listed}",
             location=self.model.location(next(iter(missing.values()))[0]),
-            hint="acgraph prune cuts the model without training; or export it without them",
+            hint="use acgraph prune, which needs no training, or export without these operators",
         )
 
     def _resolve_identities(self) -> None:
@@ -121,7 +122,7 @@ class Program:
         self.nodes = kept
 
     def _classify(self) -> None:
-        """Fold what depends on constants alone; mark what depends on sizes alone."""
+        """Fold nodes that depend only on constants; mark those that depend only on input sizes."""
         rest = []
         for node in self.nodes:
             names = [self.resolve(t.name) for t in node.inputs if not t.is_empty()]
@@ -139,7 +140,7 @@ class Program:
         """Compute the outputs of a node whose inputs are all known.
 
         Raises:
-            BackendError: the kernel failed.
+            BackendError: The kernel failed.
         """
         view = self._view(node, Variant(training=False), known)
         kernel = BUILDERS[node.op](view)
@@ -183,7 +184,7 @@ class Program:
         return bool(tensor.name) and (bool(tensor.outputs) or tensor.name in self.outputs)
 
     def _check_variants(self) -> None:
-        """Build every kernel once, so that what is not supported is known before running."""
+        """Build every kernel once, to report unsupported attributes before the first run."""
         problems: list[UnsupportedOpError] = []
         for node in self.nodes:
             try:
@@ -203,12 +204,12 @@ class Program:
     def compile(
         self, variant: Variant, measured: Mapping[str, Array], device: torch.device = _CPU
     ) -> ExecutionPlan:
-        """Build the steps of a variant.
+        """Build the execution plan of a variant.
 
         Args:
-            variant: What to compile for.
-            measured: Values of host tensors at the sizes at hand; empty to run them as steps.
-            device: Where the constants go.
+            variant: The settings of the plan.
+            measured: Values of host tensors for the input sizes; if empty, they become steps.
+            device: Device of the constants.
         """
         known = {**self.known, **measured}
         wanted = [self.resolve(name) for name in (*self.outputs, *variant.watch)]
@@ -242,7 +243,7 @@ class Program:
         )
 
     def _tensor_of(self, name: str, value: Array) -> torch.Tensor:
-        """Make a tensor of a value; one for all plans where the value is the same in all."""
+        """Convert a value to a tensor; plans share the tensors of known values."""
         if name not in self.known:
             return tensor_of_array(value)
         if name not in self._tensors:
@@ -250,7 +251,7 @@ class Program:
         return self._tensors[name]
 
     def needed(self, wanted: Sequence[str], known: Collection[str]) -> list[gs.Node]:
-        """Return the nodes that the wanted tensors depend on, in order."""
+        """Return the nodes that the wanted tensors depend on, in execution order."""
         live = {name for name in wanted if name not in known}
         kept = []
         for node in reversed(self.nodes):
@@ -265,7 +266,7 @@ class Program:
 
 
 def _batch_of(model: Model, axes: Sequence[int | None]) -> int | None:
-    """Return the batch that an input declares, or that constants bind; None: it is free."""
+    """Return the batch size that an input declares or constants imply; None if it is free."""
     for tensor, axis in zip(model.graph.inputs, axes, strict=True):
         size = tensor.shape[axis] if tensor.shape and axis is not None else None
         if isinstance(size, int) and size > 0:
@@ -274,7 +275,7 @@ def _batch_of(model: Model, axes: Sequence[int | None]) -> int | None:
 
 
 def _in_order(model: Model) -> list[gs.Node]:
-    """Return the nodes in topological order, the order of the file where that is one."""
+    """Return the nodes in topological order: the order of the file if it is one."""
     nodes = list(model.graph.nodes)
     made = {t.name for t in model.graph.inputs}
     for node in nodes:
@@ -287,7 +288,7 @@ def _in_order(model: Model) -> list[gs.Node]:
 
 
 def _sorted(nodes: Sequence[gs.Node]) -> list[gs.Node]:
-    """Sort depth first, keeping the order of the file where it does not matter."""
+    """Sort the nodes topologically by depth-first search, in the order of the file."""
     done: dict[int, None] = {}
     by_id = {id(node): node for node in nodes}
     for root in nodes:

@@ -1,4 +1,4 @@
-"""BatchNormalization's running statistics, estimated anew."""
+"""Estimate the running statistics of BatchNormalization again."""
 
 import numpy as np
 import torch
@@ -10,7 +10,7 @@ from acgraph.backends.training import steps_per_pass
 from acgraph.data import Dataset, Indices, cut_indices
 from acgraph.ir import Array
 
-#: A variance this many times smaller than before is that of a channel which does not vary.
+#: A channel counts as constant if its variance is at most this share of its old variance.
 CONSTANT = 1e-6
 
 
@@ -25,19 +25,19 @@ def recalibrate(
     mode: Mode,
     device: torch.device,
 ) -> None:
-    """Set mean and variance of each BatchNormalization to their averages over batches of data.
+    """Set the mean and variance of each BatchNormalization to their averages over batches.
 
-    A channel that does not vary on these examples keeps its variance: divided by none, it would be
-    hundreds of times too large on the first example where it does.
+    A channel that is constant on these examples keeps its old variance. With a variance near zero,
+    its output would be hundreds of times too large on the first example in which it varies.
 
     Args:
-        module: The network; its weights stay as they are.
-        data: Examples, drawn at random without replacement.
-        images: How many, at most a pass over the data.
-        batch_size: Examples in one.
-        seed: Of the draw, and of Dropout.
-        mode: Precision and layout to run in.
-        device: Where the network is.
+        module: The network; its weights are not changed.
+        data: The data set; examples are sampled without replacement.
+        images: Number of examples, at most one pass over the data.
+        batch_size: Examples per batch.
+        seed: Seed of the sampling and of Dropout.
+        mode: Precision and layout.
+        device: Device of the network.
     """
     statistics = dict(module.named_buffers())
     if not statistics:
@@ -66,14 +66,14 @@ def recalibrate(
 
 
 def _variances(module: GraphModule) -> dict[str, Array]:
-    """Copy the variances that BatchNormalization keeps, by the names of their constants."""
+    """Copy the running variances of BatchNormalization, by ONNX name."""
     return module.weights(
         names[4] for node, names in module.walk() if node.op == "BatchNormalization"
     )
 
 
 def _parts(data: Dataset, order: Indices, batch_size: int) -> list[Indices]:
-    """Cut examples into batches of about one size; none holds two sizes of examples."""
+    """Split examples into batches of about equal size, each with examples of one input size."""
     if data.groups is None:
         return np.array_split(order, steps_per_pass(len(order), batch_size))
     return list(cut_indices(data, order, batch_size))

@@ -1,6 +1,7 @@
-"""Recognise activations that exporters write out, so that each runs as one kernel.
+"""Recognise activations that are exported as several nodes, and run each as one kernel.
 
-Older opsets have no operator for them, and five element-wise kernels cost several times one::
+Older opsets have no operator for these activations, and one kernel is several times faster than
+the elementwise kernels of the pattern::
 
     Mul(Mul(x, Add(Erf(Div(x, 1.4142)), 1)), 0.5)  ->  Gelu(x)
     Mul(x, Sigmoid(x))                             ->  Swish(x)
@@ -20,10 +21,10 @@ _GATES = {"Sigmoid": "Swish", "HardSigmoid": "HardSwish"}
 
 
 def recognise_activations(model: Model) -> int:
-    """Replace written-out activations in place by one node each; return how many.
+    """Replace the patterns in place by one node each; return the number of replacements.
 
-    The result keeps its name. Tensors inside a pattern go, so a pattern of which anything else
-    reads an inner tensor stays as it is.
+    The result keeps its name. A pattern is not replaced if another node, or an output of the graph,
+    uses one of its intermediate tensors.
     """
     outputs = {tensor.name for tensor in model.graph.outputs}
     gone: set[int] = set()
@@ -68,7 +69,7 @@ def _is_hard_swish(gate: gs.Node) -> bool:
 
 
 def _gelu(erf: gs.Node, outputs: Collection[str]) -> _Found | None:
-    """Match the exact GELU around its Erf, in the orders that exporters use."""
+    """Match the exact GELU, given its Erf node, in the orders that exporters use."""
     if erf.op != "Erf" or len(erf.inputs[0].inputs) != 1:
         return None
     scaled: gs.Node = erf.inputs[0].inputs[0]
@@ -98,7 +99,7 @@ def _scaled_source(node: gs.Node) -> gs.Tensor | None:
 def _halves(
     source: gs.Tensor, plus: gs.Node, outputs: Collection[str]
 ) -> Iterator[tuple[list[gs.Node], gs.Node]]:
-    """Yield inner nodes and the last node of ``0.5 * x * (1 + erf)`` in its three orders."""
+    """Yield the inner nodes and the last node of ``0.5 * x * (1 + erf)`` in three orders."""
     product = _only_reader(plus, outputs)
     if product is None or product.op != "Mul":
         return
@@ -120,7 +121,7 @@ def _halves(
 
 
 def _only_reader(node: gs.Node, outputs: Collection[str]) -> gs.Node | None:
-    """Return the one node that reads the one output of a node, once."""
+    """Return the only reader of a node's only output; None if there are others."""
     tensor = node.outputs[0]
     if len(node.outputs) != 1 or tensor.name in outputs or len(tensor.outputs) != 1:
         return None
@@ -129,7 +130,7 @@ def _only_reader(node: gs.Node, outputs: Collection[str]) -> gs.Node | None:
 
 
 def _other(node: gs.Node, tensor: gs.Tensor) -> gs.Tensor:
-    """Return the other input of a node with two."""
+    """Return the other input of a node with two inputs."""
     return node.inputs[1] if node.inputs[0] is tensor else node.inputs[0]
 
 

@@ -1,4 +1,4 @@
-"""Rows that a layer multiplies with its matrix, at positions drawn at random, and what it gives."""
+"""The rows that a layer multiplies with its weight matrix, and its outputs, at random positions."""
 
 import math
 from collections.abc import Sequence
@@ -12,20 +12,21 @@ from acgraph.analysis.layers import Layer
 from acgraph.backends.torch.ops.conv import same_pads, torch_pads, transpose_pads
 
 
-def draw(
+def sample_rows(
     x: torch.Tensor, node: gs.Node, layer: Layer, generator: torch.Generator, positions: int
 ) -> torch.Tensor | None:
-    """Draw which rows count; None for all.
+    """Sample the rows to use.
 
     Args:
-        x: What the layer reads.
+        x: Input of the layer.
         node: The layer's node.
         layer: The layer.
-        generator: Of the draw.
-        positions: Output positions of each example that count, at most.
+        generator: Random generator.
+        positions: Largest number of output positions of each example.
 
     Returns:
-        Of a convolution the output positions, the same for all examples; else the rows.
+        Indices: for a convolution those of output positions, which are the same for all examples,
+        for other layers those of rows. None uses all rows.
     """
     if layer.kernel:
         total = math.prod(_window(x, node, layer).sizes)
@@ -37,27 +38,27 @@ def draw(
 
 
 def columns_at(
-    x: torch.Tensor, node: gs.Node, layer: Layer, drawn: torch.Tensor | None
+    x: torch.Tensor, node: gs.Node, layer: Layer, sampled: torch.Tensor | None
 ) -> torch.Tensor:
-    """Return the rows that a layer multiplies with its matrix: ``[samples, groups * columns]``."""
+    """Return the rows that a layer multiplies with its weight: ``[samples, groups * columns]``."""
     x = x.to(torch.float32)
     if layer.kernel:
-        return _patches(_window(x, node, layer), drawn)
+        return _patches(_window(x, node, layer), sampled)
     if node.op == "Gemm" and node.attrs.get("transA", 0):
         x = x.T
     rows = x.reshape(-1, x.shape[-1])
-    return rows if drawn is None else rows[drawn.to(rows.device)]
+    return rows if sampled is None else rows[sampled.to(rows.device)]
 
 
-def outputs_at(y: torch.Tensor, layer: Layer, drawn: torch.Tensor | None) -> torch.Tensor:
-    """Return what a layer gives for these rows: ``[samples, filters]``."""
+def outputs_at(y: torch.Tensor, layer: Layer, sampled: torch.Tensor | None) -> torch.Tensor:
+    """Return the outputs of a layer for these rows: ``[samples, filters]``."""
     if layer.kernel:
         flat = y.flatten(2)
-        if drawn is not None:
-            flat = flat[:, :, drawn.to(flat.device)]
+        if sampled is not None:
+            flat = flat[:, :, sampled.to(flat.device)]
         return flat.permute(0, 2, 1).reshape(-1, y.shape[1])
     rows = y.reshape(-1, y.shape[-1])
-    return rows if drawn is None else rows[drawn.to(rows.device)]
+    return rows if sampled is None else rows[sampled.to(rows.device)]
 
 
 def _width(x: torch.Tensor, node: gs.Node) -> int:
@@ -67,14 +68,14 @@ def _width(x: torch.Tensor, node: gs.Node) -> int:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Window:
-    """How the kernel of a convolution moves over a padded input.
+    """The geometry of a convolution over its padded input.
 
     Attributes:
         x: The input.
-        pads: Begins, then ends.
-        strides: Of the kernel.
-        taps: By axis: where the weights of the kernel lie in it.
-        sizes: Positions of the kernel.
+        pads: Padding at the start of each axis, then at the end of each.
+        strides: Strides of the kernel.
+        taps: For each axis, the offsets of the kernel's weights.
+        sizes: Spatial sizes of the output.
     """
 
     x: torch.Tensor
@@ -102,7 +103,7 @@ def _window(x: torch.Tensor, node: gs.Node, layer: Layer) -> _Window:
 
 
 def _spread(x: torch.Tensor, strides: Sequence[int]) -> torch.Tensor:
-    """Put zeros between the positions: a transposed convolution is a plain one of that."""
+    """Insert zeros between the positions, which turns a transposed convolution into a plain one."""
     sizes = [(n - 1) * s + 1 for n, s in zip(x.shape[2:], strides, strict=True)]
     wide = x.new_zeros((*x.shape[:2], *sizes))
     steps = (1, 1, *strides)
@@ -117,7 +118,7 @@ def _transposed_pads(
     dilations: Sequence[int],
     sizes: Sequence[int],
 ) -> tuple[int, ...]:
-    """Return the pads of the plain convolution."""
+    """Return the pads of the equivalent plain convolution."""
     rank = len(kernel)
     extra = tuple(node.attrs.get("output_padding") or (0,) * rank)
     auto, wanted = node.attrs.get("auto_pad", "NOTSET"), node.attrs.get("output_shape")
@@ -131,9 +132,9 @@ def _transposed_pads(
     return (*begins, *ends)
 
 
-def _patches(window: _Window, drawn: torch.Tensor | None) -> torch.Tensor:
+def _patches(window: _Window, sampled: torch.Tensor | None) -> torch.Tensor:
     x, rank = F.pad(window.x, torch_pads(window.pads)), len(window.sizes)
-    chosen = torch.arange(math.prod(window.sizes)) if drawn is None else drawn
+    chosen = torch.arange(math.prod(window.sizes)) if sampled is None else sampled
     taps = torch.cartesian_prod(*window.taps).reshape(-1, rank)
     places = torch.stack(torch.unravel_index(chosen, window.sizes), dim=1)
     index: list[slice | torch.Tensor] = [slice(None), slice(None)]

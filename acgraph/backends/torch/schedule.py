@@ -1,16 +1,16 @@
-"""Learning rates as pure functions of the position in a fit."""
+"""Learning rate schedules, as pure functions of the position in a fit."""
 
 import math
 
 from acgraph.backends.training import Schedule
 
-#: Share of a one-cycle fit that warms up.
+#: Share of the steps of the one-cycle schedule that are warm-up.
 WARMUP = 0.1
-#: A one-cycle fit warms up for at least so many steps, or half of all where there are fewer.
+#: Least number of warm-up steps of the one-cycle schedule, but at most half of all steps.
 WARMUP_STEPS = 5
-#: A one-cycle fit starts at its peak divided by this ...
+#: The one-cycle schedule starts at the peak divided by this (the default of PyTorch).
 START_DIVISOR = 25.0
-#: ... and ends at its start divided by this. Both are PyTorch's defaults.
+#: The one-cycle schedule ends at its start divided by this (the default of PyTorch).
 END_DIVISOR = 1e4
 
 
@@ -21,8 +21,8 @@ def learning_rate_at(schedule: Schedule, peak: float, position: float, total_ste
         schedule: ``onecycle`` (Smith and Topin, arXiv 1708.07120, cosine form), ``cosine``
             (Loshchilov and Hutter, arXiv 1608.03983, one period) or ``constant``.
         peak: The highest learning rate.
-        position: Steps done before this one, in [0, total_steps]; fractional where time runs out
-            before the steps do.
+        position: Steps done before this one, in [0, total_steps]; fractional if a time budget
+            shortens the fit.
         total_steps: Steps of the fit.
 
     >>> learning_rate_at("cosine", 0.1, 5, 10)

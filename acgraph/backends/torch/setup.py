@@ -1,4 +1,4 @@
-"""How a trainer runs its networks: chosen by measurement, once, and applied to all of them."""
+"""The training mode and micro-batch size of a trainer, measured once and applied."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -9,7 +9,7 @@ import torch
 from acgraph.backends.torch.graph_module import GraphModule
 from acgraph.backends.torch.inputs import Inputs
 from acgraph.backends.torch.losses import Outputs
-from acgraph.backends.torch.memory import images_that_fit, images_to_judge, processes_here
+from acgraph.backends.torch.memory import images_that_fit, images_without_gradients, processes_here
 from acgraph.backends.torch.micro_batch import MicroBatch
 from acgraph.backends.torch.modes import PLAIN, Mode, apply_mode, choose_mode
 from acgraph.backends.torch.runtime import settings
@@ -19,20 +19,20 @@ from acgraph.data import Dataset, cut_indices, first_example
 
 
 class Setup:
-    """The mode of a network and of its teacher, and how many images run at once.
+    """The mode of a network and its teacher, and the micro-batch size.
 
     Args:
-        module: What is trained, on its device.
-        teacher: What it learns from, which runs in the same mode; None where there is none.
-        config: What is stated of the mode.
-        device: Where both are.
+        module: The network that is trained, on its device.
+        teacher: The teacher, which runs in the same mode; None if there is none.
+        config: Options of training, which may fix parts of the mode.
+        device: Device of both networks.
         team: The processes that share a batch.
-        probe_s: Seconds of a step by which the mode is chosen, about.
+        probe_s: Approximate seconds of a step that is timed to choose the mode.
 
     Attributes:
-        chosen: The mode, None before it was measured.
-        micro_batch: How many images run at once.
-        watch: Tensors inside the networks that a training step reads.
+        chosen: The mode; None until it is chosen.
+        micro_batch: Number of images that run at once.
+        watch: Intermediate tensors that a training step returns after the outputs.
     """
 
     def __init__(
@@ -53,10 +53,10 @@ class Setup:
         self._device = device
         self._team = team
         self._probe_s = probe_s
-        self._judged_at_once: int | None = None
+        self._images_without_gradients: int | None = None
 
     def __str__(self) -> str:
-        """Say it as the user reads it: bf16, channels last, 1 thread; batch 128."""
+        """Describe mode and batch for users, such as ``bf16, contiguous, 1 thread; batch 8``."""
         mode, batch = self.mode, self._config.batch_size
         threads = self._config.threads or mode.threads or torch.get_num_threads()
         parts = [
@@ -72,36 +72,38 @@ class Setup:
 
     @property
     def mode(self) -> Mode:
-        """The mode of training; float32 and contiguous before it was measured."""
+        """The mode of training; float32 and contiguous until it is chosen."""
         return self.chosen or PLAIN
 
     @property
     def evaluation_mode(self) -> Mode:
-        """The mode of what must be exact: that of training, in float32."""
+        """The mode of exact evaluation: float32 in the layout of training."""
         return Mode(precision="fp32", channels_last=self.mode.channels_last)
 
     @property
     def forward(self) -> Callable[..., Outputs]:
-        """What runs the module in a training step; watched tensors stand behind its outputs."""
+        """Function that runs the module in a training step; it returns watched tensors last."""
         return self._module.watching(self.watch)
 
     def settings(self) -> AbstractContextManager[None]:
-        """Return the process-wide settings that all running happens in."""
+        """Return a context manager with the process-wide settings of training."""
         return settings(self._config.threads or self.mode.threads, self._device)
 
     def images_at_once(self, data: Dataset) -> int:
-        """Return how many images run at once where no gradients are needed: a batch, or less."""
-        if self._judged_at_once is None:
+        """Return the number of images that run at once without gradients, at most a batch."""
+        if self._images_without_gradients is None:
             x = Inputs.of(first_example(data), self._module.input_names, self._device)
-            self._judged_at_once = images_to_judge(self._module, x, self._config.batch_size)
-        return self._judged_at_once
+            self._images_without_gradients = images_without_gradients(
+                self._module, x, self._config.batch_size
+            )
+        return self._images_without_gradients
 
     def prepare(self, train: Dataset) -> None:
-        """Choose what is not chosen yet, and apply it; inside :meth:`settings`."""
+        """Choose mode and micro-batch if not chosen yet, and apply them; call in ``settings``."""
         if self.chosen is not None:
             apply_mode(self._module, self.chosen)
             return
-        x = self._typical(train)
+        x = self._typical_batch(train)
         self._fit_into_memory(x, PLAIN)
         mode = choose_mode(
             self._module,
@@ -111,30 +113,30 @@ class Setup:
             choose_threads=self._config.threads is None,
             probe_s=self._probe_s,
         )
-        self._take(mode)
-        if mode.threads is not None:  # here inside settings, which restore the number
+        self._apply(mode)
+        if mode.threads is not None:  # the enclosing settings() restores the number
             torch.set_num_threads(mode.threads)
         if mode.precision == "bf16" and self.micro_batch.size is not None:
-            self._fit_into_memory(x, mode)  # half as large, so that more may fit
+            self._fit_into_memory(x, mode)  # activations are smaller, so more images may fit
 
-    def use(self, mode: Mode, *, size: int | None = None) -> None:
-        """Take what was chosen before.
+    def restore(self, mode: Mode, *, size: int | None = None) -> None:
+        """Use a mode and a micro-batch size that were chosen earlier.
 
         Args:
             mode: The mode.
-            size: Images at once; None for whole batches.
+            size: Size of micro-batches; None does not split batches.
         """
         self.micro_batch.size = size
-        self._take(mode)
+        self._apply(mode)
 
-    def _take(self, mode: Mode) -> None:
+    def _apply(self, mode: Mode) -> None:
         self.chosen = mode
         apply_mode(self._module, mode)
         if self._teacher is not None:
             apply_mode(self._teacher, mode)
 
-    def _typical(self, train: Dataset) -> Inputs:
-        """Read as many images as this process gets of a batch; the most of one size there are."""
+    def _typical_batch(self, train: Dataset) -> Inputs:
+        """Read a batch of this process; if sizes differ, the largest batch with a single size."""
         count = min(len(train), -(-self._config.batch_size // self._team.size))
         batches = cut_indices(train, np.arange(len(train), dtype=np.int64), count)
         indices = next(batches) if train.groups is None else max(batches, key=len)
@@ -142,7 +144,7 @@ class Setup:
 
     def _fit_into_memory(self, x: Inputs, mode: Mode) -> None:
         fixed = self._module.fixed_batch
-        if fixed is not None:  # parts of that batch, whose gradients are added up
+        if fixed is not None:  # micro-batches have the fixed batch size
             self.micro_batch.size = fixed
             return
         if self._config.micro_batch != "auto":

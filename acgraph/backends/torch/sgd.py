@@ -1,7 +1,7 @@
-"""Stochastic gradient descent, step for step what ``torch.optim.SGD`` makes of the same gradients.
+"""Stochastic gradient descent with the same steps as ``torch.optim.SGD``.
 
-The first optimizer of ``torch.optim`` imports the compiler of torch, which takes seconds: more than
-many a small network trains in a short time budget.
+The first optimizer of ``torch.optim`` imports the compiler of PyTorch, which takes seconds. This
+can exceed the training time of a small network with a short time budget.
 """
 
 from collections.abc import Iterable, Mapping
@@ -12,20 +12,20 @@ from torch import Tensor
 
 
 class SGD:
-    """Descends with momentum, by Nesterov's rule, and with weight decay.
+    """SGD with Nesterov momentum and weight decay.
 
     Attributes:
-        param_groups: For each group ``params``, ``lr``, ``momentum`` and ``weight_decay``, as
-            ``torch.optim`` has them; ``lr`` may be set between steps.
+        param_groups: Groups with ``params``, ``lr``, ``momentum`` and ``weight_decay``, as in
+            ``torch.optim``; ``lr`` may be changed between steps.
     """
 
     def __init__(self, groups: Iterable[Mapping[str, Any]], *, lr: float, momentum: float) -> None:
-        """Prepare.
+        """Create the optimizer.
 
         Args:
-            groups: Each with ``params`` and ``weight_decay``.
+            groups: Parameter groups with ``params`` and ``weight_decay``.
             lr: Learning rate of all groups.
-            momentum: Of all groups; 0 for none.
+            momentum: Momentum of all groups; 0 is off.
         """
         self.param_groups: list[dict[str, Any]] = [
             {"lr": lr, "momentum": momentum, **group, "params": list(group["params"])}
@@ -34,7 +34,7 @@ class SGD:
         self._momenta: dict[Tensor, Tensor] = {}
 
     def zero_grad(self, set_to_none: bool = True) -> None:
-        """Drop the gradients, or set them to zero."""
+        """Set the gradients to None or to zero."""
         for parameter in self._parameters():
             if set_to_none:
                 parameter.grad = None
@@ -43,7 +43,7 @@ class SGD:
 
     @torch.no_grad()
     def step(self) -> None:
-        """Move the parameters that have a gradient."""
+        """Update the parameters that have a gradient."""
         for group in self.param_groups:
             parameters = [p for p in group["params"] if p.grad is not None]
             if parameters:
@@ -66,7 +66,7 @@ class SGD:
         torch._foreach_add_(parameters, moves, alpha=-rate)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what :meth:`load_state_dict` needs, in the form of ``torch.optim``."""
+        """Return the state for :meth:`load_state_dict`, in the format of ``torch.optim``."""
         numbers = {p: number for number, p in enumerate(self._parameters())}
         return {
             "state": {numbers[p]: {"momentum_buffer": m} for p, m in self._momenta.items()},
@@ -77,14 +77,14 @@ class SGD:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a saved state.
+        """Restore a saved state.
 
         Raises:
-            ValueError: it is of other groups.
+            ValueError: The parameter groups differ.
         """
         saved = state["param_groups"]
         if [len(g["params"]) for g in saved] != [len(g["params"]) for g in self.param_groups]:
-            raise ValueError("the state is of an optimizer with other groups of parameters")
+            raise ValueError("the state belongs to an optimizer with other parameter groups")
         for group, other in zip(self.param_groups, saved, strict=True):
             group.update({key: other[key] for key in ("lr", "momentum", "weight_decay")})
         parameters = self._parameters()

@@ -1,4 +1,4 @@
-"""All that training needs to go on, as a state that ``save_checkpoint`` can write."""
+"""The state of a trainer, in a form that ``save_checkpoint`` can write."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,13 +15,13 @@ from acgraph.errors import BackendError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """How far a trainer is.
+    """The state of a trainer without its weights.
 
     Attributes:
-        mode: Precision, layout and threads; None before one was chosen.
-        micro_batch: Images at once; None for whole batches.
-        fits: Fits that are done.
-        fit: State of the fit under way, or None.
+        mode: Precision, layout and threads; None if they were not chosen yet.
+        micro_batch: Size of micro-batches; None if batches are not split.
+        fits: Number of completed fits.
+        fit: State of the running fit, or None.
     """
 
     mode: Mode | None
@@ -31,7 +31,17 @@ class Progress:
 
 
 def pack(module: nn.Module, seed: int, setup: Setup, fits: int, fit: Fit | None) -> dict[str, Any]:
-    """Make a state. Random numbers are functions of the seed, the fit and the step."""
+    """Return the state of a trainer.
+
+    It needs no state of random generators, which are seeded by the seed, the fit and the step.
+
+    Args:
+        module: The network that is trained.
+        seed: Seed of the trainer.
+        setup: Mode and micro-batch size.
+        fits: Number of completed fits.
+        fit: The running fit, or None.
+    """
     mode = setup.chosen
     return {
         "seed": seed,
@@ -47,26 +57,26 @@ def unpack(state: Mapping[str, Any], module: nn.Module, seed: int, source: str) 
     """Load the weights of a state into a module and return the rest.
 
     Args:
-        state: What :func:`pack` made.
-        module: Gets the weights.
-        seed: Of the trainer.
+        state: A state from :func:`pack`.
+        module: The module that receives the weights.
+        seed: Seed of the trainer.
         source: Name of its model, for messages.
 
     Raises:
-        BackendError: it belongs to another model or another seed.
+        BackendError: The state belongs to another model or another seed.
     """
     if state["seed"] != seed:
         raise BackendError(
             f"the checkpoint has seed {state['seed']}, not {seed}",
-            hint="resume with the seed that it was started with",
+            hint="resume with the seed of the interrupted run",
         )
     try:
         module.load_state_dict(state["module"])
     except RuntimeError as error:
         raise BackendError(
-            "the checkpoint is of another model",
+            "the checkpoint belongs to another model",
             location=Location(model=source),
-            hint="resume with the model that it was started with",
+            hint="resume with the model of the interrupted run",
         ) from error
     mode = None
     if state["mode"] is not None:
@@ -74,7 +84,7 @@ def unpack(state: Mapping[str, Any], module: nn.Module, seed: int, source: str) 
         mode = Mode(precision=precision, channels_last=channels_last, threads=threads)
     return Progress(
         mode=mode,
-        # States of versions that ran whole batches do not say so.
+        # Absent in states of older versions, which did not split batches.
         micro_batch=state.get("micro_batch"),
         fits=state["fits"],
         fit=state["fit"],

@@ -1,7 +1,7 @@
-"""The processes that train together, on one host or several; mostly a team of one.
+"""The group of processes that train together, on one or several hosts; usually a single process.
 
-Who started the processes (``accelerate launch``, ``torchrun``, a cluster's own launcher) has said
-in the environment how many there are. Hugging Face Accelerate connects them.
+The launcher of the processes (``accelerate launch``, ``torchrun``, or that of a cluster) sets their
+number in the environment. Hugging Face Accelerate connects them.
 """
 
 import atexit
@@ -19,16 +19,16 @@ from acgraph.errors import UsageError
 
 log = logging.getLogger(__name__)
 
-#: Others wait this long for the leader, which searches and measures between fits.
-PATIENCE = timedelta(days=7)
+#: Timeout of communication: processes wait for the leader while it searches between fits.
+TIMEOUT = timedelta(days=7)
 
 
 class Team:
-    """This process, where it is alone.
+    """A group with a single process, and the interface of larger groups.
 
     Attributes:
-        rank: Number of this process; 0 leads.
-        size: How many there are.
+        rank: Rank of this process; the leader has rank 0.
+        size: Number of processes.
     """
 
     rank = 0
@@ -36,23 +36,23 @@ class Team:
 
     @property
     def is_leader(self) -> bool:
-        """Whether this process reads, chooses, measures and writes."""
+        """Whether this process is the leader, which runs everything besides training."""
         return self.rank == 0
 
-    def tell(self, what: object) -> Any:
-        """Return what the leader tells everyone."""
+    def broadcast(self, what: object) -> Any:
+        """Return the leader's object in all processes."""
         return what
 
-    def hear(self, what: object) -> list[Any]:
-        """Return what each process says, by rank."""
+    def gather(self, what: object) -> list[Any]:
+        """Return the objects of all processes, by rank."""
         return [what]
 
-    def add(self, tensors: Sequence[Tensor]) -> None:
+    def add_up(self, tensors: Sequence[Tensor]) -> None:
         """Replace tensors by their sums over all processes, in place."""
 
 
 class _Connected(Team):
-    """One of several processes."""
+    """A group of several processes, connected by Accelerate."""
 
     def __init__(self, state: Any) -> None:
         from accelerate.utils import broadcast_object_list, gather_object, reduce
@@ -60,27 +60,27 @@ class _Connected(Team):
         self.rank, self.size = state.process_index, state.num_processes
         self._broadcast, self._gather, self._reduce = broadcast_object_list, gather_object, reduce
 
-    def tell(self, what: object) -> Any:
+    def broadcast(self, what: object) -> Any:
         return self._broadcast([what], from_process=0)[0]
 
-    def hear(self, what: object) -> list[Any]:
+    def gather(self, what: object) -> list[Any]:
         return list(self._gather([what]))
 
     @torch.no_grad()
-    def add(self, tensors: Sequence[Tensor]) -> None:
+    def add_up(self, tensors: Sequence[Tensor]) -> None:
         if not tensors:
             return
-        # One message for all: a network has hundreds of small tensors.
+        # One message for all tensors, because a network has hundreds of small ones.
         flat = self._reduce(torch.cat([t.reshape(-1).float() for t in tensors]), reduction="sum")
         for tensor, part in zip(tensors, flat.split([t.numel() for t in tensors]), strict=True):
             tensor.copy_(part.reshape(tensor.shape))
 
 
 def stated_size(environment: Mapping[str, str] = os.environ) -> int:
-    """Return how many processes the launcher says there are.
+    """Return the number of processes, from ``WORLD_SIZE``.
 
     Raises:
-        UsageError: it is no number.
+        UsageError: ``WORLD_SIZE`` is not a positive integer.
     """
     text = environment.get("WORLD_SIZE", "1")
     if not text.isdigit() or int(text) < 1:
@@ -90,10 +90,10 @@ def stated_size(environment: Mapping[str, str] = os.environ) -> int:
 
 @functools.cache
 def team() -> Team:
-    """Connect this process to the others, once; alone where no launcher says otherwise.
+    """Connect this process to the others, once, and return the group.
 
     Raises:
-        UsageError: several processes, but Accelerate is not installed.
+        UsageError: There are several processes, but Accelerate is not installed.
     """
     size = stated_size()
     if size == 1:
@@ -102,16 +102,16 @@ def team() -> Team:
         from accelerate import PartialState
     except ImportError as error:
         raise UsageError(
-            f"{size} processes are to train together, but accelerate is not installed",
+            f"training in {size} processes requires accelerate, which is not installed",
             hint="pip install 'acgraph[distributed]'",
         ) from error
-    state = PartialState(cpu=not torch.cuda.is_available(), timeout=PATIENCE)
-    # Before Python is gone: threads of gloo that still run would abort the process at its end.
-    atexit.register(_leave)
+    state = PartialState(cpu=not torch.cuda.is_available(), timeout=TIMEOUT)
+    # Threads of gloo that still run after Python's shutdown would abort the process.
+    atexit.register(_destroy_process_group)
     log.info("process %d of %d on %s", state.process_index, state.num_processes, state.device)
     return _Connected(state)
 
 
-def _leave() -> None:
+def _destroy_process_group() -> None:
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()

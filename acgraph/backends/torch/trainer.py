@@ -1,4 +1,4 @@
-"""Train, recalibrate and evaluate a model on the CPU or a GPU."""
+"""Train, recalibrate and evaluate a model on a CPU or GPU."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
@@ -8,24 +8,20 @@ from torch import Tensor
 
 from acgraph.analysis.layers import Layer
 from acgraph.backends.torch import checks
-from acgraph.backends.torch.constraints import find_pulls, find_removed
 from acgraph.backends.torch.distillation import Distillation
 from acgraph.backends.torch.evaluation import evaluate
 from acgraph.backends.torch.export import export_model
-from acgraph.backends.torch.fit_parts import FitPlan, Learner
+from acgraph.backends.torch.fit_parts import FitOptions
+from acgraph.backends.torch.fits import FitRunner
 from acgraph.backends.torch.fixed_batch import describe_fixed_batch
 from acgraph.backends.torch.grams import input_grams
 from acgraph.backends.torch.graph_module import GraphModule
 from acgraph.backends.torch.inputs import Inputs
-from acgraph.backends.torch.jobs import announce
-from acgraph.backends.torch.loader import Loader, count_steps
-from acgraph.backends.torch.loop import Fit
 from acgraph.backends.torch.losses import Outputs, UserLoss, ends_in_softmax
 from acgraph.backends.torch.modes import Mode, run_module
 from acgraph.backends.torch.recalibration import recalibrate
 from acgraph.backends.torch.runtime import choose_device, evaluating
 from acgraph.backends.torch.setup import Setup
-from acgraph.backends.torch.state import pack, unpack
 from acgraph.backends.torch.teacher import Teacher
 from acgraph.backends.torch.team import team
 from acgraph.backends.training import (
@@ -49,12 +45,11 @@ from acgraph.tasks import OutputTask
 
 
 class TorchTrainer:
-    """Trains a clone of a model; the model itself stays as it is.
+    """Trains a clone of a model; the model itself is not changed.
 
-    The loss is cross-entropy with the labels and, where there is a teacher, divergence from it (the
-    teacher alone where there are no labels) and, if wanted, the difference of features. The first
-    output of the graph is ``[N, classes]`` wherever there are labels. The same seed, mode and
-    number of threads give the same weights.
+    The loss consists of the loss on labels, if there are any, the distillation loss, if there is a
+    teacher, and an optional feature loss. If the labels are classes, the first output of the graph
+    must be ``[N, classes]``. The same seed, mode and number of threads give the same weights.
     """
 
     def __init__(
@@ -70,53 +65,55 @@ class TorchTrainer:
         probe_s: float = PROBE_SECONDS,
         tasks: Sequence[OutputTask] | None = None,
     ) -> None:
-        """Set a model up for training.
+        """Prepare a model for training.
 
         Args:
-            model: What to train.
-            train: Training images; None where the trainer only evaluates.
-            teacher: Usually the original model: what to learn from, and what to agree with.
-            config: How to train.
-            progress: Who shows how far a fit is.
+            model: The model to train.
+            train: Training images; None if the trainer only evaluates.
+            teacher: The teacher of distillation, usually the original model. Without labels,
+                :meth:`evaluate` measures the agreement with it.
+            config: Options of training.
+            progress: Receives the progress of fits.
             loss: Replaces the loss: outputs, labels or None, outputs of the teacher or None -> a
                 scalar.
             metric: Replaces the metric of :meth:`evaluate`.
-            probe_s: Seconds of a step by which the mode is chosen, about; there are up to 20.
-            tasks: What each output means; guessed by the teacher's outputs where not given.
+            probe_s: Approximate seconds of a step that is timed to choose the mode; up to 20 steps
+                are timed.
+            tasks: The task of each output; None guesses it from the teacher's outputs.
 
         Raises:
-            UnsupportedOpError: the backend cannot run the model.
-            BackendError: the model and the data do not go together, or a weight is not finite.
-            UsageError: options that contradict each other.
+            UnsupportedOpError: The backend cannot run the model.
+            BackendError: The model and the data do not fit together, or a weight is not finite.
+            UsageError: The options contradict each other.
         """
         self.config = config or TrainConfig()
-        self._team = team()
         self.device = choose_device(self.config.device)
         self.module = GraphModule(model).to(self.device)
         self._model = model
         self._train = train
-        self._progress = progress or NoProgress()
         self._user_loss = loss
         self._metric = metric
-        self._taught_by = teacher
         size = self.config.batch_size
         self._teacher = None if teacher is None else Teacher(teacher, self.device, size)
         self._distillation = Distillation(
             config=self.config, teacher=self._teacher, is_probability=ends_in_softmax(model),
             user_loss=loss, tasks=tuple(tasks or ()),
         )  # fmt: skip
-        taught_by = None if self._teacher is None else self._teacher.module
-        self._setup = Setup(self.module, taught_by, self.config, self.device, self._team, probe_s)
-        self._fits = 0
-        self._fit: Fit | None = None
-        self._pending: Mapping[str, Any] | None = None
+        teacher_module = None if self._teacher is None else self._teacher.module
+        group = team()
+        self._setup = Setup(self.module, teacher_module, self.config, self.device, group, probe_s)
+        self._fits = FitRunner(
+            model=model, module=self.module, teacher=teacher, distillation=self._distillation,
+            setup=self._setup, config=self.config, device=self.device, team=group,
+            progress=progress or NoProgress(),
+        )  # fmt: skip
         self._check(train)
         if train is not None and self._distillation.compares_features:
             self._choose_features(train)
 
     @property
     def mode(self) -> Mode:
-        """Precision, layout and threads of training; measured before the first fit."""
+        """Precision, layout and threads of training; chosen before the first fit."""
         return self._setup.mode
 
     def fit(
@@ -131,123 +128,61 @@ class TorchTrainer:
         on_epoch: Callable[[EpochStats], None] | None = None,
         description: str = "training",
     ) -> FitResult:
-        """Train for so many passes over the training images, with a fresh optimizer.
+        """Train for a number of passes over the training images, with a new optimizer.
 
         Args:
-            epochs: Passes, fractional ones too: ``round(epochs * ceil(images / batch))`` steps.
-            learning_rate: Peak, in place of the configured one.
-            schedule: In place of the configured one.
-            masks: What to keep, by the weight's name; everything else is zero from the start to
-                the end, exactly.
-            proximal: Pulls weights to targets; part of the reported loss.
-            time_budget_s: Stop after so many seconds of training; the schedule is
-                shortened to end by then, so that the result depends on the speed of the host.
-            on_epoch: Called after every pass, and every few minutes within a long one; may evaluate
-                and save :meth:`state_dict`.
-            description: What progress calls the fit.
+            epochs: Number of passes, which may be fractional: the fit has
+                ``round(epochs * ceil(images / batch))`` steps.
+            learning_rate: Peak learning rate; replaces the configured one.
+            schedule: Schedule of the learning rate; replaces the configured one.
+            masks: Masks of the weights (``True`` = kept), by name; removed entries are exactly zero
+                throughout the fit.
+            proximal: Proximal terms, which are part of the reported loss.
+            time_budget_s: Stop after this many seconds of training. The schedule is shortened
+                accordingly, so that the result depends on the speed of the host.
+            on_epoch: Called after every pass, and every few minutes within a long pass; may
+                evaluate, and save :meth:`state_dict`.
+            description: Name of the fit for ``progress``.
 
         Raises:
-            BackendError: no training data, an unknown weight, or a loss or weight that is no
-                longer finite (the last good weights are kept).
-            UsageError: a number of epochs, rate or budget that cannot be meant.
+            BackendError: There is no training data, a weight is unknown, or an image is not finite
+                (the last good weights are kept).
+            DivergedError: Training diverged at every learning rate; the weights from before the
+                fit are restored.
+            UsageError: The number of epochs, the learning rate or the time budget is invalid.
         """
         train = self._require_train()
         checks.check_numbers(epochs, learning_rate, time_budget_s)
-        self._distillation.check()
-        options: dict[str, Any] = {
-            "epochs": epochs, "learning_rate": learning_rate, "schedule": schedule,
-            "masks": masks, "proximal": proximal, "time_budget_s": time_budget_s,
-        }  # fmt: skip
-        with self._setup.settings():
-            self._setup.prepare(train)
-            find_removed(self.module, masks or {})
-            find_pulls(self.module, proximal)
-            checks.check_team(
-                self._team, train, self.config, has_own_loss=self._user_loss is not None
-            )
-            state = {**self.state_dict(), "fit": self._pending}
-            announce(
-                self._team, self._model, self._taught_by, train, self.config, state, options,
-                self._distillation.tasks or None,
-            )  # fmt: skip
-            return self._fit_with_all(train, on_epoch, description, **options)
+        options = FitOptions(
+            epochs=epochs, learning_rate=learning_rate, schedule=schedule,
+            masks=masks, proximal=proximal, time_budget_s=time_budget_s,
+        )  # fmt: skip
+        return self._fits.run(train, options, on_epoch, description)
 
-    def join(self, images: int, **options: Any) -> None:
+    def join(self, images: int, options: FitOptions) -> None:
         """Take part in a fit of the leading process.
 
         Args:
-            images: How many training images the leader has.
-            options: What its :meth:`fit` was called with.
+            images: Number of training images of the leader.
+            options: Arguments of the leader's :meth:`fit`.
 
         Raises:
-            BackendError: other images, or what :meth:`fit` of the leader raises.
+            BackendError: The number of images differs, or the leader's :meth:`fit` raises it.
+            DivergedError: The leader's :meth:`fit` raises it.
         """
-        train = self._require_train()
-        if len(train) != images:
-            raise BackendError(
-                f"process {self._team.rank} has {len(train)} training images, the leader {images}",
-                hint="give every host the same data",
-            )
-        with self._setup.settings():
-            self._setup.prepare(train)
-            self._fit_with_all(train, None, "", **options)
-
-    def _fit_with_all(
-        self,
-        train: Dataset,
-        on_epoch: Callable[[EpochStats], None] | None,
-        description: str,
-        *,
-        epochs: float,
-        learning_rate: float | None,
-        schedule: Schedule | None,
-        masks: Masks | None,
-        proximal: Proximal | None,
-        time_budget_s: float | None,
-    ) -> FitResult:
-        self._distillation.measure_scales(train, self.images_at_once(train), self.device)
-        plan = FitPlan(
-            number=self._fits,
-            epochs=epochs,
-            total_steps=round(epochs * count_steps(train, self.config.batch_size)),
-            learning_rate=learning_rate or self.config.learning_rate,
-            schedule=schedule or self.config.schedule,
-        )
-        rank, size = self._team.rank, self._team.size
-        self._fit = Fit(
-            learner=self._learner(),
-            plan=plan,
-            loader=Loader(train, self.config, plan.number, rank=rank, size=size),
-            removed=find_removed(self.module, masks or {}),
-            pulls=find_pulls(self.module, proximal),
-            names=self.module.parameter_names(),
-            time_budget_s=time_budget_s,
-            team=self._team,
-            micro_batch=self._setup.micro_batch,
-        )
-        try:
-            if self._pending is not None:
-                self._fit.load_state_dict(self._pending)
-                self._pending = None
-            result = self._fit.run(self._progress, description, on_epoch)
-        finally:
-            self._fit = None
-        self._fits += 1
-        return result
+        self._fits.join(self._require_train(), images, options)
 
     def evaluate(self, data: Dataset, limit: int | None = None, *, fast: bool = False) -> float:
-        """Return the share of images whose label the model finds.
-
-        Without labels: the agreement with the teacher. With a metric of the user's: that.
+        """Return a metric on data: the custom metric, the task's on labels, or the agreement.
 
         Args:
-            data: What to evaluate on.
-            limit: At most so many images, evenly spaced.
-            fast: Run in the mode of training, where bfloat16 may flip a few close decisions;
-                otherwise in float32.
+            data: The examples.
+            limit: Largest number of images, evenly spaced; None for all.
+            fast: Use the training precision, in which bfloat16 may change a few close decisions;
+                otherwise float32.
 
         Raises:
-            BackendError: neither labels, teacher nor metric.
+            BackendError: There are neither labels, a teacher nor a metric.
         """
         with self._setup.settings():
             if fast and self._train is not None:
@@ -267,14 +202,14 @@ class TorchTrainer:
                 )
 
     def images_at_once(self, data: Dataset) -> int:
-        """Return how many images of a dataset run at once where no gradients are needed."""
+        """Return the number of images of a data set that run at once without gradients."""
         return self._setup.images_at_once(data)
 
     def choose_mode(self) -> Mode:
-        """Choose precision and memory layout by measurement now, rather than at the first fit.
+        """Choose precision and memory layout now instead of at the first fit.
 
         Raises:
-            BackendError: no training data.
+            BackendError: There is no training data.
         """
         train = self._require_train()
         with self._setup.settings():
@@ -282,36 +217,36 @@ class TorchTrainer:
         return self.mode
 
     def describe(self) -> str:
-        """Say how training will run: precision, layout, threads, images a step and at once."""
+        """Describe precision, layout, threads, and the sizes of batches and micro-batches."""
         self.choose_mode()
         with self._setup.settings():
             return str(self._setup)
 
     def describe_fixed_batch(self) -> str:
-        """Say how a network trains whose batch is fixed; empty where it is not."""
+        """Describe the training of a network with a fixed batch size; empty if it is dynamic."""
         return describe_fixed_batch(self.module)
 
     def input_grams(
         self, layers: Sequence[Layer], batches: Iterable[Batch], *, seed: int = 0
     ) -> dict[str, Gram]:
-        """Measure the moments of what layers read, see ``acgraph.backends.torch.grams``."""
+        """Measure the moments of the inputs of layers, see ``acgraph.backends.torch.grams``."""
         return input_grams(self.module, self._model, layers, batches, seed=seed)
 
     def recalibrate(self, batches: int, *, fast: bool = False, images: int | None = None) -> None:
-        """Estimate the running statistics of BatchNormalization anew, weights unchanged.
+        """Estimate the running statistics of BatchNormalization again; weights are not changed.
 
-        Mean and variance of each become their averages over so many batches of training images,
-        not augmented. A model without BatchNormalization stays as it is, and so does one that
-        runs on so few images at once that they say too little, see ``GraphModule``.
+        The mean and variance become their averages over batches of training images without
+        augmentation. Nothing happens if the model has no BatchNormalization, or if its fixed batch
+        size is too small (``GraphModule.keeps_statistics``).
 
         Args:
-            batches: How many; smaller ones where memory holds no whole batch.
-            fast: Run in the mode of training, where float32 is the rule: for searches.
-            images: No more than so many, where that is less than the batches hold.
+            batches: Number of batches; they are smaller if a whole batch does not fit into memory.
+            fast: Use the training precision instead of float32.
+            images: Upper bound of the number of images.
 
         Raises:
-            BackendError: no training data.
-            UsageError: fewer than one batch.
+            BackendError: There is no training data.
+            UsageError: ``batches`` is less than 1.
         """
         train = self._require_train()
         if batches < 1:
@@ -334,7 +269,7 @@ class TorchTrainer:
         return self.module.weights()
 
     def load_weights(self, weights: Mapping[str, Array]) -> None:
-        """Set the named weights; the others stay."""
+        """Set the given weights; the others are not changed."""
         self.module.load_weights(weights)
 
     def model(self) -> Model:
@@ -342,26 +277,23 @@ class TorchTrainer:
         return export_model(self.module, self._model)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return all that training needs to go on bit for bit, for ``save_checkpoint``.
+        """Return the state from which training can be resumed bit for bit.
 
-        Called inside ``on_epoch`` it holds the fit under way. Random numbers are functions of the
-        seed, the fit and the step, so their state is these three.
+        Inside ``on_epoch`` it includes the state of the running fit. It needs no state of random
+        generators, which are seeded by the seed, the fit and the step.
         """
-        return pack(self.module, self.config.seed, self._setup, self._fits, self._fit)
+        return self._fits.state_dict()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a saved state.
+        """Restore a saved state.
 
-        Where it was taken inside a fit, the next :meth:`fit`, called with the same arguments,
-        continues that one.
+        If it was saved inside a fit, the next :meth:`fit` with the same arguments continues that
+        fit.
 
         Raises:
-            BackendError: it belongs to another model or another seed.
+            BackendError: The state belongs to another model or another seed.
         """
-        found = unpack(state, self.module, self.config.seed, self._model.source)
-        if found.mode is not None:
-            self._setup.use(found.mode, size=found.micro_batch)
-        self._fits, self._pending = found.fits, found.fit
+        self._fits.load_state_dict(state)
 
     def _check(self, train: Dataset | None) -> None:
         has_own_loss, has_teacher = self._user_loss is not None, self._teacher is not None
@@ -387,14 +319,6 @@ class TorchTrainer:
         if self._train is None:
             raise BackendError("there is no training data", hint="give --data")
         return self._train
-
-    def _learner(self) -> Learner:
-        train = self._require_train()
-        return Learner(
-            module=self.module, forward=self._setup.forward, loss=self._distillation.loss(),
-            teacher=self._distillation.ask(train, self.mode), mode=self.mode, device=self.device,
-            config=self.config, input_names=self.module.input_names,
-        )  # fmt: skip
 
     def _inputs(self, batch: Batch) -> Inputs:
         return Inputs.of(batch, self.module.input_names, self.device)

@@ -1,4 +1,4 @@
-"""Run a network and look at tensors inside it as they are made, without keeping them."""
+"""Run a graph and pass intermediate tensors to a function as they are computed."""
 
 from collections.abc import Callable, Collection, Sequence
 
@@ -7,48 +7,52 @@ import torch
 from acgraph.backends.torch.graph_module import GraphModule
 from acgraph.backends.torch.runtime import evaluating
 
-Look = Callable[[str, torch.Tensor], None]
+Observer = Callable[[str, torch.Tensor], None]
 
 
-def visit(module: GraphModule, names: Collection[str], look: Look, *inputs: torch.Tensor) -> None:
-    """Run a graph and look at the named tensors as they are made; none is kept for long.
+def visit(
+    module: GraphModule, names: Collection[str], observe: Observer, *inputs: torch.Tensor
+) -> None:
+    """Run a graph and pass the named tensors to a function as they are computed.
+
+    Each tensor is freed as soon as no later node needs it.
 
     Args:
         module: The graph.
-        names: Tensors of it, its inputs included.
-        look: Called for each of them, with its name.
-        inputs: In graph order. Where the graph runs fewer examples at once, it runs several times,
-            and every time the tensors are looked at; what fills a part up does not count.
+        names: Names of tensors of the graph, which may be inputs.
+        observe: Called with the name and value of each tensor.
+        inputs: Inputs in graph order. If the batch size of the graph is fixed, the function is
+            called for each part of that size, without an incomplete last part.
 
     Raises:
-        BackendError: no node makes a tensor of that name.
+        BackendError: A tensor is not in the graph.
     """
     for part in module.whole_parts(inputs):
-        _visit_part(module, names, look, part)
+        _visit_part(module, names, observe, part)
 
 
 def _visit_part(
-    module: GraphModule, names: Collection[str], look: Look, inputs: Sequence[torch.Tensor]
+    module: GraphModule, names: Collection[str], observe: Observer, inputs: Sequence[torch.Tensor]
 ) -> None:
     plan, values = module.filled_plan(inputs, names)
     places: dict[int, list[str]] = {}
     for name, slot in zip(names, plan.outputs[len(module.output_names) :], strict=True):
         places.setdefault(slot, []).append(name)
     for slot in [slot for slot in places if values[slot] is not None]:
-        _look_at(places.pop(slot), look, values[slot])
+        _observe(places.pop(slot), observe, values[slot])
     for step in module.step_by_step(plan, values):
         for slot in step.outputs:
-            _look_at(places.pop(slot, []), look, values[slot])
+            _observe(places.pop(slot, []), observe, values[slot])
 
 
-def _look_at(names: Sequence[str], look: Look, value: torch.Tensor) -> None:
+def _observe(names: Sequence[str], observe: Observer, value: torch.Tensor) -> None:
     for name in names:
-        look(name, value)
+        observe(name, value)
 
 
 @torch.no_grad()
 def peak_bytes(module: GraphModule, *inputs: torch.Tensor) -> int:
-    """Return the most bytes of tensors that live at once in a run, weights left out."""
+    """Return the peak of the bytes of live tensors during a run, without weights."""
     with evaluating(module):
         plan, values = module.filled_plan(inputs)
     alive = {slot: int(values[slot].nbytes) for slot in plan.inputs if slot}

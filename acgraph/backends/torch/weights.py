@@ -1,4 +1,4 @@
-"""Which constants of a graph are weights: what training may change, and what it may not."""
+"""Find the constants of a graph that training changes: weights and running statistics."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,9 +10,9 @@ from acgraph.ir import Array, Model
 from acgraph.operators import Role, Trait, find_operator
 
 _WEIGHTS = frozenset([Role.WEIGHT, Role.BIAS, Role.SCALE])
-#: Inputs through which a constant is carried on; the others hold sizes, scales or indices.
+#: Roles of inputs whose values reach the output; other inputs are sizes, scales or indices.
 _CARRYING = frozenset([Role.DATA, Role.FACTOR, Role.TABLE])
-#: An additive constant of zeros and of numbers below this is an attention mask.
+#: A constant that contains only zeros and values below this is an additive attention mask.
 _MASK_BELOW = -100.0
 
 
@@ -54,7 +54,7 @@ class _Walk:
             value.size == 1
             or _is_mask(value)
             or (node.op == "Concat" and not value.any())
-            # Applied to an input of the graph, these normalise it by its own mean and deviation.
+            # On an input of the graph, these are the mean and deviation of its normalisation.
             or (Trait.AFFINE in operator.traits and any(t.name in self.inputs for t in node.inputs))
         )
         return Role.WEIGHT if is_weight else None
@@ -74,14 +74,15 @@ def _is_mask(value: Array) -> bool:
 def find_weights(model: Model) -> dict[str, Role]:
     """Find the constants that training changes, in the order of their first use.
 
-    What training does with each: descend on a `Role.WEIGHT`, average activations into a
-    `Role.STATISTIC`.
+    They are float constants that reach a weight input of a layer or normalisation, or that scale,
+    shift or join the data elementwise. These are not weights: scalars outside of layers (a bound of
+    Clip, an exponent of Pow, the 0.5 of a GELU), attention masks, zero padding, scales of Resize,
+    the mean and standard deviation that normalise an input of the graph, and constants that reach
+    the data only through operators such as Where, ScatterND or Sin.
 
-    Float constants that reach a weight input of a layer or a normalisation, or that scale or shift
-    or join the data element by element. Not weights: scalars outside of layers (a Clip bound, a Pow
-    exponent, the 0.5 of a GELU), attention masks, zero padding, scales of Resize, the mean and
-    standard deviation by which the input itself is normalised, and what only reaches the data
-    through operators that no weight goes through (Where, ScatterND, Sin).
+    Returns:
+        The role of each constant, by name: the optimizer updates a `Role.WEIGHT`, and
+        BatchNormalization updates a `Role.STATISTIC`.
     """
     walk = _Walk(model.constants(), inputs={t.name for t in model.graph.inputs})
     walk.data |= walk.inputs

@@ -1,4 +1,4 @@
-"""How each ONNX operator runs in PyTorch: kernels by the names in the table of operators."""
+"""PyTorch kernels of the ONNX operators, by the kernel names in the table of operators."""
 
 from acgraph.backends.torch.ops.node import Builder, Kernel, NodeView
 from acgraph.backends.torch.ops.table import BUILDERS, KERNELS

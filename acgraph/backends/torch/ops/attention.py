@@ -15,7 +15,7 @@ def _heads(x: Tensor, count: int) -> Tensor:
 
 def _attention(node: NodeView) -> Kernel:
     if any(node.used[1:]):
-        raise node.unsupported("reading more than the first output")
+        raise node.unsupported("an output other than the first")
     if any(node.has(i) for i in (4, 5, 6)):
         raise node.unsupported("a key-value cache")
     if node.real("softcap", 0.0):
@@ -28,8 +28,8 @@ def _attention(node: NodeView) -> Kernel:
         flat = q.ndim == 3
         q, k, v = _heads(q, query_heads), _heads(k, key_heads), _heads(v, key_heads)
         if causal:
-            seen = torch.ones(q.shape[-2], k.shape[-2], dtype=torch.bool, device=q.device).tril()
-            mask = seen if mask is None else _both(mask, seen)
+            visible = torch.ones(q.shape[-2], k.shape[-2], dtype=torch.bool, device=q.device).tril()
+            mask = visible if mask is None else _combine(mask, visible)
         shared = q.shape[1] != k.shape[1]
         out = F.scaled_dot_product_attention(
             q, k, v, attn_mask=mask, scale=scale, enable_gqa=shared
@@ -42,10 +42,10 @@ def _attention(node: NodeView) -> Kernel:
     return lambda *xs: (attend(*xs), *rest)
 
 
-def _both(mask: Tensor, seen: Tensor) -> Tensor:
+def _combine(mask: Tensor, visible: Tensor) -> Tensor:
     if mask.dtype == torch.bool:
-        return mask & seen
-    return mask.masked_fill(~seen, -torch.inf)
+        return mask & visible
+    return mask.masked_fill(~visible, -torch.inf)
 
 
 TABLE: dict[str, Builder] = {"Attention": _attention}

@@ -10,8 +10,8 @@ from acgraph.backends.torch.ops.node import Builder, Kernel, NodeView
 _CONV = {3: F.conv1d, 4: F.conv2d, 5: F.conv3d}
 _CONV_TRANSPOSE = {3: F.conv_transpose1d, 4: F.conv_transpose2d, 5: F.conv_transpose3d}
 
-#: Channels below which the gradient of a strided convolution with a kernel of one point writes
-#: beyond its memory in torch 2.13, on a CPU in channels-last layout: the process crashes.
+#: With fewer channels, the gradient of a strided 1x1 convolution in channels-last layout on a CPU
+#: writes outside of its memory in torch 2.13, and the process crashes.
 _FEW_CHANNELS = 8
 
 _Sizes = int | tuple[int, ...]
@@ -25,7 +25,7 @@ def same_pads(
     *,
     upper: bool,
 ) -> tuple[int, ...]:
-    """Return ONNX pads (begins, then ends) of ``auto_pad`` SAME_UPPER or SAME_LOWER."""
+    """Return the ONNX pads (begins, then ends) for ``auto_pad`` SAME_UPPER or SAME_LOWER."""
     begins, ends = [], []
     for size, width, stride, dilation in zip(sizes, kernel, strides, dilations, strict=True):
         out = -(-size // stride)
@@ -37,7 +37,7 @@ def same_pads(
 
 
 def torch_pads(pads: Sequence[int]) -> list[int]:
-    """Turn ONNX pads (begins, then ends) into those of ``F.pad`` (last axis first, in pairs)."""
+    """Convert ONNX pads (begins, then ends) to those of ``F.pad`` (last axis first, in pairs)."""
     rank = len(pads) // 2
     return [p for axis in reversed(range(rank)) for p in (pads[axis], pads[rank + axis])]
 
@@ -79,7 +79,7 @@ def _convolve(
     dilation: _Sizes,
     groups: int,
 ) -> torch.Tensor:
-    """Convolve; where torch would crash, take the strided points first, which is the same."""
+    """Convolve; where PyTorch would crash, slice the input by the strides first instead."""
     rank = w.ndim - 2
     steps = (stride,) * rank if isinstance(stride, int) else stride
     if w.shape[1] >= _FEW_CHANNELS or max(w.shape[2:]) > 1 or max(steps) == 1:
@@ -91,7 +91,7 @@ def _convolve(
 
 
 def _spread(numbers: tuple[int, ...]) -> _Sizes:
-    """Keep a list, or make one number of one: torch spreads it over the axes."""
+    """Return a single number as an int, which PyTorch applies to all axes."""
     return numbers[0] if len(numbers) == 1 else numbers
 
 
@@ -127,7 +127,7 @@ def _conv_transpose(node: NodeView) -> Kernel:
         half = pads[:rank]
         if half == pads[rank:] and all(p >= 0 for p in pads):
             return _CONV_TRANSPOSE[w.ndim](x, w, b, stride, half, out_extra, groups, dilation)
-        # Asymmetric: compute unpadded and cut (or grow) the borders.
+        # Asymmetric pads: compute without padding, then crop (or extend) the borders.
         full = _CONV_TRANSPOSE[w.ndim](x, w, b, stride, 0, out_extra, groups, dilation)
         return F.pad(full, torch_pads([-p for p in pads]))
 
@@ -144,10 +144,20 @@ def transpose_pads(
     auto: str,
     given: tuple[int, ...] | None,
 ) -> tuple[int, ...]:
-    """Return the pads of a ConvTranspose as the ONNX specification says.
+    """Return the pads of a ConvTranspose (begins, then ends), by the rules of ONNX.
 
-    They follow from the output shape where it is stated, or by ``auto_pad``, and else are those
-    that are given.
+    They follow from the output shape if it is given, otherwise from ``auto_pad`` if it is set;
+    otherwise they are the attribute ``pads``.
+
+    Args:
+        sizes: Spatial sizes of the input.
+        kernel: Spatial sizes of the kernel.
+        strides: Strides.
+        dilations: Dilations.
+        extra: The attribute ``output_padding``.
+        wanted: The attribute ``output_shape``, if given.
+        auto: The attribute ``auto_pad``.
+        given: The attribute ``pads``, if given.
     """
     if wanted is None and auto.startswith("SAME"):
         wanted = tuple(size * s for size, s in zip(sizes, strides, strict=True))

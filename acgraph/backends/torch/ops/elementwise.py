@@ -13,7 +13,7 @@ from acgraph.backends.torch.ops.node import Builder, Kernel, NodeView
 
 Tensor = torch.Tensor
 
-#: onnx ``TensorProto.DataType`` to torch.
+#: PyTorch data types by ``TensorProto.DataType`` of ONNX.
 DTYPES: dict[int, torch.dtype] = {
     1: torch.float32,
     2: torch.uint8,
@@ -43,7 +43,7 @@ _BY_NUMPY = {
 
 
 def torch_dtype(node: NodeView, attribute: str) -> torch.dtype:
-    """Return the type that an attribute names, as a number or as onnx-graphsurgeon has it."""
+    """Return the data type in an attribute, which is an ONNX enum value or a NumPy type."""
     raw = node.node.attrs[attribute]
     found = DTYPES.get(raw) if isinstance(raw, int) else _BY_NUMPY.get(np.dtype(raw))
     if found is None:
@@ -56,7 +56,7 @@ def _unary(fn: Callable[[Tensor], Tensor]) -> Builder:
 
 
 def _binary(fn: Callable[[Any, Any], Any]) -> Builder:
-    """Make a builder that passes a known scalar operand as a Python number, which is faster."""
+    """Return a builder that passes a known scalar operand as a Python number, which is faster."""
 
     def build(node: NodeView) -> Kernel:
         for index in (1, 0):
@@ -105,7 +105,7 @@ def _pow(node: NodeView) -> Kernel:
 
 
 def _clip(node: NodeView) -> Kernel:
-    """Clamp; bounds are attributes before opset 11, then inputs."""
+    """Clip; the bounds are attributes before opset 11, and inputs from then on."""
     attrs = node.node.attrs
     low, high = attrs.get("min"), attrs.get("max")
     if node.opset < 11:

@@ -1,4 +1,4 @@
-"""Reading and writing at indices, and tensors made from numbers."""
+"""Gather, Scatter and similar operators, and operators that create tensors."""
 
 from collections.abc import Callable
 
@@ -13,12 +13,12 @@ Tensor = torch.Tensor
 
 
 def tensor_of_array(array: "np.typing.NDArray[np.generic]") -> Tensor:
-    """Copy an array into a tensor; its type must have one in torch."""
+    """Copy an array to a tensor of the same type."""
     return torch.from_numpy(np.array(array, copy=True, order="C"))
 
 
 def array_of_tensor(tensor: Tensor) -> "np.typing.NDArray[np.generic]":
-    """Copy a tensor into an array of the same type."""
+    """Copy a tensor to an array of the same type."""
     array: np.typing.NDArray[np.generic] = np.array(tensor.detach().cpu().numpy(), copy=True)
     return array
 
@@ -97,7 +97,7 @@ def _gather(node: NodeView) -> Kernel:
 
 
 def _gather_samples(size: int) -> Kernel:
-    """Read every sample of a flat tensor at the places that were exported for one."""
+    """Gather from each sample of a flat tensor at the indices that were exported for one sample."""
 
     def kernel(x: Tensor, index: Tensor) -> Tensor:
         places = torch.where(index < 0, index + size, index).reshape(-1)
@@ -154,7 +154,7 @@ def _scatter_nd(node: NodeView) -> Kernel:
             return x.index_put(where, updates)
         if how == "add":
             return x.index_put(where, updates, accumulate=True)
-        # Flatten to rows, so that repeated indices reduce.
+        # scatter_reduce on flattened rows also reduces over repeated indices.
         depth = len(where)
         sizes = x.shape[:depth]
         flat = torch.zeros_like(where[0])

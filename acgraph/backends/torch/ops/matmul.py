@@ -13,7 +13,7 @@ def _gemm(node: NodeView) -> Kernel:
     trans_a, trans_b = bool(node.integer("transA", 0)), bool(node.integer("transB", 0))
 
     def plain(a: Tensor, b: Tensor, c: Tensor | None = None) -> Tensor:
-        # ``linear`` takes the bias in the same call where it is a vector.
+        # ``linear`` adds the bias in the same call if it is a vector.
         weight = b if trans_b else b.t()
         if c is None or c.ndim == 1:
             return F.linear(a, weight, c)

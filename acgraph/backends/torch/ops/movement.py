@@ -1,4 +1,4 @@
-"""Operators that only move elements."""
+"""Operators that rearrange, repeat, pad or crop elements without computing new values."""
 
 from collections.abc import Sequence
 
@@ -83,7 +83,7 @@ def _concat(node: NodeView) -> Kernel:
     (batch_axis,) = node.batch
 
     def concat(*xs: Tensor) -> Tensor:
-        # A constant (a class token) was exported with the batch of the export: repeat it.
+        # Constants such as a class token have the batch size of the export: expand them.
         size = max(x.shape[batch_axis] for x in xs)
         return torch.cat([_grow(x, batch_axis, size) for x in xs], dim=axis)
 
@@ -176,7 +176,7 @@ def _pad(node: NodeView) -> Kernel:
             begins[axis], ends[axis] = amounts[i], amounts[len(where) + i]
         if mode == "constant":
             flat = [p for a in reversed(range(x.ndim)) for p in (begins[a], ends[a])]
-            while len(flat) > 2 and flat[-1] == flat[-2] == 0:  # torch is faster on fewer axes
+            while len(flat) > 2 and flat[-1] == flat[-2] == 0:  # padding fewer axes is faster
                 del flat[-2:]
             return F.pad(x, flat, value=fill)
         return _pad_by_index(x, begins, ends, mode)
@@ -185,7 +185,7 @@ def _pad(node: NodeView) -> Kernel:
 
 
 def _pad_by_index(x: Tensor, begins: Sequence[int], ends: Sequence[int], mode: str) -> Tensor:
-    """Pad by repeating elements: reflect, edge or wrap; negative amounts crop."""
+    """Pad in mode reflect, edge or wrap; negative amounts crop."""
     for axis, (begin, end) in enumerate(zip(begins, ends, strict=True)):
         if not begin and not end:
             continue
@@ -215,7 +215,7 @@ def _expand(node: NodeView) -> Kernel:
 
 
 def _broadcast(x: Tensor, target: Sequence[int]) -> Tensor:
-    """Expand both ways: a size of 1 in the target keeps the input's."""
+    """Broadcast to a shape; a size of 1 in the target keeps the size of the input."""
     sizes = list(target)
     sizes = [1] * (x.ndim - len(sizes)) + sizes
     for back in range(1, x.ndim + 1):

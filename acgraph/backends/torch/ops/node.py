@@ -1,4 +1,4 @@
-"""What a builder sees of a node: typed attributes and the inputs known before running."""
+"""The view of a node that kernel builders use: typed attributes, and known inputs."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,8 +12,8 @@ from acgraph.diagnostics import Location
 from acgraph.errors import UnsupportedOpError
 from acgraph.ir import Array
 
-#: Runs one node: input tensors (None where absent or consumed at build time) to its output, or
-#: to a tuple of them where the node has several.
+#: Runs one node: maps the input tensors (None if absent or consumed by the builder) to the output,
+#: or to a tuple if the node has several outputs.
 Kernel = Callable[..., Any]
 IntsOf = Callable[[torch.Tensor | None], Sequence[int]]
 
@@ -24,16 +24,17 @@ class NodeView:
 
     Attributes:
         node: The node itself.
-        location: Where it is, for errors.
+        location: Location of the node, for errors.
         opset: Version of the default operator set.
         training: Whether the kernel is for ``train()``.
-        momentum: Replaces the momentum of BatchNormalization where not None.
-        known: Values of the inputs that do not depend on the data; None for the others.
-        consumed: Indices of the known inputs that the builder took in; their tensor is not passed.
+        momentum: Momentum of BatchNormalization; None keeps that of the node.
+        known: Values of the inputs that do not depend on the data; None for other inputs.
+        consumed: Indices of known inputs that the builder has used; the kernel receives None.
         statistics: Indices of the inputs that are running statistics, which training updates.
-        used: For every output, whether anything reads it.
-        is_frozen: Whether BatchNormalization keeps to its running statistics.
-        batch: What the batch analysis changed of this node: see `acgraph.analysis.batch`.
+        used: For each output, whether it is read by a node or is an output of the graph.
+        batch: How the node changes for another batch size, see `acgraph.analysis.batch`; None if
+            it does not change.
+        is_frozen: Whether BatchNormalization uses its running statistics even in training.
     """
 
     node: gs.Node
@@ -49,22 +50,22 @@ class NodeView:
     is_frozen: bool = False
 
     def has(self, index: int) -> bool:
-        """Return whether the optional input is given."""
+        """Whether an optional input is given."""
         return index < len(self.node.inputs) and not self.node.inputs[index].is_empty()
 
     def value(self, index: int) -> Array | None:
-        """Take in an input: its value, or None where it is absent or only known when running."""
+        """Consume an input: return its value, or None if it is absent or not known in advance."""
         if not self.has(index) or self.known[index] is None:
             return None
         self.consumed.add(index)
         return self.known[index]
 
     def peek(self, index: int) -> Array | None:
-        """Look at a known input without taking it in."""
+        """Return the value of a known input without consuming it."""
         return self.known[index] if self.has(index) else None
 
     def number(self, index: int) -> float | None:
-        """Take in a known input of one element as a Python number."""
+        """Consume a known input with one element, and return it as a Python number."""
         value = self.value(index)
         return None if value is None else value.reshape(-1)[0].item()
 
@@ -82,12 +83,12 @@ class NodeView:
         return raw.decode() if isinstance(raw, bytes) else str(raw)
 
     def ints(self, name: str) -> tuple[int, ...] | None:
-        """Return a list of integers, or None where the attribute is absent."""
+        """Return an attribute that is a list of integers; None if it is absent."""
         raw = self.node.attrs.get(name)
         return None if raw is None else tuple(int(v) for v in raw)
 
     def ints_input(self, index: int) -> IntsOf:
-        """Return a function from the input's tensor to integers, parsed now where known."""
+        """Return a function from the input's tensor to integers; a known input is consumed."""
         value = self.value(index)
         if value is None:
             return _ints_of_tensor
@@ -95,24 +96,24 @@ class NodeView:
         return lambda _: parsed
 
     def ints_either(self, name: str, index: int) -> IntsOf | None:
-        """As `ints_input`, from the attribute of older opsets or else from the input."""
+        """As `ints_input`, from the attribute of older opsets if given, otherwise the input."""
         attribute = self.ints(name)
         if attribute is not None:
             return lambda _: attribute
         return self.ints_input(index) if self.has(index) else None
 
     def unsupported(self, what: str) -> UnsupportedOpError:
-        """Make the error for a form of the operator that has no kernel."""
+        """Return the error for attributes or inputs that the kernel does not support."""
         return UnsupportedOpError(
             f"PyTorch backend: {what} is not supported",
             location=self.location,
-            hint="export the model without it",
+            hint="export the model without it, or use acgraph prune, which needs no training",
         )
 
 
 def _ints_of_tensor(tensor: torch.Tensor | None) -> Sequence[int]:
     if tensor is None:
-        raise ValueError("an input that is needed to run the node is missing")
+        raise ValueError("a required input of the node is missing")
     numbers: list[int] = tensor.reshape(-1).tolist()
     return numbers
 

@@ -1,4 +1,4 @@
-"""Normalisations and Dropout."""
+"""Normalisations, Softmax and Dropout."""
 
 from collections.abc import Callable
 from typing import Any
@@ -15,7 +15,7 @@ def _batch_norm(node: NodeView) -> Kernel:
     eps = node.real("epsilon", 1e-5)
     if not {3, 4} <= node.statistics:
         return _pad_outputs(lambda x, s, b, mean, var: _normalise(x, s, b, mean, var, eps), node)
-    # ONNX: running = running * m + batch * (1 - m); torch's momentum is the weight of the batch.
+    # ONNX: running = running * m + batch * (1 - m). PyTorch: momentum is the weight of the batch.
     given = node.momentum
     momentum = 1.0 - node.real("momentum", 0.9) if given is None else given
     is_training = node.training and not node.is_frozen
@@ -40,14 +40,14 @@ def _normalise(
     var: torch.Tensor,
     eps: float,
 ) -> torch.Tensor:
-    """Normalise by statistics that the graph computes: gradients flow through them."""
+    """Normalise by statistics that the graph computes, with gradients through them."""
     shape = (1, -1, *(1,) * (x.ndim - 2))
     gain = scale * torch.rsqrt(var + eps)
     return x * gain.reshape(shape) + (bias - mean * gain).reshape(shape)
 
 
 def _batch_norm_always(node: NodeView) -> Kernel:
-    """Normalise by the batch in ``eval()`` as well: exporters write weight standardisation so."""
+    """Use batch statistics even in ``eval()``, as in exported weight standardisation."""
     eps, m = node.real("epsilon", 1e-5), node.real("momentum", 0.9)
 
     def norm(
@@ -66,18 +66,18 @@ def _batch_norm_always(node: NodeView) -> Kernel:
         var: torch.Tensor,
     ) -> tuple[torch.Tensor, ...]:
         axes = tuple(a for a in range(x.ndim) if a != 1)
-        seen, spread = x.mean(dim=axes), x.var(dim=axes, unbiased=False)
-        return norm(x, scale, bias), mean * m + seen * (1 - m), var * m + spread * (1 - m)
+        now, spread = x.mean(dim=axes), x.var(dim=axes, unbiased=False)
+        return norm(x, scale, bias), mean * m + now * (1 - m), var * m + spread * (1 - m)
 
     return norm_and_statistics
 
 
 def _pad_outputs(kernel: Kernel, node: NodeView) -> Kernel:
-    """Serve a node that names further outputs, which nobody may read."""
+    """Add None for further outputs of the node, which must not be used."""
     if len(node.used) == 1:
         return kernel
     if any(node.used[1:]):
-        raise node.unsupported("reading the second output")
+        raise node.unsupported("an output other than the first")
     rest = (None,) * (len(node.used) - 1)
     return lambda *inputs: (kernel(*inputs), *rest)
 
@@ -123,7 +123,7 @@ def _group_norm(node: NodeView) -> Kernel:
 
     def norm(x: torch.Tensor, scale: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
         channels = x.shape[1]
-        if scale.shape[0] != channels:  # opset 18 scales groups, opset 21 channels
+        if scale.shape[0] != channels:  # one scale per group in opset 18, per channel in opset 21
             scale = scale.repeat_interleave(channels // groups)
             bias = bias.repeat_interleave(channels // groups)
         return F.group_norm(x, groups, scale, bias, eps)
@@ -165,7 +165,7 @@ def _softmax_like(fn: Callable[..., torch.Tensor]) -> Builder:
         axis = node.integer("axis", -1 if node.opset >= 13 else 1)
         if node.opset >= 13:
             return lambda x: fn(x, dim=axis)
-        # Before opset 13 everything from the axis on is one row.
+        # Before opset 13, all axes from ``axis`` on are flattened to one row.
         return lambda x: fn(x.flatten(axis % x.ndim), dim=-1).reshape(x.shape)
 
     return build
@@ -177,7 +177,7 @@ def _hardmax(x: torch.Tensor, dim: int) -> torch.Tensor:
 
 def _dropout(node: NodeView) -> Kernel:
     ratio = node.number(1) if node.has(1) else node.real("ratio", 0.5)
-    node.value(2)  # the file says how it was exported; train() and eval() say what is wanted
+    node.value(2)  # consume training_mode; train() and eval() determine the mode instead
     if ratio is None:
         raise node.unsupported("a Dropout ratio that is computed")
     if not node.training:

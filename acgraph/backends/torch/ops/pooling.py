@@ -1,4 +1,4 @@
-"""Pooling, with every padding and rounding rule of ONNX."""
+"""Pooling, with all padding and rounding rules of ONNX."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -28,16 +28,19 @@ class _Window:
 
     @property
     def is_native(self) -> bool:
-        """True where torch's own padding argument says the same."""
+        """Whether the ``padding`` argument of PyTorch's pooling can express the pads."""
         rank = len(self.kernel)
         begins, ends = self.pads[:rank], self.pads[rank:]
         fits = all(2 * p <= k for p, k in zip(begins, self.kernel, strict=True))
         return self.auto in ("NOTSET", "VALID") and begins == ends and fits
 
     def spans(self, sizes: Sequence[int]) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """Return the pads that ONNX states and those that make every window whole.
+        """Return the pads of the node, and pads with which every window is complete.
 
         A window that would start in the padding at the end is dropped.
+
+        Args:
+            sizes: Spatial sizes of the input.
         """
         rank = len(self.kernel)
         pads = self.pads
@@ -94,7 +97,7 @@ def _max_pool(node: NodeView) -> Kernel:
 
 
 def _first_of(kernel: Kernel, node: NodeView) -> Kernel:
-    """Let a kernel with one result serve a node that names further outputs nobody reads."""
+    """Add None for further outputs of the node, which are not used."""
     if len(node.used) == 1:
         return kernel
     rest = (None,) * (len(node.used) - 1)
@@ -114,7 +117,7 @@ def _average_pool(node: NodeView) -> Kernel:
         total = _window_sums(F.pad(x, torch_pads(whole)), w)
         inside = torch.ones((1, 1, *x.shape[2:]), dtype=x.dtype, device=x.device)
         if include:
-            # Stated padding counts; what only completes the last window does not.
+            # The pads of the node count; elements that only complete the last window do not.
             inside = F.pad(inside, torch_pads(stated), value=1.0)
             over = [b - a for a, b in zip(stated, whole, strict=True)]
             inside = F.pad(inside, torch_pads(over))

@@ -1,7 +1,7 @@
-"""LSTM, GRU and RNN, through PyTorch's fused kernels where they mean the same.
+"""LSTM, GRU and RNN, with PyTorch's fused kernels where these are equivalent.
 
-ONNX stacks the gates of an LSTM as i, o, f, c and PyTorch as i, f, c, o; those of a GRU as
-z, r, h and as r, z, h.
+The order of the gates differs: for LSTM it is i, o, f, c in ONNX and i, f, c, o in PyTorch; for GRU
+it is z, r, h in ONNX and r, z, h in PyTorch.
 """
 
 from collections.abc import Sequence
@@ -21,7 +21,11 @@ _GATES = {"LSTM": (0, 2, 3, 1), "GRU": (1, 0, 2), "RNN": (0,)}
 
 
 def _check(node: NodeView) -> str:
-    """Return the activation of a plain RNN; refuse what PyTorch's kernels cannot do."""
+    """Return the activation of a plain RNN.
+
+    Raises:
+        UnsupportedOpError: PyTorch's kernels do not support an attribute or input of the node.
+    """
     op = node.node.op
     two = node.text("direction", "forward") == "bidirectional"
     names = [
@@ -66,15 +70,15 @@ def _weights(op: str, w: Tensor, r: Tensor, b: Tensor | None) -> list[Tensor]:
 def _state(
     given: Tensor | None, x: Tensor, directions: int, hidden: int, *, form: tuple[int, ...] | None
 ) -> Tensor:
-    """Return the state at the start.
+    """Return the initial state, ``[directions, batch, hidden]``.
 
     Args:
-        given: That of the graph; None is zero.
-        x: ``[time, batch, in]``.
-        directions: How many.
-        hidden: Units.
-        form: What the batch analysis found: None, ``(axis,)`` where it is that of the first sample
-            for all, ``(axis, 1)`` where the rows of one sample are repeated for each.
+        given: Initial state of the graph; None is zero.
+        x: Input, ``[time, batch, in]``.
+        directions: Number of directions.
+        hidden: Number of hidden units.
+        form: Result of the batch analysis: None keeps the state, ``(axis,)`` uses that of the first
+            sample for all samples, ``(axis, 1)`` repeats the given rows over the batch.
     """
     batch = x.shape[1]
     if given is None:
@@ -145,7 +149,7 @@ def _trim(run: Kernel, node: NodeView) -> Kernel:
 
 
 def _gru_before(node: NodeView, hidden: int, direction: str) -> Kernel:
-    """Run a GRU whose reset gate acts before the recurrent product, which PyTorch's cannot."""
+    """Run a GRU with ``linear_before_reset=0``, which PyTorch's kernel does not support."""
     batch_first = bool(node.integer("layout", 0))
 
     def run(

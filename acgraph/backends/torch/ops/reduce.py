@@ -1,4 +1,4 @@
-"""Reductions, sorting and running sums along axes."""
+"""Reductions, ArgMax and ArgMin, TopK and CumSum."""
 
 from collections.abc import Callable
 

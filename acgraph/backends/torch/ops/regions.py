@@ -1,4 +1,4 @@
-"""Operators that pool over regions of an image, or choose among them."""
+"""RoI pooling and non-maximum suppression."""
 
 import math
 from typing import Any
@@ -34,7 +34,7 @@ def _max_roi_pool(node: NodeView) -> Kernel:
 
 def _roi_align(node: NodeView) -> Kernel:
     if node.text("mode", "avg") != "avg":
-        raise node.unsupported("RoiAlign that takes the maximum")
+        raise node.unsupported("RoiAlign in mode max")
     counts = node.integer("output_height", 1), node.integer("output_width", 1)
     ratio, scale = node.integer("sampling_ratio", 0), node.real("spatial_scale", 1.0)
     whole = "half_pixel" if node.opset >= 16 else "output_half_pixel"
@@ -54,8 +54,8 @@ def _roi_align(node: NodeView) -> Kernel:
         size = grid.new_tensor(x.shape[:0:-1])
         inside = ((grid >= -1) & (grid <= size)).all(-1)
         where = (2 * grid + 1) / size - 1
-        seen = F.grid_sample(x[None], where[None], padding_mode="border", align_corners=False)
-        return F.avg_pool2d(seen * inside, (rows, columns))[0]
+        sampled = F.grid_sample(x[None], where[None], padding_mode="border", align_corners=False)
+        return F.avg_pool2d(sampled * inside, (rows, columns))[0]
 
     def align(x: Tensor, rois: Tensor, images: Tensor) -> Tensor:
         places = zip(rois.tolist(), images.tolist(), strict=True)
@@ -92,7 +92,7 @@ def _non_max_suppression(node: NodeView) -> Kernel:
 
 
 def _best(boxes: Tensor, scores: Tensor, limit: int, iou: float, least: float | None) -> list[int]:
-    """Take boxes by falling score, without those that overlap one that was taken."""
+    """Return the indices of boxes by descending score, without those that overlap a better one."""
     area = (boxes[:, 2:] - boxes[:, :2]).prod(1)
     free = torch.ones_like(scores, dtype=torch.bool) if least is None else scores > least
     taken: list[int] = []

@@ -1,8 +1,8 @@
-"""Resize and Upsample: every mode as one small matrix per resized axis.
+"""Resize and Upsample, as one small matrix for each resized axis.
 
-Interpolation is separable, so an axis of size ``in`` becomes ``out`` by a matrix ``[out, in]``
-(or an index, for nearest) computed once per pair of sizes. What ``F.interpolate`` does the same
-way goes there, which is faster.
+Interpolation is separable: an axis is resized by a matrix ``[out, in]`` (or an index, for nearest),
+which is computed once for each pair of sizes. ``F.interpolate`` is used where it is equivalent,
+because it is faster.
 """
 
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ _Floats = npt.NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class _Rule:
-    """How positions of the output map to positions of the input."""
+    """The attributes that determine how output positions map to input positions."""
 
     mode: str
     coordinates: str
@@ -32,7 +32,7 @@ class _Rule:
     antialias: bool
 
     def positions(self, size: int, out: int, scale: float, roi: tuple[float, float]) -> _Floats:
-        """Return the input coordinate of every output position, in float32 as ONNX Runtime."""
+        """Return the input coordinate of every output position, in float32 as in ONNX Runtime."""
         i = np.arange(out, dtype=np.float32)
         s, half = np.float32(scale), np.float32(0.5)
         match self.coordinates:
@@ -58,21 +58,21 @@ class _Rule:
                 return np.asarray(start * np.float32(size - 1) + i * step, dtype=np.float32)
 
     def index(self, x: _Floats, size: int) -> npt.NDArray[np.int64]:
-        """Round positions to the nearest input element."""
+        """Round positions to input indices, by the attribute ``nearest_mode``."""
         match self.nearest:
             case "floor":
                 rounded = np.floor(x)
             case "ceil":
                 rounded = np.ceil(x)
             case "round_prefer_ceil":
-                # ONNX Runtime takes what misses a tie by float32 rounding for one (measured).
+                # ONNX Runtime treats positions within float32 rounding of a tie as ties (measured).
                 rounded = np.floor(x + np.float32(0.5) + np.abs(x) * np.float32(2**-22))
             case _:
                 rounded = np.ceil(x - np.float32(0.5))
         return np.clip(rounded, 0, size - 1).astype(np.int64)
 
     def matrix(self, x: _Floats, size: int, scale: float) -> _Floats:
-        """Return the weights ``[out, in]`` of linear or cubic interpolation at positions."""
+        """Return the interpolation weights ``[out, in]`` at positions, for linear or cubic mode."""
         if self.antialias and scale < 1:
             return self._antialiased(x, size, scale)
         if self.mode == "linear":
@@ -95,7 +95,7 @@ class _Rule:
         weight = self._filter((columns.astype(np.float32) - x[:, None]) * np.float32(scale))
         if self.exclude_outside:
             weight = np.where((columns < 0) | (columns >= size), 0, weight)
-        # What lies outside counts as the element at the edge.
+        # Positions outside of the input use the element at the edge.
         edges = np.clip(columns, 0, size - 1)[:, None] == np.arange(size)[None, :]
         out = weight @ edges.astype(np.float32)
         return np.asarray(out / out.sum(axis=1, keepdims=True), dtype=np.float32)
@@ -172,7 +172,7 @@ def _resize(node: NodeView) -> Kernel:
 def _native(
     x: Tensor, where: Sequence[int], pairs: Sequence[tuple[int, float]], rule: _Rule, *, whole: bool
 ) -> Tensor | None:
-    """Resize two spatial axes by ``F.interpolate`` where it is the same."""
+    """Resize two spatial axes with ``F.interpolate``; None if it is not equivalent."""
     if x.ndim != 4 or rule.mode != "linear" or rule.antialias:
         return None
     sizes = list(x.shape)

@@ -1,4 +1,4 @@
-"""Operators that sample an image at positions, or put patches back into one."""
+"""GridSample, DeformConv and Col2Im."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from acgraph.backends.torch.ops.node import Builder, Kernel, NodeView
 
 Tensor = torch.Tensor
 
-#: ONNX's names of how to interpolate, before and from opset 20, and PyTorch's.
+#: PyTorch's interpolation modes, by the names in ONNX before and since opset 20.
 _MODES = {
     "bilinear": "bilinear",
     "linear": "bilinear",
@@ -23,7 +23,7 @@ def _grid_sample(node: NodeView) -> Kernel:
     mode, padding = _MODES[node.text("mode", "bilinear")], node.text("padding_mode", "zeros")
     corners = bool(node.integer("align_corners", 0))
     if mode == "bicubic" and padding != "zeros" and not corners:
-        # PyTorch reflects and clips the points before it interpolates, ONNX Runtime each neighbour.
+        # PyTorch reflects and clips the sampling point, ONNX Runtime each neighbour of it.
         raise node.unsupported(f"cubic GridSample with padding '{padding}'")
 
     def sample(x: torch.Tensor, grid: torch.Tensor) -> torch.Tensor:
@@ -56,7 +56,7 @@ def _deform_conv(node: NodeView) -> Kernel:
         sizes, taps, out = x.shape[2:], w.shape[2:], moves.shape[2:]
         moved = moves.reshape(len(x) * parts, *taps, 2, *out)
         places = []
-        for k in (1, 0):  # grid_sample takes columns first, and counts from -1 to 1
+        for k in (1, 0):  # grid_sample has x before y, in coordinates from -1 to 1
             tap = torch.arange(taps[k], device=x.device) * dilations[k]
             start = torch.arange(out[k], device=x.device) * strides[k] - pads[k]
             at = (tap[:, None] + start).reshape(
@@ -65,10 +65,10 @@ def _deform_conv(node: NodeView) -> Kernel:
             places.append((2 * (at + moved[:, :, :, k]) + 1) / sizes[k] - 1)
         grid = torch.stack(places, -1).reshape(len(moved), taps.numel(), out.numel(), 2)
         images = x.reshape(len(moved), -1, *sizes)
-        seen = F.grid_sample(images, grid, align_corners=False)
+        sampled = F.grid_sample(images, grid, align_corners=False)
         if mask is not None:
-            seen = seen * mask.reshape(len(moved), 1, *seen.shape[2:])
-        columns = seen.reshape(len(x), groups, -1, out.numel())
+            sampled = sampled * mask.reshape(len(moved), 1, *sampled.shape[2:])
+        columns = sampled.reshape(len(x), groups, -1, out.numel())
         made = (w.reshape(groups, -1, columns.shape[2]) @ columns).reshape(len(x), -1, *out)
         return made if b is None else made + b[:, None, None]
 

@@ -1,4 +1,4 @@
-"""The kernels of the PyTorch backend, by name, and the operators that the table gives them to."""
+"""All kernel builders of the PyTorch backend, by kernel name and by operator."""
 
 from acgraph.backends.torch.ops import (
     attention,
@@ -18,7 +18,7 @@ from acgraph.backends.torch.ops import (
 from acgraph.backends.torch.ops.node import Builder
 from acgraph.operators import OPERATORS
 
-#: By the name that the table of operators has.
+#: Builders by the kernel name in the table of operators.
 KERNELS: dict[str, Builder] = {
     **attention.TABLE,
     **conv.TABLE,
@@ -34,7 +34,7 @@ KERNELS: dict[str, Builder] = {
     **resize.TABLE,
     **sampling.TABLE,
 }
-#: By operator of the default domain.
+#: Builders by operator of the default domain.
 BUILDERS: dict[str, Builder] = {
     name: KERNELS[operator.kernel] for name, operator in OPERATORS.items() if operator.kernel
 }

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from acgraph.analysis.layers import layers
-from acgraph.backends.torch.rows import columns_at, draw, outputs_at
+from acgraph.backends.torch.rows import columns_at, outputs_at, sample_rows
 from acgraph.ir import model_from_proto
 from acgraph.pruning.layer_columns import filter_rows
 from tests.conftest import run_ort
@@ -16,11 +16,11 @@ def _rows(proto, x, positions):
     (layer,) = layers(model)
     (node,) = (n for n in model.graph.nodes if n.name == layer.name)
     inputs, outputs = torch.from_numpy(x), torch.from_numpy(run_ort(proto, {"x": x})[0])
-    drawn = draw(inputs, node, layer, torch.Generator().manual_seed(0), positions)
+    sampled = sample_rows(inputs, node, layer, torch.Generator().manual_seed(0), positions)
     weight = filter_rows(layer, model.constants()[layer.weight])
     return (
-        columns_at(inputs, node, layer, drawn).numpy(),
-        outputs_at(outputs, layer, drawn).numpy(),
+        columns_at(inputs, node, layer, sampled).numpy(),
+        outputs_at(outputs, layer, sampled).numpy(),
         weight.reshape(layer.group, -1, layer.columns),
     )
 

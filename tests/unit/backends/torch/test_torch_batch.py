@@ -256,7 +256,7 @@ def test_a_graph_that_mixes_samples_runs_in_parts_of_its_batch(case, build, ort,
     with torch.no_grad():
         found = module(torch.from_numpy(x))[0]
     np.testing.assert_allclose(found, wanted, rtol=1e-5, atol=1e-6)
-    with pytest.raises(DataError, match=r"fixed the batch at 1.*node 'bad'"):
+    with pytest.raises(DataError, match=r"fixed the batch size at 1.*node 'bad'"):
         module.plan_for(torch.from_numpy(x))
 
 

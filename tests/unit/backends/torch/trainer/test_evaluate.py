@@ -77,7 +77,7 @@ def test_evaluation_does_not_train(make):
     before = trainer.weights()
     trainer.evaluate(data)
     assert all((trainer.weights()[k] == v).all() for k, v in before.items())
-    with pytest.raises(BackendError, match="nothing to evaluate"):
+    with pytest.raises(BackendError, match="no examples to evaluate"):
         trainer.evaluate(ArrayDataset(np.zeros((0, 3, 8, 8), np.float32), np.zeros(0, np.int64)))
 
 

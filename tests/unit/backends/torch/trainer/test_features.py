@@ -265,8 +265,8 @@ def test_what_looks_like_a_batch_is_none(make, make_net):
     ("build", "options", "message"),
     [
         ("linear", {}, "train.feature_weight is given, but .* no tensor of the same name"),
-        ("conv", {"cache_teacher": True}, "cache_teacher keeps the outputs"),
-        ("conv", {"loss": lambda o, y, t: o[0].sum()}, "feature_weight .* a loss of your own"),
+        ("conv", {"cache_teacher": True}, "cache_teacher caches the teacher"),
+        ("conv", {"loss": lambda o, y, t: o[0].sum()}, "feature_weight .* a custom loss"),
     ],
 )
 def test_what_cannot_be_is_said_in_a_line(make, build, options, message):

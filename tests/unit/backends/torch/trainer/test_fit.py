@@ -162,7 +162,7 @@ def test_a_loss_of_the_users(make):
     weights = trainer.weights()
     assert abs((x @ weights["w"].T + weights["b"]).mean() - 3) < 0.1
     for option in ({"mixup": 0.2}, {"label_smoothing": 0.1}):
-        with pytest.raises(UsageError, match="loss of your own"):
+        with pytest.raises(UsageError, match="custom loss"):
             TorchTrainer(make.linear(), data, config=make.plain(**option), loss=loss)
 
 
@@ -251,7 +251,7 @@ def test_masked_entries_are_zero_at_all_times(make, optimizer):
             assert not np.signbit(removed).any()
         seen.append(1)
 
-    trainer._progress = SimpleNamespace(start=look, update=look, finish=look)
+    trainer._fits.progress = SimpleNamespace(start=look, update=look, finish=look)
     trainer.fit(epochs=2, masks=masks)
     look()
     assert len(seen) == 2 * 4 + 3
@@ -384,7 +384,9 @@ def test_a_weight_that_is_not_finite_is_named_before_training(make, name, node, 
         for tensor in reader.inputs:
             if tensor.name == name:
                 tensor.values = _spoilt(tensor.values, value)
-    with pytest.raises(BackendError, match=rf"\({node}\): weight '{name}' holds {value} \(1 of"):
+    with pytest.raises(
+        BackendError, match=rf"\({node}\): weight '{name}' contains {value} in 1 of"
+    ):
         TorchTrainer(model, make.patterns(), config=make.plain())
 
 
@@ -425,7 +427,7 @@ def test_nan_in_an_image_names_it(make):
 def test_a_fit_that_diverges_at_any_rate_keeps_the_weights_before_it(make):
     trainer = TorchTrainer(make.conv(), make.patterns(), config=make.plain(learning_rate=1e30))
     before = trainer.weights()
-    with pytest.raises(DivergedError, match=r"at step .* 5 times more .* lower the learning rate"):
+    with pytest.raises(DivergedError, match=r"at step .* 5 more times .* lower the learning rate"):
         trainer.fit(epochs=20)
     assert not differ(before, trainer.weights())
 
@@ -452,7 +454,7 @@ def test_a_weight_that_overflows_is_named(make):
 
 @pytest.mark.parametrize("bad", [math.nan, 1e9])
 def test_after_a_step_that_diverged_training_goes_on_with_half_the_rate(make, monkeypatch, bad):
-    monkeypatch.setattr(fallback, "MAX_TIMES", 1)
+    monkeypatch.setattr(fallback, "MAX_RETRIES", 1)
     monkeypatch.setattr(loop, "SNAPSHOT_STEPS", 1)
     calls, rates, path = [], [], []
 
@@ -464,23 +466,24 @@ def test_after_a_step_that_diverged_training_goes_on_with_half_the_rate(make, mo
 
     def update(step, *_):
         path.append(trainer.weights())
-        rates.append(trainer._fit.optimizer.param_groups[0]["lr"])
+        rates.append(trainer._fits.running.optimizer.param_groups[0]["lr"])
 
-    trainer._progress = SimpleNamespace(start=lambda *_: 0, update=update, finish=lambda: 0)
+    trainer._fits.progress = SimpleNamespace(start=lambda *_: 0, update=update, finish=lambda: 0)
     result = trainer.fit(epochs=1)
     assert len(calls) == len(path) + 1 == 7
     assert rates == pytest.approx([0.1] * 3 + [0.05] * 3)
     assert re.match(
-        r"the loss is .* at step 4 .*: training went on .* 1/2 of the learning rate", result.trouble
+        r"the loss is .* at step 4 .*: training continued .* 1/2 of the learning rate",
+        result.trouble,
     )
     # Step 4 was taken from the weights after step 3, at half the rate: half as far as at the whole.
-    monkeypatch.setattr(fallback, "MAX_TIMES", 0)
+    monkeypatch.setattr(fallback, "MAX_RETRIES", 0)
     twin = TorchTrainer(
         make.linear(), make.blobs(), config=make.plain(),
         loss=lambda outputs, y, teacher: outputs[0].square().mean(),
     )  # fmt: skip
     whole = []
-    twin._progress = SimpleNamespace(
+    twin._fits.progress = SimpleNamespace(
         start=lambda *_: 0, update=lambda *_: whole.append(twin.weights()), finish=lambda: 0
     )
     assert not twin.fit(epochs=1).trouble
@@ -502,7 +505,7 @@ def test_good_weights_are_taken_along(make, monkeypatch):
     before = trainer.weights()
     with pytest.raises(DivergedError, match="at step 4"):
         trainer.fit(epochs=1)
-    assert len(calls) == 3 + 1 + fallback.MAX_TIMES
+    assert len(calls) == 3 + 1 + fallback.MAX_RETRIES
     assert not differ(before, trainer.weights())  # not those after step 3
 
 
@@ -534,31 +537,31 @@ def test_a_generous_budget_changes_nothing(make):
 
 
 def test_progress_is_told(make):
-    told = []
+    calls = []
 
     class Sink:
         def start(self, total_steps, description):
-            told.append((total_steps, description))
+            calls.append((total_steps, description))
 
         def update(self, step, loss, images_per_second):
             assert loss > 0
             assert images_per_second > 0
-            told.append(step)
+            calls.append(step)
 
         def finish(self):
-            told.append("end")
+            calls.append("end")
 
     trainer = TorchTrainer(make.linear(), make.blobs(64), config=make.plain(), progress=Sink())
     trainer.fit(epochs=1, description="retraining")
-    assert told == [(4, "retraining"), 1, 2, 3, 4, "end"]
-    told.clear()
+    assert calls == [(4, "retraining"), 1, 2, 3, 4, "end"]
+    calls.clear()
 
     def stop(_):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         trainer.fit(epochs=1, on_epoch=stop)
-    assert told[-1] == "end"
+    assert calls[-1] == "end"
 
 
 @pytest.mark.parametrize(

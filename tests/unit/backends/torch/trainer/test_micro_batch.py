@@ -87,7 +87,7 @@ def test_little_memory_makes_small_parts(make, monkeypatch, caplog):
     x = Inputs.single(torch.randn(64, 3, 8, 8))
     few, more = (memory._bytes_of_step(module, x[:count], PLAIN) for count in (2, 4))
     each = (more - few) / 2
-    fixed = few - 2 * each + memory._kept_bytes(module, config)
+    fixed = few - 2 * each + memory._copies_bytes(module, config)
     # Conv, BatchNormalization, two Relus: at least their outputs in float32 are kept.
     assert each >= 4 * 64 * (6 + 6 + 8)
 

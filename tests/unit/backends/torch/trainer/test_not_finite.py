@@ -62,7 +62,7 @@ def test_a_weight_that_is_not_finite(tmp_path, images, capsys):
     onnx.save(model, str(tmp_path / "bad.onnx"))
     assert compress(tmp_path, tmp_path / "bad.onnx", images, "--epochs", "1") == 1
     expected = (
-        rf"error: .*bad\.onnx: node '.+' \(Conv\): weight '{re.escape(weight.name)}' holds nan"
+        rf"error: .*bad\.onnx: node '.+' \(Conv\): weight '{re.escape(weight.name)}' contains nan"
     )
     assert re.match(expected, last_line(capsys))
 

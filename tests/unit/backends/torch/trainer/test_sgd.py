@@ -76,7 +76,7 @@ def test_a_state_goes_on_where_it_was_taken(first: Make) -> None:
 def test_a_state_of_other_groups_is_refused() -> None:
     parameters = _parameters()
     state = _mine(_groups(parameters), 0.9).state_dict()
-    with pytest.raises(ValueError, match="other groups"):
+    with pytest.raises(ValueError, match="other parameter groups"):
         _mine(_groups(parameters[:2]), 0.9).load_state_dict(state)
 
 

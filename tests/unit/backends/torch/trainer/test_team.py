@@ -101,8 +101,8 @@ def test_two_processes_reach_the_weights_of_one(make, tmp_path):
     pytest.importorskip("accelerate", reason="needs acgraph[distributed]")
     out, port = tmp_path / "weights.pt", free_port()
     processes = [start(rank, 2, port, out) for rank in range(2)]
-    told = [process.communicate(timeout=300)[0] for process in processes]
-    assert [process.returncode for process in processes] == [0, 0], told
+    printed = [process.communicate(timeout=300)[0] for process in processes]
+    assert [process.returncode for process in processes] == [0, 0], printed
     found = load_checkpoint(out)
     trainer, losses = train(make)
     assert found["losses"] == pytest.approx(losses, rel=1e-5)
@@ -140,9 +140,9 @@ class Pretended(Team):
 @pytest.mark.parametrize(
     ("team", "options", "message"),
     [
-        (Pretended(0, 2), {"loss": lambda o, y, t: o[0].sum()}, "a loss of your own"),
-        (Pretended(0, 9), {}, "a batch of 8 images cannot be shared by 9"),
-        (Pretended(1, 2), {}, "process 1 trains on its own"),
+        (Pretended(0, 2), {"loss": lambda o, y, t: o[0].sum()}, "a custom loss"),
+        (Pretended(0, 9), {}, "a batch of 8 images is too small for 9"),
+        (Pretended(1, 2), {}, "process 1 is not the leader"),
     ],
 )
 def test_what_several_processes_cannot_do_is_said(make, monkeypatch, team, options, message):

@@ -1,7 +1,11 @@
+"""Fits one after another: resumed from a saved state, and broadcast to other processes."""
+
 import numpy as np
 import pytest
 
 from acgraph.backends.torch.checkpoint import load_checkpoint, save_checkpoint
+from acgraph.backends.torch.fit_parts import FitOptions
+from acgraph.backends.torch.team import Team
 from acgraph.backends.torch.trainer import TorchTrainer
 from acgraph.errors import BackendError
 
@@ -115,10 +119,62 @@ def test_states_that_do_not_belong(make):
     with pytest.raises(BackendError, match="seed 0, not 1"):
         new(make, seed=1).load_state_dict(state)
     other = TorchTrainer(make.linear(), make.blobs(), config=make.plain())
-    with pytest.raises(BackendError, match="of another model"):
+    with pytest.raises(BackendError, match="belongs to another model"):
         other.load_state_dict(state)
     resumed = new(make)
     resumed.load_state_dict(state)
-    with pytest.raises(BackendError, match="inside another fit"):
+    with pytest.raises(BackendError, match="belongs to another fit"):
         resumed.fit(epochs=3)
     assert resumed.fit(epochs=2).steps == 8
+
+
+class Recording(Team):
+    """The leader of two processes, which records what it sends to the other one."""
+
+    size = 2
+
+    def __init__(self):
+        self.sent = []
+
+    def broadcast(self, what):
+        self.sent.append(what)
+        return what
+
+
+def test_the_leader_broadcasts_the_fit_with_its_state(make, monkeypatch):
+    team = Recording()
+    monkeypatch.setattr("acgraph.backends.torch.trainer.team", lambda: team)
+    leader = new(make)
+    start = leader.weights()
+    leader.fit(epochs=1, learning_rate=0.02, masks=MASKS)
+    job = team.sent[0]
+    assert job.images == len(make.patterns())
+    assert job.options == FitOptions(epochs=1, learning_rate=0.02, masks=MASKS)
+    assert job.state["fits"] == 0
+    np.testing.assert_array_equal(job.state["module"]["w_conv1_w"].numpy(), start["conv1.w"])
+
+
+def test_an_error_is_raised_before_the_fit_is_broadcast(make, monkeypatch):
+    team = Recording()
+    monkeypatch.setattr("acgraph.backends.torch.trainer.team", lambda: team)
+    with pytest.raises(BackendError, match="not a trainable constant"):
+        new(make).fit(epochs=1, masks={"nowhere": np.ones(1, bool)})
+    assert team.sent == []
+
+
+def test_a_process_with_other_data_does_not_join(make):
+    trainer = new(make)
+    images = len(make.patterns())
+    with pytest.raises(
+        BackendError, match=f"has {images} training images, the leader {images + 1}"
+    ):
+        trainer.join(images + 1, FitOptions(epochs=1))
+
+
+def test_a_process_that_joins_trains_as_the_leader(make):
+    leader, other = new(make), new(make)
+    images = len(make.patterns())
+    leader.fit(epochs=1, masks=MASKS)
+    other.join(images, FitOptions(epochs=1, masks=MASKS))
+    for name, value in leader.weights().items():
+        np.testing.assert_array_equal(other.weights()[name], value, err_msg=name)
