@@ -1,4 +1,4 @@
-"""Accuracy of a classifier on labelled data, and agreement of two models on any data."""
+"""Accuracy of a model on labelled data, and agreement of two models on any data."""
 
 from collections.abc import Iterator, Sequence
 
@@ -25,26 +25,26 @@ _BATCH = 64
 
 
 def accuracy(session: Session, dataset: Dataset, *, limit: int | None = None) -> float:
-    """Return the part of the labels that the first output gives, from 0 to 1.
+    """Return the accuracy of the first output, from 0 to 1.
 
-    The class is the largest entry along axis 1; an integer output is the class itself. Labels of
-    more than one axis (segmentation) are compared position by position.
+    The predicted class is the index of the largest value along axis 1, or the value itself if the
+    output is integer. Labels with several axes (segmentation) are compared position by position.
 
     Args:
-        session: The classifier. A batch that its file fixes is obeyed.
-        dataset: The data.
-        limit: Use only so many examples, evenly spaced.
+        session: The classifier; its batch size may be fixed.
+        dataset: Labelled data.
+        limit: Largest number of examples, evenly spaced; None for all.
 
     Raises:
-        DataError: there are no labels, or they do not fit the output: another number, or classes
-            that the output does not have.
+        DataError: There are no labels, their number differs from that of the predictions, or a
+            label exceeds the number of classes.
     """
     _check_not_empty(dataset)
     right = total = 0
     for batch in iterate_batches(dataset, _BATCH, limit):
         labels = batch.labels
         if labels is None:
-            raise DataError("no labels", hint="accuracy needs data with labels y")
+            raise DataError("the data has no labels", hint="give data with labels y")
         output = _first_output(session, batch)
         found = _classes(output)
         truth = _labels(labels, found, session)
@@ -55,17 +55,17 @@ def accuracy(session: Session, dataset: Dataset, *, limit: int | None = None) ->
     return right / total
 
 
-def own_score(session: Session, dataset: Dataset, evaluate: Evaluate) -> float:
-    """Judge a model by a user's metric, averaged over the examples.
+def custom_score(session: Session, dataset: Dataset, evaluate: Evaluate) -> float:
+    """Return a custom metric, averaged over the examples.
 
     Args:
         session: The model.
         dataset: The data.
-        evaluate: Outputs and labels or None of a batch -> a number.
+        evaluate: The metric: outputs of a batch, and its labels or None -> a number.
 
     Raises:
-        UsageError: that gives no finite number.
-        DataError: there are no examples.
+        UsageError: The metric does not return a finite number.
+        DataError: There are no examples.
     """
     _check_not_empty(dataset)
     total = 0.0
@@ -86,22 +86,22 @@ def correctness(
     *,
     limit: int | None = None,
 ) -> Correctness:
-    """Judge a model by labels, in the measure of its first output's task.
+    """Evaluate a model on labels, with the metric of its first output's task.
 
     Args:
         session: The model.
         dataset: Labelled data.
-        tasks: What the outputs mean.
-        limit: Use only so many examples, evenly spaced.
+        tasks: Task of each output.
+        limit: Largest number of examples, evenly spaced; None for all.
 
     Raises:
-        DataError: there are no labels, or they do not fit the output.
+        DataError: There are no labels, or they do not fit the output.
     """
     _check_not_empty(dataset)
     result = Correctness(tasks)
     for batch in iterate_batches(dataset, _BATCH, limit):
         if batch.labels is None:
-            raise DataError("no labels", hint="give labels y")
+            raise DataError("the data has no labels", hint="give data with labels y")
         start = 0
         for count, outputs in _runs(session, batch):
             size = fixed_batch(session) or count
@@ -115,7 +115,7 @@ def correctness(
 
 
 def _rows(task: OutputTask, output: Array, count: int, size: int) -> Array:
-    """Leave out what only fills a batch."""
+    """Drop the rows of examples that only fill a batch of fixed size."""
     if output.ndim <= task.batch_axis or output.shape[task.batch_axis] != size or count == size:
         return output
     return output.take(range(count), axis=task.batch_axis)
@@ -124,12 +124,16 @@ def _rows(task: OutputTask, output: Array, count: int, size: int) -> Array:
 def agreement(
     session: Session, reference: Session, dataset: Dataset, *, limit: int | None = None
 ) -> float:
-    """Return how far a model agrees with another, from 0 to 1; labels are not needed.
+    """Return the agreement of a model with another, from 0 to 1, see ``acgraph.tasks.Agreement``.
 
-    The rule is that of ``acgraph.data.Agreement``, as in training.
+    Args:
+        session: The model.
+        reference: The model to agree with.
+        dataset: Inputs; labels are not used.
+        limit: Largest number of examples, evenly spaced; None for all.
 
     Raises:
-        DataError: there are no examples, or the two make outputs of different shapes.
+        DataError: There are no examples, or the outputs have different shapes.
     """
     return compare(session, reference, dataset, limit=limit).value
 
@@ -146,13 +150,13 @@ def compare(
 
     Args:
         session: The model.
-        reference: What it is to agree with.
-        dataset: Inputs.
-        tasks: What the outputs mean; guessed by their values where that is not given.
-        limit: Use only so many examples, evenly spaced.
+        reference: The model to agree with.
+        dataset: Inputs; labels are not used.
+        tasks: Task of each output; None guesses it from the values.
+        limit: Largest number of examples, evenly spaced; None for all.
 
     Raises:
-        DataError: there are no examples, or the two make outputs of different shapes.
+        DataError: There are no examples, or the outputs have different shapes.
     """
     _check_not_empty(dataset)
     result = Agreement(tasks)
@@ -163,10 +167,12 @@ def compare(
     return result
 
 
-def answers(session: Session, dataset: Dataset, *, limit: int | None = None) -> list[Array]:
-    """Return all outputs for some examples, one after the other along their first axis.
+def concatenated_outputs(
+    session: Session, dataset: Dataset, *, limit: int | None = None
+) -> list[Array]:
+    """Return all outputs for some examples, concatenated along axis 0.
 
-    Where examples have several sizes, they are of the size that most have.
+    If the examples have several sizes, only those of the most frequent size are used.
     """
     if dataset.groups is not None:
         most = np.bincount(dataset.groups).argmax()
@@ -184,18 +190,20 @@ def answers(session: Session, dataset: Dataset, *, limit: int | None = None) -> 
 def _check_not_empty(dataset: Dataset) -> None:
     if len(dataset) == 0:
         raise DataError(
-            "holds no examples", location=Location(model=dataset.name), hint="give at least one"
+            "contains no examples",
+            location=Location(model=dataset.name),
+            hint="give data with at least one example",
         )
 
 
 def _first_output(session: Session, batch: Batch) -> Array:
-    """Run the examples; ``[n, ...]``."""
+    """Run the examples; return the first output, ``[n, ...]``."""
     parts = []
     for count, outputs in _runs(session, batch):
         first, size = outputs[0], fixed_batch(session) or count
         if first.ndim == 0 or len(first) != size:
             raise DataError(
-                f"{size} examples give an output of shape {list(first.shape)}",
+                f"the output for {size} examples has shape {list(first.shape)}",
                 location=Location(model=session.source, value=session.outputs[0].name),
                 hint="the first output must have one row for each example",
             )
@@ -213,10 +221,11 @@ def _outputs(session: Session, batch: Batch) -> Iterator[list[Array]]:
 
 
 def _runs(session: Session, batch: Batch) -> Iterator[tuple[int, list[Array]]]:
-    """Run the examples in batches of the size that the file wants.
+    """Run the examples in batches of the fixed size, if there is one.
 
     Yields:
-        How many examples it were, and the outputs; a last batch is filled up with its last example.
+        Number of examples and outputs of each run. The last batch is filled by repeating its last
+        example.
     """
     size = fixed_batch(session) or len(batch)
     for start in range(0, len(batch), size):
@@ -230,8 +239,8 @@ def _classes(output: Array) -> Array:
         return output
     if output.ndim < 2 or output.shape[1] < 2:
         raise DataError(
-            f"an output of shape {list(output.shape)} holds no classes",
-            hint="the first output must be [examples, classes, ...], two classes at least",
+            f"an output of shape {list(output.shape)} has no classes",
+            hint="the first output must be [examples, classes, ...] with at least two classes",
         )
     return np.asarray(np.argmax(output, axis=1))
 
@@ -239,8 +248,9 @@ def _classes(output: Array) -> Array:
 def _labels(labels: Labels, found: Array, session: Session) -> Labels:
     if labels.size != found.size or len(labels) != len(found):
         raise DataError(
-            f"labels of shape {list(labels.shape)} for classes of shape {list(found.shape)}",
+            f"the labels have shape {list(labels.shape)}, but the predicted classes "
+            f"{list(found.shape)}",
             location=Location(model=session.source),
-            hint="the labels y must be class numbers",
+            hint="give labels y that are class numbers",
         )
     return labels.reshape(found.shape)

@@ -1,6 +1,6 @@
-"""Which values an integer input may have: rows of the table that it indexes, or what it is told by.
+"""Find the valid values of integer inputs: row indices of a table, or values of an option.
 
-A network that is told a rate or a mode compares the number with those that it knows.
+An option is an input such as a sampling rate, which the graph compares with the values it supports.
 """
 
 from collections.abc import Mapping
@@ -10,23 +10,23 @@ import onnx_graphsurgeon as gs
 from acgraph.ir import Facts, Model, infer_facts
 from acgraph.operators import Trait, operators_with
 
-#: Values are below a number, or among those listed.
+#: An exclusive upper bound, or the list of valid values.
 Bound = int | tuple[int, ...]
 Bounds = Mapping[str, Bound]
 
-#: Operators that hand an index on unchanged.
+#: Operators that pass an index on unchanged.
 _CARRIERS = operators_with(Trait.VIEW)
-#: What is added to a constant to get a number of which the comparison with it holds.
+#: Offset from a constant to a value for which the comparison ``value OP constant`` is true.
 _COMPARISONS = {"Equal": 0, "Greater": 1, "GreaterOrEqual": 0, "Less": -1, "LessOrEqual": 0}
-#: Inputs are kept below this even where the table is larger.
+#: Largest exclusive upper bound, even for larger tables.
 MAX_BOUND = 1 << 15
 
 
 def integer_bounds(model: Model) -> dict[str, Bound]:
-    """Map integer inputs to the values that they may have; those of which nothing says are absent.
+    """Return the valid values of integer inputs, by name; inputs without known bounds are absent.
 
-    An input that indexes tables has the rows of the smallest of known size. One of a single number
-    that is compared with constants has values of which some comparison holds.
+    The bound of an input that indexes tables is the number of rows of the smallest table. The
+    values of a scalar input that is compared with constants are those for which a comparison holds.
     """
     facts = infer_facts(model)
     found: dict[str, Bound] = {}
@@ -40,7 +40,7 @@ def integer_bounds(model: Model) -> dict[str, Bound]:
 
 
 def _uses(tensor: gs.Tensor, facts: Facts) -> tuple[list[int], set[int]]:
-    """Return the rows of the tables that a value indexes, and numbers that comparisons ask for."""
+    """Return the sizes of the tables that a value indexes, and values that fulfil comparisons."""
     rows: list[int] = []
     values: set[int] = set()
     pending, seen = [tensor], {tensor.name}
@@ -59,7 +59,7 @@ def _uses(tensor: gs.Tensor, facts: Facts) -> tuple[list[int], set[int]]:
 
 
 def _compared(node: gs.Node, tensor: gs.Tensor, facts: Facts) -> set[int]:
-    """Return values of a tensor for which a comparison with a constant holds."""
+    """Return a value of a tensor for which its comparison with a constant is true, if any."""
     side = 1 if node.inputs[0] is tensor else 0
     other = facts.values.get(node.inputs[side].name)
     if other is None or other.size != 1 or other.dtype.kind not in "iu":

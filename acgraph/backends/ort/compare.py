@@ -1,4 +1,4 @@
-"""How far one array is from another, and whether that says anything."""
+"""The difference between two arrays, and whether the comparison could have failed."""
 
 from dataclasses import dataclass, field
 
@@ -6,15 +6,15 @@ import numpy as np
 
 from acgraph.ir import Array
 
-#: Below this magnitude a float32 reference counts as zero, and any difference from it as infinite.
+#: Lower bound of the magnitude of a reference in a relative error: smallest normal float32.
 _TINY = float(np.finfo(np.float32).tiny)
 
 
 def array_errors(value: Array, reference: Array) -> tuple[float, float, str]:
-    """Return absolute error, relative error, and why the two cannot be equal (or nothing).
+    """Return the absolute error, the relative error, and a reason if the arrays cannot be compared.
 
-    The relative error is ``max|value - reference| / max|reference|``. Arrays that are not float
-    have error 0 or infinity.
+    The relative error is ``max|value - reference| / max|reference|``. For arrays that are not
+    floating point, both errors are 0 or infinity. The reason is empty if there is none.
     """
     reason = _mismatch(value, reference)
     if reason:
@@ -36,10 +36,10 @@ def array_errors(value: Array, reference: Array) -> tuple[float, float, str]:
         return error, error / scale if error else 0.0, ""
 
 
-def unlikeness(value: Array, reference: Array) -> float:
-    """Return how far two arrays are apart: the relative error, or the share that differs.
+def distance(value: Array, reference: Array) -> float:
+    """Return the distance of two arrays: the relative error of floats, or the share that differs.
 
-    The latter is of arrays that are not float; infinite where the shapes differ.
+    It is infinite if the shapes or types differ.
     """
     if _mismatch(value, reference):
         return np.inf
@@ -58,61 +58,58 @@ def _mismatch(value: Array, reference: Array) -> str:
 
 @dataclass(slots=True)
 class Comparison:
-    """The running comparison of one value over several sets of inputs.
+    """The accumulated comparison of one tensor over several sets of inputs.
 
     Attributes:
-        name: Name of the value.
+        name: Name of the tensor.
         max_abs_error: Largest difference.
         max_rel_error: Largest relative error, see ``array_errors``.
-        unlike: Largest ``unlikeness``; equals ``max_rel_error`` for floats.
-        reason: Why it cannot be equal, of the first set of inputs where it is not.
-        is_float: Whether its numbers are; False before any was seen.
-        is_hopeless: Whether no rounding explains what differs: a value that one side lacks, or that
-            is no number, or of another type.
+        max_distance: Largest ``distance``; equals ``max_rel_error`` for floats.
+        reason: Why the tensor differs, for the first set of inputs with such a reason.
+        is_float: Whether the tensor is floating point; False before the first comparison.
+        is_hopeless: Whether rounding cannot explain the difference: the tensor is missing in one
+            model, contains NaN, or has another type.
     """
 
     name: str
     max_abs_error: float = 0.0
     max_rel_error: float = 0.0
-    unlike: float = 0.0
+    max_distance: float = 0.0
     reason: str = ""
     is_float: bool = False
     is_hopeless: bool = False
-    _firsts: dict[tuple[int, ...], Array] = field(default_factory=dict)
-    _alike: int = 0
+    _references: dict[tuple[int, ...], Array] = field(default_factory=dict)
+    _repeats: int = 0
     _scale: float = 0.0
     _change: float | None = None
     _is_constant: bool = True
     _is_same: bool = True
 
     def add(self, value: Array | None, reference: Array | None) -> None:
-        """Compare one more pair; an output that one side lacks is a failure."""
+        """Compare another pair; a tensor that is missing in one model is a failure."""
         if value is None or reference is None:
-            self.max_abs_error = self.max_rel_error = self.unlike = np.inf
-            self.reason = self.reason or "only one of the two models makes it"
+            self.max_abs_error = self.max_rel_error = self.max_distance = np.inf
+            self.reason = self.reason or "only one of the two models computes it"
             self.is_hopeless = True
             return
         absolute, relative, reason = array_errors(value, reference)
         self.max_abs_error = max(self.max_abs_error, absolute)
         self.max_rel_error = max(self.max_rel_error, relative)
-        self.unlike = max(self.unlike, unlikeness(value, reference))
+        self.max_distance = max(self.max_distance, distance(value, reference))
         self.reason = self.reason or reason
         self.is_hopeless |= reason.startswith(("NaN", "type"))
         self._observe(reference)
 
     @property
     def is_vacuous(self) -> bool:
-        """True where the reference is one number throughout, or the same for several inputs.
-
-        References of different shapes say nothing of that: only those of one shape are compared.
-        """
-        return self._is_constant or (self._alike > 0 and self._is_same)
+        """Whether the reference is constant, or the same for several inputs of one shape."""
+        return self._is_constant or (self._repeats > 0 and self._is_same)
 
     @property
     def change(self) -> float | None:
-        """How much the inputs change the reference, relative to its largest magnitude.
+        """How much the reference changes between inputs, relative to its largest magnitude.
 
-        None where a single set of inputs was seen, or what was seen cannot be subtracted.
+        None after a single set of inputs, or if the values are not finite floats of one shape.
         """
         if self._change is None or not np.isfinite(self._change):
             return None
@@ -120,13 +117,13 @@ class Comparison:
 
     def _observe(self, reference: Array) -> None:
         self.is_float = reference.dtype.kind == "f"
-        first = self._firsts.get(reference.shape)
+        first = self._references.get(reference.shape)
         if first is None:
-            self._firsts[reference.shape] = reference.copy()
+            self._references[reference.shape] = reference.copy()
         else:
-            self._alike += 1
+            self._repeats += 1
             self._is_same &= bool((reference == first).all())
-        start = next(iter(self._firsts.values()))
+        start = next(iter(self._references.values()))
         if reference.size and start.size:
             self._is_constant &= bool((reference == start.flat[0]).all())
         if not self.is_float or not reference.size:

@@ -1,4 +1,4 @@
-"""The equivalence check: the compact model computes what the masked model computes."""
+"""The equivalence check: whether the compact model computes the same outputs as the masked one."""
 
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -9,7 +9,7 @@ import numpy as np
 
 from acgraph.backends.ort.bounds import integer_bounds
 from acgraph.backends.ort.evidence import Feeds, Form, Pair
-from acgraph.backends.ort.inputs import TakesInputs
+from acgraph.backends.ort.inputs import HasInputs
 from acgraph.backends.ort.judge import judge
 from acgraph.backends.ort.session import (
     MAX_BYTES_IN_MEMORY,
@@ -29,11 +29,11 @@ from acgraph.ir.shapes import walk_shapes
 
 __all__ = ["TOLERANCE", "EquivalenceResult", "OutputEquivalence", "check_equivalence"]
 
-#: Relative error up to which two models are the same function in float32.
+#: Largest relative error of two equivalent models in float32.
 TOLERANCE = 1e-4
-#: Files in ONNX Runtime's own format say so behind their first four bytes.
+#: Identifier of ONNX Runtime's own format, after the first four bytes of the file.
 _ORT_MARK = b"ORTM"
-#: Models with more bytes of constants are not computed in float32 as well.
+#: 16-bit models with more bytes of constants are not compared in float32.
 _WIDENED_BYTES = 1 << 29
 
 
@@ -49,30 +49,30 @@ def check_equivalence(
 ) -> EquivalenceResult:
     """Run both models in ONNX Runtime on the same inputs and compare every output.
 
-    Where the graphs are at hand, so are the results of their layers, and what goes into the
-    operators at the end that hide differences, as Sigmoid and ArgMax do. A difference above the
-    tolerance passes where rounding alone makes one like it in the masked model, which is measured.
-    Models of 16-bit floats are compared in float32, too.
+    If the graphs can be read, the outputs of layers are compared as well, and the inputs of
+    operators at the end that hide differences, such as Sigmoid and ArgMax. A difference above the
+    tolerance passes if rounding alone causes a similar difference in the masked model, which is
+    measured. Models in 16-bit floats are also compared in float32.
 
     Args:
         compact: The shrunk model.
         masked: The dense model with zeros, the reference.
-        seeds: How many random inputs, the last of larger numbers; where the file leaves sizes
-            open, more of other ones, see ``random_trials``.
-        inputs: Further sets of inputs to compare on, by input name.
-        tolerance: The relative error allowed per output.
-        sizes: Of the random inputs; by default those that are settled for ``masked``.
-        settings: How to run both.
+        seeds: Number of random inputs, of which the last has larger values. If the file has
+            dynamic sizes, inputs of other sizes are added, see ``random_trials``.
+        inputs: Further sets of inputs, by input name.
+        tolerance: Largest allowed relative error of each output.
+        sizes: Sizes of the random inputs; None uses those resolved for ``masked``.
+        settings: Settings of both sessions.
 
     Raises:
-        UsageError: nothing is asked to be compared, or the tolerance is no finite number.
-        VerifyError: the two models have different inputs or outputs.
-        BackendError: a model cannot be loaded or run.
+        UsageError: There are no inputs to compare on, or the tolerance is not a finite number.
+        VerifyError: The two models have different inputs or outputs.
+        BackendError: A model cannot be loaded or run.
     """
     if seeds < 0 or (seeds == 0 and not inputs):
-        raise UsageError("nothing to compare on", hint="ask for at least 1 seed")
+        raise UsageError("there are no inputs to compare on", hint="give at least 1 seed")
     if not 0 <= tolerance < np.inf:
-        raise UsageError(f"tolerance {tolerance}", hint="give a finite number from 0")
+        raise UsageError(f"tolerance is {tolerance}", hint="give a finite number of at least 0")
     settings = settings or SessionSettings()
     ours, reference = _form(compact), _form(masked)
     if reference.graph is not None and reference.graph.constant_bytes() > MAX_BYTES_IN_MEMORY:
@@ -80,7 +80,7 @@ def check_equivalence(
     given: list[Feeds] = [("", arrays) for arrays in inputs or ()]
     feeds = [*given, *trial_feeds(reference, seeds=seeds, sizes=sizes, settings=settings)]
     try:
-        if _is_widened(ours) and _is_widened(reference):
+        if _is_compared_in_float32(ours) and _is_compared_in_float32(reference):
             return _judge_half(ours, reference, feeds, tolerance, settings)
         pair = Pair.of(ours, reference, feeds)
         return judge(pair, feeds, tolerance=tolerance, settings=settings)[0]
@@ -94,7 +94,7 @@ def check_equivalence(
 
 
 def _form(source: ModelSource) -> Form:
-    """Find the graph of a model; one that cannot be read is run as it is."""
+    """Read the graph of a model; None if only ONNX Runtime can read it."""
     if isinstance(source, Model):
         return Form(source, source)
     try:
@@ -104,7 +104,7 @@ def _form(source: ModelSource) -> Form:
         is_ort = Path(source).suffix.lower() == ".ort"
         return Form(source, None if is_ort else read_model(os.fspath(source)))
     except ImportModelError:
-        return Form(source, None)  # ONNX Runtime may well read it, or say what is wrong
+        return Form(source, None)  # ONNX Runtime may be able to read it, or reports the error
 
 
 def trial_feeds(
@@ -118,9 +118,9 @@ def trial_feeds(
 
     Args:
         masked: The model.
-        seeds: How many at the sizes of the run.
-        sizes: Of the inputs; by default those that are settled for the model.
-        settings: How to run the model.
+        seeds: Number of random inputs with the given sizes.
+        sizes: Sizes of the inputs; None uses those resolved for the model.
+        settings: Settings of the session.
     """
     graph = masked.graph
     if graph is not None and sizes is None:
@@ -130,13 +130,11 @@ def trial_feeds(
     kinds = [np.dtype(info.dtype).kind for info in session.inputs if info.dtype is not None]
     has_integers = graph is not None and any(kind in "iu" for kind in kinds)
     bounds = integer_bounds(graph) if has_integers and graph is not None else {}
-    return list(random_trials(session, seeds, bounds, _judge_of_shapes(graph, session)))
+    return list(random_trials(session, seeds, bounds, _shape_test(graph, session)))
 
 
-def _judge_of_shapes(
-    graph: Model | None, session: TakesInputs
-) -> Callable[[Mapping[str, Shape]], bool]:
-    """Return what says whether no more speaks against other shapes than against usual ones."""
+def _shape_test(graph: Model | None, session: HasInputs) -> Callable[[Mapping[str, Shape]], bool]:
+    """Return a test whether shape inference fails for no more nodes than with the usual shapes."""
 
     def can_run(shapes: Mapping[str, Shape]) -> bool:
         if graph is None:
@@ -147,7 +145,7 @@ def _judge_of_shapes(
     return can_run
 
 
-def _is_widened(form: Form) -> bool:
+def _is_compared_in_float32(form: Form) -> bool:
     if form.graph is None or not computes_in_half(form.graph):
         return False
     return form.graph.constant_bytes() <= _WIDENED_BYTES
@@ -160,10 +158,10 @@ def _judge_half(
     tolerance: float,
     settings: SessionSettings,
 ) -> EquivalenceResult:
-    """Compare models of 16-bit floats in float32, and then as they are.
+    """Compare models in 16-bit floats in float32, and then in their own precision.
 
-    In float32 both compute the same function of their weights, without the rounding that would
-    hide a wrong one. As they are, their outputs may be apart by what that rounding makes.
+    In float32, the rounding that could hide a wrong weight is absent. In their own precision, the
+    outputs may differ by the rounding of 16-bit floats.
     """
     wide_feeds = [(label, _float32(arrays)) for label, arrays in feeds]
     try:
@@ -183,7 +181,7 @@ def _judge_half(
     )
     apart = max((item.max_rel_error for item in result.per_output), default=0.0)
     note = (
-        f"compared in float32; in their own 16 bits the outputs are {apart:.1e} apart, by rounding"
+        f"compared in float32; in 16-bit floats the outputs differ by {apart:.1e} due to rounding"
     )
     if not result.passed or not exact.passed:
         return result if exact.passed else exact

@@ -1,4 +1,4 @@
-"""Run two forms of one network on the same inputs, and collect how far their values are apart."""
+"""Run the compact and the masked model on the same inputs, and collect their differences."""
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from acgraph.backends.ort.compare import Comparison
-from acgraph.backends.ort.inside import Inside, find_inside, showing, without_zeros
+from acgraph.backends.ort.inside import Inside, find_inside, with_outputs, without_zeros
 from acgraph.backends.ort.session import ModelSource, Session, SessionSettings, name_of
 from acgraph.diagnostics import Location
 from acgraph.errors import BackendError, VerifyError
@@ -17,28 +17,29 @@ from acgraph.ir.shapes import walk_shapes
 
 _log = logging.getLogger(__name__)
 
-#: Results of layers take at most this much memory, over all inputs that they are compared on.
+#: Bound of the bytes of layer outputs, over all inputs on which they are compared.
 _INSIDE_BYTES = 192 << 20
-#: They are compared on at most so many sets of inputs, and on two at least.
+#: Layer outputs are compared on at most this many sets of inputs.
 _INSIDE_TRIALS = 3
 
-#: Inputs by name, with what is special about them: those may be beyond what the reference can do.
+#: A label, and inputs by name. The label is empty for usual inputs; the reference may fail on
+#: inputs with a label.
 Feeds = tuple[str, Mapping[str, Array]]
-#: What is special about inputs of large numbers, on which a sound network may overflow.
+#: Label of inputs with large values, on which a correct network may overflow.
 LARGE = "larger inputs"
-#: Types by what it is and its name: ``("input", "x")``.
+#: Types of inputs and outputs, by ``("input", name)`` or ``("output", name)``.
 _Signature = dict[tuple[str, str], str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trial:
-    """One set of inputs, and what the reference made of it.
+    """One set of inputs, and the tensors that the reference computes from it.
 
     Attributes:
-        index: Its place among all that were given.
-        label: What is special about the inputs, mostly nothing.
+        index: Index among all sets of inputs.
+        label: Label of the inputs, empty for usual ones.
         feeds: Inputs by name.
-        expected: Values by name.
+        expected: Tensors of the reference, by name.
     """
 
     index: int
@@ -49,31 +50,36 @@ class Trial:
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """One form of a network: how it is run, and its graph where that is at hand."""
+    """One of the two models.
+
+    Attributes:
+        source: The model as it is run.
+        graph: Its graph; None if only ONNX Runtime can read it.
+    """
 
     source: ModelSource
     graph: Model | None
 
     @property
     def is_rewritten(self) -> bool:
-        """Return whether the graph has other operators than the file that is run."""
+        """Whether reading the file has replaced operators, so that the graph differs from it."""
         is_file = not isinstance(self.source, Model)
         return is_file and self.graph is not None and bool(self.graph.expanded)
 
-    def showing(self, names: Sequence[str]) -> ModelSource:
-        """Make outputs of values inside; a file is otherwise run as it is."""
+    def with_outputs(self, names: Sequence[str]) -> ModelSource:
+        """Return the model with intermediate tensors as further outputs."""
         if not names or self.graph is None:
             return self.source
         if not isinstance(self.source, Model):
             data = bytes_with_outputs(self.source, list(names))
             if data is not None:
                 return data
-        return showing(self.graph, names)
+        return with_outputs(self.graph, names)
 
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """The compact and the masked model, and the values inside that both compute."""
+    """The compact and the masked model, and the intermediate tensors that both compute."""
 
     compact: Form
     masked: Form
@@ -81,20 +87,20 @@ class Pair:
 
     @classmethod
     def of(cls, compact: Form, masked: Form, feeds: Sequence[Feeds]) -> "Pair":
-        """Pair two models; those whose graphs are at hand are compared inside, too.
+        """Pair two models, and find the intermediate tensors to compare.
 
-        The graph of a file some of whose operators were replaced is not what the file runs.
+        There are none if a graph cannot be read, or if reading has replaced operators.
         """
         if compact.graph is None or masked.graph is None:
             return cls(compact, masked)
         if compact.is_rewritten or masked.is_rewritten:
             return cls(compact, masked)
         inside = find_inside(compact.graph, masked.graph)
-        return cls(compact, masked, _affordable(inside, masked.graph, feeds))
+        return cls(compact, masked, _within_memory(inside, masked.graph, feeds))
 
 
-def _affordable(inside: Inside, masked: Model, feeds: Sequence[Feeds]) -> Inside:
-    """Leave out the largest results, of the first layers, where not all can be kept."""
+def _within_memory(inside: Inside, masked: Model, feeds: Sequence[Feeds]) -> Inside:
+    """Leave out the largest layer outputs if all of them need too much memory."""
     fed = {name: array.shape for _, arrays in feeds[:1] for name, array in arrays.items()}
     shapes = walk_shapes(masked, fed).shapes
     sizes = {name: 4 * int(np.prod(shapes[name])) for name in inside.layers if name in shapes}
@@ -109,14 +115,14 @@ def _affordable(inside: Inside, masked: Model, feeds: Sequence[Feeds]) -> Inside
 
 @dataclass(slots=True)
 class Evidence:
-    """What two models made of the same inputs.
+    """The comparison of two models on the same inputs.
 
     Attributes:
-        outputs: Names of the outputs of both.
-        trials: The inputs, and what the reference made of them.
-        table: How far each value was apart.
-        reshaped: Values inside that were cut, so that they could be compared in part only.
-        notes: What could not be tried and why.
+        outputs: Names of the outputs of both models.
+        trials: The inputs, with the tensors of the reference.
+        table: Comparison of each tensor, by name.
+        reshaped: Intermediate tensors that were cut, so that only their remaining part is compared.
+        notes: Inputs that could not be used, with the reason.
     """
 
     outputs: frozenset[str]
@@ -126,11 +132,11 @@ class Evidence:
     notes: list[str] = field(default_factory=list)
 
     def is_output(self, name: str) -> bool:
-        """Return whether a value is an output, or a tensor of one that is a sequence."""
+        """Whether a name is that of an output, or of a tensor of a sequence output."""
         return name in self.outputs or name.split("[")[0] in self.outputs
 
     def add(self, made: Mapping[str, Array], expected: Mapping[str, Array]) -> None:
-        """Compare what both made of one more set of inputs."""
+        """Compare the tensors of both models for another set of inputs."""
         for name in sorted(made.keys() | expected.keys()):
             value, reference = made.get(name), expected.get(name)
             if not self.is_output(name) and value is not None and reference is not None:
@@ -144,19 +150,19 @@ class Evidence:
 
 
 def collect(pair: Pair, feeds: Sequence[Feeds], settings: SessionSettings) -> Evidence:
-    """Run one model after the other, so that never both are in memory.
+    """Run one model after the other, so that only one of them is in memory, and compare.
 
     Raises:
-        VerifyError: the two models have different inputs or outputs.
-        BackendError: a model cannot be loaded, or the reference not be run.
+        VerifyError: The two models have different inputs or outputs.
+        BackendError: A model cannot be loaded, or the reference cannot run usual inputs.
     """
     names = pair.inside.names
-    reference = Session(pair.masked.showing(names), settings)
+    reference = Session(pair.masked.with_outputs(names), settings)
     theirs = _signature(reference, pair.masked)
     found = Evidence(frozenset(name for what, name in theirs if what == "output"), [])
     _run_reference(reference, pair.inside, feeds, found)
     del reference
-    ours = Session(pair.compact.showing(names), settings)
+    ours = Session(pair.compact.with_outputs(names), settings)
     _check_signature(pair, _signature(ours, pair.compact), theirs)
     for trial in found.trials:
         try:
@@ -169,7 +175,7 @@ def collect(pair: Pair, feeds: Sequence[Feeds], settings: SessionSettings) -> Ev
 
 
 def _signature(session: Session, form: Form) -> _Signature:
-    """Return the types of inputs and outputs, without those that only show values inside."""
+    """Return the types of inputs and outputs, without added outputs."""
     own = None if form.graph is None else {tensor.name for tensor in form.graph.graph.outputs}
     kinds = {("input", info.name): info.kind for info in session.inputs}
     for info in session.outputs:
@@ -192,12 +198,12 @@ def _run_reference(
         except BackendError as error:
             if not label:
                 raise
-            found.notes.append(f"{label} not tried: the masked model cannot run it")
+            found.notes.append(f"not compared on {label}: the masked model cannot run it")
             _log.info("%s", error)
             continue
         others = [value for trial in found.trials for value in trial.expected.values()]
         if label == LARGE and not _are_finite(expected.values()) and _are_finite(others):
-            found.notes.append(f"{label} not tried: the masked model overflows")
+            found.notes.append(f"not compared on {label}: the masked model overflows")
             continue
         found.trials.append(Trial(index=index, label=label, feeds=arrays, expected=expected))
         if with_layers:
@@ -211,20 +217,20 @@ def _are_finite(arrays: Iterable[Array]) -> bool:
 
 
 def _check_signature(pair: Pair, mine: _Signature, theirs: _Signature) -> None:
-    """Refuse to compare models that do not take the same inputs and make the same outputs."""
+    """Check that both models have the same inputs and outputs."""
     ours, reference = name_of(pair.compact.source), name_of(pair.masked.source)
-    hint = f"compare two forms of one model; not compared with {reference}"
+    hint = f"give two forms of one model: its inputs and outputs must be those of {reference}"
     lost = sorted(mine.keys() ^ theirs.keys())
     if lost:
         what, name = lost[0]
         owner = ours if lost[0] in mine else reference
         raise VerifyError(
-            f"only {owner} has an {what} '{name}'", location=Location(model=ours), hint=hint
+            f"only {owner} has the {what} '{name}'", location=Location(model=ours), hint=hint
         )
     for (what, name), kind in mine.items():
         if kind != theirs[what, name]:
             raise VerifyError(
-                f"{kind} instead of {theirs[what, name]}",
+                f"the {what} is a {kind} instead of a {theirs[what, name]}",
                 location=Location(model=ours, value=name),
                 hint=hint,
             )

@@ -1,4 +1,4 @@
-"""Examples of the data as the inputs of a session, in the numbers that it takes."""
+"""Convert examples of a data set to inputs of a session."""
 
 from collections.abc import Iterable
 
@@ -11,15 +11,18 @@ from acgraph.errors import BackendError
 
 
 def real_inputs(session: Session, data: Dataset, sizes: Iterable[int]) -> list[dict[str, Array]]:
-    """Make inputs of examples, in each number that a model takes.
+    """Make sets of inputs from examples, for several batch sizes.
 
     Args:
-        session: The model; a batch that its file fixes is the only one.
-        data: The examples; where they are too few for all inputs, some are used again.
-        sizes: How many examples to try at once, where the batch is free.
+        session: The model; if its batch size is fixed, there are two sets of that size.
+        data: The examples; if there are too few, some are used several times.
+        sizes: The batch sizes to try.
+
+    Returns:
+        One set of inputs by name for each batch size that the model can run.
 
     Raises:
-        BackendError: the model takes none of these numbers of examples.
+        BackendError: The model can run none of the batch sizes.
     """
     fixed = fixed_batch(session)
     wanted = [fixed, fixed] if fixed is not None else list(sizes)
@@ -42,10 +45,10 @@ def real_inputs(session: Session, data: Dataset, sizes: Iterable[int]) -> list[d
 
 
 def feeds_of(session: Session, batch: Batch) -> dict[str, Array]:
-    """Return examples by the names of a model's inputs, in the types that these take.
+    """Return the arrays of a batch by input name, converted to the types of the inputs.
 
     Raises:
-        DataError: there is no array for an input.
+        DataError: The batch has no array for an input.
     """
     types = {info.name: info.dtype for info in session.inputs}
     feeds: dict[str, Array] = {}
@@ -56,7 +59,7 @@ def feeds_of(session: Session, batch: Batch) -> dict[str, Array]:
 
 
 def _of_one_group(data: Dataset, order: Indices, begin: int, size: int) -> Indices:
-    """Return the next examples that fit into one batch; where they are too few, some again."""
+    """Return the indices of the next examples of one size, repeated if there are too few."""
     if data.groups is not None:
         group = data.groups[order[begin % len(order)]]
         order = order[data.groups[order] == group]

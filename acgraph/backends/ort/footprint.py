@@ -1,4 +1,4 @@
-"""Load time and peak memory of a model, in a fresh process that does nothing else."""
+"""Measure load time and peak memory of a model in a process of its own."""
 
 import json
 import os
@@ -18,13 +18,13 @@ _TIMEOUT_S = 600
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Footprint:
-    """What loading and running a model takes.
+    """Load time and memory of a model.
 
     Attributes:
-        load_ms: Milliseconds from the file to a session that is ready.
-        first_run_ms: Milliseconds of the first run, which allocates.
-        peak_bytes: Largest resident memory of the process after loading and five runs.
-        base_bytes: The same before the model was touched: Python, numpy and ONNX Runtime.
+        load_ms: Milliseconds to create the session from the file.
+        first_run_ms: Milliseconds of the first run, which allocates memory.
+        peak_bytes: Peak resident memory of the process after loading and five runs.
+        base_bytes: Peak resident memory before loading: Python, NumPy and ONNX Runtime.
     """
 
     load_ms: float
@@ -34,7 +34,7 @@ class Footprint:
 
     @property
     def model_bytes(self) -> int:
-        """Memory that the model added."""
+        """Peak memory in addition to that of the process before loading."""
         return self.peak_bytes - self.base_bytes
 
 
@@ -49,12 +49,12 @@ def measure_footprint(
 
     Args:
         path: The file.
-        settings: How to run it.
-        shapes: Of its inputs; the likeliest unless given.
-        bounds: Of its integer inputs, as ``random_inputs`` takes them.
+        settings: Settings of the session.
+        shapes: Shapes of the inputs; None uses the default shapes.
+        bounds: Valid values of integer inputs, see ``random_inputs``.
 
     Raises:
-        BackendError: the process failed, with its last line.
+        BackendError: The process failed; the error quotes its last line.
     """
     used = settings or SessionSettings()
     request = {

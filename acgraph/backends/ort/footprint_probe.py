@@ -1,4 +1,4 @@
-"""The process that ``measure_footprint`` starts: a request on stdin, the numbers on stdout."""
+"""The process that ``measure_footprint`` starts: reads a request from stdin, prints the result."""
 
 import json
 import sys
@@ -12,10 +12,10 @@ _RUNS = 5
 
 
 def peak_bytes() -> int:
-    """Return the largest resident memory that this process has had so far."""
+    """Return the peak resident memory of this process in bytes."""
     status = Path("/proc/self/status")
     if status.exists():
-        # Not getrusage: its maximum outlives exec, so it would be the parent's.
+        # The maximum of getrusage survives exec, so it could be that of the parent process.
         line = next(x for x in status.read_text().splitlines() if x.startswith("VmHWM"))
         return int(line.split()[1]) * 1024
     import resource
@@ -25,7 +25,7 @@ def peak_bytes() -> int:
 
 
 def main() -> None:
-    """Load, run, print."""
+    """Load and run the model of the request, and print the measurement as JSON."""
     request = json.load(sys.stdin)
     settings = SessionSettings(
         threads=request["threads"],

@@ -1,4 +1,4 @@
-"""Values for the inputs of a session: sizes for what is dynamic, random numbers that make sense."""
+"""Shapes and random values for the inputs of a session."""
 
 from collections.abc import Mapping
 from typing import Protocol
@@ -14,52 +14,52 @@ from acgraph.ir import Array, InputSizes
 from acgraph.ir.model import Shape
 from acgraph.ir.sizes import Declared, with_batch
 
-#: Random values of 16-bit and wider integers are below this: they are mostly indices into tables
-#: and masks, and every table has two rows.
+#: Exclusive upper bound of random integers of 16 bits or more. They are mostly table indices or
+#: masks, and every table has at least two rows.
 INTEGER_BOUND = 2
 
 
-class TakesInputs(Protocol):
-    """A session, or whatever else knows what the inputs of a model are."""
+class HasInputs(Protocol):
+    """A session, or another description of the inputs of a model."""
 
     @property
     def inputs(self) -> tuple[TensorInfo, ...]:
-        """Each input."""
+        """The inputs."""
 
     @property
     def source(self) -> str:
-        """What the model is called in messages."""
+        """Name of the model, for messages."""
 
     @property
     def sizes(self) -> InputSizes:
-        """The sizes of its inputs in this run."""
+        """Sizes of the inputs in this run."""
 
     @property
     def declared(self) -> tuple[Declared, ...]:
-        """What the file says of them."""
+        """The inputs as the file declares them."""
 
 
-def input_shapes(session: TakesInputs, *, batch: int | None = None) -> dict[str, Shape]:
-    """Return the shapes of the inputs in this run, which are those of the session.
+def input_shapes(session: HasInputs, *, batch: int | None = None) -> dict[str, Shape]:
+    """Return the shapes of the inputs in this run, by name.
 
     Args:
         session: The session.
-        batch: Another batch, where the file leaves it open.
+        batch: Batch size if it is dynamic; None uses that of the session.
     """
     shapes = session.sizes.shapes
     return dict(shapes) if batch is None else with_batch(session.declared, shapes, batch)
 
 
-def has_dynamic_batch(session: TakesInputs) -> bool:
-    """Return whether the batch of every input is dynamic, so that one of any size may be fed."""
+def has_dynamic_batch(session: HasInputs) -> bool:
+    """Whether the batch size of all inputs is dynamic."""
     axes = declared_batch_axes(session.declared, session.sizes.shapes)
     places = [(info.shape, axes.get(info.name)) for info in session.inputs]
     sizes = [shape[axis] for shape, axis in places if axis is not None and shape]
     return bool(sizes) and not any(isinstance(size, int) for size in sizes)
 
 
-def fixed_batch(session: TakesInputs) -> int | None:
-    """Return the batch that the file fixes, or binds by its constants; None where it is dynamic."""
+def fixed_batch(session: HasInputs) -> int | None:
+    """Return the batch size that the file declares or its constants imply; None if dynamic."""
     axes = declared_batch_axes(session.declared, session.sizes.shapes)
     places = [(info.shape, axes.get(info.name)) for info in session.inputs]
     sizes = [shape[axis] for shape, axis in places if axis is not None and shape]
@@ -68,7 +68,7 @@ def fixed_batch(session: TakesInputs) -> int | None:
 
 
 def random_inputs(
-    session: TakesInputs,
+    session: HasInputs,
     *,
     seed: int = 0,
     batch: int | None = None,
@@ -77,13 +77,19 @@ def random_inputs(
 ) -> dict[str, Array]:
     """Make random values for every input, the same for the same seed.
 
-    They have the sizes of the session, unless another batch or other shapes are given. Floats are
-    standard normal, 8-bit integers use their whole range, wider integers are below
-    ``INTEGER_BOUND`` or as the input's entry of ``bounds`` says, strings are digits.
+    Floats are standard normal, 8-bit integers use their whole range, wider integers are below
+    ``INTEGER_BOUND``, and strings are digits.
+
+    Args:
+        session: The session.
+        seed: Seed of the values.
+        batch: Batch size if it is dynamic; None uses that of the session.
+        shapes: Shapes of the inputs; None uses those of the session.
+        bounds: Valid values of integer inputs, by name.
 
     Raises:
-        BackendError: an input is no tensor, of a type that numpy does not have, or larger than
-            the memory.
+        BackendError: An input is not a tensor, has a type that NumPy lacks, or does not fit into
+            memory.
     """
     rng = np.random.default_rng(seed)
     shapes = input_shapes(session, batch=batch) if shapes is None else shapes
@@ -95,9 +101,9 @@ def random_inputs(
             values[info.name] = _random(rng, info, shape, limits.get(info.name), session.source)
         except MemoryError as error:
             raise BackendError(
-                f"no memory for values of shape {list(shape)}",
+                f"not enough memory for values of shape {list(shape)}",
                 location=Location(model=session.source, value=info.name),
-                hint="ask for a smaller batch or shape",
+                hint="give a smaller batch or shape",
             ) from error
     return values
 
@@ -111,7 +117,7 @@ def _random(
 ) -> Array:
     if info.dtype is None:
         raise BackendError(
-            f"no random values for an input of type {info.kind}",
+            f"cannot make random values for an input of type {info.kind}",
             location=Location(model=source, value=info.name),
             hint="give inputs with --data",
         )

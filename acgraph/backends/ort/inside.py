@@ -1,8 +1,8 @@
-"""Which values inside two forms of one network can be compared, and copies that show them.
+"""Find the intermediate tensors of two models that can be compared, and make them outputs.
 
-The outputs alone may hide a wrong cut: where they saturate, where they are indices, or where the
-signal is lost on the way to them. So the results of the layers are compared as well, and what goes
-into the operators at the end that hide differences.
+The outputs alone may hide a wrong cut if they saturate, are indices, or hardly depend on the
+affected part. Therefore the outputs of layers are compared as well, and the inputs of operators at
+the end that hide differences.
 """
 
 from collections.abc import Collection, Iterator, Mapping
@@ -14,26 +14,26 @@ import onnx_graphsurgeon as gs
 from acgraph.ir import Array, Model, clone_model
 from acgraph.operators import Role, Trait, inputs_with, is_standard, operators_with
 
-#: Operators with weights. Others carry errors on, but bring none of their own.
+#: Operators with weights. Other operators only propagate errors.
 _LAYERS = frozenset(name for name, _ in inputs_with(Role.WEIGHT, Role.STATISTIC))
-#: What may stand between a constant and the layer that it is a weight of.
+#: Operators between a constant and the layer whose weight it is.
 _CARRIERS = operators_with(Trait.VIEW) | {"DequantizeLinear"}
-#: Operators that hide differences: they saturate, round, choose, or mix values of any size.
+#: Operators that hide differences: they saturate, round, select, or mix values of any magnitude.
 _HIDING = operators_with(Trait.LOSSY)
-#: Operators that hand values on as they are.
+#: Operators that pass values on unchanged.
 _MOVING = operators_with(Trait.MOVES)
-#: Arithmetic that ends a network only where all but one of its operands are constant.
+#: Arithmetic operators, which belong to a tail if all but one of their operands are constant.
 _ARITHMETIC = operators_with(Trait.ARITHMETIC)
 
 
 @dataclass(frozen=True, slots=True)
 class Inside:
-    """Values that two forms of one network have in common.
+    """The intermediate tensors that both models compute.
 
     Attributes:
-        layers: Results of layers, in the order of the graph.
-        tails: By output that operators without weights may hide differences of: the values that
-            these operators start from.
+        layers: Outputs of layers, in graph order.
+        tails: For each output that ends in operators without weights which can hide differences
+            (its tail): the inputs of these operators, by the name of the output.
     """
 
     layers: tuple[str, ...] = ()
@@ -41,21 +41,21 @@ class Inside:
 
     @property
     def starts(self) -> tuple[str, ...]:
-        """What the tails start from, each once."""
+        """The inputs of all tails, without duplicates."""
         return tuple(dict.fromkeys(name for names in self.tails.values() for name in names))
 
     @property
     def names(self) -> tuple[str, ...]:
-        """All of the values, each once."""
+        """All tensors, without duplicates."""
         return tuple(dict.fromkeys([*self.starts, *self.layers]))
 
     def within(self, names: Collection[str]) -> "Inside":
-        """Keep to some of the layers; the starts of tails stay."""
+        """Keep only some of the layers; the tails are not changed."""
         return Inside(tuple(name for name in self.layers if name in names), self.tails)
 
 
 def find_inside(compact: Model, masked: Model) -> Inside:
-    """Find the values that both models compute at the same place."""
+    """Find the intermediate tensors that the same node of both models computes."""
     makers = {t.name: node for node in compact.graph.nodes for t in node.outputs if t.name}
     inputs = {tensor.name for tensor in compact.graph.inputs}
     outputs = {tensor.name for tensor in masked.graph.outputs}
@@ -77,8 +77,8 @@ def find_inside(compact: Model, masked: Model) -> Inside:
     return Inside(layers, tails)
 
 
-def showing(model: Model, names: Collection[str]) -> Model:
-    """Copy a model and make values inside it outputs, behind its own."""
+def with_outputs(model: Model, names: Collection[str]) -> Model:
+    """Return a copy of a model with intermediate tensors as further outputs."""
     copy = clone_model(model)
     present = {tensor.name for tensor in [*copy.graph.inputs, *copy.graph.outputs]}
     tensors = copy.graph.tensors()
@@ -87,7 +87,13 @@ def showing(model: Model, names: Collection[str]) -> Model:
 
 
 def tail_model(model: Model, output: str, starts: Mapping[str, Array]) -> Model:
-    """Cut out the end of a model that computes one output from the values that it starts from."""
+    """Return the end of a model that computes one output.
+
+    Args:
+        model: The model.
+        output: Name of the output.
+        starts: The tensors that become inputs, by name, with a value of each.
+    """
     copy = clone_model(model)
     tensors = copy.graph.tensors()
     own = {tensor.name: tensor for tensor in copy.graph.inputs}
@@ -104,7 +110,7 @@ def tail_model(model: Model, output: str, starts: Mapping[str, Array]) -> Model:
 
 
 def layer_weights(model: Model) -> frozenset[str]:
-    """Name the constants of numbers that layers multiply by."""
+    """Return the names of the constants that are weights of layers."""
     return frozenset(
         found.name
         for node in model.graph.nodes
@@ -115,10 +121,13 @@ def layer_weights(model: Model) -> frozenset[str]:
 
 
 def without_zeros(value: Array, reference: Array) -> tuple[Array, Array] | None:
-    """Bring a cut value and its masked form to one shape; None where that cannot be done.
+    """Drop zero slices from a cut tensor and its masked form, so that their shapes are equal.
 
-    What was removed is zero throughout in the masked form: on the axes where the sizes differ,
-    slices that are zero are dropped from both.
+    Removed channels are zero in the masked form. On axes whose sizes differ, slices of zeros are
+    dropped from both tensors.
+
+    Returns:
+        Both tensors; None if their shapes still differ.
     """
     if value.ndim != reference.ndim:
         return None
@@ -141,7 +150,7 @@ def _is_layer(node: gs.Node) -> bool:
 
 
 def _constant_behind(tensor: gs.Tensor) -> gs.Tensor | None:
-    """Follow a tensor back to the constant that it is made of alone, if it is."""
+    """Return the constant that a tensor is a view of; None if it depends on anything else."""
     while not isinstance(tensor, gs.Constant):
         if len(tensor.inputs) != 1:
             return None
@@ -155,9 +164,9 @@ def _constant_behind(tensor: gs.Tensor) -> gs.Tensor | None:
 
 
 def _same_place(ours: gs.Node, theirs: gs.Node) -> bool:
-    """Return whether a node of the compact model stands for one of the masked model.
+    """Whether a node of the compact model computes the output of a node of the masked model.
 
-    Lowered layers become nodes called ``LAYER/STEP``; a layer takes the place of the
+    The nodes of lowered layers are called ``LAYER/STEP``. A layer computes the output of the
     BatchNormalization that was folded into it.
     """
     if ours.name == theirs.name or ours.name.startswith(f"{theirs.name}/"):
@@ -168,10 +177,10 @@ def _same_place(ours: gs.Node, theirs: gs.Node) -> bool:
 
 
 def _starts(output: gs.Tensor) -> tuple[str, ...]:
-    """Follow an output back through operators without weights, to what these start from.
+    """Follow an output back through the operators of its tail.
 
     Returns:
-        The names of the values, empty where no operator in between hides anything.
+        The names of the tail's inputs; empty if no operator of the tail hides differences.
     """
     hides = False
     starts: dict[str, None] = {}

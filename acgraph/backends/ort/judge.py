@@ -1,4 +1,4 @@
-"""Judge two forms of one network: which differences are rounding, and which are not."""
+"""Decide which differences between the compact and the masked model are rounding errors."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from acgraph.backends.ort.compare import Comparison, unlikeness
+from acgraph.backends.ort.compare import Comparison, distance
 from acgraph.backends.ort.evidence import Evidence, Feeds, Pair, collect
 from acgraph.backends.ort.inside import tail_model
 from acgraph.backends.ort.noise import FACTOR, measure_noise
@@ -17,13 +17,13 @@ from acgraph.ir import Array
 
 _log = logging.getLogger(__name__)
 
-#: The error of an output, and of a value inside, may be at most this many times the tolerance of
-#: what the inputs change: a wrong cut in a part that hardly reaches them must not hide behind the
-#: rest.
+#: Largest error of an output (True) or an intermediate tensor (False), as a multiple of the
+#: tolerance, relative to the change of the tensor between inputs. Otherwise a wrong cut of a part
+#: that hardly influences the tensor would pass.
 _CHANGE_FACTORS = {True: 100.0, False: 10.0}
-#: Where rounding alone explains a larger error, or a larger share of wrong integers, that two
-#: models agree within it says nothing.
-_DROWNED = 0.1
+#: If rounding alone explains a larger relative error, or a larger share of wrong integers, the
+#: comparison is vacuous.
+_MAX_NOISE = 0.1
 
 
 def judge(
@@ -39,17 +39,17 @@ def judge(
     Args:
         pair: The models.
         feeds: The inputs.
-        tolerance: The relative error allowed.
-        settings: How to run both.
-        in_float32: What a reference of 16-bit floats makes of the same inputs in float32, by their
-            place: how far that is from what it makes of them itself is rounding, too.
+        tolerance: Largest allowed relative error.
+        settings: Settings of both sessions.
+        in_float32: For a reference in 16-bit floats, its outputs in float32 for each index of
+            ``feeds``; the difference from its 16-bit outputs counts as rounding.
 
     Returns:
-        The verdict, and what it is based on.
+        The verdict, and the comparisons that it is based on.
 
     Raises:
-        VerifyError: the two models have different inputs or outputs.
-        BackendError: a model cannot be loaded, or the reference not be run.
+        VerifyError: The two models have different inputs or outputs.
+        BackendError: A model cannot be loaded, or the reference cannot run usual inputs.
     """
     found = collect(pair, feeds, settings)
     noise: dict[str, float] = {}
@@ -71,14 +71,17 @@ def judge(
         for name, entry in found.table.items()
     }
     inside = [verdict for name, verdict in verdicts.items() if not found.is_output(name)]
-    is_telling = 2 * sum(not item.vacuous for item in inside) > len(inside)
+    is_conclusive = 2 * sum(not item.vacuous for item in inside) > len(inside)
     for name, entry in found.table.items():
         is_weak = verdicts[name].vacuous and not entry.is_vacuous
-        if found.is_output(name) and is_telling and is_weak:
-            remark = "the inputs change it less than rounding does; the values inside tell"
+        if found.is_output(name) and is_conclusive and is_weak:
+            remark = (
+                "it depends on the inputs less than on rounding; the intermediate tensors were "
+                "compared instead"
+            )
             verdicts[name] = replace(verdicts[name], vacuous=False, remark=remark)
     outputs = [
-        _seen_inside(verdict, verdicts, pair, found, tolerance, settings)
+        _compare_before_tail(verdict, verdicts, pair, found, tolerance, settings)
         for name, verdict in verdicts.items()
         if found.is_output(name)
     ]
@@ -95,17 +98,17 @@ def _add_precision(
             if name in values:
                 with np.errstate(over="ignore"):
                     rounded = values[name].astype(expected.dtype)
-                noise[name] = max(noise.get(name, 0.0), unlikeness(rounded, expected))
+                noise[name] = max(noise.get(name, 0.0), distance(rounded, expected))
 
 
 def _limit(entry: Comparison, tolerance: float, factor: float) -> float:
-    """Return the relative error that is allowed whatever rounding does."""
+    """Return the relative error that is allowed without measuring the rounding."""
     change = entry.change
     return tolerance if change is None else tolerance * min(1.0, factor * change)
 
 
 def _needs_noise(entry: Comparison, tolerance: float, limit: float) -> bool:
-    """Return whether a verdict depends on what rounding does."""
+    """Whether the verdict depends on the size of rounding errors."""
     if entry.reason or not entry.is_float:
         return bool(entry.reason)
     return 0 < limit < tolerance or not entry.max_rel_error <= limit
@@ -113,29 +116,29 @@ def _needs_noise(entry: Comparison, tolerance: float, limit: float) -> bool:
 
 def _verdict(entry: Comparison, limit: float, noise: float) -> OutputEquivalence:
     floor = FACTOR * noise
-    is_drowned = floor > _DROWNED or (entry.change is not None and entry.change <= floor)
+    is_noisy = floor > _MAX_NOISE or (entry.change is not None and entry.change <= floor)
     reason, remark = entry.reason, ""
     if entry.is_float and not reason and not entry.max_rel_error <= max(limit, floor):
-        reason = f"relative error {entry.max_rel_error:.1e} above {max(limit, floor):.0e}"
-    is_like = entry.unlike <= floor and not entry.is_hopeless
+        reason = f"relative error {entry.max_rel_error:.1e} exceeds {max(limit, floor):.0e}"
+    is_like = entry.max_distance <= floor and not entry.is_hopeless
     if reason and is_like:
         reason = ""
-    if entry.unlike > limit and not reason:
-        measured = f"{noise:.1e}" if np.isfinite(noise) else "another shape"
-        remark = f"what differs is rounding, which alone makes {measured} in the masked model"
+    if entry.max_distance > limit and not reason:
+        measured = f"a difference of {noise:.1e}" if np.isfinite(noise) else "another shape"
+        remark = f"the difference is rounding, which alone causes {measured} in the masked model"
     return OutputEquivalence(
         name=entry.name,
         max_abs_error=entry.max_abs_error,
         max_rel_error=entry.max_rel_error,
         passed=not reason,
-        vacuous=entry.is_vacuous or is_drowned,
+        vacuous=entry.is_vacuous or is_noisy,
         reason=reason,
         noise=noise,
         remark=remark,
     )
 
 
-def _seen_inside(
+def _compare_before_tail(
     verdict: OutputEquivalence,
     verdicts: Mapping[str, OutputEquivalence],
     pair: Pair,
@@ -143,25 +146,25 @@ def _seen_inside(
     tolerance: float,
     settings: SessionSettings,
 ) -> OutputEquivalence:
-    """Judge an output by what its last operators start from, where they hide or exaggerate.
+    """Decide about an output by the inputs of its tail, if the tail hides or amplifies differences.
 
-    Where these values are equal, and the last operators of the compact model make the outputs of
-    the masked one of them, the outputs are the same function of the inputs.
+    If these inputs are equal, and the tail of the compact model computes the outputs of the masked
+    model from them, both models compute the same output.
     """
     starts = pair.inside.tails.get(verdict.name, ())
     inner = [name for name in starts if name not in found.trials[0].feeds]
     before = [verdicts[name] for name in inner if name in verdicts]
     if not inner or len(before) < len(inner) or not all(item.passed for item in before):
         return verdict
-    is_telling = not all(item.vacuous for item in before)
+    is_conclusive = not all(item.vacuous for item in before)
     is_clear = verdict.passed and not verdict.remark
-    if is_clear and not (verdict.vacuous and is_telling):
+    if is_clear and not (verdict.vacuous and is_conclusive):
         return verdict
     is_same = _tail_agrees(verdict.name, starts, pair, found, tolerance, settings)
     if is_same is None or (is_clear and not is_same):
         return verdict
     if not is_same:
-        reason = verdict.reason or "its last operators make another output of equal values"
+        reason = verdict.reason or "its last operators compute another output from equal inputs"
         return replace(verdict, passed=False, reason=reason, remark="")
     where = ", ".join(f"'{item.name}'" for item in before)
     return replace(
@@ -169,7 +172,7 @@ def _seen_inside(
         max_abs_error=max(item.max_abs_error for item in before),
         max_rel_error=max(item.max_rel_error for item in before),
         passed=True,
-        vacuous=not is_telling,
+        vacuous=not is_conclusive,
         reason="",
         remark=f"compared before its last operators, at {where}",
     )
@@ -183,10 +186,10 @@ def _tail_agrees(
     tolerance: float,
     settings: SessionSettings,
 ) -> bool | None:
-    """Run the last operators of the compact model on what the masked one hands to its own.
+    """Run the tail of the compact model on the inputs of the masked model's tail.
 
     Returns:
-        Whether they make the same of it; None where that cannot be tried.
+        Whether it computes the masked model's output; None if the tail cannot be run.
     """
     if pair.compact.graph is None or found.reshaped.intersection(starts):
         return None
@@ -199,7 +202,7 @@ def _tail_agrees(
         try:
             made = Session(tail_model(pair.compact.graph, name, given), settings).run(given)
         except BackendError as error:
-            _log.info("the end of the network does not run alone: %s", error)
+            _log.info("the last operators of the network cannot be run alone: %s", error)
             return None
         entry.add(made.get(name), trial.expected[name])
     return not entry.reason and entry.max_rel_error <= tolerance

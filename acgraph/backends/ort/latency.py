@@ -1,8 +1,8 @@
-"""Latency of several models at once, fairly: interleaved, and compared pair by pair.
+"""Measure the latency of several models by interleaved runs, and compare them pairwise.
 
-Other work on the machine, frequency steps and warm caches move the clock by a factor of two within
-seconds. Whatever is measured one after another measures that. Here every round runs each model
-once, in an order that turns round every time, so that neighbours in time are compared.
+Other processes, frequency scaling and warm caches change run times by a factor of two within
+seconds, which would distort measurements of one model after another. Therefore each round runs
+every model once, in alternating order, and runs that are close in time are compared.
 """
 
 import gc
@@ -19,24 +19,24 @@ from acgraph.backends.ort.session import ModelSource, Session, SessionSettings
 from acgraph.errors import UsageError
 from acgraph.ir import Array, InputSizes
 
-#: Measuring time per model, in seconds, where no number of runs is asked for.
+#: Measuring time per model in seconds, if the number of runs is not given.
 BUDGET_S = 2.0
 MIN_RUNS = 15
 MAX_RUNS = 400
-#: A run shorter than this is repeated within one sample, so that the clock is fine enough.
+#: Shorter runs are repeated within one sample, because of the resolution of the clock.
 MIN_SAMPLE_S = 0.5e-3
-#: Two equal models differ by less than this nearly always; a smaller gain is not called one.
+#: Two equal models nearly always differ by less than this; a smaller gain does not count as one.
 NOISE = 0.03
-#: The rounds are cut into so many blocks, and of each the fastest run of either model is compared:
-#: what another process interrupted drops out.
+#: Number of blocks of rounds. For each block, the fastest runs of both models are compared, so that
+#: interrupted runs have no influence.
 BLOCKS = 16
-#: A block counts where both have a run within this factor of their fastest. On a machine with three
-#: times more work than cores nearly all runs of 4 ms are interrupted, and few of 1 ms: blocks of 4
-#: rounds of which all counted made 11x of what is 2.8x.
+#: A block is used if both models have a run within this factor of their fastest run. If three
+#: times as many processes run as there are cores, nearly all runs of 4 ms are interrupted, but few
+#: of 1 ms: using all blocks then gave 11x instead of 2.8x.
 CLEAN = 1.25
-#: With fewer blocks that count the fastest runs of all are compared.
+#: If fewer blocks are usable, the fastest runs of all rounds are compared.
 FEW_BLOCKS = 3
-#: Seconds of sleep before each sample. Who has slept is given the processor for a while.
+#: Seconds of sleep before each sample; the scheduler prefers processes that have slept.
 PAUSE_S = 1e-3
 _RESAMPLES = 2000
 
@@ -48,10 +48,10 @@ class Latency:
     Attributes:
         p50_ms: Median milliseconds of one run.
         p90_ms: 90th percentile.
-        min_ms: Fastest.
-        runs: How many samples.
-        samples_ms: Every sample, in time order; sample ``i`` of two models measured together
-            are neighbours in time.
+        min_ms: Milliseconds of the fastest run.
+        runs: Number of samples.
+        samples_ms: All samples in time order; samples ``i`` of models that were measured together
+            are close in time.
     """
 
     p50_ms: float
@@ -63,7 +63,13 @@ class Latency:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ratio:
-    """How many times as long one model takes as another, with its 95 % confidence interval."""
+    """Ratio of the latencies of two models, with its 95 % confidence interval.
+
+    Attributes:
+        median: Latency of the first model divided by that of the second.
+        low: Lower end of the interval.
+        high: Upper end of the interval.
+    """
 
     median: float
     low: float
@@ -71,12 +77,12 @@ class Ratio:
 
     @property
     def is_faster(self) -> bool:
-        """True where the second model is faster beyond noise and chance."""
+        """Whether the second model is faster, significantly and by more than ``NOISE``."""
         return self.low > 1.0 and self.median > 1.0 + NOISE
 
 
 def latency_from_samples(samples_ms: Sequence[float]) -> Latency:
-    """Summarise samples, in milliseconds."""
+    """Return the statistics of samples in milliseconds."""
     array = np.asarray(samples_ms, dtype=np.float64)
     return Latency(
         p50_ms=float(np.median(array)),
@@ -97,22 +103,26 @@ def measure_latency(
     feeds: Sequence[Mapping[str, Array]] | None = None,
     budget_s: float = BUDGET_S,
 ) -> list[Latency]:
-    """Measure models against each other in ONNX Runtime.
+    """Measure the latency of models in ONNX Runtime, in interleaved runs.
 
     Args:
         models: The models or loaded sessions.
-        settings: How to run those that are not sessions.
-        runs: Samples of each; chosen by ``budget_s`` where it is None.
-        warmup: Runs of each before the clock starts.
-        sizes: Of the inputs of models in files, see ``Session``.
-        feeds: Inputs of each model instead of random ones.
-        budget_s: Time for each model, in seconds.
+        settings: Settings of the sessions of models that are not loaded.
+        runs: Number of samples of each model; None chooses it by ``budget_s``.
+        warmup: Number of warm-up runs of each model.
+        sizes: Input sizes of models that are not loaded, see ``Session``.
+        feeds: Inputs of each model; None makes random ones.
+        budget_s: Measuring time per model in seconds.
 
     Returns:
         One latency for each model, in their order.
+
+    Raises:
+        UsageError: ``runs`` is less than 1.
+        BackendError: A model cannot be loaded or run.
     """
     if runs is not None and runs < 1:
-        raise UsageError(f"{runs} runs", hint="ask for at least 1")
+        raise UsageError(f"runs is {runs}", hint="give at least 1")
     sessions = [m if isinstance(m, Session) else Session(m, settings, sizes=sizes) for m in models]
     chosen = feeds or [random_inputs(session) for session in sessions]
     calls = [_call(session, values) for session, values in zip(sessions, chosen, strict=True)]
@@ -123,7 +133,7 @@ def measure_latency(
 
 
 def _call(session: Session, feeds: Mapping[str, Array]) -> Callable[[], object]:
-    session.run(feeds)  # the first run checks the names and reports what is wrong
+    session.run(feeds)  # the first run checks the inputs
     return lambda: session.run_raw(feeds)
 
 
@@ -134,15 +144,18 @@ def interleave(
     warmup: int = 3,
     budget_s: float = BUDGET_S,
 ) -> list[list[float]]:
-    """Time several calls by turns; return the milliseconds of one call, sample by sample.
+    """Time several functions in interleaved calls.
 
     Args:
-        calls: What to time.
-        runs: Samples of each; chosen by ``budget_s`` where it is None.
-        warmup: Calls of each beforehand; at least one is made, to see how long it takes.
-        budget_s: Time for each, in seconds.
+        calls: The functions.
+        runs: Number of samples of each function; None chooses it by ``budget_s``.
+        warmup: Number of warm-up calls of each function; at least one, to estimate its time.
+        budget_s: Measuring time per function in seconds.
+
+    Returns:
+        For each function, the milliseconds of one call in each sample.
     """
-    expected = [min(_time(call, 1) for _ in range(max(1, warmup))) for call in calls]
+    expected = [min(seconds_per_call(call, 1) for _ in range(max(1, warmup))) for call in calls]
     repeats = [max(1, math.ceil(MIN_SAMPLE_S / seconds)) for seconds in expected]
     if runs is None:
         round_s = sum(count * seconds for count, seconds in zip(repeats, expected, strict=True))
@@ -155,7 +168,7 @@ def interleave(
         for _ in range(runs):
             for index in order:
                 time.sleep(PAUSE_S)
-                samples[index].append(_time(calls[index], repeats[index]) * 1e3)
+                samples[index].append(seconds_per_call(calls[index], repeats[index]) * 1e3)
             order.reverse()
     finally:
         if enabled:
@@ -163,7 +176,8 @@ def interleave(
     return samples
 
 
-def _time(call: Callable[[], object], repeats: int) -> float:
+def seconds_per_call(call: Callable[[], object], repeats: int) -> float:
+    """Return the mean seconds of a call over several calls."""
     start = time.perf_counter()
     for _ in range(repeats):
         call()
@@ -171,18 +185,24 @@ def _time(call: Callable[[], object], repeats: int) -> float:
 
 
 def compare_latency(before: Latency, after: Latency, *, seed: int = 0) -> Ratio:
-    """Say how many times as fast ``after`` is, from two latencies that were measured together.
+    """Return the ratio of two latencies that were measured together.
 
-    The rounds are cut into ``BLOCKS`` blocks of neighbours in time, or of one round each where
-    there are few. Those count in which neither model was interrupted all the time, see ``CLEAN``.
-    The result is the median of the ratios of the fastest runs, with its 95 % bootstrap interval.
+    The rounds are split into ``BLOCKS`` blocks of consecutive rounds (blocks of one round if there
+    are few). Blocks in which all runs of a model were interrupted are left out, see ``CLEAN``. The
+    result is the median of the ratios of the blocks' fastest runs, with a 95 % bootstrap interval.
+
+    Args:
+        before: Latency of the first model.
+        after: Latency of the second model.
+        seed: Seed of the bootstrap.
 
     Raises:
-        UsageError: the two were not measured together.
+        UsageError: The numbers of samples differ, so the two were not measured together.
     """
     if before.runs != after.runs:
         raise UsageError(
-            f"{before.runs} and {after.runs} samples cannot be paired", hint="measure them together"
+            f"{before.runs} and {after.runs} samples cannot be paired",
+            hint="measure both models in one call",
         )
     block = max(1, before.runs // BLOCKS)
     first, second = (_fastest(each.samples_ms, block) for each in (before, after))

@@ -1,7 +1,6 @@
-"""Choose lowerings by what ONNX Runtime measures on this machine."""
+"""Choose the lowered form of layers by timing them in ONNX Runtime on this machine."""
 
 import math
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,29 +8,30 @@ import numpy as np
 import onnxruntime as ort
 
 from acgraph.backends.ort.inputs import random_inputs
+from acgraph.backends.ort.latency import seconds_per_call
 from acgraph.backends.ort.session import Session, SessionSettings
 from acgraph.ir import Model
 from acgraph.lowering.chooser import Timer, TimingChooser, cache_folder
 from acgraph.lowering.cost_model import Metric
 
-#: Which percentile of the samples is compared. What else the machine does only ever adds time, and
-#: hits long runs more often than short ones: on a busy machine medians flatter the short ones.
+#: Percentile of the samples that is compared. Other processes only add time, and interrupt long
+#: runs more often than short ones, so that medians would favour the short ones on a busy machine.
 PERCENTILE = 10
-#: Measuring time for each candidate, in seconds.
+#: Measuring time for each candidate in seconds.
 CANDIDATE_BUDGET_S = 0.1
 MIN_ROUNDS, MAX_ROUNDS = 9, 200
-#: A run shorter than this is repeated within one sample, so that the clock is fine enough.
+#: Shorter runs are repeated within one sample, because of the resolution of the clock.
 MIN_SAMPLE_S = 0.1e-3
 
 
 def layer_timer(
     settings: SessionSettings | None = None, *, budget_s: float = CANDIDATE_BUDGET_S
 ) -> Timer:
-    """Return what times models of one layer against each other, as ``sample_layers`` does.
+    """Return a function that times models of one layer, see ``sample_layers``.
 
     Args:
-        settings: How to run them; by default one thread and no NCHWc, as on a phone.
-        budget_s: Time for each model, in seconds.
+        settings: Settings of the sessions; by default one thread and no NCHWc, as on a phone.
+        budget_s: Measuring time per model in seconds.
     """
 
     def times_ms(models: list[Model]) -> list[float]:
@@ -47,17 +47,20 @@ def sample_layers(
     *,
     budget_s: float = CANDIDATE_BUDGET_S,
 ) -> list[list[float]]:
-    """Time models of one layer by turns; return milliseconds of one run, sample by sample.
+    """Time models of one layer in interleaved runs.
 
-    Before each sample the model runs once without the clock. In a network the layer's input was
-    just written and its buffers are those of the layers before, so that a run after itself is
-    nearer to that than a run after all the other candidates, which finds the caches full of
-    theirs: that makes the forms with more intermediates look up to 1.3 times slower than they are.
+    Before each sample the model runs once untimed. In a network, the input of a layer was just
+    written, and its buffers were used by the layers before it. A second run of the same model
+    resembles this more than a run after the other candidates, which have filled the caches. Without
+    the untimed run, forms with more intermediate tensors appear up to 1.3 times slower.
 
     Args:
-        models: Each of one layer, with one input.
-        settings: How to run them; by default one thread and no NCHWc, as on a phone.
-        budget_s: Time for each model, in seconds.
+        models: Models of one layer with one input.
+        settings: Settings of the sessions; by default one thread and no NCHWc, as on a phone.
+        budget_s: Measuring time per model in seconds.
+
+    Returns:
+        For each model, the milliseconds of one run in each sample.
     """
     calls = [_call(Session(model, settings)) for model in models]
     return [[1e3 * seconds for seconds in each] for each in _samples(calls, budget_s)]
@@ -69,8 +72,8 @@ def _call(session: Session) -> Callable[[], object]:
 
 
 def _samples(calls: list[Callable[[], object]], budget_s: float) -> list[list[float]]:
-    """Seconds of one run, sample by sample, for each call."""
-    expected = [min(_seconds(call, 1) for _ in range(3)) for call in calls]
+    """Return, for each call, the seconds of one run in each sample."""
+    expected = [min(seconds_per_call(call, 1) for _ in range(3)) for call in calls]
     repeats = [max(1, math.ceil(MIN_SAMPLE_S / seconds)) for seconds in expected]
     round_s = sum((1 + count) * seconds for count, seconds in zip(repeats, expected, strict=True))
     rounds = int(np.clip(budget_s * len(calls) / round_s, MIN_ROUNDS, MAX_ROUNDS))
@@ -78,15 +81,8 @@ def _samples(calls: list[Callable[[], object]], budget_s: float) -> list[list[fl
     for _ in range(rounds):
         for call, count, found in zip(calls, repeats, samples, strict=True):
             call()
-            found.append(_seconds(call, count))
+            found.append(seconds_per_call(call, count))
     return samples
-
-
-def _seconds(call: Callable[[], object], repeats: int) -> float:
-    start = time.perf_counter()
-    for _ in range(repeats):
-        call()
-    return (time.perf_counter() - start) / repeats
 
 
 def timing_chooser(
@@ -96,13 +92,13 @@ def timing_chooser(
     cache_dir: Path | None = None,
     budget_s: float = CANDIDATE_BUDGET_S,
 ) -> TimingChooser:
-    """Return a chooser that times candidates in ONNX Runtime and remembers the times.
+    """Return a chooser that times candidates in ONNX Runtime and caches the times.
 
     Args:
-        metric: What to make small.
-        settings: How to run the candidates.
-        cache_dir: Where to remember; ``acgraph.lowering.chooser.cache_folder()`` by default.
-        budget_s: Time for each candidate, in seconds.
+        metric: The metric to minimise.
+        settings: Settings of the sessions.
+        cache_dir: Folder of the cache; by default ``acgraph.lowering.chooser.cache_folder()``.
+        budget_s: Measuring time per candidate in seconds.
     """
     settings = settings or SessionSettings()
     return TimingChooser(

@@ -1,4 +1,4 @@
-"""Everything measured of one or more model files, together, in the runtime that was asked for."""
+"""Measure cost, latency, memory and accuracy of one or more model files in a runtime."""
 
 import logging
 import os
@@ -30,12 +30,12 @@ from acgraph.ir.model import Shape
 
 log = logging.getLogger(__name__)
 
-#: Largest relative difference between two builds of ONNX Runtime that run one model.
+#: Largest relative difference between the outputs of onnxruntime-web and ONNX Runtime.
 RUNTIME_TOLERANCE = 1e-3
 
 
 class Runtime(StrEnum):
-    """What runs the model."""
+    """The runtime to measure in."""
 
     ORT = "ort"
     ORT_MOBILE = "ort-mobile"
@@ -44,17 +44,17 @@ class Runtime(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MeasureOptions:
-    """How to measure.
+    """Options of a measurement.
 
     Attributes:
-        runtime: ONNX Runtime on the file as it is, on its ``.ort`` form, or onnxruntime-web.
-        session: Threads, layout, optimisation.
-        batch: Size of a dynamic batch; None leaves it as ``shapes`` has it, or at 1.
-        shapes: Shapes of inputs, for those with dynamic axes; see ``file_sizes`` for the others.
-        runs: Samples of each model; chosen by ``budget_s`` where it is None.
-        budget_s: Time for each model, in seconds.
-        profile: Whether to list the time of every operator.
-        limit: Use only so many examples for accuracy.
+        runtime: ONNX Runtime with the given file or its ``.ort`` form, or onnxruntime-web.
+        session: Threads, layout and graph optimisation.
+        batch: Batch size if it is dynamic; None uses that of ``shapes``, or 1.
+        shapes: Shapes of inputs with dynamic axes, by name; see ``file_sizes`` for other inputs.
+        runs: Number of samples of each model; None chooses it by ``budget_s``.
+        budget_s: Measuring time per model in seconds.
+        profile: Whether to measure the time of every operator.
+        limit: Largest number of examples for the accuracy; None for all.
     """
 
     runtime: Runtime = Runtime.ORT
@@ -68,29 +68,30 @@ class MeasureOptions:
 
     def __post_init__(self) -> None:
         if self.profile and self.runtime is Runtime.WEB:
-            raise UsageError("no operator profile in onnxruntime-web", hint="leave out --profile")
+            raise UsageError("onnxruntime-web has no operator profiler", hint="leave out --profile")
         if self.session.nchwc and self.runtime is not Runtime.ORT:
             raise UsageError(
-                f"{self.runtime} has no NCHWc layout", hint="leave out --nchwc, or use ort"
+                f"the runtime {self.runtime} has no NCHWc layout",
+                hint="leave out --nchwc, or use the runtime ort",
             )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measurement:
-    """What was measured of one file.
+    """The measurement of one file.
 
     Attributes:
         path: The file.
-        cost: Params, MACs and bytes; None for an .ort file, whose graph is not read.
-        file_bytes: Size of the file that ran: the .ort form for ort-mobile.
-        inputs: Shapes that were fed.
-        latency: Latency; sample ``i`` of all files measured together are neighbours in time.
-        load_ms: Milliseconds from the file to a session that is ready.
-        footprint: Memory, None in onnxruntime-web.
-        accuracy: On the data in ONNX Runtime, from 0 to 1, None without data.
-        operators: Time by operator where it was asked for.
-        usability: What the checker for phones says, for ort-mobile of an .onnx file.
-        versions: Of runtimes beyond the installed packages.
+        cost: Parameters, MACs and bytes; None for an .ort file, whose graph cannot be read.
+        file_bytes: Size of the file that was run, which is the .ort form for ort-mobile.
+        inputs: Shapes of the inputs, by name.
+        latency: Latency; samples ``i`` of files that were measured together are close in time.
+        load_ms: Milliseconds to create the session from the file.
+        footprint: Memory; None in onnxruntime-web.
+        accuracy: Accuracy in ONNX Runtime, from 0 to 1; None without data.
+        operators: Time of every operator, if requested.
+        usability: Result of the mobile usability checker, for an .onnx file in ort-mobile.
+        versions: Versions of runtimes that are not Python packages.
     """
 
     path: str
@@ -112,16 +113,19 @@ def measure_files(
     *,
     dataset: Dataset | None = None,
 ) -> list[Measurement]:
-    """Measure model files against each other.
+    """Measure model files in interleaved runs.
 
     Args:
         paths: .onnx or .ort files.
-        options: How.
-        dataset: Labelled examples for accuracy.
+        options: Options of the measurement.
+        dataset: Labelled examples for the accuracy.
+
+    Returns:
+        One measurement for each file, in their order.
 
     Raises:
-        ImportModelError: a file is missing or no model.
-        BackendError: a model cannot be run.
+        ImportModelError: A file is missing or is not a model.
+        BackendError: A model cannot be run.
     """
     used = options or MeasureOptions()
     names = [os.fspath(path) for path in paths]
@@ -138,7 +142,7 @@ def measure_files(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Job:
-    """One model to measure: the file given, the file that runs, and its inputs."""
+    """One model to measure: the given file, the file that is run, and its inputs."""
 
     path: str
     file: str
@@ -205,13 +209,13 @@ def _in_web(jobs: Sequence[_Job], options: MeasureOptions) -> list[_Timing]:
 
 
 def _check_same(job: _Job, outputs: Mapping[str, Array]) -> None:
-    """Refuse to time a build that computes something else."""
+    """Check that onnxruntime-web computes the same outputs as ONNX Runtime."""
     for name, reference in job.session.run(job.feeds).items():
         value = outputs.get(name)
         error = np.inf if value is None else array_errors(value, reference)[1]
         if not error <= RUNTIME_TOLERANCE:
             raise BackendError(
-                f"onnxruntime-web and ONNX Runtime disagree, relative error {error:.1e}",
+                f"onnxruntime-web and ONNX Runtime disagree: the relative error is {error:.1e}",
                 location=Location(model=job.path, value=name),
             )
 

@@ -1,4 +1,4 @@
-"""Files for ONNX Runtime on phones: the ``.ort`` format, its operator list, a usability check."""
+"""Write files for ONNX Runtime on phones (``.ort`` format, operator list), and check usability."""
 
 import contextlib
 import importlib
@@ -17,27 +17,27 @@ import onnxruntime as ort
 
 from acgraph.backends.ort.session import QUIET
 from acgraph.diagnostics import Location
-from acgraph.errors import BackendError, ImportModelError
-from acgraph.ir import read_proto, write_bytes, write_proto
+from acgraph.errors import BackendError
+from acgraph.ir import read_proto, require_file, write_bytes, write_proto
 
 _log = logging.getLogger(__name__)
 
-#: Bytes that are copied at a time.
+#: Bytes per chunk when a file is copied.
 _CHUNK = 1 << 24
-#: The name of the operator list ends like this; a custom minimal build takes it with
-#: ``--include_ops_by_config``.
+#: Suffix of the operator list, for ``--include_ops_by_config`` of a custom minimal build.
 CONFIG_SUFFIX = ".required_operators_and_types.config"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usability:
-    """What ONNX Runtime's mobile usability checker says of a model, from its tables of operators.
+    """The result of ONNX Runtime's mobile usability checker.
 
     Attributes:
-        verdicts: By execution provider, how well the model may run there as it is: YES, MAYBE, NO.
-        verdicts_fixed: The same were its dynamic input sizes fixed; absent where none are, or
-            where it makes no difference.
-        text: All that the checker said.
+        verdicts: Whether the model can run well on an execution provider: YES, MAYBE or NO, by the
+            name of the provider.
+        verdicts_fixed: The same if dynamic input sizes were fixed; a provider is absent if this
+            makes no difference.
+        text: Complete output of the checker.
     """
 
     verdicts: dict[str, str]
@@ -48,28 +48,28 @@ class Usability:
 def write_ort(onnx_path: str | os.PathLike[str], ort_path: str | os.PathLike[str]) -> Path:
     """Convert an ONNX file to ORT format, fully optimised for the CPU of a phone.
 
-    Both files appear whole or not at all.
+    Both files are written atomically.
 
     Args:
         onnx_path: The ONNX file.
-        ort_path: What to write, with the ending ``.ort``.
+        ort_path: The file to write, with the suffix ``.ort``.
 
     Returns:
-        The path of the operator list beside it.
+        Path of the operator list, in the same folder.
 
     Raises:
-        ImportModelError: there is no such file.
+        ImportModelError: The ONNX file does not exist.
         BackendError: ONNX Runtime cannot convert it.
-        OutputError: the result cannot be written.
+        OutputError: The result cannot be written.
     """
     source, target = Path(onnx_path), Path(ort_path)
-    _check(source)
+    require_file(onnx_path)
     config = target.with_suffix(CONFIG_SUFFIX)
     with tempfile.TemporaryDirectory(prefix="acgraph-ort-") as folder:
         made = Path(folder) / "out"
-        _convert(_with_ending(source, Path(folder)), made, source)
+        _convert(_with_suffix(source, Path(folder)), made, source)
         operators = next(made.glob("*.config")).read_text(encoding="utf-8").splitlines()
-        # The list names its source by the temporary path.
+        # The first two lines of the list contain the temporary path.
         kept = [f"# Generated from {target.name}", *operators[2:]]
         with next(made.glob("*.ort")).open("rb") as file:
             write_bytes(iter(partial(file.read, _CHUNK), b""), target)
@@ -78,28 +78,28 @@ def write_ort(onnx_path: str | os.PathLike[str], ort_path: str | os.PathLike[str
 
 
 def check_usability(path: str | os.PathLike[str]) -> Usability:
-    """Ask ONNX Runtime's checker how an ONNX file would do with NNAPI and CoreML.
+    """Run ONNX Runtime's mobile usability checker, for NNAPI and CoreML, on an ONNX file.
 
     Raises:
-        ImportModelError: there is no such file.
-        BackendError: the checker fails on it.
+        ImportModelError: The file does not exist.
+        BackendError: The checker fails.
     """
     source = Path(path)
-    _check(source)
-    said = io.StringIO()
-    handler = logging.StreamHandler(said)
+    require_file(path)
+    printed = io.StringIO()
+    handler = logging.StreamHandler(printed)
     logger = logging.Logger("acgraph.usability", logging.INFO)
     logger.addHandler(handler)
     checker = _tool("mobile_helpers.usability_checker")
     try:
-        with contextlib.redirect_stdout(said):
+        with contextlib.redirect_stdout(printed):
             checker.analyze_model(source.resolve(), logger=logger)
     except Exception as error:
         text = " ".join(str(error).split())[:300]
         raise BackendError(
-            f"ONNX Runtime's usability checker fails: {text}", location=Location(model=str(source))
+            f"ONNX Runtime's usability checker failed: {text}", location=Location(model=str(source))
         ) from error
-    text = said.getvalue()
+    text = printed.getvalue()
     return Usability(
         verdicts=dict(re.findall(r"perform well with (.+) as is: (\w+)", text)),
         verdicts_fixed=dict(
@@ -109,15 +109,8 @@ def check_usability(path: str | os.PathLike[str]) -> Usability:
     )
 
 
-def _check(path: Path) -> None:
-    if not path.is_file():
-        raise ImportModelError(
-            "no such file", location=Location(model=str(path)), hint="check the path"
-        )
-
-
-def _with_ending(source: Path, folder: Path) -> Path:
-    """Return a file that the converter takes: it goes by the ending, and through links."""
+def _with_suffix(source: Path, folder: Path) -> Path:
+    """Return a file with the suffix that the converter requires, after it has resolved links."""
     name = source.resolve().name.lower()
     if name.endswith(".onnx") and not name.endswith(".optimized.onnx"):
         return source
@@ -127,7 +120,7 @@ def _with_ending(source: Path, folder: Path) -> Path:
 
 
 def _tool(name: str) -> ModuleType:
-    """Import one of ONNX Runtime's tools, which would set up logging for the whole process."""
+    """Import one of ONNX Runtime's tools, and undo its changes to the root logger."""
     root = logging.getLogger()
     handlers = list(root.handlers)
     try:
@@ -140,11 +133,11 @@ def _tool(name: str) -> ModuleType:
 
 
 def _convert(model: Path, folder: Path, source: Path) -> None:
-    said = io.StringIO()
+    printed = io.StringIO()
     converter = _tool("convert_onnx_models_to_ort")
     try:
-        # Standard output carries results only; the converter leaves a file for Python to close.
-        with contextlib.redirect_stdout(said), warnings.catch_warnings():
+        # The converter prints to stdout, which is for results only, and does not close a file.
+        with contextlib.redirect_stdout(printed), warnings.catch_warnings():
             warnings.simplefilter("ignore", ResourceWarning)
             converter.convert_onnx_models_to_ort(
                 model,
@@ -155,7 +148,8 @@ def _convert(model: Path, folder: Path, source: Path) -> None:
     except Exception as error:
         text = " ".join(str(error).split())[:300]
         raise BackendError(
-            f"ONNX Runtime cannot convert it to .ort: {text}", location=Location(model=str(source))
+            f"ONNX Runtime cannot convert the model to .ort: {text}",
+            location=Location(model=str(source)),
         ) from error
     finally:
-        _log.debug("%s", said.getvalue().strip())
+        _log.debug("%s", printed.getvalue().strip())

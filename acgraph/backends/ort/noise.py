@@ -1,8 +1,8 @@
-"""What rounding makes of a network: the same inputs again, computed in other ways that are equal.
+"""Measure how much rounding errors change the outputs of a network.
 
-The reference runs again with its weights and inputs moved by one step of their type, at random up
-or down, with and without ONNX Runtime's optimisations, which choose other kernels. How far its
-results then spread is what no comparison of two forms of it can tell from equal.
+The reference runs again with weights and inputs that are randomly moved to the next higher or lower
+floating-point number, with and without ONNX Runtime's graph optimisations, which select other
+kernels. Differences between two models that are not larger than these changes can be rounding.
 """
 
 import logging
@@ -11,9 +11,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from acgraph.backends.ort.compare import unlikeness
+from acgraph.backends.ort.compare import distance
 from acgraph.backends.ort.evidence import Trial
-from acgraph.backends.ort.inside import layer_weights, showing
+from acgraph.backends.ort.inside import layer_weights, with_outputs
 from acgraph.backends.ort.session import ModelSource, Session, SessionSettings
 from acgraph.errors import BackendError
 from acgraph.ir import Array, Model, clone_model
@@ -21,11 +21,11 @@ from acgraph.ir.later import change_constants
 
 _log = logging.getLogger(__name__)
 
-#: A difference is taken for rounding up to this many times the spread that was measured. In nine
-#: networks that were pruned at half, compact and masked form differed by at most 2.3 times the
-#: spread, in the outputs and inside.
+#: A difference counts as rounding up to this many times the measured change. For nine networks that
+#: were pruned to half, the compact and masked models differed by at most 2.3 times the change, in
+#: outputs and intermediate tensors.
 FACTOR = 8.0
-#: Rounding is measured on so many sets of inputs.
+#: Number of sets of inputs on which rounding is measured.
 _TRIALS = 3
 
 
@@ -37,17 +37,17 @@ def measure_noise(
     names: Collection[str],
     shown: Sequence[str] = (),
 ) -> dict[str, float]:
-    """Measure how far the results of a model spread by rounding alone.
+    """Measure how much rounding alone changes tensors of a model.
 
     Args:
         reference: The model.
-        trials: What it was run on.
-        settings: How it was run.
-        names: The values to measure.
-        shown: Values inside that the trials hold, for a model whose graph can be changed.
+        trials: Sets of inputs with the tensors that the model computed.
+        settings: Settings of the session that computed them.
+        names: The tensors to measure.
+        shown: Intermediate tensors of the trials, for a model whose graph can be changed.
 
     Returns:
-        By value: the largest ``unlikeness`` to what was expected.
+        For each tensor, the largest ``distance`` from the trial.
     """
     moved = _with_moved_weights(reference, shown)
     found: dict[str, float] = {}
@@ -72,21 +72,21 @@ def _add_spread(
         made = session.run(_moved_inputs(trial.feeds, seed), only=wanted)
         for name in names:
             if name in trial.expected:
-                spread = unlikeness(made[name], trial.expected[name]) if name in made else np.inf
+                spread = distance(made[name], trial.expected[name]) if name in made else np.inf
                 found[name] = max(found.get(name, 0.0), spread)
 
 
 def _with_moved_weights(reference: ModelSource, shown: Sequence[str]) -> ModelSource:
-    """Move the weights of layers; large ones whenever they are asked for, so that none is kept."""
+    """Move the weights of layers; each one is computed when it is read, to save memory."""
     if not isinstance(reference, Model):
         return reference
-    model = showing(reference, shown) if shown else clone_model(reference)
+    model = with_outputs(reference, shown) if shown else clone_model(reference)
     change_constants(model, dict.fromkeys(layer_weights(model), _moved))
     return model
 
 
 def _moved(values: Array) -> Array:
-    """Move the values of a constant, in the same way each time; those that are no floats stay."""
+    """Move the values of a float constant, in the same way each time."""
     return move(values, np.random.default_rng(0)) if values.dtype.kind == "f" else values
 
 
@@ -99,7 +99,7 @@ def _moved_inputs(feeds: Mapping[str, Array], seed: int) -> dict[str, Array]:
 
 
 def move(values: Array, rng: np.random.Generator) -> Array:
-    """Move numbers by one step of their type, up or down at random; zeros stay."""
+    """Move numbers at random to the next higher or lower number of their type, except zeros."""
     towards = np.where(
         rng.integers(0, 2, values.shape, dtype=np.bool_),
         np.array(np.inf, values.dtype),

@@ -1,4 +1,4 @@
-"""Where the time of one model goes, operator by operator, from ONNX Runtime's own profiler."""
+"""Measure the time of every operator of a model with ONNX Runtime's profiler."""
 
 import json
 from collections import defaultdict
@@ -17,13 +17,13 @@ _WARMUP = 2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OperatorTime:
-    """Time of one node of the graph that ONNX Runtime really runs, after its optimisations.
+    """Time of one node of the graph after ONNX Runtime's optimisations.
 
     Attributes:
-        name: Name of the node; fused nodes have a name that ONNX Runtime made up.
-        op_type: Its operator, ``FusedConv`` for instance.
-        p50_ms: Median milliseconds of one run of the model.
-        share: Part of the sum over all nodes, from 0 to 1.
+        name: Name of the node; ONNX Runtime generates names for fused nodes.
+        op_type: Operator of the node, for instance ``FusedConv``.
+        p50_ms: Median milliseconds in one run of the model.
+        share: Share of the total time of all nodes, from 0 to 1.
     """
 
     name: str
@@ -39,9 +39,19 @@ def profile_operators(
     runs: int = 20,
     feeds: Mapping[str, Array] | None = None,
 ) -> list[OperatorTime]:
-    """Run a model under the profiler; return its operators, the slowest first.
+    """Run a model with the profiler; return its operators, the slowest first.
 
-    Recording makes every operator a few microseconds slower: use the shares, not the sum.
+    Recording adds a few microseconds to every operator, so that the shares are more reliable than
+    the sum.
+
+    Args:
+        model: The model.
+        settings: Settings of the session.
+        runs: Number of runs after warm-up.
+        feeds: Inputs by name; None makes random ones.
+
+    Raises:
+        BackendError: The model cannot be loaded or run.
     """
     session = Session(model, replace(settings or SessionSettings(), profile=True))
     values = feeds or random_inputs(session)
@@ -58,7 +68,7 @@ def _operators(events: list[dict[str, object]], runs: int) -> list[OperatorTime]
             arguments = event.get("args")
             op_type = str(arguments.get("op_name", "")) if isinstance(arguments, dict) else ""
             times[name.removesuffix(_SUFFIX), op_type].append(float(str(event["dur"])) / 1e3)
-    # A node inside a loop is recorded many times in one run.
+    # A node inside a loop is recorded several times per run.
     per_run = {
         key: float(np.median(found[-runs:])) * max(1.0, len(found) / (runs + _WARMUP))
         for key, found in times.items()

@@ -1,9 +1,9 @@
-"""Quantise a written model to 8-bit integers with ONNX Runtime's own quantiser.
+"""Quantise a model file to 8-bit integers with ONNX Runtime's quantiser.
 
-Weights become int8, with a scale for each filter where the quantiser has one, activations uint8:
-of the pairs that ONNX Runtime has kernels for, the one that is fast on x86, too. Processors
-without VNNI or its like saturate sums of such products, ARM does not; what a host makes of it is
-measured, never assumed.
+Weights become int8, with one scale per filter where the quantiser supports it, and activations
+uint8. Of the combinations for which ONNX Runtime has kernels, this one is also fast on x86. On x86
+processors without VNNI, intermediate sums of these products can saturate, which they do not on ARM.
+Therefore the accuracy of a quantised model is always measured.
 """
 
 import contextlib
@@ -29,19 +29,18 @@ _PathLike = str | os.PathLike[str]
 def quantise_static(
     source: _PathLike, target: _PathLike, feeds: Iterable[Mapping[str, Array]]
 ) -> None:
-    """Quantise weights and activations, whose ranges are those that examples have.
+    """Quantise weights and activations, with ranges of activations from calibration data.
 
-    The result holds QuantizeLinear and DequantizeLinear around the operators of the model, which
-    runtimes fuse; it appears whole or not at all.
+    The result has QuantizeLinear and DequantizeLinear around the operators, which runtimes fuse.
 
     Args:
         source: The ONNX file.
-        target: What to write.
-        feeds: Inputs by name, exactly as the model takes them.
+        target: The file to write, atomically.
+        feeds: Calibration inputs by name, in the types of the model's inputs.
 
     Raises:
-        BackendError: the quantiser cannot, or ONNX Runtime refuses what it made.
-        OutputError: the result cannot be written.
+        BackendError: The quantiser fails, or ONNX Runtime cannot load its result.
+        OutputError: The result cannot be written.
     """
 
     def quantise(tool: Any, plain: Path, made: Path) -> None:
@@ -59,17 +58,17 @@ def quantise_static(
 
 
 def quantise_dynamic(source: _PathLike, target: _PathLike) -> None:
-    """Quantise weights; activations are when the model runs, each by the range that it then has.
+    """Quantise weights; activations are quantised at run time by their current range.
 
-    No data is needed. As a rule that is slower than static quantisation.
+    This needs no data, and is usually slower than static quantisation.
 
     Args:
         source: The ONNX file.
-        target: What to write, whole or not at all.
+        target: The file to write, atomically.
 
     Raises:
-        BackendError: the quantiser cannot, or ONNX Runtime refuses what it made.
-        OutputError: the result cannot be written.
+        BackendError: The quantiser fails, or ONNX Runtime cannot load its result.
+        OutputError: The result cannot be written.
     """
 
     def quantise(tool: Any, plain: Path, made: Path) -> None:
@@ -81,7 +80,7 @@ def quantise_dynamic(source: _PathLike, target: _PathLike) -> None:
 def _quantised(
     source: _PathLike, target: _PathLike, quantise: Callable[[Any, Path, Path], None]
 ) -> None:
-    """Prepare a copy of the model as the quantiser wants it, quantise it, load it, write it."""
+    """Preprocess a copy of the model, quantise it, check that it loads, and write it."""
     where = Location(model=os.fspath(source))
     with tempfile.TemporaryDirectory(prefix="acgraph-int8-") as folder, _quiet():
         tool = _tool("onnxruntime.quantization", where)
@@ -93,13 +92,14 @@ def _quantised(
         except Exception as error:
             text = " ".join(str(error).split())[:300]
             raise BackendError(
-                f"ONNX Runtime cannot quantise it: {text or type(error).__name__}", location=where
+                f"ONNX Runtime cannot quantise the model: {text or type(error).__name__}",
+                location=where,
             ) from error
         try:
             Session(made)
         except BackendError as error:
             raise BackendError(
-                "ONNX Runtime does not load what it quantised: " + error.diagnostic.message,
+                f"ONNX Runtime cannot load the quantised model: {error.diagnostic.message}",
                 location=where,
             ) from error
         write_proto(read_proto(made), target)
@@ -110,12 +110,14 @@ def _tool(name: str, where: Location) -> Any:
         return importlib.import_module(name)
     except ImportError as error:
         raise BackendError(
-            f"cannot be quantised here: {error}", location=where, hint="install what is missing"
+            f"ONNX Runtime's quantiser cannot be imported: {error}",
+            location=where,
+            hint="install the missing package",
         ) from error
 
 
 def _reader(tool: Any, feeds: Iterable[Mapping[str, Array]]) -> Any:
-    """Make what the quantiser takes examples from: an object of a class of its own."""
+    """Make a ``CalibrationDataReader``, from which the quantiser reads its calibration data."""
 
     def get_next(self: Any) -> dict[str, Array] | None:
         found = next(self.feeds, None)
@@ -128,13 +130,13 @@ def _reader(tool: Any, feeds: Iterable[Mapping[str, Array]]) -> Any:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep what the tools print and tell the root logger, for which they would set up handlers."""
-    root, said = logging.getLogger(), io.StringIO()
+    """Redirect the output of the tools to the debug log, and undo changes to the root logger."""
+    root, printed = logging.getLogger(), io.StringIO()
     handlers = list(root.handlers)
-    root.handlers[:] = [logging.StreamHandler(said)]
+    root.handlers[:] = [logging.StreamHandler(printed)]
     try:
-        with contextlib.redirect_stdout(said):
+        with contextlib.redirect_stdout(printed):
             yield
     finally:
         root.handlers[:] = handlers
-        _log.debug("%s", said.getvalue().strip())
+        _log.debug("%s", printed.getvalue().strip())

@@ -1,7 +1,7 @@
-"""What reaches the branches of a model: the values that they read, on inputs of the model.
+"""Compute the tensors that the branches of a model read, from inputs of the model.
 
-A branch alone cannot be fed with any numbers: it may read indices and sizes that were computed for
-it. And it may run at other sizes only than the branch beside it.
+A branch cannot be run on random values, because it may read computed indices and sizes. Moreover,
+it may run only at input sizes at which the other branch does not run.
 """
 
 import logging
@@ -13,7 +13,7 @@ from acgraph.backends.ort.bounds import integer_bounds
 from acgraph.backends.ort.equivalence import trial_feeds
 from acgraph.backends.ort.evidence import LARGE, Feeds, Form
 from acgraph.backends.ort.inputs import random_inputs
-from acgraph.backends.ort.inside import showing
+from acgraph.backends.ort.inside import with_outputs
 from acgraph.backends.ort.session import GraphInputs, Session
 from acgraph.errors import BackendError
 from acgraph.ir import Array, Model
@@ -24,9 +24,9 @@ _log = logging.getLogger(__name__)
 
 
 def branch_trials(model: Model) -> list[Feeds]:
-    """Make random inputs of a model: of the sizes of the run, of others, and of half the sizes.
+    """Make random inputs of a model, of the usual sizes, of other sizes, and of half the sizes.
 
-    Conditions among the inputs are met by some and not by others.
+    Boolean inputs are negated in one further set, so that both branches of a condition run.
     """
     found = [(label, arrays) for label, arrays in trial_feeds(Form(model, model)) if label != LARGE]
     conditions = {name for name, array in found[0][1].items() if array.dtype == np.bool_}
@@ -51,22 +51,25 @@ def branch_trials(model: Model) -> list[Feeds]:
     return found
 
 
-def reaching(
+def branch_inputs(
     model: Model, names: Collection[str], feeds: Sequence[Feeds], fixed: Mapping[str, Array]
 ) -> list[Feeds]:
-    """Compute values inside a model.
+    """Compute intermediate tensors of a model.
 
     Args:
         model: The model.
-        names: The values.
-        feeds: Inputs of the model; those that it cannot compute the values of are left out.
-        fixed: The values that are constants.
+        names: Names of the tensors.
+        feeds: Inputs of the model; those that the model cannot run are left out.
+        fixed: Tensors that are constants, by name.
+
+    Returns:
+        For each set of inputs, its label and the tensors by name.
     """
     own = {tensor.name for tensor in model.graph.inputs}
     made = [name for name in names if name not in own and name not in fixed]
     session = None
     if made:
-        copy = showing(model, made)
+        copy = with_outputs(model, made)
         wanted = set(made)
         copy.graph.outputs = [t for t in copy.graph.outputs if t.name in wanted]
         remove_unread(copy)
@@ -83,8 +86,8 @@ def reaching(
     return found
 
 
-def running(model: Model, feeds: Sequence[Feeds]) -> tuple[list[Feeds], str]:
-    """Return the inputs that a model can run, and why it cannot run the first of the others."""
+def runnable_inputs(model: Model, feeds: Sequence[Feeds]) -> tuple[list[Feeds], str]:
+    """Return the inputs that a model can run, and the error for the first of the others."""
     session = Session(model)
     found: list[Feeds] = []
     reason = ""

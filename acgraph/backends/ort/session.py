@@ -1,4 +1,4 @@
-"""One ONNX Runtime session on the CPU: quiet, and set as on a phone unless told otherwise."""
+"""An ONNX Runtime session on the CPU without log output, by default configured as on a phone."""
 
 import os
 import re
@@ -33,8 +33,8 @@ from acgraph.ir.sizes import Declared, Known, declared_shape, default_sizes
 ModelSource = Model | bytes | str | os.PathLike[str]
 Optimisation = Literal["all", "extended", "basic", "none"]
 
-#: Constants above this go to ONNX Runtime through a file, which it maps: it holds several copies
-#: of a model that it gets as bytes (and protobuf's limit is 2 GiB).
+#: Models with more bytes of constants are loaded from a file, which ONNX Runtime maps into memory.
+#: It makes several copies of a model that is given as bytes, and protobuf is limited to 2 GiB.
 MAX_BYTES_IN_MEMORY = 1 << 26
 
 _LEVELS: dict[str, ort.GraphOptimizationLevel] = {
@@ -58,25 +58,25 @@ _DTYPES: dict[str, type] = {
     "tensor(uint64)": np.uint64,
     "tensor(uint8)": np.uint8,
 }
-#: Log severity of ONNX Runtime, fatal only: every error reaches Python as an exception.
+#: Log severity "fatal" of ONNX Runtime; all errors are reported as Python exceptions.
 QUIET = 4
 _MAX_MESSAGE = 300
-#: What ONNX Runtime says of an empty file, and of text that happens to be a protobuf.
+#: Error of ONNX Runtime for an empty file, and for text that is by chance a valid protobuf.
 _NO_GRAPH = "No graph was found in the protobuf"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionSettings:
-    """How ONNX Runtime shall run a model. The defaults are what a phone does.
+    """Settings of a session. The defaults are those of a phone.
 
     Attributes:
-        threads: Threads inside an operator; operators run one after another.
-        nchwc: Let x86 hosts use their NCHWc layout. It pads channels to the vector width (8 or
-            16), which no ARM build does, and so hides what removing channels gains there.
-        optimisation: How far ONNX Runtime optimises the graph when it loads it.
-        profile: Record the time of every operator, for ``profile_operators``.
-        prepack: Let kernels keep copies of the weights in the order that they like: faster, and
-            twice the memory.
+        threads: Intra-op threads; operators run one after another.
+        nchwc: Whether to use the NCHWc layout on x86. It pads channels to the vector width (8 or
+            16), which ARM builds do not, and so hides the gain from removing channels.
+        optimisation: Level of ONNX Runtime's graph optimisations.
+        profile: Whether to record the time of every operator, for ``profile_operators``.
+        prepack: Whether kernels keep copies of the weights in their own layout, which is faster
+            and doubles the memory.
     """
 
     threads: int = 1
@@ -87,18 +87,23 @@ class SessionSettings:
 
     def __post_init__(self) -> None:
         if self.threads < 1:
-            raise UsageError(f"{self.threads} threads", hint="ask for at least 1")
+            raise UsageError(f"threads is {self.threads}", hint="give at least 1")
         if self.optimisation not in _LEVELS:
             raise UsageError(
-                f"no optimisation level '{self.optimisation}'", hint=f"one of {', '.join(_LEVELS)}"
+                f"there is no optimisation level '{self.optimisation}'",
+                hint=f"choose one of {', '.join(_LEVELS)}",
             )
 
 
 @dataclass(frozen=True, slots=True)
 class TensorInfo:
-    """An input or an output; ``dtype`` is None where numpy has no such type.
+    """An input or output of a model.
 
-    A size in ``shape`` is a number, the name of a symbolic size, or None.
+    Attributes:
+        name: Name of the tensor.
+        dtype: Type of the elements; None if NumPy lacks it.
+        shape: Sizes of the axes: a number, the name of a symbolic size, or None.
+        kind: Type in ONNX Runtime's notation, for instance ``tensor(float)``.
     """
 
     name: str
@@ -108,18 +113,24 @@ class TensorInfo:
 
     @property
     def is_dynamic(self) -> bool:
-        """True where some size is not a number."""
+        """Whether an axis has no fixed size."""
         return any(not isinstance(size, int) for size in self.shape)
 
     @property
     def is_float(self) -> bool:
-        """True where it takes floats or pixels, not indices."""
+        """Whether the values are floats or pixels rather than indices."""
         return self.dtype is None or np.dtype(self.dtype) == np.uint8 or _kind(self.dtype) == "f"
 
 
 @dataclass(frozen=True, slots=True)
 class GraphInputs:
-    """The inputs of a model that is not loaded, as those of a session."""
+    """The inputs of a model, described as those of a session, without loading the model.
+
+    Attributes:
+        source: Name of the model, for messages.
+        inputs: The inputs.
+        sizes: Sizes of the inputs in this run.
+    """
 
     source: str
     inputs: tuple[TensorInfo, ...]
@@ -127,16 +138,16 @@ class GraphInputs:
 
     @property
     def declared(self) -> tuple[Declared, ...]:
-        """What the file says of its inputs."""
+        """The inputs as the file declares them."""
         return _declared(self.inputs)
 
     @classmethod
     def of(cls, model: Model, sizes: InputSizes | None = None) -> "GraphInputs | None":
-        """Describe the inputs of a model; None where only ONNX Runtime can.
+        """Describe the inputs of a model; None if only ONNX Runtime knows their types.
 
         Args:
             model: The model.
-            sizes: Of its inputs in this run; by default those that it has.
+            sizes: Sizes of its inputs in this run; None uses those of the model.
         """
         kinds = {np.dtype(dtype): kind for kind, dtype in _DTYPES.items()}
         found = []
@@ -160,13 +171,13 @@ class Session:
 
     Args:
         model: The model, see ``ModelSource``.
-        settings: How to run it.
-        sizes: The sizes of its inputs in this run. By default those that a model in memory has;
-            of a file, the likeliest.
+        settings: Settings of the session.
+        sizes: Sizes of its inputs in this run. None uses those of a ``Model``, and default sizes
+            for a file.
 
     Raises:
-        ImportModelError: there is no such file.
-        BackendError: ONNX Runtime refuses the model.
+        ImportModelError: The file does not exist, or is not an ONNX model.
+        BackendError: ONNX Runtime cannot load the model.
     """
 
     def __init__(
@@ -188,36 +199,36 @@ class Session:
         if sizes is None and isinstance(model, Model):
             sizes = input_sizes(model)
         likely = default_sizes(Known(self.declared))
-        # An input whose rank only ONNX Runtime knows has its likeliest shape.
+        # An input whose rank only ONNX Runtime knows gets its default shape.
         self.sizes = (
             likely if sizes is None else replace(sizes, shapes={**likely.shapes, **sizes.shapes})
         )
 
     @property
     def declared(self) -> tuple[Declared, ...]:
-        """What the file says of its inputs."""
+        """The inputs as the file declares them."""
         return _declared(self.inputs)
 
     @property
     def providers(self) -> list[str]:
-        """What really runs the model, not what was asked for."""
+        """The execution providers that run the model."""
         return list(self._session.get_providers())
 
     def run(
         self, feeds: Mapping[str, Array], *, only: Container[str] | None = None
     ) -> dict[str, Array]:
-        """Run once.
+        """Run the model once.
 
         Args:
             feeds: An array for every input, by name.
-            only: The outputs to return, all by default; those that the model lacks are ignored.
+            only: Names of the outputs to return, None for all; unknown names are ignored.
 
         Returns:
-            Every output by name; the tensors of a sequence as ``name[0]``, ``name[1]``...
+            The outputs by name; tensors of a sequence are called ``name[0]``, ``name[1]``, ...
 
         Raises:
-            BackendError: an input is missing, unknown or of the wrong type or shape, or the
-                model fails.
+            BackendError: An input is missing, unknown, or of the wrong type or shape, or the run
+                fails.
         """
         self._check_names(feeds)
         wanted = [x for x in self.outputs if only is None or x.name in only]
@@ -230,21 +241,29 @@ class Session:
     def run_raw(
         self, feeds: Mapping[str, Array], names: Sequence[str] | None = None
     ) -> Sequence[Any]:
-        """Run once and return what ONNX Runtime returns: all outputs, or those with these names."""
+        """Run the model once, without checks; return all outputs, or those with these names.
+
+        Raises:
+            BackendError: The run fails.
+        """
         try:
             return list(self._session.run(names, feeds))
         except Exception as error:
             raise _backend_error("cannot run", error, self.source) from error
 
     def end_profiling(self) -> str:
-        """Stop recording, and return the record: JSON in Chrome's trace format."""
+        """Stop the profiler, and return its record as JSON in Chrome's trace format."""
         return Path(self._session.end_profiling()).read_text(encoding="utf-8")
 
     def _check_names(self, feeds: Mapping[str, Array]) -> None:
         known = {info.name for info in self.inputs}
         missing, extra = sorted(known - feeds.keys()), sorted(feeds.keys() - known)
         if missing or extra:
-            wrong = f"no value for input '{missing[0]}'" if missing else f"no input '{extra[0]}'"
+            wrong = (
+                f"there is no value for the input '{missing[0]}'"
+                if missing
+                else f"there is no input '{extra[0]}'"
+            )
             raise BackendError(
                 wrong,
                 location=Location(model=self.source),
@@ -261,7 +280,7 @@ def _kind(dtype: npt.DTypeLike) -> str:
 
 
 def name_of(model: ModelSource) -> str:
-    """Say what to call a model in messages."""
+    """Return the name of a model for messages."""
     if isinstance(model, Model):
         return model.source
     return "<memory>" if isinstance(model, bytes) else os.fspath(model)
@@ -332,16 +351,16 @@ def _flatten(info: TensorInfo, value: object, source: str) -> dict[str, Array]:
     if isinstance(value, list) and all(isinstance(part, np.ndarray) for part in value):
         return {f"{info.name}[{index}]": part for index, part in enumerate(value)}
     raise BackendError(
-        f"is {info.kind}, which is not supported",
+        f"an output of type {info.kind} is not supported",
         location=Location(model=source, value=info.name),
-        hint="export the model with tensors for outputs",
+        hint="export the model with tensors as outputs",
     )
 
 
 def _backend_error(what: str, error: Exception, source: str) -> BackendError:
-    """Make one line of what ONNX Runtime says."""
+    """Return an error with ONNX Runtime's message in one line."""
     text = re.sub(r"^\[ONNXRuntimeError\] : \d+ : \w+ : ", "", str(error))
     text = " ".join(text.split()).rstrip(".")
     if len(text) > _MAX_MESSAGE:
         text = text[: _MAX_MESSAGE - 3] + "..."
-    return BackendError(f"ONNX Runtime {what} it: {text}", location=Location(model=source))
+    return BackendError(f"ONNX Runtime {what} the model: {text}", location=Location(model=source))

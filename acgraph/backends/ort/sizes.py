@@ -1,4 +1,4 @@
-"""The input sizes of a model file that a session has loaded."""
+"""Resolve the input sizes of a model file that a session has loaded."""
 
 import os
 from collections.abc import Mapping
@@ -16,18 +16,18 @@ def file_sizes(
 ) -> InputSizes:
     """Choose the input sizes of a file as ``resolve_sizes`` does.
 
-    The graph is read only where something must be assumed, and never of an .ort file.
+    The graph is read only if a size must be assumed. That of an .ort file cannot be read.
 
     Args:
         path: The file.
-        session: The same, loaded.
-        stated: Whole shapes by input.
+        session: A session of the same file.
+        stated: Complete shapes that the user has given, by input.
 
     Raises:
-        UsageError: a stated shape contradicts the file.
+        UsageError: A given shape contradicts the file.
     """
     is_graph = Path(path).suffix.lower() != ".ort"
-    # ONNX Runtime shows an input without a shape as it shows a single number.
+    # ONNX Runtime reports an input without a shape like a scalar.
     if is_graph and not all(declared.shape for declared in session.declared):
         return resolve_sizes(read_model(path), stated)
     known = state(session.declared, stated, Location(model=session.source))

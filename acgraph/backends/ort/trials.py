@@ -1,40 +1,42 @@
-"""Which inputs two models are compared on: the sizes of the run, and other sizes that they take."""
+"""Random inputs for the equivalence check, of the usual sizes and of other sizes."""
 
 from collections.abc import Callable, Iterator, Mapping
 
 from acgraph.backends.ort.bounds import Bounds
 from acgraph.backends.ort.evidence import LARGE, Feeds
-from acgraph.backends.ort.inputs import TakesInputs, has_dynamic_batch, random_inputs
+from acgraph.backends.ort.inputs import HasInputs, has_dynamic_batch, random_inputs
 from acgraph.ir import Array
 from acgraph.ir.model import Shape
 from acgraph.ir.sizes import open_axes, resized
 
-#: The last random inputs are so many times as large.
+#: Factor of the values of the last random inputs.
 _ENLARGED = 10
-#: Sizes from this on are made smaller to get others, and smaller ones larger.
+#: To get another size, sizes from this on are reduced, and smaller ones are doubled.
 _LARGE_SIZE = 224
-#: Most networks of images of any size take multiples of this.
+#: Image sizes that are multiples of this suit most networks with dynamic image sizes.
 _STEP = 32
 
 Shapes = Mapping[str, Shape]
 
 
 def random_trials(
-    session: TakesInputs,
+    session: HasInputs,
     seeds: int,
     bounds: Bounds,
     can_run: Callable[[Shapes], bool],
 ) -> Iterator[Feeds]:
-    """Yield random inputs; those with a name may be beyond what the reference can do.
+    """Yield random inputs with their labels; the reference may fail on inputs with a label.
+
+    After the inputs of the usual sizes, there is one set with other integers, if the network
+    compares some with constants. If the file has dynamic sizes, there is one set with another batch
+    size, and one with other sizes: all of them changed, or only one if the model requires that.
 
     Args:
         session: The reference.
-        seeds: How many of the sizes of the run, the last of larger numbers. One more of other
-            integers where the network compares some with constants. Where the file leaves sizes
-            open, one more of another batch, and one of other sizes: of all at once where
-            the model takes that, else of one of them alone.
-        bounds: As ``random_inputs`` takes them.
-        can_run: Says whether nothing speaks against inputs of such shapes.
+        seeds: Number of sets of the usual sizes, of which the last has larger values; 0 yields
+            nothing.
+        bounds: Valid values of integer inputs, see ``random_inputs``.
+        can_run: Whether the model can probably run inputs of these shapes.
     """
     for seed in range(seeds):
         arrays = random_inputs(session, seed=seed, bounds=bounds)
@@ -44,10 +46,10 @@ def random_trials(
             yield "", arrays
     if not seeds:
         return
-    told = [name for name, bound in bounds.items() if isinstance(bound, tuple)]
-    if told:
-        rest = {name: bound for name, bound in bounds.items() if name not in told}
-        label = f"another {' and '.join(told)}"
+    listed = [name for name, bound in bounds.items() if isinstance(bound, tuple)]
+    if listed:
+        rest = {name: bound for name, bound in bounds.items() if name not in listed}
+        label = f"another {' and '.join(listed)}"
         yield label, random_inputs(session, seed=seeds, bounds=rest)
     found = open_axes(session.declared, session.sizes.shapes)
     if has_dynamic_batch(session):
@@ -65,7 +67,7 @@ def random_trials(
 
 
 def other_size(size: int) -> int:
-    """Return another size that a network which takes one of several is likely to take.
+    """Return another size that a network with dynamic sizes can probably run.
 
     >>> other_size(224), other_size(320), other_size(48)
     (160, 224, 96)
@@ -74,5 +76,5 @@ def other_size(size: int) -> int:
 
 
 def _enlarged(array: Array) -> Array:
-    """Wake filters whose bias silences them on numbers around 1."""
+    """Enlarge the values, to activate filters whose bias suppresses inputs around 1."""
     return (array * _ENLARGED).astype(array.dtype) if array.dtype.kind == "f" else array

@@ -1,25 +1,26 @@
-"""What the equivalence check found: each output, the values inside, and all together."""
+"""The result of the equivalence check: for each output and intermediate tensor, and overall."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutputEquivalence:
-    """How far one output of the compact model is from the masked model's.
+    """The difference of one output, or intermediate tensor, between the two models.
 
     Attributes:
-        name: Name of the output, or of the value inside.
+        name: Name of the output or tensor.
         max_abs_error: Largest difference over all inputs.
         max_rel_error: Largest, over all inputs, of the largest difference divided by the largest
-            magnitude of the reference. Where the output was compared before its last operators,
-            both errors are those found there.
-        passed: Whether that is within what is allowed; exact equality where it is not float.
-        vacuous: The reference held one and the same number everywhere, or depended on the inputs
-            no more than on rounding: that the two agree says next to nothing.
-        reason: Why it failed, empty where it passed.
-        noise: How far the reference is from itself by rounding alone, relative, or as a share of
-            the values that are not float; 0 where it was not measured.
-        remark: How it was compared, where not as the rest.
+            magnitude of the reference. If the output was compared before its last operators, both
+            errors are those of the tensors there.
+        passed: Whether the error is within the limit; for values that are not float, whether they
+            are equal.
+        vacuous: Whether the comparison could hardly have failed: the reference is constant, or
+            depends on the inputs no more than on rounding.
+        reason: Why the comparison failed; empty if it passed.
+        noise: Change of the reference by rounding alone: a relative error, or the share of values
+            that differ if they are not float; 0 if it was not measured.
+        remark: How the output was compared, if in another way than usual.
     """
 
     name: str
@@ -34,18 +35,19 @@ class OutputEquivalence:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EquivalenceResult:
-    """The verdict over all outputs.
+    """The result of the equivalence check.
 
     Attributes:
-        max_abs_error: The worst of any output; infinite where shapes differ or a NaN is found.
-        max_rel_error: The same, relative.
-        passed: Whether every output passed, and every value inside.
+        max_abs_error: Largest difference of any output; infinite if shapes differ or there is NaN.
+        max_rel_error: Largest relative error of any output.
+        passed: Whether all outputs and intermediate tensors passed.
         vacuous: Whether no output could have failed, see ``OutputEquivalence.vacuous``.
-        tolerance: The relative error that was allowed.
-        inputs: How many sets of inputs were compared.
-        per_output: Each output.
-        inside: Each value inside the network that was compared as well.
-        notes: What could not be tried and why, and what was compared in another way.
+        tolerance: Largest allowed relative error.
+        inputs: Number of sets of inputs.
+        per_output: Result for each output.
+        inside: Result for each intermediate tensor.
+        notes: Inputs that could not be used, with the reason, and outputs that were compared in
+            another way.
     """
 
     max_abs_error: float
@@ -60,14 +62,14 @@ class EquivalenceResult:
 
     @property
     def failures(self) -> list[str]:
-        """What failed and why; the outputs, or else the first place inside that differs."""
+        """Failed outputs with their reasons, then the first failed intermediate tensor."""
         outputs = [f"output '{x.name}': {x.reason}" for x in self.per_output if x.reason]
-        inside = [f"inside, at '{x.name}': {x.reason}" for x in self.inside if x.reason]
+        inside = [f"tensor '{x.name}': {x.reason}" for x in self.inside if x.reason]
         return [*outputs, *inside[:1]]
 
 
 def untouched() -> EquivalenceResult:
-    """Return the verdict on a model in which nothing was cut: there is nothing to compare."""
+    """Return the result for a model in which nothing was cut, without a comparison."""
     return EquivalenceResult(
         max_abs_error=0.0,
         max_rel_error=0.0,
@@ -76,7 +78,7 @@ def untouched() -> EquivalenceResult:
         tolerance=0.0,
         inputs=0,
         per_output=(),
-        notes=("nothing was cut, so nothing was run: the model is the one that was read",),
+        notes=("nothing was cut, so the model is unchanged and was not compared",),
     )
 
 
@@ -88,7 +90,7 @@ def join(
     inputs: int,
     notes: list[str],
 ) -> EquivalenceResult:
-    """Put the verdicts together."""
+    """Combine the results of outputs and intermediate tensors."""
     remarks = [f"output '{item.name}': {item.remark}" for item in outputs if item.remark]
     return EquivalenceResult(
         max_abs_error=max((item.max_abs_error for item in outputs), default=0.0),

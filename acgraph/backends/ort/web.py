@@ -1,4 +1,4 @@
-"""Latency in onnxruntime-web, the WebAssembly build, inside node: what a browser would take."""
+"""Measure latency in onnxruntime-web, the WebAssembly build for browsers, in Node.js."""
 
 import json
 import os
@@ -25,22 +25,22 @@ from acgraph.diagnostics import Location
 from acgraph.errors import BackendError
 from acgraph.ir import Array
 
-#: Names the folder of the npm package, or one that has it in ``node_modules``.
+#: Environment variable with the folder of the npm package, or of its ``node_modules``.
 VARIABLE = "ACGRAPH_ORT_WEB"
-_HINT = f"run `npm install onnxruntime-web` and name its folder in {VARIABLE}"
+_HINT = f"run `npm install onnxruntime-web` and set {VARIABLE} to its folder"
 _TIMEOUT_S = 1800
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WebRun:
-    """One model in onnxruntime-web.
+    """The measurement of one model in onnxruntime-web.
 
     Attributes:
-        latency: Its latency.
-        load_ms: Milliseconds from bytes to a session; the first model pays for starting
-            WebAssembly.
-        outputs: What it made of its inputs, to be compared with ONNX Runtime.
-        versions: Of onnxruntime-web and node.
+        latency: Latency of the model.
+        load_ms: Milliseconds to create the session from bytes; that of the first model includes
+            the start of WebAssembly.
+        outputs: Outputs by name, to compare them with those of ONNX Runtime.
+        versions: Versions of onnxruntime-web and Node.js.
     """
 
     latency: Latency
@@ -58,22 +58,27 @@ def measure_web(
     warmup: int = 3,
     budget_s: float = BUDGET_S,
 ) -> list[WebRun]:
-    """Measure .onnx or .ort files against each other, interleaved, in one node process.
+    """Measure the latency of .onnx or .ort files in interleaved runs in one Node.js process.
 
     Args:
-        paths: The files; weights must be inside them.
-        feeds: Inputs of each.
+        paths: The files, without external data.
+        feeds: Inputs of each model, by name.
         threads: WebAssembly threads.
-        runs: Samples of each; chosen by ``budget_s`` where it is None.
-        warmup: Runs of each before the clock starts.
-        budget_s: Time for each model, in seconds.
+        runs: Number of samples of each model; None chooses it by ``budget_s``.
+        warmup: Number of warm-up runs of each model.
+        budget_s: Measuring time per model in seconds.
+
+    Returns:
+        One measurement for each file, in their order.
 
     Raises:
-        BackendError: node or onnxruntime-web is not there, or it cannot run a model.
+        BackendError: Node.js or onnxruntime-web is not installed, or a model cannot be run.
     """
     node = shutil.which("node")
     if node is None:
-        raise BackendError("onnxruntime-web needs node, which is not there", hint="install node")
+        raise BackendError(
+            "onnxruntime-web requires Node.js, which is not installed", hint="install Node.js"
+        )
     with tempfile.TemporaryDirectory(prefix="acgraph-web-") as name:
         folder = Path(name)
         request = {
@@ -101,8 +106,8 @@ def _search_folders() -> list[str]:
         return [str(Path.cwd())]
     if not Path(named).is_dir():
         raise BackendError(
-            f"{VARIABLE} names '{named}', which is no folder",
-            hint="name the folder of the npm package onnxruntime-web",
+            f"{VARIABLE} is '{named}', which is not a folder",
+            hint="set it to the folder of the npm package onnxruntime-web",
         )
     return [str(Path(named).resolve())]
 
@@ -132,17 +137,17 @@ def _run_node(node: str, folder: Path) -> dict[str, Any]:
                 command, capture_output=True, text=True, timeout=_TIMEOUT_S, check=False
             )
         except (OSError, subprocess.TimeoutExpired) as error:
-            raise BackendError(f"node failed: {error}") from error
-    answer = folder / "result.json"
-    if not answer.exists():
+            raise BackendError(f"Node.js failed: {error}") from error
+    output = folder / "result.json"
+    if not output.exists():
         lines = done.stderr.strip().splitlines()
-        raise BackendError(f"node failed: {lines[-1] if lines else done.returncode}")
-    result: dict[str, Any] = json.loads(answer.read_text(encoding="utf-8"))
+        raise BackendError(f"Node.js failed: {lines[-1] if lines else done.returncode}")
+    result: dict[str, Any] = json.loads(output.read_text(encoding="utf-8"))
     if result.get("missing"):
-        raise BackendError("onnxruntime-web is not there", hint=_HINT)
+        raise BackendError("onnxruntime-web is not installed", hint=_HINT)
     if "error" in result:
         text = " ".join(str(result["error"]).split())[:300]
-        raise BackendError(f"onnxruntime-web fails: {text}")
+        raise BackendError(f"onnxruntime-web failed: {text}")
     return result
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from acgraph.analysis.outputs import output_facts
-from acgraph.backends.ort.accuracy import answers
+from acgraph.backends.ort.accuracy import concatenated_outputs
 from acgraph.backends.ort.session import Session
 from acgraph.config import CompressConfig
 from acgraph.data import Array
@@ -34,7 +34,7 @@ def with_tasks(config: CompressConfig, model: Model, data: RunData) -> RunData:
     if is_open and "" not in config.task and not is_generated_spec(config.data):
         # Without removed outputs, the file itself is opened, so that it need not be copied.
         session = Session(model if config.outputs else config.model, sizes=model.sizes)
-        values = answers(session, data.select, limit=EXAMPLES)
+        values = concatenated_outputs(session, data.select, limit=EXAMPLES)
         tasks = guess(facts, values=values, labels=_labels(data), stated=config.task)
     _check_labels(tasks, data)
     return replace(data, tasks=tasks)

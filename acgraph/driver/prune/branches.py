@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from acgraph.analysis.branches import moved, moved_family
 from acgraph.backends.ort.equivalence import EquivalenceResult, OutputEquivalence
 from acgraph.backends.ort.evidence import Feeds
-from acgraph.backends.ort.reach import reaching, running
+from acgraph.backends.ort.reach import branch_inputs, runnable_inputs
 from acgraph.diagnostics import Diagnostic
 from acgraph.driver.prune.attempts import Cut, Source
 from acgraph.driver.prune.result import PruneReport
@@ -55,7 +55,9 @@ def feeds_of(source: Source, opened: OpenBranch, outer: MakeFeeds) -> MakeFeeds:
 
     def make() -> Sequence[Feeds]:
         names = [tensor.name for tensor in opened.model.graph.inputs]
-        found, reason = running(opened.model, reaching(source.model, names, outer(), opened.fixed))
+        found, reason = runnable_inputs(
+            opened.model, branch_inputs(source.model, names, outer(), opened.fixed)
+        )
         if not found:
             raise UncheckedError(reason or "no input that was tried reaches the branch")
         return found

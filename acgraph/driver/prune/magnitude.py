@@ -13,7 +13,7 @@ from acgraph.analysis.layer_patterns import bound_layers
 from acgraph.analysis.obstacles import obstacles
 from acgraph.backends.ort.equivalence import EquivalenceResult, check_equivalence
 from acgraph.backends.ort.layer_timing import timing_chooser
-from acgraph.backends.ort.reach import branch_trials, running
+from acgraph.backends.ort.reach import branch_trials, runnable_inputs
 from acgraph.backends.ort.session import SessionSettings
 from acgraph.backends.ort.verdict import untouched
 from acgraph.backends.select import training_backend
@@ -255,7 +255,7 @@ def _check(
     """
     release_mapped(model)
     if feeds is None and with_branches:
-        tried = running(model, branch_trials(model))[0]
+        tried = runnable_inputs(model, branch_trials(model))[0]
     else:
         tried = [] if feeds is None else list(feeds())
     arrays = [each for _, each in tried]

@@ -11,7 +11,7 @@ from pathlib import Path
 from acgraph.analysis.cost import file_cost
 from acgraph.analysis.layers import Layer, layers
 from acgraph.analysis.obstacles import obstacles
-from acgraph.backends.ort.accuracy import accuracy, compare, correctness, own_score
+from acgraph.backends.ort.accuracy import accuracy, compare, correctness, custom_score
 from acgraph.backends.ort.equivalence import EquivalenceResult
 from acgraph.backends.ort.inputs import random_inputs
 from acgraph.backends.ort.latency import (
@@ -133,7 +133,7 @@ def _evaluated(
 ) -> tuple[float, tuple[OutputMetric, ...]]:
     """Return the score of a model, and the metric of each output."""
     if evaluate is not None:
-        return own_score(session, data, evaluate), ()
+        return custom_score(session, data, evaluate), ()
     if data.labels is None:
         found = compare(session, reference, data, tasks=tasks)
         return found.value, tuple(_output_metric(each) for each in found.results)

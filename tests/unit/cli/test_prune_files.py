@@ -93,7 +93,7 @@ def test_what_cannot_be_converted_leaves_nothing(
     from acgraph.errors import BackendError
 
     def refuse(*_: object) -> None:
-        raise BackendError("ONNX Runtime cannot convert it to .ort: no")
+        raise BackendError("ONNX Runtime cannot convert the model to .ort: no")
 
     monkeypatch.setattr("acgraph.driver.prune.files.write_ort", refuse)
     small = str(tmp_path / "small.onnx")

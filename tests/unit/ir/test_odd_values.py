@@ -133,7 +133,7 @@ def test_no_command_ends_in_a_traceback(
     if code in (0, 3):  # 3 where nothing of it can be cut
         assert _bits(onnx.load(target)) == _bits(CASES[name])
     else:
-        assert "ONNX Runtime cannot load it: " in said
+        assert "ONNX Runtime cannot load the model: " in said
 
 
 @pytest.mark.parametrize("name", ["int4", "uint4", "e4m3fn", "e4m3fnuz"])

@@ -126,7 +126,10 @@ def test_a_check_that_could_not_fail_shows_nothing(report):
 
 
 def test_notes_on_the_check_are_told_everywhere(report):
-    notes = ("batch 2 not tried: the masked model cannot run it", "output 'b' does not depend")
+    notes = (
+        "not compared on batch 2: the masked model cannot run it",
+        "output 'b' does not depend",
+    )
     noted = change(report, verify={"notes": notes})
     assert verdict(noted).endswith(f"the equivalence check is incomplete ({notes[0]} and 1 more)")
     assert "equivalence check" not in verdict(report)

@@ -155,7 +155,7 @@ def test_a_batch_that_the_reference_cannot_do_is_noted(parse: Parse) -> None:
     result = check_equivalence(baked, baked)
     assert result.passed
     assert result.inputs == 3
-    assert result.notes == ("batch 2 not tried: the masked model cannot run it",)
+    assert result.notes == ("not compared on batch 2: the masked model cannot run it",)
 
 
 def test_an_image_size_baked_into_the_compact_model_is_found(parse: Parse) -> None:
@@ -179,9 +179,9 @@ def test_different_signatures_are_refused(parse: Parse) -> None:
     other = parse("g (float[1,4] a) => (float[1,4] y) { y = Relu(a) }")
     retyped = parse("g (double[1,4] x) => (double[1,4] y) { y = Relu(x) }")
     for model, message in (
-        (renamed, "has an output"),
-        (other, "has an input"),
-        (retyped, r"tensor\(double\) instead of tensor\(float\)"),
+        (renamed, "has the output"),
+        (other, "has the input"),
+        (retyped, r"tensor\(double\) instead of a tensor\(float\)"),
     ):
         with pytest.raises(VerifyError, match=message):
             check_equivalence(model, one)

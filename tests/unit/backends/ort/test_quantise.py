@@ -74,10 +74,10 @@ def test_what_cannot_be_quantised_leaves_nothing(tmp_path: Path, conv_net: ConvN
     bad.write_bytes(b"no model")
     net = tmp_path / "net.onnx"
     onnx.save(conv_net(), net)
-    with pytest.raises(BackendError, match="cannot quantise it: ") as caught:
+    with pytest.raises(BackendError, match="cannot quantise the model: ") as caught:
         quantise_dynamic(bad, tmp_path / "out.onnx")
     assert "\n" not in str(caught.value)
-    with pytest.raises(BackendError, match="cannot quantise it: "):
+    with pytest.raises(BackendError, match="cannot quantise the model: "):
         quantise_static(net, tmp_path / "out.onnx", iter(()))
     with pytest.raises(OutputError):
         quantise_dynamic(net, tmp_path / "no" / "folder.onnx")

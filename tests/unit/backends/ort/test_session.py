@@ -169,8 +169,8 @@ def test_bad_feeds_are_one_line(net_path: Path) -> None:
     session = Session(net_path)
     good = random_inputs(session)["x"]
     for feeds, message in (
-        ({}, "no value for input 'x'; the inputs are x"),
-        ({"x": good, "z": good}, "no input 'z'; the inputs are x"),
+        ({}, "there is no value for the input 'x'; the inputs are x"),
+        ({"x": good, "z": good}, "there is no input 'z'; the inputs are x"),
         ({"x": good.astype(np.float64)}, "Unexpected input data type"),
         ({"x": good[:, :2]}, "Got: 2 Expected: 3"),
     ):
@@ -183,7 +183,7 @@ def test_bad_feeds_are_one_line(net_path: Path) -> None:
 def test_bad_models_are_one_line(tmp_path: Path, parse: Parse) -> None:
     with pytest.raises(ImportModelError, match="no such file"):
         Session(tmp_path / "none.onnx")
-    with pytest.raises(BackendError, match="ONNX Runtime cannot load it: ") as caught:
+    with pytest.raises(BackendError, match="ONNX Runtime cannot load the model: ") as caught:
         Session(parse("g (float[1] x) => (float[1] y) { y = Nonesuch(x) }"))
     assert "\n" not in str(caught.value)
     assert "[ONNXRuntimeError]" not in str(caught.value)

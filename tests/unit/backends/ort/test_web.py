@@ -1,4 +1,4 @@
-"""onnxruntime-web in node: refused in one line where it is not there."""
+"""Measurements in onnxruntime-web, and the errors if it or Node.js is not installed."""
 
 import os
 import shutil
@@ -17,20 +17,20 @@ HAS_NODE = shutil.which("node") is not None
 
 def test_without_node(net_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "which", lambda name: None)
-    with pytest.raises(BackendError, match="needs node, which is not there; install node"):
+    with pytest.raises(BackendError, match=r"requires Node\.js, which is not installed"):
         measure_web([net_path], [{}])
 
 
-@pytest.mark.skipif(not HAS_NODE, reason="node is not there")
+@pytest.mark.skipif(not HAS_NODE, reason="Node.js is not installed")
 def test_without_the_package(
     net_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(VARIABLE, str(tmp_path))
     feeds = random_inputs(Session(net_path))
-    with pytest.raises(BackendError, match="onnxruntime-web is not there; run `npm install"):
+    with pytest.raises(BackendError, match="onnxruntime-web is not installed; run `npm install"):
         measure_web([net_path], [feeds])
     monkeypatch.setenv(VARIABLE, str(tmp_path / "none"))
-    with pytest.raises(BackendError, match="which is no folder"):
+    with pytest.raises(BackendError, match="which is not a folder"):
         measure_web([net_path], [feeds])
 
 
@@ -48,5 +48,5 @@ def test_outputs_and_samples(net_path: Path, tmp_path: Path) -> None:
         np.testing.assert_allclose(run.outputs["logits"], expected, rtol=1e-4, atol=1e-5)
     bad = tmp_path / "bad.onnx"
     bad.write_bytes(b"no model")
-    with pytest.raises(BackendError, match="onnxruntime-web fails: "):
+    with pytest.raises(BackendError, match="onnxruntime-web failed: "):
         measure_web([bad], [feeds])

@@ -96,7 +96,7 @@ def _refuse_from(monkeypatch: pytest.MonkeyPatch, call: int) -> None:
         nonlocal calls
         calls += 1
         if calls >= call:
-            raise BackendError("ONNX Runtime cannot quantise it: no")
+            raise BackendError("ONNX Runtime cannot quantise the model: no")
         quantise_static(*arguments)
 
     monkeypatch.setattr("acgraph.driver.results.quantise.quantise_static", refuse)
@@ -107,8 +107,9 @@ def test_what_cannot_be_quantised_is_refused_before_training(
 ) -> None:
     _refuse_from(monkeypatch, 1)
     monkeypatch.setattr("acgraph.driver.stages.rounds.cut", None)
-    said = f"{model_path()}: model.int8.onnx was not written: ONNX Runtime cannot quantise it: no; "
-    with pytest.raises(BackendError, match=said + "omit --quantize; nothing has been trained yet"):
+    said = "model.int8.onnx was not written: ONNX Runtime cannot quantise the model: no; "
+    message = f"{model_path()}: {said}omit --quantize; nothing has been trained yet"
+    with pytest.raises(BackendError, match=message):
         compress(configure("purify=false", quantize="int8", **_FAST))
 
 
@@ -119,7 +120,10 @@ def test_what_cannot_be_quantised_after_training_is_a_warning(
     config = configure("purify=false", quantize="int8", **_FAST)
     report = compress(config)
     assert report.int8 is None
-    assert "model.int8.onnx was not written: ONNX Runtime cannot quantise it: no" in report.warnings
+    assert (
+        "model.int8.onnx was not written: ONNX Runtime cannot quantise the model: no"
+        in report.warnings
+    )
     assert (config.output / "model.onnx").exists()
 
 

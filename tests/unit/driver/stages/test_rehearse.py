@@ -123,7 +123,7 @@ def test_a_tool_that_is_not_installed_is_named_first(
     import sys
 
     monkeypatch.setitem(sys.modules, "onnxruntime.quantization.shape_inference", None)
-    said = "cannot be quantised here: .*shape_inference.*; omit --quantize; nothing"
+    said = "quantiser cannot be imported: .*shape_inference.*; omit --quantize; nothing"
     _refused(quick(quantize="int8"), BackendError, said)
 
 
