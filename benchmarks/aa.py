@@ -2,9 +2,9 @@
 
     python benchmarks/aa.py [--times 10] [--doc docs/mobile.md]
 
-Best while the machine is busy with other work. The model is the ResNet-20 of ACGRAPH_SHARED (or
-../shared), else that of the demo. Every comparison is made as for a user: two sessions of their
-own, so that what their memory lies on differs each time, too.
+The comparison is most informative on a busy machine. The model is the ResNet-20 of ACGRAPH_SHARED
+(or ../shared), otherwise that of the demo. Each comparison creates two new sessions, as for a user,
+so that the memory addresses differ each time.
 """
 
 import argparse
@@ -25,13 +25,20 @@ from acgraph.models.demo import model_path
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = Path(os.environ.get("ACGRAPH_SHARED", ROOT / ".." / "shared"))
 RESNET20 = SHARED / "models" / "cifar10_resnet20_folded.onnx"
-#: How far off a comparison of equal models may be.
+#: Largest error of a comparison of equal models that counts as accurate.
 NEAR = 0.03
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """One comparison of a model with itself: by pairs, and by the medians of both."""
+    """One comparison of a model with itself.
+
+    Attributes:
+        ratio: Ratio of the latencies, as ``measure --against`` computes it.
+        medians: Ratio of the two median latencies.
+        seconds: Duration of the comparison.
+        load: Load of the machine.
+    """
 
     ratio: Ratio
     medians: float
@@ -51,7 +58,7 @@ def compare(path: Path) -> Comparison:
 
 
 def page(path: Path, found: list[Comparison]) -> str:
-    """The result in words and one row for each comparison."""
+    """Return a summary, and a table with one row for each comparison."""
     near = sum(abs(one.ratio.median - 1.0) <= NEAR for one in found)
     by_medians = sum(abs(one.medians - 1.0) <= NEAR for one in found)
     covered = sum(one.ratio.low <= 1.0 <= one.ratio.high for one in found)
@@ -59,12 +66,12 @@ def page(path: Path, found: list[Comparison]) -> str:
     seconds = np.mean([one.seconds for one in found])
     load = np.mean([one.load for one in found])
     lines = [
-        f"`{path.name}` against itself, {len(found)} times, {seconds:.0f} s each, load of the "
-        f"{os.cpu_count()} cores {load:.1f}: the ratio is within {1 - NEAR:.2f} and {1 + NEAR:.2f} "
-        f"in **{near} of {len(found)}** comparisons (the ratio of the two medians would be in "
-        f"{by_medians}); its 95 % interval holds 1 in {covered}; called faster: {false}. "
-        f"ONNX Runtime {ort.__version__}, {platform.machine()}, one thread; written by "
-        "`python benchmarks/aa.py`.",
+        f"`{path.name}` was compared with itself {len(found)} times ({seconds:.0f} s each, on "
+        f"{os.cpu_count()} cores with a load of {load:.1f}). The ratio is between {1 - NEAR:.2f} "
+        f"and {1 + NEAR:.2f} in **{near} of {len(found)}** comparisons (the ratio of the two "
+        f"medians: in {by_medians}). Its 95 % interval contains 1 in {covered} comparisons, and "
+        f"{false} comparisons report a speed-up. ONNX Runtime {ort.__version__}, "
+        f"{platform.machine()}, one thread. Written by `python benchmarks/aa.py`.",
         "",
         "| ratio | 95 % interval | ratio of medians | load |",
         "|---|---|---|---|",

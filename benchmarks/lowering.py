@@ -2,13 +2,14 @@
 
     python benchmarks/lowering.py [--patterns random box] [--cache FILE] [--doc docs/lowering.md]
 
-For every layer shape, pattern of columns and kept share: the form that the chooser of ``compress``
-takes, the one that the cost model takes, and whole channels pruned to as many weights, beside the
-dense layer. One thread, without NCHWc and with it. The chooser measures on its own, so that luck
-does not choose; then the models take turns, and their medians are compared.
+For every layer shape, column pattern and kept share, three forms are compared with the dense layer:
+the form that the chooser of ``compress`` selects by timing, the form that the cost model selects,
+and a layer whose whole channels are pruned to the same number of weights. They run on one thread,
+without and with NCHWc. The chooser times the forms in separate runs, so that the selection does not
+favour lucky samples; then all models run interleaved, and their medians are compared.
 
-Cases that ``--cache`` holds are not measured again, so that a run can be interrupted or done in
-parts. Without ``--doc`` the tables are only printed.
+Cases in ``--cache`` are not measured again, so that a run can be interrupted or split into parts.
+Without ``--doc`` the tables are only printed.
 """
 
 import argparse
@@ -49,8 +50,8 @@ PATTERNS = ("random", "balanced", "contiguous", "kernel", "box")
 SETTINGS = {"phone": SessionSettings(), "nchwc": SessionSettings(nchwc=True)}
 #: Measuring time for each model, in seconds.
 BUDGET_S = 0.2
-#: What is asked of medians over shapes at 50, 25 and 10 %, without NCHWc.
-ASKED = {"six large, random": (1.6, 2.9, 6.0), "three small, regular": (1.2, 1.9, 3.0)}
+#: Target speed-ups: medians over shapes at 50, 25 and 10 %, without NCHWc.
+TARGETS = {"six large, random": (1.6, 2.9, 6.0), "three small, regular": (1.2, 1.9, 3.0)}
 
 
 Key = tuple[str, tuple[int, int, int], str, float]
@@ -95,7 +96,7 @@ def pruned(shape: tuple[int, int, int], pattern: str, share: float) -> ConvLayer
 
 
 def fewer_channels(shape: tuple[int, int, int], share: float) -> Candidate:
-    """The layer with whole input channels removed, as a producer without them would feed it."""
+    """Return the layer without some of its input channels."""
     channels, filters, size = shape
     kept = max(1, round(share * channels))
     weight = np.random.default_rng(0).standard_normal((filters, kept, 3, 3)).astype(np.float32)
@@ -128,7 +129,7 @@ def measure(
 
 
 def measure_all(patterns: Sequence[str], cache: Path | None) -> dict[Key, Case]:
-    """Measure what the cache does not hold; return everything."""
+    """Measure the cases that are not in the cache; return all cases."""
     cases = {case.key: case for case in read_cache(cache)}
     with tempfile.TemporaryDirectory() as folder:
         for setting, settings in SETTINGS.items():
@@ -156,18 +157,18 @@ def read_cache(cache: Path | None) -> list[Case]:
 
 
 def summary(cases: Sequence[Case]) -> list[str]:
-    """Medians over the shapes of a group; the regular patterns together are the best of each."""
+    """Return a table of medians over the shapes of each group."""
     lines = [
         "| layers, columns | 50 % | 25 % | 10 % | NCHWc: 50 % | 25 % | 10 % |",
         "|---|---|---|---|---|---|---|",
     ]
-    for name, asked in ASKED.items():
-        lines.append(_row(f"asked of {name}", [*asked]))
+    for name, speed_ups in TARGETS.items():
+        lines.append(_row(f"target for {name}", [*speed_ups]))
     for group in ("six large", "three small"):
         inside = [case for case in cases if (case.shape in SMALL) == (group == "three small")]
         random = [case for case in inside if case.pattern == "random"]
-        lines.append(_medians(f"{group}, whole channels, as many weights", random, "channels"))
-        lines.append(_medians(f"{group}, random, by estimate", random, "estimated"))
+        lines.append(_medians(f"{group}, whole channels, equal weights", random, "channels"))
+        lines.append(_medians(f"{group}, random, cost model", random, "estimated"))
         for pattern in PATTERNS:
             of = [case for case in inside if case.pattern == pattern]
             if of:
@@ -190,7 +191,7 @@ def _row(name: str, values: Sequence[float]) -> str:
 
 
 def table(cases: dict[Key, Case], patterns: Sequence[str]) -> list[str]:
-    columns = "dense us | chosen | speed-up | by estimate | whole channels"
+    columns = "dense us | selected | speed-up | cost model | whole channels"
     lines = [
         f"| in, out, size | columns | kept | {columns} | NCHWc: {columns} |",
         "|" + "---|" * 13,
@@ -211,13 +212,13 @@ def report(cases: dict[Key, Case], patterns: Sequence[str]) -> str:
     slowest = min(case.speed_up("chosen") for case in shown)
     return "\n".join(
         [
-            f"ONNX Runtime {ort.__version__}, {platform.machine()}, {os.cpu_count()} cores, one "
-            "thread, medians of interleaved runs, speed-up over the dense layer; load of the "
-            f"machine {np.median(loads):.1f} (median), {max(loads):.1f} (most).",
+            "Speed-up over the dense layer, from medians of interleaved runs. ONNX Runtime "
+            f"{ort.__version__}, {platform.machine()}, {os.cpu_count()} cores, one thread; load of "
+            f"the machine {np.median(loads):.1f} (median), {max(loads):.1f} (maximum).",
             "",
             *summary(shown),
             "",
-            f"Smallest speed-up of a choice in {len(shown)} cases: {slowest:.2f}x.",
+            f"Smallest speed-up of a selected form in {len(shown)} cases: {slowest:.2f}x.",
             "",
             *table(cases, patterns),
         ]

@@ -140,11 +140,11 @@ def _tables() -> str:
     if zoo is not None:
         rows = [row for row in zoo["graphs"] if row.get("rate")]
         smaller = sum(row["rate"] >= 1.5 for row in rows)
-        lawful = sum(row["error"] <= 1e-4 for row in rows)
+        passed = sum(row["error"] <= 1e-4 for row in rows)
         lines += [
             "",
             f"`prune --sparsity 0.5` on {len(zoo['graphs'])} exported graphs of 50 architectures: "
-            f"{lawful} pass the equivalence check, {smaller} are at least 1.5x smaller "
+            f"{passed} pass the equivalence check, {smaller} are at least 1.5x smaller "
             "([docs/zoo.md](docs/zoo.md)).",
         ]
     return "\n".join(lines)

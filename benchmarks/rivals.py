@@ -1,11 +1,11 @@
-"""Measure what other pruners write beside what ``acgraph prune`` writes, at equal params.
+"""Compare models written by other pruners and by ``acgraph prune``, at equal parameter counts.
 
     python benchmarks/rivals.py [--torch-pruning DIR] [--onnxsim DIR] [--doc docs/benchmarks.md]
 
-The CIFAR-10 ResNets of ACGRAPH_SHARED (or ../shared), each cut to a quarter of its params by
-magnitude and not trained: latency does not depend on training. All models of a network take turns.
-The rivals are no requirements of the project: install them into folders of their own
-(``pip install --no-deps --target DIR torch-pruning==1.6.1``), and name these.
+The CIFAR-10 ResNets of ACGRAPH_SHARED (or ../shared) are cut to a quarter of their parameters by
+magnitude, without training, because latency does not depend on training. All models of a network
+run interleaved. The other pruners are not requirements of the project: install each into a folder
+of its own (``pip install --no-deps --target DIR torch-pruning==1.6.1``), and pass the folders.
 """
 
 import argparse
@@ -38,22 +38,22 @@ from acgraph.lowering.cost_model import CostModelChooser
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = Path(os.environ.get("ACGRAPH_SHARED", ROOT / ".." / "shared"))
 RATE = 4.0
-#: Steps of the bisection for a share that gives the rate.
+#: Steps of the bisection for the share that reaches the rate.
 STEPS = 9
 #: Measuring time for each model, in seconds.
 BUDGET_S = 4.0
-#: Share of the columns that goes where filters go, too.
+#: Share of the columns that is removed in addition to filters.
 COLUMNS_BESIDE = 0.5
-#: Share of the MACs rate that the latency should gain.
-ASKED = 0.7
+#: Target of the speed-up, as a share of the MACs rate.
+TARGET = 0.7
 
-#: Writes a model cut as far as a number in [0, 1) says.
+#: Writes a model from which a share in [0, 1) has been removed.
 Cutter = Callable[[float, Path], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """What one pruner wrote."""
+    """The measurement of a model from one pruner."""
 
     name: str
     cost: Cost
@@ -89,12 +89,12 @@ def onnxsim_cut(source: Path) -> Cutter:
 
 
 def torch_pruning_write(depth: int, target: Path) -> None:
-    """Prune as the rival's benchmark in ``shared`` does, step by step to the rate."""
+    """Prune to the rate with Torch-Pruning, as its benchmark in ``shared`` does."""
     import torch_pruning as tp
 
     script = SHARED / "bench" / "torch_pruning_cifar10.py"
     tree = ast.parse(script.read_text(encoding="utf-8"))
-    tree.body.pop()  # the call of main, which trains
+    tree.body.pop()  # remove the call of main, which trains
     rival = {"__file__": str(script), "__name__": "rival"}
     exec(compile(tree, str(script), "exec"), rival)
     net, example = rival["from_onnx"](depth).eval(), torch.zeros(1, 3, 32, 32)
@@ -115,7 +115,7 @@ def torch_pruning_write(depth: int, target: Path) -> None:
 
 
 def to_rate(cut: Cutter, dense: Path, target: Path) -> float:
-    """Find by bisection the smallest share that gives the rate of params; write that model."""
+    """Find the smallest share that reaches the rate of parameters by bisection; write the model."""
     params = file_cost(dense).params
     low, high = 0.0, 1.0 - 1.0 / 256
     for _ in range(STEPS):
@@ -130,7 +130,7 @@ def to_rate(cut: Cutter, dense: Path, target: Path) -> float:
 
 
 def write_all(depth: int, folder: Path, rivals: set[str]) -> tuple[dict[str, Path], list[str]]:
-    """Write every model; return them by name, and what could not be had."""
+    """Write every model; return their paths by name, and the names of missing pruners."""
     dense = SHARED / "models" / f"cifar10_resnet{depth}_folded.onnx"
     found, missing = {"dense": dense}, []
     if "onnxsim" in rivals:
@@ -181,8 +181,8 @@ def table(depth: int, rows: list[Row], missing: list[str]) -> list[str]:
     lines = [
         f"ResNet-{depth}:",
         "",
-        "| | params | MACs | bytes | `.ort` bytes | latency, ms | speed-up | 95 % "
-        "| of the MACs rate | `.ort` against `.onnx` |",
+        "| | params | MACs | bytes | `.ort` bytes | latency, ms | speed-up | 95 % interval "
+        "| speed-up / MACs rate | error of `.ort` |",
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
     for row in rows:
@@ -200,14 +200,14 @@ def table(depth: int, rows: list[Row], missing: list[str]) -> list[str]:
             f"| {row.cost.macs:,} ({rate:.2f}x) | {row.cost.bytes:,} | {row.ort_bytes:,} "
             f"| {row.p50_ms:.3f} | {' | '.join(speed)} | {row.ort_error:.0e} |"
         )
-    lines += [f"| {name} | could not be had |" + " |" * 8 for name in missing]
+    lines += [f"| {name} | not installed |" + " |" * 8 for name in missing]
     return [*lines, ""]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--torch-pruning", type=Path, help="the folder that it is installed in")
-    parser.add_argument("--onnxsim", type=Path, help="the folder that it is installed in")
+    parser.add_argument("--torch-pruning", type=Path, help="folder of the installed package")
+    parser.add_argument("--onnxsim", type=Path, help="folder of the installed package")
     parser.add_argument("--doc", type=Path)
     arguments = parser.parse_args()
     rivals = set()
@@ -223,8 +223,9 @@ def main() -> None:
             lines += table(depth, measure(models, Path(name)), missing)
     lines.append(
         f"ONNX Runtime {ort.__version__}, {platform.machine()}, one thread, batch 1, NCHWc off; "
-        f"load of the {os.cpu_count()} cores {os.getloadavg()[0]:.1f}; medians of runs by turns, "
-        f"speed-ups of neighbouring runs. Asked: at least {ASKED:.0%} of the MACs rate."
+        f"{os.cpu_count()} cores with a load of {os.getloadavg()[0]:.1f}. Latencies are medians of "
+        "interleaved runs; speed-ups compare runs that are close in time. Target: a speed-up of at "
+        f"least {TARGET:.0%} of the MACs rate."
     )
     print("\n".join(lines))
     if arguments.doc is not None:

@@ -40,7 +40,7 @@ from acgraph.pruning.tie import retie_constants, write_once
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = Path(os.environ.get("ACGRAPH_SHARED", ROOT.parent / "shared"))
 SPARSITY = 0.5
-LAW = 1e-4
+TOLERANCE = 1e-4
 #: Least share of the other exporter's rate.
 ALIKE = 0.9
 Row = dict[str, Any]
@@ -73,7 +73,7 @@ def prune_graph(name: str, proto: onnx.ModelProto) -> Row:
         "params": [count_params(proto), count_params(small)],
         "rate": round(count_params(proto) / count_params(small), 3),
         "error": float(f"{error:.1e}"),
-        "law": bool(error <= LAW and same_shapes),
+        "passed": bool(error <= TOLERANCE and same_shapes),
         "families": [len(dependency.prunable()), len(dependency.families)],
         "fenced_nodes": len(dependency.fences),
         "first_fences": [str(f).removeprefix(f"{name}: ") for f in fences[:3]],
@@ -175,15 +175,15 @@ def table(result: Row) -> str:
     """Write docs/zoo.md."""
     rows = [r for r in result["graphs"] if "failed" not in r]
     seconds = [r["analyse_s"] + r["cut_s"] for r in rows]
-    enough = sum(r["law"] and r["rate"] >= 1.5 for r in rows)
+    enough = sum(r["passed"] and r["rate"] >= 1.5 for r in rows)
     lines = [
         "# Pruning the zoo to half",
         "",
         f"`python benchmarks/zoo_prune.py --write` writes this page. The zoo has "
         f"{len(result['graphs'])} graphs of 50 architectures of torchvision and timm, from two "
         "exporters. Half of the coupled sets of every family are removed by magnitude, with exact "
-        f"cuts only. {sum(r['law'] for r in rows)} graphs pass the equivalence check at {LAW:g}, "
-        f"and {enough} become at least 1.5x smaller. Analysis and cut take "
+        f"cuts only. {sum(r['passed'] for r in rows)} graphs pass the equivalence check at "
+        f"{TOLERANCE:g}, and {enough} become at least 1.5x smaller. Analysis and cut take "
         f"{statistics.median(seconds):.2f} s (median), and {max(seconds):.2f} s at most "
         f"({result['host']}).",
         "",
@@ -269,7 +269,7 @@ def main() -> int:
         (ROOT / "docs/results").mkdir(exist_ok=True)
         (ROOT / "docs/results/zoo_prune.json").write_text(json.dumps(result, indent=1) + "\n")
         (ROOT / "docs/zoo.md").write_text(table(result))
-    bad = [r["name"] for r in rows if not r.get("law") or r["rate"] < 1.5]
+    bad = [r["name"] for r in rows if not r.get("passed") or r["rate"] < 1.5]
     print(
         f"{len(rows) - len(bad)} of {len(rows)} pass the equivalence check and are at least 1.5x "
         "smaller; not:"

@@ -2,12 +2,12 @@
 
     OMP_NUM_THREADS=1 python benchmarks/zoo_torch.py [NAME ...] [--cache FILE] [--write]
 
-For every graph: seconds to load, to run and to export, the largest error relative to the largest
-output of ONNX Runtime, whether all weights get a finite gradient, whether the export equals the
-original, and how a batch of two runs. Where the error is above 1e-4 both are compared with a run in
-float64 as well, which tells who is off.
+For every graph, this reports the seconds to load, run and export it, the largest error relative to
+the largest output of ONNX Runtime, whether all weights get a finite gradient, whether the export
+equals the original, and whether a batch of two runs. If the error is above 1e-4, both results are
+also compared with a run in float64, which shows which of them is inaccurate.
 
-Graphs that ``--cache`` holds are not run again. ``--write`` puts the table into docs/torch.md.
+Graphs in ``--cache`` are not run again. ``--write`` writes the table to docs/torch.md.
 """
 
 import argparse
@@ -38,7 +38,7 @@ from acgraph.backends.torch.graph_module import GraphModule  # noqa: E402
 from acgraph.errors import AcgraphError  # noqa: E402
 from acgraph.ir import Model, model_from_proto  # noqa: E402
 
-#: Of the largest output of ONNX Runtime.
+#: Largest error, relative to the largest output of ONNX Runtime.
 TOLERANCE = 1e-4
 
 
@@ -99,7 +99,7 @@ def batch_of_two(module: GraphModule, inputs: list[torch.Tensor]) -> str:
 
 
 def in_float64(proto: onnx.ModelProto) -> onnx.ModelProto:
-    """Copy a model into double precision: what both would give without rounding."""
+    """Return a copy of a model in double precision, as an accurate reference."""
     double = onnx.ModelProto()
     double.CopyFrom(proto)
     graph = double.graph
@@ -129,7 +129,7 @@ def outputs_in_float64(proto: onnx.ModelProto, feeds: dict[str, np.ndarray]) -> 
     with torch.no_grad():
         found = module(*(torch.from_numpy(feeds[n]).double() for n in module.input_names))
     if any(o.is_floating_point() and o.dtype != torch.float64 for o in found):
-        sys.exit("a constant or a cast kept the run in float64 from being one")
+        sys.exit("a constant or a cast is not float64, so the reference is not accurate")
     return [o.numpy() for o in found]
 
 
@@ -234,19 +234,19 @@ def table(rows: list[Row], failures: list[str]) -> str:
     ]
     return "\n".join(
         [
-            f"{len(rows)} graphs run, {len(failures)} do not. Loading and exporting take "
-            f"{statistics.median(both):.2f} s in the median and {max(both):.2f} s at most, on "
+            f"{len(rows)} graphs run, {len(failures)} do not. Loading and exporting together take "
+            f"{statistics.median(both):.2f} s (median), {max(both):.2f} s (maximum), on "
             f"{torch.get_num_threads()} thread ({platform.machine()}, PyTorch "
             f"{torch.__version__.partition('+')[0]}, ONNX Runtime {onnxruntime.__version__}). "
-            f"{len(rows) - len(off)} agree with ONNX Runtime to {TOLERANCE:g} of the largest "
-            "output; behind the error of the others, in brackets, those of ONNX Runtime and of "
-            "PyTorch against float64.",
+            f"{len(rows) - len(off)} graphs agree with ONNX Runtime within {TOLERANCE:g} of the "
+            "largest output. For the others, the errors of ONNX Runtime and of PyTorch relative to "
+            "float64 follow in brackets.",
             "",
             "| graph | load, s | export, s | first run, s | error | weights | finite gradients "
             "| export equal | batch of two |",
             "|" + "---|" * 9,
             *map(line, rows),
-            *(["", "Where the batch is fixed, and why:", "", *fixed] if fixed else []),
+            *(["", "Graphs with a fixed batch size, and the reason:", "", *fixed] if fixed else []),
         ]
     )
 
@@ -254,7 +254,7 @@ def table(rows: list[Row], failures: list[str]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("names", nargs="*", default=zoo.names())
-    parser.add_argument("--cache", type=Path, help="JSON lines of graphs that have run")
+    parser.add_argument("--cache", type=Path, help="JSON lines with the results of graphs")
     parser.add_argument("--write", action="store_true")
     options = parser.parse_args()
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
