@@ -152,7 +152,7 @@ def score_of(evaluate: Evaluate, outputs: Sequence[Array], labels: Array | None)
     if not math.isfinite(score):
         shown = f"a {type(found).__name__}" if np.ndim(found) else repr(found)
         raise UsageError(
-            f"evaluate: gave {shown} for a batch", hint="return a finite number for each batch"
+            f"evaluate: returned {shown} for a batch", hint="return a finite number for each batch"
         )
     return score
 

@@ -1,4 +1,4 @@
-// Times models in onnxruntime-web by turns; started by web.py.
+// Measures models in onnxruntime-web in interleaved runs; started by web.py.
 // Usage: node web_runner.mjs REQUEST.json RESULT.json
 import { readFileSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
@@ -13,7 +13,7 @@ const ARRAYS = {
 
 function findLibrary(folders) {
   for (const folder of folders) {
-    // From inside the package its own name leads to it, from elsewhere node_modules is searched.
+    // Inside the package, its own name resolves to it; elsewhere, node_modules is searched.
     try {
       return createRequire(join(folder, "from.js")).resolve("onnxruntime-web/wasm");
     } catch { /* try the next folder */ }

@@ -41,8 +41,8 @@ class Variant:
     Attributes:
         training: Whether Dropout and BatchNormalization are in training mode.
         momentum: Momentum of every BatchNormalization; None keeps that of the node.
-        rebatch: For Reshape, Expand, Concat and Resize nodes whose constants contain the batch
-            size: where it is, by node name.
+        rebatch: Changes of nodes whose constants contain the batch size, by node name; see
+            ``BatchPlan``.
         watch: Tensors to return after the graph's outputs.
         is_visited: Whether the plan runs step by step, so that watched tensors can be freed early.
         is_frozen: Whether BatchNormalization uses its running statistics even in training.

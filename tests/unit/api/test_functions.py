@@ -91,14 +91,14 @@ def test_a_function_says_which_filters_go(proto: onnx.ModelProto) -> None:
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"loss": lambda outputs, y, teacher: 1.0}, "loss: gave a float"),
+        ({"loss": lambda outputs, y, teacher: 1.0}, "loss: returned a float"),
         (
             {"loss": lambda outputs, y, teacher: outputs[0]},
-            r"loss: gave a Tensor of shape \[",
+            r"loss: returned a Tensor of shape \[",
         ),
         ({"loss": lambda outputs, y, teacher: outputs[0].detach().mean()}, "has no gradient"),
-        ({"evaluate": lambda outputs, y: np.nan}, "evaluate: gave nan"),
-        ({"evaluate": lambda outputs, y: outputs[0]}, "evaluate: gave a ndarray"),
+        ({"evaluate": lambda outputs, y: np.nan}, "evaluate: returned nan"),
+        ({"evaluate": lambda outputs, y: outputs[0]}, "evaluate: returned a ndarray"),
         ({"evaluate": 3}, "evaluate: input should be callable"),
         ({"importance": lambda name, w: [1.0]}, "importance: gave an array of shape"),
         (

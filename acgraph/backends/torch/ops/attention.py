@@ -14,8 +14,6 @@ def _heads(x: Tensor, count: int) -> Tensor:
 
 
 def _attention(node: NodeView) -> Kernel:
-    if any(node.used[1:]):
-        raise node.unsupported("an output other than the first")
     if any(node.has(i) for i in (4, 5, 6)):
         raise node.unsupported("a key-value cache")
     if node.real("softcap", 0.0):
@@ -36,10 +34,7 @@ def _attention(node: NodeView) -> Kernel:
         )
         return out.transpose(1, 2).flatten(2) if flat else out
 
-    if len(node.used) == 1:
-        return attend
-    rest = (None,) * (len(node.used) - 1)
-    return lambda *xs: (attend(*xs), *rest)
+    return node.with_unused_outputs(attend)
 
 
 def _combine(mask: Tensor, visible: Tensor) -> Tensor:

@@ -102,6 +102,19 @@ class NodeView:
             return lambda _: attribute
         return self.ints_input(index) if self.has(index) else None
 
+    def with_unused_outputs(self, kernel: Kernel) -> Kernel:
+        """Adapt a kernel with one result to a node with further outputs, which must not be used.
+
+        Raises:
+            UnsupportedOpError: A further output is used.
+        """
+        if len(self.used) == 1:
+            return kernel
+        if any(self.used[1:]):
+            raise self.unsupported("an output other than the first")
+        rest = (None,) * (len(self.used) - 1)
+        return lambda *inputs: (kernel(*inputs), *rest)
+
     def unsupported(self, what: str) -> UnsupportedOpError:
         """Return the error for attributes or inputs that the kernel does not support."""
         return UnsupportedOpError(

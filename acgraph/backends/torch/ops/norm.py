@@ -14,7 +14,9 @@ def _batch_norm(node: NodeView) -> Kernel:
         return _batch_norm_always(node)
     eps = node.real("epsilon", 1e-5)
     if not {3, 4} <= node.statistics:
-        return _pad_outputs(lambda x, s, b, mean, var: _normalise(x, s, b, mean, var, eps), node)
+        return node.with_unused_outputs(
+            lambda x, s, b, mean, var: _normalise(x, s, b, mean, var, eps)
+        )
     # ONNX: running = running * m + batch * (1 - m). PyTorch: momentum is the weight of the batch.
     given = node.momentum
     momentum = 1.0 - node.real("momentum", 0.9) if given is None else given
@@ -29,7 +31,7 @@ def _batch_norm(node: NodeView) -> Kernel:
     ) -> torch.Tensor:
         return F.batch_norm(x, mean, var, scale, bias, is_training, momentum, eps)
 
-    return _pad_outputs(norm, node)
+    return node.with_unused_outputs(norm)
 
 
 def _normalise(
@@ -56,7 +58,7 @@ def _batch_norm_always(node: NodeView) -> Kernel:
         return F.batch_norm(x, None, None, scale, bias, True, 0.0, eps)
 
     if not any(node.used[1:]):
-        return _pad_outputs(norm, node)
+        return node.with_unused_outputs(norm)
 
     def norm_and_statistics(
         x: torch.Tensor,
@@ -70,16 +72,6 @@ def _batch_norm_always(node: NodeView) -> Kernel:
         return norm(x, scale, bias), mean * m + now * (1 - m), var * m + spread * (1 - m)
 
     return norm_and_statistics
-
-
-def _pad_outputs(kernel: Kernel, node: NodeView) -> Kernel:
-    """Add None for further outputs of the node, which must not be used."""
-    if len(node.used) == 1:
-        return kernel
-    if any(node.used[1:]):
-        raise node.unsupported("an output other than the first")
-    rest = (None,) * (len(node.used) - 1)
-    return lambda *inputs: (kernel(*inputs), *rest)
 
 
 def _instance_norm(node: NodeView) -> Kernel:
@@ -100,7 +92,7 @@ def _layer_norm(node: NodeView) -> Kernel:
         return out if bias is None else out + bias
 
     if not any(node.used[1:]):
-        return _pad_outputs(norm, node)
+        return node.with_unused_outputs(norm)
 
     def norm_and_statistics(
         x: torch.Tensor, scale: torch.Tensor, bias: torch.Tensor | None = None

@@ -84,7 +84,9 @@ def _max_pool(node: NodeView) -> Kernel:
     rank = len(w.kernel)
     if w.is_native:
         padding = w.pads[:rank]
-        return _first_of(lambda x: pool(x, w.kernel, w.strides, padding, w.dilations, w.ceil), node)
+        return node.with_unused_outputs(
+            lambda x: pool(x, w.kernel, w.strides, padding, w.dilations, w.ceil)
+        )
 
     def padded(x: torch.Tensor) -> torch.Tensor:
         _, whole = w.spans(x.shape[2:])
@@ -93,15 +95,7 @@ def _max_pool(node: NodeView) -> Kernel:
         out: torch.Tensor = pool(filled, w.kernel, w.strides, 0, w.dilations)
         return out
 
-    return _first_of(padded, node)
-
-
-def _first_of(kernel: Kernel, node: NodeView) -> Kernel:
-    """Add None for further outputs of the node, which are not used."""
-    if len(node.used) == 1:
-        return kernel
-    rest = (None,) * (len(node.used) - 1)
-    return lambda *inputs: (kernel(*inputs), *rest)
+    return node.with_unused_outputs(padded)
 
 
 def _average_pool(node: NodeView) -> Kernel:
