@@ -71,8 +71,7 @@ def custom_score(session: Session, dataset: Dataset, evaluate: Evaluate) -> floa
     total = 0.0
     for batch in iterate_batches(dataset, _BATCH):
         start = 0
-        for outputs in _outputs(session, batch):
-            count = min(fixed_batch(session) or len(batch), len(batch) - start)
+        for count, outputs in _outputs(session, batch):
             labels = None if batch.labels is None else batch.labels[start : start + count]
             total += score_of(evaluate, outputs, labels) * count
             start += count
@@ -103,22 +102,10 @@ def correctness(
         if batch.labels is None:
             raise DataError("the data has no labels", hint="give data with labels y")
         start = 0
-        for count, outputs in _runs(session, batch):
-            size = fixed_batch(session) or count
-            result.add(
-                [_rows(task, output, count, size) for task, output in
-                 zip(tasks, outputs, strict=True)],
-                batch.labels[start : start + count],
-            )  # fmt: skip
+        for count, outputs in _outputs(session, batch, tasks):
+            result.add(outputs, batch.labels[start : start + count])
             start += count
     return result
-
-
-def _rows(task: OutputTask, output: Array, count: int, size: int) -> Array:
-    """Drop the rows of examples that only fill a batch of fixed size."""
-    if output.ndim <= task.batch_axis or output.shape[task.batch_axis] != size or count == size:
-        return output
-    return output.take(range(count), axis=task.batch_axis)
 
 
 def agreement(
@@ -161,8 +148,8 @@ def compare(
     _check_not_empty(dataset)
     result = Agreement(tasks)
     for batch in iterate_batches(dataset, _BATCH, limit):
-        pairs = zip(_outputs(session, batch), _outputs(reference, batch), strict=True)
-        for ours, theirs in pairs:
+        runs = (_outputs(each, batch, tasks) for each in (session, reference))
+        for (_, ours), (_, theirs) in zip(*runs, strict=True):
             result.add(ours, theirs)
     return result
 
@@ -180,7 +167,7 @@ def concatenated_outputs(
     parts = [
         outputs
         for batch in iterate_batches(dataset, _BATCH, limit)
-        for outputs in _outputs(session, batch)
+        for _, outputs in _outputs(session, batch)
     ]
     return [
         np.concatenate([np.atleast_1d(part) for part in each]) for each in zip(*parts, strict=True)
@@ -211,13 +198,24 @@ def _first_output(session: Session, batch: Batch) -> Array:
     return np.concatenate(parts)
 
 
-def _outputs(session: Session, batch: Batch) -> Iterator[list[Array]]:
-    """Run the examples; yield the outputs of every run, without rows that only fill a batch."""
+def _outputs(
+    session: Session, batch: Batch, tasks: Sequence[OutputTask] | None = None
+) -> Iterator[tuple[int, list[Array]]]:
+    """Run the examples; yield the number of examples and the outputs of every run.
+
+    Rows of examples that only fill a batch of fixed size are dropped, along the batch axis of the
+    output's task, or axis 0 if there are no tasks.
+    """
     for count, outputs in _runs(session, batch):
-        size = fixed_batch(session)
-        yield [
-            output[:count] if output.ndim and len(output) == size else output for output in outputs
-        ]
+        size = fixed_batch(session) or count
+        axes = [task.batch_axis for task in tasks] if tasks else [0] * len(outputs)
+        yield count, [_rows(*pair, count, size) for pair in zip(outputs, axes, strict=True)]
+
+
+def _rows(output: Array, axis: int, count: int, size: int) -> Array:
+    if count == size or output.ndim <= axis or output.shape[axis] != size:
+        return output
+    return output.take(range(count), axis=axis)
 
 
 def _runs(session: Session, batch: Batch) -> Iterator[tuple[int, list[Array]]]:

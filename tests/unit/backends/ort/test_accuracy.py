@@ -6,13 +6,14 @@ import numpy as np
 import onnx
 import pytest
 
-from acgraph.backends.ort.accuracy import accuracy, agreement
+from acgraph.backends.ort.accuracy import accuracy, agreement, compare
 from acgraph.backends.ort.session import Session
 from acgraph.backends.torch.trainer import TorchTrainer
 from acgraph.backends.training import TrainConfig
 from acgraph.data import ArrayDataset
 from acgraph.errors import DataError
 from acgraph.ir import model_from_proto, resolve_sizes
+from acgraph.tasks import OutputTask
 
 Parse = Callable[[str], bytes]
 
@@ -177,3 +178,18 @@ def test_a_batch_that_only_constants_bind_is_obeyed(parse: Parse) -> None:
     session = Session(proto, sizes=sizes)
     assert accuracy(session, _data(LOGITS[:, None])) == pytest.approx(4 / 5)
     assert agreement(session, session, _data(LOGITS[:, None], None)) == 1.0
+
+
+def test_examples_that_fill_a_batch_are_dropped_along_the_batch_axis_of_the_task(
+    parse: Parse,
+) -> None:
+    text = "g (float[{0},2] x) => (float[2,{0}] y)<float[2,1] k = {{{1}}}>"
+    text += "{{ t = Transpose(x)  y = Mul(t, k) }}"
+    data = ArrayDataset(np.array([[1, 2], [3, -4], [5, 9]], np.float32))
+    tasks = [OutputTask(output="y", kind="imitate", axis=0, batch_axis=1)]
+    values = []
+    for batch in ("N", 2):
+        ours, reference = (Session(parse(text.format(batch, k))) for k in ("1, 0.5", "1, 1"))
+        values.append(compare(ours, reference, data, tasks=tasks).value)
+    assert 0 < values[0] < 1
+    assert values[1] == pytest.approx(values[0])
