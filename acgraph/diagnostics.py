@@ -1,5 +1,6 @@
 """Diagnostics: the location of a problem, a message, and a hint how to solve it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 
@@ -56,6 +57,20 @@ def counted(number: float, noun: str, spec: str = "") -> str:
     """
     shown = f"{number:{spec}}"
     return f"{shown} {noun}" if shown == "1" else f"{shown} {noun}s"
+
+
+def listed(names: Sequence[str], shown: int) -> str:
+    """Join the first names by commas, and count the remaining ones.
+
+    >>> listed(["a", "b", "c"], 2), listed(["a", "b"], 2)
+    ('a, b and 1 more', 'a, b')
+
+    Args:
+        names: All names.
+        shown: How many of them are spelled out.
+    """
+    more = f" and {len(names) - shown} more" if len(names) > shown else ""
+    return f"{', '.join(names[:shown])}{more}"
 
 
 def first_line(error: Exception) -> str:

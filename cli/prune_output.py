@@ -1,9 +1,8 @@
 """The output of ``acgraph prune`` as text."""
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from acgraph.diagnostics import counted, printable
+from acgraph.diagnostics import counted, listed, printable
 
 if TYPE_CHECKING:
     from acgraph.driver.prune.result import PruneReport
@@ -76,14 +75,8 @@ def _fitted(result: "PruneReport") -> list[str]:
     names: dict[str, list[str]] = {}
     for name, reason in found.left.items():
         names.setdefault(reason, []).append(name)
-    lines += [f"not fitted: {_listed(layers)}: {why}" for why, layers in names.items()]
+    lines += [f"not fitted: {listed(layers, _SHOWN)}: {why}" for why, layers in names.items()]
     return [*lines, "the model was not trained: acgraph compress also fine-tunes"]
-
-
-def _listed(names: Sequence[str]) -> str:
-    """Return a few names, and the number of the others."""
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return f"{', '.join(names[:_SHOWN])}{more}"
 
 
 def _columns_kept(result: "PruneReport") -> list[str]:
@@ -92,4 +85,4 @@ def _columns_kept(result: "PruneReport") -> list[str]:
     for layer in result.lowered:
         if layer.remark:
             names.setdefault(layer.remark, []).append(layer.name)
-    return [f"columns kept: {_listed(found)}: {reason}" for reason, found in names.items()]
+    return [f"columns kept: {listed(found, _SHOWN)}: {reason}" for reason, found in names.items()]

@@ -1,9 +1,9 @@
-"""Graph passes, one concern a module, found by name and imported when asked for."""
+"""Graph passes, one per module; the registry imports each on first use."""
 
 from collections.abc import Mapping
 from types import MappingProxyType
 
-#: Name -> ``"module:Class"``. A pass that is not here cannot be named in a pipeline.
+#: Name -> ``"module:Class"`` of every pass that a pipeline can name.
 REGISTRY: Mapping[str, str] = MappingProxyType(
     {
         "eliminate-dead-nodes": "acgraph.passes.eliminate_dead_nodes:EliminateDeadNodes",

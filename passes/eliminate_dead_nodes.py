@@ -1,10 +1,10 @@
-"""Remove what nobody can observe.
+"""Remove nodes without an effect on the outputs: dead nodes and no-ops.
 
 ::
 
     %a = Relu(%x)
-    %b = Identity(%a)    ->    %a = Relu(%x)
-    %c = Neg(%a)               output %a, renamed to what the output was called
+    %b = Identity(%a)    ->    %b = Relu(%x)
+    %c = Neg(%a)               output %b
     output %b
 """
 
@@ -26,36 +26,36 @@ from acgraph.passmanager.base import Pass, PassContext, PassResult
 
 @dataclass(frozen=True, slots=True)
 class _View:
-    """What decides whether a node hands its input on."""
+    """The facts that decide whether a node is a no-op."""
 
     facts: Facts
     static: bool
     opset: int
 
     def value(self, node: gs.Node, index: int) -> np.ndarray | None:
-        """Value of an input where it is the same for every run and every input size."""
+        """Return the value of an input that is the same for every run and size; else None."""
         name = node.inputs[index].name if index < len(node.inputs) else ""
         return None if name in self.facts.dynamic else self.facts.values.get(name)
 
     def has(self, node: gs.Node, index: int) -> bool:
-        """True where the optional input is given."""
+        """Return whether an optional input is present."""
         return index < len(node.inputs) and bool(node.inputs[index].name)
 
 
 @dataclass(frozen=True)
 class EliminateDeadNodes(Pass):
-    """Remove nodes whose results nothing reads, and nodes that hand on their input unchanged.
+    """Remove dead nodes, and nodes whose output equals their input.
 
     Attributes:
-        no_ops: Remove Identity, Dropout in inference, and Cast, Pad, Reshape and Transpose that
-            change nothing. Without it only unread nodes go.
+        no_ops: Remove Identity, Dropout in inference mode, and Cast, Pad, Reshape and Transpose
+            that change nothing. Without this option, only dead nodes are removed.
     """
 
     name: ClassVar[str] = "eliminate-dead-nodes"
     no_ops: bool = True
 
     def run(self, model: Model, context: PassContext) -> PassResult:
-        """Remove no-ops first: what fed them only may be unread afterwards."""
+        """Remove no-ops first: the producers of their other inputs may be dead afterwards."""
         bypassed, remarks = _bypass_no_ops(model) if self.no_ops else (0, [])
         unread = remove_unread(model)
         return PassResult(
@@ -119,7 +119,7 @@ def _reshape(node: gs.Node, view: _View) -> bool:
     target = view.value(node, 1)
     if target is None or node.attrs.get("allowzero", 0) or target.size != len(before):
         return False
-    # Every size is copied but perhaps one, which is then what is left.
+    # All sizes but at most one are copied from the input, so the inferred one is equal, too.
     return int((target == 0).sum()) >= target.size - 1 and bool((target <= 0).all())
 
 
@@ -143,7 +143,7 @@ _RULES: Mapping[str, Callable[[gs.Node, _View], bool]] = MappingProxyType(
 
 
 def _bypass(node: gs.Node, graph: gs.Graph, captured: frozenset[str]) -> str:
-    """Take a node out of the way, and return nothing; or return why that cannot be."""
+    """Remove a no-op and connect its consumers to its input; or return why it must stay."""
     source, result = node.inputs[0], node.outputs[0]
     if result.name in captured:
         return "a subgraph reads its result by name"
@@ -152,11 +152,11 @@ def _bypass(node: gs.Node, graph: gs.Graph, captured: frozenset[str]) -> str:
         _detach(node)
         return ""
     if not source.inputs:
-        return "it joins an input or a constant to an output"
+        return "it connects a graph input or a constant to a graph output"
     if source.name in captured:
         return "a subgraph reads its input by name"
     if any(t is source for t in graph.outputs):
-        return "it joins two outputs"
+        return "its input and its output are both graph outputs"
     producer = source.inputs[0]
     slot = next(i for i, t in enumerate(producer.outputs) if t is source)
     _detach(node)

@@ -1,11 +1,11 @@
-"""Compute what does not depend on the input.
+"""Evaluate nodes that do not depend on the graph inputs.
 
 ::
 
     %y = Add(float32[1] {1}, float32[1] {2})
     %z = Mul(%x, %y)                             ->  %z = Mul(%x, float32[1] {3})
 
-The nodes that made the constants are left for ``eliminate-dead-nodes``.
+Constant nodes that become dead are left to ``eliminate-dead-nodes``.
 """
 
 from collections.abc import Mapping
@@ -21,19 +21,19 @@ from acgraph.ir.uses import captured_names
 from acgraph.operators import is_standard
 from acgraph.passmanager.base import Pass, PassContext, PassResult
 
-#: Their constants are smaller than what they compute, and backends look for the pattern.
+#: Not folded: the quantised constants are smaller, and backends match the pattern.
 _QUANTISED = frozenset(["DequantizeLinear", "QuantizeLinear"])
 
 
 @dataclass(frozen=True)
 class FoldConstants(Pass):
-    """Replace nodes that read only constants by their result.
+    """Replace nodes with constant inputs by their results.
 
     Attributes:
-        max_elements: Results of up to this many elements are always stored; larger ones only
-            where they take no more bytes than the constants that they make useless.
-        shapes: Also replace Shape and Size of tensors whose sizes do not depend on the input.
-            This writes a declared batch size into the model for good.
+        max_elements: Results of up to this many elements are always stored. Larger ones are stored
+            only where they take no more bytes than the constants that they make dead.
+        shapes: Also replace Shape and Size of tensors whose sizes do not depend on the input. This
+            fixes a declared batch size.
     """
 
     name: ClassVar[str] = "fold-constants"
@@ -41,7 +41,7 @@ class FoldConstants(Pass):
     shapes: bool = False
 
     def run(self, model: Model, context: PassContext) -> PassResult:
-        """Walk once, in graph order, so that chains fold whole."""
+        """Fold in one walk in graph order, so that chains of nodes are folded completely."""
         fixed = captured_names(model.graph) | {t.name for t in model.graph.outputs}
         facts = infer_facts(model) if self.shapes else Facts()
         known = dict(model.constants())
@@ -54,8 +54,8 @@ class FoldConstants(Pass):
                 kept.append(node)
             elif any(t.name in fixed for t in node.outputs):
                 kept.append(node)
-                remarks.append(_remark(model, node, "an output or a subgraph reads its result"))
-            elif not self._is_worth(node, values):
+                remarks.append(_remark(model, node, "an output or a subgraph needs its result"))
+            elif not self._is_small(node, values):
                 kept.append(node)
                 remarks.append(_remark(model, node, f"its result has {_elements(values)} elements"))
             else:
@@ -86,7 +86,8 @@ class FoldConstants(Pass):
             return None
         return None if any(v.dtype.kind in "OUS" for v in values) else values
 
-    def _is_worth(self, node: gs.Node, values: list[Array]) -> bool:
+    def _is_small(self, node: gs.Node, values: list[Array]) -> bool:
+        """Return whether storing the results does not enlarge the file much."""
         size = sum(value.nbytes for value in values)
         return _elements(values) <= self.max_elements or size <= _freed_bytes(node)
 
@@ -96,7 +97,7 @@ def _elements(values: list[Array]) -> int:
 
 
 def _freed_bytes(node: gs.Node) -> int:
-    """Bytes of the constants that only this node reads."""
+    """Return the bytes of the constants that only this node reads."""
     total = 0
     for tensor in {t.name: t for t in node.inputs if t.name}.values():
         if any(reader is not node for reader in tensor.outputs):

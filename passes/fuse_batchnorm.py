@@ -1,6 +1,6 @@
 """Fold BatchNormalization into the layer before it.
 
-With ``g = scale / sqrt(var + epsilon)``, over the layer's output channels::
+With ``g = scale / sqrt(var + epsilon)`` per output channel of the layer::
 
     BatchNormalization(Conv(x, W, b), scale, bias, mean, var)
         ->  Conv(x, W * g, (b - mean) * g + bias)
@@ -28,17 +28,17 @@ _Floats = npt.NDArray[np.float64]
 def fuse_batchnorm(model: Model, nodes: Collection[str] | None = None) -> int:
     """Fold BatchNormalization nodes into Conv, ConvTranspose and Gemm, in place.
 
-    Folded where the BatchNormalization is the only reader of the layer, all weights of both are
-    constants, and it is in inference mode. The layer keeps its name and takes over the output of
-    the BatchNormalization, so that the names of later tensors survive. Constants that other nodes
-    read as well are left alone: the layer gets its own. The arithmetic is in float64.
+    A node is folded where it is in inference mode, is the only consumer of the layer, and all
+    weights of both are constants. The layer keeps its name and gets the output of the
+    BatchNormalization. Constants with other consumers are not changed: the layer gets a new one.
+    The arithmetic is in float64.
 
     Args:
         model: The model to change.
         nodes: Names of the BatchNormalization nodes to fold; None for all.
 
     Returns:
-        How many were folded.
+        The number of folded nodes.
     """
     folded, _ = _fold_all(model, nodes)
     return folded
@@ -47,7 +47,7 @@ def fuse_batchnorm(model: Model, nodes: Collection[str] | None = None) -> int:
 def _fold_all(
     model: Model, nodes: Collection[str] | None = None
 ) -> tuple[int, tuple[Diagnostic, ...]]:
-    """Fold what can be folded; return how many, and why the others stay."""
+    """Fold; return the number of folded nodes, and the reasons why others were not."""
     kept = {tensor.name for tensor in model.graph.outputs} | captured_names(model.graph)
     folded, remarks = 0, []
     for norm in list(model.graph.nodes):
@@ -65,22 +65,22 @@ def _fold_all(
 
 
 def _obstacle(norm: gs.Node, kept: Collection[str]) -> str:
-    """Say what in the structure of the graph forbids to fold; empty where nothing does."""
+    """Return why the structure of the graph forbids folding; empty where it does not."""
     source = norm.inputs[0]
     if norm.attrs.get("training_mode") or any(t.outputs for t in norm.outputs[1:]):
         return "it is in training mode"
     if len(source.inputs) != 1:
-        return "no node makes its input"
+        return "no node produces its input"
     layer = source.inputs[0]
     if layer.op not in _SCALES or not is_standard(layer.domain):
         return f"its input comes from '{layer.name}' ({layer.op})"
     if len(source.outputs) != 1 or source.name in kept:
-        return f"others read the result of '{layer.name}' as well"
+        return f"the output of '{layer.name}' has other consumers"
     return ""
 
 
 def _fold(model: Model, layer: gs.Node, norm: gs.Node, kept: Collection[str]) -> str:
-    """Fold; or change nothing, and return why."""
+    """Fold one node; or change nothing and return the reason."""
     statistics = [resolved_constant(tensor) for tensor in norm.inputs[1:5]]
     weight = resolved_constant(layer.inputs[1])
     has_bias = len(layer.inputs) > 2 and not layer.inputs[2].is_empty()
@@ -93,7 +93,7 @@ def _fold(model: Model, layer: gs.Node, norm: gs.Node, kept: Collection[str]) ->
     gain = scale / np.sqrt(var + float(norm.attrs.get("epsilon", 1e-5)))
     offset = shift - mean * gain
     if layer.op == "Gemm":
-        # alpha * A B + beta * C: the offset must come out right after beta.
+        # alpha * A B + beta * C: beta also multiplies the offset.
         beta = float(layer.attrs.get("beta", 1.0))
         if bias is not None and beta == 0.0:
             return f"'{layer.name}' has beta 0"
@@ -133,7 +133,7 @@ _SCALES: dict[str, Callable[[gs.Node, _Floats, _Floats], _Floats]] = {
     "ConvTranspose": _scale_transposed,
     "Gemm": _scale_gemm,
 }
-#: Layers that BatchNormalization folds into: those whose channels are on axis 1 of their output.
+#: Layers that BatchNormalization can be folded into: axis 1 of their output is the channel axis.
 FOLDED_INTO = frozenset(_SCALES)
 
 
@@ -145,7 +145,7 @@ def _replace_input(
     kept: Collection[str],
     stem: str | None = None,
 ) -> None:
-    """Give a layer a new constant: under the old name where nothing else reads the old one."""
+    """Set an input to a new constant, under the old name where the old one is not shared."""
     while len(layer.inputs) <= index:
         layer.inputs.append(gs.Variable.empty())
     old = layer.inputs[index]
@@ -164,6 +164,6 @@ class FuseBatchnorm(Pass):
     name: ClassVar[str] = "fuse-batchnorm"
 
     def run(self, model: Model, context: PassContext) -> PassResult:
-        """Fold all that can be."""
+        """Fold every BatchNormalization that can be folded."""
         folded, remarks = _fold_all(model)
         return PassResult(modified=folded > 0, statistics={"folded": folded}, remarks=remarks)

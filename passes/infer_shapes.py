@@ -1,4 +1,4 @@
-"""Write down the shape of every tensor that has none.
+"""Add the inferred type and shape to every tensor without one.
 
 ::
 
@@ -15,12 +15,12 @@ from acgraph.passmanager.base import Pass, PassContext, PassResult
 
 @dataclass(frozen=True)
 class InferShapes(Pass):
-    """Infer types and shapes and write them into the model, named sizes kept."""
+    """Infer types and shapes and write them into the model; symbolic sizes keep their names."""
 
     name: ClassVar[str] = "infer-shapes"
 
     def run(self, model: Model, context: PassContext) -> PassResult:
-        """Annotate every output of every node that can be inferred."""
+        """Annotate every node output whose type and shape can be inferred."""
         known = symbolic_shapes(model)
         outputs = {t.name for t in model.graph.outputs}
         count = unknown = 0

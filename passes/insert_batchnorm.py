@@ -1,13 +1,14 @@
-"""Put a BatchNormalization after layers of a network that was exported with it folded in.
+"""Insert BatchNormalization after the layers of a network that was exported with it folded.
 
-A deep network without BatchNormalization does not retrain well. Inserted with the mean and variance
-that its channels have on data, and with the scale and shift that undo them, it leaves the function
-as it was, to rounding::
+A deep network without BatchNormalization does not retrain well. The new node has the mean and
+variance of its channels on data, and the scale and shift that undo the normalisation. So it leaves
+the function unchanged, up to rounding::
 
     Conv(x, W, b)  ->  BatchNormalization(Conv(x, W), sqrt(var + epsilon), mean, mean - b, var)
 
-The layer's bias moves into the shift and the mean: after BatchNormalization it would do nothing.
-Neither would a factor of a filter, so filters may be given the size that training takes best::
+The bias of the layer moves into the shift and the mean: before BatchNormalization it has no effect.
+The scale of a filter has no effect either, so filters can be scaled to the norm that suits training
+best::
 
     BatchNormalization(Conv(x, f * W), sqrt(f^2 var + epsilon) / f, mean, f (mean - b), f^2 var)
 """
@@ -33,22 +34,21 @@ from acgraph.passmanager.base import Pass, PassContext, PassResult, Statistics
 
 Floats = npt.NDArray[np.float64]
 
-#: Norm of a filter where training starts after He et al. (ICCV 2015), whatever its size.
+#: Norm of a filter of any size when initialised after He et al. (ICCV 2015).
 FILTER_NORM = math.sqrt(2)
 
-#: Reads a layer's output without leaving it a plain affine function of the layer.
+#: Operators that normalise the output of a layer.
 _NORMALISATIONS = frozenset(["BatchNormalization", "InstanceNormalization", "GroupNormalization"])
 
 
 def layers_without_batchnorm(model: Model, op_types: Collection[str] = ("Conv",)) -> dict[str, str]:
-    """Find the layers that could have a BatchNormalization after them.
+    """Find the layers after which a BatchNormalization can be inserted.
 
     Returns:
-        By the name of the layer: the name of its output, which `insert_batchnorm` wants the
-        statistics of. Layers whose output is an output of the graph are left out: they
-        are heads, of which nothing is to be normalised. So are layers that share a weight, as the
-        two branches of a siamese network do: each has statistics of its own, and what they were
-        folded into would no longer be one weight.
+        The name of the output of each layer, by the name of the layer; `insert_batchnorm` needs the
+        statistics of these outputs. Layers whose output is a graph output are left out: a head is
+        not to be normalised. So are layers that share a weight, as in a siamese network: each has
+        statistics of its own, and folding them back would make different weights.
     """
     outputs = {tensor.name for tensor in model.graph.outputs}
     layers = [n for n in model.graph.nodes if n.op in op_types and is_standard(n.domain)]
@@ -80,17 +80,17 @@ def insert_batchnorm(
         statistics: ``(mean, var)`` per channel of the output of every layer, by the name of that
             output, measured with the layer's bias; the variance is the biased one.
         layers: Names of the layers, Conv, ConvTranspose or Gemm; None for every Conv that has no
-            normalisation right after it and whose statistics are given.
+            normalisation right after it and that has an entry in ``statistics``.
         epsilon: The epsilon of the new nodes.
-        factors: By the name of a Conv, whose weights nothing else reads: what its filters are
-            multiplied by, all above zero; the others keep their weights.
+        factors: Positive factors ``float [filters]`` of the filters of a Conv, by its name. The
+            Conv must be the only consumer of its weight. Other layers keep their weights.
 
     Returns:
         Names of the new nodes, ``<layer>/bn``, in graph order.
 
     Raises:
-        PreconditionError: a named layer is missing, or has a BatchNormalization already, or
-            no statistics.
+        PreconditionError: A named layer is missing, has a BatchNormalization already, or has no
+            statistics.
     """
     candidates = layers_without_batchnorm(model, FOLDED_INTO)
     if layers is None:
@@ -101,15 +101,16 @@ def insert_batchnorm(
         chosen = [name for name in candidates if name in wanted]
         for name in wanted.difference(chosen):
             raise PreconditionError(
-                "takes no BatchNormalization: no such layer, or it has one, or it is an output",
+                "no BatchNormalization can be inserted: there is no such layer, or it has one, or "
+                "it is a graph output",
                 location=model.location(value=name),
             )
     nodes = {node.name: node for node in model.graph.nodes}
-    stored = float(np.float32(epsilon))  # what the node is read back with once it was written
-    given = factors or {}
-    inserted = [_insert(model, nodes[n], statistics, stored, given.get(n)) for n in chosen]
+    stored = float(np.float32(epsilon))  # a file stores attributes in float32
+    factors = factors or {}
+    inserted = [_insert(model, nodes[n], statistics, stored, factors.get(n)) for n in chosen]
     if inserted:
-        remove_unread(model)  # nodes that handed on a bias, which the new nodes hold now
+        remove_unread(model)  # the producers of biases that moved into the new nodes
     return inserted
 
 
@@ -123,17 +124,17 @@ def _insert(
     output = layer.outputs[0]
     if output.name not in statistics:
         raise PreconditionError(
-            "no statistics for its output", location=model.location(layer, value=output.name)
+            "its output has no statistics", location=model.location(layer, value=output.name)
         )
     mean, var = (np.asarray(part, dtype=np.float64) for part in statistics[output.name])
     name = f"{layer.name}/bn"
-    bias = _take_bias(layer, len(mean))
+    bias = _remove_bias(layer, len(mean))
     raw = gs.Variable(f"{name}/input", dtype=output.dtype, shape=output.shape)
     layer.outputs = [raw]
     dtype = layer.inputs[1].dtype or np.float32
     factor = np.ones(len(mean)) if factors is None else np.asarray(factors, dtype=np.float64)
     if factors is not None:
-        _multiply(layer.inputs[1], factor)
+        _scale_filters(layer.inputs[1], factor)
     values = {
         "scale": np.sqrt(factor**2 * var + epsilon) / factor,
         "bias": mean,
@@ -156,14 +157,14 @@ def _insert(
     return name
 
 
-def _multiply(weight: gs.Constant, factor: npt.NDArray[np.float64]) -> None:
+def _scale_filters(weight: gs.Constant, factor: npt.NDArray[np.float64]) -> None:
     values = np.asarray(weight.values)
     shaped = factor.reshape(-1, *[1] * (values.ndim - 1))
     weight.values = in_c_order((values * shaped).astype(values.dtype))
 
 
-def _take_bias(layer: gs.Node, channels: int) -> npt.NDArray[np.float64]:
-    """Remove the constant bias of a layer and return it; zeros where there is none to remove."""
+def _remove_bias(layer: gs.Node, channels: int) -> npt.NDArray[np.float64]:
+    """Remove the constant bias of a layer and return it, ``float [channels]``; else zeros."""
     value = resolved_constant(layer.inputs[2]) if len(layer.inputs) > 2 else None
     if value is None:
         return np.zeros(channels)
@@ -177,10 +178,10 @@ def _take_bias(layer: gs.Node, channels: int) -> npt.NDArray[np.float64]:
 
 
 def filter_factors(model: Model, names: Collection[str]) -> dict[str, Floats]:
-    """Return what gives the filters of convolutions ``FILTER_NORM``: ``float [filters]`` by name.
+    """Return the factors that scale filters to ``FILTER_NORM``: ``float [filters]`` by layer.
 
-    One factor for all filters of a layer, in the root mean square: which is the largest
-    stays so. Layers that are zero, or whose weights something else reads, have none.
+    All filters of a layer have the same factor, by the root mean square of their norms, so their
+    ranking stays. Layers whose weight is zero or has another consumer are left out.
     """
     factors = {}
     for node in model.graph.nodes:
@@ -195,9 +196,10 @@ def filter_factors(model: Model, names: Collection[str]) -> dict[str, Floats]:
 
 
 def bare_convolutions(model: Model) -> dict[str, str]:
-    """Name the convolutions that have a bias and no BatchNormalization, each with its output.
+    """Return the outputs of the convolutions with a bias and no BatchNormalization, by name.
 
-    None where the network still has any BatchNormalization: its author left the others bare.
+    The result is empty where the network has any BatchNormalization: then the other layers were
+    designed without.
     """
     if any(node.op == "BatchNormalization" for node in model.graph.nodes):
         return {}
@@ -207,7 +209,7 @@ def bare_convolutions(model: Model) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class InsertBatchnorm(Pass):
-    """Put a BatchNormalization after convolutions of a network that was exported with it folded.
+    """Insert BatchNormalization after the convolutions of a network exported with it folded.
 
     Attributes:
         epsilon: The epsilon of the new nodes.
@@ -218,20 +220,20 @@ class InsertBatchnorm(Pass):
     epsilon: float = 1e-5
 
     def requires(self, model: Model, context: PassContext) -> None:
-        """Refuse where there is no data to measure channels on.
+        """Check that there is data, on which channels are measured.
 
         Raises:
-            PreconditionError: there is none, and some convolution would get one.
+            PreconditionError: There is no data, and there are convolutions to normalise.
         """
         if context.statistics is None and bare_convolutions(model):
             raise PreconditionError(
-                "needs data, on which channels are measured",
+                "needs data to measure the channel statistics",
                 location=model.location(),
-                hint="acgraph compress has data; it runs this pass before it trains",
+                hint="acgraph compress runs this pass with data, before training",
             )
 
     def run(self, model: Model, context: PassContext) -> PassResult:
-        """Put one after each convolution with a bias, if the network has none at all."""
+        """Insert one after each convolution with a bias, if the network has none at all."""
         outputs = bare_convolutions(model)
         if not outputs or context.statistics is None:
             return PassResult(modified=False)

@@ -1,4 +1,4 @@
-"""Make initializers of Constant nodes, so that weights are found and trained wherever they lie."""
+"""Turn Constant nodes into initializers, so that their weights can be trained."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -10,12 +10,12 @@ from acgraph.passmanager.base import Pass, PassContext, PassResult
 
 @dataclass(frozen=True)
 class LiftConstants(Pass):
-    """Make initializers of Constant nodes; the values keep their names."""
+    """Turn Constant nodes into initializers; the values keep their names."""
 
     name: ClassVar[str] = "lift-constants"
 
     def run(self, model: Model, context: PassContext) -> PassResult:
-        """Lift all but those that a subgraph reads or the model returns."""
+        """Lift every Constant node whose output is not a graph output or read by a subgraph."""
         before = len(model.graph.nodes)
         lift_constants(model)
         lifted = before - len(model.graph.nodes)

@@ -1,4 +1,4 @@
-"""lower-columns: rewrite column-pruned layers so that only the kept columns are stored and read.
+"""Rewrite column-pruned layers so that only the kept columns are stored and computed.
 
 Before::
 
@@ -12,7 +12,7 @@ After (form gather)::
     c = Concat <axis = 1> (b, ...)
     y = Conv <kernel_shape = [1, 1]> (c, w/columns)
 
-The nodes are called ``LAYER/FORM.PART``: ``conv1/gather.k02.pad``, ``conv1/gather.conv``.
+The nodes are named ``LAYER/FORM.PART``: ``conv1/gather.k02.pad``, ``conv1/gather.conv``.
 """
 
 import logging
@@ -42,18 +42,18 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoweredLayer:
-    """What became of one layer.
+    """The result for one layer.
 
     Attributes:
-        name: The layer's name before.
+        name: Name of the original layer.
         form: ``dense``, ``crop``, ``channels``, ``gather`` or ``split``.
-        variant: Which of the form's ways; empty where there is one.
+        variant: Variant of the form; empty where it has only one.
         columns_before: Columns of the dense layer.
-        columns_after: Columns that are stored now.
-        params_before: Elements of its constants before; 0 for a weight that others read too.
-        params_after: Elements that it adds to the model now, index tensors included; those that
-            an earlier layer brought count there.
-        remark: Why the layer could not be lowered, or not all of it; empty where it could.
+        columns_after: Columns that the chosen form stores.
+        params_before: Elements of its constants before; a weight with another consumer counts 0.
+        params_after: Elements of its constants after, index tensors included; constants shared
+            with an earlier layer count there only.
+        remark: Why some or all unused columns stay; empty where none do.
     """
 
     name: str
@@ -76,16 +76,16 @@ def lower_columns(
     """Lower the layers whose weights have zero columns, in place.
 
     Args:
-        model: The model; columns are pruned where they are exactly zero over all filters.
-        choose: Picks among the candidates of each layer.
-        layers: Names of the layers to look at; all of them by default.
-        facts: What is known of the model's tensors, where the caller has it.
+        model: The model; a column counts as pruned where it is exactly zero in all filters.
+        choose: Chooses among the candidates of each layer.
+        layers: Names of the layers to lower; all by default.
+        facts: Facts of the model, where the caller has them; else they are inferred.
 
     Returns:
-        What became of every layer looked at, in graph order.
+        The result for each of these layers, in graph order.
 
     Raises:
-        PreconditionError: ``layers`` names something that is not a layer.
+        PreconditionError: A name in ``layers`` is not that of a layer.
     """
     facts = facts or infer_facts(model, assume=True)
     found = find_layers(model)
@@ -117,7 +117,7 @@ def _check_names(model: Model, wanted: Collection[str] | None, found: list[Layer
     unknown = sorted(set(wanted or ()) - {layer.name for layer in found})
     if unknown:
         raise PreconditionError(
-            f"no such layer: {', '.join(unknown)}",
+            f"there is no such layer: {', '.join(unknown)}",
             location=model.location(),
             hint="acgraph inspect lists the layers",
         )
@@ -129,18 +129,18 @@ def _shared_labels(
     choose: Chooser,
     pool: ConstantPool,
 ) -> dict[str, str]:
-    """Choose the forms of layers that share a weight: a label for each of their names."""
+    """Choose the forms of layers that share a weight; return the label of each by its name."""
     labels = {}
     for group in groups:
         found = [read for layer in group if not isinstance(read := reads[layer.name], str)]
-        whole = len(found) == len(group)
-        label = choose_together(found, choose, pool.held) if whole else DENSE
+        is_whole = len(found) == len(group)
+        label = choose_together(found, choose, pool.stored) if is_whole else DENSE
         labels.update({layer.name: label for layer in group})
     return labels
 
 
 def _dense(layer: Layer, reason: str) -> LoweredLayer:
-    """A layer that cannot be lowered."""
+    """Return the result for a layer that cannot be lowered."""
     log.debug("%s stays dense: %s", layer.name, reason)
     params = layer.size + layer.bias_size
     return LoweredLayer(
@@ -164,14 +164,14 @@ def _lower(
     pool: ConstantPool,
     label: str | None,
 ) -> LoweredLayer:
-    """Lower one layer: to the form with the label, or else to the one that is chosen."""
+    """Lower one layer, to the form with the label or, without one, to the chosen form."""
     before = candidates(read)[0].params
-    ways = candidates(read if label is None else replace(read, is_tied=False), pool.held)
-    chosen = ways[0]
+    options = candidates(read if label is None else replace(read, is_tied=False), pool.stored)
+    chosen = options[0]
     if label is not None:
-        chosen = with_label(ways, label) or chosen
-    elif len(ways) > 1 and not read.is_tied:  # else the dense weight would stay in the file as well
-        chosen = choose.choose(ways)
+        chosen = with_label(options, label) or chosen
+    elif len(options) > 1 and not read.is_tied:  # a tied dense weight would stay in the file, too
+        chosen = choose.choose(options)
     after = chosen.params
     if chosen.form == DENSE:
         after = before
@@ -191,11 +191,11 @@ def _lower(
 
 
 def _remark(read: Lowerable, chosen: Candidate, *, is_shared: bool) -> str:
-    """Why columns stay that are not in use; nothing where none do, or where dense is faster."""
+    """Return why unused columns stay; empty where none do, or where dense is faster."""
     if chosen.columns <= read.used:
         return ""
     if read.is_tied and not is_shared:
-        return "others read its weight too, so that the file would hold it twice"
+        return "other nodes read its weight, so the file would also contain the dense weight"
     return read.limit
 
 
@@ -203,10 +203,10 @@ def _remark(read: Lowerable, chosen: Candidate, *, is_shared: bool) -> str:
 class LowerColumns(Pass):
     """Rewrite column-pruned layers so that only the kept columns are stored and computed.
 
-    Repeated until nothing changes: a part of a lowered layer may be lowered further.
+    The pass repeats until nothing changes: a part of a lowered layer may be lowered further.
 
     Attributes:
-        metric: What to make small: latency, params or size; by estimate, without a clock.
+        metric: The quantity to minimise, by the cost model: latency, params or size.
     """
 
     name: ClassVar[str] = "lower-columns"
@@ -214,14 +214,14 @@ class LowerColumns(Pass):
     metric: Metric = "latency"
 
     def requires(self, model: Model, context: PassContext) -> None:
-        """Refuse a metric that does not exist."""
+        """Check that the metric exists."""
         if self.metric not in get_args(Metric):
             raise PreconditionError(
                 f"no metric '{self.metric}'", hint=f"one of {', '.join(get_args(Metric))}"
             )
 
     def run(self, model: Model, context: PassContext) -> PassResult:
-        """Lower all that pays."""
+        """Lower every layer with a better form than the dense one."""
         chooser = CostModelChooser(metric=self.metric)
         first = result = lower_columns(model, choose=chooser)
         total = 0

@@ -1,4 +1,4 @@
-"""Store the weights that a graph computes from constants, such as standardised ones.
+"""Replace weights that the graph computes from constants, such as standardised ones, by constants.
 
 ::
 
@@ -6,9 +6,9 @@
     %s = Sub(%w, %m)
     %y = Conv(%x, %s)      ->      %y = Conv(%x, %s {values})
 
-Training would reach only the constants behind them, and from cut constants the weights that stay
-would be computed anew, and differently. Weights that are only moved (transposed, reshaped, handed
-on) stay as they are: every rule follows them.
+Otherwise training would change only the constants that they are computed from, and a cut of these
+constants would change the remaining weights. Weights that are only transposed, reshaped or passed
+on by Identity stay: the rules of the analysis follow them.
 """
 
 from collections.abc import Collection, Mapping
@@ -19,18 +19,24 @@ from acgraph.operators import Trait, operators_with
 from acgraph.passes.eliminate_dead_nodes import remove_unread
 from acgraph.pruning.precompute import constants_behind, evaluate_results, read_by_others
 
-#: Operators that change no number.
+#: Operators that rearrange values without changing any.
 _KEEPING = operators_with(Trait.VIEW) | operators_with(Trait.MOVES)
-#: Quantised weights are smaller than the weights that they stand for.
+#: Quantised weights are smaller than the dequantised ones.
 _QUANTISED = frozenset(["DequantizeLinear"])
 
 
 def computed_weights(model: Model, names: Collection[str]) -> dict[str, Array]:
-    """Return the values of tensors that are computed from constants and read by other nodes.
+    """Return the values of the float tensors that are computed from constants alone.
+
+    Only tensors with a consumer outside of these computations are returned. Quantised weights are
+    left out.
 
     Args:
         model: The model.
-        names: The tensors that are of interest: those with an axis that can be cut.
+        names: The tensors to consider: those with an axis that can be cut.
+
+    Returns:
+        The values by the name of the tensor.
     """
     values = model.constants()
     behind = constants_behind(model, values)
@@ -43,7 +49,7 @@ def computed_weights(model: Model, names: Collection[str]) -> dict[str, Array]:
 
 
 def store_weights(model: Model, values: Mapping[str, Array]) -> None:
-    """Replace computed tensors by constants, in place; remove the nodes that nothing reads then."""
+    """Replace computed tensors by constants, in place, and remove the dead nodes."""
     tensors = model.graph.tensors()
     for name, value in values.items():
         tensors[name].inputs.clear()
@@ -53,7 +59,10 @@ def store_weights(model: Model, values: Mapping[str, Array]) -> None:
 
 
 def _changed(model: Model, behind: Collection[str]) -> set[str]:
-    """Name the derived tensors whose numbers are not those of a constant, nor dequantised ones."""
+    """Return the derived tensors whose values differ from those of a constant.
+
+    Dequantised tensors are left out.
+    """
     changed: set[str] = set()
     quantised: set[str] = set()
     for node in model.graph.nodes:

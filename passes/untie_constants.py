@@ -1,16 +1,16 @@
 """Give every use of a merged constant its own copy.
 
-Exporters store equal tensors once: at export all biases may be zero, all BatchNorm scales one, all
-initial states of recurrent layers zero, and layers then name the same initializer, directly or
-through Identity. Equal at export is not shared by design, and training (or cutting) one of them
-must not touch the other::
+Exporters store equal tensors once. Where all biases are zero, all scales of BatchNormalization one,
+or all initial states of recurrent layers zero, the layers read the same initializer, directly or
+through Identity. Such constants are not shared by design, and training or cutting one layer must
+not affect the others::
 
     Conv(x, w1, zeros), Conv(y, w2, zeros)  ->  Conv(x, w1, zeros), Conv(y, w2, zeros/conv2)
 
-That holds for every input of every operator. What stays tied: constants of two or more axes that
-hold different numbers (an embedding used twice, a head run on several levels), weights of layers
-unless they hold one number throughout, the bias of layers that also share their weight, and
-vectors of integers, which hold sizes and axes.
+This holds for every input of every operator. These constants stay tied: those of two or more axes
+with different values (an embedding used twice, a head run on several levels), weights of layers
+unless all values are equal, biases of layers that also share their weight, and integer vectors,
+which contain sizes and axes.
 """
 
 from collections.abc import Collection, Iterator
@@ -27,9 +27,9 @@ from acgraph.operators import Role, find_operator, is_standard
 from acgraph.passes.untie_fills import untie_fills
 from acgraph.passmanager.base import Pass, PassContext, PassResult
 
-#: Roles of inputs that hold the weight of a layer: nodes that read one run the same layer.
+#: Roles of inputs that hold the weight of a layer: nodes that share it run the same layer.
 _WEIGHTS = frozenset([Role.WEIGHT, Role.FACTOR, Role.TABLE])
-#: Roles of inputs that training changes even where they hold a single number.
+#: Roles of inputs that training changes even where they have a single element.
 _TRAINED = frozenset([Role.SCALE, Role.STATISTIC])
 
 
@@ -40,17 +40,18 @@ class _Use:
 
 
 def untie_constants(model: Model, names: Collection[str] | None = None) -> dict[str, str]:
-    """Untie merged constants in place; return the name of every new constant with its origin's.
+    """Untie merged constants in place.
 
-    Tensors that are filled with one number are untied, too, see `untie_fills`, unless ``names``
-    says which constants to make.
-
-    The first use keeps the original. The names depend on the graph only, so that a second call on
-    a clone makes the same ones.
+    Without ``names``, also unties tensors that the graph fills with one value; see `untie_fills`.
+    The first use keeps the original. The new names depend on the graph only, so a call on a clone
+    makes the same ones.
 
     Args:
         model: The model to change.
-        names: The new constants to make; None for all.
+        names: Names of the new constants to create; None for all.
+
+    Returns:
+        The name of the original by the name of each new constant.
     """
     taken = set(model.graph.tensors())
     made: dict[str, str] = {}
@@ -83,9 +84,9 @@ def _merged(model: Model) -> Iterator[tuple[gs.Tensor, list[_Use]]]:
 
 
 def _may_be_merged(tensor: gs.Tensor) -> bool:
-    """Whether a tensor is a constant, and no vector of integers: those hold sizes and axes."""
+    """Return whether a tensor is a constant and not an integer vector of sizes or axes."""
     if isinstance(tensor, gs.Constant):
-        # Types that numpy lacks, such as bfloat16, are numbers of ONNX here.
+        # Types that numpy lacks, such as bfloat16, are given as ONNX type numbers.
         kind = "V" if isinstance(tensor.dtype, int) else np.dtype(tensor.dtype).kind
         rank = len(tensor.shape)
     else:
@@ -104,7 +105,7 @@ def _values(tensor: gs.Tensor) -> Array | None:
 
 
 def _group_uses(tensor: gs.Tensor, uses: list[_Use]) -> list[list[_Use]]:
-    """Part the uses into those that share by design; the group that keeps the original first."""
+    """Group the uses that share the constant by design; the first group keeps the original."""
     rest: list[_Use] = []
     groups: dict[tuple[str, str], list[_Use]] = {}
     for use in uses:
@@ -117,7 +118,7 @@ def _group_uses(tensor: gs.Tensor, uses: list[_Use]) -> list[list[_Use]]:
 
 
 def _key(tensor: gs.Tensor, use: _Use) -> tuple[str, str] | None:
-    """Name the group of a use; None for those that stay with the original."""
+    """Return the key of the group of a use; None where it keeps the original."""
     node, index = use.node, use.index
     own = ("node", f"{node.name}:{index}")
     if not is_standard(node.domain):
@@ -148,7 +149,7 @@ def _is_vector(tensor: gs.Tensor) -> bool:
 
 
 def _is_uniform(tensor: gs.Tensor) -> bool:
-    """Return whether a constant holds one number several times."""
+    """Return whether a constant has several elements, all equal."""
     value = _values(tensor) if max(_shape(tensor), default=1) > 1 else None
     return value is not None and bool((value == value.reshape(-1)[0]).all())
 
@@ -160,11 +161,11 @@ class UntieConstants(Pass):
     name: ClassVar[str] = "untie-constants"
 
     def run(self, model: Model, context: PassContext) -> PassResult:
-        """Untie all but what shares by design."""
+        """Untie all constants that are not shared by design."""
         made = untie_constants(model)
         remarks = tuple(
             Diagnostic(
-                message=f"stays tied: {len(uses)} nodes share it by design",
+                message=f"not untied: {len(uses)} nodes share it by design",
                 location=model.location(uses[0].node, value=tensor.name),
             )
             for tensor, uses in _merged(model)

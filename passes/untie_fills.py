@@ -1,13 +1,13 @@
-"""Give every reader of a filled tensor a fill of its own.
+"""Give every consumer of a tensor filled with one value a fill of its own.
 
-An exporter makes the initial states of all layers of a recurrent network at once::
+Exporters create the initial states of all layers of a recurrent network at once::
 
     z = ConstantOfShape(sizes); a = Slice(z, 0:1); b = Slice(z, 1:2)
         ->  z = ConstantOfShape(sizes); z2 = ConstantOfShape(sizes)
             a = Slice(z, 0:1); b = Slice(z2, 1:2)
 
-All positions of such a tensor are alike: that layers read one of them does not mean that their
-channels go together.
+All elements of such a tensor are equal, so layers that read the same part of it need not be
+coupled.
 """
 
 from collections.abc import Iterator
@@ -20,21 +20,21 @@ from acgraph.ir.names import fresh
 from acgraph.ir.uses import captured_names
 from acgraph.operators import Trait, is_standard, operators_with
 
-#: Operators that only move what their first input holds, to one output.
+#: Operators with one output that only move elements of their first input.
 _MOVES = operators_with(Trait.MOVES) - {"Pad", "ScatterElements", "ScatterND", "Split"}
 
 
 def untie_fills(model: Model) -> dict[str, str]:
-    """Copy the nodes that fill float tensors for several readers, in place.
+    """Copy the nodes that fill a float tensor for several consumers, in place.
 
     Returns:
-        The name of every new tensor with that of the one which it is a copy of.
+        The name of the original by the name of each new tensor.
     """
     filled = set(_filled(model))
     kept = {tensor.name for tensor in model.graph.outputs} | captured_names(model.graph)
     taken = {node.name for node in model.graph.nodes} | set(model.graph.tensors())
     made: dict[str, str] = {}
-    # From the end: a copy of a Slice is one more reader of what it slices.
+    # In reverse order: the copy of a Slice is another consumer of its input.
     for node in reversed(list(model.graph.nodes)):
         if not node.outputs or node.outputs[0].name not in filled - kept:
             continue
@@ -48,7 +48,7 @@ def untie_fills(model: Model) -> dict[str, str]:
 
 
 def _filled(model: Model) -> Iterator[str]:
-    """Yield the names of the float tensors that hold one number throughout, of computed shapes."""
+    """Yield the names of the float tensors of computed shape whose elements are all equal."""
     found: set[str] = set()
     for node in model.graph.nodes:
         if not is_standard(node.domain) or not node.inputs or not node.outputs:
@@ -60,7 +60,7 @@ def _filled(model: Model) -> Iterator[str]:
 
 
 def _fills(node: gs.Node) -> bool:
-    """Return whether a node repeats one float."""
+    """Return whether a node fills its output with one float."""
     if node.op == "ConstantOfShape":
         value = node.attrs.get("value")
         return value is None or np.asarray(value.values).dtype.kind == "f"
@@ -78,7 +78,7 @@ def _readers(node: gs.Node) -> list[gs.Node]:
 
 
 def _copy(model: Model, node: gs.Node, reader: str, taken: set[str]) -> gs.Node:
-    """Put a copy of a node behind it."""
+    """Insert a copy of a node after it."""
     output = node.outputs[0]
     made = gs.Variable(fresh(f"{output.name}/{reader}", taken), output.dtype, output.shape)
     copy = gs.Node(

@@ -7,7 +7,7 @@ import numpy as np
 
 from acgraph.analysis.families import Family
 from acgraph.analysis.labels import Ints
-from acgraph.diagnostics import Diagnostic, counted
+from acgraph.diagnostics import Diagnostic, counted, listed
 from acgraph.ir import Model
 
 #: How many of a family's axes are named.
@@ -92,7 +92,5 @@ def _headline(family: Family) -> str:
         state = "inexact"
     else:
         state = "free to cut"
-    axes = ", ".join(f"{m.tensor}[{m.axis}]" for m in family.members[:SHOWN_AXES])
-    rest = len(family.members) - SHOWN_AXES
-    more = f" and {rest} more" if rest > 0 else ""
-    return f"{family.name}: {counted(family.size, 'coupled set')}, {state}; cuts {axes}{more}"
+    axes = listed([f"{m.tensor}[{m.axis}]" for m in family.members], SHOWN_AXES)
+    return f"{family.name}: {counted(family.size, 'coupled set')}, {state}; cuts {axes}"

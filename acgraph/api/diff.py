@@ -12,7 +12,7 @@ from acgraph.difference import (
     text_from_diff,
 )
 from acgraph.ir import Model
-from acgraph.ir.given import model_from_given
+from acgraph.ir.load import load_model
 from acgraph.report import render_diff_page
 from acgraph.report.diff_page import summary_lines
 
@@ -80,7 +80,7 @@ def diff(
         ImportModelError: One of them is not a valid ONNX model.
     """
     shapes = read_shapes(input_shape)
-    models = model_from_given(before), model_from_given(after)
+    models = load_model(before), load_model(after)
     first, second = ({tensor.name for tensor in model.graph.inputs} for model in models)
     own = {k: v for k, v in shapes.items() if k in first or k not in second}
     other = {k: v for k, v in shapes.items() if k in second or not k}

@@ -24,7 +24,7 @@ from acgraph.diagnostics import Diagnostic, counted
 from acgraph.errors import UsageError
 from acgraph.ir import Model, input_sizes
 from acgraph.ir.branches import models_inside
-from acgraph.ir.given import model_from_given
+from acgraph.ir.load import load_model
 
 
 @dataclass(frozen=True, repr=False)
@@ -138,7 +138,7 @@ def inspect(
         ImportModelError: The model is not valid.
         UsageError: A shape contradicts the model, or a pattern matches no layer.
     """
-    found = model_from_given(model)
+    found = load_model(model)
     resolve_input_sizes(found, input_shape)
     rates = {pattern: read_rate(rate).value for pattern, rate in (layer_rate or {}).items()}
     most = None if max_layer_rate is None else read_rate(max_layer_rate).value

@@ -26,7 +26,7 @@ from acgraph.driver.prune.result import PruneReport
 from acgraph.driver.prune.verdict import is_met, verdict
 from acgraph.errors import UsageError
 from acgraph.ir import Model, clone_model, make_folder, write_model
-from acgraph.ir.given import model_from_given
+from acgraph.ir.load import load_model
 from acgraph.pruning.cut_plan import CutPlan
 
 
@@ -205,7 +205,7 @@ def _with_outputs(model: ModelLike, outputs: Sequence[str] | str | None) -> Mode
     names = [outputs] if isinstance(outputs, str) else outputs or ()
     if not names:
         return model
-    copy = clone_model(model_from_given(model))
+    copy = clone_model(load_model(model))
     keep_outputs(copy, names)
     return copy
 
@@ -223,7 +223,7 @@ def _opened(
     """Read a model, and its data if there is any, which then determines the input sizes."""
     if data is None:
         return read_sized(model, input_shape), None
-    opened = model_from_given(model)
+    opened = load_model(model)
     with registered_data({"data": data}) as specs:
         request = DataRequest(
             spec=specs["data"],

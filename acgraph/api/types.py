@@ -11,7 +11,7 @@ from typing import Any
 from acgraph.config_fields import parse_shapes
 from acgraph.errors import UsageError
 from acgraph.ir import Model, resolve_sizes, write_model
-from acgraph.ir.given import model_from_given
+from acgraph.ir.load import load_model
 from acgraph.pruning.rate import Rate
 
 log = logging.getLogger(__name__)
@@ -71,7 +71,7 @@ def as_file(model: ModelLike, folder: Path) -> str:
     if isinstance(model, bytes):
         path.write_bytes(model)
     else:
-        write_model(model_from_given(model), path)
+        write_model(load_model(model), path)
     return str(path)
 
 
@@ -82,7 +82,7 @@ def read_sized(model: ModelLike, shapes: ShapesLike | None) -> Model:
         ImportModelError: It is not a valid ONNX model.
         UsageError: A stated shape contradicts it.
     """
-    found = model_from_given(model)
+    found = load_model(model)
     resolve_input_sizes(found, shapes)
     return found
 

@@ -30,7 +30,7 @@ class Computed(LazyValues):  # type: ignore[misc]
         return self._make()
 
 
-def held_values(constant: Array | gs.Constant) -> Array | Computed:
+def lazy_values(constant: Array | gs.Constant) -> Array | Computed:
     """Return the values of a constant as they are held: there, or still to be computed."""
     if isinstance(constant, np.ndarray):
         return constant
@@ -41,7 +41,7 @@ def held_values(constant: Array | gs.Constant) -> Array | Computed:
 
 def values_of(tensor: gs.Constant) -> Array:
     """Return the values of a constant; onnx-graphsurgeon would keep those that are computed."""
-    held = held_values(tensor)
+    held = lazy_values(tensor)
     return held.load() if isinstance(held, Computed) else held
 
 

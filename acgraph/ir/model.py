@@ -10,7 +10,7 @@ import onnx_graphsurgeon as gs
 from acgraph.diagnostics import Location, counted
 from acgraph.ir.bounds import LayerBound
 from acgraph.ir.lazy import Array as Array
-from acgraph.ir.lazy import Computed, held_values, stored_bytes
+from acgraph.ir.lazy import Computed, lazy_values, stored_bytes
 
 Shape = tuple[int, ...]
 
@@ -102,7 +102,7 @@ class Model:
         Initializers and the outputs of Constant nodes alike. They stay as they are now whatever
         becomes of the model. Values that are computed are so whenever they are asked for.
         """
-        return _Constants({name: held_values(x) for name, x in _constants(self.graph)})
+        return _Constants({name: lazy_values(x) for name, x in _constants(self.graph)})
 
     def constant_forms(self) -> dict[str, tuple[str, Shape]]:
         """Map the name of every constant of the top graph to its type and shape."""

@@ -1,6 +1,6 @@
-"""Column lowering: column-pruned layers as standard operators that store only kept columns.
+"""Column lowering: rewrites column-pruned layers as standard operators on the kept columns only.
 
-``acgraph.passes.lower_columns`` rewrites a model with what is here.
+The pass is ``acgraph.passes.lower_columns``.
 """
 
 from acgraph.lowering.base import DENSE, Candidate, Chooser

@@ -1,4 +1,4 @@
-"""Candidates: ways to compute one layer, all exact, to choose from."""
+"""Candidates: equivalent implementations of one layer, and the protocol that chooses one."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,15 +12,15 @@ DENSE = "dense"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Candidate:
-    """One way to compute a layer.
+    """One implementation of a layer.
 
     Attributes:
         form: ``dense``, ``crop``, ``channels``, ``gather`` or ``split``.
-        variant: Which of the form's several ways; for logs and tables.
+        variant: Variant of the form, for logs and tables; empty where the form has only one.
         fragment: The nodes.
-        columns: Columns of the weights that it stores.
-        params: Elements of the constants that it adds to the model.
-        size: About how many bytes it adds to the file.
+        columns: Number of weight columns that it stores.
+        params: Number of elements of the constants that it adds to the model.
+        size: Estimated number of bytes that it adds to the file.
     """
 
     form: str
@@ -32,12 +32,12 @@ class Candidate:
 
     @property
     def label(self) -> str:
-        """Form and variant in one word."""
+        """``form:variant``, or the form alone where it has one variant."""
         return f"{self.form}:{self.variant}" if self.variant else self.form
 
 
 class Chooser(Protocol):
-    """Chooses how a layer is computed."""
+    """Chooses the implementation of a layer."""
 
     def choose(self, candidates: Sequence[Candidate]) -> Candidate:
         """Return one of the candidates; the first is always the dense layer."""
@@ -46,7 +46,7 @@ class Chooser(Protocol):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Draft:
-    """What a form proposes, before its constants are counted."""
+    """A candidate before the cost of its constants is known."""
 
     form: str
     variant: str
@@ -54,5 +54,5 @@ class Draft:
     columns: int
 
 
-#: A form proposes drafts for a layer; none where it cannot express it.
+#: Returns the drafts of one form for a layer; none where the form cannot express the layer.
 ConvForm = Callable[[ConvLayer], Sequence[Draft]]

@@ -1,6 +1,6 @@
-"""Choose by timing the candidates, each as a model of one layer; times are remembered on disk.
+"""Choose by timing the candidates, each as a model of one layer; times are cached on disk.
 
-ONNX Runtime is not imported here: what takes the time is given (``backends/ort/layer_timing``).
+ONNX Runtime is not imported here: the caller passes the timer (``backends/ort/layer_timing``).
 """
 
 import hashlib
@@ -23,23 +23,23 @@ from acgraph.lowering.rewrite import fragment_model
 
 log = logging.getLogger(__name__)
 
-#: Times in milliseconds of models, in their order.
+#: Returns the latency of each model in milliseconds, in the order of the models.
 Timer = Callable[[list[Model]], list[float]]
 
 #: A candidate estimated to be this many times slower than the best estimate is not timed.
 SHORTLIST = 2.0
-#: A form must be measured at least this much faster than dense, because medians are noisy too.
+#: Share by which a form must be faster than dense: medians are noisy, too.
 MARGIN = 0.02
 
 
 def cache_folder() -> Path:
-    """Where times are remembered: ``$ACGRAPH_CACHE``, or the user's cache folder."""
+    """Return the cache folder: ``$ACGRAPH_CACHE``, or the user's cache folder."""
     chosen = os.environ.get("ACGRAPH_CACHE")
     return Path(chosen) if chosen else Path(platformdirs.user_cache_dir("acgraph"))
 
 
 def host_name() -> str:
-    """What tells one machine from another: times of one do not hold for the other."""
+    """Return a text that identifies the machine: times do not carry over to another one."""
     return "|".join([platform.node(), platform.machine(), platform.processor(), platform.system()])
 
 
@@ -48,11 +48,11 @@ class TimingChooser:
     """Choose the fastest measured form, or the smallest that is not measured slower than dense.
 
     Attributes:
-        time: Times models against each other, in milliseconds.
-        runtime: What else the times depend on: the runtime, its version and its settings.
-        cache_dir: Where they are remembered.
-        metric: What to make small.
-        estimate: Sorts out what is not worth timing.
+        time: Times models in alternation, in milliseconds.
+        runtime: Identifies the runtime, its version and its settings; part of the cache key.
+        cache_dir: Folder of the cached times.
+        metric: The quantity to minimise.
+        estimate: Cost model that excludes clearly slower candidates before timing.
     """
 
     time: Timer
@@ -62,16 +62,16 @@ class TimingChooser:
     estimate: CostModel = field(default_factory=CostModel)
 
     def choose(self, candidates: Sequence[Candidate]) -> Candidate:
-        """Return the best candidate; the first, dense one where nothing is measured better."""
+        """Return the best candidate; the first, dense one where none is measured better."""
         chosen = self._shortlist(candidates)
         return best(chosen, self.latencies(chosen), self.metric, margin=MARGIN)
 
     def fastest_ms(self, candidates: Sequence[Candidate]) -> float:
-        """Milliseconds of the fastest of the candidates."""
+        """Return the latency of the fastest candidate in milliseconds."""
         return min(self.latencies(self._shortlist(candidates)))
 
     def latencies(self, candidates: Sequence[Candidate]) -> list[float]:
-        """Times of the candidates in milliseconds, remembered ones where there are."""
+        """Return the times of the candidates in milliseconds, from the cache where possible."""
         path = self.cache_dir / "lowering" / f"{signature(candidates, self.runtime)}.json"
         known = _read(path, len(candidates))
         if known is not None:
@@ -82,7 +82,7 @@ class TimingChooser:
         return measured
 
     def _shortlist(self, candidates: Sequence[Candidate]) -> list[Candidate]:
-        """The dense layer, and what the estimate does not rule out."""
+        """Return the dense layer and the candidates that the estimate does not exclude."""
         estimates = [self.estimate.latency_us(candidate.fragment) for candidate in candidates]
         limit = SHORTLIST * min(estimates)
         return [
@@ -93,9 +93,10 @@ class TimingChooser:
 
 
 def signature(candidates: Sequence[Candidate], runtime: str) -> str:
-    """A name for what was timed: every node and every size, but not the weights themselves.
+    """Return the cache key of timed candidates: a digest of every node and size.
 
-    Integer constants take part, because they are the pattern of the kept columns.
+    Integer constants are part of it, because they hold the pattern of the kept columns. The values
+    of weights are not.
     """
     digest = hashlib.sha256()
     for name in (runtime, host_name()):
@@ -127,7 +128,7 @@ def _read(path: Path, count: int) -> list[float] | None:
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError) as error:
-        log.warning("%s is not usable (%s): measuring again", path, error)
+        log.warning("cannot read the cached times in %s (%s): measuring again", path, error)
         return None
     return known if len(known) == count else None
 
@@ -141,4 +142,4 @@ def _write(path: Path, candidates: Sequence[Candidate], measured: Sequence[float
         path.parent.mkdir(parents=True, exist_ok=True)
         write_bytes(json.dumps(content).encode(), path)
     except (OSError, OutputError) as error:
-        log.warning("times are not remembered: %s", error)
+        log.warning("cannot cache the measured times: %s", error)

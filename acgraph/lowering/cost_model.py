@@ -1,4 +1,4 @@
-"""Choose by a model of what nodes cost: no clock, the same answer everywhere."""
+"""Choose by an analytical cost model: deterministic and the same on every machine."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -10,37 +10,38 @@ from acgraph.lowering.fragment import Fragment, Step, Weights, elements
 
 Metric = Literal["latency", "params", "size"]
 
-#: How candidates are ranked among those not slower than the dense layer.
+#: Ranks the candidates that are not slower than the dense layer.
 RANK: dict[str, Callable[[Candidate], float]] = {
     "params": lambda candidate: float(candidate.params),
     "size": lambda candidate: float(candidate.size),
 }
 
 
-#: Matrix products compute this many columns at a time, needed or not.
+#: Matrix products compute this many columns at a time; the last block is padded.
 PRODUCT_WIDTH = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CostModel:
-    """Microseconds of a fragment on one core: a sum over its nodes, linear in what they do.
+    """Latency of a fragment on one core in microseconds: a sum over nodes, linear in their work.
 
     The coefficients were fitted, by relative least squares, to ONNX Runtime 1.32 on x86-64 with
-    AVX-512 and without NCHWc: 1243 candidates of 15 layer shapes, median error 6 %; the choices
-    made by it were 2 % slower than the best ones. On another machine the proportions differ, and
+    AVX-512 and without NCHWc: 1243 candidates of 15 layer shapes, median error 6 %. The forms
+    chosen with it were 2 % slower than the best ones. On other machines the proportions differ, so
     measuring (``TimingChooser``) is better.
 
     Attributes:
-        node_us: Running any node.
-        conv_us: Running a convolution, more than that.
-        mac_us: A multiply-accumulate.
-        unfold_us: A byte of the patches that a convolution with a kernel or pads copies first.
-        byte_us: A byte written by any other node, or a byte of a Gemm's or MatMul's weight.
-        pad_byte_us: A byte written by Pad.
-        pad_run_us: A contiguous run copied by Pad.
-        slice_run_us: A contiguous run copied by Slice.
-        gather_run_us: A contiguous run copied by Gather.
-        strided_us: An element copied with a stride.
+        node_us: Overhead of any node.
+        conv_us: Additional overhead of a convolution.
+        mac_us: Time of a multiply-accumulate.
+        unfold_us: Time per byte of the im2col patches of a convolution with a kernel or pads.
+        byte_us: Time per byte written by any other node, or read from the weight of a Gemm or
+            MatMul.
+        pad_byte_us: Time per byte written by Pad.
+        pad_run_us: Time per contiguous run copied by Pad.
+        slice_run_us: Time per contiguous run copied by Slice.
+        gather_run_us: Time per contiguous run copied by Gather.
+        strided_us: Time per element copied with a stride.
     """
 
     node_us: float = 0.69
@@ -55,7 +56,7 @@ class CostModel:
     strided_us: float = 0.47e-3
 
     def latency_us(self, fragment: Fragment) -> float:
-        """Estimate the time of one run at nominal sizes."""
+        """Estimate the latency of one run at nominal sizes, in microseconds."""
         return sum(self.node_us + self._work_us(fragment, step) for step in fragment.steps)
 
     def _work_us(self, fragment: Fragment, step: Step) -> float:
@@ -100,7 +101,7 @@ class CostModel:
         return cost + self.unfold_us * patches * item
 
     def _conv_transpose_us(self, fragment: Fragment, step: Step, item: int) -> float:
-        """A product that spreads every input position over the kernel, and the sum of the parts."""
+        """Return the time of the matrix product over the kernel, and of summing its parts."""
         batch, _, *spatial = fragment.shape_of(str(step.operands[0]))
         channels, *spread = (int(size) for size in _weight(step).shape)
         products = batch * elements(spread) * elements(spatial)
@@ -114,7 +115,7 @@ def _weight(step: Step) -> Array:
 
 
 def _filters(step: Step) -> int:
-    """Filters of a Gemm or MatMul: the axis of the output that the weight makes."""
+    """Return the number of filters of a Gemm or MatMul: the output axis of the weight."""
     is_right = isinstance(step.operands[1], Weights)
     return step.shape[-1] if is_right or len(step.shape) < 2 else step.shape[-2]
 
@@ -124,15 +125,15 @@ class CostModelChooser:
     """Choose by estimated latency, or the smallest form that is not estimated slower than dense.
 
     Attributes:
-        metric: What to make small.
-        model: The estimate.
+        metric: The quantity to minimise.
+        model: The cost model.
     """
 
     metric: Metric = "latency"
     model: CostModel = field(default_factory=CostModel)
 
     def choose(self, candidates: Sequence[Candidate]) -> Candidate:
-        """Return the best candidate; the first, dense one where nothing is better."""
+        """Return the best candidate; the first, dense one where none is better."""
         latencies = [self.model.latency_us(candidate.fragment) for candidate in candidates]
         return best(candidates, latencies, self.metric)
 
@@ -147,9 +148,9 @@ def best(
 
     Args:
         candidates: The dense layer first.
-        latencies: Of each, in any unit.
-        metric: What to make small. Of equals the faster wins, then the earlier.
-        margin: By which share of its latency the dense layer must be beaten for ``latency``.
+        latencies: Latency of each candidate, in any unit.
+        metric: The quantity to minimise. Among equals, the faster candidate wins, then the earlier.
+        margin: For ``latency``: share of its latency by which the dense layer must be beaten.
     """
     dense = latencies[0]
     ranked = list(zip(candidates, latencies, strict=True))

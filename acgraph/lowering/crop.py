@@ -8,7 +8,7 @@ from acgraph.lowering.regions import Lattice, Region, region_conv
 
 
 def dense(layer: ConvLayer) -> list[Draft]:
-    """The layer as it is, with its pads written out."""
+    """Return the layer unchanged, with explicit pads."""
     builder = layer.builder()
     everything = Region(
         np.arange(layer.kept.shape[0]),
@@ -19,10 +19,10 @@ def dense(layer: ConvLayer) -> list[Draft]:
 
 
 def crop(layer: ConvLayer) -> list[Draft]:
-    """Drop the kernel positions around (or evenly between) the used ones, and unused channels.
+    """Drop the kernel positions outside (or evenly between) the used ones, and unused channels.
 
     A 3x3 kernel that only uses its first row becomes 1x3 with other pads; one that only uses its
-    corners becomes 2x2 with twice the dilation. Grouped layers keep their channels.
+    corners becomes 2x2 with twice the dilation. Grouped convolutions keep all input channels.
     """
     lattice = Lattice.around(layer.positions)
     everything = np.arange(layer.kept.shape[0])

@@ -1,4 +1,4 @@
-"""Read the layers of a graph as the forms want them, or say why one cannot be lowered."""
+"""Extract the layers of a graph for lowering, or the reason why a layer cannot be lowered."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -27,7 +27,7 @@ def read_layer(model: Model, facts: Facts, node: gs.Node, layer: Layer) -> Lower
         return "the size of its input is unknown"
     wrong = next((each for each in facts.failures if each.location.node == node.name), None)
     if wrong is not None:
-        return f"{wrong.message} at the assumed sizes; state them by --input-shape"
+        return f"{wrong.message} at the assumed sizes; state the sizes by --input-shape"
     bias_tensor = node.inputs[2] if len(node.inputs) > 2 and node.inputs[2].name else None
     bias = None if bias_tensor is None else resolved_constant(bias_tensor, transposed=True)
     if bias_tensor is not None and bias is None:
@@ -63,7 +63,7 @@ def _conv(node: gs.Node, common: dict[str, Any], *, is_static: bool) -> ConvLaye
     elif is_static or all(stride == 1 for stride in strides):
         pads = _same_pads(auto, common["input_shape"][2:], kernel, strides, dilations)
     else:
-        return f"auto_pad {auto} with a stride depends on the size of the input"
+        return f"its pads (auto_pad {auto} with a stride) depend on the input size"
     group = int(node.attrs.get("group", 1))
     return ConvLayer(
         strides=strides, dilations=dilations, pads=pads, group=group, is_static=is_static, **common
@@ -101,7 +101,7 @@ def _same_pads(
     strides: Sequence[int],
     dilations: Sequence[int],
 ) -> tuple[int, ...]:
-    """Pads that make the output ``ceil(n / stride)``, the odd one after (UPPER) or before."""
+    """Return the pads for an output of ``ceil(n / stride)``; an odd one goes last for UPPER."""
     before, after = [], []
     for n, k, s, d in zip(spatial, kernel, strides, dilations, strict=True):
         total = max(0, (-(-n // s) - 1) * s + (k - 1) * d + 1 - n)
@@ -123,7 +123,7 @@ def _linear(
         input_axis = int((side == 1) != is_data_turned)
     else:
         if weight.ndim < 2 or data_rank < 2:
-            return "a vector is multiplied"
+            return "one operand of the MatMul is a vector"
         feature_axis = weight.ndim - 2 if side == 1 else weight.ndim - 1
         input_axis = data_rank - 1 if side == 1 else data_rank - 2
     return LinearLayer(
@@ -138,7 +138,7 @@ def _linear(
 
 
 def has_static_sizes(model: Model) -> bool:
-    """Return whether every axis of every graph input has a fixed size, the first one aside."""
+    """Return whether all axes of all graph inputs have fixed sizes, except the first axes."""
     return all(
         tensor.shape is not None and all(isinstance(size, int) for size in tensor.shape[1:])
         for tensor in model.graph.inputs
@@ -146,7 +146,7 @@ def has_static_sizes(model: Model) -> bool:
 
 
 def _is_read_elsewhere(model: Model, tensor: gs.Tensor) -> bool:
-    """Return whether a constant, or what it is made of, has readers beside this one."""
+    """Return whether a constant, or the constant it is derived from, has other consumers."""
     while True:
         is_output = any(tensor is output for output in model.graph.outputs)
         if len(tensor.outputs) > 1 or is_output or tensor.name in captured_names(model.graph):

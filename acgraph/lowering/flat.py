@@ -1,7 +1,7 @@
-"""Form gather, variant flat: one Gather of single numbers, for outputs of very few positions.
+"""Form gather, variant flat: one Gather of single elements, for outputs of very few positions.
 
-``Pad, Reshape [N, -1], Gather, Conv``: four nodes whatever the kernel. The index has an element for
-every column and output position, so that it pays only where the output is tiny.
+``Pad, Reshape [N, -1], Gather, Conv``: four nodes for any kernel. The index has one element for
+every column and output position, so this is fast only where the output is tiny.
 """
 
 import math
@@ -12,12 +12,12 @@ from acgraph.lowering.base import Draft
 from acgraph.lowering.fragment import INPUT, Index, IntArray, Weights
 from acgraph.lowering.layer import ConvLayer, Position
 
-#: Largest number of output positions; from 3x3 on the other variants were measured faster.
+#: Largest number of output positions; from 3x3 on, the other variants were measured faster.
 MAX_OUTPUTS = 4
 
 
 def flat(layer: ConvLayer) -> list[Draft]:
-    """Propose the form where sizes are fixed and the output is tiny."""
+    """Return the draft where sizes are fixed and the output is tiny; else none."""
     if layer.group != 1 or not layer.is_static or math.prod(layer.out_spatial) > MAX_OUTPUTS:
         return []
     if layer.kept.all() or layer.rank == 0 or len(layer.positions) < 2:
@@ -42,7 +42,11 @@ def flat(layer: ConvLayer) -> list[Draft]:
 
 
 def _places(layer: ConvLayer, position: Position, padded: tuple[int, ...]) -> IntArray:
-    """Where a position's columns lie in the flattened input, ``[channels, *out_spatial]``."""
+    """Return the indices of a position's columns in the flattened input.
+
+    Returns:
+        ``int [channels, *out_spatial]``.
+    """
     axes = [layer.channels_at(position)]
     for i, (index, size) in enumerate(zip(position, layer.out_spatial, strict=True)):
         axes.append(np.arange(size) * layer.strides[i] + index * layer.dilations[i])

@@ -1,7 +1,7 @@
-"""A small subgraph as plain data: what a layer is lowered to, before it is in any graph.
+"""A small subgraph as plain data: the lowered form of a layer, outside of any graph.
 
-A fragment can be counted, compared, hashed and put into a model of its own for timing; the rewrite
-puts the chosen one into the real graph.
+A fragment can be counted, compared, hashed, and made a model of its own for timing. The rewrite
+inserts the chosen one into the graph.
 """
 
 import hashlib
@@ -17,7 +17,7 @@ from acgraph.ir import Array, array_bytes
 
 #: The name of a fragment's only input.
 INPUT = "x"
-#: Where an axis is not cut at its end; exporters write the same number.
+#: End of a Slice that keeps the end of an axis; exporters write the same number.
 TO_THE_END = 2**31 - 1
 
 IntArray = npt.NDArray[np.signedinteger[Any]]
@@ -25,13 +25,13 @@ IntArray = npt.NDArray[np.signedinteger[Any]]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Weights:
-    """A constant that holds numbers of the layer: its kept weights, or its bias.
+    """A constant with values of the layer: its kept weights, or its bias.
 
     Attributes:
-        values: The numbers.
-        source: Name of the constant that they come from; empty for new numbers.
-        suffix: What distinguishes the new constant's name from ``source``; empty where the
-            constant is taken over as it is.
+        values: The values.
+        source: Name of the constant that they come from; empty for new values.
+        suffix: Appended to ``source`` for the name of the new constant; empty where the original
+            constant is reused.
     """
 
     values: Array
@@ -40,13 +40,13 @@ class Weights:
 
     @property
     def key(self) -> tuple[str, str, tuple[int, ...], bytes]:
-        """What is equal for weights that one constant can hold: a digest of the numbers, too."""
+        """Key that is equal for weights that can share one constant; contains a digest."""
         digest = hashlib.sha256(array_bytes(self.values)).digest()
         return self.stem, self.values.dtype.name, self.values.shape, digest
 
     @property
     def stem(self) -> str:
-        """Name of the constant, unless it is taken."""
+        """Preferred name of the constant."""
         return f"{self.source}/{self.suffix}" if self.suffix else self.source
 
 
@@ -58,7 +58,7 @@ class Index:
 
     @property
     def key(self) -> tuple[str, tuple[int, ...], bytes]:
-        """What is equal for equal constants."""
+        """Key that is equal for equal constants."""
         return self.values.dtype.name, self.values.shape, self.values.tobytes()
 
 
@@ -70,7 +70,7 @@ class Step:
     """One node of a fragment.
 
     Attributes:
-        name: Unique in the fragment, also the name of its output; ``gather.k02``, ``conv``.
+        name: Name of the node and of its output, unique in the fragment; such as ``gather.k02``.
         op: ONNX operator of the default domain.
         operands: Inputs in order: ``INPUT``, the name of an earlier step, or a constant.
         attrs: ONNX attributes.
@@ -92,7 +92,7 @@ class Fragment:
         steps: The nodes in topological order.
         input_shape: Nominal sizes of the input.
         dtype: Element type of input, output and weights.
-        opset: The version of the default domain that the steps are written for.
+        opset: Opset version that the steps are written for.
     """
 
     steps: tuple[Step, ...]
@@ -101,7 +101,7 @@ class Fragment:
     opset: int
 
     def constants(self) -> list[Weights | Index]:
-        """Every constant once; equal integer constants count as one."""
+        """Return every constant once; equal integer constants count as one."""
         found: dict[object, Weights | Index] = {}
         for step in self.steps:
             for operand in step.operands:
@@ -112,7 +112,7 @@ class Fragment:
         return list(found.values())
 
     def shape_of(self, value: str) -> tuple[int, ...]:
-        """Nominal sizes of the input or of a step's output."""
+        """Return the nominal sizes of the input or of a step's output."""
         if value == INPUT:
             return self.input_shape
         return next(step.shape for step in self.steps if step.name == value)
@@ -122,8 +122,8 @@ class Fragment:
 class Builder:
     """Append steps to a fragment; every method returns the name of the new value.
 
-    Operators are written for the opset at hand: what later became an input is an attribute in
-    earlier versions. Equal Gathers and Slices of one value are made once.
+    Operators follow the opset of the model: some inputs are attributes in earlier versions. Equal
+    Gathers, Slices and Pads of one value are created once.
     """
 
     input_shape: tuple[int, ...]
@@ -137,7 +137,7 @@ class Builder:
         self._shapes[INPUT] = self.input_shape
 
     def shape(self, value: str) -> tuple[int, ...]:
-        """Nominal sizes of a value."""
+        """Return the nominal sizes of a value."""
         return self._shapes[value]
 
     def add(
@@ -159,7 +159,7 @@ class Builder:
         return Fragment(tuple(self.steps), self.input_shape, self.dtype, self.opset)
 
     def gather(self, x: str, index: IntArray, axis: int, name: str) -> str:
-        """Take positions of one axis; the axes of the index replace it."""
+        """Gather positions of one axis; the axes of the index replace it."""
         key = ("gather", x, axis, index.shape, index.tobytes())
         if key not in self._made:
             shape = [*self.shape(x)[:axis], *index.shape, *self.shape(x)[axis + 1 :]]
@@ -170,7 +170,7 @@ class Builder:
     def slice(
         self, x: str, cuts: Mapping[int, tuple[int, int, int]], name: str, out: Sequence[int]
     ) -> str:
-        """Cut axes to ``start, end, step``, as ONNX reads them; ``out`` are the nominal sizes."""
+        """Slice axes by ``(start, end, step)``; ``out`` are the nominal sizes of the result."""
         key = ("slice", x, tuple(sorted(cuts.items())))
         if key in self._made:
             return self._made[key]
@@ -188,7 +188,7 @@ class Builder:
         return self._made[key]
 
     def pad(self, x: str, begin: Mapping[int, int], end: Mapping[int, int], name: str) -> str:
-        """Add zeros before and after axes; negative numbers cut, which ONNX allows."""
+        """Pad axes by zeros; negative pads crop, which ONNX allows."""
         rank = len(self.shape(x))
         axes = [a for a in range(rank) if begin.get(a, 0) or end.get(a, 0)]
         shape = [n + begin.get(a, 0) + end.get(a, 0) for a, n in enumerate(self.shape(x))]
@@ -207,7 +207,7 @@ class Builder:
         return self._made[key]
 
     def concat(self, values: Sequence[str], axis: int, name: str) -> str:
-        """Join values along an axis; a single one is returned as it is."""
+        """Concatenate values along an axis; a single value is returned unchanged."""
         if len(values) == 1:
             return values[0]
         shape = list(self.shape(values[0]))
@@ -252,10 +252,10 @@ def _index(values: Sequence[int]) -> Index:
 
 
 def conv_size(padded: int, kernel: int, stride: int, dilation: int) -> int:
-    """Output size of a convolution along one axis."""
+    """Return the output size of a convolution along one axis."""
     return (padded - (kernel - 1) * dilation - 1) // stride + 1
 
 
 def elements(shape: Iterable[int]) -> int:
-    """Product of sizes."""
+    """Return the number of elements of a shape."""
     return math.prod(shape)

@@ -1,16 +1,16 @@
-"""Form gather: collect the kept columns, then one 1x1 Conv over them: im2col in the graph.
+"""Form gather: im2col of the kept columns in the graph, followed by one 1x1 Conv.
 
-Every kernel position with kept columns contributes its channels, moved to where that position
-reads. Two choices make four variants:
+Every kernel position with kept columns contributes its input channels, shifted by the offset of the
+position. Two independent choices make four variants:
 
-- moved by ``pad``: a Pad that adds zeros on one side and cuts on the other. With a stride, one
-  SpaceToDepth before it turns the positions modulo the stride into channels; or by ``slice``: one
-  Pad for all, then a strided Slice of the shifted window;
-- the channels taken by one Gather for ``each`` position, whose pads many layers then share, or by
-  one ``joint`` Gather for all, of which the mover cuts each position's part.
+- The shift is a ``pad`` or a ``slice``. ``pad``: a Pad that adds zeros on one side and crops the
+  other; with a stride, one SpaceToDepth before it turns the positions modulo the stride into
+  channels. ``slice``: one Pad for all positions, then a strided Slice of each shifted window.
+- The channels are gathered for ``each`` position, or by one ``joint`` Gather for all, from which
+  the shift crops the part of each position. With ``each``, many layers share the constants.
 
-A position that keeps a contiguous range of channels needs no Gather, because the mover cuts the
-range too; one that keeps all channels at the centre needs no node at all.
+A position that keeps a contiguous range of channels needs no Gather, because the shift crops the
+range, too. A position that keeps all channels at the centre needs no node.
 """
 
 from collections.abc import Iterator
@@ -26,7 +26,7 @@ from acgraph.lowering.regions import Lattice, contiguous
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Part:
-    """A kernel position's channels: a range of the channels of ``source``."""
+    """The kept channels of a kernel position: the range ``span`` of the channels of ``source``."""
 
     position: Position
     channels: IntArray
@@ -35,7 +35,7 @@ class _Part:
 
 
 def gather(layer: ConvLayer) -> list[Draft]:
-    """Propose all variants for a layer that uses more than one kernel position."""
+    """Return all variants for a layer that uses more than one kernel position."""
     if layer.group != 1 or len(layer.positions) < 2 or layer.kept.all():
         return []
     has_stride = any(stride != 1 for stride in layer.strides)
@@ -47,7 +47,7 @@ def gather(layer: ConvLayer) -> list[Draft]:
 
 
 def can_interleave(layer: ConvLayer) -> bool:
-    """Return whether SpaceToDepth can turn the stride into channels."""
+    """Return whether SpaceToDepth can move the stride into the channel axis."""
     stride = layer.strides[0]
     return (
         layer.rank == 2
@@ -83,7 +83,7 @@ def point_conv(builder: Builder, layer: ConvLayer, columns: str, parts: list[_Pa
 
 
 def node_name(position: Position) -> str:
-    """Name a kernel position: ``k02``; indices above 9 are set apart: ``k0_12``."""
+    """Name a kernel position: ``k02``; with an underscore where an index exceeds 9: ``k0_12``."""
     return "k" + ("_" if max(position) > 9 else "").join(str(index) for index in position)
 
 
@@ -96,7 +96,7 @@ def _pad_once(builder: Builder, layer: ConvLayer, lattice: Lattice) -> str:
 
 
 def _interleave(builder: Builder, layer: ConvLayer) -> str:
-    """Make channel ``phase * C + c`` of every ``stride``-th position that begins at ``phase``."""
+    """Move phase ``p`` of channel ``c`` (positions modulo the stride) to channel ``p * C + c``."""
     stride = layer.strides[0] if layer.rank else 1
     if all(step == 1 for step in layer.strides):
         return INPUT
@@ -106,7 +106,7 @@ def _interleave(builder: Builder, layer: ConvLayer) -> str:
 
 
 def _offsets(layer: ConvLayer, position: Position) -> list[int]:
-    """Where a kernel position reads for the first output, from the first input."""
+    """Return the input position that a kernel position reads for the first output, per axis."""
     axes = zip(position, layer.dilations, layer.begin, strict=True)
     return [index * dilation - pad for index, dilation, pad in axes]
 
@@ -133,7 +133,7 @@ def _parts(builder: Builder, layer: ConvLayer, source: str, *, joint: bool) -> I
 
 
 def _first(layer: ConvLayer, position: Position) -> int:
-    """The first interleaved channel of the phase that a kernel position reads."""
+    """Return the first interleaved channel of the phase that a kernel position reads."""
     phase = 0
     for offset, stride in zip(_offsets(layer, position), layer.strides, strict=True):
         phase = phase * stride + offset % stride

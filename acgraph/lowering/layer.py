@@ -1,4 +1,4 @@
-"""The layer to lower: its weight, its geometry, and which of its columns are in use."""
+"""The layer to lower: its weight, its geometry, and its columns in use (those not zero)."""
 
 import math
 from abc import ABC, abstractmethod
@@ -18,14 +18,14 @@ Position = tuple[int, ...]
 
 
 def kept_columns(weight: Array) -> BoolArray:
-    """Say which columns of a convolution's weight are not zero over all filters.
+    """Return which columns of a convolution's weight are not zero in all filters.
 
     Args:
         weight: ``[O, I/group, *kernel]``.
 
     Returns:
-        Keep-flags ``[I/group, *kernel]``. A weight without any non-zero keeps its first column,
-        because no convolution has none.
+        Keep-flags ``[I/group, *kernel]``. A weight of zeros keeps its first column, because a
+        convolution without columns does not exist.
     """
     kept = np.asarray((weight != 0).any(axis=0))
     if not kept.any():
@@ -35,11 +35,11 @@ def kept_columns(weight: Array) -> BoolArray:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Convolution(ABC):
-    """What a Conv and a ConvTranspose with a constant weight have in common.
+    """Base class of Conv and ConvTranspose with a constant weight.
 
     Attributes:
         name: Name of the node.
-        weight: Filters and channels, then the kernel; which comes first is up to the kind.
+        weight: ``[O, I/group, *kernel]`` for Conv, ``[I, O/group, *kernel]`` for ConvTranspose.
         weight_name: Name of the constant.
         bias: ``[O]``, or None.
         bias_name: Name of the bias.
@@ -48,7 +48,7 @@ class Convolution(ABC):
         group: Groups of the convolution.
         input_shape: Nominal sizes ``[N, I, *spatial]``.
         is_tied: True where another node reads the weight too, so that it stays in the file.
-        opset: Version of the default domain.
+        opset: Opset version of the model.
     """
 
     name: str
@@ -99,7 +99,7 @@ class ConvLayer(Convolution):
 
     @classmethod
     def alone(cls, weight: Array, size: int, bias: Array | None = None) -> "ConvLayer":
-        """Make a layer that is in no model, of stride 1 and of equal sizes in and out: to time it.
+        """Build a layer of stride 1 with equal input and output sizes, outside of any model.
 
         Args:
             weight: ``[O, I, K, K]``, K odd.
@@ -130,7 +130,7 @@ class ConvLayer(Convolution):
 
     @property
     def reach(self) -> tuple[int, ...]:
-        """How far the last kernel position lies from the first, per spatial axis."""
+        """Distance from the first to the last kernel position, per spatial axis."""
         return tuple((k - 1) * d for k, d in zip(self.kernel, self.dilations, strict=True))
 
     @property
@@ -145,7 +145,7 @@ class ConvLayer(Convolution):
     def kept(self) -> BoolArray:
         """Which columns are in use, ``[I/group, *kernel]``.
 
-        Where the sizes are fixed, those that only ever read padding are not.
+        Where the sizes are fixed, columns that read only padding are not in use.
         """
         kept = kept_columns(self.weight)
         if not self.is_static:
@@ -157,7 +157,7 @@ class ConvLayer(Convolution):
         return alive if alive.any() else kept
 
     def _reads_input(self, axis: int, index: int) -> bool:
-        """Return whether a kernel index reads anything but padding, for some output."""
+        """Return whether a kernel index reads an input position for some output position."""
         first = index * self.dilations[axis] - self.begin[axis]
         read = first + self.strides[axis] * np.arange(self.out_spatial[axis])
         return bool(((read >= 0) & (read < self.spatial[axis])).any())
@@ -174,17 +174,17 @@ class ConvLayer(Convolution):
 
     @property
     def limit(self) -> str:
-        """Why not every unused column goes, where some stay; empty where they all can."""
+        """Why some unused columns cannot be removed; empty where all can."""
         if self.group == 1:
             return ""
-        return "a grouped convolution can lose kernel borders only"
+        return "only kernel borders can be removed from a grouped convolution"
 
     def channels_at(self, position: Position) -> npt.NDArray[np.int64]:
-        """Input channels that are in use at a kernel position."""
+        """Return the input channels that are in use at a kernel position."""
         return self.channels_over([position])
 
     def channels_over(self, positions: Sequence[Position]) -> npt.NDArray[np.int64]:
-        """Input channels that are in use at any of some kernel positions."""
+        """Return the input channels that are in use at any of several kernel positions."""
         used = np.zeros(self.kept.shape[0], np.bool_)
         for position in positions:
             where: tuple[slice | int, ...] = (slice(None), *position)
@@ -192,7 +192,7 @@ class ConvLayer(Convolution):
         return np.flatnonzero(used)
 
     def column_weights(self, position: Position, channels: npt.NDArray[np.int64]) -> Array:
-        """The weights of some channels at a kernel position, ``[O, len(channels)]``."""
+        """Return the weights of channels at a kernel position, ``[O, len(channels)]``."""
         where: tuple[slice | int, ...] = (slice(None), slice(None), *position)
         return np.asarray(self.weight[where][:, channels])
 
@@ -203,11 +203,11 @@ class ConvLayer(Convolution):
         return tuple(tuple(int(k) for k in row) for row in used)
 
     def builder(self) -> Builder:
-        """Begin a fragment that replaces the layer."""
+        """Return an empty builder of a fragment that replaces the layer."""
         return Builder(self.input_shape, self.weight.dtype, self.opset)
 
     def bias_weights(self) -> Weights | None:
-        """The bias, taken over as it is."""
+        """Return the bias of the dense layer, or None."""
         return None if self.bias is None else Weights(self.bias, self.bias_name)
 
 
@@ -220,16 +220,16 @@ class LinearLayer:
         op: ``"Gemm"`` or ``"MatMul"``.
         weight: The constant as the node reads it.
         weight_name: Name of the constant.
-        weight_input: Which input of the node the constant is.
-        feature_axis: Axis of the constant along which the columns lie.
-        input_axis: Axis of the other operand that it is contracted with.
+        weight_input: Index of the constant among the node's inputs.
+        feature_axis: Axis of the constant whose positions are the columns.
+        input_axis: Axis of the other operand that is contracted with it.
         bias: Third input of a Gemm where it is constant, else None.
         bias_name: Name of the bias.
         attrs: Attributes of the node.
         input_shape: Nominal sizes of the other operand.
         output_shape: Nominal sizes of the output.
         is_tied: True where another node reads the weight too.
-        opset: Version of the default domain.
+        opset: Opset version of the model.
     """
 
     name: str
@@ -249,7 +249,7 @@ class LinearLayer:
 
     @cached_property
     def features_kept(self) -> npt.NDArray[np.int64]:
-        """Input features whose column is not zero; the first one where all are."""
+        """Input features whose column is not zero; the first one where all are zero."""
         others = tuple(a for a in range(self.weight.ndim) if a != self.feature_axis)
         kept = np.flatnonzero((self.weight != 0).any(axis=others))
         return kept if kept.size else np.zeros(1, np.int64)
@@ -261,7 +261,7 @@ class LinearLayer:
 
     @property
     def limit(self) -> str:
-        """Nothing keeps an unused feature."""
+        """Empty: every unused feature can be removed."""
         return ""
 
     @property
@@ -282,7 +282,7 @@ class TransposedLayer(Convolution):
     Attributes:
         weight: ``[I, O/group, *kernel]``.
         attrs: Attributes of the node.
-        pads: All begins, then all ends; None where the size of the output decides.
+        pads: All begins, then all ends; None where they depend on the output size.
         output_padding: Per spatial axis.
         output_shape: Nominal sizes of the output.
     """
@@ -304,7 +304,7 @@ class TransposedLayer(Convolution):
 
     @property
     def used(self) -> int:
-        """Columns in use, in the group that uses most."""
+        """Columns in use, in the group with the most."""
         grouped = self.kept.reshape(self.group, -1)
         return int(grouped.sum(axis=1).max())
 
@@ -316,8 +316,8 @@ class TransposedLayer(Convolution):
 
     @property
     def limit(self) -> str:
-        """Why not every unused column goes, where some stay."""
-        return "a ConvTranspose can lose whole input channels and kernel borders only"
+        """Why some unused columns cannot be removed."""
+        return "only whole input channels and kernel borders can be removed from a ConvTranspose"
 
 
 Lowerable = ConvLayer | LinearLayer | TransposedLayer

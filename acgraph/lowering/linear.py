@@ -1,4 +1,4 @@
-"""Gemm and MatMul with a constant weight: fewer input features."""
+"""Forms of Gemm and MatMul with a constant weight: dense, and on the input features in use."""
 
 import numpy as np
 
@@ -9,7 +9,7 @@ from acgraph.lowering.regions import contiguous, cut_shape
 
 
 def linear(layer: LinearLayer) -> list[Draft]:
-    """Propose the dense layer, and one on the features that are in use."""
+    """Return the dense layer, and the layer on the features in use where some are not."""
     drafts = [_draft(layer, DENSE, np.arange(layer.columns))]
     kept = layer.features_kept
     if kept.size < layer.columns:

@@ -1,4 +1,4 @@
-"""Which pattern of columns suits a layer: by what its lowered form is estimated to save."""
+"""Choose the column pattern of a layer by the time that its lowered form is estimated to save."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -11,23 +11,23 @@ from acgraph.pruning.importance import column_norms
 from acgraph.pruning.patterns import PATTERNS
 from acgraph.pruning.projection import column_mask, zero_columns
 
-#: Chosen by ``best_pattern``, layer by layer.
+#: ``best_pattern`` chooses the pattern of each layer.
 AUTO = "auto"
-#: What the options that name a pattern take.
+#: Values of the options that name a pattern.
 PATTERN_CHOICES: tuple[str, ...] = (*PATTERNS, AUTO)
-#: A smaller share of the squared norm counts as nothing.
+#: Lower limit of the lost share of the squared norm, against division by zero.
 EPSILON = 1e-9
 
 
 def check_pattern(pattern: str) -> str:
-    """Return the pattern.
+    """Return the name of a pattern if it exists.
 
     Raises:
-        UsageError: There is none of the name.
+        UsageError: No pattern has this name.
     """
     if pattern not in PATTERN_CHOICES:
         raise UsageError(
-            f"no pattern of columns is named '{pattern}'",
+            f"no column pattern is named '{pattern}'",
             hint=f"one of {', '.join(PATTERN_CHOICES)}",
         )
     return pattern
@@ -41,31 +41,31 @@ def best_pattern(
     patterns: Sequence[str] = PATTERNS,
     model: CostModel | None = None,
 ) -> str:
-    """The pattern that saves most time for each unit of magnitude that it loses.
+    """Return the pattern with the best ratio of time saved to squared norm lost.
 
-    For every pattern: the columns of largest norm that it allows; the time that the fastest
-    form of what is left is estimated to save over the dense layer; and the squared norm that is
-    lost. The largest quotient wins, of equals the earlier pattern. No pattern loses less than
-    ``free`` for as many columns, so that another one is taken only where it saves more than in
-    proportion: in small layers, and where the weights are regular by themselves.
+    For every pattern, the layer keeps the columns of largest norm that the pattern allows. The time
+    saved is that of the fastest lowered form over the dense layer, by estimate. The largest ratio
+    wins; among equals, the earlier pattern. For a given number of columns, ``free`` loses the least
+    norm. Another pattern wins only where it saves more than in proportion: in small layers, and
+    where the weights are regular already.
 
     Args:
-        layer: The layer, with the weights that are to be cut.
-        keep: At most so many columns stay.
-        multiple: The patterns' granularity.
-        patterns: Those to choose from.
-        model: The estimate of time.
+        layer: The layer, with its weights before the cut.
+        keep: Largest number of kept columns.
+        multiple: Granularity of the patterns.
+        patterns: The patterns to choose from.
+        model: The cost model.
     """
     estimate = model or CostModel()
     powers = column_norms(layer.weight) ** 2
     total = max(float(powers.sum()), EPSILON)
-    best, found = -1.0, patterns[0]
+    highest, best = -1.0, patterns[0]
     for pattern in patterns:
         mask = column_mask(layer.weight, keep, pattern=pattern, multiple=multiple)
         cut = replace(layer, weight=zero_columns(layer.weight, mask))
         times = [estimate.latency_us(way.fragment) for way in candidates(cut)]
         lost = float(powers[~mask].sum()) / total
-        worth = (times[0] - min(times)) / max(lost, EPSILON)
-        if worth > best:
-            best, found = worth, pattern
-    return found
+        ratio = (times[0] - min(times)) / max(lost, EPSILON)
+        if ratio > highest:
+            highest, best = ratio, pattern
+    return best

@@ -1,4 +1,4 @@
-"""Regions of a weight: some input channels at a lattice of kernel positions, as one small Conv."""
+"""Regions of a weight: input channels times a lattice of kernel positions, as one small Conv."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -13,7 +13,7 @@ from acgraph.lowering.layer import ConvLayer, Position
 
 @dataclass(frozen=True, slots=True)
 class Lattice:
-    """Evenly spaced kernel indices on each spatial axis: what a kernel with dilation can cover.
+    """Evenly spaced kernel indices on each spatial axis, as a dilated kernel covers them.
 
     >>> Lattice.around([(0, 0), (0, 2), (2, 2)])
     Lattice(first=(0, 0), count=(2, 2), gap=(2, 2))
@@ -25,7 +25,7 @@ class Lattice:
 
     @staticmethod
     def around(positions: Iterable[Position]) -> "Lattice":
-        """The smallest lattice that holds all positions."""
+        """Return the smallest lattice that contains all positions."""
         first, count, gap = [], [], []
         for used in (sorted(set(axis)) for axis in zip(*positions, strict=True)):
             step = math.gcd(*(index - used[0] for index in used)) or 1
@@ -35,11 +35,11 @@ class Lattice:
         return Lattice(tuple(first), tuple(count), tuple(gap))
 
     def join(self, other: "Lattice") -> "Lattice":
-        """The smallest lattice that holds both."""
+        """Return the smallest lattice that contains both."""
         return Lattice.around([*self.corners(), *other.corners()])
 
     def corners(self) -> list[Position]:
-        """Positions that span the lattice: the first, the last, and one gap from the first."""
+        """Return positions that span the lattice: the first, the last, and the second."""
         steps = zip(self.first, self.count, self.gap, strict=True)
         second = tuple(first + (gap if count > 1 else 0) for first, count, gap in steps)
         return [self.first, second, self.last]
@@ -57,19 +57,19 @@ class Lattice:
 
     @property
     def index(self) -> tuple[slice, ...]:
-        """What selects the lattice from a kernel."""
+        """Index that selects the lattice from a kernel."""
         ends = zip(self.first, self.last, self.gap, strict=True)
         return tuple(slice(first, last + 1, gap) for first, last, gap in ends)
 
     def begin(self, layer: ConvLayer) -> tuple[int, ...]:
-        """Pads before each axis; negative where input is skipped instead."""
+        """Return the pads before each axis; negative where input is skipped."""
         return tuple(
             pad - first * dilation
             for pad, first, dilation in zip(layer.begin, self.first, layer.dilations, strict=True)
         )
 
     def end(self, layer: ConvLayer) -> tuple[int, ...]:
-        """Pads after each axis; negative where input is skipped instead."""
+        """Return the pads after each axis; negative where input is skipped."""
         return tuple(
             pad - (reach - last * dilation)
             for pad, reach, last, dilation in zip(
@@ -92,7 +92,7 @@ class Region:
 
 
 def contiguous(index: IntArray) -> tuple[int, int] | None:
-    """The range ``(start, stop)`` that an index spells out, or None.
+    """Return the range ``(start, stop)`` that an index enumerates, or None.
 
     >>> contiguous(np.array([2, 3, 4])), contiguous(np.array([2, 4]))
     ((2, 5), None)
@@ -113,10 +113,10 @@ def region_conv(
     """Append the convolution over one region of the layer's weight.
 
     Args:
-        builder: Where to append.
-        layer: The dense layer; grouped layers take regions over all channels only.
-        region: Which part of the weight.
-        prefix: Begins the names of the nodes: the form, and which part of it.
+        builder: The fragment.
+        layer: The dense layer; a region of a grouped layer must contain all channels.
+        region: Part of the weight.
+        prefix: Prefix of the node names: the form and the number of its part.
         with_bias: Whether this convolution adds the bias.
     """
     lattice = region.lattice
@@ -148,7 +148,7 @@ def _select(
     end: tuple[int, ...],
     prefix: str,
 ) -> str:
-    """Take the channels, and cut off the input that no kept kernel position reads."""
+    """Select the channels, and crop the input that no kept kernel position reads."""
     x = "x"
     cuts: dict[int, tuple[int, int, int]] = {}
     if channels.size < layer.kept.shape[0]:
@@ -166,7 +166,7 @@ def _select(
 
 
 def cut_shape(shape: tuple[int, ...], cuts: Mapping[int, tuple[int, int, int]]) -> list[int]:
-    """Sizes after a Slice."""
+    """Return the sizes after a Slice."""
     return [
         len(range(*slice(*cuts[axis]).indices(size))) if axis in cuts else size
         for axis, size in enumerate(shape)

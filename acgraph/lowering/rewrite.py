@@ -1,4 +1,4 @@
-"""Put a fragment into a graph, in place of a node or as a model of its own."""
+"""Insert a fragment into a graph in place of a node, or make it a model of its own."""
 
 import hashlib
 from collections.abc import Mapping
@@ -9,23 +9,23 @@ import onnx_graphsurgeon as gs
 from acgraph.ir import Model, in_c_order
 from acgraph.ir.names import fresh
 from acgraph.ir.uses import captured_names
-from acgraph.lowering.candidates import Held
+from acgraph.lowering.candidates import StoredConstants
 from acgraph.lowering.fragment import INPUT, Fragment, Index, Operand, Weights
 
-#: Begins the names of shared integer constants.
+#: Prefix of the names of shared integer constants.
 POOL = "lowering/"
-#: Longest integer constant whose numbers are spelled out in its name.
+#: Longest integer constant whose values are spelled out in its name.
 SPELLED_OUT = 8
 
 
 @dataclass(slots=True)
 class ConstantPool:
-    """What lowering put into one graph, shared by content, and the names that are taken.
+    """The constants that lowering added to one graph, shared by content, and the used names.
 
     Attributes:
         taken: Names of tensors.
         indices: Integer constants by ``Index.key``.
-        weights: By ``Weights.stem``: new weights by ``Weights.key``.
+        weights: New weights by ``Weights.stem``, then by ``Weights.key``.
     """
 
     taken: set[str]
@@ -34,7 +34,7 @@ class ConstantPool:
 
     @staticmethod
     def of(graph: gs.Graph) -> "ConstantPool":
-        """Begin with the names of a graph's tensors, and with what lowering put there before."""
+        """Make the pool of a graph, with the constants of earlier lowering."""
         tensors = graph.tensors()
         pool = ConstantPool(set(tensors))
         for name, tensor in tensors.items():
@@ -43,14 +43,14 @@ class ConstantPool:
         return pool
 
     def index(self, index: Index) -> gs.Constant:
-        """Return the shared constant."""
+        """Return the shared constant; create it where it is missing."""
         if index.key not in self.indices:
             name = self.fresh(f"{POOL}{_index_name(index)}")
             self.indices[index.key] = gs.Constant(name, index.values)
         return self.indices[index.key]
 
     def weight(self, weights: Weights) -> gs.Constant:
-        """Return the constant that holds these weights: one for all layers that want the same."""
+        """Return the constant with these weights, one for all layers with equal weights."""
         of_name = self.weights.setdefault(weights.stem, {})
         key = weights.key
         if key not in of_name:
@@ -58,12 +58,12 @@ class ConstantPool:
         return of_name[key]
 
     @property
-    def held(self) -> Held:
-        """What is there already, as candidates are counted by."""
-        return Held(self.indices, self.weights)
+    def stored(self) -> StoredConstants:
+        """The constants that candidates can reuse."""
+        return StoredConstants(self.indices, self.weights)
 
     def fresh(self, stem: str) -> str:
-        """Reserve a name."""
+        """Return an unused name and reserve it."""
         return fresh(stem, self.taken)
 
 
@@ -78,16 +78,16 @@ def _index_name(index: Index) -> str:
 def replace_node(
     model: Model, node: gs.Node, fragment: Fragment, weight_input: int, pool: ConstantPool
 ) -> None:
-    """Replace a layer by a fragment; the nodes are called ``LAYER/STEP``.
+    """Replace a layer by a fragment; the nodes are named ``LAYER/STEP``.
 
-    Constants and Identity, Transpose or Constant nodes that nothing reads any more go too.
+    Also removes the Identity, Transpose and Constant nodes that are dead afterwards.
 
     Args:
         model: The model, changed in place.
         node: The layer.
-        fragment: What computes the same.
-        weight_input: Which input of the node is the weight.
-        pool: The graph's integer constants.
+        fragment: The equivalent nodes.
+        weight_input: Index of the weight among the node's inputs.
+        pool: The constants that lowering added to the graph.
     """
     graph = model.graph
     data, output = node.inputs[1 - weight_input], node.outputs[0]
@@ -105,7 +105,7 @@ def replace_node(
 
 
 def _drop_unread(model: Model, tensor: gs.Tensor) -> None:
-    """Remove the nodes that only made a constant which nothing reads now."""
+    """Remove the producers of a constant that has no consumer left."""
     graph = model.graph
     if tensor.outputs or not tensor.inputs:
         return
@@ -159,13 +159,13 @@ def _nodes(
 
 
 def fragment_model(fragment: Fragment, name: str = "layer", *, activation: bool = False) -> Model:
-    """Make a model of a fragment alone: input ``x``, output ``y``.
+    """Make a model of one fragment, with input ``x`` and output ``y``.
 
     Args:
         fragment: The nodes.
-        name: Begins the names of the nodes.
-        activation: Let a Relu follow, as in most networks: runtimes fuse it, and fuse sums of
-            convolutions only into one that something follows.
+        name: Prefix of the node names.
+        activation: Append a Relu, as in most networks: runtimes fuse it, and they fuse a sum into a
+            convolution only where the result is not a graph output.
     """
     data = gs.Variable(INPUT, fragment.dtype, list(fragment.input_shape))
     output = gs.Variable("y", fragment.dtype, list(fragment.steps[-1].shape))

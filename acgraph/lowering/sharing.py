@@ -1,8 +1,8 @@
-"""Layers that read one weight: all of them get the same form, or all stay dense.
+"""Layers that share one weight: all of them get the same form, or all stay dense.
 
 A network that runs one layer several times (an unrolled LSTM, a head on every level of a detector)
-stores its weight once. If some of its readers were lowered, the file would hold the weight and the
-kept columns of it.
+stores its weight once. If only some of the layers were lowered, the file would contain both the
+dense weight and its kept columns.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -14,17 +14,17 @@ from acgraph.analysis.layers import Layer
 from acgraph.ir import Model
 from acgraph.ir.uses import captured_names
 from acgraph.lowering.base import DENSE, Candidate, Chooser
-from acgraph.lowering.candidates import Held, candidates
+from acgraph.lowering.candidates import StoredConstants, candidates
 from acgraph.lowering.fragment import Index, Weights, elements
 from acgraph.lowering.layer import Lowerable
 
 
 def sharing_layers(model: Model, layers: Sequence[Layer]) -> list[list[Layer]]:
-    """Group the layers that share a weight which nothing else reads; in graph order.
+    """Group the layers that share a weight, in graph order.
 
     Args:
         model: The model.
-        layers: Those that may be lowered: a weight that another layer reads too is not listed.
+        layers: The layers to lower. A weight with any other consumer has no group.
     """
     by_weight: dict[str, list[Layer]] = {}
     for layer in layers:
@@ -39,7 +39,10 @@ def sharing_layers(model: Model, layers: Sequence[Layer]) -> list[list[Layer]]:
 
 
 def _readers(tensor: gs.Tensor, kept: Collection[str]) -> set[str]:
-    """Name the nodes that read a constant, through Identity and Transpose; "" for an output."""
+    """Return the names of the consumers of a constant, past Identity and Transpose.
+
+    A graph output or a subgraph counts as the name "".
+    """
     found = {""} if tensor.name in kept else set()
     for node in tensor.outputs:
         if node.op in ("Identity", "Transpose"):
@@ -49,34 +52,36 @@ def _readers(tensor: gs.Tensor, kept: Collection[str]) -> set[str]:
     return found
 
 
-def choose_together(reads: Sequence[Lowerable], choose: Chooser, held: Held) -> str:
+def choose_together(layers: Sequence[Lowerable], chooser: Chooser, stored: StoredConstants) -> str:
     """Choose the form of layers that share a weight; return its label.
 
-    It is the one that the chooser takes for the first layer. They stay dense where another layer
-    lacks that form, or where all of them together would store more than they do.
+    The chooser decides for the first layer. The layers stay dense where another one of them lacks
+    that form, or where the lowered layers together would store as much as the dense ones.
 
     Args:
-        reads: The layers.
-        choose: Picks among the candidates of a layer.
-        held: Constants that the model has already.
+        layers: The layers.
+        chooser: Chooses among the candidates of a layer.
+        stored: Constants that the model already stores.
     """
-    ways = [candidates(replace(read, is_tied=False), held) for read in reads]
-    label = choose.choose(ways[0]).label if len(ways[0]) > 1 else DENSE
-    chosen = [with_label(found, label) for found in ways]
-    if label == DENSE or any(way is None for way in chosen):
+    options = [candidates(replace(layer, is_tied=False), stored) for layer in layers]
+    label = chooser.choose(options[0]).label if len(options[0]) > 1 else DENSE
+    chosen = [with_label(found, label) for found in options]
+    if label == DENSE or any(candidate is None for candidate in chosen):
         return DENSE
-    after = _stored([way for way in chosen if way is not None])
-    return label if after < _stored([found[0] for found in ways]) else DENSE
+    after = _elements_of([candidate for candidate in chosen if candidate is not None])
+    return label if after < _elements_of([found[0] for found in options]) else DENSE
 
 
-def with_label(ways: Sequence[Candidate], label: str) -> Candidate | None:
+def with_label(options: Sequence[Candidate], label: str) -> Candidate | None:
     """Return the candidate with this label, or None."""
-    return next((way for way in ways if way.label == label), None)
+    return next((candidate for candidate in options if candidate.label == label), None)
 
 
-def _stored(ways: Sequence[Candidate]) -> int:
+def _elements_of(chosen: Sequence[Candidate]) -> int:
     """Count the elements of the constants of several candidates, equal ones once."""
     found: Mapping[object, Weights | Index] = {
-        constant.key: constant for way in ways for constant in way.fragment.constants()
+        constant.key: constant
+        for candidate in chosen
+        for constant in candidate.fragment.constants()
     }
     return sum(elements(constant.values.shape) for constant in found.values())

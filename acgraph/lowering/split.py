@@ -1,8 +1,8 @@
 """Form split: a sum of small convolutions, each over some channels and some kernel positions.
 
-ONNX Runtime fuses ``Conv + Add (+ Relu)``, so that the sums cost little. It pays where columns are
-regular: where channels fall into groups that use different parts of the kernel (variant
-``supports``), or where every kernel row (or column, or slice) uses few channels (``axis``).
+ONNX Runtime fuses ``Conv + Add (+ Relu)``, so the sums cost little. The form is fast where columns
+are regular: where groups of channels use different parts of the kernel (variant ``supports``), or
+where every kernel row (or column, or slice) uses few channels (``axis``).
 """
 
 import functools
@@ -14,14 +14,14 @@ from acgraph.lowering.base import Draft
 from acgraph.lowering.layer import ConvLayer
 from acgraph.lowering.regions import Lattice, Region, region_conv
 
-#: More groups of channels than this are not clustered: there is no pattern to find.
+#: More groups of channels than this are not clustered: they have no common pattern.
 MAX_GROUPS = 24
-#: A sum of convolutions is proposed where it stores at most this share of what one would.
+#: Largest share of the columns of one cropped Conv that a sum of convolutions may store.
 MIN_GAIN = 0.9
 
 
 def split(layer: ConvLayer) -> list[Draft]:
-    """Propose sums that store clearly fewer columns than one cropped Conv would."""
+    """Return the sums that store clearly fewer columns than one cropped Conv."""
     if layer.group != 1 or len(layer.positions) < 2:
         return []
     whole = Lattice.around(layer.positions).volume * layer.channels_kept.size
@@ -60,7 +60,7 @@ def _region(layer: ConvLayer, positions: list[tuple[int, ...]]) -> Region:
 
 
 def _along(layer: ConvLayer, axis: int) -> list[Region]:
-    """One region for every kernel index of an axis."""
+    """Return one region for every kernel index of an axis."""
     indices = sorted({position[axis] for position in layer.positions})
     return [_region(layer, [p for p in layer.positions if p[axis] == i]) for i in indices]
 
@@ -75,7 +75,7 @@ def _by_support(layer: ConvLayer) -> list[Region]:
 
 
 def _cluster(groups: list[Region], count: int) -> list[Region]:
-    """Merge the two groups that merge most cheaply until few are left."""
+    """Merge the two groups with the least increase of columns until ``count`` are left."""
     groups = list(groups)
     while len(groups) > count:
         pairs = [(i, j) for j in range(len(groups)) for i in range(j)]
@@ -87,7 +87,7 @@ def _cluster(groups: list[Region], count: int) -> list[Region]:
 
 
 def _increase(a: Region, b: Region) -> int:
-    """How many more columns two groups store as one."""
+    """Return how many more columns two groups store when merged."""
     channels = int(a.channels.size + b.channels.size)
     return channels * _join(a.lattice, b.lattice).volume - a.columns - b.columns
 

@@ -1,10 +1,10 @@
-"""ConvTranspose: fewer input channels, or a smaller kernel where the pads allow it.
+"""Forms of ConvTranspose: fewer input channels, or a smaller kernel where the pads allow it.
 
-A column of a ConvTranspose is one input channel at one kernel position: it spreads the channel
-over the output, so that columns cannot be gathered before the product as those of a Conv. Channels
-without columns go as they do everywhere. Unused kernel borders go where the output stays the
-same size: the pads before shrink by what is cropped before, and what is missing after becomes
-output padding; a negative pad, or an output padding of a stride and more, does not exist.
+A column of a ConvTranspose is one input channel at one kernel position. It scatters the channel
+over the output, so columns cannot be gathered before the product as those of a Conv. Input channels
+without columns are removed. Unused kernel borders are cropped where the output keeps its size: the
+begin pads shrink by what is cropped at the begin, and what is missing at the end becomes output
+padding. ONNX has no negative pads, and output padding is less than the stride.
 """
 
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ from acgraph.lowering.regions import Lattice, contiguous, cut_shape
 
 
 def transposed(layer: TransposedLayer) -> list[Draft]:
-    """Propose the dense layer, and those on fewer channels or kernel positions."""
+    """Return the dense layer, and the layers on fewer channels or kernel positions."""
     everything = np.arange(layer.kept.shape[0])
     whole = Lattice((0,) * layer.rank, layer.kernel, (1,) * layer.rank)
     drafts = [_draft(layer, DENSE, "", everything, whole, layer.attrs)]
@@ -36,7 +36,7 @@ def transposed(layer: TransposedLayer) -> list[Draft]:
 
 
 def _cropped(layer: TransposedLayer, lattice: Lattice) -> dict[str, Any] | None:
-    """The attributes of the layer on a lattice of its kernel, or None where there are none.
+    """Return the attributes of the layer on a lattice of its kernel, or None where none exist.
 
     Input ``i`` reaches output ``s * i + k * d - begin`` through kernel index ``k``, and
     the output has ``s * (n - 1) + padding + (K - 1) * d + 1 - begin - end`` positions.

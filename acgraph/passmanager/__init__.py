@@ -1,4 +1,4 @@
-"""Run passes: protocol, pipeline text, checks and instruments."""
+"""The pass manager: protocol of a pass, pipeline syntax, checks and instruments."""
 
 from acgraph.passmanager.base import Pass, PassContext, PassResult
 from acgraph.passmanager.instruments import Instrument, PrintIr, Reproducer

@@ -1,4 +1,4 @@
-"""What a pass is: a frozen dataclass whose fields are its options."""
+"""The protocol of a pass: a frozen dataclass whose fields are its options."""
 
 import logging
 from abc import ABC, abstractmethod
@@ -13,7 +13,7 @@ import numpy.typing as npt
 from acgraph.diagnostics import Diagnostic
 from acgraph.ir import Model
 
-#: Metadata of fields that only code can set: they are no options of pipeline text.
+#: Metadata of fields that pipeline text cannot set.
 HIDDEN: Mapping[str, bool] = MappingProxyType({"hidden": True})
 #: Mean and variance of channels, ``float [channels]``, by the name of a tensor.
 Statistics = Mapping[str, tuple[npt.NDArray[np.floating], npt.NDArray[np.floating]]]
@@ -21,13 +21,13 @@ Statistics = Mapping[str, tuple[npt.NDArray[np.floating], npt.NDArray[np.floatin
 
 @dataclass(frozen=True, slots=True)
 class PassContext:
-    """What a pass may use beside the model.
+    """What a pass may use in addition to the model.
 
     Attributes:
         seed: Seed of every random choice; equal seeds give equal models.
-        log: Where a pass says what it did.
-        statistics: Measures mean and variance of every channel of tensors, on data, by the name of
-            the tensor; None where there is no data.
+        log: Logger of the pass.
+        statistics: Measures the mean and variance of every channel of the named tensors on data;
+            None where there is no data.
     """
 
     seed: int = 0
@@ -35,18 +35,18 @@ class PassContext:
     statistics: Callable[[Model, Sequence[str]], Statistics] | None = None
 
     def rng(self) -> np.random.Generator:
-        """Make a fresh generator of random numbers from the seed."""
+        """Return a new random number generator with the seed."""
         return np.random.default_rng(self.seed)
 
 
 @dataclass(frozen=True, slots=True)
 class PassResult:
-    """What a pass did.
+    """The result of a pass.
 
     Attributes:
-        modified: True exactly where the model changed; the manager can check the claim.
-        statistics: Counts by what was counted, in words: ``{"removed nodes": 3}``.
-        remarks: What the pass left alone although it was asked for, and why.
+        modified: True if and only if the model changed; the manager can check this.
+        statistics: Counts by their description: ``{"removed nodes": 3}``.
+        remarks: Nodes or values that the pass had to leave unchanged, with the reason.
     """
 
     modified: bool
@@ -56,15 +56,15 @@ class PassResult:
 
 @dataclass(frozen=True)
 class Pass(ABC):
-    """One change of a model, in place.
+    """A transformation of a model, in place.
 
-    A subclass is a ``@dataclass(frozen=True)``; its fields, all with defaults, are the options
-    that pipeline text may set, but for those with the metadata ``HIDDEN``. The model is whole
-    (``acgraph.ir.check``) before and after ``run``; it need not be during. Applied twice, a pass
-    does nothing the second time.
+    A subclass is a ``@dataclass(frozen=True)``. All its fields have defaults and are options of the
+    pipeline text, except those with the metadata ``HIDDEN``. The model is valid
+    (``acgraph.ir.check``) before and after ``run``. A pass is idempotent: a second run changes
+    nothing.
     """
 
-    #: Kebab-case, verb first, equal to the name of the module.
+    #: Kebab-case, verb first, as the name of the module.
     name: ClassVar[str]
 
     def requires(self, model: Model, context: PassContext) -> None:  # noqa: B027
@@ -72,10 +72,10 @@ class Pass(ABC):
 
     @abstractmethod
     def run(self, model: Model, context: PassContext) -> PassResult:
-        """Change the model in place and say what was done."""
+        """Change the model in place and return what was changed."""
 
     def ensures(self, model: Model, context: PassContext) -> None:  # noqa: B027
-        """Raise PostconditionError where the pass did not do what it promises."""
+        """Raise PostconditionError where the result of the pass violates its guarantees."""
 
 
 def options(one: Pass | type[Pass]) -> list[Field[Any]]:

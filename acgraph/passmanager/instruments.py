@@ -1,11 +1,10 @@
-"""Watch a pipeline from outside: print, count and keep what a failure needs."""
+"""Observers of a pipeline: print the model, and write a reproducer when a pass fails."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from acgraph.errors import OutputError
-from acgraph.ir import Model, clone_model, write_bytes, write_model
+from acgraph.ir import Model, clone_model, make_folder, write_bytes, write_model
 from acgraph.ir.text import text_from_model
 from acgraph.passmanager.base import Pass, PassResult
 from acgraph.passmanager.pipeline import pass_text
@@ -14,16 +13,16 @@ Write = Callable[[str], object]
 
 
 class Instrument:
-    """Told of every pass; does nothing by itself."""
+    """Base class of observers; its methods do nothing."""
 
     def before_pass(self, one: Pass, model: Model) -> None:
         """Called before a pass runs."""
 
     def after_pass(self, one: Pass, model: Model, result: PassResult, seconds: float) -> None:
-        """Called after a pass ran and was checked; ``seconds`` is the run alone."""
+        """Called after a pass ran and was checked; ``seconds`` excludes the check."""
 
     def on_failure(self, one: Pass, model: Model) -> None:
-        """Called when a pass or the check after it failed; the model may be broken."""
+        """Called when a pass or the check after it failed; the model may be invalid."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,20 +31,20 @@ class PrintIr(Instrument):
 
     Attributes:
         when: ``all``, ``change``, ``failure``, or the name of a pass.
-        write: Takes the text.
+        write: Writes the text.
     """
 
     when: str
     write: Write
 
     def after_pass(self, one: Pass, model: Model, result: PassResult, seconds: float) -> None:
-        """Print where asked to."""
+        """Print the model where ``when`` selects this pass."""
         wanted = {"all": True, "change": result.modified, "failure": False}
         if wanted.get(self.when, self.when == one.name):
             self._print(one, model, "after")
 
     def on_failure(self, one: Pass, model: Model) -> None:
-        """Print where asked to."""
+        """Print the model where ``when`` selects failures of this pass."""
         if self.when in ("all", "failure", one.name):
             self._print(one, model, "failure in")
 
@@ -55,11 +54,11 @@ class PrintIr(Instrument):
 
 @dataclass(slots=True)
 class Reproducer(Instrument):
-    """On a failure, write the model as it was before the pass, and how to run the pass on it.
+    """When a pass fails, write the model before the pass, and the command that repeats the failure.
 
     Attributes:
-        folder: Where ``reproducer.onnx`` and ``pipeline.txt`` go; made where missing.
-        write: Takes the exact command.
+        folder: Folder of ``reproducer.onnx`` and ``pipeline.txt``; created where missing.
+        write: Prints the command.
     """
 
     folder: Path
@@ -67,7 +66,7 @@ class Reproducer(Instrument):
     _before: Model | None = field(default=None, init=False)
 
     def before_pass(self, one: Pass, model: Model) -> None:
-        """Keep a copy; constants are shared, so it is cheap."""
+        """Keep a copy of the model; it shares the constants and is cheap."""
         self._before = clone_model(model)
 
     def on_failure(self, one: Pass, model: Model) -> None:
@@ -78,10 +77,7 @@ class Reproducer(Instrument):
         """
         if self._before is None:
             return
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise OutputError(f"{self.folder}: cannot be made: {error.strerror}") from error
+        make_folder(self.folder)
         path = self.folder / "reproducer.onnx"
         write_model(self._before, path)
         write_bytes(f"{pass_text(one)}\n".encode(), self.folder / "pipeline.txt")

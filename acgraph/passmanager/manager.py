@@ -1,4 +1,4 @@
-"""Run passes in order, checking the model and what each pass claims."""
+"""Run passes in order, and check the model and the result of each pass."""
 
 import logging
 import time
@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class PassRun:
-    """One pass that ran: its pipeline text, what it did, and how long it took."""
+    """A completed pass: its pipeline text, its name, its result and its duration in seconds."""
 
     text: str
     name: str
@@ -30,11 +30,12 @@ class PassManager:
     """Run a pipeline on a model, in place.
 
     Attributes:
-        passes: In the order in which they run.
-        instruments: Told before and after each pass, and of failures.
-        verify_each: Check before the first and after each pass that the model is whole and looks
-            the same from outside.
-        check_claims: Also hash the model around each pass, and refuse a wrong ``modified``.
+        passes: The passes in execution order.
+        instruments: Observers of each pass and of failures.
+        verify_each: Check before the first and after each pass that the model is valid and that its
+            inputs and outputs are unchanged.
+        check_claims: Also hash the model before and after each pass, and reject a wrong
+            ``modified``.
     """
 
     passes: Sequence[Pass]
@@ -46,35 +47,36 @@ class PassManager:
         """Run every pass.
 
         Raises:
-            PassError: A pass failed, with the names of the passes before it.
-            VerifyError: The model was broken before the first pass.
+            PassError: A pass failed; the message names the passes before it.
+            VerifyError: The model was invalid before the first pass.
         """
         context = context or PassContext()
-        outside = self._start(model)
+        expected = self._checked_interface(model)
         runs: list[PassRun] = []
         for one in self.passes:
             for instrument in self.instruments:
                 instrument.before_pass(one, model)
             try:
-                run = self._run_one(one, model, context, outside)
+                run = self._run_one(one, model, context, expected)
             except Exception as error:
                 for instrument in self.instruments:
                     instrument.on_failure(one, model)
                 raise _wrapped(error, one, [r.name for r in runs]) from error
-            logger.info("%s: %s", run.text, _told(run.result))
+            logger.info("%s: %s", run.text, _result_text(run.result))
             runs.append(run)
             for instrument in self.instruments:
                 instrument.after_pass(one, model, run.result, run.seconds)
         return runs
 
-    def _start(self, model: Model) -> Interface | None:
+    def _checked_interface(self, model: Model) -> Interface | None:
+        """Check the model and return its interface; None without ``verify_each``."""
         if not self.verify_each:
             return None
         check_model(model)
         return interface(model)
 
     def _run_one(
-        self, one: Pass, model: Model, context: PassContext, outside: Interface | None
+        self, one: Pass, model: Model, context: PassContext, expected: Interface | None
     ) -> PassRun:
         before = fingerprint(model) if self.check_claims else ""
         started = time.perf_counter()
@@ -82,9 +84,9 @@ class PassManager:
         result = one.run(model, context)
         seconds = time.perf_counter() - started
         one.ensures(model, context)
-        if outside is not None:
+        if expected is not None:
             check_model(model)
-            check_interface(model, outside)
+            check_interface(model, expected)
         if self.check_claims:
             _check_claim(result.modified, before != fingerprint(model), model)
         return PassRun(text=pass_text(one), name=one.name, result=result, seconds=seconds)
@@ -92,9 +94,10 @@ class PassManager:
 
 def _check_claim(claimed: bool, changed: bool, model: Model) -> None:
     if claimed != changed:
-        said = "modified" if claimed else "not modified"
         did = "changed" if changed else "did not change"
-        raise PostconditionError(f"it said '{said}' but the model {did}", location=model.location())
+        raise PostconditionError(
+            f"it returned modified={claimed}, but the model {did}", location=model.location()
+        )
 
 
 def _wrapped(error: Exception, one: Pass, before: list[str]) -> AcgraphError:
@@ -107,6 +110,6 @@ def _wrapped(error: Exception, one: Pass, before: list[str]) -> AcgraphError:
     return kind(f"{prefix}: {inner.message}", location=inner.location, hint=inner.hint)
 
 
-def _told(result: PassResult) -> str:
+def _result_text(result: PassResult) -> str:
     counts = ", ".join(f"{count} {what}" for what, count in result.statistics.items() if count)
     return counts or ("modified" if result.modified else "nothing to do")

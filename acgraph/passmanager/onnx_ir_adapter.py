@@ -1,7 +1,7 @@
-"""Passes of acgraph as passes of onnx-ir, and the other way round.
+"""Adapt passes of acgraph to onnx-ir, and passes of onnx-ir to acgraph.
 
-Both protocols have the same parts: what a pass requires, what it does, what it ensures, and whether
-it changed the model. onnx-ir is no dependency of acgraph: it is imported where an adapter is made.
+Both protocols have the same parts: preconditions, the transformation, postconditions, and whether
+the model changed. onnx-ir is no dependency of acgraph: it is imported when an adapter is created.
 """
 
 from dataclasses import dataclass
@@ -16,30 +16,30 @@ if TYPE_CHECKING:
 
 
 def to_onnx_ir(one: Pass, context: PassContext | None = None) -> "onnx_ir.passes.FunctionalPass":
-    """Make a pass of onnx-ir of one of acgraph; it returns a new model.
+    """Wrap a pass of acgraph as a functional pass of onnx-ir, which returns a new model.
 
     Args:
         one: The pass.
-        context: What it may use beside the model.
+        context: Context of the pass; the default one where it is None.
 
     Raises:
         UsageError: onnx-ir is not installed.
     """
     ir = _onnx_ir()
-    given = context or PassContext()
+    used = context or PassContext()
 
     class Adapted(ir.passes.FunctionalPass):  # type: ignore[misc,name-defined]
         """A pass of acgraph."""
 
         def call(self, model: "onnx_ir.Model") -> "onnx_ir.passes.PassResult":
             ours = model_from_proto(ir.to_proto(model))
-            one.requires(ours, given)
-            result = one.run(ours, given)
-            one.ensures(ours, given)
+            one.requires(ours, used)
+            result = one.run(ours, used)
+            one.ensures(ours, used)
             changed = ir.from_proto(proto_from_model(ours))
-            made: onnx_ir.passes.PassResult
-            made = ir.passes.PassResult(changed, modified=result.modified)
-            return made
+            adapted_result: onnx_ir.passes.PassResult
+            adapted_result = ir.passes.PassResult(changed, modified=result.modified)
+            return adapted_result
 
     Adapted.__name__ = Adapted.__qualname__ = type(one).__name__
     adapted: onnx_ir.passes.FunctionalPass = Adapted()
@@ -47,7 +47,7 @@ def to_onnx_ir(one: Pass, context: PassContext | None = None) -> "onnx_ir.passes
 
 
 def from_onnx_ir(one: "onnx_ir.passes.PassBase") -> Pass:
-    """Make a pass of acgraph of one of onnx-ir, for a pass manager of acgraph.
+    """Wrap a pass of onnx-ir as a pass of acgraph, for the pass manager.
 
     Raises:
         UsageError: onnx-ir is not installed.
@@ -65,10 +65,10 @@ class _FromOnnxIr(Pass):
     adapted: "onnx_ir.passes.PassBase | None" = None
 
     def run(self, model: Model, context: PassContext) -> PassResult:
-        """Run it on a copy, and take over the graph that it returns.
+        """Run the pass on a copy, and replace the model's graph by the result.
 
         Raises:
-            PassError: the pass failed.
+            PassError: The pass failed.
         """
         ir = _onnx_ir()
         assert self.adapted is not None
@@ -83,7 +83,7 @@ class _FromOnnxIr(Pass):
 
 
 def _onnx_ir() -> Any:
-    """Import onnx-ir, which has types of its own only where it is installed."""
+    """Import onnx-ir; typed as Any, because it is an optional dependency."""
     try:
         import onnx_ir
         import onnx_ir.passes

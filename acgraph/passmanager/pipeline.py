@@ -1,4 +1,4 @@
-"""Pipeline text: ``fold-constants,shrink-channels{min-keep=8 exact=true}``, both ways."""
+"""Parse and print pipeline text: ``fold-constants,shrink-channels{min-keep=8}``."""
 
 import difflib
 import re
@@ -20,12 +20,12 @@ _BOOLS = {"true": True, "false": False}
 
 @dataclass(frozen=True, slots=True)
 class PassSpec:
-    """One pass as it was written.
+    """One pass of a parsed pipeline text.
 
     Attributes:
-        name: Of the pass.
-        options: Values as text, by name as written.
-        column: Where the name starts in the text, from 1.
+        name: Name of the pass.
+        options: Values as text, by option name as written.
+        column: Column of the name in the text, from 1.
     """
 
     name: str
@@ -34,16 +34,16 @@ class PassSpec:
 
 
 def parse_pipeline(text: str) -> tuple[PassSpec, ...]:
-    """Split pipeline text into passes and options, knowing nothing of the passes.
+    """Split pipeline text into passes and options, without looking up the passes.
 
     >>> [(s.name, s.options) for s in parse_pipeline("fold-constants{max-elements=8},infer-shapes")]
     [('fold-constants', {'max-elements': '8'}), ('infer-shapes', {})]
 
     Raises:
-        UsageError: The text is malformed; the message names the column and the bad word.
+        UsageError: The text is malformed; the message names the column and the wrong word.
     """
     if not text.strip():
-        raise UsageError("the pipeline is empty", hint="name passes, as in 'fold-constants'")
+        raise UsageError("the pipeline is empty", hint="name a pass, such as 'fold-constants'")
     return tuple(_specs(text))
 
 
@@ -96,7 +96,7 @@ def _error(text: str, position: int, message: str) -> UsageError:
 
 
 def build_passes(text: str, registry: Registry) -> tuple[Pass, ...]:
-    """Make the passes that pipeline text names.
+    """Create the passes that pipeline text names.
 
     Raises:
         UsageError: The text is malformed, or names an unknown pass, option or value.
@@ -113,19 +113,16 @@ def _build(spec: PassSpec, registry: Registry) -> Pass:
         option = key.replace("_", "-")
         if option not in fields:
             near = difflib.get_close_matches(option, fields, n=1)
-            known = f"did you mean '{near[0]}'?" if near else f"options: {_listed(fields)}"
-            raise UsageError(f"pass '{spec.name}' has no option '{key}'", hint=known)
+            options = f"its options: {', '.join(sorted(fields))}" if fields else "it has no options"
+            hint = f"did you mean '{near[0]}'?" if near else options
+            raise UsageError(f"pass '{spec.name}' has no option '{key}'", hint=hint)
         name = fields[option]
         values[name] = _value(hints[name], word, f"{spec.name}{{{option}={word}}}")
     return pass_class(**values)
 
 
-def _listed(fields: dict[str, str]) -> str:
-    return ", ".join(sorted(fields)) or "it has none"
-
-
 def _value(kind: Any, word: str, where: str) -> Any:
-    """Read a word as a value of a type: bool, int, float, str, a Literal, optional, a tuple."""
+    """Parse a word as a bool, int, float, str, Literal, tuple, or an optional one of these."""
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if origin in (typing.Union, types.UnionType):
         if word == "none":
@@ -153,12 +150,12 @@ def _choice(choices: dict[str, Any], word: str, where: str) -> Any:
 
 
 def pipeline_text(passes: typing.Iterable[Pass]) -> str:
-    """Write passes as pipeline text; options at their defaults are left out."""
+    """Print passes as pipeline text; options with default values are left out."""
     return ",".join(pass_text(p) for p in passes)
 
 
 def pass_text(one: Pass) -> str:
-    """Write one pass as pipeline text."""
+    """Print one pass as pipeline text."""
     options = [
         f"{f.name.replace('_', '-')}={_word(getattr(one, f.name))}"
         for f in list_options(one)

@@ -1,4 +1,4 @@
-"""Find pass classes by name, importing none before it is asked for."""
+"""Find pass classes by name; each is imported on first use."""
 
 import difflib
 import importlib
@@ -25,10 +25,10 @@ def load_pass(name: str, registry: Registry) -> type[Pass]:
 
 
 def summary(pass_class: type[Any]) -> str:
-    """First line of the docstring of a pass."""
+    """Return the first line of the docstring of a pass."""
     return (pass_class.__doc__ or "").strip().splitlines()[0]
 
 
 def _hint(name: str, registry: Registry) -> str:
     near = difflib.get_close_matches(name, registry, n=1)
-    return f"did you mean '{near[0]}'?" if near else f"known: {', '.join(sorted(registry))}"
+    return f"did you mean '{near[0]}'?" if near else f"known passes: {', '.join(sorted(registry))}"

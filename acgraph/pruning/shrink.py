@@ -18,7 +18,7 @@ from acgraph.ir import (
     clone_model,
     replace_constants,
 )
-from acgraph.ir.later import change_constants
+from acgraph.ir.deferred import change_constants
 from acgraph.operators import find_operator
 from acgraph.pruning.cut import NodeCut, Patches
 from acgraph.pruning.plan import Plan, kept_positions, zeroed_parts

@@ -1,6 +1,6 @@
 """The verdict of a run and other results, as text."""
 
-from acgraph.diagnostics import counted
+from acgraph.diagnostics import counted, listed
 from acgraph.pruning.rate import format_rate
 from acgraph.report.schema import LATENCY_NOISE, Int8, Report, Verification
 from acgraph.report.shortfall import is_little, main_obstacle_text, remedy
@@ -81,8 +81,7 @@ def _with_check(parts: list[str], check: Verification) -> list[str]:
         return ["the equivalence check is INCONCLUSIVE: no output depends on the inputs", *parts]
     if not check.notes:
         return parts
-    more = f" and {len(check.notes) - 1} more" if len(check.notes) > 1 else ""
-    return [*parts, f"the equivalence check is incomplete ({check.notes[0]}{more})"]
+    return [*parts, f"the equivalence check is incomplete ({listed(check.notes, 1)})"]
 
 
 def frontier_text(report: Report) -> list[str]:
@@ -108,8 +107,7 @@ def unknown_macs(report: Report) -> str:
     names = list(dict.fromkeys([*report.before.macs_unknown, *report.after.macs_unknown]))
     if not names:
         return ""
-    more = f" and {len(names) - _SHOWN_NODES} more" if len(names) > _SHOWN_NODES else ""
-    return f"the MACs of {', '.join(names[:_SHOWN_NODES])}{more} are unknown"
+    return f"the MACs of {listed(names, _SHOWN_NODES)} are unknown"
 
 
 def format_error(error: float | None) -> str:

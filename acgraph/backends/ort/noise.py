@@ -17,7 +17,7 @@ from acgraph.backends.ort.inside import layer_weights, with_outputs
 from acgraph.backends.ort.session import ModelSource, Session, SessionSettings
 from acgraph.errors import BackendError
 from acgraph.ir import Array, Model, clone_model
-from acgraph.ir.later import change_constants
+from acgraph.ir.deferred import change_constants
 
 _log = logging.getLogger(__name__)
 

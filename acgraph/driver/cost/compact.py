@@ -7,7 +7,7 @@ from typing import ClassVar, Literal
 
 from acgraph.analysis.cost import model_cost
 from acgraph.analysis.layers import layers
-from acgraph.diagnostics import counted
+from acgraph.diagnostics import counted, listed
 from acgraph.driver.passes import PassSettings
 from acgraph.errors import PassError
 from acgraph.ir import (
@@ -162,17 +162,12 @@ def _forced_layers(
             low = middle + 1
     forced = order[:low]
     if forced:
-        layers_of = (
-            f"{counted(len(forced), 'layer')}, which is not the fastest form: {_listed(forced)}"
+        warn(
+            f"the {limit.metric} target needs the smallest form of "
+            f"{counted(len(forced), 'layer')}, which is not the fastest form: "
+            f"{listed(forced, _SHOWN_LAYERS)}"
         )
-        warn(f"the {limit.metric} target needs the smallest form of {layers_of}")
     return forced
-
-
-def _listed(names: Sequence[str]) -> str:
-    """Name a few layers, and the number of the others."""
-    more = len(names) - _SHOWN_LAYERS
-    return ", ".join(names[:_SHOWN_LAYERS]) + (f" and {more} more" if more > 0 else "")
 
 
 def _lower(

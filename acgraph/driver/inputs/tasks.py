@@ -9,7 +9,7 @@ from acgraph.backends.ort.session import Session
 from acgraph.config import CompressConfig
 from acgraph.data import Array
 from acgraph.data.generated import is_generated_spec
-from acgraph.diagnostics import Location
+from acgraph.diagnostics import Location, listed
 from acgraph.driver.inputs.data import RunData
 from acgraph.ir import Model, infer_facts
 from acgraph.tasks import OutputTask, check_fit, guess
@@ -67,11 +67,11 @@ def describe_tasks(tasks: Sequence[OutputTask]) -> list[str]:
     for task in tasks:
         shown.setdefault((task.kind, task.reason), []).append(task)
     for alike in shown.values():
-        first, *others = alike
-        more = f" and {len(others)} more" if others else ""
-        verb = "are" if others else "is"
+        first = alike[0]
+        names = listed([task.described for task in alike], 1)
+        verb = "are" if len(alike) > 1 else "is"
         what = "imitated" if first.kind == "imitate" else f"treated as {first.kind}"
-        lines.append(f"output {first.described}{more} {verb} {what} ({first.reason})")
+        lines.append(f"output {names} {verb} {what} ({first.reason})")
     if not any(task.reason == "as stated" for task in tasks):
         lines[0] += "; use --task to change this"
     return lines

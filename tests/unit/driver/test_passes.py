@@ -53,7 +53,7 @@ def test_a_pass_that_breaks_the_network_is_named(
 
 def test_statistics_need_data() -> None:
     model = read_model(model_path())  # its BatchNormalization is folded
-    with pytest.raises(PreconditionError, match="needs data, on which channels are measured"):
+    with pytest.raises(PreconditionError, match="needs data to measure the channel statistics"):
         PassManager(build_passes("insert-batchnorm", REGISTRY)).run(model)
 
 

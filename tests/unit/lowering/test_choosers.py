@@ -125,7 +125,7 @@ def test_without_a_place_to_remember_it_still_measures(
 ) -> None:
     (tmp_path / "lowering").write_text("a file where the folder should be")
     assert chooser(tmp_path, Clock()).latencies(ways) == [n + 1.0 for n in range(len(ways))]
-    assert "not remembered" in caplog.text
+    assert "cannot cache the measured times" in caplog.text
 
 
 def test_hopeless_candidates_are_not_timed(tmp_path: Path, lab: Any) -> None:

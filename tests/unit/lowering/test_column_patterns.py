@@ -64,7 +64,7 @@ def test_auto_takes_only_what_it_is_given() -> None:
 
 def test_only_known_patterns_pass() -> None:
     assert check_pattern("auto") == "auto"
-    with pytest.raises(UsageError, match="no pattern of columns is named 'round'"):
+    with pytest.raises(UsageError, match="no column pattern is named 'round'"):
         check_pattern("round")
 
 

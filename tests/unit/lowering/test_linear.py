@@ -130,4 +130,4 @@ def test_a_vector_is_left_alone(lab: Any) -> None:
     model = lab.node_model("MatMul", masked((8, 4), 0, [1]), [8])
     (result,) = lower_columns(model, choose=CostModelChooser())
     assert result.form == "dense"
-    assert result.remark == "a vector is multiplied"
+    assert result.remark == "one operand of the MatMul is a vector"

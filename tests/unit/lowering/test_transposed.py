@@ -152,7 +152,10 @@ def test_scattered_columns_stay_and_say_why(lab: Any) -> None:
     model = lab.node_model("ConvTranspose", masked((4, 3, 4, 4), kept), [1, 4, 5, 6], **UPSAMPLE)
     (result,) = lower_columns(model, choose=Pick())
     assert result.form == "dense"
-    assert result.remark == "a ConvTranspose can lose whole input channels and kernel borders only"
+    assert (
+        result.remark
+        == "only whole input channels and kernel borders can be removed from a ConvTranspose"
+    )
 
 
 def test_names_say_layer_and_form(lab: Any) -> None:

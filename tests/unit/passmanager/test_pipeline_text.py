@@ -82,7 +82,7 @@ def test_values_are_read_by_type(text, expected):
         ("sample{min-keep}", "column 8: 'option=value' was expected, not 'min-keep'"),
         ("sample{exact=true exact=true}", "option 'exact' is given twice"),
         ("sampel", "no pass is named 'sampel'; did you mean 'sample'?"),
-        ("xyz", "no pass is named 'xyz'; known: other-pass, sample"),
+        ("xyz", "no pass is named 'xyz'; known passes: other-pass, sample"),
         ("sample{min-kep=1}", "has no option 'min-kep'; did you mean 'min-keep'?"),
         ("sample{min-keep=many}", "sample{min-keep=many}: 'many' is not a whole number"),
         ("sample{share=x}", "'x' is not a number"),

@@ -76,7 +76,7 @@ def test_multiple_rounds_the_channels_at_every_position(demo: Model) -> None:
 
 
 def test_no_other_pattern_is_taken(demo: Model) -> None:
-    with pytest.raises(UsageError, match="no pattern of columns is named 'round'"):
+    with pytest.raises(UsageError, match="no column pattern is named 'round'"):
         cut(demo, column_pattern="round")
 
 

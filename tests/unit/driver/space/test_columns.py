@@ -144,7 +144,7 @@ def test_columns_are_regular_by_themselves_where_time_is_the_target(model: Model
 
 
 def test_unknown_patterns_are_refused() -> None:
-    with pytest.raises(UsageError, match="no pattern of columns is named 'round'"):
+    with pytest.raises(UsageError, match="no column pattern is named 'round'"):
         config(columns={"pattern": "round"})
 
 

@@ -13,7 +13,7 @@ from acgraph.ir.onnx_io import check_importable, clone_model, model_from_proto, 
 from acgraph.ir.tidy import tidy
 
 
-def model_from_given(given: object) -> Model:
+def load_model(given: object) -> Model:
     """Read a model; what is given stays as it is.
 
     Args:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 import onnx_graphsurgeon as gs
 
 from acgraph.ir.constants import replace_constants
-from acgraph.ir.lazy import Array, Computed, held_values, stored_bytes
+from acgraph.ir.lazy import Array, Computed, lazy_values, stored_bytes
 from acgraph.ir.model import Model
 
 #: Initializers of so many bytes are changed each time that they are asked for.
@@ -44,7 +44,7 @@ def change_constants(model: Model, changes: Mapping[str, Change]) -> None:
 
 def _later(tensor: gs.Constant, change: Change) -> Computed:
     """Change values when they are asked for; those that are computed already are not kept."""
-    held = held_values(tensor)
+    held = lazy_values(tensor)
 
     def make() -> Array:
         return change(held.load() if isinstance(held, Computed) else held)
