@@ -74,7 +74,7 @@ class Site:
 
     def is_born(self, j: int = 0) -> bool:
         """Return whether the shape of output ``j`` does not follow from the inputs' shapes."""
-        return self.node.outputs[j].name in self.walk.facts.born
+        return self.node.outputs[j].name in self.walk.facts.uninferred
 
     def _is_countable(self, name: str, axis: int) -> bool:
         """Return whether this node may tell the positions of an axis apart by their number."""

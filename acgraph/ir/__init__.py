@@ -1,4 +1,7 @@
-"""Read, check, edit, print and write ONNX models. The only package that imports ``onnx``."""
+"""Reading, checking, editing, printing and writing of ONNX models.
+
+No other package imports ``onnx``.
+"""
 
 from acgraph.ir.bounds import LayerBound
 from acgraph.ir.constants import in_c_order, is_same, replace_constants

@@ -1,4 +1,4 @@
-"""Symbolic shapes of every tensor, as onnx infers them, in the form that the graph keeps."""
+"""Infer symbolic shapes with onnx, and write them onto the variables of a graph."""
 
 import onnx
 import onnx.shape_inference
@@ -11,18 +11,18 @@ from acgraph.ir.onnx_io import proto_from_model
 from acgraph.ir.shapes import infer_facts, is_static
 
 Size = int | str | None
-#: A numpy type (an onnx number where numpy has none) and sizes: known, named, or unknown.
+#: A numpy type (an ONNX type number where numpy has none) and sizes: known, symbolic, or None.
 Annotation = tuple[object, tuple[Size, ...]]
 
-#: Constants above this decide no shape; their bytes are not shown to onnx.
+#: Constants of more bytes determine no shape; shape inference runs without their values.
 _DATA_BYTES = 1 << 13
 
 
 def symbolic_shapes(model: Model) -> dict[str, Annotation]:
-    """Infer type and shape of the tensors of the top graph, named sizes kept.
+    """Infer the types and shapes of the tensors of the top graph; symbolic sizes keep their names.
 
-    Where every input has a fixed shape, the concrete walk (``infer_facts``) fills what onnx
-    leaves unknown.
+    Where every input has a fixed shape, ``infer_facts`` completes the shapes that onnx cannot
+    infer.
     """
     found = _from_onnx(model)
     if is_static(model):
@@ -50,7 +50,7 @@ def _sizes(value: onnx.ValueInfoProto) -> tuple[Size, ...]:
 def _size(dim: onnx.TensorShapeProto.Dimension) -> Size:
     if dim.HasField("dim_value"):
         return int(dim.dim_value)
-    # Names that onnx invents differ from run to run of the pass.
+    # Names that onnx generates differ between runs of the pass.
     return None if not dim.dim_param or dim.dim_param.startswith("unk__") else dim.dim_param
 
 
@@ -63,14 +63,14 @@ def _from_facts(facts: Facts, known: dict[str, Annotation]) -> dict[str, Annotat
 
 
 def annotate(tensor: gs.Tensor, annotation: Annotation) -> bool:
-    """Write what is known onto a variable; True where that changed it."""
+    """Write a type and shape onto a variable; return whether that changed it."""
     dtype, shape = annotation
     kept = tensor.dtype if tensor.dtype is not None else dtype
     if tensor.dtype is not None and tensor.shape is not None:
         old = tuple(None if size == "" else size for size in tensor.shape)
         if old == shape or len(old) != len(shape):
             return False
-        # A number is better than a name, and a name than nothing; never the other way.
+        # A number replaces a name or nothing, and a name replaces nothing; never the reverse.
         shape = tuple(_better(a, b) for a, b in zip(old, shape, strict=True))
         if old == shape:
             return False

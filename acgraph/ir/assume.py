@@ -1,10 +1,10 @@
-"""Sizes that shape inference cannot find, without giving up what lies behind them.
+"""Assume the sizes that shape inference cannot find, so that inference continues behind them.
 
 An operator of another domain, or a length that depends on the data, leaves a tensor without a
-shape. What the constants of its readers say is taken first (a Conv's weight knows rank and
-channels), then what the file declares, and an axis of which nothing is known gets a *stand-in*: a
-number for the walk to go on with. Which sizes depend on stand-ins is found by walking twice, with
-different ones; such sizes are never taken for the truth.
+shape. Its sizes then come from the constants of its consumers (the weight of a Conv implies rank
+and channels), else from the declarations in the file. An axis without either gets a *placeholder*:
+a number with which inference continues. A second walk with another placeholder shows which sizes
+depend on it; these are marked, and no decision relies on them.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,123 +18,133 @@ from acgraph.ir.model import Array, constant_node_value
 from acgraph.operators import Role, Trait, inputs_with, is_standard, operators_with
 
 Partial = tuple[int | None, ...]
-#: A rank, None where nothing says, and sizes by axis; an axis below 0 counts from the end.
-_Hints = tuple[int | None, list[tuple[int, int]]]
+#: A rank or None, and ``(axis, size)`` pairs; an axis below 0 counts from the end.
+_Expected = tuple[int | None, list[tuple[int, int]]]
 
-#: Stand-ins of the first and of the second walk; networks that halve sizes five times take both.
-STAND_INS = (96, 24)
-#: Integers that depend on the data get values, too, where there are no more of them than this.
-MAX_SUPPOSED = 8
-#: Inputs that state sizes one by one: a supposed entry leaves the others known.
-STATES_SIZES = inputs_with(Role.SIZES, Role.COUNTS)
+#: Placeholders of the first and of the second walk; both can be halved several times.
+PLACEHOLDERS = (96, 24)
+#: Integer tensors of up to this many elements that depend on the data get assumed values.
+MAX_ASSUMED_VALUES = 8
+#: Inputs that list sizes one by one: an assumed entry leaves the others known.
+SIZE_INPUTS = inputs_with(Role.SIZES, Role.COUNTS)
 _FLOATS = frozenset([1, 10, 11, 16])  # FLOAT, FLOAT16, DOUBLE, BFLOAT16
 _INTEGERS = frozenset([onnx.TensorProto.INT32, onnx.TensorProto.INT64])
 #: Operators whose output has the shape of input 0.
 _SAME_SHAPE = operators_with(Trait.SAME_SHAPE)
-#: How many such operators a reader may be away.
+#: How many such operators may lie between a tensor and the consumer that implies its shape.
 _HOPS = 8
 
 
 @dataclass(slots=True)
 class Assumptions:
-    """What one walk assumed.
+    """The assumptions of one walk.
 
     Attributes:
-        stand_in: The size of an axis of which nothing is known.
-        batch: The size of axis 0 of which nothing is known: the batch of the model's inputs.
-        symbols: Sizes of the named axes of the inputs.
-        doubtful: By tensor: whether each axis may depend on a stand-in.
-        doubted: Names of values that may.
-        supposed: Values that stand for small integers that depend on the data.
-        born: Tensors whose shape inference did not give.
+        placeholder: The size of an unknown axis.
+        batch: The size of an unknown axis 0: the batch size of the model's inputs.
+        symbols: Sizes of the symbolic axes of the inputs.
+        uncertain_axes: By tensor: whether each axis may depend on a placeholder.
+        uncertain_values: Names of values that may depend on a placeholder.
+        assumed_values: Assumed values of small integer tensors that depend on the data.
+        uninferred: Tensors whose shape was completed, because inference did not find it.
     """
 
-    stand_in: int
+    placeholder: int
     batch: int
     symbols: Mapping[str, int]
-    doubtful: dict[str, tuple[bool, ...]] = field(default_factory=dict)
-    doubted: set[str] = field(default_factory=set)
-    supposed: dict[str, Array] = field(default_factory=dict)
-    born: set[str] = field(default_factory=set)
+    uncertain_axes: dict[str, tuple[bool, ...]] = field(default_factory=dict)
+    uncertain_values: set[str] = field(default_factory=set)
+    assumed_values: dict[str, Array] = field(default_factory=dict)
+    uninferred: set[str] = field(default_factory=set)
 
-    def touches(self, node: gs.Node) -> bool:
-        """Return whether a node reads something that may depend on a stand-in."""
+    def reads_uncertain(self, node: gs.Node) -> bool:
+        """Return whether an input of a node may depend on a placeholder."""
         return any(
-            t.name in self.doubtful or t.name in self.doubted or t.name in self.supposed
+            t.name in self.uncertain_axes
+            or t.name in self.uncertain_values
+            or t.name in self.assumed_values
             for t in node.inputs
         )
 
-    def stated(self, node: gs.Node) -> dict[str, Array]:
-        """Return the supposed sizes that a node gives its outputs, which are then ``born``."""
+    def assumed_sizes(self, node: gs.Node) -> dict[str, Array]:
+        """Return the assumed inputs of a node that determine the sizes of its outputs.
+
+        Marks these outputs as ``uninferred``.
+        """
         found = {
-            t.name: self.supposed[t.name]
+            t.name: self.assumed_values[t.name]
             for i, t in enumerate(node.inputs)
-            if t.name in self.supposed and (node.op, i) in STATES_SIZES
+            if t.name in self.assumed_values and (node.op, i) in SIZE_INPUTS
         }
         if found and is_standard(node.domain):
-            self.born.update(t.name for t in node.outputs if t.name)
+            self.uninferred.update(t.name for t in node.outputs if t.name)
         return found
 
-    def doubt(self, name: str, known: Partial | None, rank: int) -> None:
-        """Note which sizes of a tensor are not known without the stand-ins."""
+    def mark_axes(self, name: str, known: Partial | None, rank: int) -> None:
+        """Mark the axes of a tensor whose size is unknown without the placeholders."""
         sizes = known if known is not None and len(known) == rank else (None,) * rank
         if None in sizes:
-            self.doubtful[name] = tuple(size is None for size in sizes)
+            self.uncertain_axes[name] = tuple(size is None for size in sizes)
 
-    def doubt_value(self, node: gs.Node, name: str) -> None:
-        """Note that a value may depend on a stand-in: sizes that are known do not."""
-        measured = self.doubtful.get(node.inputs[0].name)
+    def mark_value(self, node: gs.Node, name: str) -> None:
+        """Mark a value that may depend on a placeholder; a Shape of known sizes does not."""
+        measured = self.uncertain_axes.get(node.inputs[0].name)
         if node.op == "Shape" and measured is not None:
             start, end = int(node.attrs.get("start", 0)), node.attrs.get("end")
             if not any(measured[start:end]):
                 return
-        self.doubted.add(name)
+        self.uncertain_values.add(name)
 
-    def sure_types(
+    def certain_types(
         self, node: gs.Node, types: Mapping[str, onnx.TypeProto]
     ) -> dict[str, onnx.TypeProto]:
-        """Return the types of a node's inputs without the sizes that may be stand-ins."""
+        """Return the types of a node's inputs without the sizes that may be placeholders."""
         found = {}
         for name in (t.name for t in node.inputs if t.name in types):
             found[name] = types[name]
-            doubt = self.doubtful.get(name)
-            if doubt is not None:
+            uncertain = self.uncertain_axes.get(name)
+            if uncertain is not None:
                 kind = types[name].tensor_type
                 sizes = [d.dim_value for d in kind.shape.dim]
-                sure = [None if d else size for size, d in zip(sizes, doubt, strict=True)]
-                found[name] = onnx.helper.make_tensor_type_proto(kind.elem_type, sure)
+                certain = [None if u else size for size, u in zip(sizes, uncertain, strict=True)]
+                found[name] = onnx.helper.make_tensor_type_proto(kind.elem_type, certain)
         return found
 
-    def sure_values(self, node: gs.Node, values: Mapping[str, Array]) -> dict[str, Array]:
-        """Return the values of a node's inputs that do not depend on a stand-in."""
-        names = {t.name for t in node.inputs} - self.doubted
+    def certain_values(self, node: gs.Node, values: Mapping[str, Array]) -> dict[str, Array]:
+        """Return the values of a node's inputs that do not depend on a placeholder."""
+        names = {t.name for t in node.inputs} - self.uncertain_values
         return {name: values[name] for name in names if name in values}
 
-    def doubt_inputs(self, inputs: Sequence[gs.Tensor]) -> None:
-        """Note that the sizes of the open axes of a model's inputs were only chosen."""
+    def mark_open_inputs(self, inputs: Sequence[gs.Tensor]) -> None:
+        """Mark the axes of a model's inputs whose size the file leaves open."""
         for tensor in inputs:
             axes = tuple(not (isinstance(s, int) and s > 0) for s in tensor.shape or ())
             if any(axes):
-                self.doubtful[tensor.name] = axes
+                self.uncertain_axes[tensor.name] = axes
 
-    def suppose(self, name: str, shape: Sequence[int], elem: int) -> None:
-        """Give a small tensor of integers that depends on the data a value."""
+    def assume_value(self, name: str, shape: Sequence[int], elem: int) -> None:
+        """Assume the value of a small integer tensor that depends on the data."""
         sizes = int(np.prod(shape, dtype=np.int64))
-        if elem in _INTEGERS and 0 < sizes <= MAX_SUPPOSED and name not in self.doubtful:
+        if (
+            elem in _INTEGERS
+            and 0 < sizes <= MAX_ASSUMED_VALUES
+            and name not in self.uncertain_axes
+        ):
             kind = onnx.helper.tensor_dtype_to_np_dtype(elem)
-            self.supposed[name] = np.full(tuple(shape), self.stand_in, kind)
+            self.assumed_values[name] = np.full(tuple(shape), self.placeholder, kind)
 
     def complete(self, tensor: gs.Tensor, inferred: Partial | None) -> tuple[int, ...] | None:
-        """Find every size of a tensor: inferred, read off its readers, declared, or a stand-in.
+        """Return every size of a tensor: inferred, implied by its consumers, declared, or assumed.
 
         Args:
             tensor: The tensor.
-            inferred: What inference found, None where not even the rank.
+            inferred: The inferred sizes; None where the rank is unknown.
 
         Returns:
-            The sizes; None where the rank is unknown. Axes that got a stand-in are ``doubtful``.
+            The sizes; None where the rank stays unknown. Axes with a placeholder are marked as
+            uncertain.
         """
-        rank, hints = _hints(tensor)
+        rank, hints = _expected(tensor)
         declared = self._declared(tensor)
         if inferred is not None:
             rank = len(inferred)
@@ -142,18 +152,18 @@ class Assumptions:
             rank = len(declared)
         if rank is None:
             return None
-        self.born.add(tensor.name)
+        self.uninferred.add(tensor.name)
         sizes = list(inferred if inferred is not None else (None,) * rank)
         for axis, size in hints:
             if -rank <= axis < rank and sizes[axis] is None:
                 sizes[axis] = size
         if declared is not None and len(declared) == rank:
             sizes = [b if a is None else a for a, b in zip(sizes, declared, strict=True)]
-        doubt = tuple(size is None for size in sizes)
-        if any(doubt):
-            self.doubtful[tensor.name] = doubt
+        uncertain = tuple(size is None for size in sizes)
+        if any(uncertain):
+            self.uncertain_axes[tensor.name] = uncertain
         return tuple(
-            (self.batch if axis == 0 and rank > 1 else self.stand_in) if size is None else size
+            (self.batch if axis == 0 and rank > 1 else self.placeholder) if size is None else size
             for axis, size in enumerate(sizes)
         )
 
@@ -167,8 +177,8 @@ class Assumptions:
 
 
 def shape_by_readers(tensor: gs.Tensor) -> Partial | None:
-    """Return the shape that the readers of a tensor want; None where none knows the rank."""
-    rank, hints = _hints(tensor)
+    """Return the shape that the consumers of a tensor imply; None where none implies the rank."""
+    rank, hints = _expected(tensor)
     if rank is None:
         return None
     sizes: list[int | None] = [None] * rank
@@ -178,23 +188,25 @@ def shape_by_readers(tensor: gs.Tensor) -> Partial | None:
     return tuple(sizes)
 
 
-def _hints(tensor: gs.Tensor, hops: int = _HOPS) -> _Hints:
-    """Return the rank that readers want, None where none says, and sizes by axis."""
+def _expected(tensor: gs.Tensor, hops: int = _HOPS) -> _Expected:
+    """Return the rank and the sizes that the consumers of a tensor imply."""
     rank: int | None = None
     sizes = []
     for node, i in _readers(tensor, hops):
-        own, found = _through(node, hops) if node.op == "Transpose" else _wanted(node, i)
+        own, found = (
+            _expected_by_transpose(node, hops) if node.op == "Transpose" else _expected_by(node, i)
+        )
         rank = own if rank is None else rank
         sizes.extend(found)
     return rank, sizes
 
 
-def _through(node: gs.Node, hops: int) -> _Hints:
-    """Say what the readers of a Transpose want of its input."""
+def _expected_by_transpose(node: gs.Node, hops: int) -> _Expected:
+    """Return the rank and sizes of the input of a Transpose that its consumers imply."""
     perm = node.attrs.get("perm")
     if perm is None or not hops:
         return None, []
-    _, sizes = _hints(node.outputs[0], hops - 1)
+    _, sizes = _expected(node.outputs[0], hops - 1)
     rank = len(perm)
     return rank, [(int(perm[axis]), size) for axis, size in sizes if -rank <= axis < rank]
 
@@ -211,8 +223,8 @@ def _readers(tensor: gs.Tensor, hops: int) -> Iterator[tuple[gs.Node, int]]:
                 yield node, i
 
 
-def _wanted(node: gs.Node, i: int) -> _Hints:
-    """Say what the constants of a node want of its input ``i``: a rank, and sizes by axis."""
+def _expected_by(node: gs.Node, i: int) -> _Expected:
+    """Return the rank and sizes that the constants of a node imply for its input ``i``."""
     if node.op == "MatMul" and i == 1:
         left = _shape_of(node, 0)
         return None, [(-2, left[-1])] if left is not None and len(left) > 1 else []
@@ -250,7 +262,7 @@ def _shape_of(node: gs.Node, i: int) -> tuple[int, ...] | None:
 
 
 def sizes_of(kind: onnx.TypeProto | None) -> Partial | None:
-    """Return the sizes that a type states, None for each that it leaves open."""
+    """Return the sizes of a type, None for each that is unknown."""
     if kind is None or not kind.tensor_type.HasField("shape"):
         return None
     dims = kind.tensor_type.shape.dim
@@ -260,7 +272,7 @@ def sizes_of(kind: onnx.TypeProto | None) -> Partial | None:
 
 
 def float_elem(tensor: gs.Tensor) -> int:
-    """Return the type of a tensor, or that of the weights which it meets; float32 where none is."""
+    """Return the ONNX type number of a tensor, else that of weights beside it, else float32."""
     if tensor.dtype is not None:
         return elem_of(tensor)
     met = [t for node in tensor.outputs for t in node.inputs if isinstance(t, gs.Constant)]
@@ -269,7 +281,7 @@ def float_elem(tensor: gs.Tensor) -> int:
 
 
 def elem_of(tensor: gs.Tensor) -> int:
-    """Return onnx's number of a tensor's type."""
+    """Return the ONNX type number of a tensor."""
     dtype = tensor.dtype
     if isinstance(dtype, int):
         return dtype

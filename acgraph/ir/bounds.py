@@ -1,4 +1,4 @@
-"""What the user allows to be cut of a layer; kept with the model, whatever becomes of its graph."""
+"""How much of a layer the user allows to be cut. Stored with the model, not in its graph."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -6,15 +6,15 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayerBound:
-    """How much of a layer must stay.
+    """How much of a layer must be kept.
 
     Attributes:
-        reason: Which option says so.
-        is_whole: Nothing of its weights may be cut.
-        axes: By input of the node: of every axis of the constant behind that input, how many
-            positions must stay at least.
-        columns: How many columns of the layer's matrix must stay at least; 0 for a node that is
-            not a layer.
+        reason: The option that sets the bound.
+        is_whole: Whether nothing of its weights may be cut.
+        axes: Least number of kept positions of each axis of a constant, by the index of the node
+            input that reads it.
+        columns: Least number of kept columns of the layer's matrix; 0 where the node is not a
+            layer.
     """
 
     reason: str

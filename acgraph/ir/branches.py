@@ -1,9 +1,9 @@
-"""The branches of Ifs as models of their own, and back.
+"""Extract the branches of an If as models, and put changed branches back.
 
-A branch reads values of the graph around it by name. In the model that is made of it these are
-graph inputs, which keep their channels as its outputs do. Constants stay constants, and so do sizes
-that are the same for every input; but weights that something else reads, too, are inputs: a branch
-that cut its copy of one would make the file larger.
+A branch reads values of the outer graph by name. In the extracted model, these values are graph
+inputs; inputs and outputs keep all channels. Outer constants stay constants, and so do sizes that
+are the same for every input. Only weights with other consumers become inputs: a cut copy of a
+shared weight would make the file larger.
 """
 
 from collections import Counter
@@ -29,7 +29,7 @@ from acgraph.ir.scopes import free_names, made_names, rename_made, subgraphs
 from acgraph.ir.shapes import infer_facts, is_static
 from acgraph.operators import is_standard
 
-#: The attributes of an If that hold branches, and what they are called.
+#: The attributes of an If that hold its branches, with their names in paths.
 BRANCHES = {"then_branch": "then", "else_branch": "else"}
 _FLOATS = frozenset(
     getattr(onnx.TensorProto, name) for name in ("FLOAT", "FLOAT16", "BFLOAT16", "DOUBLE")
@@ -42,7 +42,7 @@ class Branch:
 
     Attributes:
         node: Name of the If.
-        attribute: The attribute of the node that holds the branch.
+        attribute: Name of the attribute that holds the branch.
     """
 
     node: str
@@ -50,7 +50,7 @@ class Branch:
 
     @property
     def path(self) -> str:
-        """What stands before the names of its nodes and constants, with a slash between.
+        """Prefix of the names of its nodes and constants, without the final slash.
 
         >>> Branch("If_0", "then_branch").path
         'If_0/then'
@@ -60,27 +60,28 @@ class Branch:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class OpenBranch:
-    """A branch and the model that was made of it.
+    """A branch and the model extracted from it.
 
     Attributes:
-        branch: Which one it is.
-        model: The model; its inputs are values of the graph around it.
-        given: The constants of the model that the graph around it holds, by name.
-        own: Those of them that nothing else reads: they are changed where they are.
-        fixed: The inputs that are weights which something else reads, too.
+        branch: The branch.
+        model: The extracted model; its inputs are values of the outer graph.
+        outer: The constants of the model that the outer graph stores, by name.
+        unshared: Names of the outer constants without another consumer: these are changed in the
+            outer graph.
+        shared: The inputs that are weights with other consumers, by name.
     """
 
     branch: Branch
     model: Model
-    given: dict[str, onnx.TensorProto]
-    own: frozenset[str]
-    fixed: dict[str, Array]
+    outer: dict[str, onnx.TensorProto]
+    unshared: frozenset[str]
+    shared: dict[str, Array]
 
 
 def find_branches(model: Model) -> list[Branch]:
-    """List the branches of Ifs of the top graph with weights that nothing else reads, in order."""
+    """Return the branches of the top graph that have weights without other consumers, in order."""
     ifs = [node for node in model.graph.nodes if node.op == "If" and is_standard(node.domain)]
-    if not ifs:  # most models: their constants need not be looked at
+    if not ifs:  # the usual case, in which the constants need no scan
         return []
     readers = _readers(model)
     weights = {
@@ -110,66 +111,67 @@ def _is_weight(tensor: onnx.TensorProto) -> bool:
 
 
 def branch_graph(model: Model, branch: Branch) -> onnx.GraphProto | None:
-    """Return a branch as it was read or put back last; None where the node has none."""
+    """Return the graph of a branch, as read or as last put back; None where there is none."""
     original = model.originals.get(branch.node)
     attributes = original.attribute if original is not None else ()
     return next((a.g for a in attributes if a.name == branch.attribute), None)
 
 
 def open_branch(model: Model, branch: Branch, facts: Facts, *, decide: bool = False) -> OpenBranch:
-    """Make a model of a branch.
+    """Extract a branch as a model.
 
-    Its inputs have the sizes that the facts state, of which those are open that depend on the sizes
-    of the inputs of ``model``.
+    The inputs have the sizes of the facts. Sizes that depend on open input sizes of ``model`` are
+    left open.
 
     Args:
-        model: The model that the branch is in.
+        model: The model that contains the branch.
         branch: The branch.
-        facts: What is known of the tensors of ``model``.
-        decide: Put the branch that an If always takes in its place: for models that fix all sizes,
-            as the facts do not imply that a size is the same for every input.
+        facts: Facts of ``model``.
+        decide: Inline nested Ifs with a constant condition. Only for models of fixed input sizes:
+            otherwise a size in the facts need not be the same for every input.
 
     Raises:
-        ImportModelError: nothing is known of a value that the branch reads, or the branch alone is
-            no valid model.
+        ImportModelError: The type of a value that the branch reads is unknown, or the branch alone
+            is no valid model.
     """
     graph = branch_graph(model, branch)
     if graph is None:
         raise ImportModelError("there is no such branch", location=Location(node=branch.node))
     readers = _readers(model)
     stored = _stored(model)
-    given: dict[str, onnx.TensorProto] = {}
-    fixed: dict[str, Array] = {}
+    outer: dict[str, onnx.TensorProto] = {}
+    shared: dict[str, Array] = {}
     inputs = []
     for name in sorted(free_names(graph)):
         value = stored.get(name)
         if value is not None and (readers[name] == 1 or not _is_weight(value)):
-            given[name] = value
+            outer[name] = value
         elif value is None and name in facts.values and name not in facts.dynamic:
-            given[name] = onnx.numpy_helper.from_array(facts.values[name], name)
+            outer[name] = onnx.numpy_helper.from_array(facts.values[name], name)
         else:
             inputs.append(_input(model, name, facts, value))
             if value is not None:
-                fixed[name] = onnx.numpy_helper.to_array(value)
+                shared[name] = onnx.numpy_helper.to_array(value)
     proto = onnx.ModelProto(ir_version=model.graph.ir_version or onnx.IR_VERSION)
     domains = model.graph.import_domains or [onnx.helper.make_opsetid("", model.graph.opset)]
     proto.opset_import.extend(domains)
     proto.graph.CopyFrom(graph)
     proto.graph.name = graph.name or branch.path
     proto.graph.input.extend(inputs)
-    proto.graph.initializer.extend(given.values())
+    proto.graph.initializer.extend(outer.values())
     source = f"{model.source}: {branch.path}"
     inner = model_from_proto(proto, source, decide=decide, is_part=True)
     names = {tensor.name for tensor in inner.graph.inputs}
     inner.sizes = InputSizes({n: s for n, s in facts.shapes.items() if n in names})
-    own = frozenset(name for name in given if name in stored and readers[name] == 1)
-    return OpenBranch(branch, inner, given, own, fixed)
+    unshared = frozenset(name for name in outer if name in stored and readers[name] == 1)
+    return OpenBranch(branch, inner, outer, unshared, shared)
 
 
 def models_inside(model: Model) -> Iterator[tuple[str, Model]]:
-    """Yield the models of all branches that can be opened, those in branches included.
+    """Yield the models of all branches that can be extracted, nested ones included.
 
-    Each comes with what stands before its names, as ``If_0/then/``.
+    Yields:
+        The prefix of its names, such as ``If_0/then/``, and the model.
     """
     return _inside(model, is_static(model), "")
 
@@ -181,13 +183,13 @@ def _inside(model: Model, decide: bool, path: str) -> Iterator[tuple[str, Model]
         try:
             inner = open_branch(model, branch, facts, decide=decide).model
         except AcgraphError:
-            continue  # the analysis fences it, and says why
+            continue  # the analysis fences the branch with the reason
         yield f"{path}{branch.path}/", inner
         yield from _inside(inner, decide, f"{path}{branch.path}/")
 
 
 def _readers(model: Model) -> Counter[str]:
-    """Count who reads a value: nodes, outputs of the graph, and subgraphs, each of them once."""
+    """Count the consumers of each value: nodes, graph outputs and subgraphs, each once."""
     counts = Counter(tensor.name for tensor in model.graph.outputs)
     for node in model.graph.nodes:
         counts.update({tensor.name for tensor in node.inputs})
@@ -197,7 +199,7 @@ def _readers(model: Model) -> Counter[str]:
 
 
 def _stored(model: Model) -> dict[str, onnx.TensorProto]:
-    """Collect the constants of the top graph that subgraphs may read."""
+    """Return the constants of the top graph that subgraphs may read."""
     found = dict(model.captured)
     for node in model.graph.nodes:
         if node.op == "Constant" and not node.domain:
@@ -218,7 +220,7 @@ def _elements(tensor: onnx.TensorProto) -> int:
 def _input(
     model: Model, name: str, facts: Facts, value: onnx.TensorProto | None
 ) -> onnx.ValueInfoProto:
-    """Describe a value that a branch reads: its sizes are numbers where every input has them."""
+    """Return the type of an outer value, with the sizes that are the same for every input."""
     kind = facts.dtypes.get(name, _declared(model, name)) if value is None else value.data_type
     if not kind:
         raise ImportModelError(
@@ -235,7 +237,7 @@ def _input(
 
 
 def _declared(model: Model, name: str) -> int:
-    """Return the type that the file states of a value; 0 where it states none."""
+    """Return the declared ONNX type number of a value; 0 where there is none."""
     tensor = model.graph.tensors().get(name)
     kind = tensor.dtype if tensor is not None else None
     if kind is None or isinstance(kind, int):
@@ -244,25 +246,25 @@ def _declared(model: Model, name: str) -> int:
 
 
 def put_branch(model: Model, opened: OpenBranch, inner: Model) -> None:
-    """Put a branch back that was changed, in place.
+    """Put a changed branch back into the model, in place.
 
-    Constants of the graph around it that were changed are replaced there where nothing else reads
-    them, and else become constants of the branch. What is new in the branch gets a name that
-    nothing in ``model`` has.
+    A changed outer constant is replaced in the outer graph where it has no other consumer, else it
+    becomes a constant of the branch. New values of the branch get names that are unique in
+    ``model``.
 
     Args:
-        model: The model that the branch is in; names in it are those that it was opened with.
-        opened: What was made of the branch.
-        inner: What became of ``opened.model``.
+        model: The model that contains the branch, with the same names as when it was extracted.
+        opened: The extracted branch.
+        inner: The changed model of the branch.
     """
     branch = opened.branch
     old = branch_graph(model, branch)
     node = next((node for node in model.graph.nodes if node.name == branch.node), None)
     if old is None or node is None:
-        raise PassError("the branch is gone", location=model.location(value=branch.path))
+        raise PassError("the branch no longer exists", location=model.location(value=branch.path))
     graph = proto_from_model(inner).graph
-    changed = _take_given(graph, opened)
-    outside = {name: tensor for name, tensor in changed.items() if name in opened.own}
+    changed = _remove_outer_constants(graph, opened)
+    outside = {name: tensor for name, tensor in changed.items() if name in opened.unshared}
     _replace_stored(model, outside)
     taken = set(_all_names(model))
     new = {name for name in made_names(graph) if name in taken} - set(made_names(old))
@@ -279,13 +281,15 @@ def put_branch(model: Model, opened: OpenBranch, inner: Model) -> None:
     node.attrs[branch.attribute] = _imported(model, graph)
 
 
-def _take_given(graph: onnx.GraphProto, opened: OpenBranch) -> dict[str, onnx.TensorProto]:
-    """Take out what the graph around the branch gives; return what of it has other values now."""
-    inside = {tensor.name: tensor for tensor in graph.initializer if tensor.name in opened.given}
+def _remove_outer_constants(
+    graph: onnx.GraphProto, opened: OpenBranch
+) -> dict[str, onnx.TensorProto]:
+    """Remove the outer constants from the graph of a branch; return those whose values changed."""
+    inside = {tensor.name: tensor for tensor in graph.initializer if tensor.name in opened.outer}
     kept = [tensor for tensor in graph.initializer if tensor.name not in inside]
     changed = {}
     for name, tensor in inside.items():
-        before, after = (onnx.numpy_helper.to_array(each) for each in (opened.given[name], tensor))
+        before, after = (onnx.numpy_helper.to_array(each) for each in (opened.outer[name], tensor))
         if not is_same(before, after):
             changed[name] = onnx.TensorProto.FromString(tensor.SerializeToString())
     kept = [onnx.TensorProto.FromString(tensor.SerializeToString()) for tensor in kept]
@@ -303,7 +307,7 @@ def _replace_stored(model: Model, tensors: Mapping[str, onnx.TensorProto]) -> No
 
 
 def _all_names(model: Model) -> Iterator[str]:
-    """Yield the names of all values in a model, those inside subgraphs included."""
+    """Yield the names of all values in a model, including its subgraphs."""
     yield from model.graph.tensors()
     yield from model.captured
     for node in model.graph.nodes:
@@ -312,7 +316,7 @@ def _all_names(model: Model) -> Iterator[str]:
 
 
 def _imported(model: Model, graph: onnx.GraphProto) -> gs.Graph:
-    """Let onnx-graphsurgeon read a branch, as it would within the model."""
+    """Import a branch into onnx-graphsurgeon as part of the model."""
     around = {name: OnnxImporter.import_tensor(tensor) for name, tensor in model.captured.items()}
     wrapped = onnx.ModelProto(graph=graph)
     found = OnnxImporter.import_graph(

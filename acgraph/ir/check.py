@@ -1,4 +1,4 @@
-"""What must hold of a model between any two passes."""
+"""Invariants of a model between passes: validity, and unchanged inputs and outputs."""
 
 import hashlib
 from collections import Counter
@@ -21,14 +21,14 @@ Signature = tuple[str, int | None, tuple[int, ...] | None]
 
 @dataclass(frozen=True, slots=True)
 class Interface:
-    """What the outside sees of a model: name, type and concretised shape of inputs and outputs."""
+    """Names, types and concrete shapes of the inputs and outputs of a model."""
 
     inputs: tuple[Signature, ...]
     outputs: tuple[Signature, ...]
 
 
 def interface(model: Model) -> Interface:
-    """Find the interface of a model."""
+    """Return the interface of a model."""
     facts = infer_facts(model)
 
     def signature(tensor: gs.Tensor) -> Signature:
@@ -41,7 +41,7 @@ def interface(model: Model) -> Interface:
 
 
 def fingerprint(model: Model) -> str:
-    """Hash everything that would be written of a model, weights included."""
+    """Return the SHA-256 of the serialised model, weights included, in hexadecimal digits."""
     proto = proto_from_model(model)
     digest = hashlib.sha256()
     for tensor in proto.graph.initializer:
@@ -52,9 +52,9 @@ def fingerprint(model: Model) -> str:
 
 
 def source_digest(model: Model) -> str:
-    """Return the SHA-256 of what a model was read from, in hexadecimal digits.
+    """Return the SHA-256 of the source of a model, in hexadecimal digits.
 
-    That of the file where it was one, of the bytes where these were given; else of the graph.
+    The source is the file or the bytes that it was read from, else the graph.
     """
     if model.digest:
         return model.digest
@@ -66,31 +66,31 @@ def source_digest(model: Model) -> str:
 
 
 def check_model(model: Model) -> None:
-    """Check that a model is whole.
+    """Check that a model is valid.
 
-    Node names are unique, every tensor is made once and before it is read (by subgraphs too),
-    every output exists, and ``onnx.checker`` accepts the exported file.
+    Node names are unique, every tensor is produced once and before its consumers (subgraphs
+    included), every output has a producer, and ``onnx.checker`` accepts the exported file.
 
     Raises:
-        VerifyError: With the node and the tensor at fault.
+        VerifyError: It is not; the error names the node and the tensor.
     """
     _check_names(model)
     _check_order(model)
     proto = proto_from_model(model)
     if proto_size(proto) >= EXTERNAL_BYTES:
-        return  # the checker takes no proto of this size; the writer splits it
+        return  # the checker supports no proto of this size; it is written with external data
     try:
         check_proto(proto)
     except onnx.checker.ValidationError as error:
         first = str(error).strip().splitlines()[0]
-        raise VerifyError(f"onnx.checker refuses it: {first}", location=model.location()) from error
+        raise VerifyError(f"onnx.checker: {first}", location=model.location()) from error
 
 
 def check_interface(model: Model, before: Interface) -> None:
-    """Check that a model still looks the same from outside.
+    """Check that the inputs and outputs of a model are unchanged.
 
     Raises:
-        VerifyError: An input or output came, went, or changed its type or shape.
+        VerifyError: An input or output was added, removed, or changed its type or shape.
     """
     after = interface(model)
     for kind, old, new in (
@@ -99,13 +99,14 @@ def check_interface(model: Model, before: Interface) -> None:
     ):
         if [s[0] for s in old] != [s[0] for s in new]:
             raise VerifyError(
-                f"{kind}s were {[s[0] for s in old]} and are {[s[0] for s in new]}",
+                f"the {kind}s changed from {[s[0] for s in old]} to {[s[0] for s in new]}",
                 location=model.location(),
             )
         for was, now in zip(old, new, strict=True):
             if was != now:
                 raise VerifyError(
-                    f"{kind} had type {was[1]} and shape {was[2]}, now {now[1]} and {now[2]}",
+                    f"this {kind} changed from type {was[1]} and shape {was[2]} to {now[1]} and "
+                    f"{now[2]}",
                     location=model.location(value=was[0]),
                 )
 
@@ -134,7 +135,7 @@ def _check_order(model: Model) -> None:
         for name in node_captures(node):
             if name not in made:
                 raise VerifyError(
-                    "its subgraph reads this before it is made",
+                    "its subgraph reads this value before it is produced",
                     location=model.location(node, value=name),
                 )
         for tensor in node.outputs:
@@ -142,7 +143,7 @@ def _check_order(model: Model) -> None:
     for tensor in graph.outputs:
         if tensor.name not in made and not isinstance(tensor, gs.Constant):
             raise VerifyError(
-                "no node makes this output", location=model.location(value=tensor.name)
+                "no node produces this output", location=model.location(value=tensor.name)
             )
 
 
@@ -151,7 +152,7 @@ def _check_read(model: Model, node: gs.Node, tensor: gs.Tensor, made: dict[str, 
         return  # an optional input left out
     where = model.location(node, value=tensor.name)
     if tensor.name not in made:
-        raise VerifyError("read before it is made", location=where)
+        raise VerifyError("it is read before it is produced", location=where)
     if made[tensor.name] is not tensor:
         raise VerifyError("two different tensors have this name", location=where)
 
@@ -162,5 +163,5 @@ def _make(
     if not tensor.name:
         return
     if tensor.name in made:
-        raise VerifyError("made twice", location=model.location(node, value=tensor.name))
+        raise VerifyError("it is produced twice", location=model.location(node, value=tensor.name))
     made[tensor.name] = tensor

@@ -1,8 +1,8 @@
-"""Which branch an If takes, where the file decides it for every input that the model accepts.
+"""Find Ifs whose condition is the same for every input that the model accepts.
 
 The condition may be a constant, or computed from constants and from sizes that the file fixes. A
-size that the file leaves open decides nothing, even where every size that is tried gives the same
-answer: what an exporter asks is often just whether a size is one.
+condition on a size that the file leaves open counts as undecided, even where it has the same value
+at every size that was tried: exporters often test whether a size is one.
 """
 
 from collections.abc import Mapping
@@ -21,13 +21,12 @@ from acgraph.operators import Trait, is_standard, operators_with
 
 THEN, ELSE = "then_branch", "else_branch"
 Bools = npt.NDArray[np.bool_]
-#: Of every tensor: which of its sizes hold for every input.
+#: By tensor: which of its sizes are the same for every input.
 _Fixed = Mapping[str, tuple[bool, ...]]
 
-#: Operators that move the elements of input 0 (Concat: of all inputs) to one output: what sizes
-#: are picked and put together with.
+#: Operators that only move elements of input 0 (Concat: of all inputs) to one output.
 _MOVES = operators_with(Trait.VIEW) | {"Concat", "Gather", "Slice"}
-#: Constants above this decide no shape; their bytes are not shown to onnx.
+#: Constants of more bytes determine no shape; shape inference runs without their values.
 _DATA_BYTES = 1 << 13
 
 
@@ -36,10 +35,10 @@ def decided_branches(model: Model, proto: onnx.ModelProto) -> dict[str, str]:
 
     Args:
         model: The model.
-        proto: What it was read from.
+        proto: The proto that it was read from.
 
     Returns:
-        By the first output of the node: the attribute that holds the branch which is taken.
+        Name of the attribute with the branch that is taken, by the first output of the If.
     """
     nodes = [
         node
@@ -59,7 +58,7 @@ def decided_branches(model: Model, proto: onnx.ModelProto) -> dict[str, str]:
 
 
 def _fixed_sizes(model: Model, proto: onnx.ModelProto, facts: Facts) -> _Fixed:
-    """Say which sizes hold for every input: all where inputs are fixed, else what onnx infers."""
+    """Return which sizes are the same for every input: all for fixed inputs, else as inferred."""
     if is_static(model):
         return {name: (True,) * len(shape) for name, shape in facts.shapes.items()}
     inferred = onnx.shape_inference.infer_shapes(_without_weights(proto), data_prop=True).graph
@@ -89,14 +88,14 @@ def _without_weights(proto: onnx.ModelProto) -> onnx.ModelProto:
 
 
 class _Invariance:
-    """Tells which elements of small values are the same for every input."""
+    """Determines which elements of small values are the same for every input."""
 
     def __init__(self, facts: Facts, fixed: _Fixed, opset: int) -> None:
         self._facts, self._fixed, self._opset = facts, fixed, opset
         self._known: dict[str, Bools] = {}
 
     def of(self, tensor: gs.Tensor) -> Bools:
-        """Return a flag for every element; a single False where nothing is known."""
+        """Return a flag for every element; a scalar False where the value is unknown."""
         if tensor.name not in self._known:
             self._known[tensor.name] = self._find(tensor)
         return self._known[tensor.name]
@@ -125,7 +124,7 @@ class _Invariance:
         return flags if flags.shape == value.shape else np.zeros(value.shape, np.bool_)
 
     def _moved(self, node: gs.Node, flags: list[Bools]) -> Bools | None:
-        """Move the flags as the node moves the elements; None where that is not certain."""
+        """Apply the node to the flags; None where it is uncertain how it moves elements."""
         if node.op != "Concat" and not all(flag.all() for flag in flags[1:]):
             return None
         if node.op == "Cast":

@@ -1,8 +1,8 @@
-"""Give constants of a model new values: the one place where that is done.
+"""Read and replace the constants of a model; no other module replaces them.
 
-A constant keeps its rank and its type whoever rewrites it, and is left as it is where its values
-did not change. Operators tell a number from a vector of one number: a Gather by a scalar drops the
-axis, and a Concat wants equal ranks.
+A replaced constant keeps its rank and type. Operators distinguish a scalar from a vector of one
+element: a Gather by a scalar removes the axis, and a Concat requires equal ranks. Constants whose
+values are equal already are left untouched.
 """
 
 from collections.abc import Iterator, Mapping
@@ -18,9 +18,9 @@ from acgraph.ir.uses import captured_names
 
 
 def in_c_order(value: Array) -> Array:
-    """Return an array in C order and of the same rank.
+    """Return an array in C order with the same rank.
 
-    ``np.ascontiguousarray`` makes a vector of a scalar.
+    ``np.ascontiguousarray`` would turn a scalar into a vector.
 
     >>> in_c_order(np.float32(1)).shape
     ()
@@ -29,11 +29,11 @@ def in_c_order(value: Array) -> Array:
 
 
 def resolved_constant(tensor: gs.Tensor, *, transposed: bool = False) -> Array | None:
-    """Return what a tensor always holds, through Constant and Identity nodes; else None.
+    """Return the value of a constant, looking through Constant and Identity nodes; else None.
 
     Args:
         tensor: The tensor.
-        transposed: Look through Transpose as well.
+        transposed: Also look through Transpose.
     """
     if isinstance(tensor, gs.Constant):
         return np.asarray(tensor.values)
@@ -48,13 +48,13 @@ def resolved_constant(tensor: gs.Tensor, *, transposed: bool = False) -> Array |
 
 
 def replace_constants(model: Model, values: Mapping[str, Array]) -> None:
-    """Give constants new values, by name, in place; initializers and Constant nodes alike.
+    """Replace the values of initializers and Constant nodes by name, in place.
 
-    Constants that have these values already, byte for byte, stay as they are; names that are no
+    Constants that are byte-identical to the new values are left untouched. Names that are no
     constants of the top graph are ignored.
 
     Raises:
-        PassError: a value differs in rank or type from the one that it replaces.
+        PassError: A value differs in rank or type from the one that it replaces.
     """
     for node in model.graph.nodes:
         if node.op == "Constant" and not node.domain and node.outputs:
@@ -75,9 +75,10 @@ def _replace_node(model: Model, node: gs.Node, values: Mapping[str, Array]) -> N
 
 
 def lift_constants(model: Model) -> None:
-    """Make initializers of Constant nodes, in place; the values keep their names.
+    """Turn Constant nodes into initializers, in place; the values keep their names.
 
-    Those that a subgraph reads or the model returns stay nodes, and those that hold no numbers.
+    Nodes stay where a subgraph reads the value, where it is a graph output, or where it is not
+    numeric.
     """
     fixed = captured_names(model.graph) | {tensor.name for tensor in model.graph.outputs}
     kept = []
@@ -112,20 +113,20 @@ def _is_changed(model: Model, name: str, old: Array, new: Array) -> bool:
     """Return whether the values differ.
 
     Raises:
-        PassError: rank or type differ.
+        PassError: The rank or the type differs.
     """
     if old.dtype != new.dtype or old.ndim != new.ndim:
         raise PassError(
-            f"a constant of type {old.dtype} and rank {old.ndim} was to become one of type "
+            f"a constant of type {old.dtype} and rank {old.ndim} cannot be replaced by one of type "
             f"{new.dtype} and rank {new.ndim}",
             location=model.location(value=name),
-            hint="please report the model's operators",
+            hint="this is a bug in acgraph: please report it",
         )
     return not is_same(old, new)
 
 
 def is_same(first: Array, second: Array) -> bool:
-    """Return whether two arrays have one type, one shape and the same bytes."""
+    """Return whether two arrays have the same type, shape and bytes."""
     if first.dtype != second.dtype or first.shape != second.shape:
         return False
     if first.dtype.kind == "O":

@@ -1,4 +1,4 @@
-"""Nodes that cannot run on what they are given, where onnx's own inference does not say so."""
+"""Find nodes that cannot run on inputs of their shapes, where onnx's shape inference does not."""
 
 import math
 from collections.abc import Mapping
@@ -9,19 +9,19 @@ from acgraph.diagnostics import Diagnostic, Location
 from acgraph.operators import Trait, operators_with
 
 Shape = tuple[int, ...]
-#: Operators whose kernel must fit into its input: no output element means that it does not.
+#: Operators whose kernel must fit into the input: an empty output means that it does not.
 _WINDOWS = operators_with(Trait.WINDOW)
 
 
 def contradiction(
     node: gs.Node, known: Mapping[str, Shape], made: Mapping[str, Shape]
 ) -> Diagnostic | None:
-    """Return why a node cannot make what was inferred of it; None where nothing speaks against it.
+    """Return why a node cannot run with its inferred shapes; None where no reason was found.
 
     Args:
         node: The node.
         known: Shapes of its inputs, as far as they are known.
-        made: Shapes inferred of its outputs.
+        made: Inferred shapes of its outputs.
     """
     reason = _reason(node, known, made)
     where = Location(node=node.name, op_type=node.op)
@@ -37,8 +37,8 @@ def _reason(node: gs.Node, known: Mapping[str, Shape], made: Mapping[str, Shape]
             continue
         is_empty = node.op in _WINDOWS and 0 in shape and 0 not in (first or ())
         if min(shape, default=0) < 0 or is_empty:
-            given = "" if first is None else f" into {_text(first)}"
-            return f"its kernel does not fit{given}"
+            target = "" if first is None else f" into {_text(first)}"
+            return f"its kernel does not fit{target}"
     if first is None or not made:
         return ""
     if node.op == "Conv":
@@ -48,15 +48,15 @@ def _reason(node: gs.Node, known: Mapping[str, Shape], made: Mapping[str, Shape]
     if node.op == "Reshape":
         shape = made.get(node.outputs[0].name)
         if shape is not None and math.prod(shape) != math.prod(first):
-            return f"it makes {_text(shape)} of {_text(first)}"
+            return f"it cannot reshape {_text(first)} to {_text(shape)}"
     return ""
 
 
 def _reflection(x: Shape, made: Shape | None) -> str:
-    """An axis can only be extended by what it has beside each end."""
+    """Check that no axis is padded by more elements than it has beside each end."""
     pairs = zip(x, made or (), strict=False)
     if any(after > before + 2 * max(before - 1, 0) for before, after in pairs):
-        return f"it reflects more than {_text(x)} holds"
+        return f"its reflection pads are too large for {_text(x)}"
     return ""
 
 
@@ -64,7 +64,7 @@ def _channels(node: gs.Node, x: Shape, weight: Shape | None) -> str:
     if weight is None or len(x) < 2 or len(weight) < 2:
         return ""
     wanted = weight[1] * int(node.attrs.get("group", 1))
-    return "" if x[1] == wanted else f"it takes {wanted} channels, not {x[1]}"
+    return "" if x[1] == wanted else f"it needs {wanted} input channels, but gets {x[1]}"
 
 
 def _text(shape: Shape) -> str:

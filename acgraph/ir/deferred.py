@@ -1,4 +1,4 @@
-"""Change constants without holding both the old and the new values of large ones."""
+"""Change constants lazily: large ones never need memory for the old and the new values at once."""
 
 from collections.abc import Callable, Mapping
 
@@ -8,17 +8,17 @@ from acgraph.ir.constants import replace_constants
 from acgraph.ir.lazy import Array, Computed, lazy_values, stored_bytes
 from acgraph.ir.model import Model
 
-#: Initializers of so many bytes are changed each time that they are asked for.
+#: Initializers of at least this many bytes are changed lazily, at each access.
 LARGE_BYTES = 1 << 20
 Change = Callable[[Array], Array]
 
 
 def change_constants(model: Model, changes: Mapping[str, Change]) -> None:
-    """Change the values of constants in place; names that are none are ignored.
+    """Change the values of constants in place; names that are no constants are ignored.
 
     Args:
         model: The model.
-        changes: By name: what makes the new values of the old ones, of the same shape and type.
+        changes: By name: a function from the old values to new ones of the same shape and type.
     """
     large = {
         id(tensor): tensor
@@ -29,7 +29,7 @@ def change_constants(model: Model, changes: Mapping[str, Change]) -> None:
         and stored_bytes(tensor) >= LARGE_BYTES
     }
     for tensor in large.values():
-        tensor.values = _later(tensor, changes[tensor.name])
+        tensor.values = _deferred(tensor, changes[tensor.name])
     done = {tensor.name for tensor in large.values()}
     values = model.constants()
     replace_constants(
@@ -42,11 +42,11 @@ def change_constants(model: Model, changes: Mapping[str, Change]) -> None:
     )
 
 
-def _later(tensor: gs.Constant, change: Change) -> Computed:
-    """Change values when they are asked for; those that are computed already are not kept."""
-    held = lazy_values(tensor)
+def _deferred(tensor: gs.Constant, change: Change) -> Computed:
+    """Return values that are changed at each access."""
+    old = lazy_values(tensor)
 
     def make() -> Array:
-        return change(held.load() if isinstance(held, Computed) else held)
+        return change(old.load() if isinstance(old, Computed) else old)
 
-    return Computed(tuple(held.shape), held.dtype, make)
+    return Computed(tuple(old.shape), old.dtype, make)

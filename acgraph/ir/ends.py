@@ -1,4 +1,4 @@
-"""Type and shape of graph inputs and outputs for which the file has none."""
+"""Complete the types and shapes of graph inputs and outputs that the file does not declare."""
 
 import onnx
 import onnx_graphsurgeon as gs
@@ -9,17 +9,17 @@ from acgraph.ir.facts import Facts
 from acgraph.ir.model import Model
 from acgraph.ir.shapes import infer_facts
 
-#: Where the shape of an input or output that declares none comes from.
-_NEIGHBOURS = {"input": "readers take", "output": "node gives"}
+#: How a shape that was not declared was found.
+_SOURCES = {"input": "from its consumers", "output": "by shape inference"}
 
 
 def complete_ends(model: Model, graph: onnx.GraphProto) -> list[str]:
-    """Give inputs and outputs a type and a shape, in place; return what to say of those without.
+    """Complete the types and shapes of inputs and outputs, in place; return remarks on them.
 
     Args:
-        model: As onnx-graphsurgeon reads it: a value that is listed among the inner ones, too, has
-            lost what only the list of outputs declares.
-        graph: What it was read from.
+        model: The model as imported by onnx-graphsurgeon. The import loses the declaration of an
+            output that ``value_info`` lists, too.
+        graph: The graph that it was read from.
     """
     declared = {value.name: value for value in [*graph.input, *graph.output]}
     kinds = {name: value.type.WhichOneof("value") for name, value in declared.items()}
@@ -29,7 +29,7 @@ def complete_ends(model: Model, graph: onnx.GraphProto) -> list[str]:
     remarks: list[str] = []
     for tensor in model.graph.inputs:
         if kinds[tensor.name] == "tensor_type":
-            remarks += _take(tensor, shape_by_readers(tensor), "input")
+            remarks += _set_shape(tensor, shape_by_readers(tensor), "input")
     open_outputs = [
         tensor
         for tensor in model.graph.outputs
@@ -42,12 +42,12 @@ def complete_ends(model: Model, graph: onnx.GraphProto) -> list[str]:
         for tensor in open_outputs:
             if tensor.dtype is None and tensor.name in facts.dtypes:
                 tensor.dtype = dtype_of(facts.dtypes[tensor.name])
-            remarks += _take(tensor, _sizes(tensor.name, facts), "output")
+            remarks += _set_shape(tensor, _sizes(tensor.name, facts), "output")
     return remarks
 
 
 def dtype_of(elem: int) -> object:
-    """Return the numpy type of an onnx number, or the number where numpy has none."""
+    """Return the numpy type of an ONNX type number, or the number where numpy has none."""
     kind: object = get_numpy_type(elem)
     return elem if kind is None else kind
 
@@ -60,20 +60,20 @@ def _declare(tensor: gs.Variable, declared: onnx.ValueInfoProto) -> None:
         tensor.dtype = dtype_of(kind.elem_type)
 
 
-def _take(tensor: gs.Variable, shape: Partial | None, role: str) -> list[str]:
-    """Declare a shape that was found, and say so."""
+def _set_shape(tensor: gs.Variable, shape: Partial | None, role: str) -> list[str]:
+    """Declare a shape that was found, and return a remark on it."""
     if tensor.shape is not None:
         return []
     missing = f"{role} '{tensor.name}' has no shape in the file"
     if shape is None:
-        return [f"{missing}, and none can be found"]
+        return [f"{missing}, and none can be inferred"]
     tensor.shape = list(shape)
     text = ", ".join("?" if size is None else str(size) for size in shape)
-    return [f"{missing}; ({text}) is what its {_NEIGHBOURS[role]}"]
+    return [f"{missing}; ({text}) was found {_SOURCES[role]}"]
 
 
 def _sizes(name: str, facts: Facts) -> Partial | None:
-    """Return the sizes that hold for every input, None for each that does not."""
+    """Return the sizes that are the same for every input, None for the others."""
     shape = facts.shapes.get(name)
     if shape is None:
         return None

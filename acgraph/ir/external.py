@@ -1,4 +1,4 @@
-"""Files beside a model that hold its weights."""
+"""External data files of a model."""
 
 import os
 from collections.abc import Iterator
@@ -10,9 +10,9 @@ from onnx.external_data_helper import ExternalDataInfo, uses_external_data
 
 
 def external_files(path: str | os.PathLike[str]) -> list[Path]:
-    """Name the files that a readable ONNX file keeps tensors in, beside itself.
+    """Return the external data files of an ONNX file, including those of its subgraphs.
 
-    Constants in branches and loops included. The tensors are not read.
+    The tensors are not read.
     """
     proto = onnx.load(os.fspath(path), load_external_data=False)
     tensors = [*_tensors(proto.graph), *chain.from_iterable(map(_tensors, proto.functions))]

@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all, with one line of error where they cannot be."""
+"""Atomic writing of files, and one-line errors where a file cannot be read or written."""
 
 import contextlib
 import os
@@ -11,16 +11,16 @@ from acgraph.errors import ImportModelError, OutputError
 
 
 def is_device(path: str | os.PathLike[str]) -> bool:
-    """Whether a path leads to what is neither a file nor a folder: nothing may replace it."""
+    """Return whether a path is a device or a pipe, which must not be replaced by a file."""
     place = Path(path)
     return place.exists() and not place.is_file() and not place.is_dir()
 
 
 def require_file(path: str | os.PathLike[str]) -> None:
-    """Check that there is a file to read a model from.
+    """Check that a path is a file.
 
     Raises:
-        ImportModelError: there is none, or it is a folder.
+        ImportModelError: It does not exist, or it is a folder.
     """
     place = Path(path)
     if not place.is_file():
@@ -32,25 +32,25 @@ def require_file(path: str | os.PathLike[str]) -> None:
 
 
 def not_onnx(source: str) -> ImportModelError:
-    """Return the error of a file that no ONNX reader understands."""
+    """Return the error for data that is not ONNX."""
     return ImportModelError(
-        "not an ONNX file, or cut short",
+        "not an ONNX file, or a truncated one",
         location=Location(model=source),
         hint="export or copy it again",
     )
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder, and those that it lies in, unless it is there.
+    """Create a folder and its parents where they are missing.
 
     Raises:
-        OutputError: it cannot be made.
+        OutputError: It cannot be created.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(
-            f"cannot be made: {error.strerror}",
+            f"cannot be created: {error.strerror}",
             location=Location(model=str(folder)),
             hint="choose another place with -o",
         ) from error
@@ -58,14 +58,14 @@ def make_folder(folder: Path) -> None:
 
 @contextlib.contextmanager
 def writing(path: str | os.PathLike[str]) -> Iterator[None]:
-    """Turn what goes wrong in writing a file into one error that says where.
+    """Turn errors while a file is written into an OutputError with its path.
 
     Raises:
-        OutputError: the file cannot be written.
+        OutputError: The file cannot be written.
     """
     try:
         yield
-    except (OSError, ValueError) as error:  # a path with a null character is a wrong value
+    except (OSError, ValueError) as error:  # ValueError: the path contains a null character
         raise OutputError(
             f"cannot be written: {getattr(error, 'strerror', None) or error}",
             location=Location(model=os.fspath(path)),
@@ -75,10 +75,10 @@ def writing(path: str | os.PathLike[str]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def written_beside(target: Path) -> Iterator[Path]:
-    """Make a folder beside a file for what will be renamed to it and its companions.
+    """Yield a temporary folder beside a file, for files that are then moved into place.
 
     Raises:
-        OutputError: the files cannot be written.
+        OutputError: The files cannot be written.
     """
     with (
         writing(target),
@@ -88,13 +88,13 @@ def written_beside(target: Path) -> Iterator[Path]:
 
 
 def write_bytes(data: bytes | Iterable[bytes | memoryview], path: str | os.PathLike[str]) -> None:
-    """Write a file whole or not at all: to a temporary neighbour, then renamed.
+    """Write a file atomically: to a temporary file beside it, which is then renamed.
 
-    The data may come in pieces. Links are followed. What is there and no file, as a device or a
-    pipe, is written to as it is.
+    The data may come in pieces. Symbolic links are followed. Devices and pipes are written to
+    directly.
 
     Raises:
-        OutputError: the folder is missing or cannot be written to.
+        OutputError: The folder is missing or cannot be written to.
     """
     pieces = [data] if isinstance(data, bytes) else data
     temporary: str | None = None

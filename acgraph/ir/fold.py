@@ -1,7 +1,7 @@
 """Evaluate one node on known values, for shape arithmetic.
 
-A small numpy table serves the operators that exporters write for shapes by the thousand; onnx's
-reference implementation serves the rest.
+The frequent operators of shape arithmetic are implemented in numpy. Others run in onnx's reference
+implementation.
 """
 
 import warnings
@@ -22,7 +22,7 @@ _Fn = Callable[..., Any]
 
 def _cast(node: gs.Node, x: Array) -> Array:
     to = node.attrs["to"]
-    # What an integer becomes of infinity is up to the runtime: not known here.
+    # The cast of infinity to an integer depends on the runtime, so it counts as unknown.
     with np.errstate(invalid="raise"):
         return x.astype(tensor_dtype_to_np_dtype(to) if isinstance(to, int) else to)
 
@@ -90,14 +90,24 @@ _TABLE: dict[str, _Fn] = {
     "Where": lambda n, c, a, b: np.where(c, a, b),
 }
 
-#: Not evaluated: random numbers, and nodes whose meaning is more than their inputs.
+#: Not evaluated: random operators, and operators that depend on more than their inputs.
 _NEVER = operators_with(Trait.IMPURE)
 
 
 def evaluate_node(
     node: gs.Node, inputs: Sequence[Array | None], opset: int, limit: int
 ) -> list[Array] | None:
-    """Evaluate a node; None where it cannot be, or where the result exceeds ``limit`` elements."""
+    """Evaluate a node.
+
+    Args:
+        node: The node.
+        inputs: Values of its inputs; None for an optional input that is absent.
+        opset: Opset version of the model.
+        limit: Largest number of elements of a result.
+
+    Returns:
+        The outputs; None where it cannot be evaluated or where a result exceeds the limit.
+    """
     if node.op in _NEVER:
         return None
     if node.op in ("ConstantOfShape", "Expand", "Tile") and not _fits(node, inputs, limit):

@@ -1,4 +1,4 @@
-"""Sizes that nobody stated: the first common ones at which a graph contradicts nothing."""
+"""Choose input sizes that nobody stated: the first common ones at which every node can run."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
@@ -13,26 +13,26 @@ from acgraph.ir.shapes import walk_shapes
 from acgraph.ir.sizes import Known, declared_inputs, open_axes, state, with_batch
 from acgraph.operators import Trait, operators_with
 
-#: Operators by which exporters prepare an input for the first layer, its axes where they were.
+#: Operators that may precede the first layer and keep the axes of an input in place.
 _PASSED = operators_with(Trait.AFFINE) | {"BatchNormalization", "Cast", "Clip", "Identity", "Pad"}
 _TO_CHANNELS_FIRST = (0, 3, 1, 2)
 
 
 def resolve_sizes(model: Model, stated: Mapping[str, Shape] | None = None) -> InputSizes:
-    """Choose the sizes of a model's inputs, and keep them with the model.
+    """Choose the sizes of a model's inputs, and store them in ``model.sizes``.
 
-    What is stated holds, then what the file says. What is open after that is tried: common sizes,
-    one input after the other, and those win at which the fewest nodes fail, those in the branches
-    of Ifs included. Of lengths, those at
-    which the fewest shapes stay unknown: a Squeeze may wait for a length that leaves one position.
+    Stated shapes come first, then the file. For the remaining open sizes, common values are tried,
+    one input after the other. The values win at which the fewest nodes fail, including nodes in
+    branches of Ifs. Among equal ones, those win at which the fewest shapes stay unknown: a Squeeze,
+    for instance, may require a length that leaves one position.
 
     Args:
-        model: Its ``sizes`` are set.
-        stated: Whole shapes by input, from the user or from the data. The name may be empty where
-            there is one input.
+        model: The model.
+        stated: Complete shapes by input, from the user or from the data. The name may be empty for
+            a model with one input.
 
     Raises:
-        UsageError: a stated shape contradicts the file.
+        UsageError: A stated shape contradicts the file.
     """
     known = _with_hints(model, state(declared_inputs(model), stated, model.location()))
     values = known.first_values()
@@ -47,15 +47,15 @@ def resolve_sizes(model: Model, stated: Mapping[str, Shape] | None = None) -> In
             found = _walk_all(model, known.shapes(tried), give_up_at=limit)
             if _rank(found) < _rank(facts):
                 facts, values = found, tried
-    doubt = str(facts.failures[0]) if facts.failures else ""
+    contradiction = str(facts.failures[0]) if facts.failures else ""
     shapes = known.shapes(values)
-    bound = None if doubt else _bound_batch(model, known, shapes)
-    model.sizes = InputSizes(shapes, known.assumed(), doubt, bound)
+    fixed_batch = None if contradiction else _fixed_batch(model, known, shapes)
+    model.sizes = InputSizes(shapes, known.assumed(), contradiction, fixed_batch)
     return model.sizes
 
 
-def _bound_batch(model: Model, known: Known, shapes: Mapping[str, Shape]) -> int | None:
-    """Return the batch, where the graph cannot run at another one that the file allows."""
+def _fixed_batch(model: Model, known: Known, shapes: Mapping[str, Shape]) -> int | None:
+    """Return the batch size where the graph cannot run at another one; else None."""
     batches = [axis.size for axis in open_axes(known.inputs, shapes).values() if axis.is_batch]
     if not batches:
         return None
@@ -64,7 +64,7 @@ def _bound_batch(model: Model, known: Known, shapes: Mapping[str, Shape]) -> int
 
 
 def _walk_all(model: Model, shapes: Mapping[str, Shape], give_up_at: int | None = None) -> Facts:
-    """Walk a graph, and then the branches of its Ifs: their failures and unknown shapes count."""
+    """Infer the shapes of a graph; add the failures and unknown shapes in branches of its Ifs."""
     facts = walk_shapes(model, shapes, give_up_at=give_up_at)
     failures, unknown = [*facts.failures], [*facts.unknown]
     for branch in find_branches(model):
@@ -73,7 +73,7 @@ def _walk_all(model: Model, shapes: Mapping[str, Shape], give_up_at: int | None 
         try:
             inner = open_branch(model, branch, facts).model
         except AcgraphError:
-            continue  # the analysis fences it, and says why
+            continue  # the analysis fences the branch with the reason
         found = _walk_all(inner, inner.sizes.shapes if inner.sizes else {}, give_up_at)
         failures += found.failures
         unknown += found.unknown
@@ -85,7 +85,7 @@ def _rank(facts: Facts) -> tuple[int, int]:
 
 
 def _with_hints(model: Model, known: Known) -> Known:
-    """Add what the layers that read the inputs say of rank, layout and channels."""
+    """Add the ranks, layouts and channels that the first layers imply for the inputs."""
     inputs = {entry.name: entry for entry in known.inputs}
     wanted: dict[tuple[str, int], int] = {}
     layouts: dict[str, str] = {}
@@ -109,7 +109,7 @@ def _with_hints(model: Model, known: Known) -> Known:
 
 
 def _first_readers(tensor: gs.Tensor) -> Iterator[tuple[gs.Node, bool]]:
-    """Yield the layers that read an input, and whether its channels were moved to the front."""
+    """Yield the first layers behind an input, and whether its channel axis was moved to axis 1."""
     pending, seen = [(tensor, False)], {tensor.name}
     while pending:
         current, is_moved = pending.pop(0)

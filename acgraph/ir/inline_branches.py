@@ -1,4 +1,4 @@
-"""Put the branch that an If always takes in the place of the If."""
+"""Replace an If by the branch that it always takes."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -11,15 +11,15 @@ from acgraph.ir.scopes import made_names, own_names, rename_node, subgraphs
 def inline_branches(proto: onnx.ModelProto, branches: Mapping[str, str]) -> list[str]:
     """Replace Ifs of the top graph by one of their branches, in place.
 
-    What is made in a branch keeps its name where nothing else has it. Nodes that only computed the
-    conditions go.
+    Values of a branch keep their names where these are unique. Nodes that only compute the
+    conditions are removed.
 
     Args:
         proto: The model.
-        branches: By the first output of an If: the attribute that holds the branch.
+        branches: Name of the attribute with the branch, by the first output of the If.
 
     Returns:
-        The names of the Ifs, or of their first outputs where they have none.
+        The names of the Ifs, or of their first outputs where they have no name.
     """
     graph = proto.graph
     names = Counter(made_names(graph))
@@ -42,25 +42,25 @@ def inline_branches(proto: onnx.ModelProto, branches: Mapping[str, str]) -> list
 
 
 class _Branch:
-    """One branch on its way into the graph around it."""
+    """One branch that is inlined into the outer graph."""
 
     def __init__(self, graph: onnx.GraphProto, node: onnx.NodeProto, names: Counter[str]) -> None:
         self._graph, self._node = graph, node
         makers = {name for inner in graph.node for name in inner.output if name}
         self._new: dict[str, str] = {}
-        self._handed: list[tuple[str, str]] = []
+        self._copied: list[tuple[str, str]] = []
         for inner, outer in zip((v.name for v in graph.output), node.output, strict=True):
             if not outer:
                 continue
             if inner in makers and inner not in self._new:
                 self._new[inner] = outer
-            else:  # a constant, a value from outside, or one that is returned twice
-                self._handed.append((inner, outer))
+            else:  # a constant, an outer value, or a value that is returned twice
+                self._copied.append((inner, outer))
         for name in sorted(set(own_names(graph)) - set(self._new)):
             self._new[name] = _fresh(name, names)
 
     def open(self, outer: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
-        """Yield the nodes under their new names; constants and shapes go to the graph outside."""
+        """Yield the renamed nodes; constants and shapes are added to the outer graph."""
         for tensor in self._graph.initializer:
             outer.initializer.append(tensor)
             outer.initializer[-1].name = self._named(tensor.name)
@@ -77,7 +77,7 @@ class _Branch:
             copy.CopyFrom(node)
             rename_node(copy, self._new)
             yield copy
-        for inner, name in self._handed:
+        for inner, name in self._copied:
             yield onnx.NodeProto(
                 op_type="Identity",
                 name=f"{self._node.name or 'If'}/{name}",
@@ -90,7 +90,7 @@ class _Branch:
 
 
 def _fresh(name: str, names: Counter[str]) -> str:
-    """Return a name that nothing else has; the same where that is so already."""
+    """Return a unique name: the same one where it is unique already."""
     if names[name] <= 1:
         return name
     number = 2
@@ -103,7 +103,7 @@ def _fresh(name: str, names: Counter[str]) -> str:
 def _without_makers(
     graph: onnx.GraphProto, nodes: list[onnx.NodeProto], conditions: list[str]
 ) -> list[onnx.NodeProto]:
-    """Leave out the nodes that nothing reads now that the conditions are gone."""
+    """Leave out the nodes that are dead without the conditions."""
     reads = Counter(name for node in nodes for name in _reads(node))
     reads.update(value.name for value in graph.output)
     makers = {name: node for node in nodes for name in node.output if name}

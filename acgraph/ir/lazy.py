@@ -1,4 +1,4 @@
-"""Values of constants that are not kept: made, or read from a file, whenever they are asked for."""
+"""Lazy values of constants: computed, or read from a file, at each access."""
 
 from collections.abc import Callable
 
@@ -11,12 +11,12 @@ Array = npt.NDArray[np.generic]
 
 
 class Computed(LazyValues):  # type: ignore[misc]
-    """Values that are computed anew at each use; see ``values_of``.
+    """Values that are computed at each access and not cached; see ``values_of``.
 
     Attributes:
-        shape: Their sizes.
-        dtype: Their type.
-        nbytes: What they take when they are there.
+        shape: Shape of the values.
+        dtype: Type of the values.
+        nbytes: Bytes of the values in memory.
     """
 
     def __init__(self, shape: tuple[int, ...], dtype: npt.DTypeLike, make: Callable[[], Array]):
@@ -26,26 +26,26 @@ class Computed(LazyValues):  # type: ignore[misc]
         self._make = make
 
     def load(self) -> Array:
-        """Compute them."""
+        """Compute the values."""
         return self._make()
 
 
 def lazy_values(constant: Array | gs.Constant) -> Array | Computed:
-    """Return the values of a constant as they are held: there, or still to be computed."""
+    """Return the values of a constant without computing lazy ones."""
     if isinstance(constant, np.ndarray):
         return constant
-    held = constant._values
-    values: Array | Computed = held if isinstance(held, Computed) else constant.values
+    stored = constant._values
+    values: Array | Computed = stored if isinstance(stored, Computed) else constant.values
     return values
 
 
 def values_of(tensor: gs.Constant) -> Array:
-    """Return the values of a constant; onnx-graphsurgeon would keep those that are computed."""
-    held = lazy_values(tensor)
-    return held.load() if isinstance(held, Computed) else held
+    """Return the values of a constant; onnx-graphsurgeon would cache computed ones."""
+    values = lazy_values(tensor)
+    return values.load() if isinstance(values, Computed) else values
 
 
 def stored_bytes(tensor: gs.Constant) -> int:
-    """Return how many bytes the values of a constant take, without making them."""
-    held = tensor._values
-    return 0 if held is None else int(held.nbytes)
+    """Return the bytes of the values of a constant, without computing them."""
+    values = tensor._values
+    return 0 if values is None else int(values.nbytes)

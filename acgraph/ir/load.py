@@ -1,4 +1,4 @@
-"""Models as users hold them: a path, bytes, a proto, or a model that was read."""
+"""Load a model from a path, bytes, a proto, or another model."""
 
 import hashlib
 import os
@@ -7,44 +7,42 @@ import onnx
 from google.protobuf.message import DecodeError
 
 from acgraph.diagnostics import Location
-from acgraph.errors import ImportModelError, UsageError
+from acgraph.errors import UsageError
+from acgraph.ir.files import not_onnx
 from acgraph.ir.model import Model
 from acgraph.ir.onnx_io import check_importable, clone_model, model_from_proto, read_model
 from acgraph.ir.tidy import tidy
 
 
-def load_model(given: object) -> Model:
-    """Read a model; what is given stays as it is.
+def load_model(source: object) -> Model:
+    """Load a model; the source is not changed.
 
     Args:
-        given: A path, the bytes of a file, an ``onnx.ModelProto``, or a model.
+        source: A path, the bytes of a file, an ``onnx.ModelProto``, or a model.
 
     Raises:
-        UsageError: it is something else.
-        ImportModelError: there is no such file, or it is not a valid ONNX model.
+        UsageError: The source has another type.
+        ImportModelError: There is no such file, or it is not a valid ONNX model.
     """
-    if isinstance(given, Model):
-        return clone_model(given)
-    if isinstance(given, str | os.PathLike):
-        return read_model(given)
-    if isinstance(given, bytes | bytearray | memoryview):
-        return _from_bytes(bytes(given))
-    if isinstance(given, onnx.ModelProto):
-        return _from_proto(given, "<ModelProto>")
+    if isinstance(source, Model):
+        return clone_model(source)
+    if isinstance(source, str | os.PathLike):
+        return read_model(source)
+    if isinstance(source, bytes | bytearray | memoryview):
+        return _from_bytes(bytes(source))
+    if isinstance(source, onnx.ModelProto):
+        return _from_proto(source, "<ModelProto>")
     raise UsageError(
-        f"a {type(given).__name__} is not a model",
+        f"a {type(source).__name__} is not a model",
         hint="give a path, bytes, an onnx.ModelProto or an acgraph.Model",
     )
 
 
 def _from_bytes(data: bytes) -> Model:
-    where = Location(model="<bytes>")
     try:
         proto = onnx.load_model_from_string(data)
     except DecodeError as error:
-        raise ImportModelError(
-            "not an ONNX file, or cut short", location=where, hint="give the bytes of a whole file"
-        ) from error
+        raise not_onnx("<bytes>") from error
     model = _from_proto(proto, "<bytes>")
     model.digest = hashlib.sha256(data).hexdigest()
     return model

@@ -1,4 +1,4 @@
-"""Read large files without holding their weights: the constants are views of the mapped file."""
+"""Read large files without loading their weights: the constants are views of the mapped file."""
 
 import contextlib
 import mmap
@@ -19,7 +19,7 @@ from acgraph.ir.model import Array, Model
 from acgraph.ir.scopes import free_names, subgraphs
 from acgraph.ir.wire import without_weights
 
-#: Models of fewer bytes, files beside them included, are read whole.
+#: Models of fewer bytes, including external data, are loaded completely.
 MAPPED_BYTES = 1 << 26
 #: Weights of fewer bytes are read with the rest of the model.
 _MIN_BYTES = 1 << 16
@@ -27,10 +27,10 @@ Views = dict[str, Array]
 
 
 def is_large(path: Path) -> bool:
-    """Return whether a model, with the weights beside it, is worth mapping.
+    """Return whether a model, including its external data, is large enough to be mapped.
 
     Raises:
-        google.protobuf.message.DecodeError: it is no ONNX file.
+        google.protobuf.message.DecodeError: It is not an ONNX file.
     """
     if path.stat().st_size >= MAPPED_BYTES:
         return True
@@ -43,18 +43,19 @@ def read_mapped(path: Path) -> tuple[onnx.ModelProto, Views]:
     """Read a model without its large weights.
 
     Returns:
-        The model, and the values that its initializers lack, by name.
+        The model, and the values of the initializers that are empty in it, by name.
 
     Raises:
-        ValueError: the file, or one beside it, is cut short or lies where it may not.
-        google.protobuf.message.DecodeError: it is no ONNX file.
-        OSError: a file cannot be read.
+        ValueError: The file or its external data is truncated, or the external data lies outside of
+            the folder.
+        google.protobuf.message.DecodeError: It is not an ONNX file.
+        OSError: A file cannot be read.
     """
     file = _map(path)
     try:
         slim, places = without_weights(file, _MIN_BYTES)
     except IndexError as error:
-        raise ValueError("cut short") from error
+        raise ValueError("the file is truncated") from error
     proto = onnx.load_model_from_string(slim)
     below = {
         name for node in proto.graph.node for graph in subgraphs(node) for name in free_names(graph)
@@ -76,34 +77,38 @@ def read_mapped(path: Path) -> tuple[onnx.ModelProto, Views]:
             tensor.raw_data = bytes(raw)
         else:
             views[tensor.name] = view
-    load_external_data_for_model(proto, str(path.parent))  # those in attributes
+    load_external_data_for_model(proto, str(path.parent))  # tensors in attributes
     return proto, views
 
 
 def _map(path: Path) -> memoryview:
-    """Map a file, to be read only."""
+    """Map a file read-only."""
     with path.open("rb") as file:
         return memoryview(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
 
 
 def _external(tensor: onnx.TensorProto, folder: Path, beside: dict[str, memoryview]) -> memoryview:
-    """Find the bytes of a tensor in a file beside the model."""
+    """Return the bytes of a tensor in external data."""
     info = ExternalDataInfo(tensor)
     if info.location not in beside:
         target = (folder / info.location).resolve()
         if not target.is_relative_to(folder.resolve()) or not target.is_file():
-            raise ValueError(f"no file '{info.location}' beside it, which holds '{tensor.name}'")
+            raise ValueError(
+                f"the external data file '{info.location}' of '{tensor.name}' is not in its folder"
+            )
         beside[info.location] = _map(target)
     file = beside[info.location]
     start = int(info.offset or 0)
     end = len(file) if info.length is None else start + int(info.length)
     if end > len(file) or start > len(file):
-        raise ValueError(f"'{info.location}' beside it is cut short: '{tensor.name}' is missing")
+        raise ValueError(
+            f"the external data file '{info.location}' is truncated: '{tensor.name}' is missing"
+        )
     return file[start:end]
 
 
 def _view(tensor: onnx.TensorProto, raw: memoryview) -> Array | None:
-    """See bytes as the values of a tensor; None where numpy cannot, or they are not as many."""
+    """View bytes as the values of a tensor; None where numpy lacks the type or the size differs."""
     dtype = np.dtype(onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type))
     count = int(np.prod(tensor.dims, dtype=np.int64))
     if dtype.kind not in "fiub" or len(raw) < _MIN_BYTES or len(raw) != count * dtype.itemsize:
@@ -112,16 +117,16 @@ def _view(tensor: onnx.TensorProto, raw: memoryview) -> Array | None:
 
 
 def attach(graph: gs.Graph, views: Views) -> None:
-    """Give the constants of a graph the values that the model was read without."""
+    """Set the values of the constants that the model was read without."""
     for tensor in graph.tensors().values():
         if isinstance(tensor, gs.Constant) and tensor.name in views:
             tensor.values = views[tensor.name]
 
 
 def release_mapped(model: Model) -> None:
-    """Let the pages of mapped files go that the constants of a model are views of.
+    """Release the memory pages of the mapped files behind the constants of a model.
 
-    They count as memory of the process once they were read, and are read again when needed.
+    Pages that were read count as memory of the process. They are read again when needed.
     """
     files: dict[int, mmap.mmap] = {}
     for tensor in model.graph.tensors().values():
@@ -137,7 +142,7 @@ def release_mapped(model: Model) -> None:
 
 @contextlib.contextmanager
 def checkable(proto: onnx.ModelProto, views: Views) -> Iterator[None]:
-    """Meanwhile let the tensors that the model was read without be empty, and so valid."""
+    """Temporarily give the tensors that the model was read without a valid, empty shape."""
     changed = [(tensor, list(tensor.dims)) for tensor in proto.graph.initializer
                if tensor.name in views]  # fmt: skip
     for tensor, _ in changed:

@@ -1,4 +1,4 @@
-"""The model: an onnx-graphsurgeon graph and what onnx-graphsurgeon would lose."""
+"""The model: an onnx-graphsurgeon graph, and the parts that onnx-graphsurgeon does not keep."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -17,23 +17,23 @@ Shape = tuple[int, ...]
 
 @dataclass(frozen=True, slots=True)
 class InputSizes:
-    """The sizes that the inputs of a model have throughout a run.
+    """The sizes of the inputs of a model during a run.
 
     Attributes:
-        shapes: Of every input whose rank is known.
-        assumed: The inputs with a size, other than the batch, that nobody stated.
-        doubt: Why the model may not run at these sizes; empty where nothing speaks against them.
-        bound: The batch that the graph is bound to by its constants, though the file leaves it
-            open; None where nothing binds it.
+        shapes: Shapes of the inputs of known rank.
+        assumed: The inputs with an assumed size other than the batch size.
+        contradiction: Why the model may not run at these sizes; empty where no reason is known.
+        fixed_batch: The batch size that constants of the graph fix although the file leaves it
+            open; None where they do not.
     """
 
     shapes: Mapping[str, Shape]
     assumed: tuple[str, ...] = ()
-    doubt: str = ""
-    bound: int | None = None
+    contradiction: str = ""
+    fixed_batch: int | None = None
 
     def remark(self) -> str:
-        """Say in one line what was assumed; nothing where nothing was.
+        """Describe the assumed sizes in one line; empty where nothing was assumed.
 
         >>> InputSizes({"x": (1, 3, 224, 224)}, ("x",)).remark()
         "input 'x' has unknown sizes; assuming 1x3x224x224, see --input-shape"
@@ -43,28 +43,29 @@ class InputSizes:
         names = ", ".join(f"'{name}'" for name in self.assumed)
         shapes = ", ".join("x".join(map(str, self.shapes[name])) for name in self.assumed)
         subject = f"inputs {names} have" if len(self.assumed) > 1 else f"input {names} has"
-        doubt = f", and no common ones fit ({self.doubt})" if self.doubt else ""
-        return f"{subject} unknown sizes{doubt}; assuming {shapes}, see --input-shape"
+        wrong = f", and no common ones fit ({self.contradiction})" if self.contradiction else ""
+        return f"{subject} unknown sizes{wrong}; assuming {shapes}, see --input-shape"
 
 
 @dataclass(slots=True, repr=False)
 class Model:
-    """A mutable graph with its source and the parts kept byte for byte.
+    """A mutable graph with its source, and the parts that are kept byte for byte.
 
     Attributes:
         graph: The editable graph. Every node has a unique name.
-        source: What to call the model in messages, usually its path.
+        source: Name of the model in messages, usually its path.
         metadata: The model's ``metadata_props``.
-        originals: What onnx-graphsurgeon would lose of a node as it was read (subgraphs, empty
-            lists, notes), by the name of the node; put back when it is written. It says nothing of
-            the rest of the node, whose inputs, outputs and other attributes may have changed.
-        captured: Initializers that subgraphs read from outside, by name; onnx-graphsurgeon copies
-            them into each branch and forgets the one outside.
-        remarks: What import had to change, for the report.
-        expanded: Operators of ONNX Runtime that import replaced by standard ones, and how many.
-        sizes: The sizes of its inputs in this run; None before they are settled.
+        originals: The parts of a node that onnx-graphsurgeon does not keep (subgraphs, empty lists,
+            metadata), by node name. They are restored when the model is written. The inputs,
+            outputs and other attributes of the node may have changed since.
+        captured: Initializers of the top graph that subgraphs read, by name. onnx-graphsurgeon
+            copies them into each branch and drops the outer one.
+        remarks: Changes made by the import, for the report.
+        expanded: Number of operators of ONNX Runtime that the import replaced by standard ones, by
+            operator.
+        sizes: The sizes of its inputs in this run; None until they are chosen.
         digest: SHA-256 of the bytes that the model was read from, where it was not a file.
-        bounds: By node name: how much of the layer the user wants to keep.
+        bounds: The least part of a layer that the user wants to keep, by node name.
     """
 
     graph: gs.Graph
@@ -79,13 +80,13 @@ class Model:
     bounds: Mapping[str, LayerBound] = field(default_factory=dict)
 
     def __repr__(self) -> str:
-        """Say what it is in one line: the graph itself takes pages."""
+        """Return one line: the default would print the whole graph."""
         names = ", ".join(tensor.name for tensor in self.graph.inputs)
         nodes = counted(len(self.graph.nodes), "node")
         return f"Model({self.source!r}, {nodes}, opset {self.graph.opset}, inputs {names})"
 
     def location(self, node: gs.Node | None = None, **where: object) -> Location:
-        """Say where in this model something is."""
+        """Return a location in this model, for messages."""
         value = str(where.get("value", ""))
         axis = where.get("axis")
         return Location(
@@ -99,40 +100,40 @@ class Model:
     def constants(self) -> Mapping[str, Array]:
         """Map the name of every constant of the top graph to its values (not a copy).
 
-        Initializers and the outputs of Constant nodes alike. They stay as they are now whatever
-        becomes of the model. Values that are computed are so whenever they are asked for.
+        Contains initializers and the outputs of Constant nodes. Later changes of the model do not
+        change the mapping. Lazy values are computed at each access.
         """
         return _Constants({name: lazy_values(x) for name, x in _constants(self.graph)})
 
     def constant_forms(self) -> dict[str, tuple[str, Shape]]:
         """Map the name of every constant of the top graph to its type and shape."""
         return {
-            name: (str(held.dtype if isinstance(held.dtype, int) else np.dtype(held.dtype).name),
-                   tuple(held.shape))
-            for name, held in _constants(self.graph)
+            name: (str(value.dtype if isinstance(value.dtype, int) else np.dtype(value.dtype).name),
+                   tuple(value.shape))
+            for name, value in _constants(self.graph)
         }  # fmt: skip
 
     def constant_bytes(self) -> int:
-        """Return how many bytes the constants of the top graph take."""
-        held = dict(_constants(self.graph)).values()
-        return sum(x.nbytes if isinstance(x, np.ndarray) else stored_bytes(x) for x in held)
+        """Return the bytes of the constants of the top graph."""
+        constants = dict(_constants(self.graph)).values()
+        return sum(x.nbytes if isinstance(x, np.ndarray) else stored_bytes(x) for x in constants)
 
 
 class _Constants(Mapping[str, Array]):
-    """The values of constants; those that are computed are not kept."""
+    """The values of constants; lazy ones are computed at each access."""
 
-    def __init__(self, held: Mapping[str, "Array | Computed"]) -> None:
-        self._held = held
+    def __init__(self, values: Mapping[str, "Array | Computed"]) -> None:
+        self._values = values
 
     def __getitem__(self, name: str) -> Array:
-        found = self._held[name]
+        found = self._values[name]
         return found.load() if isinstance(found, Computed) else found
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._held)
+        return iter(self._values)
 
     def __len__(self) -> int:
-        return len(self._held)
+        return len(self._values)
 
 
 def _constants(graph: gs.Graph) -> Iterator[tuple[str, "Array | gs.Constant"]]:
@@ -153,7 +154,7 @@ def _constants(graph: gs.Graph) -> Iterator[tuple[str, "Array | gs.Constant"]]:
 
 
 def constant_node_value(node: gs.Node) -> Array | None:
-    """Return the array of a Constant node, or None where it holds no dense numbers."""
+    """Return the value of a Constant node, or None where it is not a dense numeric tensor."""
     for key, dtype in (
         ("value_float", np.float32),
         ("value_floats", np.float32),

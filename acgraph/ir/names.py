@@ -1,13 +1,13 @@
-"""Names that nothing in a graph has yet."""
+"""Unique names in a graph."""
 
 
 def fresh(stem: str, taken: set[str], mark: str = "_") -> str:
     """Return a name that is not taken, and reserve it.
 
     Args:
-        stem: The name itself where it is free; a number follows where it is not.
-        taken: The names that there are; the result is added.
-        mark: What stands before the number.
+        stem: The preferred name; a number is appended where it is taken.
+        taken: The names in use; the result is added.
+        mark: Separator before the number.
 
     >>> fresh("conv", {"conv", "conv_2"})
     'conv_3'

@@ -1,4 +1,4 @@
-"""A node as onnx has it."""
+"""Conversion of a node to a NodeProto."""
 
 import onnx
 import onnx_graphsurgeon as gs
@@ -8,7 +8,7 @@ from acgraph.ir.odd_values import exportable
 
 
 def node_to_proto(node: gs.Node) -> onnx.NodeProto:
-    """Make a NodeProto of an onnx-graphsurgeon node."""
+    """Convert an onnx-graphsurgeon node to a NodeProto."""
     with exportable([node]):
         proto: onnx.NodeProto = OnnxExporter.export_node(node)
     return proto

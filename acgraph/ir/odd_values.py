@@ -1,9 +1,9 @@
-"""Values that onnx-graphsurgeon reads or writes wrongly: packed numbers, 8-bit floats, strings.
+"""Values that onnx-graphsurgeon reads or writes wrongly: packed integers, 8-bit floats, strings.
 
-It writes the numpy form of a constant as raw bytes, which is right for numbers of whole bytes only:
-4-bit integers are packed in the file, one of its 8-bit floats is taken for another, and strings
-have no raw form. It takes every string for UTF-8, which ONNX does not ask for. And it cannot write
-an attribute that is an empty list, whose type it would have to guess.
+onnx-graphsurgeon writes the numpy array of a constant as raw bytes. This is wrong for 4-bit
+integers, which a file packs, for strings, which have no raw form, and for an 8-bit float type that
+it confuses with another. It decodes every string as UTF-8, which ONNX does not require. It cannot
+write an attribute that is an empty list, because it infers the type from the elements.
 """
 
 import contextlib
@@ -16,19 +16,20 @@ from onnx_graphsurgeon.ir.tensor import LazyValues
 
 from acgraph.ir.lazy import Array, Computed
 
-#: numpy's kinds of types that are no numbers of its own: those of ml_dtypes, and objects.
+#: Kinds of numpy types that are not numeric in numpy itself: those of ml_dtypes, and objects.
 _ODD_KINDS = frozenset("VOSU")
 
 
 @contextlib.contextmanager
 def exportable(nodes: Iterable[gs.Node], outputs: Iterable[gs.Tensor] = ()) -> Iterator[None]:
-    """Meanwhile give constants that onnx-graphsurgeon would write wrongly the form of the file.
+    """Temporarily replace the constants that onnx-graphsurgeon would write wrongly by their protos.
 
-    Empty lists are left out; ``originals.put_back`` restores those that the file had.
+    Empty lists are removed; ``originals.put_back`` restores those that the file had.
 
     Args:
-        nodes: Those that read the constants, or hold them as attributes; subgraphs are included.
-        outputs: Of the graph, which may be constants themselves.
+        nodes: The consumers of the constants, or the nodes with constant attributes; their
+            subgraphs are included.
+        outputs: The graph outputs, which may be constants themselves.
     """
     nodes = list(nodes)
     changed: list[tuple[gs.Constant, object]] = []
@@ -55,7 +56,7 @@ def exportable(nodes: Iterable[gs.Node], outputs: Iterable[gs.Tensor] = ()) -> I
 
 
 def decode_strings(graph: gs.Graph) -> None:
-    """Let constants of strings that are not UTF-8 hold bytes; those that are hold ``str``."""
+    """Give string constants that are not UTF-8 values of type ``bytes``; others have ``str``."""
     for tensor in _constants(graph.nodes, graph.outputs):
         values = tensor._values
         if not isinstance(values, LazyValues) or not isinstance(values.tensor, onnx.TensorProto):
@@ -68,7 +69,7 @@ def decode_strings(graph: gs.Graph) -> None:
 
 
 def array_bytes(array: Array) -> bytes:
-    """Return what tells values apart: their bytes, where numpy has not only pointers to them."""
+    """Return bytes that are equal for equal values, also for arrays of objects."""
     if array.dtype.kind == "O":
         return repr(array.ravel().tolist()).encode()
     return np.ascontiguousarray(array).tobytes()
@@ -95,7 +96,7 @@ def _constants(nodes: Iterable[gs.Node], outputs: Iterable[gs.Tensor]) -> Iterat
 
 
 def has_raw_strings(attribute: onnx.AttributeProto) -> bool:
-    """Return whether an attribute, or one of a node in its subgraphs, is a string but not UTF-8."""
+    """Return whether an attribute, or one in its subgraphs, is a string that is not UTF-8."""
     return not all(map(_is_text, [attribute.s, *attribute.strings])) or any(
         has_raw_strings(inner)
         for graph in [attribute.g, *attribute.graphs]
@@ -105,7 +106,7 @@ def has_raw_strings(attribute: onnx.AttributeProto) -> bool:
 
 
 def escape_strings(proto: onnx.ModelProto) -> onnx.ModelProto:
-    """Return a model whose attributes are all UTF-8: itself, or a copy with other bytes escaped."""
+    """Return the model, or a copy in which string attributes that are not UTF-8 are escaped."""
     if not any(has_raw_strings(a) for node in proto.graph.node for a in node.attribute):
         return proto
     copy = onnx.ModelProto()

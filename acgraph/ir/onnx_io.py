@@ -1,4 +1,4 @@
-"""Read and write ONNX files: checked, named, atomic."""
+"""Read and write ONNX files: models are checked, nodes are named, and writing is atomic."""
 
 import os
 import sys
@@ -32,20 +32,20 @@ from acgraph.ir.originals import lost_parts, put_back
 from acgraph.ir.tidy import tidy
 from acgraph.ir.validity import check_proto
 
-# onnx-graphsurgeon logs to standard output, which carries our results.
+# onnx-graphsurgeon logs to standard output, which is reserved for results.
 G_LOGGER.severity = G_LOGGER.CRITICAL
 
-#: Above this, a model is written with its weights in a file beside it (protobuf's limit is 2 GiB).
+#: Larger models are written with external data (protobuf's limit is 2 GiB).
 EXTERNAL_BYTES = 2**31 - 2**20
 
 
 def read_model(path: str | os.PathLike[str]) -> Model:
     """Read an ONNX file, or standard input for ``-``.
 
-    The weights of large files stay where they are, and are mapped into memory.
+    The weights of large files are mapped into memory, not loaded.
 
     Raises:
-        ImportModelError: there is no such file, or it is not a valid ONNX model.
+        ImportModelError: There is no such file, or it is not a valid ONNX model.
     """
     proto, remarks, views = _read(path, mapped=True)
     model = model_from_proto(proto, source=os.fspath(path), views=views)
@@ -54,9 +54,9 @@ def read_model(path: str | os.PathLike[str]) -> Model:
 
 
 def read_proto(path: str | os.PathLike[str]) -> onnx.ModelProto:
-    """Read and check an ONNX file, weights in files beside it included.
+    """Read and check an ONNX file, including external data.
 
-    What is not in order though ONNX Runtime takes it is put in order, see ``acgraph.ir.tidy``.
+    Deviations from the standard that ONNX Runtime accepts are corrected; see ``acgraph.ir.tidy``.
     """
     return _read(path)[0]
 
@@ -78,7 +78,7 @@ def _read(
                 proto = onnx.load(name)
     except DecodeError as error:
         raise not_onnx(name) from error
-    except (onnx.checker.ValidationError, OSError, ValueError) as error:  # weights cut short
+    except (onnx.checker.ValidationError, OSError, ValueError) as error:  # truncated weights
         raise ImportModelError(
             f"cannot be read: {_first_line(error)}", location=where, hint="check the file"
         ) from error
@@ -89,7 +89,7 @@ def _read(
 
 
 def proto_size(proto: onnx.ModelProto) -> int:
-    """Return the bytes of a proto; of its weights alone where protobuf cannot count that far."""
+    """Return the bytes of a proto; above protobuf's limit, those of its weights alone."""
     weights = sum(len(tensor.raw_data) for tensor in proto.graph.initializer)
     return weights if weights >= EXTERNAL_BYTES else int(proto.ByteSize())
 
@@ -100,19 +100,17 @@ def _first_line(error: Exception) -> str:
 
 
 def check_importable(proto: onnx.ModelProto, where: Location) -> None:
-    """Refuse a proto that is not a valid model.
+    """Check that a proto is a valid model.
 
     Raises:
-        ImportModelError: it is not one.
+        ImportModelError: It is not.
     """
     if not proto.HasField("graph") or not proto.opset_import:
-        raise ImportModelError(
-            "not an ONNX file, or cut short", location=where, hint="export or copy it again"
-        )
+        raise not_onnx(where.model)
     if not proto.graph.node:
         raise ImportModelError("the graph has no nodes", location=where, hint="export it again")
     if proto_size(proto) >= EXTERNAL_BYTES:
-        return  # the checker wants a file for models of this size; ONNX Runtime checks them
+        return  # the checker needs a file for models of this size; ONNX Runtime checks them
     try:
         check_proto(proto)
     except onnx.checker.ValidationError as error:
@@ -129,31 +127,31 @@ def model_from_proto(
     decide: bool = True,
     is_part: bool = False,
 ) -> Model:
-    """Make a model of a proto: functions inlined, nodes named. The proto may be shared, not kept.
+    """Import a proto, which is not changed: inline functions and name all nodes.
 
-    Initializers that are also inputs become plain constants, what is not in order is put in order,
-    and an If whose condition the file decides becomes its branch; ``remarks`` say so. Inputs and
-    outputs without a shape get the one that can be found.
+    Initializers that are also inputs become plain constants, deviations from the standard are
+    corrected, and an If with a constant condition is replaced by its branch. Inputs and outputs
+    without a shape get the shape that can be inferred. ``Model.remarks`` lists these changes.
 
     Args:
         proto: The model.
-        source: What to call it in messages.
-        views: The values that initializers of the proto lack.
-        decide: False leaves every If as it is.
-        is_part: It was made of a part of a model: ends without a shape need no remark.
+        source: Name of the model in messages.
+        views: The values of initializers that are empty in the proto.
+        decide: Replace Ifs with a constant condition.
+        is_part: The proto is a part of a model, so remarks on missing shapes are left out.
     """
     proto, remarks = _prepared(proto)
     model = _import(proto, source, views or {})
     inlined: list[str] = []
     while decide and (branches := decided_branches(model, proto)):
-        if not inlined:  # the caller's stays as it is
+        if not inlined:  # the proto of the caller is not changed
             proto = onnx.ModelProto.FromString(proto.SerializeToString())
         inlined += inline_branches(proto, branches)
         model = _import(proto, source, views or {})
     if inlined:
         count = counted(len(inlined), "If")
         remarks.append(
-            f"{count} whose condition the file decides became its branch: {', '.join(inlined)}"
+            f"{count} with a constant condition replaced by the branch taken: {', '.join(inlined)}"
         )
     model.remarks[:0] = remarks
     found = complete_ends(model, proto.graph)
@@ -162,7 +160,7 @@ def model_from_proto(
 
 
 def _prepared(proto: onnx.ModelProto) -> tuple[onnx.ModelProto, list[str]]:
-    """Inline functions, put the model in order, and make initializers constants only."""
+    """Inline functions, correct deviations, and remove inputs that are initializers."""
     if proto.functions:
         proto = onnx.inliner.inline_local_functions(proto)
     proto, remarks = tidy(proto)
@@ -176,12 +174,13 @@ def _prepared(proto: onnx.ModelProto) -> tuple[onnx.ModelProto, list[str]]:
         copy.graph.input.extend(kept)
         copy.ir_version = max(copy.ir_version, 4)
         proto = copy
-        remarks.append(f"{len(doubled)} initializers were also graph inputs; now constants only")
+        count = counted(len(doubled), "graph input")
+        remarks.append(f"{count} with an initializer removed: the initializer is a constant now")
     return proto, remarks
 
 
 def _import(proto: onnx.ModelProto, source: str, views: Views) -> Model:
-    """Let onnx-graphsurgeon read a model, and keep what it loses."""
+    """Import a model into onnx-graphsurgeon, and keep the parts that it loses."""
     graph = gs.import_onnx(escape_strings(proto))
     attach(graph, views)
     decode_strings(graph)
@@ -220,7 +219,7 @@ def _names_in_subgraphs(node: onnx.NodeProto) -> Iterator[str]:
 
 
 def proto_from_model(model: Model) -> onnx.ModelProto:
-    """Make a proto of a model; notes and what onnx-graphsurgeon loses come back as they were."""
+    """Export a model to a proto, and restore the parts that onnx-graphsurgeon loses."""
     with exportable(model.graph.nodes, model.graph.outputs):
         proto: onnx.ModelProto = gs.export_onnx(model.graph, do_type_check=False)
     for node, source in zip(proto.graph.node, model.graph.nodes, strict=True):
@@ -236,9 +235,9 @@ def proto_from_model(model: Model) -> onnx.ModelProto:
 
 
 def clone_model(model: Model) -> Model:
-    """Copy a model; constants are shared until they are replaced (never written in place)."""
+    """Copy a model; constants are shared, since they are replaced and never written in place."""
     graph = model.graph.copy()
-    graph.producer_name = model.graph.producer_name  # onnx-graphsurgeon forgets these two
+    graph.producer_name = model.graph.producer_name  # the copy lacks these two
     graph.producer_version = model.graph.producer_version
     return Model(
         graph=graph,
@@ -255,15 +254,18 @@ def clone_model(model: Model) -> Model:
 
 
 def write_proto(proto: onnx.ModelProto, path: str | os.PathLike[str]) -> int:
-    """Write a proto whole or not at all, to standard output for ``-``; return the bytes.
+    """Write a proto atomically, or to standard output for ``-``; return the number of bytes.
 
-    A proto above 2 GiB is used up: its weights are in the file beside the model afterwards.
+    A proto above 2 GiB is changed: its weights are moved to external data.
+
+    Raises:
+        OutputError: The file cannot be written.
     """
     name = os.fspath(path)
     if name != "-" and proto_size(proto) >= EXTERNAL_BYTES:
         if is_device(name):
             raise OutputError(
-                "holds no weights beside the model, which 2 GiB and more need",
+                "a model above 2 GiB needs external data, which cannot be written beside a device",
                 location=Location(model=name),
                 hint="name a file with -o",
             )
@@ -277,7 +279,7 @@ def write_proto(proto: onnx.ModelProto, path: str | os.PathLike[str]) -> int:
 
 
 def _write_external(proto: onnx.ModelProto, target: Path) -> int:
-    """Write a model and its weights beside it: first to a folder of their own, then renamed."""
+    """Write a model and its external data to a temporary folder, then move both into place."""
     data_name = target.name + ".data"
     with written_beside(target) as folder:
         whole, data = folder / target.name, folder / data_name
@@ -293,8 +295,8 @@ def _write_external(proto: onnx.ModelProto, target: Path) -> int:
 def count_params(proto: onnx.ModelProto) -> int:
     """Count the elements of every constant tensor of a proto, index tensors and subgraphs included.
 
-    This is what a reader of the file would count: initializers, sparse initializers (values and
-    indices) and the tensors of Constant nodes.
+    These are initializers, sparse initializers (values and indices) and the tensors of Constant
+    nodes.
     """
     return _count_graph(proto.graph) + sum(
         _count_nodes(function.node) for function in proto.functions

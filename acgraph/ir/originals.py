@@ -1,7 +1,7 @@
-"""What onnx-graphsurgeon loses of a node: kept when a node is read, put back when it is written.
+"""The parts of a node that onnx-graphsurgeon loses: kept on import, restored on export.
 
-Everything else is taken from the graph as it is now. Notes (``metadata_props``, ``doc_string``)
-change nothing of what a node is: a node that carries them is otherwise a node like any other.
+Everything else comes from the current graph. Metadata (``metadata_props``, ``doc_string``) has no
+effect on the meaning of a node.
 """
 
 import onnx
@@ -10,7 +10,7 @@ import onnx_graphsurgeon as gs
 from acgraph.ir.odd_values import has_raw_strings
 
 _KINDS = onnx.AttributeProto
-#: Kinds that onnx-graphsurgeon reads; subgraphs it reads, but does not write back whole.
+#: Kinds that onnx-graphsurgeon reads; it does not write subgraphs back completely.
 _READ = frozenset(
     [
         _KINDS.FLOAT, _KINDS.FLOATS, _KINDS.INT, _KINDS.INTS, _KINDS.STRING, _KINDS.STRINGS,
@@ -21,10 +21,10 @@ _LISTS = frozenset([_KINDS.INTS, _KINDS.FLOATS, _KINDS.STRINGS])
 
 
 def lost_parts(node: onnx.NodeProto) -> onnx.NodeProto | None:
-    """Copy what onnx-graphsurgeon would lose of a node; None where it carries all of it.
+    """Copy the parts of a node that onnx-graphsurgeon loses; None where it keeps everything.
 
     Returns:
-        A node of the same operator with the notes and only the attributes that would be lost:
+        A node of the same operator with the metadata and only the attributes that would be lost:
         subgraphs, sparse tensors, types, empty lists, strings that are not UTF-8.
     """
     attributes = [attribute for attribute in node.attribute if _is_lost(attribute)]
@@ -37,15 +37,15 @@ def lost_parts(node: onnx.NodeProto) -> onnx.NodeProto | None:
 
 
 def put_back(node: onnx.NodeProto, source: gs.Node, lost: onnx.NodeProto | None) -> None:
-    """Give a node that is about to be written what was lost of it.
+    """Restore the lost parts of an exported node, in place.
 
-    Nothing is put back where the node has become another operator, and no attribute that the
-    graph has dropped since.
+    Nothing is restored where the operator of the node has changed, nor attributes that the graph
+    no longer has.
 
     Args:
-        node: The node as onnx-graphsurgeon writes it.
+        node: The node as onnx-graphsurgeon exports it.
         source: The same node in the graph.
-        lost: What ``lost_parts`` kept of it, if anything.
+        lost: The result of ``lost_parts``.
     """
     for attribute in node.attribute:
         if attribute.HasField("t") and not attribute.t.name:

@@ -1,4 +1,4 @@
-"""The same network in float32, where it computes in 16-bit floats."""
+"""Conversion of networks from 16-bit floats to float32."""
 
 import numpy as np
 import onnx
@@ -14,7 +14,7 @@ _TYPE_ATTRIBUTES = frozenset(["dtype", "output_dtype", "stash_type", "to"])
 
 
 def computes_in_half(model: Model) -> bool:
-    """Return whether any input, constant or Cast of the top graph is of 16-bit floats."""
+    """Return whether any input, tensor or Cast of the top graph has a 16-bit float type."""
     tensors = [*model.graph.inputs, *model.graph.tensors().values()]
     return any(_is_half(tensor.dtype) for tensor in tensors) or any(
         _is_half(node.attrs.get("to")) for node in model.graph.nodes if node.op == "Cast"
@@ -28,7 +28,7 @@ def _is_half(dtype: object) -> bool:
 
 
 def widened(model: Model) -> Model:
-    """Copy a model with float32 for every 16-bit float, which loses nothing: each is a float32."""
+    """Copy a model with float32 for every 16-bit float type; every value is exact in float32."""
     proto = proto_from_model(model)
     _widen(proto.graph)
     return model_from_proto(proto, source=model.source)

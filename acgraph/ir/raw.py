@@ -1,4 +1,4 @@
-"""Models as the bytes of a file."""
+"""Models as serialised bytes."""
 
 import os
 from pathlib import Path
@@ -13,21 +13,28 @@ from acgraph.ir.onnx_io import EXTERNAL_BYTES, model_from_proto, proto_size, rea
 
 
 def model_from_bytes(data: bytes, source: str = "<memory>") -> Model:
-    """Make a model of the bytes of an ONNX file.
+    """Read a model from the bytes of an ONNX file.
 
     Raises:
-        ImportModelError: they are none.
+        ImportModelError: The bytes are not an ONNX file.
     """
     return model_from_proto(_parse(data, source), source)
 
 
 def bytes_with_outputs(model: bytes | str | os.PathLike[str], names: list[str]) -> bytes | None:
-    """Return a model, given as a path or as bytes, with more outputs and nothing else changed.
+    """Return a serialised model with additional outputs and no other change.
 
-    Their types are left for the runtime to find. None where the model is too large for that.
+    The new outputs have no type; the runtime infers it.
+
+    Args:
+        model: The bytes of a model, or its path.
+        names: Names of the values to return as outputs.
+
+    Returns:
+        The bytes; None where the model is too large to be serialised.
 
     Raises:
-        ImportModelError: it cannot be read.
+        ImportModelError: The model cannot be read.
     """
     if not isinstance(model, bytes) and is_large(Path(model)):
         return None
@@ -44,5 +51,5 @@ def bytes_with_outputs(model: bytes | str | os.PathLike[str], names: list[str]) 
 def _parse(data: bytes, source: str) -> onnx.ModelProto:
     try:
         return onnx.load_model_from_string(data)
-    except Exception as error:  # google.protobuf's DecodeError, by whichever implementation
+    except Exception as error:  # the class of DecodeError depends on protobuf's implementation
         raise ImportModelError("not an ONNX file", location=Location(model=source)) from error

@@ -1,4 +1,4 @@
-"""Who makes a value and who reads it, in the graphs of a proto and the subgraphs in them."""
+"""Definitions and uses of values in protos, across the scopes of subgraphs."""
 
 from collections.abc import Iterator, Mapping
 
@@ -6,7 +6,7 @@ import onnx
 
 
 def subgraphs(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
-    """Yield the graphs that are attributes of a node."""
+    """Yield the subgraphs of a node."""
     for attribute in node.attribute:
         if attribute.HasField("g"):
             yield attribute.g
@@ -14,7 +14,7 @@ def subgraphs(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
 
 
 def free_names(graph: onnx.GraphProto) -> set[str]:
-    """Return the names that a subgraph reads from the graphs around it."""
+    """Return the names of the outer values that a subgraph reads."""
     made = {tensor.name for tensor in graph.initializer}
     made.update(tensor.values.name for tensor in graph.sparse_initializer)
     made.update(value.name for value in graph.input)
@@ -25,14 +25,14 @@ def free_names(graph: onnx.GraphProto) -> set[str]:
 
 
 def read_names(node: onnx.NodeProto) -> Iterator[str]:
-    """Yield what a node reads, its subgraphs included."""
+    """Yield the names of the values that a node reads, including its subgraphs."""
     yield from node.input
     for graph in subgraphs(node):
         yield from free_names(graph)
 
 
 def made_names(graph: onnx.GraphProto) -> Iterator[str]:
-    """Yield every name that a graph, or a subgraph in it, gives to a value."""
+    """Yield the names of all values that a graph and its subgraphs define."""
     yield from (value.name for value in graph.input)
     yield from (tensor.name for tensor in graph.initializer)
     yield from (tensor.values.name for tensor in graph.sparse_initializer)
@@ -43,7 +43,7 @@ def made_names(graph: onnx.GraphProto) -> Iterator[str]:
 
 
 def rename_node(node: onnx.NodeProto, names: Mapping[str, str]) -> None:
-    """Give values that a node reads and makes other names, in place; subgraphs included."""
+    """Rename the values that a node and its subgraphs read or define, in place."""
     node.input[:] = [names.get(name, name) for name in node.input]
     node.output[:] = [names.get(name, name) for name in node.output]
     for graph in subgraphs(node):
@@ -56,18 +56,18 @@ def rename_node(node: onnx.NodeProto, names: Mapping[str, str]) -> None:
 
 
 def own_names(graph: onnx.GraphProto) -> Iterator[str]:
-    """Yield the names that a graph itself gives to values, save for those of its inputs."""
+    """Yield the names of the values that a graph itself defines, except its inputs."""
     yield from (tensor.name for tensor in graph.initializer)
     yield from (tensor.values.name for tensor in graph.sparse_initializer)
     yield from (name for node in graph.node for name in node.output if name)
 
 
 def rename_made(graph: onnx.GraphProto, names: Mapping[str, str]) -> None:
-    """Give values other names wherever they are made or read in a graph, in place.
+    """Rename values wherever a graph and its subgraphs define or read them, in place.
 
     Args:
-        graph: No subgraph in it gives a name to another value that is one already outside.
-        names: The new names by the old ones; of values that are made in the graph or in a subgraph.
+        graph: The graph. No subgraph may define a name that an outer graph defines.
+        names: The new names by the old ones.
     """
     for tensor in [*graph.initializer, *(sparse.values for sparse in graph.sparse_initializer)]:
         tensor.name = names.get(tensor.name, tensor.name)

@@ -1,9 +1,9 @@
-"""Shapes, types and constant values of every tensor, in one forward walk.
+"""Shape inference: shapes, types and constant values of every tensor, in one forward walk.
 
-The graph is *concretised*: unknown sizes of its inputs get numbers, so that shape arithmetic
-(Shape, Gather, Concat into Reshape) can be evaluated as it goes. ``onnx.shape_inference`` on the
-whole graph leaves hundreds of tensors unknown where that arithmetic decides a shape; the walk
-asks onnx's own per-operator inference, node by node, with the values known so far.
+The walk uses concrete input sizes, so that shape arithmetic (Shape, Gather, Concat into Reshape)
+can be evaluated. ``onnx.shape_inference`` on the whole graph leaves hundreds of tensors unknown
+where a shape depends on such arithmetic. The walk calls onnx's inference of single operators, node
+by node, with the values known so far.
 """
 
 import contextlib
@@ -20,7 +20,7 @@ import onnx.numpy_helper
 import onnx.shape_inference
 import onnx_graphsurgeon as gs
 
-from acgraph.ir.assume import STAND_INS, Assumptions, elem_of, float_elem, sizes_of
+from acgraph.ir.assume import PLACEHOLDERS, Assumptions, elem_of, float_elem, sizes_of
 from acgraph.ir.contradictions import contradiction
 from acgraph.ir.facts import Facts, failure
 from acgraph.ir.fold import evaluate_node
@@ -31,16 +31,16 @@ from acgraph.ir.originals import put_back
 from acgraph.ir.sizes import declared_inputs, input_sizes, open_axes, resized
 from acgraph.operators import is_standard
 
-#: Values larger than this are not evaluated: they are weights or masks, not shapes.
+#: Larger values are not evaluated: they are weights or masks, not shapes.
 MAX_VALUE_ELEMENTS = 1 << 16
-#: Values up to this are shown to onnx's shape inference (sizes, pads, scales).
+#: Larger values are not passed to onnx's shape inference, which needs sizes, pads and scales.
 MAX_DATA_ELEMENTS = 1 << 10
-#: Of input 0's shape, which onnx does not infer: it knows them as functions only.
+#: Output shape equals that of input 0; onnx does not infer it, because these are functions.
 _SAME_SHAPE = ("GroupNormalization", "MeanVarianceNormalization")
 
 
 def is_static(model: Model) -> bool:
-    """True where every size of every input is a declared number."""
+    """Return whether every size of every input is a declared number."""
     return all(
         tensor.shape is not None and all(isinstance(s, int) and s > 0 for s in tensor.shape)
         for tensor in model.graph.inputs
@@ -48,31 +48,31 @@ def is_static(model: Model) -> bool:
 
 
 def infer_facts(model: Model, sizes: InputSizes | None = None, *, assume: bool = False) -> Facts:
-    """Walk the top graph and collect its facts.
+    """Infer the facts of the top graph.
 
-    Where the file leaves sizes of inputs open it walks again, with other sizes: what then differs
-    is ``dynamic``. Other sizes at which the graph cannot run tell nothing.
+    Where the file leaves input sizes open, a second walk uses other sizes: values that differ are
+    ``dynamic``. Sizes at which the graph cannot run are not considered.
 
     Args:
         model: The model.
-        sizes: Of its inputs; by default those that are settled for it.
-        assume: Give the tensors that no shape can be inferred of one, see `acgraph.ir.assume`:
-            for those who look at ``assumed``.
+        sizes: Input sizes; by default those of ``model.sizes``.
+        assume: Also assume shapes that cannot be inferred, see `acgraph.ir.assume`. The caller must
+            respect ``Facts.assumed``.
     """
     shapes = (sizes or input_sizes(model)).shapes
-    stand_in = STAND_INS[0] if assume else None
-    facts, doubt = walk_shapes(model, shapes, stand_in), False
+    placeholder = PLACEHOLDERS[0] if assume else None
+    facts, uncertain = walk_shapes(model, shapes, placeholder), False
     failures = facts.failures
-    if assume and (facts.born or facts.unknown):
-        # Perhaps only because the sizes that were chosen for the inputs do not fit.
-        facts, doubt = walk_shapes(model, shapes, stand_in, doubt_inputs=True), True
-    for second in _at_other_sizes(model, shapes, stand_in, len(facts.failures), doubt):
+    if assume and (facts.uninferred or facts.unknown):
+        # The reason may be that the chosen input sizes do not fit.
+        facts, uncertain = walk_shapes(model, shapes, placeholder, inputs_uncertain=True), True
+    for second in _at_other_sizes(model, shapes, placeholder, len(facts.failures), uncertain):
         facts.dynamic.update(_differing(facts, second))
         for name, fixed in _fixed_axes(facts, second).items():
             before = facts.fixed_axes.get(name, fixed)
             facts.fixed_axes[name] = tuple(a and b for a, b in zip(before, fixed, strict=False))
-    if facts.born:
-        third = walk_shapes(model, shapes, STAND_INS[1], doubt_inputs=doubt)
+    if facts.uninferred:
+        third = walk_shapes(model, shapes, PLACEHOLDERS[1], inputs_uncertain=uncertain)
         facts.dynamic.update(_differing(facts, third))
         facts.assumed.update(_assumed_axes(facts, third))
         facts.others.update({n: third.shapes[n] for n in facts.assumed if n in third.shapes})
@@ -80,11 +80,11 @@ def infer_facts(model: Model, sizes: InputSizes | None = None, *, assume: bool =
 
 
 def _at_other_sizes(
-    model: Model, shapes: Mapping[str, Shape], stand_in: int | None, most: int, doubt: bool
+    model: Model, shapes: Mapping[str, Shape], placeholder: int | None, most: int, uncertain: bool
 ) -> list[Facts]:
-    """Walk with other sizes for all that the file leaves open.
+    """Infer facts with other values for all sizes that the file leaves open.
 
-    Where more nodes than ``most`` cannot run then, each size is changed alone.
+    Where more than ``most`` nodes cannot run then, each size is changed separately.
     """
     inputs = declared_inputs(model)
     others = {
@@ -93,11 +93,15 @@ def _at_other_sizes(
     }
     if not others:
         return []
-    whole = walk_shapes(model, resized(inputs, shapes, others), stand_in, doubt_inputs=doubt)
+    whole = walk_shapes(
+        model, resized(inputs, shapes, others), placeholder, inputs_uncertain=uncertain
+    )
     if len(whole.failures) <= most:
         return [whole]
     alone = (
-        walk_shapes(model, resized(inputs, shapes, {name: size}), stand_in, doubt_inputs=doubt)
+        walk_shapes(
+            model, resized(inputs, shapes, {name: size}), placeholder, inputs_uncertain=uncertain
+        )
         for name, size in others.items()
     )
     return [found for found in alone if len(found.failures) <= most] or [whole]
@@ -112,7 +116,7 @@ def _differing(first: Facts, second: Facts) -> set[str]:
 
 
 def _assumed_axes(first: Facts, second: Facts) -> dict[str, tuple[bool, ...]]:
-    """Say which axes have another size with other stand-ins; all where there is none then."""
+    """Return which axes have another size with another placeholder; all where the rank differs."""
     found = {}
     for name, shape in first.shapes.items():
         other = second.shapes.get(name, ())
@@ -130,25 +134,25 @@ def _assumed_axes(first: Facts, second: Facts) -> dict[str, tuple[bool, ...]]:
 def walk_shapes(
     model: Model,
     shapes: Mapping[str, Shape],
-    stand_in: int | None = None,
+    placeholder: int | None = None,
     *,
-    doubt_inputs: bool = False,
+    inputs_uncertain: bool = False,
     give_up_at: int | None = None,
 ) -> Facts:
-    """Walk the top graph once, at sizes of its inputs.
+    """Infer the facts of the top graph in one walk, at given input sizes.
 
     Args:
         model: The model.
-        shapes: Of its inputs; the shape of one that is missing is unknown.
-        stand_in: The size of axes of which nothing is known; None leaves them unknown.
-        doubt_inputs: Take the sizes of the inputs' open axes for stand-ins: where they do not
-            fit, what is known without them goes on.
-        give_up_at: End the walk at so many failures.
+        shapes: Shapes of its inputs; missing ones are unknown.
+        placeholder: The assumed size of unknown axes; None leaves them unknown.
+        inputs_uncertain: Treat the open axes of inputs as placeholders: where they do not fit, the
+            walk continues with the sizes that do not depend on them.
+        give_up_at: End the walk at this number of failures.
     """
-    assumptions = None if stand_in is None else _assumptions(model, shapes, stand_in)
+    assumptions = None if placeholder is None else _assumptions(model, shapes, placeholder)
     walk = _Walk(model, assumptions)
-    if assumptions is not None and doubt_inputs:
-        assumptions.doubt_inputs(model.graph.inputs)
+    if assumptions is not None and inputs_uncertain:
+        assumptions.mark_open_inputs(model.graph.inputs)
     for tensor in model.graph.inputs:
         walk.add_input(tensor, shapes.get(tensor.name))
     for node in model.graph.nodes:
@@ -157,10 +161,12 @@ def walk_shapes(
             break
     if assumptions is None:
         return walk.facts
-    return replace(walk.facts, born=frozenset(assumptions.born))
+    return replace(walk.facts, uninferred=frozenset(assumptions.uninferred))
 
 
-def _assumptions(model: Model, sizes: Mapping[str, tuple[int, ...]], stand_in: int) -> Assumptions:
+def _assumptions(
+    model: Model, sizes: Mapping[str, tuple[int, ...]], placeholder: int
+) -> Assumptions:
     first = next((shape for shape in sizes.values() if len(shape) > 1), (1,))
     symbols = {
         name: size
@@ -168,9 +174,9 @@ def _assumptions(model: Model, sizes: Mapping[str, tuple[int, ...]], stand_in: i
         for name, size in zip(tensor.shape or (), sizes.get(tensor.name, ()), strict=False)
         if isinstance(name, str) and name
     }
-    # An unknown batch differs from walk to walk as well, or it would pass for a known one.
-    batch = first[0] + (stand_in != STAND_INS[0])
-    return Assumptions(stand_in=stand_in, batch=batch, symbols=symbols)
+    # The assumed batch size differs between the walks, too, so that it does not count as known.
+    batch = first[0] + (placeholder != PLACEHOLDERS[0])
+    return Assumptions(placeholder=placeholder, batch=batch, symbols=symbols)
 
 
 def _fixed_axes(first: Facts, second: Facts) -> dict[str, tuple[bool, ...]]:
@@ -201,7 +207,7 @@ class _Walk:
             return
         self._record(tensor.name, onnx.helper.make_tensor_type_proto(elem_of(tensor), shape))
         if self._assumptions is not None:
-            self._assumptions.suppose(tensor.name, shape, elem_of(tensor))
+            self._assumptions.assume_value(tensor.name, shape, elem_of(tensor))
 
     def _record(self, name: str, kind: onnx.TypeProto) -> None:
         self._types[name] = kind
@@ -224,7 +230,7 @@ class _Walk:
         shape = tuple(tensor.shape)
         self._record(tensor.name, onnx.helper.make_tensor_type_proto(elem_of(tensor), shape))
         if int(np.prod(shape, dtype=np.int64)) <= MAX_VALUE_ELEMENTS:
-            with contextlib.suppress(TypeError, ValueError):  # types that numpy has no form for
+            with contextlib.suppress(TypeError, ValueError):  # types that numpy lacks
                 self.facts.values[tensor.name] = np.asarray(tensor.values)
 
     def visit(self, node: gs.Node) -> None:
@@ -275,11 +281,11 @@ class _Walk:
             t.name: self.facts.values[t.name] for t in node.inputs if t.name in self.facts.values
         }
         if self._assumptions is not None:
-            values.update(self._assumptions.stated(node))
-        found = self._ask(node, types, values)
+            values.update(self._assumptions.assumed_sizes(node))
+        found = self._infer_types(node, types, values)
         made = {n: s for n, s in ((n, _shape_of(k)) for n, k in found.items()) if s is not None}
         wrong = contradiction(node, self.facts.shapes, made)
-        if wrong is not None and self._is_to_be_noted(node):
+        if wrong is not None and self._is_root_failure(node):
             self.facts.failures.append(wrong)
             for name, shape in made.items():
                 if min(shape, default=1) < 1:
@@ -287,10 +293,10 @@ class _Walk:
         for name, kind in found.items():
             self._record(name, kind)
 
-    def _ask(
+    def _infer_types(
         self, node: gs.Node, types: Mapping[str, onnx.TypeProto], values: Mapping[str, Array]
     ) -> dict[str, onnx.TypeProto]:
-        """Ask onnx for the types of a node's outputs; those that it cannot tell are absent."""
+        """Return the types of a node's outputs that onnx can infer."""
         if node.op in _SAME_SHAPE and node.inputs[0].name in types:
             return {node.outputs[0].name: types[node.inputs[0].name]}
         blocked = reordered(node, types.get(node.inputs[0].name) if node.inputs else None)
@@ -326,21 +332,21 @@ class _Walk:
             RuntimeError,
             ValueError,
         ) as error:
-            found = {}  # the outputs are counted in ``unknown``; whoever needs them fences them
-            if self._is_to_be_noted(node):
+            found = {}  # the outputs are listed in ``unknown``, and the analysis fences them
+            if self._is_root_failure(node):
                 self.facts.failures.append(failure(node, error))
         return dict(found)
 
     def _assume(self, node: gs.Node, assumptions: Assumptions) -> None:
-        """Complete the shapes of a node's outputs, and note what depends on an assumption."""
-        touched = assumptions.touches(node)
+        """Complete the shapes of a node's outputs, and mark those that depend on an assumption."""
+        touched = assumptions.reads_uncertain(node)
         types = self._types
         if touched:
             sure = (
-                assumptions.sure_types(node, types),
-                assumptions.sure_values(node, self.facts.values),
+                assumptions.certain_types(node, types),
+                assumptions.certain_values(node, self.facts.values),
             )
-            types = self._ask(node, *sure)
+            types = self._infer_types(node, *sure)
         for tensor in node.outputs:
             kind = self._types.get(tensor.name)
             if not tensor.name or (kind is not None and not kind.HasField("tensor_type")):
@@ -353,36 +359,36 @@ class _Walk:
                     elem = (kind is not None and kind.tensor_type.elem_type) or float_elem(tensor)
                     self._record(tensor.name, onnx.helper.make_tensor_type_proto(elem, shape))
             elif touched:
-                assumptions.doubt(tensor.name, known, len(shape))
+                assumptions.mark_axes(tensor.name, known, len(shape))
             if touched and tensor.name in self.facts.values:
-                assumptions.doubt_value(node, tensor.name)
-        self._suppose(node, assumptions)
+                assumptions.mark_value(node, tensor.name)
+        self._assume_values(node, assumptions)
 
-    def _is_to_be_noted(self, node: gs.Node) -> bool:
-        """Return whether a failure does not only follow from an input whose shape is not known."""
-        follows = self._assumptions is not None and self._assumptions.touches(node)
+    def _is_root_failure(self, node: gs.Node) -> bool:
+        """Return whether a failure is not just the consequence of an unknown input shape."""
+        follows = self._assumptions is not None and self._assumptions.reads_uncertain(node)
         return not follows and all(t.name in self.facts.shapes for t in node.inputs if t.name)
 
-    def _suppose(self, node: gs.Node, assumptions: Assumptions) -> None:
-        """Follow supposed integers through a node, or suppose those that it makes of data."""
+    def _assume_values(self, node: gs.Node, assumptions: Assumptions) -> None:
+        """Propagate assumed integer values through a node, or assume those of its outputs."""
         values, names = self.facts.values, [t.name for t in node.inputs]
-        arrays = [values.get(name, assumptions.supposed.get(name)) for name in names]
+        arrays = [values.get(name, assumptions.assumed_values.get(name)) for name in names]
         outputs: Sequence[Array] | None = None
         is_whole = all(x is not None or not name for x, name in zip(arrays, names, strict=True))
         is_known = is_whole and is_standard(node.domain)
-        if is_known and not assumptions.supposed.keys().isdisjoint(names):
+        if is_known and not assumptions.assumed_values.keys().isdisjoint(names):
             outputs = evaluate_node(node, arrays, self._opsets[""], MAX_DATA_ELEMENTS)
         for j, name in enumerate(t.name for t in node.outputs):
             if not name or name in values or name not in self.facts.shapes:
                 continue
             if outputs is not None and j < len(outputs):
-                assumptions.supposed[name] = outputs[j]
+                assumptions.assumed_values[name] = outputs[j]
             else:
-                assumptions.suppose(name, self.facts.shapes[name], self.facts.dtypes[name])
+                assumptions.assume_value(name, self.facts.shapes[name], self.facts.dtypes[name])
 
 
 def _shape_of(kind: onnx.TypeProto) -> Shape | None:
-    """Read a shape of numbers; None where it is no tensor's, or a size is unknown."""
+    """Return the shape of a tensor type; None where a size is unknown or it is no tensor."""
     if not kind.HasField("tensor_type") or not kind.tensor_type.HasField("shape"):
         return None
     dims = kind.tensor_type.shape.dim

@@ -1,8 +1,9 @@
-"""Sizes of a model's inputs: one choice, made once, that everything in a run goes by.
+"""Input sizes of a model: chosen once, and the same for every part of a run.
 
-A file may leave sizes of its inputs open. Analysis, costs, the equivalence check, measurements and
-training must all see the same ones, so the choice is a value (``InputSizes``) that travels with
-the model. Who states a size wins; then the data; then the file; the rest is assumed and said.
+A file may leave input sizes open. Analysis, costs, the equivalence check, measurements and training
+must use the same ones, so the choice is a value (``InputSizes``) that is stored with the model.
+Sizes stated by the user come first, then those of the data, then those of the file. The remaining
+ones are assumed, and a remark lists them.
 """
 
 import re
@@ -18,21 +19,22 @@ from acgraph.errors import UsageError
 from acgraph.ir.model import InputSizes, Model, Shape
 
 Size = int | str | None
-#: Symbolic names that mean the batch, on whichever axis they stand.
+#: Symbolic names that denote the batch on any axis.
 _BATCH_NAME = re.compile(r"\w*batch\w*|bsz|bs", re.I)
-#: Names that mean it where they stand on axis 0 of some input.
+#: Symbolic names that denote the batch where they occur on axis 0 of some input.
 _MAYBE_BATCH = frozenset("nNbB")
-#: Counts of colour channels, which tell the channel axis of an image from its height and width.
+#: Common numbers of image channels, which identify the channel axis.
 _COLOURS = (1, 3, 4)
 
-#: What open heights and widths of images may be, the likeliest first.
+#: Candidates for open heights and widths of images, the most likely first.
 IMAGES = (
     (224, 224), (256, 256), (320, 320), (640, 640), (512, 512), (416, 416), (48, 320), (32, 320),
     (32, 100), (32, 128), (64, 64), (128, 128), (32, 32), (28, 28), (96, 96), (112, 112),
     (160, 160), (299, 299), (300, 300), (384, 384), (240, 320), (480, 640), (1024, 1024), (16, 16),
     (8, 8), (24, 24), (12, 12),
 )  # fmt: skip
-#: What the open length of a sequence of features, of a waveform and of a row of tokens may be.
+#: Candidates for open lengths of feature sequences, waveforms and tokens, for frames of clips, and
+#: for numbers of channels.
 SEQUENCES = (16, 100, 128, 80, 64, 256, 512, 1000, 1024, 3000, 16000, 32, 400, 768, 48000)
 WAVES = (16, 512, 16000, 576, 1024, 4096, 128, 400, 1280, 48000, 64, 32)
 TOKENS = (16, 128, 77, 64, 256, 512, 1, 384)
@@ -42,12 +44,12 @@ CHANNELS = (3, 1, 4, 2, 16, 64)
 
 @dataclass(frozen=True, slots=True)
 class Declared:
-    """What a file says of one input.
+    """The declaration of one input in a file.
 
     Attributes:
-        name: Its name.
-        shape: Sizes, a name or None for an open one; None where not even the rank is stated.
-        is_float: Whether it takes floats or pixels, not indices.
+        name: Name of the input.
+        shape: Sizes; a symbolic name or None where a size is open. None for an unknown rank.
+        is_float: Whether the input takes floats or pixels rather than indices.
     """
 
     name: str
@@ -55,14 +57,14 @@ class Declared:
     is_float: bool = True
 
     def text(self) -> str:
-        """Write it for a message: ``x [N, 3, ?, 320]``."""
+        """Return the declaration for a message: ``x [N, 3, ?, 320]``."""
         if self.shape is None:
             return f"{self.name} [of any rank]"
         return f"{self.name} [{', '.join('?' if s is None else str(s) for s in self.shape)}]"
 
 
 def declared_inputs(model: Model) -> tuple[Declared, ...]:
-    """Read what a model says of its inputs."""
+    """Return the declarations of a model's inputs."""
     return tuple(
         Declared(tensor.name, declared_shape(tensor.shape), _is_float(tensor.dtype))
         for tensor in model.graph.inputs
@@ -70,7 +72,7 @@ def declared_inputs(model: Model) -> tuple[Declared, ...]:
 
 
 def declared_shape(shape: Sequence[object] | None) -> tuple[Size, ...] | None:
-    """Take a shape as it stands in a file: numbers above 0 and names; None for what is unknown."""
+    """Normalise a declared shape: positive numbers, symbolic names, and None for unknown sizes."""
     if shape is None:
         return None
     return tuple(
@@ -79,9 +81,10 @@ def declared_shape(shape: Sequence[object] | None) -> tuple[Size, ...] | None:
 
 
 def _is_name(size: object) -> TypeGuard[str]:
-    """Return whether a size has a name, and not what exporters write for one that is unknown.
+    """Return whether a size is a symbolic name, not a text for an unknown size.
 
-    Two axes of one name are equally long; two axes called ``?``, ``-1`` or ``None`` are not.
+    Axes with the same name have the same size. Exporters write ``?``, ``-1`` or ``None`` for
+    unknown sizes, which may differ.
     """
     if not isinstance(size, str) or size == "None" or size.lstrip("-").isdigit():
         return False
@@ -89,7 +92,7 @@ def _is_name(size: object) -> TypeGuard[str]:
 
 
 def is_batch_name(size: Size) -> bool:
-    """Return whether the name of a size means the batch, on whichever axis it stands."""
+    """Return whether a symbolic name denotes the batch on any axis."""
     return isinstance(size, str) and _BATCH_NAME.fullmatch(size) is not None
 
 
@@ -106,10 +109,11 @@ class Choice:
     """Open axes whose sizes are chosen together.
 
     Attributes:
-        axes: Which: names of sizes, or ``"input:axis"`` for one without a name.
-        options: Sizes of these axes, the likeliest first.
-        is_batch: Whether it is the batch, which is 1 and needs no word.
-        is_image: Whether they are the sides of an image, which many networks take at any size.
+        axes: Symbolic names of sizes, or ``"input:axis"`` for an axis without a name.
+        options: Candidate sizes of these axes, the most likely first.
+        is_batch: Whether it is the batch axis, whose size is 1 and needs no remark.
+        is_image: Whether the axes are height or width of an image, which many networks accept at
+            any size.
     """
 
     axes: tuple[str, ...]
@@ -120,13 +124,13 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What is known of input sizes before anything is assumed.
+    """The known input sizes, before any are assumed.
 
     Attributes:
-        inputs: What the file says.
-        stated: Sizes that somebody stated, by the axis as in ``Choice``.
-        wanted: Sizes that the weights which read an input ask for, by input and axis.
-        layouts: ``"NHWC"`` for inputs whose channels come last, by what reads them.
+        inputs: The declarations in the file.
+        stated: Sizes from the user or the data, by axis as in ``Choice``.
+        wanted: Sizes that the weights of the first layers require, by input and axis.
+        layouts: ``"NHWC"`` for inputs whose consumers move the channels from the last axis.
     """
 
     inputs: tuple[Declared, ...]
@@ -135,7 +139,7 @@ class Known:
     layouts: Mapping[str, str] = field(default_factory=dict)
 
     def choices(self) -> list[Choice]:
-        """List what is open, each size once."""
+        """Return the open sizes, each once."""
         taken = set(self.stated)
         found = []
         for choice in chain.from_iterable(self._of_input(entry) for entry in self.inputs):
@@ -207,7 +211,7 @@ class Known:
         return shape[-1] in _COLOURS and shape[1] not in _COLOURS
 
     def shapes(self, values: Mapping[str, int]) -> dict[str, Shape]:
-        """Return the shapes of all inputs of known rank, by sizes of the open axes."""
+        """Return the shapes of all inputs of known rank, with the given sizes of open axes."""
         found = {}
         for entry in self.inputs:
             if entry.shape is None:
@@ -220,7 +224,7 @@ class Known:
         return found
 
     def specs(self) -> dict[str, tuple[Size, ...]]:
-        """Return what is certain of the shapes: the file's, with what was stated put in."""
+        """Return the declared shapes, completed by the stated sizes only."""
         return {
             entry.name: tuple(
                 size if isinstance(size, int) else self.stated.get(name, size)
@@ -231,7 +235,7 @@ class Known:
         }
 
     def first_values(self) -> dict[str, int]:
-        """Return the likeliest size of every open axis."""
+        """Return the most likely size of every open axis."""
         return {
             axis: size
             for choice in self.choices()
@@ -239,7 +243,7 @@ class Known:
         }
 
     def assumed(self) -> tuple[str, ...]:
-        """Name the inputs with a size, other than the batch, that has to be assumed."""
+        """Return the names of the inputs with an assumed size other than the batch size."""
         open_axes = {axis for c in self.choices() if not c.is_batch for axis in c.axes}
         return tuple(e.name for e in self.inputs if open_axes & set(axis_names(e)))
 
@@ -249,7 +253,7 @@ def _lengths(rank: int) -> tuple[int, ...]:
 
 
 def axis_names(entry: Declared) -> tuple[str, ...]:
-    """Name the axes of an input: by the name of the size, or ``"input:axis"``."""
+    """Return the names of the axes of an input: symbolic names, or ``"input:axis"``."""
     return tuple(
         size if isinstance(size, str) else f"{entry.name}:{axis}"
         for axis, size in enumerate(entry.shape or ())
@@ -258,14 +262,14 @@ def axis_names(entry: Declared) -> tuple[str, ...]:
 
 @dataclass(frozen=True, slots=True)
 class OpenAxis:
-    """A size that a file leaves open: how large it is in this run, and whether it is the batch."""
+    """A size that the file leaves open: its value in this run, and whether it is the batch."""
 
     size: int
     is_batch: bool
 
 
 def open_axes(inputs: Iterable[Declared], shapes: Mapping[str, Shape]) -> dict[str, OpenAxis]:
-    """Map the name of every size that a file leaves open to what it is at these shapes."""
+    """Return the sizes that a file leaves open, by axis name, with their values in ``shapes``."""
     ranked = _ranked(inputs, shapes)
     sizes = {
         name: size
@@ -283,7 +287,7 @@ def open_axes(inputs: Iterable[Declared], shapes: Mapping[str, Shape]) -> dict[s
 def resized(
     inputs: Iterable[Declared], shapes: Mapping[str, Shape], sizes: Mapping[str, int]
 ) -> dict[str, Shape]:
-    """Replace open sizes, by name as ``open_axes`` gives them, in the shapes of inputs."""
+    """Replace open sizes in the shapes of inputs, by the axis names of ``open_axes``."""
     return {
         entry.name: tuple(
             size if isinstance(declared, int) else sizes.get(name, size)
@@ -299,13 +303,13 @@ def resized(
 def with_batch(
     inputs: Sequence[Declared], shapes: Mapping[str, Shape], batch: int
 ) -> dict[str, Shape]:
-    """Give the shapes of inputs for another batch, where the file leaves it open."""
+    """Return the shapes of inputs at another batch size, where the file leaves it open."""
     found = open_axes(inputs, shapes)
     return resized(inputs, shapes, {name: batch for name, axis in found.items() if axis.is_batch})
 
 
 def _ranked(inputs: Iterable[Declared], shapes: Mapping[str, Shape]) -> tuple[Declared, ...]:
-    """Give inputs of unknown rank the rank that they have in this run."""
+    """Replace unknown ranks by those in ``shapes``."""
     return tuple(
         Declared(entry.name, (None,) * len(shapes[entry.name]), entry.is_float)
         if entry.shape is None and entry.name in shapes
@@ -315,15 +319,15 @@ def _ranked(inputs: Iterable[Declared], shapes: Mapping[str, Shape]) -> tuple[De
 
 
 def state(inputs: Iterable[Declared], stated: Mapping[str, Shape] | None, where: Location) -> Known:
-    """Put stated shapes over what a file says.
+    """Combine stated shapes with the declarations in the file.
 
     Args:
-        inputs: What the file says.
-        stated: Whole shapes by input. The name may be empty where there is one input.
-        where: What to name in messages.
+        inputs: The declarations.
+        stated: Complete shapes by input. The name may be empty for a model with one input.
+        where: Location for messages.
 
     Raises:
-        UsageError: there is no such input, or the file fixes another size or rank.
+        UsageError: There is no such input, or the file declares another size or rank.
     """
     known = {entry.name: entry for entry in inputs}
     values: dict[str, int] = {}
@@ -360,12 +364,12 @@ def _contradiction(text: str, inputs: Iterable[Declared], where: Location) -> Us
 
 
 def default_sizes(known: Known) -> InputSizes:
-    """Assume the likeliest size for everything that is open, without trying it on a graph."""
+    """Assume the most likely value of every open size, without trying it on the graph."""
     return InputSizes(known.shapes(known.first_values()), known.assumed())
 
 
 def input_sizes(model: Model) -> InputSizes:
-    """Return the sizes that a model is looked at with: those settled for it, or the likeliest."""
+    """Return the input sizes of a model: the chosen ones, else the most likely ones."""
     if model.sizes is not None:
         return model.sizes
     return default_sizes(Known(declared_inputs(model)))

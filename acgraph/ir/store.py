@@ -1,4 +1,4 @@
-"""Write models without holding them as a whole: the weights go to the file one by one."""
+"""Write models without a complete copy in memory: large weights are written one by one."""
 
 import os
 from collections.abc import Iterator
@@ -22,75 +22,75 @@ from acgraph.ir.onnx_io import (
 )
 from acgraph.ir.wire import sizes_with_weights, with_weights
 
-#: Weights of fewer bytes are written with the rest of the model.
+#: Smaller weights are written with the rest of the model.
 _MIN_BYTES = 1 << 16
-#: Weights beside a model begin at multiples of this, as runtimes that map them like it.
+#: Alignment of weights in external data, for runtimes that map them.
 _ALIGNMENT = 4096
-_Held = dict[str, gs.Constant]
+_Weights = dict[str, gs.Constant]
 
 
 def write_model(model: Model, path: str | os.PathLike[str]) -> int:
-    """Write a model whole or not at all; return the bytes written.
+    """Write a model atomically; return the number of bytes written.
 
-    Above 2 GiB the weights go to ``NAME.data`` beside it.
+    Above 2 GiB the weights are written to ``NAME.data`` beside it.
 
     Raises:
-        OutputError: the file cannot be written.
+        OutputError: The file cannot be written.
     """
     name = os.fspath(path)
-    proto, held = _skeleton(model)
-    if not held or name == "-" or is_device(name):
-        return write_proto(proto_from_model(model) if held else proto, path)
+    proto, large = _skeleton(model)
+    if not large or name == "-" or is_device(name):
+        return write_proto(proto_from_model(model) if large else proto, path)
     data = proto.SerializeToString(deterministic=True)
-    lengths = {key: stored_bytes(tensor) for key, tensor in held.items()}
+    lengths = {key: stored_bytes(tensor) for key, tensor in large.items()}
     size = sizes_with_weights(data, lengths)
     if size >= onnx_io.EXTERNAL_BYTES:
-        return _write_external(proto, held, Path(name))
-    write_bytes(_pieces(data, lengths, held), path)
+        return _write_external(proto, large, Path(name))
+    write_bytes(_pieces(data, lengths, large), path)
     return size
 
 
 def write_beside(model: Model, path: Path) -> None:
-    """Write a model with its weights in a file beside it, however small they are.
+    """Write a model with external data, whatever its size.
 
     Raises:
-        OutputError: the files cannot be written.
+        OutputError: The files cannot be written.
     """
-    proto, held = _skeleton(model)
-    _write_external(proto, held, path)
+    proto, large = _skeleton(model)
+    _write_external(proto, large, path)
 
 
 def stored_size(model: Model) -> tuple[int, int]:
-    """Return the elements of all constants of a model, and the bytes of its file.
+    """Return the number of elements of all constants of a model, and the bytes of its file.
 
-    Of the weights alone where protobuf cannot count that far.
+    Above protobuf's limit, the bytes are those of the weights alone.
     """
-    proto, held = _skeleton(model)
-    lengths = {name: stored_bytes(tensor) for name, tensor in held.items()}
+    proto, large = _skeleton(model)
+    lengths = {name: stored_bytes(tensor) for name, tensor in large.items()}
     weights = sum(lengths.values())
     if weights >= onnx_io.EXTERNAL_BYTES:
         return count_params(proto), weights + sum(len(t.raw_data) for t in proto.graph.initializer)
-    size = sizes_with_weights(proto.SerializeToString(), lengths) if held else proto_size(proto)
+    size = sizes_with_weights(proto.SerializeToString(), lengths) if large else proto_size(proto)
     return count_params(proto), size
 
 
-def _skeleton(model: Model) -> tuple[onnx.ModelProto, _Held]:
-    """Make a proto without large weights; return them by name."""
-    held = {tensor.name: tensor for tensor in _large(model.graph)}
-    values = {name: tensor._values for name, tensor in held.items()}
+def _skeleton(model: Model) -> tuple[onnx.ModelProto, _Weights]:
+    """Return a proto without the values of large weights, and the large weights by name."""
+    large = {tensor.name: tensor for tensor in _large(model.graph)}
+    values = {name: tensor._values for name, tensor in large.items()}
     try:
-        for name, tensor in held.items():
+        for name, tensor in large.items():
             kind = onnx.helper.np_dtype_to_tensor_dtype(np.dtype(tensor.dtype))
             stub = onnx.TensorProto(name=name, dims=tuple(tensor.shape), data_type=kind)
             tensor.values = LazyValues(stub)
-        return proto_from_model(model), held
+        return proto_from_model(model), large
     finally:
-        for name, tensor in held.items():
+        for name, tensor in large.items():
             tensor.values = values[name]
 
 
 def _large(graph: gs.Graph) -> Iterator[gs.Constant]:
-    """Yield the constants of the top graph that are worth it, and of types that numpy has."""
+    """Yield the large constants of the top graph with numeric numpy types."""
     names: dict[str, gs.Constant] = {}
     for tensor in graph.tensors().values():
         if not isinstance(tensor, gs.Constant) or isinstance(tensor.dtype, int):
@@ -103,9 +103,9 @@ def _large(graph: gs.Graph) -> Iterator[gs.Constant]:
     yield from names.values()
 
 
-def _pieces(data: bytes, lengths: dict[str, int], held: _Held) -> Iterator[bytes | memoryview]:
+def _pieces(data: bytes, lengths: dict[str, int], large: _Weights) -> Iterator[bytes | memoryview]:
     for part in with_weights(data, lengths):
-        yield _raw(held[part]) if isinstance(part, str) else part
+        yield _raw(large[part]) if isinstance(part, str) else part
 
 
 def _raw(tensor: gs.Constant) -> memoryview:
@@ -113,17 +113,17 @@ def _raw(tensor: gs.Constant) -> memoryview:
     return values.reshape(-1).view(np.uint8).data
 
 
-def _write_external(proto: onnx.ModelProto, held: _Held, target: Path) -> int:
-    """Write a model and its weights beside it: first to a folder of their own, then renamed."""
+def _write_external(proto: onnx.ModelProto, large: _Weights, target: Path) -> int:
+    """Write a model and its external data to a temporary folder, then move both into place."""
     data_name = target.name + ".data"
     with written_beside(target) as folder:
         whole, data = folder / target.name, folder / data_name
         with data.open("wb") as file:
             for tensor in proto.graph.initializer:
-                if tensor.name not in held:
+                if tensor.name not in large:
                     continue
                 file.write(bytes(-file.tell() % _ALIGNMENT))
-                raw = _raw(held[tensor.name])
+                raw = _raw(large[tensor.name])
                 tensor.data_location = onnx.TensorProto.EXTERNAL
                 for key, value in (
                     ("location", data_name), ("offset", file.tell()), ("length", len(raw)),

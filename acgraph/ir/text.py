@@ -1,6 +1,6 @@
-"""Print a model as text that is stable from run to run, and read models from ONNX text.
+"""Print a model as deterministic text, and read models from ONNX text.
 
-One node a line, in graph order, with the name of the node last::
+Each line is a node, in graph order, with the name of the node at the end::
 
     graph "g" opset 17
     input %x: float32[1, 3, 8, 8]
@@ -9,8 +9,8 @@ One node a line, in graph order, with the name of the node last::
     %y: float32[1, 192] = Reshape(%c, int64[2] {1, 192}) @flat
     output %y
 
-Small constants stand where they are read, large ones are shown by shape and by the first eight
-digits of the SHA-256 of their bytes.
+Small constants are printed inline. Large ones are printed by their shape and the first eight digits
+of the SHA-256 of their bytes.
 """
 
 import hashlib
@@ -39,7 +39,7 @@ _PLAIN = re.compile(r"[\w./:\-]+")
 
 
 def model_from_text(text: str, source: str = "<text>") -> Model:
-    """Read a model in ONNX's own text form (``onnx.parser``), comments with ``#`` allowed.
+    """Read a model in the text format of ONNX (``onnx.parser``); ``#`` begins a comment.
 
     Raises:
         ImportModelError: The text is not a valid model.
@@ -80,7 +80,7 @@ def read_text(path: str) -> Model:
 
 
 def text_from_model(model: Model) -> str:
-    """Print a model; equal models print equal texts."""
+    """Return a model as text; equal models have equal texts."""
     return "\n".join(map(printable, _lines(model))) + "\n"
 
 
@@ -183,7 +183,7 @@ def _operand(tensor: gs.Tensor) -> str:
 
 
 def _constant(tensor: gs.Constant) -> str:
-    if isinstance(tensor.dtype, int):  # a type that numpy has no form for
+    if isinstance(tensor.dtype, int):  # a type that numpy lacks
         return _type(tensor)
     return _array(np.asarray(tensor.values))
 

@@ -1,7 +1,7 @@
-"""Files that ONNX Runtime takes though the standard asks for more: put in order when they are read.
+"""Correct deviations from the ONNX standard that ONNX Runtime accepts.
 
-Nodes out of topological order, domains of which no version is imported, a graph without a name.
-What is changed is said in remarks; a file that is in order is left as it is.
+These are nodes out of topological order, domains without an imported version, and graphs without a
+name. Remarks list the changes. A file that conforms to the standard is not changed.
 """
 
 import heapq
@@ -15,11 +15,11 @@ _DEFAULT = frozenset(["", "ai.onnx"])
 
 
 def tidy(proto: onnx.ModelProto, *, in_place: bool = False) -> tuple[onnx.ModelProto, list[str]]:
-    """Return a model in order, and what had to be changed for it.
+    """Return a model that conforms to the standard, and remarks on the changes.
 
     Args:
         proto: The model.
-        in_place: Change it, rather than a copy where there is something to change.
+        in_place: Change the model itself rather than a copy.
     """
     remarks = list(_untidy(proto))
     if not remarks:
@@ -48,7 +48,7 @@ def _untidy(proto: onnx.ModelProto) -> Iterator[str]:
 
 
 def all_nodes(graph: onnx.GraphProto) -> Iterator[onnx.NodeProto]:
-    """Yield the nodes of a graph and of the subgraphs in it."""
+    """Yield the nodes of a graph and of its subgraphs."""
     for node in graph.node:
         yield node
         for inner in subgraphs(node):
@@ -78,7 +78,7 @@ def _is_sorted(graph: onnx.GraphProto) -> bool:
 
 
 def _sort(graph: onnx.GraphProto) -> None:
-    """Sort nodes in place: of those that can run, the first in the file is next."""
+    """Sort nodes topologically, in place; among ready nodes, the first in the file comes next."""
     for node in graph.node:
         for inner in subgraphs(node):
             _sort(inner)
@@ -98,6 +98,6 @@ def _sort(graph: onnx.GraphProto) -> None:
             waits[reader].discard(index)
             if not waits[reader]:
                 heapq.heappush(ready, reader)
-    if len(order) == len(nodes):  # else there is a cycle, which the checker refuses
+    if len(order) == len(nodes):  # else there is a cycle, which the checker rejects
         del graph.node[:]
         graph.node.extend(nodes[index] for index in order)

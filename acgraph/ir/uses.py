@@ -1,4 +1,4 @@
-"""Who uses a tensor: subgraphs reach into the graph around them by name."""
+"""Uses of tensors by subgraphs, which refer to values of outer graphs by name."""
 
 from collections.abc import Iterator
 
@@ -6,20 +6,20 @@ import onnx_graphsurgeon as gs
 
 
 def captured_names(graph: gs.Graph) -> frozenset[str]:
-    """Names of tensors of a graph that the subgraphs of its nodes (If, Loop, Scan) read.
+    """Return the names of the tensors of a graph that subgraphs of its nodes (If, Loop, Scan) read.
 
-    Subgraphs are written back as they were read, so such a tensor must keep its name.
+    Subgraphs are written unchanged, so such a tensor must keep its name.
     """
     return frozenset(name for node in graph.nodes for name in node_captures(node))
 
 
 def node_captures(node: gs.Node, *, constants: bool = False) -> Iterator[str]:
-    """Names that the subgraphs of a node read from the graphs around them.
+    """Yield the names of outer values that the subgraphs of a node read.
 
     Args:
         node: The node.
-        constants: Also name the constants that are read, of which one cannot tell whether they lie
-            in the subgraph or around it.
+        constants: Include constants. onnx-graphsurgeon does not distinguish constants of the
+            subgraph from outer ones.
     """
     for value in node.attrs.values():
         if isinstance(value, gs.Graph):

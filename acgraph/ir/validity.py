@@ -1,4 +1,4 @@
-"""What ``onnx.checker`` says of a model, save for what ONNX Runtime does not mind."""
+"""Validation by ``onnx.checker``, except for deviations that ONNX Runtime accepts."""
 
 import contextlib
 from collections.abc import Iterator
@@ -10,15 +10,15 @@ from acgraph.ir.microsoft import as_microsoft
 
 
 def check_proto(proto: onnx.ModelProto) -> None:
-    """Check a model; inputs and outputs may lack a shape, and outputs a type.
+    """Check a model; inputs and outputs may lack a shape, and outputs may lack a type.
 
-    Operators that only ONNX Runtime knows in the default domain are taken for its own.
+    Operators that ONNX Runtime defines in the default domain count as operators of its own domain.
 
     Args:
-        proto: The model, which is the same afterwards.
+        proto: The model; it is changed temporarily.
 
     Raises:
-        onnx.checker.ValidationError: It is no valid model.
+        onnx.checker.ValidationError: The model is not valid.
     """
     with _complete_ends(proto.graph), as_microsoft(proto):
         onnx.checker.check_model(proto)
@@ -26,7 +26,7 @@ def check_proto(proto: onnx.ModelProto) -> None:
 
 @contextlib.contextmanager
 def _complete_ends(graph: onnx.GraphProto) -> Iterator[None]:
-    """Meanwhile give inputs and outputs what the checker asks for."""
+    """Temporarily add the types and shapes of inputs and outputs that the checker requires."""
     changed = []
     for value in [*graph.input, *graph.output]:
         kind = value.type.WhichOneof("value")

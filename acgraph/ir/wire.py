@@ -1,8 +1,8 @@
-"""The bytes of an ONNX file, seen as fields: find large weights in them, or put these in.
+"""Find large weights in the bytes of an ONNX file, or insert them, in protobuf's wire format.
 
-A file is a tree of fields (protobuf's wire format): a key, a length, a value. The weights of the
-top graph are the field ``raw_data`` of the ``initializer`` fields of the field ``graph``. Whoever
-parses the file whole holds them twice; here they are left where they are.
+A file is a tree of fields: a key, a length, a value. The weights of the top graph are the field
+``raw_data`` of the ``initializer`` fields of the field ``graph``. Parsing the whole file would copy
+the weights; this module leaves them in place.
 """
 
 from collections.abc import Iterator, Mapping
@@ -34,7 +34,7 @@ def _read_varint(data: Buffer, place: int) -> tuple[int, int]:
 
 
 def varint(number: int) -> bytes:
-    """Encode a number that is not negative."""
+    """Encode a non-negative number as a varint."""
     parts = bytearray()
     while number > 0x7F:
         parts.append(number & 0x7F | 0x80)
@@ -47,7 +47,7 @@ def _fields(data: Buffer, start: int, end: int) -> Iterator[_Field]:
     """Yield the fields of a message.
 
     Raises:
-        ValueError: it is none, or cut short.
+        ValueError: It is not a message, or it is truncated.
     """
     place = start
     while place < end:
@@ -64,27 +64,27 @@ def _fields(data: Buffer, start: int, end: int) -> Iterator[_Field]:
         else:
             raise ValueError("not an ONNX file")
         if place > end:
-            raise ValueError("cut short")
+            raise ValueError("the file is truncated")
         yield _Field(key >> 3, first, value, place)
 
 
 def _framed(number: int, parts: list[Buffer]) -> list[Buffer]:
-    """Put a message into a field."""
+    """Wrap a message in a field."""
     return [varint(number << 3 | _BYTES), varint(sum(map(len, parts))), *parts]
 
 
 def without_weights(data: Buffer, least: int) -> tuple[bytes, dict[str, tuple[int, int]]]:
-    """Leave out the bytes of large weights.
+    """Remove the bytes of large weights.
 
     Args:
         data: The file.
-        least: Weights below so many bytes stay.
+        least: Weights of fewer bytes stay.
 
     Returns:
-        The file without them, and by name: where each of them begins, and how many bytes it has.
+        The file without them, and the offset and length in bytes of each, by name.
 
     Raises:
-        ValueError, IndexError: it is no ONNX file, or cut short.
+        ValueError, IndexError: It is not an ONNX file, or it is truncated.
     """
     places: dict[str, tuple[int, int]] = {}
     parts: list[Buffer] = []
@@ -114,19 +114,19 @@ def _slim_graph(
 
 
 def sizes_with_weights(data: bytes, weights: Mapping[str, int]) -> int:
-    """Return how many bytes a file has once weights of these lengths are put into it."""
+    """Return the bytes of a file after weights of these lengths are inserted."""
     return sum(len(part) if isinstance(part, bytes) else part[1] for part in _plan(data, weights))
 
 
 def with_weights(data: bytes, weights: Mapping[str, int]) -> Iterator[bytes | str]:
-    """Put weights into a file that lacks them.
+    """Insert weights into a file without them.
 
     Args:
         data: The file.
-        weights: The bytes of each, by name.
+        weights: Length of each weight in bytes, by name.
 
     Yields:
-        The bytes of the file in order; in the place of a weight its name.
+        The bytes of the file in order; for a weight, its name.
     """
     for part in _plan(data, weights):
         yield part if isinstance(part, bytes) else part[0]

@@ -64,7 +64,7 @@ def fixed_batch(session: HasInputs) -> int | None:
     places = [(info.shape, axes.get(info.name)) for info in session.inputs]
     sizes = [shape[axis] for shape, axis in places if axis is not None and shape]
     numbers = [size for size in sizes if isinstance(size, int)]
-    return numbers[0] if numbers else session.sizes.bound
+    return numbers[0] if numbers else session.sizes.fixed_batch
 
 
 def random_inputs(

@@ -271,7 +271,7 @@ def _batch_of(model: Model, axes: Sequence[int | None]) -> int | None:
         size = tensor.shape[axis] if tensor.shape and axis is not None else None
         if isinstance(size, int) and size > 0:
             return size
-    return (model.sizes or resolve_sizes(model)).bound
+    return (model.sizes or resolve_sizes(model)).fixed_batch
 
 
 def _in_order(model: Model) -> list[gs.Node]:

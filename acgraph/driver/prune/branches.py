@@ -56,7 +56,7 @@ def feeds_of(source: Source, opened: OpenBranch, outer: MakeFeeds) -> MakeFeeds:
     def make() -> Sequence[Feeds]:
         names = [tensor.name for tensor in opened.model.graph.inputs]
         found, reason = runnable_inputs(
-            opened.model, branch_inputs(source.model, names, outer(), opened.fixed)
+            opened.model, branch_inputs(source.model, names, outer(), opened.shared)
         )
         if not found:
             raise UncheckedError(reason or "no input that was tried reaches the branch")

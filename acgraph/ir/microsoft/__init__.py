@@ -1,8 +1,9 @@
-"""Operators of ONNX Runtime's own, written as the standard operators that they stand for.
+"""Expand ONNX Runtime's own operators (``com.microsoft``) into standard operators.
 
-ONNX Runtime's optimiser saves what it fused: FusedConv, Gelu, SkipLayerNormalization, Attention.
-All that follows channels, trains and lowers knows the standard operators; so these nodes are taken
-apart when a file is read, and ONNX Runtime fuses them again when it loads what was written.
+Models saved by ONNX Runtime's optimiser contain fused operators: FusedConv, Gelu,
+SkipLayerNormalization, Attention. The analysis, the training and the lowering support standard
+operators only, so these nodes are expanded on import. ONNX Runtime fuses them again when it loads
+the written file.
 """
 
 from acgraph.ir.microsoft.expand import as_microsoft, expand_operators, expanded_remark

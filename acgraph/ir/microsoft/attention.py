@@ -1,4 +1,4 @@
-"""Attention and MultiHeadAttention, with their projections, masks and heads apart."""
+"""Expansion of Attention and MultiHeadAttention into projections, masks and products."""
 
 import math
 
@@ -8,13 +8,13 @@ import onnx_graphsurgeon as gs
 from acgraph.ir.microsoft.known import rank_of
 from acgraph.ir.microsoft.writer import Writer
 
-#: What is added to the score of a position that is masked out, where the node does not say.
+#: Default of ``mask_filter_value``: added to the scores of masked positions.
 _FILTER = -10000.0
 
 
 def attention(writer: Writer) -> bool:
-    """Projection, split into query, key and value, and attention; without a past state."""
-    x, weight, bias, mask, past, extra = (writer.given(i) for i in range(6))
+    """Expand Attention without a past state: projection, split, and attention."""
+    x, weight, bias, mask, past, extra = (writer.input(i) for i in range(6))
     sizes = _projections(writer, weight)
     plain = not writer.attrs.get("do_rotary", 0) and writer.opset >= 13
     if past is not None or writer.is_used(1) or sizes is None or not plain:
@@ -30,9 +30,9 @@ def attention(writer: Writer) -> bool:
 
 
 def multi_head_attention(writer: Writer) -> bool:
-    """Bias of query, key and value, and attention; without a past state or packed inputs."""
-    q, k, v, bias, mask, extra = (writer.given(i) for i in range(6))
-    caches = any(writer.given(i) is not None for i in (6, 7, 8, 9))
+    """Expand MultiHeadAttention without a past state or packed inputs: biases and attention."""
+    q, k, v, bias, mask, extra = (writer.input(i) for i in range(6))
+    caches = any(writer.input(i) is not None for i in (6, 7, 8, 9))
     caches = caches or any(writer.is_used(j) for j in (1, 2, 3))
     if k is None or v is None or caches or writer.opset < 13:
         return False
@@ -79,7 +79,7 @@ def _widths(
 
 
 def _mask_rank(mask: gs.Tensor) -> int | None:
-    """Return the rank of a mask; lengths count only as EmbedLayerNormalization makes them."""
+    """Return the rank of a mask; 1 (lengths) only for masks of EmbedLayerNormalization."""
     if mask.inputs and mask.inputs[0].op == "ReduceSum":
         return 1
     rank = rank_of(mask)
@@ -95,7 +95,7 @@ def _attend(
     *,
     main: bool = False,
 ) -> gs.Tensor:
-    """Write ``softmax(q k' * scale + masks) v`` over heads: ``[B, S, N h]`` of all parts."""
+    """Write ``softmax(q k' * scale + masks) v`` per head; all parts are ``[B, S, N h]``."""
     heads = int(writer.attrs["num_heads"])
     q, k, _ = parts
     turned = []
@@ -115,7 +115,7 @@ def _attend(
 
 
 def _length(writer: Writer, x: gs.Tensor) -> gs.Tensor:
-    """Write the positions of axis 1 of a tensor, counted from 0."""
+    """Write the positions 0, 1, ... along axis 1 of a tensor."""
     size = writer.op("Gather", writer.op("Shape", x), writer.const(1), axis=0)
     return writer.op("Range", writer.const(0), size, writer.const(1))
 
@@ -128,7 +128,7 @@ def _filtered(writer: Writer, keep: gs.Tensor, like: gs.Tensor) -> gs.Tensor:
 def _padding(
     writer: Writer, mask: gs.Tensor | None, keys: gs.Tensor, like: gs.Tensor
 ) -> gs.Tensor | None:
-    """Write what a mask ``[B, T]``, or lengths ``[B]``, add to the scores ``[B, N, S, T]``."""
+    """Write the bias of the scores ``[B, N, S, T]`` from a mask ``[B, T]`` or lengths ``[B]``."""
     if mask is None:
         return None
     if _mask_rank(mask) == 1:
@@ -141,7 +141,7 @@ def _padding(
 
 
 def _causal(writer: Writer, q: gs.Tensor, k: gs.Tensor) -> gs.Tensor | None:
-    """Write what keeps a position from looking ahead, where the node wants that."""
+    """Write the causal mask of a unidirectional node; None for other nodes."""
     if not writer.attrs.get("unidirectional", 0):
         return None
     rows = writer.op("Unsqueeze", _length(writer, q), writer.const([1]))

@@ -1,4 +1,4 @@
-"""Replace the operators of ``com.microsoft`` that have a form in standard operators."""
+"""Replace operators of ``com.microsoft`` by equivalent standard operators."""
 
 import contextlib
 from collections import Counter
@@ -12,17 +12,17 @@ from acgraph.ir.microsoft import attention, layers, norm
 from acgraph.ir.microsoft.writer import Writer
 from acgraph.operators import is_standard
 
-#: Writes what a node stands for; False, with nothing written, where that is not known.
+#: Writes the expansion of a node; returns False, with nothing written, where there is none.
 Rule = Callable[[Writer], bool]
 
 DOMAIN = "com.microsoft"
 RULES: dict[str, Rule] = {**attention.RULES, **layers.RULES, **norm.RULES}
-#: Operators that ONNX Runtime has in the default domain at opsets that do not know them.
+#: Operators that ONNX Runtime accepts in the default domain at opsets without them.
 UNREGISTERED = frozenset(["Gelu", "LayerNormalization", "SimplifiedLayerNormalization"])
 
 
 def is_unregistered(op_type: str, domain: str | None, opset: int) -> bool:
-    """Return whether only ONNX Runtime knows an operator of the default domain at an opset."""
+    """Return whether only ONNX Runtime defines an operator of the default domain at an opset."""
     if not is_standard(domain) or op_type not in UNREGISTERED:
         return False
     return not onnx.defs.has(op_type, opset, "")
@@ -30,9 +30,9 @@ def is_unregistered(op_type: str, domain: str | None, opset: int) -> bool:
 
 @contextlib.contextmanager
 def as_microsoft(proto: onnx.ModelProto) -> Iterator[None]:
-    """Show onnx's checker the operators that only ONNX Runtime knows in their own domain.
+    """Temporarily move operators that only ONNX Runtime defines to its own domain.
 
-    ONNX Runtime's optimiser writes them into the default domain, where the checker refuses them.
+    ONNX Runtime's optimiser writes them into the default domain, where the checker rejects them.
     """
     opset = max((e.version for e in proto.opset_import if is_standard(e.domain)), default=1)
     moved = [n for n in proto.graph.node if is_unregistered(n.op_type, n.domain, opset)]
@@ -51,10 +51,10 @@ def as_microsoft(proto: onnx.ModelProto) -> Iterator[None]:
 
 
 def expand_operators(graph: gs.Graph) -> Counter[str]:
-    """Replace every node that can be, in place.
+    """Replace every node with an expansion, in place.
 
     Returns:
-        How many nodes of each operator were replaced.
+        The number of replaced nodes by operator.
     """
     done: Counter[str] = Counter()
     opset = int(graph.opset)
@@ -80,9 +80,9 @@ def expand_operators(graph: gs.Graph) -> Counter[str]:
 
 
 def expanded_remark(done: Mapping[str, int]) -> str:
-    """Say in one sentence which operators were replaced."""
+    """Return one sentence on the operators that were replaced."""
     kinds = ", ".join(f"{count} {op}" for op, count in sorted(done.items()))
     return (
-        f"operators of ONNX Runtime were replaced by the standard operators that they stand for "
-        f"({kinds}); ONNX Runtime fuses these again when it loads the model"
+        f"operators of ONNX Runtime were replaced by equivalent standard operators ({kinds}); "
+        f"ONNX Runtime fuses these again when it loads the model"
     )

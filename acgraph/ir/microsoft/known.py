@@ -1,4 +1,4 @@
-"""What is known of a tensor before any shape was inferred: float type and rank."""
+"""Float types and ranks of tensors, before shape inference."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -25,7 +25,7 @@ _HOPS = 100
 
 
 def dtype_of(tensor: gs.Tensor) -> Any:
-    """Find the float type of a tensor: as declared, or that of what it is computed from."""
+    """Return the float type of a tensor: declared, or derived from its producers; else float32."""
     found = _dtype(tensor, _HOPS, {})
     return np.float32 if found is None else found
 
@@ -47,12 +47,12 @@ def _dtype(tensor: gs.Tensor, hops: int, seen: dict[str, Any]) -> Any:
 
 
 def rank_of(tensor: gs.Tensor) -> int | None:
-    """Find the rank of a tensor: as declared, or from the operators that make it."""
+    """Return the rank of a tensor: declared, or derived from its producers; else None."""
     return _Ranks().find(tensor, _HOPS)
 
 
 class _Ranks:
-    """One search; every tensor is looked at once."""
+    """One search for ranks, which visits every tensor once."""
 
     def __init__(self) -> None:
         self._seen: dict[str, int | None] = {}
@@ -81,7 +81,7 @@ class _Ranks:
         return self._changed_by(node, hops)
 
     def _changed_by(self, node: gs.Node, hops: int) -> int | None:
-        """Find the rank behind a node that sets it, drops axes or adds some."""
+        """Return the rank of the output of a node that sets the rank, or removes or adds axes."""
         if node.op == "Reshape":
             return self._length(node.inputs[1], hops)
         rank = self.find(node.inputs[0], hops)
@@ -108,7 +108,7 @@ class _Ranks:
         return self._length(node.inputs[1], hops) if given else None
 
     def _length(self, vector: gs.Tensor, hops: int) -> int | None:
-        """Find how many elements a vector has."""
+        """Return the number of elements of a vector; None where it is unknown."""
         if vector.shape is not None and len(vector.shape) == 1:
             return vector.shape[0] if isinstance(vector.shape[0], int) else None
         if not vector.inputs or not hops:
@@ -120,7 +120,7 @@ class _Ranks:
         if node.op == "Shape" and not {"start", "end"} & set(node.attrs):
             return self.find(node.inputs[0], hops - 1)
         if node.op == "Unsqueeze":
-            return 1  # of a scalar: a vector is what is asked for
+            return 1  # the result is a vector, so the input is a scalar
         if node.op != "Concat":
             return None
         parts = [self._length(part, hops - 1) for part in node.inputs]

@@ -1,4 +1,4 @@
-"""Layers with an activation, matrix products that transpose, and activations."""
+"""Expansion of layers fused with activations, transposing matrix products, and activations."""
 
 import math
 from typing import Any
@@ -10,7 +10,7 @@ from acgraph.ir.microsoft.writer import Writer
 
 #: Activations without parameters.
 _PLAIN = frozenset(["Relu", "Sigmoid", "Softplus", "Softsign", "Tanh"])
-#: Activations with parameters: their attributes, in ONNX Runtime's order.
+#: Activations with parameters: their attributes in ONNX Runtime's order.
 _WITH = {
     "Elu": ("alpha",),
     "HardSigmoid": ("alpha", "beta"),
@@ -20,7 +20,7 @@ _WITH = {
 
 
 def activate(writer: Writer, x: gs.Tensor, name: str, params: list[float]) -> gs.Tensor:
-    """Write an activation that ``can_activate`` knows, with the parameters in order."""
+    """Write an activation that ``can_activate`` accepts, with the parameters in order."""
     if not name:
         return x
     if name == "Clip":
@@ -38,14 +38,14 @@ def can_activate(writer: Writer, name: str, params: list[float]) -> bool:
 
 
 def fused_conv(writer: Writer) -> bool:
-    """Conv, the addition of ``Z``, and an activation."""
+    """Expand FusedConv: Conv, the addition of ``Z``, and an activation."""
     attrs = dict(writer.attrs)
     name = str(attrs.pop("activation", ""))
     params = [float(value) for value in attrs.pop("activation_params", [])]
     if not can_activate(writer, name, params):
         return False
-    x = writer.op("Conv", *(writer.given(i) for i in range(3)), main=True, **attrs)
-    other = writer.given(3)
+    x = writer.op("Conv", *(writer.input(i) for i in range(3)), main=True, **attrs)
+    other = writer.input(3)
     if other is not None:
         x = writer.op("Add", x, other)
     writer.end(0, activate(writer, x, name, params))
@@ -53,20 +53,20 @@ def fused_conv(writer: Writer) -> bool:
 
 
 def fused_gemm(writer: Writer) -> bool:
-    """Gemm and an activation."""
+    """Expand FusedGemm: Gemm and an activation."""
     attrs = {k: v for k, v in writer.attrs.items() if not k.startswith("activation")}
     name = str(writer.attrs.get("activation", ""))
     given = [writer.attrs.get(f"activation_{key}") for key in ("alpha", "beta")]
     params = [float(value) for value in given if value is not None]
     if name == "Clip" or not can_activate(writer, name, params):
         return False
-    x = writer.op("Gemm", *(writer.given(i) for i in range(3)), main=True, **attrs)
+    x = writer.op("Gemm", *(writer.input(i) for i in range(3)), main=True, **attrs)
     writer.end(0, activate(writer, x, name, params))
     return True
 
 
 def fused_matmul(writer: Writer) -> bool:
-    """Transpose, MatMul, and multiplication by a factor."""
+    """Expand FusedMatMul: Transpose, MatMul, and multiplication by ``alpha``."""
     read: list[tuple[gs.Tensor, list[int] | None]] = []
     for i, side in enumerate("AB"):
         tensor = writer.node.inputs[i]
@@ -105,8 +105,8 @@ def write_gelu(writer: Writer, x: gs.Tensor, *, main: bool = False) -> gs.Tensor
 
 
 def gelu(writer: Writer) -> bool:
-    """Gelu of the sum of one or two inputs."""
-    x, bias = writer.node.inputs[0], writer.given(1)
+    """Expand Gelu and BiasGelu: Gelu of the sum of one or two inputs."""
+    x, bias = writer.node.inputs[0], writer.input(1)
     if bias is not None:
         x = writer.op("Add", x, bias)
     writer.end(0, write_gelu(writer, x, main=True))
@@ -114,8 +114,8 @@ def gelu(writer: Writer) -> bool:
 
 
 def fast_gelu(writer: Writer) -> bool:
-    """Gelu in its tanh approximation, of the sum of one or two inputs."""
-    x, bias = writer.node.inputs[0], writer.given(1)
+    """Expand FastGelu: the tanh approximation of Gelu, of the sum of one or two inputs."""
+    x, bias = writer.node.inputs[0], writer.input(1)
     if bias is not None:
         x = writer.op("Add", x, bias)
     if writer.opset >= 20:
@@ -130,7 +130,7 @@ def fast_gelu(writer: Writer) -> bool:
 
 
 def quick_gelu(writer: Writer) -> bool:
-    """``x * sigmoid(alpha * x)``."""
+    """Expand QuickGelu: ``x * sigmoid(alpha * x)``."""
     x = writer.node.inputs[0]
     alpha = float(writer.attrs.get("alpha", 1.702))
     scaled = x if alpha == 1.0 else writer.op("Mul", x, writer.number(alpha, x))
@@ -139,7 +139,7 @@ def quick_gelu(writer: Writer) -> bool:
 
 
 def bias_split_gelu(writer: Writer) -> bool:
-    """The first half of ``x + bias`` times Gelu of the second, along the last axis."""
+    """Expand BiasSplitGelu: the first half of ``x + bias`` times Gelu of the second."""
     x, bias = writer.node.inputs[0], writer.node.inputs[1]
     width = bias.shape[-1] if isinstance(bias, gs.Constant) else None
     if width is None or width % 2 or writer.opset < 13:
@@ -151,7 +151,7 @@ def bias_split_gelu(writer: Writer) -> bool:
 
 
 def bias_add(writer: Writer) -> bool:
-    """``x + bias + skip``."""
+    """Expand BiasAdd: ``x + bias + skip``."""
     x, bias, skip = writer.node.inputs
     writer.end(0, writer.op("Add", writer.op("Add", x, bias), skip, main=True))
     return True

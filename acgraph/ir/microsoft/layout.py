@@ -1,8 +1,8 @@
-"""Shapes of the operators that ONNX Runtime lays out in blocks of channels (NCHWc).
+"""Shapes of ONNX Runtime's operators in the blocked layout NCHWc.
 
-They are fenced, but what lies behind them need not be: the shapes that they show are those of the
-standard operators, channels rounded up to whole blocks; where the layout ends, a node says how
-many channels there really are.
+The analysis fences these operators, but the nodes behind them need shapes. The output shapes are
+those of the standard operators with the channels rounded up to whole blocks; ReorderOutput states
+the real number of channels.
 """
 
 import onnx
@@ -16,14 +16,14 @@ _STANDARD = frozenset(["AveragePool", "Conv", "GlobalAveragePool", "GlobalMaxPoo
 
 
 def schema_domain(node: gs.Node) -> str:
-    """Return the domain whose operator of the same name has the shapes of a node."""
+    """Return the domain whose operator of the same name has the same shape inference."""
     if is_standard(node.domain) or (node.domain == _DOMAIN and node.op in _STANDARD):
         return ""
     return str(node.domain)
 
 
 def as_standard(node: onnx.NodeProto, schema: onnx.defs.OpSchema) -> None:
-    """Make a node the standard operator that has its shapes: without what only this one knows."""
+    """Convert a node to the standard operator of the same shapes, without unknown attributes."""
     known = [attribute for attribute in node.attribute if attribute.name in schema.attributes]
     del node.attribute[:]
     node.attribute.extend(known)
@@ -31,11 +31,11 @@ def as_standard(node: onnx.NodeProto, schema: onnx.defs.OpSchema) -> None:
 
 
 def reordered(node: gs.Node, kind: onnx.TypeProto | None) -> onnx.TypeProto | None:
-    """Return the type behind a node that enters or leaves the layout; None for any other node.
+    """Return the output type of a node that enters or leaves the layout; None for other nodes.
 
     Args:
         node: The node.
-        kind: The type of its input, None where that is unknown.
+        kind: The type of its input; None where it is unknown.
     """
     if node.domain != _DOMAIN or kind is None or not kind.tensor_type.HasField("shape"):
         return None

@@ -1,4 +1,4 @@
-"""Normalisations: with a residual before, without a mean, over embeddings."""
+"""Expansion of normalisations: with a residual input, without a mean, and over embeddings."""
 
 import onnx_graphsurgeon as gs
 
@@ -7,7 +7,7 @@ from acgraph.ir.microsoft.writer import Writer
 
 
 def _axes(writer: Writer, x: gs.Tensor) -> list[int] | None:
-    """Return the normalised axes, counted from the end; None where that needs an unknown rank."""
+    """Return the normalised axes, counted from the end; None where they need an unknown rank."""
     axis = int(writer.attrs.get("axis", -1))
     if axis >= 0:
         rank = rank_of(x)
@@ -26,7 +26,7 @@ def _mean(writer: Writer, x: gs.Tensor, axes: list[int]) -> gs.Tensor:
 def _divide(
     writer: Writer, x: gs.Tensor, axes: list[int], epsilon: float, inverse: int | None
 ) -> gs.Tensor:
-    """Divide by the root of the mean square; its inverse is output ``inverse``, where asked for."""
+    """Divide by the root mean square; its reciprocal is output ``inverse`` where it is used."""
     square = _mean(writer, writer.op("Pow", x, writer.number(2, x)), axes)
     root = writer.op("Sqrt", writer.op("Add", square, writer.number(epsilon, x)))
     if inverse is not None and writer.is_used(inverse):
@@ -47,13 +47,13 @@ def _write_layer_norm(
     """Write a LayerNormalization, output 0; mean and inverse deviation are outputs 1 and 2."""
     epsilon = float(writer.attrs.get("epsilon", epsilon))
     if writer.opset >= 17:
-        asked = [j for j in (1, 2) if statistics and writer.is_used(j)]
+        used = [j for j in (1, 2) if statistics and writer.is_used(j)]
         made = writer.op(
             "LayerNormalization", x, scale, shift,
-            outputs=1 + max(asked, default=0), main=True, axis=axes[0], epsilon=epsilon,
+            outputs=1 + max(used, default=0), main=True, axis=axes[0], epsilon=epsilon,
         )  # fmt: skip
-        for j in [0, *asked]:
-            writer.end(j, made[j] if asked else made)
+        for j in [0, *used]:
+            writer.end(j, made[j] if used else made)
         return
     mean = _mean(writer, x, axes)
     if statistics:
@@ -80,24 +80,24 @@ def _write_rms(
 def _sum(writer: Writer, bias: int) -> gs.Tensor:
     """Write the sum of input, skip and input ``bias``: output 3."""
     total = writer.op("Add", writer.node.inputs[0], writer.node.inputs[1])
-    other = writer.given(bias)
+    other = writer.input(bias)
     total = total if other is None else writer.op("Add", total, other)
     writer.end(3, total)
     return total
 
 
 def layer_norm(writer: Writer) -> bool:
-    """LayerNormalization, which standard ONNX has from opset 17."""
+    """Expand LayerNormalization, which standard ONNX has from opset 17."""
     x = writer.node.inputs[0]
     axes = _axes(writer, x)
     if axes is None:
         return False
-    _write_layer_norm(writer, x, writer.node.inputs[1], writer.given(2), axes)
+    _write_layer_norm(writer, x, writer.node.inputs[1], writer.input(2), axes)
     return True
 
 
 def simplified_layer_norm(writer: Writer) -> bool:
-    """RMSNormalization, which standard ONNX has from opset 23."""
+    """Expand SimplifiedLayerNormalization: RMSNormalization, standard from opset 23."""
     x = writer.node.inputs[0]
     axes = _axes(writer, x)
     if axes is None:
@@ -107,22 +107,22 @@ def simplified_layer_norm(writer: Writer) -> bool:
 
 
 def skip_layer_norm(writer: Writer) -> bool:
-    """LayerNormalization of the sum of input, skip and bias."""
+    """Expand SkipLayerNormalization: LayerNormalization of the sum of input, skip and bias."""
     total = _sum(writer, 4)
-    _write_layer_norm(writer, total, writer.node.inputs[2], writer.given(3), [-1], epsilon=1e-12)
+    _write_layer_norm(writer, total, writer.node.inputs[2], writer.input(3), [-1], epsilon=1e-12)
     return True
 
 
 def skip_simplified_layer_norm(writer: Writer) -> bool:
-    """RMSNormalization of the sum of input, skip and bias."""
+    """Expand SkipSimplifiedLayerNormalization: RMSNormalization of input, skip and bias summed."""
     _write_rms(writer, _sum(writer, 3), writer.node.inputs[2], [-1], inverse=2)
     return True
 
 
 def embed_layer_norm(writer: Writer) -> bool:
-    """Lookup of words, positions and segments, their sum, and LayerNormalization."""
+    """Expand EmbedLayerNormalization: the sum of three embeddings, and LayerNormalization."""
     ids, segments, words, positions, kinds, scale, shift, mask, places = (
-        writer.given(i) for i in range(9)
+        writer.input(i) for i in range(9)
     )
     if (writer.is_used(1) and mask is None) or writer.opset < 13:
         return False

@@ -1,4 +1,4 @@
-"""Write nodes in the place of one."""
+"""Builder of the nodes that replace one node."""
 
 from collections.abc import Collection
 from typing import Any
@@ -11,11 +11,11 @@ from acgraph.ir.names import fresh
 
 
 class Writer:
-    """The nodes that one node stands for.
+    """Builds the nodes that replace one node.
 
     Args:
         node: The node that is replaced.
-        opset: The version of the default operator set.
+        opset: Opset version of the default domain.
         taken: The names of nodes and tensors in use; new ones are added.
         returned: The names of the graph's outputs.
     """
@@ -31,13 +31,13 @@ class Writer:
         self._nodes: list[gs.Node] = []
         self._ends: dict[int, gs.Tensor] = {}
 
-    def given(self, i: int) -> gs.Tensor | None:
-        """Return input ``i``, None where it is left out."""
+    def input(self, i: int) -> gs.Tensor | None:
+        """Return input ``i``; None where it is absent."""
         found = i < len(self.node.inputs) and bool(self.node.inputs[i].name)
         return self.node.inputs[i] if found else None
 
     def is_used(self, j: int) -> bool:
-        """Return whether output ``j`` is asked for."""
+        """Return whether output ``j`` is read."""
         tensor = self.node.outputs[j] if j < len(self.node.outputs) else None
         return tensor is not None and bool(tensor.outputs or tensor.name in self._returned)
 
@@ -48,9 +48,9 @@ class Writer:
 
         Args:
             op: A standard operator.
-            *inputs: Its inputs, None for those left out.
-            outputs: How many outputs it has.
-            main: The node takes the name of the one that is replaced.
+            *inputs: Its inputs, None for absent ones.
+            outputs: Number of its outputs.
+            main: Give the node the name of the replaced one.
             **attrs: Its attributes.
         """
         read = list(inputs)
@@ -70,20 +70,20 @@ class Writer:
         return made[0] if outputs == 1 else made
 
     def const(self, value: Any, dtype: Any = np.int64) -> gs.Constant:
-        """Make a constant."""
+        """Create a constant."""
         return gs.Constant(self._fresh(f"{self.node.name}/const"), np.asarray(value, dtype))
 
     def number(self, value: float, like: gs.Tensor) -> gs.Constant:
-        """Make a scalar of the float type of a tensor."""
+        """Create a scalar with the float type of a tensor."""
         return self.const(value, dtype_of(like))
 
     def end(self, j: int, tensor: gs.Tensor) -> None:
-        """Say which tensor is output ``j``."""
+        """Set the tensor that becomes output ``j``."""
         if self.is_used(j):
             self._ends[j] = tensor
 
     def close(self) -> list[gs.Node]:
-        """Put the new nodes in the place of the old one."""
+        """Connect the new nodes in place of the old one, and return them."""
         outputs = list(self.node.outputs)
         self.node.inputs.clear()
         self.node.outputs.clear()

@@ -94,7 +94,7 @@ def test_prune_makes_the_folder_and_says_what_it_wrote(acgraph, model, tmp_path)
 def test_prune_names_a_folder_that_cannot_be_made(acgraph, model, tmp_path):
     (tmp_path / "file").touch()
     said = acgraph("prune", model, "-o", tmp_path / "file" / "small.onnx", code=1)[1]
-    assert said.startswith(f"error: {tmp_path / 'file'}: cannot be made: ")
+    assert said.startswith(f"error: {tmp_path / 'file'}: cannot be created: ")
     assert len(said.splitlines()) == 1
 
 

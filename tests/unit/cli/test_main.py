@@ -119,7 +119,7 @@ def test_errors_in_the_input_exit_with_1(capfd, tmp_path):
     assert cli.run(["inspect", str(path)]) == 1
     out, err = capfd.readouterr()
     assert out == ""
-    assert err == f"error: {path}: not an ONNX file, or cut short; export or copy it again\n"
+    assert err == f"error: {path}: not an ONNX file, or a truncated one; export or copy it again\n"
 
 
 def add_command(monkeypatch, function):

@@ -103,7 +103,7 @@ def test_a_condition_on_fixed_sizes_is_decided(batch: int | str) -> None:
     model = _checked(_squeeze(batch, 4), x=_x(1, 8, 4))
     assert "If" not in _ops(model)
     assert "Equal" not in _ops(model)  # nothing reads it any more
-    assert model.remarks == ["1 If whose condition the file decides became its branch: if"]
+    assert model.remarks == ["1 If with a constant condition replaced by the branch taken: if"]
     family = analyse(model).family("conv")
     assert not any("subgraph" in fence.message for fence in family.fences)
 
@@ -236,4 +236,4 @@ def test_assumed_sizes_fit_what_is_inside_branches() -> None:
     )
     sizes = resolve_sizes(model_from_proto(proto))
     assert sizes.shapes["x"] == (1, 1, 512)
-    assert not sizes.doubt
+    assert not sizes.contradiction

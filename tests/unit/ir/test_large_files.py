@@ -107,7 +107,7 @@ def test_weights_that_are_not_there_are_said(
                 if entry.key == "location":
                     entry.value = "../w.bin"
         path.write_bytes(other.SerializeToString())
-    with pytest.raises(ImportModelError, match="beside it"):
+    with pytest.raises(ImportModelError, match="external data file"):
         read_model(path)
 
 

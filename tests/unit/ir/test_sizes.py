@@ -127,7 +127,7 @@ def test_the_likeliest_sizes_that_the_graph_can_run_at(
 ) -> None:
     model = make(net)
     sizes = resolve_sizes(model)
-    assert (sizes.shapes, sizes.assumed, sizes.doubt) == (shapes, assumed, "")
+    assert (sizes.shapes, sizes.assumed, sizes.contradiction) == (shapes, assumed, "")
     assert not infer_facts(model).unknown
     assert input_sizes(clone_model(model)) is sizes
     for name in assumed:
@@ -140,10 +140,10 @@ def test_the_likeliest_sizes_that_the_graph_can_run_at(
 def test_constants_that_bind_the_batch(net: Any) -> None:
     x = net.op("Reshape", net.input("n", 3, 4), net.ints(1, -1))
     sizes = resolve_sizes(built(net, net.gemm(x, 12, 5)))
-    assert (sizes.shapes, sizes.bound, sizes.remark()) == ({"x": (1, 3, 4)}, 1, "")
+    assert (sizes.shapes, sizes.fixed_batch, sizes.remark()) == ({"x": (1, 3, 4)}, 1, "")
     free = type(net)()
     x = free.op("Reshape", free.input("n", 3, 4), free.ints(-1, 12))
-    assert resolve_sizes(built(free, free.gemm(x, 12, 5))).bound is None
+    assert resolve_sizes(built(free, free.gemm(x, 12, 5))).fixed_batch is None
 
 
 def test_a_batch_alone_needs_no_word(net: Any) -> None:

@@ -180,7 +180,7 @@ def test_an_input_of_unknown_rank_is_said_and_stops_nobody() -> None:
     proto.graph.node.insert(0, helper.make_node("Trilu", ["x"], ["z"], "odd"))
     proto.graph.node[1].input[0] = "z"
     model = model_from_proto(proto)
-    assert model.remarks == ["input 'x' has no shape in the file, and none can be found"]
+    assert model.remarks == ["input 'x' has no shape in the file, and none can be inferred"]
     assert infer_facts(model).unknown[0] == "x"
     assert proto_from_model(model).graph.input == proto.graph.input
 

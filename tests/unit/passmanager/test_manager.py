@@ -169,12 +169,12 @@ def drop_input(model):
     ("damage", "words"),
     [
         (break_names, "2 nodes have this name"),
-        (break_order, "read before it is made"),
-        (make_twice, "made twice"),
-        (lose_output, "no node makes this output"),
-        (break_attribute, "onnx.checker refuses it"),
-        (change_shape, r"output had type 1 and shape \(1, 4\), now 1 and \(3, 4\)"),
-        (drop_input, "inputs were"),
+        (break_order, "it is read before it is produced"),
+        (make_twice, "it is produced twice"),
+        (lose_output, "no node produces this output"),
+        (break_attribute, "onnx.checker: "),
+        (change_shape, r"output changed from type 1 and shape \(1, 4\) to 1 and \(3, 4\)"),
+        (drop_input, "the inputs changed from"),
     ],
 )
 def test_a_broken_model_is_found_after_the_pass_that_broke_it(model, damage, words):

@@ -230,7 +230,7 @@ def test_what_is_no_model_is_called_so_by_every_reader(content: bytes, tmp_path:
     """ONNX Runtime says of an empty file that it has no graph, of a text that parsing failed."""
     path = tmp_path / "net.onnx"
     path.write_bytes(content)
-    expected = f"{path}: not an ONNX file, or cut short; export or copy it again"
+    expected = f"{path}: not an ONNX file, or a truncated one; export or copy it again"
     for read in (Session, read_model):
         with pytest.raises(ImportModelError) as caught:
             read(path)
