@@ -13,7 +13,7 @@ from acgraph.analysis.sizes import check_outputs, check_sizes, note_sizes
 from acgraph.analysis.walk import Walk
 from acgraph.ir import Facts, Model, infer_facts
 from acgraph.ir.uses import node_captures
-from acgraph.operators import OPERATORS, STATING, find_operator, foreign_fence
+from acgraph.operators import CONTROL_ROLES, OPERATORS, find_operator, foreign_fence
 
 log = logging.getLogger(__name__)
 
@@ -91,7 +91,7 @@ def _stop_computed_sizes(site: Site) -> None:
 
     Rules read the values of such inputs, not their labels.
     """
-    for i in OPERATORS[site.node.op].places(*STATING):
+    for i in OPERATORS[site.node.op].places(*CONTROL_ROLES):
         if site.has(i) and site.value(i) is None:
             for axis in range(len(site.shape(i))):
                 site.stop(i, axis, "states sizes or positions by the axis")

@@ -1,4 +1,4 @@
-"""Compare two models."""
+"""Comparison of two models, for ``acgraph diff``."""
 
 from acgraph.difference.compare import diff_models
 from acgraph.difference.layer_table import LayerPair, LayerSide, count_operators, pair_layers

@@ -1,4 +1,4 @@
-"""Attributes of paired nodes that changed, subgraphs included."""
+"""Find changed attributes of paired nodes, including subgraphs."""
 
 from collections.abc import Hashable, Iterable, Iterator, Mapping
 
@@ -19,8 +19,8 @@ def find_attributes(
 ) -> Iterator[AttributeChange]:
     """Compare the attributes of paired nodes.
 
-    Subgraphs are equal where they compute the same of the same tensors: names inside are no
-    difference.
+    Subgraphs are equal where they compute the same from the same tensors, whatever their inner
+    names.
     """
     numbering = Numbering()
     outer = _outer(first, {n: n for n in matching.pairs}), _outer(second, matching.inverse)
@@ -28,8 +28,10 @@ def find_attributes(
         for key in sorted({*a.attrs, *b.attrs}):
             values = a.attrs.get(key), b.attrs.get(key)
             if all(isinstance(value, gs.Graph) for value in values):
-                told = [subgraph_print(v, numbering, o) for v, o in zip(values, outer, strict=True)]
-                is_same = told[0] == told[1]
+                prints = [
+                    subgraph_print(v, numbering, o) for v, o in zip(values, outer, strict=True)
+                ]
+                is_same = prints[0] == prints[1]
             else:
                 is_same = _shown(a, key) == _shown(b, key)
             if not is_same:
@@ -39,7 +41,7 @@ def find_attributes(
 
 
 def _outer(model: Model, names: Mapping[str, str]) -> Outer:
-    """Say where tensors of the main graph come from, in names of the first model."""
+    """Return a function that identifies tensors of the main graph by names of the first model."""
     terms = Terms(model, names)
     known = {t.name: t for node in model.graph.nodes for t in node.outputs}
 

@@ -1,4 +1,4 @@
-"""Say what changed from one model to another."""
+"""Find the differences of two models."""
 
 from collections.abc import Iterator
 
@@ -24,7 +24,7 @@ from acgraph.ir import Array, Model, array_bytes, infer_facts
 
 
 def diff_models(first: Model, second: Model) -> GraphDiff:
-    """Compare two models; the order of nodes and the names of tensors are no difference."""
+    """Compare two models; the order of nodes and the names of tensors do not count."""
     matching = match_nodes(first, second)
     theirs = {node.name: node for node in second.graph.nodes}
     pairs = [
@@ -35,10 +35,10 @@ def diff_models(first: Model, second: Model) -> GraphDiff:
     removed = [n for n in first.graph.nodes if n.name not in matching.pairs]
     added = [n for n in second.graph.nodes if n.name not in matching.inverse]
     lowered = find_lowered(first, second, matching)
-    gone = {change.name for change in lowered.changes}
+    lowered_names = {change.name for change in lowered.changes}
     return GraphDiff(
         added=tuple(_ref(n) for n in added if n.name not in lowered.layer_of),
-        removed=tuple(_ref(n) for n in removed if n.name not in gone),
+        removed=tuple(_ref(n) for n in removed if n.name not in lowered_names),
         renamed=tuple(
             Renamed(before=a.name, after=b.name, op_type=b.op) for a, b in pairs if a.name != b.name
         ),
@@ -105,7 +105,7 @@ def _constant(node: str, ours: gs.Constant, theirs: gs.Constant) -> ConstantChan
 
 
 def _distance(before: Array, after: Array) -> tuple[float | None, int]:
-    """Return the largest finite change of a value, and how many changes are not finite."""
+    """Return the largest finite change of a value, and the number of non-finite changes."""
     if before.shape != after.shape or {before.dtype.kind, after.dtype.kind} - set("biuf"):
         return None, 0
     ours, theirs = before.astype(np.float64), after.astype(np.float64)

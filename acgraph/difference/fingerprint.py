@@ -1,6 +1,7 @@
-"""What a node is and where it stands, told in numbers: equal numbers mean equal things.
+"""Fingerprints of nodes: of a node itself, of everything before it, and of everything behind it.
 
-Names say nothing here. Two models are compared by giving both one ``Numbering``.
+Names do not count. Two models are comparable where they share one ``Numbering``, which maps equal
+descriptions to equal numbers.
 """
 
 import hashlib
@@ -15,35 +16,35 @@ import onnx_graphsurgeon as gs
 from acgraph.ir import Array, array_bytes
 from acgraph.operators import is_standard
 
-#: Attributes whose value is a number of channels or a size, which a cut changes.
+#: Attributes with a number of channels or a size, which a cut changes.
 _SIZES = frozenset({"group", "split", "hidden_size", "num_heads", "kv_num_heads"})
 _KERNELS = frozenset({"Conv", "ConvTranspose"})
-#: Where a tensor comes from that nothing is known of (yet).
+#: Source of a tensor of unknown origin.
 _UNKNOWN = ("unknown",)
-#: Says where a tensor of the graph around a subgraph comes from.
+#: Identifies the source of a tensor of the outer graph.
 Outer = Callable[[gs.Tensor], Hashable]
 
 
 class Numbering:
-    """Gives equal things equal numbers, and different things different ones."""
+    """Assigns equal numbers to equal descriptions, and different numbers to different ones."""
 
     def __init__(self) -> None:
         self._numbers: dict[Hashable, int] = {}
 
-    def __call__(self, thing: Hashable) -> int:
-        """Return the number of a thing."""
-        return self._numbers.setdefault(thing, len(self._numbers))
+    def __call__(self, description: Hashable) -> int:
+        """Return the number of a description."""
+        return self._numbers.setdefault(description, len(self._numbers))
 
 
 @dataclass(frozen=True, slots=True)
 class Fingerprint:
-    """What is told of one node.
+    """The fingerprint of one node.
 
     Attributes:
         own: Its operator, its attributes and the constants that it reads.
-        above: ``own``, and that of all that it depends on.
-        below: ``own``, and that of all that depends on it.
-        weight: How many values of constants it reads that no other value tells; 0 without weights.
+        above: ``own``, and those of all nodes that it depends on.
+        below: ``own``, and those of all nodes that depend on it.
+        weight: Number of elements of the constants that it reads.
     """
 
     own: int
@@ -53,21 +54,21 @@ class Fingerprint:
 
     @property
     def place(self) -> tuple[int, int]:
-        """What the node is and everything that it is connected with."""
+        """Identifies the node together with all nodes before and behind it."""
         return self.above, self.below
 
 
 def fingerprints(
     graph: gs.Graph, numbering: Numbering, *, is_exact: bool
 ) -> dict[str, Fingerprint]:
-    """Tell every node of a graph, by its name.
+    """Return the fingerprint of every node of a graph, by its name.
 
     Args:
-        graph: Its nodes in topological order, with unique names.
+        graph: The graph, with nodes in topological order and unique names.
         numbering: Shared by the models that are compared.
-        is_exact: Count values of constants and all attributes. Else the rank of constants, kernel
-            sizes and what a cut cannot change: a pruned network has the fingerprints of the
-            original.
+        is_exact: Include the values of constants and all attributes. Otherwise, only properties
+            that a cut does not change are included, such as ranks and kernel sizes, so that a
+            pruned network has the fingerprints of the original.
     """
     own = {
         node.name: numbering(_own(node, numbering, is_exact=is_exact, outer=lambda _: _UNKNOWN))
@@ -82,12 +83,12 @@ def fingerprints(
 
 
 def subgraph_print(graph: gs.Graph, numbering: Numbering, outer: Outer) -> Hashable:
-    """Tell what a branch or a loop body computes, whatever its nodes and tensors are called.
+    """Return the fingerprint of a branch or a loop body, independent of its inner names.
 
     Args:
         graph: The subgraph.
         numbering: Shared by the subgraphs that are compared.
-        outer: Says where a tensor of the graph around it comes from.
+        outer: Identifies the source of a tensor of the outer graph.
     """
     return _subgraph(graph, numbering, is_exact=True, outer=outer)
 
@@ -129,7 +130,7 @@ def _constant(values: Array) -> Hashable:
 
 
 def _form(node: gs.Node, tensor: gs.Constant) -> Hashable:
-    """Tell of a constant what a cut leaves: its rank and, of a convolution, the kernel."""
+    """Return the properties of a constant that a cut keeps: rank and, for convolutions, kernel."""
     shape = tuple(tensor.shape)
     return len(shape), shape[2:] if node.op in _KERNELS else ()
 
@@ -139,7 +140,7 @@ def _weight(node: gs.Node) -> int:
 
 
 def _subgraph(graph: gs.Graph, numbering: Numbering, *, is_exact: bool, outer: Outer) -> Hashable:
-    """Tell a subgraph by what its outputs, and all of its nodes, are computed from."""
+    """Return the fingerprint of a subgraph, from those of its outputs and nodes."""
     own = {
         id(n): numbering(_own(n, numbering, is_exact=is_exact, outer=outer)) for n in graph.nodes
     }

@@ -14,10 +14,10 @@ class LayerSide:
     """A layer in one of the models; a lowered one counts as one layer.
 
     Attributes:
-        name: Its name there.
+        name: Its name in this model.
         op_type: Its operator, or the form that it was lowered to.
         filters: Rows of its matrix.
-        columns: Columns of it; those that all parts store, where it was lowered.
+        columns: Columns of its matrix; for a lowered layer, the columns that all parts store.
     """
 
     name: str
@@ -28,12 +28,12 @@ class LayerSide:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LayerPair:
-    """A layer in both models; None on the side that lacks it.
+    """A layer in both models.
 
     Attributes:
-        before: In the first model.
-        after: In the second.
-        changes: What is different, in words; empty where nothing is.
+        before: The layer in the first model; None where it was added.
+        after: The layer in the second model; None where it was removed.
+        changes: Descriptions of the differences; empty where there are none.
     """
 
     before: LayerSide | None
@@ -48,17 +48,17 @@ class LayerPair:
 
     @property
     def new_name(self) -> str:
-        """Name in the second model where it is another, else empty."""
+        """Name in the second model where it differs, else empty."""
         return self.after.name if self.after is not None and self.after.name != self.name else ""
 
 
 def pair_layers(diff: GraphDiff, first: Model, second: Model) -> tuple[LayerPair, ...]:
-    """Pair the layers of two models: those of the first in order, then what only the second has."""
+    """Pair the layers of two models: those of the first in order, then those only in the second."""
     theirs = {layer.name: layer for layer in layers(second)}
     renamed = {change.before: change.after for change in diff.renamed}
     retyped = {change.name: change for change in diff.retyped}
     lowered = {change.name: change for change in diff.lowered}
-    gone = {node.name for node in diff.removed}
+    removed = {node.name for node in diff.removed}
     pairs = []
     for layer in layers(first):
         name, after = renamed.get(layer.name, layer.name), None
@@ -70,7 +70,7 @@ def pair_layers(diff: GraphDiff, first: Model, second: Model) -> tuple[LayerPair
                 filters=made.filters[1],
                 columns=made.columns[1],
             )
-        elif name in theirs and layer.name not in gone:
+        elif name in theirs and layer.name not in removed:
             after = _side(theirs.pop(name))
         before = _side(layer)
         found = _sizes(before, after)
@@ -111,7 +111,7 @@ def _sizes(before: LayerSide, after: LayerSide | None) -> list[str]:
 
 
 def _details(diff: GraphDiff, name: str) -> list[str]:
-    """Say what changed in a layer beside its size."""
+    """Describe the changes of a layer other than its size."""
     found = [f"{change.attribute} changed" for change in diff.attributes if change.node == name]
     found += ["reads another node" for change in diff.rewired[:] if change.node == name][:1]
     same_shape = [c for c in diff.constants if c.node == name and c.shape[0] == c.shape[1]]
@@ -119,6 +119,6 @@ def _details(diff: GraphDiff, name: str) -> list[str]:
 
 
 def count_operators(first: Model, second: Model) -> list[tuple[str, int, int]]:
-    """Count the nodes of each operator in both models, in the order of the alphabet."""
+    """Count the nodes of each operator in both models, in alphabetical order."""
     ours, theirs = (Counter(node.op for node in model.graph.nodes) for model in (first, second))
     return [(op, ours[op], theirs[op]) for op in sorted({*ours, *theirs})]

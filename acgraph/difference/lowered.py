@@ -1,4 +1,4 @@
-"""Recognise layers that became several operators: ``LAYER/FORM.part`` in place of ``LAYER``."""
+"""Recognise lowered layers: nodes ``LAYER/FORM.part`` that replace ``LAYER``."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -8,37 +8,37 @@ from acgraph.difference.match import Matching
 from acgraph.difference.types import Lowered
 from acgraph.ir import Model
 
-#: What the last operator is called in every form; alone, it is a smaller kernel.
+#: Name of the last node of every form, and the form where it is the only node.
 _PLAIN, _ALONE = "conv", "crop"
 
 
 @dataclass(frozen=True, slots=True)
 class LoweredLayers:
-    """The lowered layers, and which layer an operator of the second model is a part of."""
+    """The lowered layers, and the layer that each node of the second model is a part of."""
 
     changes: tuple[Lowered, ...] = ()
     layer_of: Mapping[str, str] = field(default_factory=dict)
 
 
 def find_lowered(first: Model, second: Model, matching: Matching) -> LoweredLayers:
-    """Find layers of the first model alone that nodes of the second alone are named after."""
-    gone = {layer.name: layer for layer in layers(first) if layer.name not in matching.pairs}
+    """Find unpaired layers of the first model whose name prefixes unpaired nodes of the second."""
+    unpaired = {layer.name: layer for layer in layers(first) if layer.name not in matching.pairs}
     layer_of: dict[str, str] = {}
     parts: dict[str, list[str]] = {}
     for node in second.graph.nodes:
-        owner = _owner(node.name, gone)
+        owner = _owner(node.name, unpaired)
         if owner is not None and node.name not in matching.inverse:
             layer_of[node.name] = owner
             parts.setdefault(owner, []).append(node.name)
     made = {layer.name: layer for layer in layers(second)}
-    changes = [_change(gone[name], names, made) for name, names in parts.items()]
+    changes = [_change(unpaired[name], names, made) for name, names in parts.items()]
     return LoweredLayers(tuple(changes), layer_of)
 
 
-def _owner(name: str, gone: Mapping[str, Layer]) -> str | None:
+def _owner(name: str, unpaired: Mapping[str, Layer]) -> str | None:
     while "/" in name:
         name = name.rpartition("/")[0]
-        if name in gone:
+        if name in unpaired:
             return name
     return None
 

@@ -1,8 +1,8 @@
-"""Which node of one model is which node of another.
+"""Match the nodes of two models.
 
-By what both compute first, then by equal weights, by kernels and attributes in equal surroundings,
-by name, and by neighbours. A name is weak evidence: exporters number nodes, and one node more in
-front gives every name to another layer.
+Nodes are paired by equal computation first, then by equal weights, by equal kernels and attributes
+in equal surroundings, by name, and by neighbours. Names are weak evidence: exporters number nodes,
+so an additional node shifts the names of all later ones.
 """
 
 from collections import defaultdict
@@ -15,18 +15,18 @@ from acgraph.difference.fingerprint import Fingerprint, Numbering, fingerprints,
 from acgraph.difference.terms import Source, Terms
 from acgraph.ir import Model
 
-#: So many values of constants are not equal by chance.
-_WEIGHTY = 16
+#: Constants of at least this many elements are not equal by chance.
+_MIN_WEIGHT = 16
 Key = Callable[[gs.Node], Hashable | None]
 
 
 @dataclass(frozen=True, slots=True)
 class Matching:
-    """Pairs of nodes, and where tensors come from in terms of the pairs.
+    """Pairs of nodes.
 
     Attributes:
-        pairs: Name in the first model -> name in the second.
-        inverse: The other way.
+        pairs: Names in the second model by names in the first.
+        inverse: Names in the first model by names in the second.
     """
 
     pairs: dict[str, str] = field(default_factory=dict)
@@ -39,49 +39,49 @@ class Matching:
 
 
 def match_nodes(first: Model, second: Model) -> Matching:
-    """Pair the nodes of two models, the surest first; what is ambiguous is left alone."""
+    """Pair the nodes of two models, the most certain pairs first; ambiguous nodes stay unpaired."""
     numbering = Numbering()
     exact = [fingerprints(m.graph, numbering, is_exact=True) for m in (first, second)]
     forms = [fingerprints(m.graph, numbering, is_exact=False) for m in (first, second)]
     search = _Search(first, second)
     search.pair_alike(_keys(exact, lambda f: f.place), is_same_computation=True)
-    for told in (_weighty, _weighty_above, _weighty_below):
-        search.pair_alike(_keys(exact, told))
+    for key in (_by_weights, _by_weights_above, _by_weights_below):
+        search.pair_alike(_keys(exact, key))
     search.pair_alike(_keys(forms, lambda f: f.place))
     own = _keys(forms, lambda f: f.own)
-    names_hold = search.names_hold()
-    if names_hold:
+    are_names_reliable = search.are_names_reliable()
+    if are_names_reliable:
         search.pair_names(own)
         search.pair_names((node_kind, node_kind))
     search.pair_neighbours(own)
     search.pair_neighbours((node_kind, node_kind))
-    if not names_hold:
+    if not are_names_reliable:
         search.pair_names((node_kind, node_kind))
     search.pair_names((lambda _: 0, lambda _: 0))
     return search.matching
 
 
-def _weighty(told: Fingerprint) -> Hashable | None:
-    return told.own if told.weight >= _WEIGHTY else None
+def _by_weights(found: Fingerprint) -> Hashable | None:
+    return found.own if found.weight >= _MIN_WEIGHT else None
 
 
-def _weighty_above(told: Fingerprint) -> Hashable | None:
-    return ("above", told.above) if told.weight >= _WEIGHTY else None
+def _by_weights_above(found: Fingerprint) -> Hashable | None:
+    return ("above", found.above) if found.weight >= _MIN_WEIGHT else None
 
 
-def _weighty_below(told: Fingerprint) -> Hashable | None:
-    return ("below", told.below) if told.weight >= _WEIGHTY else None
+def _by_weights_below(found: Fingerprint) -> Hashable | None:
+    return ("below", found.below) if found.weight >= _MIN_WEIGHT else None
 
 
 def _keys(
-    prints: list[dict[str, Fingerprint]], told: Callable[[Fingerprint], Hashable | None]
+    prints: list[dict[str, Fingerprint]], key: Callable[[Fingerprint], Hashable | None]
 ) -> tuple[Key, Key]:
     ours, theirs = prints
-    return (lambda node: told(ours[node.name])), (lambda node: told(theirs[node.name]))
+    return (lambda node: key(ours[node.name])), (lambda node: key(theirs[node.name]))
 
 
 class _Search:
-    """Pairs nodes step by step; a pair that was found is never undone."""
+    """Pairs nodes step by step; pairs are never revised."""
 
     def __init__(self, first: Model, second: Model) -> None:
         self.matching = Matching()
@@ -92,7 +92,7 @@ class _Search:
         self._parts = {name for name in self._theirs if self._is_part(name)}
 
     def _is_part(self, name: str) -> bool:
-        """Return whether a node is named after a node of the first model that the second lacks."""
+        """Return whether the prefix of a name is a node of the first model alone."""
         while "/" in name:
             name = name.rpartition("/")[0]
             if name in self._ours and name not in self._theirs:
@@ -102,9 +102,8 @@ class _Search:
     def pair_alike(self, keys: tuple[Key, Key], *, is_same_computation: bool = False) -> None:
         """Pair nodes with equal keys.
 
-        Nodes that one key cannot tell apart are as good as each other; their neighbours, and then
-        their names and their order, decide. Unequal numbers of them tell nothing, except where all
-        compute the same.
+        Among several nodes with one key, neighbours decide, then names, then the order. Where the
+        models have different numbers of them, none is paired, unless all compute the same.
         """
         ours, theirs = self._classes(keys)
         for name, node in self._ours.items():
@@ -119,7 +118,7 @@ class _Search:
                 ours[key].remove(node)
 
     def pair_names(self, keys: tuple[Key, Key]) -> None:
-        """Pair nodes of one name that have one key."""
+        """Pair nodes with equal names and equal keys."""
         for name, node in self._ours.items():
             other = self._theirs.get(name)
             if other is None or name in self.matching.pairs or name in self.matching.inverse:
@@ -127,15 +126,15 @@ class _Search:
             if keys[0](node) == keys[1](other):
                 self.matching.add(name, name)
 
-    def names_hold(self) -> bool:
-        """Return whether no name is that of another node in the other model, by what was found."""
+    def are_names_reliable(self) -> bool:
+        """Return whether, in the pairs so far, no name denotes different nodes in the models."""
         return not any(
             before != after and (before in self._theirs or after in self._ours)
             for before, after in self.matching.pairs.items()
         )
 
     def pair_neighbours(self, keys: tuple[Key, Key]) -> None:
-        """Pair nodes with equal keys that read, or are read by, nodes that are pairs already."""
+        """Pair nodes with equal keys whose producers or consumers are paired already."""
         while any([self._pair_by(keys, _reads), self._pair_by(keys, _is_read)]):
             pass
 
@@ -150,37 +149,37 @@ class _Search:
         terms = [Terms(model, known) for model, known in zip(self._models, names, strict=True)]
 
         def key(side: int) -> Key:
-            def tell(node: gs.Node) -> Hashable | None:
+            def with_neighbours(node: gs.Node) -> Hashable | None:
                 found = around(node, terms[side])
                 return None if found is None else (keys[side](node), found)
 
-            return tell
+            return with_neighbours
 
         self.pair_alike((key(0), key(1)))
         return len(self.matching.pairs) > count
 
     def _classes(self, keys: tuple[Key, Key]) -> list[dict[Hashable, list[gs.Node]]]:
-        """Group the nodes without a pair by their keys; parts of lowered layers have none."""
+        """Group the unpaired nodes by their keys, without the parts of lowered layers."""
         found: list[dict[Hashable, list[gs.Node]]] = []
         known = self.matching.pairs, {**self.matching.inverse, **dict.fromkeys(self._parts, "")}
         for nodes, key, done in zip((self._ours, self._theirs), keys, known, strict=True):
             classes: dict[Hashable, list[gs.Node]] = defaultdict(list)
             for name, node in nodes.items():
-                told = None if name in done else key(node)
-                if told is not None:
-                    classes[told].append(node)
+                value = None if name in done else key(node)
+                if value is not None:
+                    classes[value].append(node)
             found.append(classes)
         return found
 
     def _agreement(self, node: gs.Node, other: gs.Node) -> tuple[int, bool, int]:
-        """Tell how well a node fits another: equal neighbours, equal names, early in the graph."""
+        """Rank how well a node fits another: common neighbours, equal names, early in the graph."""
         above = ((a.inputs, b.inputs) for a, b in zip(node.inputs, other.inputs, strict=False))
         below = ((a.outputs, b.outputs) for a, b in zip(node.outputs, other.outputs, strict=False))
         fitting = sum(self._share(a, b) for pairs in (above, below) for a, b in pairs)
         return fitting, node.name == other.name, -self._places[other.name]
 
     def _share(self, ours: Iterable[gs.Node], theirs: Iterable[gs.Node]) -> bool:
-        """Return whether some node of ours has its pair among theirs."""
+        """Return whether the pair of any of our nodes is among theirs."""
         names = {node.name for node in theirs}
         return any(self.matching.pairs.get(node.name) in names for node in ours)
 

@@ -1,17 +1,18 @@
-"""A difference as node data of Google's Model Explorer, to lay over the graphs of both models.
+"""Export a difference as node data for Google's Model Explorer, an overlay of both graphs.
 
 The format is that of ``model_explorer/node_data_builder.py`` of ai-edge-model-explorer: graph id
--> ``results``: node id -> ``value`` and ``bgColor``. The ids are those that its ONNX adapter gives:
-the names of the graph and of the nodes.
+-> ``results``: node id -> ``value`` and ``bgColor``. The ids are those of its ONNX adapter: the
+names of the graph and of the nodes.
 """
 
 import json
 from collections.abc import Iterable, Mapping
 
-from acgraph.difference.types import GraphDiff, Lowered, Resized
+from acgraph.difference.render import size_changes
+from acgraph.difference.types import GraphDiff, Lowered
 from acgraph.ir import Model
 
-#: Background of a node by what happened to it; readable under black text.
+#: Background colours by kind of change; readable under black text.
 COLOURS = {
     "removed": "#f4b6a8",
     "added": "#b9dcf2",
@@ -23,10 +24,10 @@ _Results = dict[str, dict[str, str]]
 
 
 def model_explorer_from_diff(diff: GraphDiff, first: Model, second: Model) -> str:
-    """Make the JSON; load it in Model Explorer beside both models.
+    """Return the JSON text, to be loaded in Model Explorer together with both models.
 
-    Where the two graphs have one name, as a graph and what was made of it do, their nodes share
-    the entry of that name; a node of both models is told of once.
+    Where both graphs have the same name, their nodes share one entry. A node of both models is
+    listed once.
     """
     before = _before(diff)
     after = _after(diff, before, {node.name for node in first.graph.nodes}, second)
@@ -47,7 +48,7 @@ def _before(diff: GraphDiff) -> _Results:
     for node, text in _small_changes(diff):
         changed.setdefault(node, []).append(text)
     results = {name: _entry("changed", ", ".join(texts)) for name, texts in changed.items()}
-    results |= {x.name: _entry("resized", _sizes(x)) for x in diff.resized}
+    results |= {x.name: _entry("resized", size_changes(x)) for x in diff.resized}
     results |= {x.name: _entry("lowered", _lowered(x)) for x in diff.lowered}
     return results | {x.name: _entry("removed", "removed") for x in diff.removed}
 
@@ -68,8 +69,8 @@ def _small_changes(diff: GraphDiff) -> Iterable[tuple[str, str]]:
 def _after(diff: GraphDiff, before: _Results, ours: set[str], second: Model) -> _Results:
     """Describe the nodes of the second model, by their names there."""
     names: Mapping[str, str] = {change.before: change.after for change in diff.renamed}
-    gone = {x.name for x in diff.removed} | {x.name for x in diff.lowered}
-    results = {names.get(k, k): entry for k, entry in before.items() if k not in gone}
+    replaced = {x.name for x in diff.removed} | {x.name for x in diff.lowered}
+    results = {names.get(k, k): entry for k, entry in before.items() if k not in replaced}
     lowered = {change.name: change for change in diff.lowered}
     for node in second.graph.nodes:
         if node.name in ours:
@@ -84,9 +85,5 @@ def _after(diff: GraphDiff, before: _Results, ours: set[str], second: Model) -> 
 
 def _lowered(change: Lowered) -> str:
     text = f"{change.name}, lowered to {change.form}"
-    return f"{text}: {_sizes(change)}" if _sizes(change) else text
-
-
-def _sizes(change: Resized | Lowered) -> str:
-    pairs = (("filters", change.filters), ("columns", change.columns))
-    return ", ".join(f"{what} {old} -> {new}" for what, (old, new) in pairs if old != new)
+    sizes = size_changes(change)
+    return f"{text}: {sizes}" if sizes else text

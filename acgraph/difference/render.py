@@ -1,4 +1,4 @@
-"""Print a difference for people and for machines."""
+"""Print a difference as text or as JSON."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -14,17 +14,23 @@ from acgraph.difference.types import (
 )
 from acgraph.pruning.rate import format_rate
 
-#: Entries of one kind that the text shows; JSON has them all.
+#: Largest number of entries of one kind in the text; JSON contains all.
 _SHOWN = 200
 
 
 def json_from_diff(diff: GraphDiff) -> str:
-    """Make JSON, one object."""
+    """Return a difference as one JSON object."""
     return json.dumps(diff.to_dict(), indent=2, allow_nan=False) + "\n"
 
 
 def text_from_diff(diff: GraphDiff, before: str, after: str) -> str:
-    """Make text, one change a line, grouped by kind; empty where nothing changed."""
+    """Return a difference as text, one change per line, grouped by kind; empty where none.
+
+    Args:
+        diff: The difference.
+        before: Name of the first model.
+        after: Name of the second model.
+    """
     if diff.is_empty and not diff.renamed:
         return ""
     lines = [printable(f"--- {before}"), printable(f"+++ {after}")]
@@ -33,12 +39,12 @@ def text_from_diff(diff: GraphDiff, before: str, after: str) -> str:
     for section in _sections(diff):
         lines += map(printable, section[:_SHOWN])
         if len(section) > _SHOWN:
-            lines.append(f"... and {len(section) - _SHOWN} more like these")
+            lines.append(f"... and {len(section) - _SHOWN} more of this kind")
     return "\n".join([*lines, *(() if diff.is_empty else _cost(diff))]) + "\n"
 
 
 def change_lines(diff: GraphDiff) -> Iterator[str]:
-    """Say every change in one line, grouped by kind; the cost is not among them."""
+    """Yield one line per change, grouped by kind, without the cost."""
     for section in _sections(diff):
         yield from map(printable, section)
 
@@ -69,17 +75,18 @@ def _property(change: ValueChange) -> str:
 
 
 def _resized(change: Resized) -> str:
-    return f"layer {change.name}: {_sizes(change)}"
+    return f"layer {change.name}: {size_changes(change)}"
 
 
 def _lowered(change: Lowered) -> str:
-    nodes = f"{change.nodes} node" + ("" if change.nodes == 1 else "s")
+    nodes = counted(change.nodes, "node")
     text = f"lowered: {change.name}: {change.op_type} -> {change.form} form ({nodes})"
-    sizes = _sizes(change)
+    sizes = size_changes(change)
     return f"{text}, {sizes}" if sizes else text
 
 
-def _sizes(change: Resized | Lowered) -> str:
+def size_changes(change: Resized | Lowered) -> str:
+    """Return the changed numbers of filters and columns: ``filters 8 -> 6, columns 9 -> 4``."""
     return ", ".join(
         f"{what} {pair[0]} -> {pair[1]}"
         for what, pair in (("filters", change.filters), ("columns", change.columns))
@@ -115,4 +122,4 @@ def _cost(diff: GraphDiff) -> Iterator[str]:
             yield f"{label}: {old:,} -> {new:,}" + (" (lower bounds)" if is_bound else rate)
     names = list(dict.fromkeys([*before.unknown, *after.unknown]))
     if names:
-        yield f"MACs unknown of {counted(len(names), 'node')}: {', '.join(names[:5])}"
+        yield f"the MACs of {counted(len(names), 'node')} are unknown: {', '.join(names[:5])}"

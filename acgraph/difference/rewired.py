@@ -1,4 +1,4 @@
-"""Inputs that come from somewhere else, beyond what removed and lowered nodes explain."""
+"""Find inputs and outputs with another source, except where removed or lowered nodes explain it."""
 
 from collections.abc import Iterable, Iterator
 
@@ -10,17 +10,17 @@ from acgraph.difference.types import RewiredInput, ValueChange
 from acgraph.ir import Model
 
 NodePair = tuple[gs.Node, gs.Node]
-#: Kind, name, and which output of it.
+#: Kind, name of the node or input, and index of its output.
 _Origin = tuple[str, str, int]
 
 
 def find_rewired(
     pairs: Iterable[NodePair], matching: Matching, lowered: LoweredLayers
 ) -> Iterator[RewiredInput]:
-    """Compare where the inputs of paired nodes come from.
+    """Compare the sources of the inputs of paired nodes.
 
-    A node that is gone is looked through to what it read, and the parts of a lowered layer count
-    as the layer: neither is told twice.
+    Removed nodes are replaced by the source of their first input, and the parts of a lowered layer
+    count as the layer, because both are listed as changes of their own.
     """
     for a, b in pairs:
         for index in range(max(len(a.inputs), len(b.inputs))):
@@ -33,7 +33,7 @@ def find_rewired(
 def find_moved_outputs(
     first: Model, second: Model, matching: Matching, lowered: LoweredLayers
 ) -> Iterator[ValueChange]:
-    """Compare where the outputs of the models come from."""
+    """Compare the sources of the outputs of the models."""
     theirs = {tensor.name: tensor for tensor in second.graph.outputs}
     for tensor in first.graph.outputs:
         if tensor.name not in theirs:
@@ -66,13 +66,13 @@ def _origin(tensor: gs.Tensor | None) -> _Origin:
 def _agree(
     tensor: gs.Tensor | None, after: _Origin, matching: Matching, lowered: LoweredLayers
 ) -> bool:
-    """Return whether a tensor of the first model, looked through what is gone, is ``after``."""
-    gone = {change.name for change in lowered.changes}
+    """Return whether the source of a tensor of the first model corresponds to ``after``."""
+    lowered_names = {change.name for change in lowered.changes}
     while tensor is not None:
         kind, name, index = _origin(tensor)
         if kind != "node":
             return (kind, name, index) == after
-        if name in gone:
+        if name in lowered_names:
             return lowered.layer_of.get(after[1]) == name
         if name in matching.pairs:
             return ("node", matching.pairs[name], index) == after

@@ -1,4 +1,4 @@
-"""Where tensors come from and who reads them, in terms that hold in both models."""
+"""Identify producers and consumers of tensors by names that are valid in both models."""
 
 from collections.abc import Hashable, Mapping
 
@@ -6,21 +6,26 @@ import onnx_graphsurgeon as gs
 
 from acgraph.ir import Model
 
-#: What a tensor is to a reader; None where its producer or reader has no pair.
+#: Identifies a producer or consumer of a tensor; None where it is unpaired.
 Source = Hashable | None
 
 
 class Terms:
-    """Says where tensors come from in names of the first model."""
+    """Identifies producers and consumers of tensors by node names of the first model."""
 
     def __init__(self, model: Model, names: Mapping[str, str]) -> None:
-        """Take a model, and for the names of its nodes those of the first model."""
+        """Initialise.
+
+        Args:
+            model: One of the models.
+            names: Names of nodes in the first model, by names in this one.
+        """
         self._names = names
         self._inputs = {t.name: i for i, t in enumerate(model.graph.inputs)}
         self._outputs = {t.name: i for i, t in enumerate(model.graph.outputs)}
 
     def source(self, tensor: gs.Tensor) -> Source:
-        """Say where a tensor comes from."""
+        """Return the source of a tensor."""
         if not tensor.name:
             return "absent"
         if isinstance(tensor, gs.Constant):
@@ -32,7 +37,7 @@ class Terms:
         return self._place(tensor.inputs[0], tensor, tensor.inputs[0].outputs)
 
     def readers(self, tensor: gs.Tensor) -> frozenset[Source] | None:
-        """Say who reads a tensor; None where a reader has no pair."""
+        """Return the consumers of a tensor; None where one is unpaired."""
         found: list[Source] = [
             self._place(reader, tensor, reader.inputs)
             for reader in tensor.outputs

@@ -1,4 +1,4 @@
-"""What a difference of two models is made of."""
+"""The types of a difference of two models."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ class NodeRef:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Renamed:
-    """A node that both models have under different names."""
+    """A node with different names in the models."""
 
     before: str
     after: str
@@ -28,7 +28,7 @@ class Renamed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retyped:
-    """A node that has its name in both models and another operator in the second."""
+    """A node with another operator in the second model."""
 
     name: str
     before: str
@@ -37,7 +37,7 @@ class Retyped:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resized:
-    """A layer whose matrix changed its size; pairs are before and after."""
+    """A layer with another matrix size; pairs are before and after."""
 
     name: str
     op_type: str
@@ -47,7 +47,7 @@ class Resized:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lowered:
-    """A layer that became several operators; columns are those that all parts store together."""
+    """A layer that was lowered; the columns after are those that all parts store together."""
 
     name: str
     op_type: str
@@ -69,15 +69,15 @@ class AttributeChange:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConstantChange:
-    """A constant that both models read at the same place.
+    """A constant of both models that changed.
 
     Attributes:
-        name: In the first model.
+        name: Name in the first model.
         node: The first node that reads it.
-        shape: Before and after.
-        dtype: Before and after.
+        shape: Shapes before and after.
+        dtype: Types before and after.
         max_abs_diff: The largest finite change of a value; None where shapes differ.
-        not_finite: How many values changed from or to NaN or infinity.
+        not_finite: Number of values that changed from or to NaN or infinity.
     """
 
     name: str
@@ -90,7 +90,7 @@ class ConstantChange:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RewiredInput:
-    """An input of a node that comes from somewhere else now."""
+    """An input of a node with another source."""
 
     node: str
     index: int
@@ -100,7 +100,7 @@ class RewiredInput:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ValueChange:
-    """A named property of the whole model: an input, an output, metadata, an opset."""
+    """A changed property of the whole model: an input, an output, metadata, an opset."""
 
     kind: str
     name: str
@@ -110,21 +110,21 @@ class ValueChange:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GraphDiff:
-    """What changed from one model to another. Empty (``is_empty``) where only names of nodes did.
+    """The differences of two models; empty (``is_empty``) where only node names differ.
 
     Attributes:
-        added: Nodes of the second model alone, those of lowered layers excluded.
-        removed: Nodes of the first model alone, lowered layers excluded.
-        renamed: Nodes found again under another name.
+        added: Nodes of the second model alone, except parts of lowered layers.
+        removed: Nodes of the first model alone, except lowered layers.
+        renamed: Nodes with another name.
         retyped: Nodes with another operator.
         resized: Layers with other numbers of filters or columns.
-        lowered: Layers that became several operators.
-        rewired: Inputs that come from somewhere else.
-        attributes: Attributes of nodes that both have.
-        constants: Weights and other constants at the same place, changed in shape, type or value.
-        properties: Inputs, outputs, metadata and opsets.
-        cost_before: Of the first model.
-        cost_after: Of the second.
+        lowered: Lowered layers.
+        rewired: Inputs with another source.
+        attributes: Changed attributes of nodes in both models.
+        constants: Weights and other constants that changed in shape, type or value.
+        properties: Changed inputs, outputs, metadata and opsets.
+        cost_before: Cost of the first model.
+        cost_after: Cost of the second model.
     """
 
     added: tuple[NodeRef, ...] = ()
@@ -142,7 +142,7 @@ class GraphDiff:
 
     @property
     def is_empty(self) -> bool:
-        """True where the models are the same; names of nodes are no difference."""
+        """True where the models are the same except for the names of nodes."""
         return not any(
             getattr(self, field.name)
             for field in dataclasses.fields(self)
@@ -150,5 +150,5 @@ class GraphDiff:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Make plain data for JSON."""
+        """Return plain data for JSON."""
         return {"is_empty": self.is_empty, **dataclasses.asdict(self)}

@@ -1,8 +1,8 @@
-"""The one table of operators: an entry for each operator of ONNX's default domain that is known.
+"""The table of operators: one entry for each supported operator of ONNX's default domain.
 
-Who wants to know something of an operator asks here, by name or by trait, and keeps no list.
-Nothing of the program is imported, so that everything may ask. To add an operator: its entry here,
-its kernel in `acgraph.backends.torch.ops`, and a test; docs/operators.md is made anew.
+Other modules look up operators here, by name or by trait, and keep no lists of their own. This
+package imports no other part of acgraph. To add an operator, add its entry here, its kernel in
+`acgraph.backends.torch.ops`, and a test, and generate docs/operators.md.
 """
 
 from collections.abc import Iterable
@@ -19,7 +19,7 @@ from acgraph.operators import (
     windows,
 )
 from acgraph.operators.domains import foreign_fence, is_standard
-from acgraph.operators.entry import STATING, Input, Operator, Role, Trait
+from acgraph.operators.entry import CONTROL_ROLES, Input, Operator, Role, Trait
 
 
 def _joined(*tables: Iterable[Operator]) -> dict[str, Operator]:
@@ -46,23 +46,23 @@ OPERATORS = _joined(
 
 
 def find_operator(op: str, domain: str | None) -> Operator | None:
-    """Return the entry of an operator; None where it is of another domain, or not known."""
+    """Return the entry of an operator; None where it has another domain or no entry."""
     return OPERATORS.get(op) if is_standard(domain) else None
 
 
 def operators_with(*traits: Trait) -> frozenset[str]:
-    """Name the operators that have one of these traits."""
+    """Return the names of the operators with at least one of these traits."""
     return frozenset(name for name, each in OPERATORS.items() if not each.traits.isdisjoint(traits))
 
 
 def inputs_with(*roles: Role) -> frozenset[tuple[str, int]]:
-    """List the inputs that have one of these roles, as operator and index."""
+    """Return the inputs with one of these roles, as pairs of operator name and input index."""
     return frozenset((name, i) for name, each in OPERATORS.items() for i in each.places(*roles))
 
 
 __all__ = [
+    "CONTROL_ROLES",
     "OPERATORS",
-    "STATING",
     "Input",
     "Operator",
     "Role",

@@ -1,4 +1,4 @@
-"""Domains of operators: ONNX's own, and what is known of that of ONNX Runtime."""
+"""Operator domains: ONNX's default domain, and the fences of other domains."""
 
 MICROSOFT = "com.microsoft"
 
@@ -10,7 +10,7 @@ LAID_OUT = (
     "optimised, or optimise it at ORT_ENABLE_EXTENDED, which writes no such operators"
 )
 
-#: Operators of ONNX Runtime's own domain that have no form in standard operators here, by reason.
+#: Fenced operators of ONNX Runtime's own domain, by reason.
 MICROSOFT_FENCED = {
     QUANTISED: (
         "DequantizeLinear", "DynamicQuantizeLSTM", "DynamicQuantizeMatMul", "GatherBlockQuantized",
@@ -27,17 +27,17 @@ MICROSOFT_FENCED = {
         "RotaryEmbedding", "SparseAttention",
     ),
 }  # fmt: skip
-#: Domains whose operators ONNX Runtime makes up for the machine it runs on.
+#: Domains whose operators ONNX Runtime generates for a particular machine.
 _INTERNAL = ("com.microsoft.nchwc", "com.ms.internal.")
 
 
 def is_standard(domain: str | None) -> bool:
-    """Return whether a domain is ONNX's default one, which has several spellings."""
+    """Return whether a domain is ONNX's default domain, in any of its spellings."""
     return domain in (None, "", "ai.onnx")
 
 
 def foreign_fence(op: str, domain: str | None) -> str:
-    """Return why no cut passes an operator that the table does not have."""
+    """Return why an operator that is not in the table is fenced."""
     domain = domain or ""
     if domain.startswith(_INTERNAL) or (domain == MICROSOFT and op.startswith("Nhwc")):
         return LAID_OUT

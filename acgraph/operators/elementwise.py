@@ -1,10 +1,10 @@
-"""Operators that act on each element."""
+"""Elementwise operators."""
 
 from acgraph.operators.entry import DATA, Input, Operator, Role, Trait
 
 
 def _unary(name: str, *traits: Trait, rule: str = "unary") -> Operator:
-    """Make a function of one operand: ``unary`` where f(0) = 0."""
+    """Return the entry of a function of one operand; the rule ``unary`` means f(0) = 0."""
     return Operator(
         name=name, rule=rule, batch="elementwise", kernel=name,
         traits=frozenset([Trait.SAME_SHAPE, *traits]),
@@ -12,42 +12,42 @@ def _unary(name: str, *traits: Trait, rule: str = "unary") -> Operator:
 
 
 def _binary(name: str, rule: str, *traits: Trait, inputs: tuple[Input, ...] = ()) -> Operator:
-    """Make a function of several operands, which are broadcast."""
+    """Return the entry of a function of several operands with broadcasting."""
     return Operator(
         name=name, rule=rule, batch="elementwise", kernel=name, traits=frozenset(traits),
         inputs=inputs,
     )  # fmt: skip
 
 
-_LOST, _POLE = "unary_not_zero", "unary_pole"
+_NOT_ZERO, _POLE = "unary_not_zero", "unary_pole"
 _WEIGHED = (Trait.ARITHMETIC, Trait.AFFINE, Trait.LEARNT, Trait.CARRIES)
 
 TABLE = (
     _unary("Abs"),
-    _unary("Acos", rule=_LOST),
+    _unary("Acos", rule=_NOT_ZERO),
     _unary("Acosh", rule=_POLE),
     _unary("Asin"),
     _unary("Asinh"),
     _unary("Atan"),
     _unary("Atanh"),
-    _unary("BitwiseNot", rule=_LOST),
+    _unary("BitwiseNot", rule=_NOT_ZERO),
     _unary("Cast", Trait.VIEW, Trait.LOSSY, Trait.CARRIES),
     _unary("CastLike"),
     _unary("Ceil", Trait.LOSSY),
     _unary("Celu"),
     _unary("Clip", Trait.LOSSY, rule="clip"),
-    _unary("Cos", rule=_LOST),
-    _unary("Cosh", rule=_LOST),
+    _unary("Cos", rule=_NOT_ZERO),
+    _unary("Cosh", rule=_NOT_ZERO),
     Operator(
         name="Dropout", rule="unary", batch="same", kernel="Dropout",
         traits=frozenset([Trait.SAME_SHAPE, Trait.IMPURE]),
     ),
     _unary("Elu", Trait.LOSSY),
     _unary("Erf", Trait.LOSSY),
-    _unary("Exp", Trait.LOSSY, Trait.CARRIES, rule=_LOST),
+    _unary("Exp", Trait.LOSSY, Trait.CARRIES, rule=_NOT_ZERO),
     _unary("Floor", Trait.LOSSY),
     _unary("Gelu"),
-    _unary("HardSigmoid", Trait.LOSSY, rule=_LOST),
+    _unary("HardSigmoid", Trait.LOSSY, rule=_NOT_ZERO),
     _unary("HardSwish", Trait.LOSSY),
     _unary("Identity", Trait.VIEW, Trait.MOVES, Trait.CARRIES),
     _unary("IsInf"),
@@ -56,17 +56,17 @@ TABLE = (
     _unary("Log", Trait.LOSSY, rule=_POLE),
     _unary("Mish"),
     _unary("Neg", Trait.ARITHMETIC),
-    _unary("Not", Trait.LOSSY, rule=_LOST),
+    _unary("Not", Trait.LOSSY, rule=_NOT_ZERO),
     _unary("Reciprocal", rule=_POLE),
     _unary("Relu", Trait.LOSSY),
     _unary("Round", Trait.LOSSY),
     _unary("Selu", Trait.LOSSY),
     _unary("Shrink"),
-    _unary("Sigmoid", Trait.LOSSY, Trait.CARRIES, rule=_LOST),
+    _unary("Sigmoid", Trait.LOSSY, Trait.CARRIES, rule=_NOT_ZERO),
     _unary("Sign", Trait.LOSSY),
     _unary("Sin"),
     _unary("Sinh"),
-    _unary("Softplus", Trait.LOSSY, rule=_LOST),
+    _unary("Softplus", Trait.LOSSY, rule=_NOT_ZERO),
     _unary("Softsign", Trait.LOSSY),
     _unary("Sqrt", Trait.ARITHMETIC, Trait.CARRIES),
     _unary("Swish"),

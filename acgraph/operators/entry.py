@@ -1,65 +1,64 @@
-"""What the table says of one operator."""
+"""The entry of one operator in the table, with the roles of its inputs and its traits."""
 
 from dataclasses import dataclass
 from enum import StrEnum
 
 
 class Role(StrEnum):
-    """What an input of an operator is for."""
+    """The purpose of an operator's input."""
 
     #: Values that the operator computes with.
     DATA = "data"
-    #: A factor of a product. Where it is a constant, it is the weight of a layer.
+    #: A factor of a product. A constant factor is the weight of a layer.
     FACTOR = "factor"
-    #: Rows that indices pick. Where it is a constant, it is an embedding.
+    #: Rows that indices select. A constant table is an embedding.
     TABLE = "table"
     #: The weight of a layer.
     WEIGHT = "weight"
     #: The bias of a layer.
     BIAS = "bias"
-    #: A vector that training changes even where it holds a single number: scale, shift, slope.
+    #: A vector that training changes even where it has a single element: scale, shift, slope.
     SCALE = "scale"
     #: A running mean or variance.
     STATISTIC = "statistic"
-    #: The sizes of the output, an entry an axis: a cut rewrites them.
+    #: The sizes of the output, one per axis: a cut rewrites them.
     SIZES = "sizes"
-    #: Numbers each of which counts something by itself: repetitions, the ends of a range.
+    #: Counts: repetitions, the ends of a range.
     COUNTS = "counts"
-    #: Other numbers that say how: axes, bounds, pads, indices.
+    #: Other integer parameters: axes, bounds, pads, indices.
     NUMBERS = "numbers"
 
 
-#: Roles of inputs whose values a rule reads, and that carry no channels.
-STATING = frozenset([Role.SIZES, Role.COUNTS, Role.NUMBERS])
+#: Roles of inputs that parametrise the operator and carry no channels.
+CONTROL_ROLES = frozenset([Role.SIZES, Role.COUNTS, Role.NUMBERS])
 
 
 class Trait(StrEnum):
-    """A property of an operator that some part of the program asks for."""
+    """A property of an operator."""
 
-    #: Keeps all elements of input 0 as they are, seen as another shape, order or type.
+    #: The output has exactly the elements of input 0, in another shape, order or type.
     VIEW = "view"
-    #: Hands elements of its inputs on as they are.
+    #: Moves or copies elements of its inputs without changing their values.
     MOVES = "moves"
-    #: Tells the positions of an axis apart by their number, not only by which they are.
+    #: The result depends on the index of a position along an axis.
     POSITIONAL = "positional"
     #: The output has the shape of input 0.
     SAME_SHAPE = "same shape"
     #: The data is ``[N, C, positions ...]`` by definition.
     SPATIAL = "spatial"
-    #: Slides a kernel over the data, which must fit into it.
+    #: Slides a kernel over the data; the kernel must fit into it.
     WINDOW = "window"
-    #: Saturates, rounds, chooses, or joins values of any size: differences may vanish in it.
+    #: Saturates, rounds, selects, or joins values of different magnitude: it can hide differences.
     LOSSY = "lossy"
-    #: Plain arithmetic: a network may end with it where all operands but one are constants.
+    #: Plain arithmetic, which may postprocess an output with constant operands.
     ARITHMETIC = "arithmetic"
     #: Scales or shifts element by element.
     AFFINE = "affine"
-    #: A constant operand that meets data here is a weight, if it is no scalar, mask or padding.
+    #: A constant operand beside data is a weight, unless it is a scalar, a mask or padding.
     LEARNT = "learnt"
-    #: A weight may go through it on its way to a layer (weight standardisation, for instance).
+    #: May compute a weight from constants (weight standardisation, for instance).
     CARRIES = "carries"
-    #: What it makes is no function of its inputs alone: it draws random numbers, depends on the
-    #: mode, or runs a subgraph.
+    #: The result depends on more than the inputs: random numbers, the mode, or a subgraph.
     IMPURE = "impure"
 
 
@@ -68,8 +67,8 @@ class Input:
     """One input of an operator.
 
     Attributes:
-        role: What it is for.
-        name: What a constant that is put there is called; empty where none ever is.
+        role: Its purpose.
+        name: Suffix of the name of a constant that is created for it; empty where none is.
     """
 
     role: Role
@@ -81,26 +80,25 @@ DATA = Input(Role.DATA)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operator:
-    """All that is known of one operator of ONNX's default domain.
+    """The entry of one operator of ONNX's default domain.
 
-    Functions are named here, and stand where their folder says, under that name; a test checks
-    that each of them exists and is named.
+    Functions are referenced by name, and defined in the modules given below. A test checks that
+    each of them exists and is referenced.
 
     Attributes:
         name: Its ``op_type``.
-        rule: How labels of inputs become labels of outputs (`acgraph.analysis.rules`); empty where
-            the operator has none, because it holds no channels.
-        resize: How a cut rewrites the sizes that the operator carries (the same folder); empty
-            where it carries none.
-        fence: Why no cut passes, a part of a sentence; empty where cuts pass.
-        note: What exactly is cut, for the page of operators.
-        macs: How its multiply-accumulates are counted (`acgraph.analysis.macs`); empty where it has
-            none.
-        layer: How its weight lies as a matrix of filters and columns (`acgraph.analysis.layers`);
-            empty where its weight is no such matrix.
-        inputs: Its inputs, in order. One alone stands for all; others that are not named are data.
-        batch: How the batch axis moves (`acgraph.analysis.batch`); empty where it is not followed.
-        kernel: What runs it in training (`acgraph.backends.torch.ops`); empty where nothing does.
+        rule: Propagates labels from inputs to outputs (`acgraph.analysis.rules`); empty where the
+            operator has no channels.
+        resize: Rewrites the sizes in the operator's inputs and attributes for a cut (the same
+            folder); empty where it has none.
+        fence: Why no cut crosses the operator, as a part of a sentence; empty where cuts do.
+        note: Which cuts are supported, for docs/operators.md.
+        macs: Counts its multiply-accumulates (`acgraph.analysis.macs`); empty where it has none.
+        layer: Describes its weight as a matrix of filters and columns (`acgraph.analysis.layers`);
+            empty where the weight is no such matrix.
+        inputs: Its inputs, in order. A single entry describes all inputs; missing ones are data.
+        batch: Propagates the batch axis (`acgraph.analysis.batch`); empty where it is not known.
+        kernel: Runs it in training (`acgraph.backends.torch.ops`); empty where there is none.
         traits: Its properties.
     """
 
@@ -118,20 +116,20 @@ class Operator:
 
     @property
     def is_cut(self) -> bool:
-        """Whether cuts pass the operator, or channels lie on it."""
+        """Whether cuts cross the operator."""
         return bool(self.rule) and not self.fence
 
     @property
     def is_counted(self) -> bool:
-        """Whether it sums products, which are what is counted."""
+        """Whether it has multiply-accumulates."""
         return bool(self.macs)
 
     def input(self, index: int) -> Input:
-        """Return what is known of an input."""
+        """Return the entry of an input."""
         if index < len(self.inputs):
             return self.inputs[index]
         return self.inputs[0] if len(self.inputs) == 1 else DATA
 
     def places(self, *roles: Role) -> tuple[int, ...]:
-        """List the inputs that have one of these roles, of those that are named."""
+        """Return the indices of the inputs with one of these roles."""
         return tuple(i for i, each in enumerate(self.inputs) if each.role in roles)

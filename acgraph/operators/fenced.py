@@ -1,4 +1,4 @@
-"""Operators that no cut can cross, each with the reason in one line."""
+"""Operators that no cut can cross, each with the reason."""
 
 from acgraph.operators.domains import QUANTISED
 from acgraph.operators.entry import Operator, Trait

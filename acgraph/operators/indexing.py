@@ -1,4 +1,4 @@
-"""Operators that pick or place elements by index."""
+"""Operators that gather or scatter elements by index."""
 
 from acgraph.operators.entry import DATA, Input, Operator, Role, Trait
 

@@ -1,9 +1,9 @@
-"""Operators that move elements."""
+"""Operators that move or copy elements."""
 
 from acgraph.operators.entry import DATA, Input, Operator, Role, Trait
 
 _NUMBERS = Input(Role.NUMBERS)
-#: How all that hands elements on is seen by those who follow a constant through it.
+#: Traits of operators that move elements of data and of weights.
 _MOVED = frozenset([Trait.MOVES, Trait.CARRIES])
 _VIEW = _MOVED | {Trait.VIEW}
 

@@ -1,4 +1,4 @@
-"""Normalisations, exact along the axes that they do not average over."""
+"""Normalisations; cuts are exact along the axes that are not normalised."""
 
 from acgraph.operators.entry import DATA, Input, Operator, Role, Trait
 

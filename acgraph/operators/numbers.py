@@ -1,4 +1,4 @@
-"""Operators that make tensors of nothing, or of sizes; random numbers."""
+"""Operators that create tensors from attributes or sizes, and random operators."""
 
 from acgraph.operators.entry import Input, Operator, Role, Trait
 

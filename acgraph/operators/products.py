@@ -1,4 +1,4 @@
-"""Operators that sum products: layers, matrix products, attention and recurrence."""
+"""Operators with multiply-accumulates: layers, matrix products, attention and recurrence."""
 
 from acgraph.operators.domains import HEADS
 from acgraph.operators.entry import DATA, Input, Operator, Role, Trait

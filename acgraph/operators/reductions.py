@@ -1,4 +1,4 @@
-"""Reductions, and what runs along an axis."""
+"""Reductions, and cumulative sums along an axis."""
 
 from acgraph.operators.entry import DATA, Input, Operator, Role, Trait
 

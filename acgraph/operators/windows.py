@@ -1,4 +1,4 @@
-"""Operators that look at an image through windows, or at positions of it."""
+"""Pooling, sampling and resizing of images."""
 
 from acgraph.operators.entry import DATA, Input, Operator, Role, Trait
 

@@ -171,7 +171,7 @@ def test_prune_and_diff_give_no_rate_of_unknown_macs(acgraph, branching, tmp_pat
     assert "choice" in text
     text = acgraph("diff", branching, small, code=1)[0]
     assert re.search(r"^MACs: [\d,]+ -> [\d,]+ \(lower bounds\)$", text, re.MULTILINE)
-    assert "MACs unknown of 1 node: choice" in text
+    assert "the MACs of 1 node are unknown: choice" in text
 
 
 def _net(path: Path, middle: str) -> str:

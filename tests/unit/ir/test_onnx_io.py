@@ -114,7 +114,7 @@ def test_initializers_that_are_inputs_become_constants(linear: onnx.ModelProto) 
     linear.graph.input.append(helper.make_tensor_value_info("w", TensorProto.FLOAT, [4, 3]))
     model = model_from_proto(linear)
     assert [t.name for t in model.graph.inputs] == ["x"]
-    assert "1 initializers" in model.remarks[0]
+    assert "1 graph input with an initializer removed" in model.remarks[0]
     assert "w" in model.constants()
 
 

@@ -160,5 +160,5 @@ def test_both_files_are_written(report, tmp_path):
 
 def test_a_folder_that_is_a_file_is_an_output_error(report, tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(OutputError, match="cannot be made"):
+    with pytest.raises(OutputError, match="cannot be created"):
         write_report(report, tmp_path / "file")
