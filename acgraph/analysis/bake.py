@@ -1,9 +1,9 @@
-"""Tensors that are computed from constants only: a standardised weight, a bias by index.
+"""Tensors that are computed from constants only, such as a standardised weight.
 
-Most of them carry their labels through (a Transpose of a weight). Where one depends on an axis as a
-whole (a mean over the columns of a weight), or is made by an operator without a rule, cutting the
-constant behind it would change all of it. There the chain is broken: the tensor gets axes of its
-own, and a cut of them replaces it by an initializer of its values in the dense model, cut.
+Most of them get their labels from the constants (a Transpose of a weight). Where a tensor depends
+on an axis as a whole (a mean over the columns of a weight), or its operator has no rule, cutting
+the constant would change all values of the tensor. Such a tensor gets new labels. A cut replaces it
+by an initializer with its values in the dense model, without the cut positions ("baked").
 """
 
 import logging
@@ -17,46 +17,46 @@ from acgraph.ir.fold import evaluate_node
 
 log = logging.getLogger(__name__)
 
-#: A baked value may be this many times larger than the constants behind it, and no larger.
+#: A baked value may have at most this many times the elements of the constants behind it.
 MAX_GROWTH = 2
-#: Values of up to this many elements may be baked whatever they grow from.
+#: Values of up to this many elements may always be baked.
 SMALL_ELEMENTS = 1 << 12
 _NO_LIMIT = 1 << 62
 
 
-def settle_inputs(site: Site) -> None:
-    """Before a node reads derived tensors together with activations: break frozen axes off."""
+def bake_inputs(site: Site) -> None:
+    """Give new labels to frozen axes of the derived tensors that a node reads with activations."""
     walk = site.walk
     for tensor in site.node.inputs:
         name = tensor.name
-        if name not in walk.derived or name not in walk.tensors or name in walk.settled:
+        if name not in walk.derived or name not in walk.tensors or name in walk.resolved:
             continue
-        walk.settled.add(name)
+        walk.resolved.add(name)
         if walk.labels.frozen:
-            _break_frozen(walk, name)
+            _bake_frozen_axes(walk, name)
 
 
-def _break_frozen(walk: Walk, name: str) -> None:
+def _bake_frozen_axes(walk: Walk, name: str) -> None:
     found = walk.tensors[name]
-    broken = [
+    frozen = [
         position
         for position, axis in enumerate(found.axes)
         if isinstance(axis, np.ndarray) and walk.labels.is_frozen(axis)
     ]
-    if not broken:
+    if not frozen:
         return
     value = derived_value(walk, name)
     if value is None:
-        return  # the frozen labels stay on it, and are fenced at the end
+        return  # the frozen labels are fenced at the end of the walk
     old = walk.baked[name][1] if name in walk.baked else frozenset[int]()
-    walk.baked[name] = (value, old | set(broken))
-    for position in broken:
+    walk.baked[name] = (value, old | set(frozen))
+    for position in frozen:
         found.axes[position] = FREE
         found.zero[position] = False
 
 
 def bake_outputs(site: Site) -> bool:
-    """Evaluate a node on constants that no rule follows; False where that cannot be done."""
+    """Bake the outputs of a node with constant inputs and no rule; return whether it succeeded."""
     walk = site.walk
     values = {}
     for j, tensor in enumerate(site.node.outputs):
@@ -73,7 +73,7 @@ def bake_outputs(site: Site) -> bool:
 
 
 def derived_value(walk: Walk, name: str) -> Array | None:
-    """Evaluate a tensor that depends on constants only; None where it cannot be or has grown."""
+    """Return the value of a tensor computed from constants; None where unknown or too large."""
     tensors = walk.graph_tensors
     known: dict[str, Array] = {}
     read: dict[str, int] = {}

@@ -1,4 +1,4 @@
-"""Apply the bounds that a model carries: fence layers that stay whole, limit the others."""
+"""Apply the bounds of a model: fence layers that must stay whole, and limit the cuts of others."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,14 +15,14 @@ from acgraph.ir import Array, LayerBound, Model
 
 @dataclass(frozen=True, slots=True)
 class _Limit:
-    """How many positions of an axis may go at most, and why no more."""
+    """The largest number of positions of an axis that may be removed, with the reason."""
 
     most: int
     why: Diagnostic
 
 
 def fence_whole_layers(walk: Walk) -> None:
-    """Fence all that would change a weight of a layer that stays whole."""
+    """Fence every coupled set that contains positions of a layer that must stay whole."""
     for node in walk.model.graph.nodes:
         bound = walk.model.bounds.get(node.name)
         if bound is None or not bound.is_whole:
@@ -31,7 +31,7 @@ def fence_whole_layers(walk: Walk) -> None:
         walk.fences.append(why)
         for i in bound.axes:
             if i >= len(node.inputs):
-                continue  # a bias that a BatchNormalization took over while the network is trained
+                continue  # the bias moved into an inserted BatchNormalization
             source = constant_source(node.inputs[i])
             for name in {node.inputs[i].name, source.name if source is not None else ""}:
                 for axis in walk.labels_of(name):
@@ -39,7 +39,7 @@ def fence_whole_layers(walk: Walk) -> None:
 
 
 def limit_families(model: Model, families: Sequence[Family]) -> list[Family]:
-    """State how many coupled sets of each family must stay; fence those that must stay whole."""
+    """Set the least number of kept sets of each family; fence families that must stay whole."""
     limits = _axis_limits(model)
     if not limits:
         return list(families)
@@ -48,7 +48,7 @@ def limit_families(model: Model, families: Sequence[Family]) -> list[Family]:
 
 
 def weight_bounds(model: Model, found: Iterable[Layer]) -> dict[str, LayerBound]:
-    """Return, by weight, the bound of the layers that read it: the one that leaves most."""
+    """Return the strictest bound of the layers that share a weight, by the name of the weight."""
     bounds: dict[str, LayerBound] = {}
     for layer in found:
         bound = model.bounds.get(layer.name)
@@ -63,7 +63,7 @@ def _strictness(bound: LayerBound) -> tuple[bool, int]:
 
 
 def _axis_limits(model: Model) -> dict[tuple[str, int], _Limit]:
-    """Return, by constant and axis, how many positions may go; the strictest of several bounds."""
+    """Return the limits by constant and axis; the strictest of several bounds counts."""
     limits: dict[tuple[str, int], _Limit] = {}
     found = {layer.name: layer for layer in layers(model)} if model.bounds else {}
     constants = model.constants()
@@ -92,7 +92,7 @@ def _tighten(limits: dict[tuple[str, int], _Limit], place: tuple[str, int], limi
 
 
 def _max_channels(layer: Layer, weight: Array, least: int) -> int:
-    """Return how many input channels may go until too few columns that are not zero are left."""
+    """Return how many input channels may be removed so that ``least`` non-zero columns stay."""
     if layer.kernel:
         reduced: tuple[int, ...] = (layer.filter_axis,)
     else:
@@ -104,7 +104,7 @@ def _max_channels(layer: Layer, weight: Array, least: int) -> int:
 def _limited(
     family: Family, free: Sequence[Family], limits: Mapping[tuple[str, int], _Limit]
 ) -> Family:
-    """Give a family its part of what may go of every axis that it cuts."""
+    """Distribute the limit of every axis over the families that cut it, in proportion."""
     least, reason = 1, None
     for place, limit in limits.items():
         counts = _positions(family, place)
@@ -113,19 +113,19 @@ def _limited(
         others = sum(
             int(_positions(other, place).sum())
             for other in free
-            if other.name not in family.rivals  # of two rivals one is cut
+            if other.name not in family.rivals  # a plan cuts only one of two rivals
         )
         allowed = limit.most * int(counts.sum()) // others
-        gone = int(np.searchsorted(np.cumsum(np.sort(counts)[::-1]), allowed, side="right"))
-        if family.size - gone > least:
-            least, reason = family.size - gone, limit.why
+        removable = int(np.searchsorted(np.cumsum(np.sort(counts)[::-1]), allowed, side="right"))
+        if family.size - removable > least:
+            least, reason = family.size - removable, limit.why
     if reason is not None and least >= family.size:
         return replace(family, fences=(reason,))
     return replace(family, min_keep=least)
 
 
 def _positions(family: Family, place: tuple[str, int]) -> "np.typing.NDArray[np.int64]":
-    """Count, for each coupled set, the positions of an axis that go with it: ``int64 [size]``."""
+    """Count the positions of an axis that belong to each coupled set: ``int64 [size]``."""
     counts = np.zeros(family.size, np.int64)
     for own in _members(family, place):
         counts += np.bincount(own[own >= 0], minlength=family.size)

@@ -1,7 +1,7 @@
-"""What may be removed from the branches of Ifs: each is analysed as a model of its own.
+"""Analyse the branches of Ifs, each as a model of its own.
 
-What goes into a branch and out of it keeps its channels; so does what its neighbour reads.
-Names of nodes, values and families in a branch begin with its path, as in ``If_0/then/conv1``.
+The inputs and outputs of a branch keep all channels. Names of nodes, values and families in a
+branch have its path as prefix, as in ``If_0/then/conv1``.
 """
 
 from collections.abc import Callable, Mapping
@@ -19,11 +19,11 @@ from acgraph.ir.shapes import is_static
 
 @dataclass(frozen=True, slots=True, eq=False)
 class BranchGraph:
-    """What may be removed from one branch.
+    """The analysis of one branch.
 
     Attributes:
         opened: The branch.
-        graph: What may be removed from it, save for its own branches.
+        graph: Its dependency graph, without its own branches.
         inner: The branches of the Ifs in it.
     """
 
@@ -33,7 +33,7 @@ class BranchGraph:
 
     @property
     def path(self) -> str:
-        """What stands before its names."""
+        """The prefix of its names, without the final slash."""
         return self.opened.branch.path
 
 
@@ -42,8 +42,8 @@ class Branches:
     """The branches of the Ifs of one graph.
 
     Attributes:
-        found: Those with weights that could be analysed, in graph order.
-        fences: The others with weights, and why they could not.
+        found: The analysed branches with weights, in graph order.
+        fences: The reasons why other branches with weights could not be analysed.
     """
 
     found: tuple[BranchGraph, ...] = ()
@@ -54,24 +54,24 @@ NO_BRANCHES = Branches()
 
 
 def without(branches: Branches, fences: Mapping[str, Diagnostic], path: str = "") -> Branches:
-    """Leave out branches, those in branches included.
+    """Remove branches, nested ones included, and add a fence for each.
 
     Args:
         branches: The branches of a model.
-        fences: Why each is left out, by its path from the outermost model.
-        path: What stands before the names of the model.
+        fences: The reason for each removed branch, by its path from the outermost model.
+        path: Prefix of the names of the model.
     """
     kept = tuple(
         replace(each, inner=without(each.inner, fences, f"{path}{each.path}/"))
         for each in branches.found
         if path + each.path not in fences
     )
-    gone = [
+    removed = [
         replace(fences[path + each.path], location=Location(value=each.path))
         for each in branches.found
         if path + each.path in fences
     ]
-    return Branches(kept, (*branches.fences, *gone))
+    return Branches(kept, (*branches.fences, *removed))
 
 
 def _same(model: Model, path: str) -> Model:
@@ -85,14 +85,14 @@ def analyse_branches(
     decide: bool | None = None,
     path: str = "",
 ) -> Branches:
-    """Analyse the branches of all Ifs of a model, and those in them.
+    """Analyse the branches of all Ifs of a model, nested ones included.
 
     Args:
-        graph: Of the model around them.
-        prepare: What becomes of the model of a branch before it is analysed; called with what
-            stands before its names.
+        graph: Dependency graph of the outer model.
+        prepare: Transforms the model of a branch before its analysis; called with the model and the
+            prefix of its names.
         decide: See ``open_branch``; by default whether the model fixes all sizes.
-        path: What stands before the names of the model itself.
+        path: Prefix of the names of the outer model.
     """
     model = graph.model
     decide = is_static(model) if decide is None else decide
@@ -112,7 +112,7 @@ def analyse_branches(
 
 
 def moved(note: Diagnostic, path: str, model: str) -> Diagnostic:
-    """Say of a node or value of a branch where it is in the model around it."""
+    """Translate the location of a diagnostic from a branch to the outer model."""
     where = note.location
     location = Location(
         model=model,
@@ -125,7 +125,7 @@ def moved(note: Diagnostic, path: str, model: str) -> Diagnostic:
 
 
 def moved_family(family: Family, path: str, model: str) -> Family:
-    """Name a family of a branch, and all that it names, as in the model around it."""
+    """Translate all names of a family from a branch to the outer model."""
     return replace(
         family,
         name=f"{path}/{family.name}",
@@ -137,7 +137,7 @@ def moved_family(family: Family, path: str, model: str) -> Family:
 
 
 def all_families(graph: DependencyGraph, branches: Branches) -> list[Family]:
-    """List the families of a model and of the branches in it."""
+    """Return the families of a model and of its branches."""
     source = graph.model.source
     return [
         *graph.families,
@@ -150,7 +150,7 @@ def all_families(graph: DependencyGraph, branches: Branches) -> list[Family]:
 
 
 def all_fences(graph: DependencyGraph, branches: Branches) -> list[Diagnostic]:
-    """List the fences of a model and of the branches in it."""
+    """Return the fences of a model and of its branches."""
     source = graph.model.source
     return [
         *graph.all_fences(),
@@ -164,7 +164,7 @@ def all_fences(graph: DependencyGraph, branches: Branches) -> list[Diagnostic]:
 
 
 def all_layers(graph: DependencyGraph, branches: Branches) -> list[LayerCost]:
-    """List the layers of a model and of the branches in it, and what each costs."""
+    """Return the layers of a model and of its branches, with their costs."""
     return [
         *layer_costs(graph.model, graph.facts),
         *(

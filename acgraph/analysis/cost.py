@@ -1,4 +1,4 @@
-"""What a model costs: params, MACs, bytes; of the whole and layer by layer."""
+"""The cost of a model and of its layers: params, MACs and bytes."""
 
 import os
 from dataclasses import dataclass
@@ -25,10 +25,10 @@ class Cost:
 
     Attributes:
         params: Elements of all constant tensors in the file, index tensors included.
-        macs: Multiply-accumulates of one forward pass, of the nodes that are known.
+        macs: Multiply-accumulates of one forward pass, without the nodes in ``unknown``.
         bytes: Size of the file.
-        unknown: Names of the nodes whose MACs could not be found, in graph order; where there
-            are any, ``macs`` is a lower bound.
+        unknown: Names of the nodes of unknown MACs, in graph order; where there are any, ``macs``
+            is a lower bound.
     """
 
     params: int
@@ -45,9 +45,9 @@ class LayerCost:
         name: Name of the node.
         op_type: Its operator.
         filters: Rows of its GEMM matrix.
-        columns: Columns of it.
+        columns: Columns of its GEMM matrix.
         params: Elements of its weight and bias. A constant that two layers share counts for both.
-        macs: Multiply-accumulates, None where a shape is unknown.
+        macs: Multiply-accumulates; None where a shape is unknown.
     """
 
     name: str
@@ -59,11 +59,11 @@ class LayerCost:
 
 
 def model_cost(model: Model, *, facts: Facts | None = None) -> Cost:
-    """Count what a model in memory costs, as the file that ``write_model`` makes of it.
+    """Return the cost of a model in memory, as of the file that ``write_model`` writes.
 
     Args:
-        model: The model, at the sizes that are settled for it.
-        facts: The facts of the model where they are known already.
+        model: The model, at its chosen input sizes.
+        facts: Facts of the model, where the caller has them.
     """
     params, size = stored_size(model)
     macs, unknown = _macs(model, facts if facts is not None else infer_facts(model, assume=True))
@@ -71,31 +71,31 @@ def model_cost(model: Model, *, facts: Facts | None = None) -> Cost:
 
 
 def file_cost(path: str | os.PathLike[str], *, sizes: InputSizes | None = None) -> Cost:
-    """Count what an ONNX file costs, constants that nobody reads included.
+    """Return the cost of an ONNX file, unused constants included.
 
     Args:
         path: The file.
-        sizes: Of its inputs; the likeliest unless given.
+        sizes: Input sizes; by default the most likely ones.
 
     Raises:
-        ImportModelError: there is no such file, or it is not a valid ONNX model.
+        ImportModelError: There is no such file, or it is not a valid ONNX model.
     """
     proto = read_proto(path)
     model = model_from_proto(proto, source=os.fspath(path))
     macs, unknown = _macs(model, infer_facts(model, sizes, assume=True))
-    # Weights kept in files beside the model are part of it: they were read into the proto.
+    # External data counts: the weights were read into the proto.
     on_disk = 0 if os.fspath(path) == "-" else Path(path).stat().st_size
     size = max(proto_size(proto), on_disk)
     return Cost(params=count_params(proto), macs=macs, bytes=size, unknown=unknown)
 
 
 def macs_by_node(model: Model, facts: Facts) -> dict[str, int | None]:
-    """Map every node to its multiply-accumulates, None where they are unknown."""
+    """Return the multiply-accumulates of every node by name; None where they are unknown."""
     return {node.name: node_macs(node, facts) for node in model.graph.nodes}
 
 
 def layer_costs(model: Model, facts: Facts) -> list[LayerCost]:
-    """Count the cost of every layer, in graph order."""
+    """Return the cost of every layer, in graph order."""
     macs = macs_by_node(model, facts)
     return [
         LayerCost(

@@ -1,11 +1,11 @@
-"""Run the rules over a model: every node gets its say, or is fenced."""
+"""Run the rules over all nodes of a model; nodes without a rule are fenced."""
 
 import logging
 
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from acgraph.analysis.bake import bake_outputs, settle_inputs
+from acgraph.analysis.bake import bake_outputs, bake_inputs
 from acgraph.analysis.rules import RULES, Rule
 from acgraph.analysis.rules.fenced import fence
 from acgraph.analysis.site import Site
@@ -21,7 +21,12 @@ _FLOATS = (1, 10, 11, 16)  # TensorProto FLOAT, FLOAT16, DOUBLE, BFLOAT16
 
 
 def couple(model: Model, facts: Facts | None = None) -> Walk:
-    """Label every axis of every tensor of a model."""
+    """Propagate labels to every axis of every tensor of a model.
+
+    Args:
+        model: The model.
+        facts: Facts of the model, where the caller has them.
+    """
     facts = facts if facts is not None else infer_facts(model, assume=True)
     kept: frozenset[str] = frozenset()
     while True:
@@ -31,7 +36,7 @@ def couple(model: Model, facts: Facts | None = None) -> Walk:
                 _visit(walk, node)
         if not walk.late - kept:
             break
-        # A constant was first added, then divided by: no mask may zero it, so start again.
+        # A rule relied on zeros in a constant that must not be zeroed (a divisor): start again.
         kept |= walk.late
     check_outputs(walk)
     walk.finish(model.graph.outputs)
@@ -49,7 +54,7 @@ def _visit(walk: Walk, node: gs.Node) -> None:
         return
     operator = find_operator(node.op, node.domain)
     if _is_arithmetic_on_sizes(walk, node):
-        _note_derived(walk, site)
+        _mark_derived(walk, site)
         note_sizes(walk, node)
         return
     check_sizes(walk, node, [])
@@ -61,44 +66,44 @@ def _visit(walk: Walk, node: gs.Node) -> None:
         site.fence_all(f"the shape of '{missing}' is unknown")
         return
     if not site.only_constants:
-        settle_inputs(site)
-    _stop_computed_sizes(site)
+        bake_inputs(site)
+    _fence_computed_sizes(site)
     if operator.fence:
         fence(site, operator.fence)
     else:
-        _follow(site, RULES[operator.rule])
+        _apply(site, RULES[operator.rule])
 
 
-def _follow(site: Site, rule: Rule) -> None:
-    """Let a rule have its say; what it cannot follow is fenced."""
+def _apply(site: Site, rule: Rule) -> None:
+    """Apply a rule to a node; fence the node where the rule fails."""
     walk, node = site.walk, site.node
     try:
         rule(site)
     except (KeyError, IndexError, ValueError, TypeError) as error:
-        # What was coupled so far only restricts cuts, so fencing the rest keeps them exact.
+        # The couplings so far only restrict cuts, so fencing the rest keeps cuts exact.
         log.debug("rule of %s failed", node.name, exc_info=True)
         for tensor in node.outputs:
             walk.tensors.pop(tensor.name, None)
             walk.derived.discard(tensor.name)
-        site.fence_all(f"the rule could not follow it ({type(error).__name__}: {error})")
+        site.fence_all(f"the analysis of the operator failed ({type(error).__name__}: {error})")
     lost = [t.name for t in node.outputs if t.name and t.name not in walk.tensors]
     if lost and not site.is_fenced:
-        site.fence_all(f"its output '{lost[0]}' is not followed")
+        site.fence_all(f"its output '{lost[0]}' is not analysed")
 
 
-def _stop_computed_sizes(site: Site) -> None:
-    """Fence sizes and indices that are computed from data: every entry of them counts.
+def _fence_computed_sizes(site: Site) -> None:
+    """Fence sizes and indices that are computed from data.
 
-    Rules read the values of such inputs, not their labels.
+    Rules use the values of such inputs, not their labels.
     """
     for i in OPERATORS[site.node.op].places(*CONTROL_ROLES):
         if site.has(i) and site.value(i) is None:
             for axis in range(len(site.shape(i))):
-                site.stop(i, axis, "states sizes or positions by the axis")
+                site.stop(i, axis, "the axis holds sizes or positions")
 
 
-def _note_derived(walk: Walk, site: Site) -> None:
-    """Remember integers that are computed from constants and that are too many to be facts."""
+def _mark_derived(walk: Walk, site: Site) -> None:
+    """Mark integer tensors that are computed from constants and too large for the facts."""
     if not site.only_constants or not site.node.inputs:
         return
     walk.derived.update(t.name for t in site.node.outputs if t.name and not walk.is_static(t.name))
@@ -109,12 +114,12 @@ def _fence_unknown(site: Site, message: str) -> None:
         site.fence_all(message)
         return
     if not site.only_constants:
-        settle_inputs(site)
+        bake_inputs(site)
     site.fence_all(message)
 
 
 def _is_arithmetic_on_sizes(walk: Walk, node: gs.Node) -> bool:
-    """Whether a node computes no floats: sizes, indices, conditions; they hold no channels."""
+    """Return whether a node computes sizes, indices or conditions, which have no channels."""
     kinds = [walk.facts.dtypes.get(t.name) for t in node.outputs if t.name]
     if any(kind is None or kind in _FLOATS for kind in kinds):
         return _is_known_scalar(walk, node)
@@ -123,9 +128,9 @@ def _is_arithmetic_on_sizes(walk: Walk, node: gs.Node) -> bool:
 
 
 def _is_known_scalar(walk: Walk, node: gs.Node) -> bool:
-    """Return whether a node computes known floats from sizes only (a scale from a head's width)."""
+    """Return whether a node computes known floats from sizes only (the scale of an attention)."""
     if node.op in ("ConstantOfShape", "DequantizeLinear", "Expand"):
-        return False  # the rules cut the shapes that two of them make, and fence the other
+        return False  # two of them have rules that cut their shapes, and the other is fenced
     outputs = [t.name for t in node.outputs if t.name]
     if not all(name in walk.facts.values for name in outputs):
         return False

@@ -1,4 +1,4 @@
-"""The dependency graph: coupled sets in families, fences with reasons, chains of couplings."""
+"""The dependency graph: families of coupled sets, fences with reasons, chains of couplings."""
 
 from dataclasses import dataclass, field
 
@@ -17,19 +17,20 @@ from acgraph.ir import Array, Facts, Model
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DependencyGraph:
-    """What may be removed from a model, exactly.
+    """The coupled sets of a model, and the fences that restrict cuts.
 
     Attributes:
-        families: All families, fenced and inexact ones included, in graph order.
-        fences: Nodes that the analysis does not pass, with reasons.
-        labels: By family name: the label of each coupled set.
-        axes: By tensor, constants included: the resolved labels of each axis that can be cut.
+        model: The model.
         facts: Shapes and values that the analysis used.
-        baked: Values of tensors that are computed from constants, and the axes of which a cut
-            must replace the tensor by an initializer.
-        auxiliary: Constants that only other constants are computed from.
-        zeros: By activation: of every axis, whether positions that are cut along it hold zeros
-            in the model whose filters are zeroed.
+        families: All families, fenced and inexact ones included, in graph order.
+        fences: Nodes that no cut crosses, with reasons.
+        labels: The label of each coupled set, by family name.
+        axes: The resolved labels of each axis that can be cut, by tensor, constants included.
+        baked: Values of tensors computed from constants that a cut replaces by an initializer, and
+            the axes for which it does.
+        auxiliary: Constants from which only other constants are computed.
+        zeros: By activation: for every axis, whether its cut positions are zero in the masked
+            model.
     """
 
     model: Model
@@ -47,11 +48,11 @@ class DependencyGraph:
         return next(family for family in self.families if family.name == name)
 
     def prunable(self, *, allow_inexact: bool = False) -> list[Family]:
-        """List the families that may be cut."""
+        """Return the families that may be cut."""
         return [f for f in self.families if f.is_prunable and (f.is_exact or allow_inexact)]
 
     def all_fences(self) -> list[Diagnostic]:
-        """List every fence once: nodes that are not passed, and what else stops a family."""
+        """Return every fence once: nodes that no cut crosses, and other fences of families."""
         found = dict.fromkeys(self.fences)
         for family in self.families:
             found.update(dict.fromkeys(family.fences))
@@ -60,16 +61,21 @@ class DependencyGraph:
         return list(found)
 
     def why(self, node_name: str) -> list[str]:
-        """Explain a node: the families that cross it, and the chain to what fences them.
+        """Explain a node: the families that cross it, and the chains to their fences.
 
         Raises:
-            KeyError: there is no such node.
+            KeyError: There is no such node.
         """
         return explain(self.model, self.axes, self.labels, self.families, node_name)
 
 
 def analyse(model: Model, facts: Facts | None = None) -> DependencyGraph:
-    """Find the coupled sets of a model, to the position, within the bounds that it carries."""
+    """Find the coupled sets of a model, exact to the position, within the bounds of the model.
+
+    Args:
+        model: The model.
+        facts: Facts of the model, where the caller has them.
+    """
     walk = couple(model, facts)
     fence_whole_layers(walk)
     axes = _resolved_axes(walk)

@@ -1,4 +1,4 @@
-"""Explain a node: which families cross it, and how each comes to what fences it."""
+"""Explain a node: the families that cross it, and the chains to their fences."""
 
 from collections.abc import Iterable, Iterator, Mapping
 
@@ -10,7 +10,7 @@ from acgraph.analysis.labels import Ints
 from acgraph.diagnostics import Diagnostic, counted, listed
 from acgraph.ir import Model
 
-#: How many of a family's axes are named.
+#: Largest number of axes of a family that are listed.
 SHOWN_AXES = 6
 #: ``("node", name)`` or ``("axis", tensor, number)``.
 Vertex = tuple[str, ...]
@@ -23,16 +23,15 @@ def explain(
     families: Iterable[Family],
     node_name: str,
 ) -> list[str]:
-    """Return a headline for each family that crosses a node, and below it its chains.
+    """Return a headline for each family that crosses a node, followed by its chains.
 
-    A chain names the nodes along which the coupling runs, from the node asked about to the one
-    that fences::
+    A chain lists the nodes along the coupling, from the explained node to the fencing one::
 
         stem: 8 coupled sets, fenced; cuts w1[0], b1[0], w2[1]
           stem -> join -> norm: node 'norm' (LRN), axis 1: looks at neighbouring channels
 
     Raises:
-        KeyError: there is no such node.
+        KeyError: There is no such node.
     """
     node = next((n for n in model.graph.nodes if n.name == node_name), None)
     if node is None:
@@ -54,15 +53,15 @@ def explain(
 def _coupling_graph(
     model: Model, axes: Mapping[str, Mapping[int, Ints]], mine: Ints
 ) -> "nx.Graph[Vertex]":
-    """Connect every node with the axes of its tensors that hold labels of a family."""
+    """Connect every node with the axes of its tensors that contain labels of a family."""
     graph: nx.Graph[Vertex] = nx.Graph()
-    held = {
+    labelled_axes = {
         name: [axis for axis, labelled in own.items() if np.isin(labelled, mine).any()]
         for name, own in axes.items()
     }
     for node in model.graph.nodes:
         for tensor in (*node.inputs, *node.outputs):
-            for axis in held.get(tensor.name, ()):
+            for axis in labelled_axes.get(tensor.name, ()):
                 graph.add_edge(("node", node.name), ("axis", tensor.name, str(axis)))
     return graph
 

@@ -1,4 +1,4 @@
-"""Coupled sets and the families that they come in: the result types of the dependency analysis."""
+"""Families of coupled sets: the result types of the dependency analysis."""
 
 from dataclasses import dataclass, field
 
@@ -17,11 +17,10 @@ class Member:
     Attributes:
         tensor: Name of the constant.
         axis: The axis of the constant, from 0.
-        sets: ``int64 [size of the axis]``: the number of the coupled set that each position
-            belongs to, or -1 where the family leaves the position alone.
-        role: ``"filter"`` where the positions are made (weights of the producer, its bias, scale
-            and shift), ``"column"`` where they are read, ``"other"`` for constants that must
-            shrink along but that need not be zero in the masked model.
+        sets: ``int64 [size of the axis]``: the number of the coupled set of each position, or -1
+            where the family does not cut the position.
+        role: ``"filter"`` in producers (weight, bias, scale and shift), ``"column"`` in consumers,
+            ``"other"`` for constants that are cut, too, but need not be zero in the masked model.
     """
 
     tensor: str
@@ -32,19 +31,19 @@ class Member:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Family:
-    """Coupled sets that lie on the same axes: the channels of one stream, the heads of one block.
+    """Coupled sets on the same axes: the channels of one residual stream, the heads of one block.
 
     Removing coupled set ``s`` deletes, for every member, the positions where ``member.sets == s``.
 
     Attributes:
-        name: The node that makes the positions; unique.
-        size: How many coupled sets there are, numbered from 0.
+        name: Unique name: that of the node that produces the positions.
+        size: Number of coupled sets, numbered from 0.
         members: The axes of constants that are cut.
-        fences: Why the family may not be cut; empty when it may.
-        inexact: Why a cut would change the function of the zeroed model; empty when exact.
-        min_keep: How many of its coupled sets must stay at least.
-        rivals: Names of families that cross this one (heads and the features inside a head);
-            of two rivals a plan cuts one: both may leave nothing.
+        fences: Why the family may not be cut; empty where it may.
+        inexact: Why a cut would differ from the masked model; empty where cuts are exact.
+        min_keep: Least number of its coupled sets that must be kept.
+        rivals: Names of families that cross this one (heads and the features of a head). A plan
+            cuts only one of two rivals: cutting both could leave an empty axis.
     """
 
     name: str
@@ -57,10 +56,10 @@ class Family:
 
     @property
     def is_prunable(self) -> bool:
-        """True where nothing fences the family."""
+        """True where the family has no fence and more than one coupled set."""
         return not self.fences and self.size > 1
 
     @property
     def is_exact(self) -> bool:
-        """True where deleting equals zeroing."""
+        """True where the shrunk model equals the masked model."""
         return not self.inexact

@@ -1,11 +1,11 @@
-"""From labels to families: coupled sets that lie on the same axes are one family.
+"""Group labels into families: coupled sets on the same axes form one family.
 
-Every family keeps at least one of its coupled sets, and of two rivals a plan cuts one. Families are
-made so that this alone leaves no axis of any tensor empty, whatever a plan removes:
+Every plan keeps at least one coupled set of a family, and cuts only one of two rivals. The grouping
+guarantees that no such plan empties an axis of any tensor:
 
-- labels are grouped by the set of distinct axes (of all tensors) that they lie on, so that every
-  axis that a group touches holds all of the group;
-- small groups join, so that a share of them can be removed, as long as that still holds.
+- Labels are grouped by the set of distinct axes (of all tensors) that they occur on, so that each
+  of these axes contains the whole group.
+- Small groups are joined, so that a share of them can be removed, where the guarantee still holds.
 """
 
 from collections import defaultdict
@@ -20,15 +20,15 @@ from acgraph.analysis.walk import Walk
 from acgraph.diagnostics import Diagnostic
 
 Axes = Mapping[str, Mapping[int, Ints]]
-#: A constant, its axis, and which of the labels of a position.
+#: A constant and its axis.
 Place = tuple[str, int]
 
-#: Families smaller than this join their neighbours on the same axis.
+#: Smaller families are joined with others on the same axis.
 SMALL_FAMILY = 4
 
 
 def group_families(walk: Walk, axes: Axes) -> tuple[list[Family], dict[str, Ints]]:
-    """Make the families of a model, and the labels of their coupled sets by family name."""
+    """Return the families of a model, and the labels of their coupled sets by family name."""
     places = _places(walk, axes)
     distinct = _distinct(axes)
     base = _base_groups(walk, places, distinct)
@@ -44,7 +44,7 @@ def group_families(walk: Walk, axes: Axes) -> tuple[list[Family], dict[str, Ints
 
 
 def _places(walk: Walk, axes: Axes) -> dict[int, list[Place]]:
-    """List, by label, the axes of stored constants that it lies on."""
+    """Return the axes of stored constants that each label occurs on."""
     places: dict[int, list[Place]] = defaultdict(list)
     for use in walk.uses.values():
         for axis, labels in axes.get(use.name, {}).items() if use.stored else ():
@@ -56,7 +56,7 @@ def _places(walk: Walk, axes: Axes) -> dict[int, list[Place]]:
 
 
 def _distinct(axes: Axes) -> list[Ints]:
-    """List every axis once, whatever tensors have it."""
+    """Return every distinct axis once."""
     found: dict[tuple[tuple[int, ...], bytes], Ints] = {}
     for own in axes.values():
         for labels in own.values():
@@ -86,7 +86,7 @@ def _state(walk: Walk, label: int) -> tuple[bool, bool]:
 def _join(
     walk: Walk, base: list[list[int]], places: Mapping[int, list[Place]]
 ) -> list[list[list[int]]]:
-    """Join groups in the same state: on the same constants, or small with the same first filter."""
+    """Join groups of the same state on the same constants, or small ones of the same filters."""
     alike: dict[object, list[list[int]]] = defaultdict(list)
     for group in base:
         alike[(_state(walk, group[0]), tuple(places[group[0]]))].append(group)
@@ -104,7 +104,7 @@ def _join(
 def _split_unsafe(
     joined: list[list[list[int]]], base: list[list[int]], distinct: list[Ints], fenced: set[int]
 ) -> list[list[int]]:
-    """Take apart joins that could leave an axis empty, until there is none."""
+    """Undo the joins that could leave an axis empty, until there is none."""
     top = max((label for group in base for label in group), default=0)
     top = max(top, *(int(labels.max()) for labels in distinct), 0) if distinct else top
     while True:
@@ -115,7 +115,7 @@ def _split_unsafe(
             home[free] = number
         unsafe: set[int] = set()
         for labels in distinct:
-            unsafe.update(_doubtful(home[labels], labels, sizes))
+            unsafe.update(_unsafe_families(home[labels], labels, sizes))
         unsafe = {number for number in unsafe if len(joined[number]) > 1}
         if not unsafe:
             return [[x for group in parts for x in group] for parts in joined]
@@ -123,20 +123,20 @@ def _split_unsafe(
         joined = kept + [[group] for number in sorted(unsafe) for group in joined[number]]
 
 
-def _doubtful(families: Ints, labels: Ints, sizes: Ints) -> Iterable[int]:
-    """List the families that may have to answer for an axis, and perhaps do not keep any of it."""
+def _unsafe_families(families: Ints, labels: Ints, sizes: Ints) -> Iterable[int]:
+    """Return the families that could be cut so that an axis becomes empty."""
     if (families < 0).all(axis=1).any():
         return []  # a position that is never cut
     found = np.unique(families[families >= 0])
     if labels.shape[1] > 1:
-        return map(int, found)  # a grid: what one family keeps must meet what the other keeps
+        return map(int, found)  # a grid: the kept rows and columns must intersect
     counts = {int(k): len(np.unique(labels[families == k])) for k in found}
     partial = [k for k, count in counts.items() if count < sizes[k]]
     return partial if len(partial) == len(counts) else []  # else one keeps a position
 
 
 def _producers(walk: Walk) -> dict[str, str]:
-    """Name, for each constant, the first node that reads it."""
+    """Return the first consumer of each tensor."""
     found: dict[str, str] = {}
     for node in walk.model.graph.nodes:
         for tensor in node.inputs:
@@ -178,7 +178,7 @@ def _family(
 
 
 def _numbers(column: Ints, own: Ints) -> Ints:
-    """Replace labels by their place in ``own`` (sorted), others by -1."""
+    """Replace labels by their index in ``own`` (sorted), others by -1."""
     place = np.searchsorted(own, column).clip(max=len(own) - 1)
     return np.where(own[place] == column, place, -1)
 
@@ -190,7 +190,7 @@ def _reasons(notes: Mapping[int, list[Diagnostic]], labels: list[int]) -> tuple[
 def _with_rivals(
     families: list[Family], labels_of: Mapping[str, Ints], distinct: list[Ints]
 ) -> list[Family]:
-    """Name the families that cross each other at some position of some axis."""
+    """Set as rivals the families that share a position of an axis."""
     home = {int(x): name for name, labels in labels_of.items() for x in labels}
     rivals: dict[str, set[str]] = defaultdict(set)
     for labels in distinct:

@@ -1,12 +1,11 @@
-"""Labels of axis positions: union-find, with sums where an axis is a grid.
+"""Labels of axis positions: union-find, extended to axes that are split into grids.
 
-Every position of a prunable axis carries a *row* of labels and is removed as soon as one of them
-is. One label is the usual case. An axis that a Reshape splits into rows and columns gets two per
-position: removing a row or a column of the grid both leave a rectangle. So the analysis solves
-equations ``p = r or c`` between labels; their solutions are closed under union, which is why any
-choice of labels may be removed together.
+Every position of a prunable axis has one or more labels, and is removed if any of them is. Usually
+it has one. An axis that a Reshape splits into rows and columns has two per position, because
+removing a row or a column leaves a rectangle. The analysis solves equations ``p = r or c`` between
+labels. Their solutions are closed under union, so any set of labels can be removed together.
 
-An axis is ``None`` where nothing can be removed from it, else ``int64 [size, k]`` with k labels a
+An axis is ``None`` where nothing can be removed from it, else ``int64 [size, k]`` with k labels per
 position. Label 0 is never removed.
 """
 
@@ -20,7 +19,7 @@ from acgraph.diagnostics import Diagnostic
 Ints = npt.NDArray[np.int64]
 Axis = Ints | None
 
-#: How many reasons a label keeps: the first ones explain, the rest repeat.
+#: Largest number of reasons that are stored for a label.
 MAX_REASONS = 4
 
 
@@ -37,7 +36,7 @@ class Labels:
         self.frozen: dict[int, list[Diagnostic]] = {}
 
     def fresh(self, size: int) -> Ints:
-        """Make new labels, one a position: ``[size, 1]``."""
+        """Create new labels, one per position: ``int64 [size, 1]``."""
         start, self._count = self._count, self._count + size
         while self._count > len(self._parent):
             self._parent = np.concatenate([self._parent, np.zeros_like(self._parent)])
@@ -47,7 +46,7 @@ class Labels:
         return new[:, None]
 
     def find(self, labels: Ints) -> Ints:
-        """Replace labels by the roots of their classes."""
+        """Return the roots of the classes of labels."""
         roots = self._parent[labels]
         while True:
             above = self._parent[roots]
@@ -58,7 +57,7 @@ class Labels:
         return roots
 
     def resolve(self, axis: Ints) -> Ints:
-        """Replace labels by roots, and labels that stand for a grid by the labels of the grid."""
+        """Return the roots of labels, with labels of split axes replaced by those of the grid."""
         roots = self.find(axis)
         if self._parts:
             while self._defined[roots].any():
@@ -93,7 +92,7 @@ class Labels:
                 _extend(notes.setdefault(low, []), moved)
 
     def _define(self, axis: Ints, parts: Ints) -> None:
-        """State ``axis[i, 0] = any(parts[i])``; the labels of ``axis`` are distinct roots."""
+        """Define ``axis[i, 0] = any(parts[i])``; the labels of ``axis`` are distinct roots."""
         for label, row in zip(axis[:, 0].tolist(), parts.tolist(), strict=True):
             chosen = tuple(part for part in dict.fromkeys(row) if part)
             self._parts[label] = chosen
@@ -108,15 +107,15 @@ class Labels:
         self._note(self.fences, axis, why)
 
     def mark_inexact(self, axis: Axis, why: Diagnostic) -> None:
-        """Note that removing a position of an axis changes the function of the zeroed model."""
+        """Mark an axis whose removed positions make the shrunk model differ from the masked one."""
         self._note(self.inexact, axis, why)
 
     def freeze(self, axis: Axis, why: Diagnostic) -> None:
-        """Note that a tensor computed from constants depends on all positions of an axis."""
+        """Mark an axis of which a tensor computed from constants needs all positions."""
         self._note(self.frozen, axis, why)
 
     def fence_frozen(self) -> None:
-        """Forbid the removal of what is still frozen."""
+        """Fence the labels that are still frozen."""
         for label, reasons in self.frozen.items():
             _extend(self.fences.setdefault(label, []), reasons)
 
@@ -132,9 +131,9 @@ class Labels:
                 _extend(notes.setdefault(label, []), [why])
 
     def unify(self, first: Axis, second: Axis, why: Diagnostic) -> Axis:
-        """State that two axes lose the same positions; return the axis that they are now.
+        """Couple two axes position by position; return the common axis.
 
-        Where the two cannot be brought together exactly, what does not fit is fenced with ``why``.
+        Labels that cannot be coupled exactly are fenced with ``why``.
         """
         if first is None or second is None:
             self.fence(first, why)
@@ -167,7 +166,7 @@ class Labels:
                 self.fence(np.array([[x or y]]), why)
 
     def _match(self, a: Ints, b: Ints, why: Diagnostic) -> None:
-        """Join the columns that group the positions alike; fence the others."""
+        """Join the label columns that partition the positions equally; fence the others."""
         waiting = {_pattern(b[:, j]): j for j in range(b.shape[1])}
         matched = set()
         for i in range(a.shape[1]):
@@ -181,7 +180,7 @@ class Labels:
             self.fence(b[:, j : j + 1], why)
 
     def split(self, axis: Axis, sizes: Sequence[int], why: Diagnostic) -> list[Axis]:
-        """Split an axis into a grid of axes, slowest first; ``prod(sizes)`` is its size."""
+        """Split an axis into a grid of axes, outermost first; ``prod(sizes)`` is its size."""
         if axis is None:
             return [None] * len(sizes)
         found: list[list[Ints]] = [[] for _ in sizes]
@@ -194,7 +193,7 @@ class Labels:
     def _split_column(self, grid: Ints, why: Diagnostic) -> list[tuple[int, Ints]]:
         varying = [d for d in range(grid.ndim) if not (grid == np.take(grid, [0], axis=d)).all()]
         if not varying:
-            self.fence(grid.reshape(-1, 1)[:1], why)  # one label: the whole axis, or nothing
+            self.fence(grid.reshape(-1, 1)[:1], why)  # one label for the whole axis
             return []
         flat = grid[tuple(slice(None) if d in varying else 0 for d in range(grid.ndim))]
         if len(varying) == 1:
@@ -213,7 +212,7 @@ class Labels:
 
 
 def merge(axes: Sequence[Axis], sizes: Sequence[int]) -> Axis:
-    """Merge a grid of axes into one, slowest first: the inverse of a split."""
+    """Merge a grid of axes into one, outermost first: the inverse of a split."""
     columns = []
     for place, axis in enumerate(axes):
         if axis is None:
@@ -227,7 +226,7 @@ def merge(axes: Sequence[Axis], sizes: Sequence[int]) -> Axis:
 
 
 def concat(axes: Sequence[Axis], sizes: Sequence[int]) -> Axis:
-    """Put axes one after the other; positions of a ``None`` axis get label 0."""
+    """Concatenate axes; positions of a ``None`` axis get label 0."""
     if all(axis is None for axis in axes):
         return None
     width = max(axis.shape[1] for axis in axes if axis is not None)
@@ -252,14 +251,14 @@ def _drop_repeats(axis: Ints) -> Ints:
 
 
 def _pattern(column: Ints) -> bytes:
-    """Say which positions of a column share a label, whatever the labels are."""
+    """Return a key that is equal for columns with the same partition of positions."""
     _, first, inverse = np.unique(column, return_index=True, return_inverse=True)
     order = np.argsort(np.argsort(first))
     return bytes(order[inverse].astype(np.int64).tobytes())
 
 
 def _classes_when_kept(grid: Ints, kept: int) -> int:
-    """Count the classes that remain on one axis when all others are merged away."""
+    """Count the classes on one axis of a grid after all positions of the others are merged."""
     lines = np.moveaxis(grid, kept, 0).reshape(grid.shape[kept], -1)
     leader = {label: label for label in np.unique(lines).tolist()}
 

@@ -1,4 +1,4 @@
-"""Which layers a user means: patterns over the names of nodes and of their weights."""
+"""Select layers by patterns over the names of nodes and weights, and set their bounds."""
 
 import difflib
 import fnmatch
@@ -12,16 +12,16 @@ from acgraph.analysis.layers import constant_source, layers
 from acgraph.errors import UsageError
 from acgraph.ir import LayerBound, Model
 
-#: What a regular expression begins with; other patterns are globs.
+#: Prefix of regular expressions; other patterns are globs.
 REGEX: Final = "re:"
 _SHOWN = 3
-#: Rates are decimal numbers, which binary fractions miss by a little.
+#: Tolerance for the rounding of decimal rates to binary fractions.
 _EPSILON = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
 class _Weighted:
-    """A node that reads weights, and the shape of the constant behind each of these inputs."""
+    """A node with weights: its name, all names that patterns match, and the weights' shapes."""
 
     name: str
     names: tuple[str, ...]
@@ -36,22 +36,22 @@ def bound_layers(
     *,
     inside: Mapping[str, Model] | None = None,
 ) -> dict[str, LayerBound]:
-    """Return, by node name, how much of each layer that the user named must stay.
+    """Return the bounds of the layers that the user selected, by node name.
 
-    A pattern is compared with the name of a node and with those of its weights. A glob such as
-    ``head*`` must match the whole name; a regular expression, ``re:^layer[34]``, any part of it.
-    Where several patterns match a layer, the one that leaves most of it counts.
+    Patterns are matched with the names of nodes and of their weights. A glob such as ``head*`` must
+    match the whole name; a regular expression such as ``re:^layer[34]``, any part of it. Where
+    several patterns match a layer, the strictest bound counts.
 
     Args:
-        model: The model as it was given.
+        model: The original model.
         keep: Patterns of layers that stay whole.
-        layer_rate: By pattern, how far layers may be cut: of each axis of their weights, and of
-            their columns, at least ``1 / rate`` stays.
-        max_layer_rate: The same for all layers.
-        inside: Models of branches, by what stands before their names; see ``models_inside``.
+        layer_rate: The largest rate of layers, by pattern: at least ``1 / rate`` of the columns,
+            and of each axis of the weights, is kept.
+        max_layer_rate: The largest rate of all layers.
+        inside: Models of branches, by the prefix of their names; see ``models_inside``.
 
     Raises:
-        UsageError: a pattern matches nothing, or is not a regular expression.
+        UsageError: A pattern matches nothing, or is not a valid regular expression.
     """
     models = {"": model, **(inside or {})}
     weighted = [each for path, one in models.items() for each in _weighted_nodes(one, path)]
@@ -80,9 +80,9 @@ def bound_layers(
         if not mine:
             raise _matches_nothing(model, option, pattern, weighted)
         is_whole = option == "--keep"
-        word = f"kept by --keep '{pattern}'" if is_whole else _bounded(option, pattern, rate)
+        reason = f"kept by --keep '{pattern}'" if is_whole else _bounded(option, pattern, rate)
         for each in mine:
-            bind(each, word, rate, is_whole=is_whole)
+            bind(each, reason, rate, is_whole=is_whole)
     for each in weighted if max_layer_rate is not None else ():
         rate = max_layer_rate or 1.0
         bind(each, f"kept by --max-layer-rate {rate:g}x", rate, is_whole=False)
@@ -98,7 +98,7 @@ def _least(size: int, rate: float) -> int:
 
 
 def _weighted_nodes(model: Model, path: str) -> list[_Weighted]:
-    """List the nodes that read constants of more than one number that is no integer."""
+    """Return the nodes that read float constants of more than one element."""
     forms = model.constant_forms()
     found = []
     for node in model.graph.nodes:
@@ -116,7 +116,7 @@ def _weighted_nodes(model: Model, path: str) -> list[_Weighted]:
 
 
 def _is_weight(dtype: str, shape: tuple[int, ...]) -> bool:
-    # Types that numpy lacks, such as bfloat16, are numbers of ONNX here.
+    # Types that numpy lacks, such as bfloat16, are given as ONNX type numbers.
     return math.prod(shape) > 1 and (dtype.startswith("float") or dtype.isdigit())
 
 

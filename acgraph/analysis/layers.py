@@ -17,20 +17,20 @@ class Layer:
     Attributes:
         name: Name of the node.
         op_type: Conv, ConvTranspose, Gemm or MatMul.
-        weight: Name of the constant that the node reads, perhaps through ``through``.
+        weight: Name of the constant weight.
         weight_shape: Shape of that constant.
-        weight_input: Which input of the node it is: 0 where a constant multiplies from the left.
-        filter_axis: Axis of the constant along which filters lie. In a grouped ConvTranspose it
-            holds the filters of one group.
-        channel_axis: Axis of the constant along which the input channels lie.
+        weight_input: Index of the node input: 0 where the constant is the left operand.
+        filter_axis: Axis of the constant whose positions are filters. In a grouped ConvTranspose,
+            it contains the filters of one group.
+        channel_axis: Axis of the constant whose positions are input channels.
         filters: Rows of the matrix, over all groups.
         columns: Input channels per group times kernel positions.
         group: Groups of a convolution; number of matrices of a batched MatMul.
         kernel: Spatial kernel, empty for Gemm and MatMul.
         bias: Name of the constant bias, empty without one.
-        bias_size: Its elements.
-        through: Identity, Cast and Transpose nodes between constant and layer, constant first.
-        output_shape: Shape of the layer's output where facts were given and know it.
+        bias_size: Number of elements of the bias.
+        through: Identity, Cast and Transpose nodes from the constant to the layer, in this order.
+        output_shape: Shape of the layer's output; None where it is unknown or no facts were given.
     """
 
     name: str
@@ -57,7 +57,7 @@ class Layer:
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """A constant as a node sees it: axis ``i`` is axis ``axes[i]`` of the constant."""
+    """A constant as a node reads it: axis ``i`` is axis ``axes[i]`` of the constant."""
 
     name: str
     shape: tuple[int, ...]
@@ -66,16 +66,16 @@ class Source:
 
     @property
     def seen(self) -> tuple[int, ...]:
-        """Its shape as the node sees it."""
+        """Its shape as the node reads it."""
         return tuple(self.shape[axis] for axis in self.axes)
 
 
 def layers(model: Model, facts: Facts | None = None) -> list[Layer]:
-    """Find every layer of the top graph, in graph order.
+    """Return every layer of the top graph, in graph order.
 
     Args:
         model: The model; subgraphs of If, Loop and Scan are not searched.
-        facts: Where given, each layer gets its output shape.
+        facts: Facts of the model, for the output shapes of layers.
     """
     found = (_layer_of(node, facts) for node in model.graph.nodes)
     return [layer for layer in found if layer is not None]
@@ -117,7 +117,7 @@ def _layer_of(node: gs.Node, facts: Facts | None) -> Layer | None:
 
 
 def constant_source(tensor: gs.Tensor) -> Source | None:
-    """Follow a value back to the constant that it is, or None."""
+    """Return the constant behind a value, past Identity, Cast and Transpose; else None."""
     if isinstance(tensor, gs.Constant):
         shape = tuple(int(size) for size in tensor.shape)
         return Source(tensor.name, shape, tuple(range(len(shape))))
@@ -143,7 +143,7 @@ def _identity(rank: int) -> tuple[int, ...]:
     return tuple(range(rank))
 
 
-# Filter axis and channel axis as the node sees the weight, filters, columns, group, kernel.
+# Filter axis and channel axis of the weight as the node reads it, filters, columns, group, kernel.
 _Matrix = tuple[int, int, int, int, int, tuple[int, ...]]
 
 
@@ -162,7 +162,7 @@ def _conv_transpose(node: gs.Node, source: Source, side: int) -> _Matrix:
 
 def _gemm(node: gs.Node, source: Source, side: int) -> _Matrix:
     transposed = bool(node.attrs.get("transB" if side == 1 else "transA", 0))
-    # B is [K, N] and makes N filters; A is [M, K] and makes M.
+    # B [K, N] has N filters; A [M, K] has M.
     filter_axis = int((side == 1) != transposed)
     channel_axis = 1 - filter_axis
     return filter_axis, channel_axis, source.seen[filter_axis], source.seen[channel_axis], 1, ()
@@ -171,14 +171,14 @@ def _gemm(node: gs.Node, source: Source, side: int) -> _Matrix:
 def _matmul(node: gs.Node, source: Source, side: int) -> _Matrix | None:
     seen = source.seen
     if len(seen) < 2:
-        return None  # a vector makes no filters
+        return None  # a vector has no filters
     last, before = len(seen) - 1, len(seen) - 2
     filter_axis, channel_axis = (last, before) if side == 1 else (before, last)
     group = math.prod(seen[:-2])
     return filter_axis, channel_axis, seen[filter_axis] * group, seen[channel_axis], group, ()
 
 
-#: By the name that the table of operators has: how a weight lies as a matrix.
+#: The matrix of a weight, by the name in the table of operators.
 MATRICES: dict[str, Callable[[gs.Node, Source, int], _Matrix | None]] = {
     "conv": _conv,
     "conv_transpose": _conv_transpose,

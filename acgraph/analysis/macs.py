@@ -1,10 +1,10 @@
 """Multiply-accumulates of one node, from the shapes of its tensors.
 
-Shapes are looked up by a function, so that the same rules count a model as it is and as a cut would
-leave it. In the second case sizes are expected values, which need not be whole numbers.
+Shapes are looked up by a function, so the same rules apply to a model and to a planned cut of it.
+In the second case, sizes are expected values, which need not be integers.
 
-Only products that are summed are counted: convolutions, matrix products, attention, recurrence.
-Elementwise arithmetic, normalisation and pooling are not, as in the literature's "MACs".
+Only multiply-accumulates count: convolutions, matrix products, attention, recurrence. As usual in
+the literature, elementwise arithmetic, normalisation and pooling do not.
 """
 
 import math
@@ -22,17 +22,17 @@ _Rule = Callable[[gs.Node, Shapes], float | None]
 
 
 def node_macs(node: gs.Node, facts: Facts) -> int | None:
-    """Count the multiply-accumulates of a node; None where they cannot be known.
+    """Count the multiply-accumulates of a node; None where they are unknown.
 
-    Unknown are: counted operators with an unknown shape, operators of custom domains, and
-    control flow around counted operators (how often it runs depends on the data).
+    They are unknown for operators of unknown shapes, for operators of custom domains, and for
+    control flow around multiply-accumulates, which runs depending on the data.
     """
     found = macs_at(node, known_shapes(facts))
     return None if found is None else round(found)
 
 
 def macs_at(node: gs.Node, shapes: Shapes) -> float | None:
-    """Count the same at other shapes, which may be fractions."""
+    """Count the multiply-accumulates of a node at given shapes, whose sizes may be fractions."""
     if not is_standard(node.domain):
         return None
     operator = find_operator(node.op, node.domain)
@@ -42,7 +42,7 @@ def macs_at(node: gs.Node, shapes: Shapes) -> float | None:
 
 
 def known_shapes(facts: Facts) -> Shapes:
-    """Look shapes up in the facts; those with a size that was only assumed are unknown."""
+    """Return a lookup of shapes in the facts; shapes with an assumed size count as unknown."""
     return lambda name: None if name in facts.assumed else facts.shapes.get(name)
 
 
@@ -106,7 +106,7 @@ def _recurrent(node: gs.Node, shapes: Shapes) -> float | None:
 
 
 def _attention(node: gs.Node, shapes: Shapes) -> float | None:
-    """Count Q K^T and P V of ``ai.onnx`` Attention, 3-D or 4-D, cached keys included."""
+    """Count Q K^T and P V of ``ai.onnx`` Attention, 3-D or 4-D, including cached keys."""
     q, k, v = (_shape(node, index, shapes) for index in range(3))
     past = _shape(node, 4, shapes)
     if q is None or k is None or v is None or (past is None and _has_input(node, 4)):
@@ -162,13 +162,13 @@ def _contract(terms: list[list[str]], kept: set[str], sizes: dict[str, float]) -
 
 
 def _letters(term: str, rank: int) -> list[str]:
-    """Spell out the axes of one operand; those of an ellipsis are numbered from the right."""
+    """Return a name for each axis of an operand; an ellipsis is numbered from the right."""
     before, dots, after = term.partition("...")
     hidden = rank - len(before) - len(after) if dots else 0
     return [*before, *(str(number) for number in range(hidden - 1, -1, -1)), *after]
 
 
-#: By the name that the table of operators has: how a node is counted.
+#: Counts a node, by the name in the table of operators.
 COUNTS: dict[str, _Rule] = {
     "attention": _attention,
     "conv": _conv(1),

@@ -1,4 +1,4 @@
-"""What keeps the weights of a model from being cut: which nodes, why, and how many of them."""
+"""Find the obstacles to cuts: nodes, reasons, and the share of the weights that each affects."""
 
 from collections import defaultdict
 from collections.abc import Iterator
@@ -15,36 +15,36 @@ from acgraph.ir import Array
 from acgraph.ir.branches import BRANCHES, Branch
 from acgraph.ir.uses import node_captures
 
-#: What fences the last layer of every network: named first only where nothing holds as much.
+#: Fences the last layer of every network, so other obstacles of equal share come first.
 OUTPUT_REASON = "a graph output keeps its shape"
-#: Constants with a smaller share of all elements explain nothing, and are left out.
+#: Constants with a smaller share of all elements are left out.
 MIN_SHARE = 1e-3
-#: Of weights in a branch or a loop body.
+#: For weights in a branch or a loop body.
 INNER_REASON = "weights inside a branch or a loop body are not cut"
-#: Of the same where no branches are looked into.
+#: The same, where branches are not cut at all.
 UNTRAINED_REASON = "weights inside a branch or a loop body are not trained; prune cuts branches"
-#: Of weights outside that several branches read, or a loop body does.
+#: For outer weights that several branches or a loop body read.
 CAPTURED_REASON = "is read inside a subgraph"
-#: Where no node says why.
-NO_REASON = "this input of it has no channels that can be cut"
+#: Where no fence gives a reason.
+NO_REASON = "this input has no channels that can be cut"
 
 _Found = list[tuple[Family, Member]]
-#: A reason, and whether only exactness forbids the cut.
+#: A reason, and whether the cut is possible but inexact.
 _Key = tuple[str, bool]
-#: A node, the reason that it gives, and whether only exactness forbids the cut.
+#: A node, its reason, and whether the cut is possible but inexact.
 _Note = tuple[str, str, bool]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Obstacle:
-    """One reason why weights stay.
+    """One reason why weights cannot be cut.
 
     Attributes:
-        nodes: Those that it lies at, or values where no node is known; that which holds most first.
-        reason: Why.
-        share: Of the elements of all constants, those that it holds, 0 to 1; what two obstacles
-            hold counts for both.
-        inexact: True where only exactness forbids the cut, so that ``--allow-inexact`` frees it.
+        nodes: The nodes, or the values where no node is known; the one of largest share first.
+        reason: The reason.
+        share: Share of the elements of all constants that it affects, 0 to 1. Elements that two
+            obstacles affect count for both.
+        inexact: True where the cut is possible but inexact, so that ``--allow-inexact`` allows it.
     """
 
     nodes: tuple[str, ...]
@@ -56,26 +56,26 @@ class Obstacle:
 def obstacles(
     dependency: DependencyGraph, branches: Branches | None = None, *, allow_inexact: bool = False
 ) -> list[Obstacle]:
-    """List what holds weights, the one that holds most first.
+    """Return the obstacles to cuts, the one of largest share first.
 
-    An element is held where no axis of its constant may be cut at its position.
+    An element cannot be cut where no axis of its constant may be cut at its position.
 
     Args:
-        dependency: What may be removed.
-        branches: What may be removed from the branches in it. Weights in other branches, and in
-            loop bodies, are held. None where only the graph itself is to be cut.
-        allow_inexact: Count cuts that are not exact as possible.
+        dependency: Dependency graph of the model.
+        branches: The analysed branches. Weights in other branches and in loop bodies cannot be cut.
+            None where branches are not cut at all.
+        allow_inexact: Treat inexact cuts as possible.
     """
     inner_reason = UNTRAINED_REASON if branches is None else INNER_REASON
     branches = NO_BRANCHES if branches is None else branches
     total = max(_total(dependency, branches), 1)
-    held: dict[_Key, float] = defaultdict(float)
+    sizes: dict[_Key, float] = defaultdict(float)
     nodes: dict[_Key, dict[str, float]] = defaultdict(lambda: defaultdict(float))
-    for size, notes in _stuck(dependency, branches, inner_reason, allow_inexact=allow_inexact):
+    for size, notes in _uncuttable(dependency, branches, inner_reason, allow_inexact=allow_inexact):
         if size < MIN_SHARE * total:
             continue
         for key in dict.fromkeys((message, inexact) for _, message, inexact in notes):
-            held[key] += size
+            sizes[key] += size
         for node, message, inexact in dict.fromkeys(notes):
             nodes[message, inexact][node] += size
     listed = [
@@ -85,26 +85,29 @@ def obstacles(
             share=size / total,
             inexact=key[1],
         )
-        for key, size in held.items()
+        for key, size in sizes.items()
     ]
     return sorted(listed, key=lambda o: (-o.share, o.reason == OUTPUT_REASON))
 
 
 def _total(dependency: DependencyGraph, branches: Branches) -> int:
-    """Count the elements of all constants, those of branches and loop bodies included."""
+    """Count the elements of all constants, including branches and loop bodies."""
     own = sum(value.size for value in _constants(dependency, branches).values())
     closed = sum(size for _, size, _ in _closed(dependency, branches))
     return own + closed + sum(_total(each.graph, each.inner) for each in branches.found)
 
 
 def _constants(dependency: DependencyGraph, branches: Branches) -> dict[str, Array]:
-    """Return the constants of a graph without those that one of its branches alone reads."""
-    inside = {name for each in branches.found for name in each.opened.own}
+    """Return the constants of a graph without those that only one of its branches reads."""
+    inside = {name for each in branches.found for name in each.opened.unshared}
     return {n: value for n, value in dependency.model.constants().items() if n not in inside}
 
 
 def _closed(dependency: DependencyGraph, branches: Branches) -> Iterator[tuple[str, int, str]]:
-    """Yield nodes, the elements of constants in subgraphs that stay, and why if that is known."""
+    """Yield nodes with subgraphs that are not cut, the elements of their constants, and reasons.
+
+    The reason is empty where it is unknown.
+    """
     opened = {(b.node, b.attribute) for b in (each.opened.branch for each in branches.found)}
     reasons = {f.location.value: f.message.partition(":")[0] for f in branches.fences}
     for node in dependency.model.graph.nodes:
@@ -114,30 +117,30 @@ def _closed(dependency: DependencyGraph, branches: Branches) -> Iterator[tuple[s
                 yield node.name, _inner_size(graph), reasons.get(path, "")
 
 
-def _stuck(
+def _uncuttable(
     dependency: DependencyGraph, branches: Branches, inner_reason: str, *, allow_inexact: bool
 ) -> Iterator[tuple[float, list[_Note]]]:
-    """Yield how many elements of each constant are held, and by what."""
+    """Yield the number of elements of each constant that cannot be cut, and the reasons."""
     members: dict[str, _Found] = defaultdict(list)
     for family in dependency.families:
         for member in family.members:
             members[member.tensor].append((family, member))
     for name, value in _constants(dependency, branches).items():
         found = members.get(name, [])
-        stuck = value.size * _stuck_share(value.shape, found, allow_inexact=allow_inexact)
-        if stuck:
+        size = value.size * _uncuttable_share(value.shape, found, allow_inexact=allow_inexact)
+        if size:
             notes = _notes(found) or list(_notes_of_readers(dependency, name))
-            yield stuck, [(n.location.node or n.location.value, n.message, i) for n, i in notes]
+            yield size, [(n.location.node or n.location.value, n.message, i) for n, i in notes]
     for node, closed, reason in _closed(dependency, branches):
         yield closed, [(node, reason or inner_reason, False)]
     for each in branches.found:
-        within = _stuck(each.graph, each.inner, inner_reason, allow_inexact=allow_inexact)
-        for size, inner in within:
-            yield size, [(f"{each.path}/{node}", text, i) for node, text, i in inner]
+        within = _uncuttable(each.graph, each.inner, inner_reason, allow_inexact=allow_inexact)
+        for elements, inner in within:
+            yield elements, [(f"{each.path}/{node}", text, i) for node, text, i in inner]
 
 
 def _inner_size(graph: gs.Graph) -> int:
-    """Count the elements of constants in a branch or a loop body."""
+    """Count the elements of the constants in a branch or a loop body."""
     size = 0
     for node in graph.nodes:
         inner = [value for value in node.attrs.values() if isinstance(value, gs.Graph)]
@@ -146,13 +149,13 @@ def _inner_size(graph: gs.Graph) -> int:
 
 
 def _stored(node: gs.Node) -> int:
-    held = [t for t in node.inputs if isinstance(t, gs.Constant)]
+    constants = [t for t in node.inputs if isinstance(t, gs.Constant)]
     if node.op == "Constant" and isinstance(node.attrs.get("value"), gs.Constant):
-        held.append(node.attrs["value"])
-    return sum(int(np.prod(tensor.shape)) for tensor in held)
+        constants.append(node.attrs["value"])
+    return sum(int(np.prod(tensor.shape)) for tensor in constants)
 
 
-def _stuck_share(shape: tuple[int, ...], found: _Found, *, allow_inexact: bool) -> float:
+def _uncuttable_share(shape: tuple[int, ...], found: _Found, *, allow_inexact: bool) -> float:
     """Return the share of a constant's elements that no cut reaches."""
     free = [np.zeros(size, bool) for size in shape]
     for family, member in found:
@@ -162,7 +165,7 @@ def _stuck_share(shape: tuple[int, ...], found: _Found, *, allow_inexact: bool) 
 
 
 def _notes(found: _Found) -> list[tuple[Diagnostic, bool]]:
-    """List why the families of a constant may not be cut, and whether exactness is the reason."""
+    """Return why the families of a constant are not cut, each with whether the cut is inexact."""
     notes: list[tuple[Diagnostic, bool]] = []
     for family, _ in found:
         notes += [(note, False) for note in family.fences]
@@ -172,14 +175,14 @@ def _notes(found: _Found) -> list[tuple[Diagnostic, bool]]:
 
 
 def _notes_of_readers(dependency: DependencyGraph, name: str) -> Iterator[tuple[Diagnostic, bool]]:
-    """Yield why a constant has no families: what the fences at the nodes that read it say."""
+    """Yield why a constant has no families: the fences of its consumers."""
     nodes = dependency.model.graph.nodes
     readers = {n.name: n for n in nodes if any(tensor.name == name for tensor in n.inputs)}
-    said = [note for note in dependency.fences if note.location.node in readers]
-    for node in [] if said else readers.values():
+    fences = [note for note in dependency.fences if note.location.node in readers]
+    for node in [] if fences else readers.values():
         location = dependency.model.location(node)
         yield Diagnostic(message=NO_REASON, location=location), False
-    yield from ((note, False) for note in said)
+    yield from ((note, False) for note in fences)
     for node in nodes:
         if name in node_captures(node):
             location = dependency.model.location(node)

@@ -1,4 +1,4 @@
-"""Write docs/operators.md from the table of rules.
+"""Generate docs/operators.md from the table of operators.
 
 ::
 
@@ -127,7 +127,7 @@ def _words(operator: Operator) -> str:
 
 
 def _summary(function: Callable[..., object]) -> str:
-    """Return the first paragraph of a docstring, as the cell of a table."""
+    """Return the first paragraph of a docstring as a table cell."""
     text = (inspect.getdoc(function) or "").split("\n\n")[0].replace("\n", " ")
     return text.replace("``", "`").replace("|", "\\|")
 

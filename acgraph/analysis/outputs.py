@@ -1,4 +1,4 @@
-"""What a graph says of its outputs, from which their tasks are guessed."""
+"""Properties of graph outputs, from which their tasks are inferred."""
 
 from collections.abc import Collection, Iterator, Mapping
 
@@ -12,9 +12,9 @@ from acgraph.tasks import ModelFacts, OutputFacts
 from acgraph.tasks.facts import Sizes
 from acgraph.tasks.kinds import Form
 
-#: What hands values on, also a part of them.
+#: Operators whose output consists of elements of their input.
 _PASSED = operators_with(Trait.VIEW) | {"Dropout", "Slice", "Split", "Gather"}
-#: Element by element, the channels where they were.
+#: Elementwise operators, which keep the channel axis.
 _ELEMENTWISE = operators_with(Trait.AFFINE, Trait.SAME_SHAPE)
 _LAYERS = frozenset(op for op, _ in inputs_with(Role.WEIGHT, Role.FACTOR))
 _NORMALISED = frozenset(["BatchNormalization", "LayerNormalization"])
@@ -22,20 +22,20 @@ _FORMS: Mapping[str, Form] = {
     "Softmax": "softmax", "LogSoftmax": "log-softmax", "Sigmoid": "sigmoid",
     "HardSigmoid": "sigmoid",
 }  # fmt: skip
-#: Nodes that are followed, at most, from an output to its last layer.
+#: Largest number of nodes from the last layer to an output.
 _MAX_STEPS = 24
-#: Softmax counts from the first axis before this opset.
+#: From this opset on, the default axis of Softmax is the last one.
 _LAST_BY_DEFAULT = 13
-#: ``[layers, N, width]``: states of recurrent layers have a rank that little else has.
+#: Rank of the states of recurrent layers: ``[layers, N, width]``.
 _RANK_OF_STATES = 3
 
 
 def output_facts(model: Model, facts: Facts) -> ModelFacts:
-    """Read what the graph says of its outputs.
+    """Return the properties of the outputs of a network.
 
     Args:
         model: The network.
-        facts: Its shapes.
+        facts: Facts of the network.
     """
     inputs = {t.name: _sizes(facts.shapes.get(t.name, t.shape)) or () for t in model.graph.inputs}
     integers = frozenset(t.name for t in model.graph.inputs if _kind(t) not in "f")
@@ -77,7 +77,7 @@ def _read(
 
 
 def _passed_on(tensor: gs.Tensor) -> gs.Tensor:
-    """Return what an output is a view of."""
+    """Return the tensor whose elements an output passes on."""
     for _ in range(_MAX_STEPS):
         if not tensor.inputs or tensor.inputs[0].op not in _PASSED:
             return tensor
@@ -90,7 +90,7 @@ def _maker(tensor: gs.Tensor) -> gs.Node | None:
 
 
 def _form(end: gs.Tensor, facts: Facts, opset: int) -> tuple[Form, int | None]:
-    """Say by what values are made probabilities, and along which axis of theirs."""
+    """Return the kind of the values (logits or probabilities), and the axis of a softmax."""
     node = _maker(end)
     if node is None:
         return "logits", None
@@ -100,7 +100,7 @@ def _form(end: gs.Tensor, facts: Facts, opset: int) -> tuple[Form, int | None]:
         default = -1 if opset >= _LAST_BY_DEFAULT else 1
         axis = int(node.attrs.get("axis", default))
         return form, (axis % rank if rank and form != "sigmoid" else None)
-    # Exporters write a softmax out as exp(x) / sum(exp(x)).
+    # Some exporters decompose a softmax into exp(x) / sum(exp(x)).
     above = _maker(node.inputs[0])
     if node.op == "Div" and above is not None and above.op == "Exp":
         below = _divisor(node, ("ReduceSum",))
@@ -110,12 +110,12 @@ def _form(end: gs.Tensor, facts: Facts, opset: int) -> tuple[Form, int | None]:
 
 
 def _divisor(node: gs.Node, ends: Collection[str]) -> gs.Node | None:
-    """Return the operator of one of these kinds that makes what a Div divides by."""
+    """Return the node of one of these operators that produces the divisor of a Div."""
     return next((maker for maker in _makers(node.inputs[1]) if maker.op in ends), None)
 
 
 def _makers(tensor: gs.Tensor) -> Iterator[gs.Node]:
-    """Yield the node that makes a tensor, the one that makes its first computed input, and on."""
+    """Yield the producer of a tensor, the producer of its first computed input, and so on."""
     for _ in range(_MAX_STEPS):
         node = _maker(tensor)
         if node is None:
@@ -130,7 +130,7 @@ def _makers(tensor: gs.Tensor) -> Iterator[gs.Node]:
 def _same_axis(
     end: gs.Tensor, output: gs.Tensor, axis: int | None, facts: Facts, shape: Sizes | None
 ) -> int | None:
-    """Return where an axis of what an output is a view of lies in the output."""
+    """Return the axis of an output that corresponds to an axis of ``end``."""
     if axis is None or shape is None:
         return None
     size = facts.shapes[end.name][axis]
@@ -143,7 +143,7 @@ def _same_axis(
 
 
 def _last_layer(end: gs.Tensor) -> gs.Node | None:
-    """Return the last layer or normalisation, with nothing but element-wise operators behind."""
+    """Return the last layer or normalisation, followed by elementwise operators and views only."""
     for node in _makers(end):
         if node.op in _NORMALISED or (node.op in _LAYERS and _has_weight(node)):
             return node
@@ -157,7 +157,7 @@ def _has_weight(node: gs.Node) -> bool:
 
 
 def _made_axis(output: gs.Tensor, layer: gs.Node, facts: Facts, shape: Sizes | None) -> int | None:
-    """Return where the channels of the last layer lie in the output."""
+    """Return the channel axis of the output: that of the last layer."""
     made = facts.shapes.get(layer.outputs[0].name)
     if made is None or shape is None or not made:
         return None
@@ -172,7 +172,7 @@ def _made_axis(output: gs.Tensor, layer: gs.Node, facts: Facts, shape: Sizes | N
 
 
 def _is_moved(output: gs.Tensor, layer: gs.Node) -> bool:
-    """Whether an axis may have moved between a layer and an output."""
+    """Return whether an axis may have moved between a layer and an output."""
     tensor = output
     for _ in range(_MAX_STEPS):
         node = _maker(tensor)
@@ -188,7 +188,7 @@ def _is_moved(output: gs.Tensor, layer: gs.Node) -> bool:
 
 
 def _is_pooled(layer: gs.Node, facts: Facts) -> bool:
-    """Whether a layer reads the mean over all positions."""
+    """Return whether a layer reads the mean over all spatial positions."""
     tensor = layer.inputs[0]
     for _ in range(_MAX_STEPS):
         node = _maker(tensor)
@@ -210,7 +210,7 @@ def _is_flat(shape: tuple[int, ...]) -> bool:
 
 
 def _is_unit(end: gs.Tensor) -> bool:
-    """Whether vectors are divided by their length last."""
+    """Return whether vectors are normalised to unit length at the end."""
     node = _maker(end)
     if node is None:
         return False
@@ -226,7 +226,7 @@ def _is_unit(end: gs.Tensor) -> bool:
 
 
 def _state_of(tensor: gs.Tensor, shape: Sizes | None, inputs: Mapping[str, Sizes]) -> str:
-    """Return the input whose next value an output is: as large, and of a name that is near."""
+    """Return the input of which an output is the next state: same shape and a similar name."""
     if shape is None or len(inputs) < 2:
         return ""
     first = next(iter(inputs))
@@ -234,12 +234,12 @@ def _state_of(tensor: gs.Tensor, shape: Sizes | None, inputs: Mapping[str, Sizes
     same = [name for name, sizes in inputs.items() if sizes == shape and name != first]
     near = [name for name in same if name.lower()[:1] == stem[:1] or name.lower() in stem]
     if len(shape) < _RANK_OF_STATES:
-        same = []  # any vector might be as long
+        same = []  # a vector may have the same shape by chance
     return (near or same or [""])[0]
 
 
 def _joined(end: gs.Tensor, facts: Facts) -> Iterator[tuple[Form, int | None]]:
-    """Yield the parts that are joined last, where some are sigmoids and others are not."""
+    """Yield the parts of the last Concat, where some are sigmoids and others are not."""
     for _ in range(_MAX_STEPS):
         node = _maker(end)
         if node is None or node.op != "Concat":

@@ -1,4 +1,4 @@
-"""Use the analysis of a graph again for the same graph with other weights."""
+"""Reuse the analysis of a graph for the same graph with other weights."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -10,16 +10,15 @@ from acgraph.ir import Array, Model
 
 
 def with_weights(dependency: DependencyGraph, model: Model) -> DependencyGraph | None:
-    """Return the analysis of a model that differs from an analysed one in its weights alone.
+    """Return the analysis of a model that differs from an analysed one only in its weights.
 
     Args:
-        dependency: Of the analysed model.
-        model: The same nodes, tensors and shapes with other floating-point constants, as training
-            leaves them.
+        dependency: Dependency graph of the analysed model.
+        model: A model with the same nodes, tensors and shapes, and other float constants.
 
     Returns:
-        The analysis, of ``model``; None where the graph is another, or the analysis holds values
-        that are computed from weights, so that the model must be analysed anew.
+        The dependency graph of ``model``; None where the graph differs, or where the analysis
+        contains values computed from weights, so that the model must be analysed again.
     """
     constants, facts = model.constants(), dependency.facts
     changed = _changed(facts.values, constants)
@@ -32,7 +31,7 @@ def with_weights(dependency: DependencyGraph, model: Model) -> DependencyGraph |
 
 
 def _structure(model: Model) -> tuple[object, ...]:
-    """List what of a graph is no weight."""
+    """Return all properties of a graph except the values of weights."""
     nodes = [
         (n.name, n.op, [t.name for t in n.inputs], [t.name for t in n.outputs])
         for n in model.graph.nodes
@@ -41,7 +40,7 @@ def _structure(model: Model) -> tuple[object, ...]:
 
 
 def _changed(values: Mapping[str, Array], constants: Mapping[str, Array]) -> set[str]:
-    """Name the small constants that have other values now."""
+    """Return the names of the small constants whose values changed."""
     return {
         name
         for name, value in values.items()
@@ -50,7 +49,7 @@ def _changed(values: Mapping[str, Array], constants: Mapping[str, Array]) -> set
 
 
 def _is_computed_from(dependency: DependencyGraph, changed: set[str]) -> bool:
-    """Whether a known value is computed from a constant that changed."""
+    """Return whether a known value is computed from a changed constant."""
     return any(
         output.name in dependency.facts.values
         for node in dependency.model.graph.nodes

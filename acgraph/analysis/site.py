@@ -1,4 +1,4 @@
-"""One node, as a rule sees it: inputs and outputs by number."""
+"""The interface between a rule and one node: labels of inputs and outputs by index."""
 
 from collections.abc import Sequence
 
@@ -11,16 +11,16 @@ from acgraph.diagnostics import Diagnostic
 from acgraph.ir import Array
 from acgraph.operators import Trait, operators_with
 
-#: Views through which a constant keeps its own axes, or loses none of its elements.
+#: Operators whose output has all elements of their input.
 _VIEWS = operators_with(Trait.VIEW)
-#: Operators for which it matters where on an axis a position lies, not only which it is.
+#: Operators whose result depends on the index of a position along an axis.
 _POSITIONAL = operators_with(Trait.POSITIONAL)
 
-_UNEQUAL = "meets an axis of another size, or of an unknown one"
+_UNEQUAL = "couples axes of different or unknown size"
 
 
 class Site:
-    """What the rules read of a node, and what they say of it."""
+    """Gives a rule access to one node, and collects the couplings, fences and output labels."""
 
     def __init__(self, walk: Walk, node: gs.Node) -> None:
         self.walk = walk
@@ -33,11 +33,11 @@ class Site:
 
     @property
     def opset(self) -> int:
-        """The version of the default operator set."""
+        """The opset version of the default domain."""
         return int(self.walk.model.graph.opset)
 
     def has(self, i: int) -> bool:
-        """Return whether input ``i`` is given."""
+        """Return whether input ``i`` is present."""
         return i < len(self.node.inputs) and bool(self.node.inputs[i].name)
 
     def shape(self, i: int) -> tuple[int, ...]:
@@ -61,23 +61,23 @@ class Site:
         return (axis >= len(fixed) or fixed[axis]) and not self._is_assumed(name, axis)
 
     def is_assumed(self, i: int, axis: int) -> bool:
-        """Return whether the size of an axis of input ``i`` is not known, see `Facts.assumed`."""
+        """Return whether the size of an axis of input ``i`` is unknown, see `Facts.assumed`."""
         return self._is_assumed(self.node.inputs[i].name, axis)
 
     def is_assumed_out(self, axis: int, j: int = 0) -> bool:
-        """Return whether the size of an axis of output ``j`` is not known."""
+        """Return whether the size of an axis of output ``j`` is unknown."""
         return self._is_assumed(self.node.outputs[j].name, axis)
 
     def _is_assumed(self, name: str, axis: int) -> bool:
         assumed = self.walk.facts.assumed.get(name, ())
         return axis < len(assumed) and assumed[axis]
 
-    def is_born(self, j: int = 0) -> bool:
-        """Return whether the shape of output ``j`` does not follow from the inputs' shapes."""
+    def is_uninferred(self, j: int = 0) -> bool:
+        """Return whether the shape of output ``j`` was assumed rather than inferred."""
         return self.node.outputs[j].name in self.walk.facts.uninferred
 
-    def _is_countable(self, name: str, axis: int) -> bool:
-        """Return whether this node may tell the positions of an axis apart by their number."""
+    def _is_labelable(self, name: str, axis: int) -> bool:
+        """Return whether positions of an axis have a fixed index, where the node depends on it."""
         return self.node.op not in _POSITIONAL or self._is_fixed(name, axis)
 
     def value(self, i: int) -> Array | None:
@@ -92,11 +92,11 @@ class Site:
         return self.walk.is_constant(self.node.inputs[i])
 
     def why(self, message: str, axis: int | None = None) -> Diagnostic:
-        """Make a reason that names this node."""
+        """Return a reason located at this node."""
         return Diagnostic(location=self.walk.model.location(self.node, axis=axis), message=message)
 
     def axis(self, i: int, axis: int) -> Axis:
-        """Return the labels of an axis of input ``i``; a constant's unused axis gets new ones."""
+        """Return the labels of an axis of input ``i``; unused axes of constants get new ones."""
         found = self._tensor(i)
         if found is None:
             return None
@@ -105,7 +105,7 @@ class Site:
             size = self.shape(i)[axis]
             current = self.labels.fresh(size) if size > 1 else None
             found.axes[axis] = current
-        if current is not None and not self._is_countable(self.node.inputs[i].name, axis):
+        if current is not None and not self._is_labelable(self.node.inputs[i].name, axis):
             self.fence(current, "the size of the axis depends on the input", axis)
             return None
         return current
@@ -125,7 +125,7 @@ class Site:
         return found is not None and isinstance(found.axes[axis], Free)
 
     def zero(self, i: int, axis: int) -> bool:
-        """Return whether cut positions of an axis of input ``i`` hold zeros in the masked model."""
+        """Return whether cut positions of an axis of input ``i`` are zero in the masked model."""
         use = self.walk.use(self.node.inputs[i])
         if use is not None:
             use.trusted = use.trusted or not use.keep
@@ -134,11 +134,11 @@ class Site:
         return found is not None and found.zero[axis]
 
     def zeros(self, i: int) -> list[bool]:
-        """Say of every axis of input ``i`` whether cut positions hold zeros."""
+        """Return for every axis of input ``i`` whether cut positions are zero."""
         return [self.zero(i, axis) for axis in range(len(self.shape(i)))]
 
     def set_role(self, i: int, axis: int, role: Role) -> None:
-        """Say what an axis of a constant input is for; seen through views of the constant."""
+        """Set the role of an axis of a constant input, also through views of the constant."""
         use = self.walk.use(self.node.inputs[i])
         if use is not None:
             use.roles[axis] = role
@@ -155,7 +155,7 @@ class Site:
                 use.roles[own] = role
 
     def keep(self, i: int) -> None:
-        """Ask that the masked model leave a constant input as it is."""
+        """Require that the masked model does not zero a constant input."""
         key = self.walk.views.get(self.node.inputs[i].name)
         use = self.walk.uses[key] if key is not None else self.walk.use(self.node.inputs[i])
         if use is None:
@@ -165,10 +165,10 @@ class Site:
         use.keep = True
 
     def set_axis(self, i: int, axis: int, labels: Axis) -> None:
-        """Give an axis of input ``i`` these labels, or unify where it has some."""
+        """Set the labels of an axis of input ``i``, or unify them with existing ones."""
         found = self._tensor(i)
         if found is None:
-            self.labels.fence(labels, self.why("meets an axis that is never cut", axis))
+            self.labels.fence(labels, self.why("couples an axis that is never cut", axis))
         elif labels is not None and len(labels) != self.shape(i)[axis] > 1:
             self.fence(labels, _UNEQUAL, axis)
             self.stop(i, axis, _UNEQUAL)
@@ -178,13 +178,13 @@ class Site:
             self.unify(self.axis(i, axis), labels)
 
     def unify(self, first: Axis, second: Axis) -> Axis:
-        """State that two axes lose the same positions."""
+        """Couple two axes position by position; return the common axis."""
         if first is None and second is None:
             return None
         return self.labels.unify(first, second, self.why("couples axes that are cut differently"))
 
     def unify_inputs(self, places: Sequence[tuple[int, int]]) -> Axis:
-        """Unify axes of inputs, given as (input, axis); unused axes of constants just follow."""
+        """Unify axes of inputs, given as (input, axis); unused axes of constants get the labels."""
         if len({self.shape(i)[axis] for i, axis in places}) > 1:
             for i, axis in places:
                 self.stop(i, axis, _UNEQUAL)
@@ -206,9 +206,9 @@ class Site:
         return bound
 
     def emit(self, axes: Sequence[Axis], zero: Sequence[bool], j: int = 0) -> None:
-        """Give output ``j`` its labels; an axis of size 1 is never cut."""
+        """Set the labels of output ``j``; an axis of size 1 is never cut."""
         tensor = self.node.outputs[j]
-        settled: list[Axis | Free] = []
+        labelled: list[Axis | Free] = []
         for position, (axis, size) in enumerate(zip(axes, self.out_shape(j), strict=True)):
             if axis is not None and size == 1:
                 self.fence(axis, "the axis has size 1", position)
@@ -223,8 +223,8 @@ class Site:
             ):
                 self.fence(axis, "the size of the axis depends on the input", position)
                 axis = None
-            settled.append(axis)
-        self.walk.tensors[tensor.name] = TensorLabels(settled, list(zero))
+            labelled.append(axis)
+        self.walk.tensors[tensor.name] = TensorLabels(labelled, list(zero))
         if self.only_constants:
             self.walk.derived.add(tensor.name)
         if self.node.op in _VIEWS and self.is_constant(0):
@@ -240,7 +240,7 @@ class Site:
             self.walk.views[name] = key
 
     def emit_free(self, j: int) -> None:
-        """Give an output that is computed from constants axes that nothing has used yet."""
+        """Mark all axes of an output that is computed from constants as unused."""
         tensor = self.node.outputs[j]
         rank = len(self.out_shape(j))
         self.walk.tensors[tensor.name] = TensorLabels([FREE] * rank, [False] * rank)
@@ -257,7 +257,7 @@ class Site:
             self.labels.fence(axis, why)
 
     def mark_inexact(self, axis: Axis, message: str, position: int | None = None) -> None:
-        """Note that cutting an axis changes what the node computes of the rest."""
+        """Mark an axis whose cut changes the result of the node at other positions."""
         if axis is None:
             return
         why = self.why(message, position)
@@ -267,7 +267,7 @@ class Site:
             self.labels.mark_inexact(axis, why)
 
     def stop(self, i: int, axis: int, message: str) -> None:
-        """Forbid cutting an axis of input ``i``; an unused axis of a constant has no labels yet."""
+        """Forbid cutting an axis of input ``i``, also where it is an unused axis of a constant."""
         found = self._tensor(i)
         if found is not None and isinstance(found.axes[axis], Free):
             found.axes[axis] = None
@@ -275,10 +275,11 @@ class Site:
             self.fence(self.axis(i, axis), message, axis)
 
     def fence_all(self, message: str, *, listed: bool = False) -> None:
-        """Forbid cutting anything that this node reads; its outputs are never cut.
+        """Forbid cutting any axis of the inputs and outputs of this node.
 
-        The node is listed as a fence where it stops a cut that would be possible without it, or
-        where ``listed`` asks for it.
+        Args:
+            message: The reason.
+            listed: List the node as a fence even where no cut would be possible without it.
         """
         self.is_fenced = True
         stopped = False

@@ -1,9 +1,9 @@
-"""Numbers that are computed from sizes: which of them would a cut change?
+"""Fence axes whose size enters a computation that a cut would change.
 
-Sizes that go into shapes are rewritten by a cut, and values that are the same for all inputs are
-pinned to what they are. The rest is computed while the model runs. Here every such number is
-computed once more, as if the axes that can be cut had other sizes; where it then differs and goes
-anywhere else than into a shape, these axes are fenced.
+A cut rewrites the shape inputs of nodes, and replaces values that are the same for all inputs by
+constants. Other values are computed from sizes while the model runs. Here each of them is evaluated
+again with other sizes of the axes that can be cut. Where the value differs and is used for anything
+but a shape, these axes are fenced.
 """
 
 import numpy as np
@@ -14,7 +14,7 @@ from acgraph.diagnostics import Diagnostic
 from acgraph.ir.fold import evaluate_node
 from acgraph.operators import Role, inputs_with
 
-#: By how much a size that can be cut is changed: by a number that no model has a use for.
+#: Change of a size that can be cut: a large prime, so that dependent values change.
 _SHIFT = 1009
 _FLOATS = (1, 10, 11, 16)  # TensorProto FLOAT, FLOAT16, DOUBLE, BFLOAT16
 #: Inputs that a cut rewrites.
@@ -22,7 +22,7 @@ _REWRITTEN = inputs_with(Role.SIZES)
 
 
 def note_sizes(walk: Walk, node: gs.Node) -> None:
-    """Follow a node that computes with sizes."""
+    """Evaluate a node that computes with sizes, at changed sizes."""
     if node.op in ("Shape", "Size"):
         _note_measure(walk, node)
         return
@@ -34,7 +34,7 @@ def note_sizes(walk: Walk, node: gs.Node) -> None:
     for name in names:
         known = walk.probes[name][0] if name in walk.probes else walk.facts.values.get(name)
         if name and known is None:
-            return  # not a number that can be known at all: whoever reads it is checked
+            return  # the value is unknown, so its consumers are checked instead
         arrays.append(known if name else None)
     values = evaluate_node(node, arrays, int(walk.model.graph.opset), 1 << 16)
     for tensor, value in zip(node.outputs, values or [], strict=False):
@@ -69,7 +69,7 @@ def _note_measure(walk: Walk, node: gs.Node) -> None:
 
 
 def check_sizes(walk: Walk, node: gs.Node, captured: list[str]) -> None:
-    """Fence what a node computes with, where it is neither pinned nor rewritten by a cut."""
+    """Fence the sizes that a node reads, where a cut neither fixes nor rewrites them."""
     for i, tensor in enumerate(node.inputs):
         name = tensor.name
         if name in walk.probes and not walk.is_static(name) and (node.op, i) not in _REWRITTEN:

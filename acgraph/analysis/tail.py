@@ -1,7 +1,7 @@
-"""What the output of a layer goes through before anything else reads it: its tail.
+"""The tail of a layer: the chain of affine nodes behind it, each the only consumer of its input.
 
-Filter by filter that is a gain and an offset: BatchNormalization, a bias that is a node of its own,
-the scale of a residual branch. Behind it the output may meet another one in a sum.
+A tail is a gain and an offset per filter: BatchNormalization, a bias as a separate node, the scale
+of a residual branch. At its end, the output may be added to another activation.
 """
 
 from collections.abc import Callable, Mapping
@@ -25,10 +25,10 @@ class TailNode:
 
     Attributes:
         kind: ``norm``, ``add`` or ``scale``.
-        constants: What it applies, by their names: scale, bias, mean and variance of a ``norm``,
-            one constant of the others.
-        epsilon: Of a ``norm``.
-        is_own: Whether no other node reads its bias, which may then be changed.
+        constants: Names of its constants: scale, bias, mean and variance of a ``norm``, one
+            constant of the others.
+        epsilon: The epsilon of a ``norm``.
+        is_own: Whether it is the only consumer of its bias, which may then be changed.
     """
 
     kind: str
@@ -39,17 +39,17 @@ class TailNode:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tail:
-    """What comes behind a layer.
+    """The tail of a layer.
 
     Attributes:
         layer: The layer.
-        alpha: What the product is multiplied with.
-        beta: What the bias of the layer is multiplied with.
-        is_bias_own: Whether no other node reads the bias of the layer.
-        steps: In order.
-        end: The tensor behind the last of them.
+        alpha: Factor of the layer's matrix product.
+        beta: Factor of the layer's bias.
+        is_bias_own: Whether the layer is the only consumer of its bias.
+        steps: The nodes, in order.
+        end: Name of the tensor behind the last node.
         join: Name of the node that adds ``end`` and another activation; empty where none does.
-        other: Which input of ``join`` that is.
+        other: Index of the other activation among the inputs of ``join``.
     """
 
     layer: Layer
@@ -62,7 +62,7 @@ class Tail:
     other: int = 0
 
     def affine(self, weights: Mapping[str, Array]) -> "Affine":
-        """Return gain and offset, with these values of the constants."""
+        """Return the tail as numbers, with the given values of the constants."""
         gain, offset = np.ones(self.layer.filters), np.zeros(self.layer.filters)
         shift, after = "", np.ones(self.layer.filters)
         own_bias = np.zeros(self.layer.filters)
@@ -81,14 +81,15 @@ class Tail:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Affine:
-    """A tail in numbers: ``gain * (alpha * W x + bias) + offset``, a number for each filter.
+    """A tail as numbers: ``gain * (alpha * W x + bias) + offset``, arrays ``float64 [filters]``.
 
     Attributes:
-        gain: Of the layer's output.
-        offset: Behind it.
-        bias: What the layer itself adds to the product.
-        shift: The constant that can take a change of the offset; empty where none can.
-        after: What such a change is multiplied with on its way to the end.
+        gain: Factor of the layer's output.
+        offset: Offset behind the gain.
+        bias: Bias of the layer, times its ``beta``.
+        shift: The constant in which a change of the offset can be stored; empty where there is
+            none.
+        after: Gain from ``shift`` to the end of the tail.
     """
 
     gain: Floats
@@ -99,7 +100,7 @@ class Affine:
 
 
 def tails(model: Model, found: list[Layer]) -> dict[str, Tail]:
-    """Follow the outputs of layers, by the names of the layers.
+    """Return the tails of layers, by the names of the layers.
 
     Args:
         model: The model.
@@ -154,7 +155,7 @@ class _Walk:
         return bool(name) and self._uses.get(name) == 1 and name in self._constants
 
     def _step(self, node: gs.Node, value: gs.Tensor, layer: Layer) -> TailNode | None:
-        """Read a node as a gain and an offset of each filter; None where it is none."""
+        """Return a node as a gain and an offset per filter; None where it is not affine."""
         names = [tensor.name for tensor in node.inputs]
         if node.op == "Identity":
             return TailNode("", ())
@@ -167,15 +168,15 @@ class _Walk:
         if node.op not in ("Add", "Mul") or len(names) != 2:
             return None
         constant = names[1 - names.index(value.name)]
-        if constant not in self._constants or not self._lies_on_filters(constant, layer):
+        if constant not in self._constants or not self._is_per_filter(constant, layer):
             return None
         is_whole = self._constants[constant].size == layer.filters
         kind = "add" if node.op == "Add" else "scale"
         is_own = kind == "add" and is_whole and self._is_own(constant)
         return TailNode(kind, (constant,), is_own=is_own)
 
-    def _lies_on_filters(self, name: str, layer: Layer) -> bool:
-        """Return whether a constant has a number for each filter, or one for all."""
+    def _is_per_filter(self, name: str, layer: Layer) -> bool:
+        """Return whether a constant has one element per filter, or a single element."""
         shape = self._constants[name].shape
         if prod(shape) == 1:
             return len(shape) <= (len(layer.kernel) + 2 if layer.kernel else 2)
@@ -213,7 +214,7 @@ def _scale(values: list[Floats], epsilon: float) -> tuple[Floats, Floats]:
     return values[0], np.zeros_like(values[0])
 
 
-#: By kind: the gain and the offset of a step.
+#: The gain and the offset of a node, by kind.
 _GAINS: dict[str, Callable[[list[Floats], float], tuple[Floats, Floats]]] = {
     "norm": _norm,
     "add": _add,

@@ -1,7 +1,7 @@
-"""The state of the one forward walk over the nodes: the labels of every axis of every tensor.
+"""The state of the forward walk over the nodes: the labels of every axis of every tensor.
 
-The rules (``acgraph.analysis.rules``) see one node at a time through a
-`acgraph.analysis.site.Site` and say how its axes relate.
+The rules (``acgraph.analysis.rules``) process one node at a time through a
+`acgraph.analysis.site.Site`, and couple its axes.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ Role = str
 
 
 class Free:
-    """The axis of a constant that nothing has used yet."""
+    """Marks an axis of a constant that no rule has used yet."""
 
 
 FREE = Free()
@@ -26,9 +26,11 @@ FREE = Free()
 
 @dataclass(slots=True)
 class TensorLabels:
-    """The labels of one tensor, an entry an axis.
+    """The labels of one tensor.
 
-    ``zero`` says whether positions that are cut hold zeros in the masked model.
+    Attributes:
+        axes: The labels of each axis.
+        zero: For each axis, whether its cut positions are zero in the masked model.
     """
 
     axes: list[Axis | Free]
@@ -37,15 +39,15 @@ class TensorLabels:
 
 @dataclass(slots=True)
 class ConstantUse:
-    """A constant as the walk sees it.
+    """The labels and properties of one constant.
 
     Attributes:
-        name: The constant's name in the graph.
+        name: Name of the constant.
         labels: Its labels.
-        roles: An entry an axis: ``"filter"``, ``"column"``, ``"other"``.
+        roles: The role of each axis: ``"filter"``, ``"column"``, ``"other"``.
         keep: True where the masked model must not zero it (a divisor, a variance).
         stored: False for a value computed in the graph: a cut replaces it by an initializer.
-        trusted: True once a rule relied on the zeros that the masked model holds in it.
+        trusted: True once a rule relied on its cut positions being zero in the masked model.
     """
 
     name: str
@@ -61,20 +63,27 @@ class Walk:
     """The state of the analysis of one model.
 
     Attributes:
+        model: The model.
+        facts: Facts of the model.
+        kept: Constants that the masked model must not zero, from an earlier walk.
+        labels: The labels of all axes.
         tensors: Labels of activations, and of tensors computed from constants.
-        uses: Constants, by name.
-        fences: Nodes that cuts do not pass.
+        uses: Labels of constants, by name.
+        fences: Nodes that no cut crosses.
         views: By tensor: the constant that it is a view of.
+        constant_nodes: Values of Constant nodes, by output.
         derived: Tensors that are computed from constants only.
-        baked: Values of derived tensors on some axes of which a cut must replace them (see
-            `acgraph.analysis.bake`), and those axes.
-        settled: Derived tensors that something other than a constant was computed with.
-        live: Tensors that something other than a constant is computed from.
-        hidden: Frozen labels that no activation meets: no family is made of them.
-        kept: Constants that no mask may zero; found by an earlier walk.
-        opaque: Tensors whose values must not be taken for constants (dequantised weights).
-        probes: Numbers that a cut would change: what they would be, and from which tensors' sizes.
-        late: Constants that turned out to belong to ``kept`` after a rule had trusted them.
+        baked: Values of derived tensors that a cut replaces by an initializer, and the axes for
+            which it does (see `acgraph.analysis.bake`).
+        resolved: Derived tensors whose frozen axes were replaced where possible.
+        live: Tensors from which activations are computed.
+        hidden: Frozen labels that do not occur on live tensors: they form no family.
+        captured: Tensors that subgraphs read.
+        opaque: Tensors whose values do not count as constants (dequantised weights).
+        probes: Values that a cut would change: the value at other sizes, and the tensors whose
+            sizes it depends on.
+        late: Constants that must be ``kept``, found after a rule relied on their zeros.
+        graph_tensors: All tensors of the graph, by name.
     """
 
     model: Model
@@ -88,7 +97,7 @@ class Walk:
     constant_nodes: dict[str, Array] = field(default_factory=dict)
     derived: set[str] = field(default_factory=set)
     baked: dict[str, tuple[Array, frozenset[int]]] = field(default_factory=dict)
-    settled: set[str] = field(default_factory=set)
+    resolved: set[str] = field(default_factory=set)
     live: set[str] = field(default_factory=set)
     hidden: set[int] = field(default_factory=set)
     captured: set[str] = field(default_factory=set)
@@ -106,7 +115,7 @@ class Walk:
                     self.constant_nodes[node.outputs[0].name] = value
 
     def is_stored(self, tensor: gs.Tensor) -> bool:
-        """Return whether a tensor is a constant of the file."""
+        """Return whether a tensor is stored in the file as a constant."""
         return isinstance(tensor, gs.Constant) or tensor.name in self.constant_nodes
 
     def is_static(self, name: str) -> bool:
@@ -122,7 +131,7 @@ class Walk:
         return name not in self.tensors and (self.is_stored(tensor) or self.is_static(name))
 
     def use(self, tensor: gs.Tensor) -> ConstantUse | None:
-        """Return the constant behind a tensor, made at its first use; None for activations."""
+        """Return the labels of a constant, created at its first use; None for activations."""
         name: str = tensor.name
         if name in self.tensors or name in self.derived:
             return None
@@ -142,13 +151,13 @@ class Walk:
         return self.uses[name]
 
     def labels_of(self, name: str) -> list[Ints]:
-        """List the labelled axes of a tensor or constant."""
+        """Return the labelled axes of a tensor or constant."""
         use = self.uses.get(name)
         found = use.labels if use is not None else self.tensors.get(name)
         return [axis for axis in (found.axes if found else []) if isinstance(axis, np.ndarray)]
 
     def finish(self, outputs: Sequence[gs.Tensor]) -> None:
-        """Fence the graph outputs, which keep their shapes, and settle unused constant axes."""
+        """Fence the graph outputs, which keep their shapes, and close unused axes of constants."""
         for tensor in outputs:
             self._fence_tensor(tensor.name, "a graph output keeps its shape")
         for name in sorted(self.captured):

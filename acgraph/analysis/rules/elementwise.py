@@ -94,7 +94,7 @@ def broadcast(site: Site, zero: _ZeroRule, kept: tuple[int, ...] = ()) -> None:
                 places.append((i, own))
         labels = site.unify_inputs(places)
         if labels is not None and meets_unknown(site, inputs, axis, len(out)):
-            site.fence(labels, "meets an axis of unknown size", axis)
+            site.fence(labels, "couples an axis of unknown size", axis)
             labels = None
         axes.append(labels)
         flags.append(labels is not None and zero(site, inputs, axis, len(out)))

@@ -178,7 +178,7 @@ def matmul(site: Site) -> None:
         ]
         labels = site.unify_inputs(places)
         if labels is not None and _meets_unknown(site, len(out) - tail - axis):
-            site.fence(labels, "meets an axis of unknown size", axis)
+            site.fence(labels, "couples an axis of unknown size", axis)
             labels = None
         axes.append(labels)
         zero.append(labels is not None and any(site.zero(i, k) for i, k in places))
@@ -211,7 +211,7 @@ def einsum(site: Site) -> None:
         wide = [place for place in places if site.shape(place[0])[place[1]] > 1]
         labels = site.unify_inputs(wide)
         if labels is not None and any(site.is_assumed(i, k) for i, k in places):
-            site.fence(labels, "meets an axis of unknown size")
+            site.fence(labels, "couples an axis of unknown size")
             labels = None
         axes[letter] = labels
         zero[letter] = any(site.zero(i, k) for i, k in wide)

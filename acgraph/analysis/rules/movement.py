@@ -35,7 +35,7 @@ def _fence_unsure(site: Site, axes: list[Axis]) -> None:
     """Fence axes that land where they seem to for some values of the unknown sizes only."""
     names = site.node.inputs[0].name, site.node.outputs[0].name
     facts = site.walk.facts
-    if site.is_born() or any(name in facts.assumed for name in names):
+    if site.is_uninferred() or any(name in facts.assumed for name in names):
         source, target = site.shape(0), site.out_shape()
         others = [
             facts.others.get(name, () if name in facts.assumed else shape)
@@ -47,7 +47,7 @@ def _fence_unsure(site: Site, axes: list[Axis]) -> None:
             if (
                 not block.ins
                 or not block.outs
-                or (known and (not site.is_born() or _is_held(site, block)))
+                or (known and (not site.is_uninferred() or _is_held(site, block)))
             ):
                 continue
             for i in block.ins:
@@ -123,7 +123,7 @@ def _along(site: Site) -> int:
 
 def split(site: Site) -> None:
     """Distribute the labels of the split axis to the outputs."""
-    if any(site.is_born(j) for j in range(len(site.node.outputs))):
+    if any(site.is_uninferred(j) for j in range(len(site.node.outputs))):
         site.fence_all("the sizes of its parts are unknown")
         return
     along = _along(site)
@@ -205,7 +205,7 @@ def resize_constant_of_shape(cut: Cut) -> None:
 
 def tile(site: Site) -> None:
     """Repeat the labels along with the elements."""
-    if site.is_born():
+    if site.is_uninferred():
         site.fence_all("how often it repeats is unknown")
         return
     axes: list[Axis] = []

@@ -13,7 +13,7 @@ _FILTER = -10000.0
 
 
 def attention(writer: Writer) -> bool:
-    """Expand Attention without a past state: projection, split, and attention."""
+    """Projection, split into query, key and value, and attention; without a past state."""
     x, weight, bias, mask, past, extra = (writer.input(i) for i in range(6))
     sizes = _projections(writer, weight)
     plain = not writer.attrs.get("do_rotary", 0) and writer.opset >= 13
@@ -30,7 +30,7 @@ def attention(writer: Writer) -> bool:
 
 
 def multi_head_attention(writer: Writer) -> bool:
-    """Expand MultiHeadAttention without a past state or packed inputs: biases and attention."""
+    """Bias of query, key and value, and attention; without a past state or packed inputs."""
     q, k, v, bias, mask, extra = (writer.input(i) for i in range(6))
     caches = any(writer.input(i) is not None for i in (6, 7, 8, 9))
     caches = caches or any(writer.is_used(j) for j in (1, 2, 3))

@@ -38,7 +38,7 @@ def can_activate(writer: Writer, name: str, params: list[float]) -> bool:
 
 
 def fused_conv(writer: Writer) -> bool:
-    """Expand FusedConv: Conv, the addition of ``Z``, and an activation."""
+    """Conv, the addition of ``Z``, and an activation."""
     attrs = dict(writer.attrs)
     name = str(attrs.pop("activation", ""))
     params = [float(value) for value in attrs.pop("activation_params", [])]
@@ -53,7 +53,7 @@ def fused_conv(writer: Writer) -> bool:
 
 
 def fused_gemm(writer: Writer) -> bool:
-    """Expand FusedGemm: Gemm and an activation."""
+    """Gemm and an activation."""
     attrs = {k: v for k, v in writer.attrs.items() if not k.startswith("activation")}
     name = str(writer.attrs.get("activation", ""))
     given = [writer.attrs.get(f"activation_{key}") for key in ("alpha", "beta")]
@@ -66,7 +66,7 @@ def fused_gemm(writer: Writer) -> bool:
 
 
 def fused_matmul(writer: Writer) -> bool:
-    """Expand FusedMatMul: Transpose, MatMul, and multiplication by ``alpha``."""
+    """Transpose, MatMul, and multiplication by a factor."""
     read: list[tuple[gs.Tensor, list[int] | None]] = []
     for i, side in enumerate("AB"):
         tensor = writer.node.inputs[i]
@@ -105,7 +105,7 @@ def write_gelu(writer: Writer, x: gs.Tensor, *, main: bool = False) -> gs.Tensor
 
 
 def gelu(writer: Writer) -> bool:
-    """Expand Gelu and BiasGelu: Gelu of the sum of one or two inputs."""
+    """Gelu of the sum of one or two inputs."""
     x, bias = writer.node.inputs[0], writer.input(1)
     if bias is not None:
         x = writer.op("Add", x, bias)
@@ -114,7 +114,7 @@ def gelu(writer: Writer) -> bool:
 
 
 def fast_gelu(writer: Writer) -> bool:
-    """Expand FastGelu: the tanh approximation of Gelu, of the sum of one or two inputs."""
+    """Gelu in its tanh approximation, of the sum of one or two inputs."""
     x, bias = writer.node.inputs[0], writer.input(1)
     if bias is not None:
         x = writer.op("Add", x, bias)
@@ -130,7 +130,7 @@ def fast_gelu(writer: Writer) -> bool:
 
 
 def quick_gelu(writer: Writer) -> bool:
-    """Expand QuickGelu: ``x * sigmoid(alpha * x)``."""
+    """``x * sigmoid(alpha * x)``."""
     x = writer.node.inputs[0]
     alpha = float(writer.attrs.get("alpha", 1.702))
     scaled = x if alpha == 1.0 else writer.op("Mul", x, writer.number(alpha, x))
@@ -139,7 +139,7 @@ def quick_gelu(writer: Writer) -> bool:
 
 
 def bias_split_gelu(writer: Writer) -> bool:
-    """Expand BiasSplitGelu: the first half of ``x + bias`` times Gelu of the second."""
+    """The first half of ``x + bias`` times Gelu of the second, along the last axis."""
     x, bias = writer.node.inputs[0], writer.node.inputs[1]
     width = bias.shape[-1] if isinstance(bias, gs.Constant) else None
     if width is None or width % 2 or writer.opset < 13:
@@ -151,7 +151,7 @@ def bias_split_gelu(writer: Writer) -> bool:
 
 
 def bias_add(writer: Writer) -> bool:
-    """Expand BiasAdd: ``x + bias + skip``."""
+    """``x + bias + skip``."""
     x, bias, skip = writer.node.inputs
     writer.end(0, writer.op("Add", writer.op("Add", x, bias), skip, main=True))
     return True

@@ -87,7 +87,7 @@ def _sum(writer: Writer, bias: int) -> gs.Tensor:
 
 
 def layer_norm(writer: Writer) -> bool:
-    """Expand LayerNormalization, which standard ONNX has from opset 17."""
+    """LayerNormalization, which standard ONNX has from opset 17."""
     x = writer.node.inputs[0]
     axes = _axes(writer, x)
     if axes is None:
@@ -97,7 +97,7 @@ def layer_norm(writer: Writer) -> bool:
 
 
 def simplified_layer_norm(writer: Writer) -> bool:
-    """Expand SimplifiedLayerNormalization: RMSNormalization, standard from opset 23."""
+    """RMSNormalization, which standard ONNX has from opset 23."""
     x = writer.node.inputs[0]
     axes = _axes(writer, x)
     if axes is None:
@@ -107,20 +107,20 @@ def simplified_layer_norm(writer: Writer) -> bool:
 
 
 def skip_layer_norm(writer: Writer) -> bool:
-    """Expand SkipLayerNormalization: LayerNormalization of the sum of input, skip and bias."""
+    """LayerNormalization of the sum of input, skip and bias."""
     total = _sum(writer, 4)
     _write_layer_norm(writer, total, writer.node.inputs[2], writer.input(3), [-1], epsilon=1e-12)
     return True
 
 
 def skip_simplified_layer_norm(writer: Writer) -> bool:
-    """Expand SkipSimplifiedLayerNormalization: RMSNormalization of input, skip and bias summed."""
+    """RMSNormalization of the sum of input, skip and bias."""
     _write_rms(writer, _sum(writer, 3), writer.node.inputs[2], [-1], inverse=2)
     return True
 
 
 def embed_layer_norm(writer: Writer) -> bool:
-    """Expand EmbedLayerNormalization: the sum of three embeddings, and LayerNormalization."""
+    """Lookup of words, positions and segments, their sum, and LayerNormalization."""
     ids, segments, words, positions, kinds, scale, shift, mask, places = (
         writer.input(i) for i in range(9)
     )

@@ -199,7 +199,7 @@ def test_sizes_that_do_not_fit_fence_what_they_meet(make_net: Any, check_equival
     found = check_equivalence(proto, sizes=[{"h": 6, "w": 6}])
     assert sorted(family.size for family in found.dependency.prunable()) == [16, 32]
     reasons = {f.message for f in found.dependency.all_fences() if f.location.node == "first"}
-    assert reasons == {"meets an axis of another size, or of an unknown one"}
+    assert reasons == {"couples axes of different or unknown size"}
 
 
 def test_a_length_that_does_not_fit_is_given_up(make_net: Any, check_equivalence: Any) -> None:
