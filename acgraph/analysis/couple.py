@@ -5,7 +5,7 @@ import logging
 import numpy as np
 import onnx_graphsurgeon as gs
 
-from acgraph.analysis.bake import bake_outputs, bake_inputs
+from acgraph.analysis.bake import bake_inputs, bake_outputs
 from acgraph.analysis.rules import RULES, Rule
 from acgraph.analysis.rules.fenced import fence
 from acgraph.analysis.site import Site

@@ -43,7 +43,7 @@ class NodeCut:
 
     @property
     def opset(self) -> int:
-        """The version of the default operator set."""
+        """The opset version of the default domain."""
         return int(self.model.graph.opset)
 
     def keep_in(self, i: int, axis: int) -> Keep | None:
@@ -108,7 +108,7 @@ class NodeCut:
         length = self.shape_in(i)[0] if self.names_in[i] in self.facts.shapes else 0
         if not length:
             raise PassError(
-                "sizes are computed in a way that a cut cannot follow",
+                "a cut cannot rewrite the sizes of this node, because their number is unknown",
                 location=self.model.location(self.node),
             )
         mask, forced = np.zeros(length, bool), np.zeros(length, np.int64)

@@ -5,7 +5,7 @@ dead if zeroing them changes nothing:
 
 - its filters and its columns are zero already, or
 - its filters are zero, and so are the inputs of the columns (a Sigmoid between makes them 0.5), or
-- its columns are zero, and nothing else reads it (not a sum over the axis, say).
+- its columns are zero, and it has no other consumer, such as a sum over the axis.
 """
 
 from collections.abc import Iterable, Mapping

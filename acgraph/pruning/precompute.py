@@ -29,7 +29,7 @@ def precompute(model: Model) -> None:
     """Store results that are computed from larger constants as constants, in place.
 
     An example are index tables that every block of an exported model computes again. The nodes
-    that computed the results are left in the graph without readers.
+    that computed the results stay in the graph without consumers.
     """
     values = model.constants()
     behind = constants_behind(model, values)

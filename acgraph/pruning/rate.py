@@ -35,7 +35,7 @@ class Rate:
         if self.value < 1.0:
             raise UsageError(
                 f"a rate is before / after and at least 1, not {self.value:g}",
-                hint="say 2x to keep one half",
+                hint="2x keeps one half",
             )
         if self.value > MAX_RATE:
             raise UsageError(f"a rate of {self.value:g} is above the limit of {MAX_RATE:,.0f}x")
@@ -50,7 +50,7 @@ class Rate:
         number = text.strip().lower().removesuffix("x").rstrip()
         if not _NUMBER.fullmatch(number):
             raise UsageError(
-                f"'{text}' is not a rate", hint="say a number of at least 1, as in 30x"
+                f"'{text}' is not a rate", hint="give a number of at least 1, such as 30x"
             )
         return cls(float(number))
 

@@ -174,7 +174,7 @@ def order_alone(losses: FloatArray, *, is_whole: bool) -> Elimination:
 
     Args:
         losses: The loss of removing each unit alone, ``[size]``.
-        is_whole: Whether the result is as good as possible, not one for lack of time.
+        is_whole: False where the order is a fallback for lack of time.
     """
     order = np.argsort(losses, kind="stable")
     return Elimination(order.astype(np.int64), np.cumsum(losses[order]), is_whole=is_whole)

@@ -53,7 +53,7 @@ def shrink(dependency: DependencyGraph, plan: Plan) -> Shrunk:
         for axis, keep in axes.items():
             if not keep.any():
                 raise PassError(
-                    "nothing would be left of the axis",
+                    "the plan would remove all positions of the axis",
                     location=dependency.model.location(value=name, axis=axis),
                 )
     model = clone_model(dependency.model)

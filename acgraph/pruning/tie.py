@@ -37,7 +37,7 @@ def retie_constants(model: Model, copies: Mapping[str, str]) -> None:
 def merge_equal(model: Model, names: Collection[str]) -> None:
     """Merge those of the named constants that are equal, in place.
 
-    Nodes that produced the others are left in the graph without readers.
+    The producers of the others stay in the graph without consumers.
     """
     _merge(model, dict.fromkeys(names, ""))
 

@@ -1,1 +1,1 @@
-"""Where the batch axis lies in every tensor, and which constants hold its size."""
+"""Find the batch axis of every tensor, and the constants that contain the batch size."""

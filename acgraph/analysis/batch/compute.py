@@ -1,4 +1,4 @@
-"""Where operators that compute leave the batch axis."""
+"""Propagation of the batch axis through operators that compute."""
 
 import onnx_graphsurgeon as gs
 
@@ -14,7 +14,7 @@ from acgraph.operators import OPERATORS, Role
 
 
 def _first_axis(walk: Walk, node: gs.Node) -> int:
-    """Conv, pooling, normalisations over channels: the batch must be axis 0."""
+    """Rule of convolution, pooling and channel normalisations: the batch must be axis 0."""
     axis = only_first(walk, node)
     if axis != 0:
         raise FixedBatchError(f"the batch is on axis {axis}")
@@ -32,7 +32,7 @@ def _same(walk: Walk, node: gs.Node) -> int:
 
 
 def _from_axis(default: int) -> Rule:
-    """Rule of operators that act along an axis and all after it."""
+    """Return the rule of operators that act along an axis and all later ones."""
 
     def rule(walk: Walk, node: gs.Node) -> int:
         axis = only_first(walk, node)
@@ -59,17 +59,17 @@ def _cum_sum(walk: Walk, node: gs.Node) -> int:
 
 
 def _elementwise(walk: Walk, node: gs.Node) -> int:
-    """All inputs that hold the batch must hold it at the same place from the right."""
+    """Rule of broadcasting operators: the batch axes must be aligned, counted from the right."""
     names = walk.names(node)
     rank = max(len(walk.shape(name)) for name in names)
     places = {walk.axis[n] - len(walk.shape(n)) for n in names if n in walk.axis}
     if len(places) != 1:
-        raise FixedBatchError("its inputs hold the batch on different axes")
+        raise FixedBatchError("its inputs have the batch on different axes")
     (place,) = places
     for name in names:
         sizes = walk.shape(name)
         if name not in walk.axis and len(sizes) >= -place and sizes[place] != 1:
-            raise FixedBatchError("it joins the batch with a constant of that size")
+            raise FixedBatchError("it combines the batch with a constant of the batch size")
     return rank + place
 
 
@@ -98,7 +98,7 @@ def _mat_mul(walk: Walk, node: gs.Node) -> int:
     ranks = len(walk.shape(left)), len(walk.shape(right))
     places = {walk.axis[n] - len(walk.shape(n)) for n in (left, right) if n in walk.axis}
     if len(places) != 1:
-        raise FixedBatchError("its inputs hold the batch on different axes")
+        raise FixedBatchError("its inputs have the batch on different axes")
     (place,) = places
     if ranks[1] == 1 and left in walk.axis and place < -1:
         return walk.axis[left]
@@ -109,7 +109,7 @@ def _mat_mul(walk: Walk, node: gs.Node) -> int:
         sizes = walk.shape(name)
         leads = place < -2 and name not in walk.axis and len(sizes) >= -place
         if leads and sizes[place] != 1:
-            raise FixedBatchError("it joins the batch with a constant of that size")
+            raise FixedBatchError("it combines the batch with a constant of the batch size")
     return max(ranks) + place
 
 
@@ -119,14 +119,14 @@ def _gemm(walk: Walk, node: gs.Node) -> int:
     axis = _first_axis(walk, node)
     bias = walk.name(node, 2)
     if bias and len(walk.shape(bias)) == 2 and walk.shape(bias)[0] != 1:
-        raise FixedBatchError("it joins the batch with a constant of that size")
+        raise FixedBatchError("it combines the batch with a constant of the batch size")
     return axis
 
 
 def _einsum(walk: Walk, node: gs.Node) -> int:
     equation = str(node.attrs["equation"]).replace(" ", "")
     if "->" not in equation or "." in equation:
-        raise FixedBatchError("its equation names no output or has an ellipsis")
+        raise FixedBatchError("its equation has no explicit output, or has an ellipsis")
     terms, out = equation.split("->")
     names = walk.names(node)
     pairs = list(zip(terms.split(","), names, strict=True))
@@ -140,46 +140,46 @@ def _einsum(walk: Walk, node: gs.Node) -> int:
 def _recurrent(walk: Walk, node: gs.Node) -> tuple[int | None, ...]:
     layout = int(node.attrs.get("layout", 0))
     if walk.axis.get(walk.name(node, 0)) != 1 - layout:
-        raise FixedBatchError("the batch is not where it takes it")
+        raise FixedBatchError("the batch is not on the axis of its layout")
     for index in (5, 6):
         state = walk.name(node, index)
         if not state:
             continue
         if state in walk.axis and walk.axis[state] != 1 - layout:
-            raise FixedBatchError("the batch of its state is not where it takes it")
+            raise FixedBatchError("the batch of its state is not on the axis of its layout")
         if state in walk.axis or walk.shape(state)[1 - layout] == 1:
             continue
         value = walk.values.get(state)
         if walk.batch == 1 and walk.outer.get(walk.name(node, 0), 1) == 1:
-            walk.rebatch[node.name] = (1 - layout, 1)  # the rows of one sample, for each again
+            walk.rebatch[node.name] = (1 - layout, 1)  # repeat the state of the one sample
             continue
         if value is None or (value != value.take([0], axis=1 - layout)).any():
-            raise FixedBatchError("it joins the batch with a constant of that size")
-        walk.rebatch[node.name] = (1 - layout,)  # the same for every sample: take the first's
+            raise FixedBatchError("it combines the batch with a constant of the batch size")
+        walk.rebatch[node.name] = (1 - layout,)  # equal for every sample: use the first one
     first = 0 if layout else 2
     return (first, *([1 - layout] * (len(node.outputs) - 1)))
 
 
 def _attention(walk: Walk, node: gs.Node) -> tuple[int | None, ...]:
     if any(walk.axis.get(walk.name(node, i)) != 0 for i in range(3)):
-        raise FixedBatchError("the batch is not where it takes it")
+        raise FixedBatchError("the batch is not on axis 0")
     mask = walk.name(node, 3)
     if mask and len(walk.shape(mask)) == 4 and walk.shape(mask)[0] != 1 and mask not in walk.axis:
-        raise FixedBatchError("it joins the batch with a constant of that size")
+        raise FixedBatchError("it combines the batch with a constant of the batch size")
     return (0,) * len(node.outputs)
 
 
 def _data_first(walk: Walk, node: gs.Node) -> int:
-    """All inputs but weights must hold the batch on axis 0: an image, and positions in it."""
+    """Rule of sampling operators: image and positions must have the batch on axis 0."""
     operator = OPERATORS[node.op]
     names = [walk.name(node, i) for i in range(len(node.inputs))]
     data = [name for i, name in enumerate(names) if name and operator.input(i).role is Role.DATA]
     if any(walk.axis.get(name) != 0 for name in data):
-        raise FixedBatchError("image and positions do not both hold the batch on axis 0")
+        raise FixedBatchError("image and positions do not both have the batch on axis 0")
     return 0
 
 
-#: By the name that the table of operators has.
+#: The rules of these operators, by the name in the table of operators.
 RULES: dict[str, Rule] = {
     "arg": _arg,
     "attention": _attention,

@@ -1,4 +1,4 @@
-"""Which axis of each input of a model the batch lies along."""
+"""Find the batch axis of each input of a model."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
@@ -9,17 +9,17 @@ from acgraph.ir.model import Shape
 from acgraph.ir.sizes import Declared, axis_names, declared_inputs, is_batch_name, open_axes
 from acgraph.operators import Trait, find_operator, operators_with
 
-#: Operators behind which the units of a state are still those of the state.
+#: Operators that only move elements of a state.
 _PARTS = operators_with(Trait.MOVES) | operators_with(Trait.VIEW)
-#: Initial states of recurrent operators, by the place of the input.
+#: Indices of the inputs of recurrent operators that are initial states.
 _STATES = (5, 6)
 
 
 def batch_axes(model: Model) -> dict[str, int | None]:
     """Return, for each input of a model, the axis of the batch.
 
-    None says that the whole batch shares the value: a sampling rate, for instance. Where the file
-    leaves the batch open, its own axes count. Where it fixes all sizes, the batch is that of the
+    None means that all samples share the value, such as a sampling rate. Where the file leaves the
+    batch size open, the open axes count. Where it fixes all sizes, the batch size is that of the
     first input.
     """
     found = declared_inputs(model)
@@ -29,20 +29,19 @@ def batch_axes(model: Model) -> dict[str, int | None]:
 def declared_batch_axes(
     inputs: Sequence[Declared], shapes: Mapping[str, Shape], states: Collection[str] = ()
 ) -> dict[str, int | None]:
-    """Return the axis of the batch by what a file says of its inputs.
+    """Return the batch axis of each input from the declarations in a file.
 
     Args:
-        inputs: What the file says.
-        shapes: Sizes of the inputs in this run.
-        states: Names of the inputs that are ``[layers, batch, units]``.
+        inputs: The declarations.
+        shapes: Shapes of the inputs in this run.
+        states: Names of the inputs that are recurrent states ``[layers, batch, units]``.
     """
-    # A state says where its batch is, whatever the other inputs look like.
+    # The batch axis of a state is known, independently of the other inputs.
     sizes = [e.shape[1] for e in inputs if e.name in states and e.shape is not None]
     names = {size for size in sizes if isinstance(size, str)}
     found = {e.name: _open_axis(e, inputs, shapes, names) for e in inputs}
-    if any(
-        isinstance(size, int) for size in sizes
-    ):  # no open size is the batch, unless its name says so
+    if any(isinstance(size, int) for size in sizes):
+        # The batch size is fixed, so an open size counts as the batch only by its name.
         for entry in inputs:
             axis = found[entry.name]
             if axis is not None and not is_batch_name((entry.shape or ())[axis]):
@@ -64,13 +63,13 @@ def declared_batch_axes(
 def _open_axis(
     entry: Declared, inputs: Sequence[Declared], shapes: Mapping[str, Shape], names: set[str]
 ) -> int | None:
-    """Return the axis that the file leaves open for the batch; None where there is none.
+    """Return the open axis that is the batch; None where there is none.
 
     Args:
         entry: The input.
         inputs: All inputs.
-        shapes: Their sizes.
-        names: What the size of the batch is called in states.
+        shapes: Their shapes in this run.
+        names: Symbolic names of the batch size in states.
     """
     if entry.shape is None:
         return 0 if shapes.get(entry.name) else None
@@ -86,15 +85,15 @@ def _open_axis(
 
 
 def _fixed_axis(shape: Sequence[int | str | None], batch: int) -> int | None:
-    """Return the axis of the batch of an input among the sizes that the file fixes."""
+    """Return the batch axis of an input of fixed sizes; None where there is none."""
     if shape[0] == batch:
         return 0
-    # The state of a recurrent network that the file computes with plain operators.
+    # The state of a recurrent network in plain operators.
     return 1 if len(shape) == 3 and shape[1] == batch else None
 
 
 def _states(model: Model) -> frozenset[str]:
-    """Return the inputs that are initial states of recurrent operators, whole or layer by layer."""
+    """Return the inputs that are initial states of recurrent operators, completely or in parts."""
     found = set()
     for tensor in model.graph.inputs:
         if len(tensor.shape or ()) == 3 and any(_is_state(node, t) for node, t in _readers(tensor)):
@@ -110,7 +109,7 @@ def _is_state(node: gs.Node, tensor: gs.Tensor) -> bool:
 
 
 def _readers(tensor: gs.Tensor) -> Iterator[tuple[gs.Node, gs.Tensor]]:
-    """Yield the nodes that read a tensor, or what operators that only move elements make of it."""
+    """Yield the consumers of a tensor, directly or behind operators that only move elements."""
     pending, seen = [tensor], {tensor.name}
     while pending:
         current = pending.pop()

@@ -1,4 +1,4 @@
-"""How operators that only move elements move the batch axis."""
+"""Propagation of the batch axis through operators that only move elements."""
 
 from math import prod
 
@@ -35,52 +35,57 @@ def _flatten(walk: Walk, node: gs.Node) -> int:
 def _reshape(walk: Walk, node: gs.Node) -> int:
     source = walk.name(node, 0)
     if source not in walk.axis:
-        raise FixedBatchError("its shape holds the batch and its input does not")
+        raise FixedBatchError("its shape contains the batch size, but its input has no batch")
     sizes, doubled, axis = walk.shape(source), walk.doubled_shape(source), walk.axis[source]
     found = walk.ints(node, 1, "shape")
     if found is None:
         raise FixedBatchError("its shape is missing")
     keep_zero = bool(node.attrs.get("allowzero", 0))
     target = _resolve_target(found[0], sizes, keep_zero=keep_zero)
-    slower = prod(sizes[:axis]) * walk.outer.get(source, 1)
+    outer_size = prod(sizes[:axis]) * walk.outer.get(source, 1)
     after = _resolve_target(found[1], doubled, keep_zero=keep_zero)
     if prod(after) == prod(doubled):
         grown = grown_axis(target, after)
-        places = _places(target, slower, walk.batch)
+        places = _batch_places(target, outer_size, walk.batch)
         follows = found[0] != found[1] or (places and grown == places[0][0])
         if follows and grown is not None and grown in dict(places):
-            return _settled(walk, node, grown, dict(places)[grown])
-    places = _places(target, slower, walk.batch)
+            return _set_outer(walk, node, grown, dict(places)[grown])
+    places = _batch_places(target, outer_size, walk.batch)
     if not places or found[0] != found[1]:
-        raise FixedBatchError("its shape holds the batch inside another axis")
+        raise FixedBatchError("its shape puts the batch inside another axis")
     place, outer = places[walk.choose(len(places))]
     walk.rebatch[node.name] = (*target[:place], -1, *target[place + 1 :])
-    return _settled(walk, node, place, outer)
+    return _set_outer(walk, node, place, outer)
 
 
-def _settled(walk: Walk, node: gs.Node, place: int, outer: int) -> int:
+def _set_outer(walk: Walk, node: gs.Node, place: int, outer: int) -> int:
     walk.outer[node.outputs[0].name] = outer
     return place
 
 
-def _places(target: Shape, slower: int, batch: int) -> list[tuple[int, int]]:
-    """List where the batch may be after a Reshape: its axis, and how many positions are slower.
+def _batch_places(target: Shape, outer_size: int, batch: int) -> list[tuple[int, int]]:
+    """Return where the batch may be after a Reshape: its axis, and its outer size in that axis.
 
-    Row-major order: as many elements stay slower than the batch as before. The likeliest reading
-    comes first: the batch is the slowest part of an axis, of the first one where sizes of one leave
-    that open. Only a batch of one can be inside an axis.
+    In row-major order, a Reshape keeps the number of elements outside of the batch. The most likely
+    place comes first: the batch is the outermost part of an axis, of the first such axis where
+    several have size one. Only a batch of one can be inside an axis.
+
+    Args:
+        target: The shape after the Reshape.
+        outer_size: Number of positions outside of the batch.
+        batch: The batch size.
     """
     found = []
     for place, size in enumerate(target):
         before = prod(target[:place])
-        outer, rest = divmod(slower, before) if before else (0, 1)
+        outer, rest = divmod(outer_size, before) if before else (0, 1)
         if not rest and outer and size % (outer * batch) == 0:
             found.append((place, outer))
     return sorted(found, key=lambda entry: entry[1] != 1)
 
 
 def _resolve_target(target: Shape, sizes: Shape, *, keep_zero: bool) -> Shape:
-    """Replace 0 and -1 in the target of a Reshape; as it is where the sizes do not divide."""
+    """Replace 0 and -1 in the target shape of a Reshape by sizes."""
     filled = [
         sizes[i] if size == 0 and not keep_zero and i < len(sizes) else size
         for i, size in enumerate(target)
@@ -95,12 +100,12 @@ def _squeeze(walk: Walk, node: gs.Node) -> int:
     axis = only_first(walk, node)
     found = walk.ints(node, 1, "axes")
     if found is None:
-        raise FixedBatchError("it names no axes and would drop the batch")
+        raise FixedBatchError("it has no axes and would remove the batch")
     rank = len(walk.shape(walk.name(node, 0)))
-    gone = {a % rank for a in found[0]}
-    if axis in gone:
-        raise FixedBatchError("it drops the batch")
-    return axis - sum(a < axis for a in gone)
+    removed = {a % rank for a in found[0]}
+    if axis in removed:
+        raise FixedBatchError("it removes the batch axis")
+    return axis - sum(a < axis for a in removed)
 
 
 def _unsqueeze(walk: Walk, node: gs.Node) -> int:
@@ -123,12 +128,12 @@ def _gather(walk: Walk, node: gs.Node) -> int:
         walk.rebatch[node.name] = walk.shape(data)
         return 0
     if index in walk.axis or acts == axis:
-        raise FixedBatchError("it picks along the batch")
+        raise FixedBatchError("it gathers along the batch")
     return axis if axis < acts else axis + index_rank - 1
 
 
 def _is_strided_view(walk: Walk, data: str, index: str) -> bool:
-    """Whether a flat tensor is read at constant places for one sample, as ``as_strided`` is."""
+    """Return whether one sample is gathered from a flat tensor, as the export of ``as_strided``."""
     flat = len(walk.shape(data)) == 1 and walk.batch == 1
     return flat and index in walk.program.known and walk.shape(index)[:1] == (1,)
 
@@ -145,7 +150,7 @@ def _slice(walk: Walk, node: gs.Node) -> int:
     for i, acts in enumerate(where):
         whole = starts[1][i] == 0 and ends[1][i] >= 2 * sizes[axis] and pace[i] == 1
         if acts % len(sizes) == axis and not whole:
-            raise FixedBatchError("it cuts the batch")
+            raise FixedBatchError("it slices the batch")
     return axis
 
 
@@ -154,11 +159,11 @@ def _concat(walk: Walk, node: gs.Node) -> int:
     axes = {walk.axis[name] for name in names if name in walk.axis}
     acts = int(node.attrs.get("axis", 0)) % len(walk.shape(names[0]))
     if len(axes) != 1 or acts in axes:
-        raise FixedBatchError("it joins along the batch")
+        raise FixedBatchError("it concatenates along the batch")
     (axis,) = axes
     constants = [name for name in names if name not in walk.axis]
     if any(walk.shape(name)[axis] != 1 for name in constants):
-        raise FixedBatchError("it joins the batch with a constant of that size")
+        raise FixedBatchError("it combines the batch with a constant of the batch size")
     if constants:
         walk.rebatch[node.name] = (axis,)
     return axis
@@ -212,7 +217,7 @@ def _broadcast(a: Shape, b: Shape) -> Shape:
 def _resize(walk: Walk, node: gs.Node) -> int:
     axis = only_first(walk, node)
     if "axes" in node.attrs:
-        raise FixedBatchError("it names its axes")
+        raise FixedBatchError("a Resize with the attribute axes is not supported")
     scales = walk.name(node, 1 if len(node.inputs) == 2 else 2)
     if scales and scales in walk.values and walk.values[scales].size:
         if float(walk.values[scales].reshape(-1)[axis].item()) != 1.0:
@@ -225,7 +230,7 @@ def _resize(walk: Walk, node: gs.Node) -> int:
     return axis
 
 
-#: By the name that the table of operators has.
+#: The rules of these operators, by the name in the table of operators.
 RULES: dict[str, Rule] = {
     "beside_axis_0": beside_axis(0),
     "concat": _concat,

@@ -1,14 +1,13 @@
-"""Find how to run a graph whose export fixed the batch at other batch sizes, if that is right.
+"""Find how to run a graph that was exported with a fixed batch size at other batch sizes.
 
-Exporters write the batch of the example input into constants: ``Reshape(x, [1, 768])``. One walk
-follows the batch axis through the graph. It gives, for every node, the axis of its output that
-holds the batch, and for Reshape, Expand, Concat and Resize the constants to use instead. A node
-that mixes samples, or that the walk does not know, ends it: the batch stays fixed, with that node
-as reason.
+Exporters write the batch size of the example input into constants: ``Reshape(x, [1, 768])``. One
+walk propagates the batch axis through the graph. It returns the batch axis of every output, and new
+constants for Reshape, Expand, Concat and Resize. A node that mixes samples, or that has no rule,
+ends the walk: the batch stays fixed, and that node is the reason.
 
-The batch axis may hold more than the batch, the batch varying slowest (windows of an image:
-``[batch * windows, ...]``) or not (tokens of sequences that come first: ``[tokens * batch, ...]``):
-every rule here holds for those as well, since it treats all positions of the axis alike.
+The batch may be the outer part of its axis (windows of an image: ``[batch * windows, ...]``) or an
+inner part (``[tokens * batch, ...]``). The rules are valid for both, since they treat all positions
+of the axis equally.
 """
 
 from collections.abc import Mapping, Sequence
@@ -21,24 +20,23 @@ from acgraph.analysis.batch.walk import FixedBatchError, Program, Rule, Shape, W
 from acgraph.diagnostics import Diagnostic, Location
 from acgraph.ir import Array
 
-#: So many ways to read all Reshapes are tried; each is one walk over the graph.
+#: Largest number of combinations of readings of Reshapes; each is one walk over the graph.
 _MAX_READINGS = 200
 
-#: By the name that the table of operators has.
+#: All rules, by the name in the table of operators.
 RULES: dict[str, Rule] = {**compute.RULES, **movement.RULES}
 
 
 @dataclass(frozen=True, slots=True)
 class BatchPlan:
-    """What to change for another batch size.
+    """The changes to a graph for another batch size.
 
     Attributes:
-        rebatch: For every node to change: the new target of Reshape (-1 for the batch) and Expand
-            (1 keeps the input's size), the batch axis of Concat and Resize, the elements of one
-            sample of Gather, the axis along which a constant state of LSTM, GRU and RNN
-            is the same.
+        rebatch: For every node to change: the new shape of Reshape (-1 for the batch) and Expand (1
+            keeps the size of the input), the batch axis of Concat and Resize, the shape of one
+            sample of Gather, the axis along which a constant state of LSTM, GRU and RNN is equal.
         axes: The batch axis of every graph output; None where it has none.
-        reason: Why the batch is fixed; None where it is not.
+        reason: Why the batch size is fixed; None where it is not.
     """
 
     rebatch: Mapping[str, Shape] = field(default_factory=dict)
@@ -49,13 +47,13 @@ class BatchPlan:
 def plan_batch(
     program: Program, shapes: Mapping[str, Shape], measured: Mapping[str, Array], batch: int
 ) -> BatchPlan:
-    """Follow the batch axis through a program.
+    """Propagate the batch axis through a program.
 
     Args:
         program: The program.
-        shapes: Sizes of every tensor at the batch of the export.
-        measured: Values of the shape arithmetic at that batch.
-        batch: The batch of the export.
+        shapes: Shapes of every tensor at the exported batch size.
+        measured: Values of the shape arithmetic at that batch size.
+        batch: The exported batch size.
     """
     values = {**program.known, **measured}
     nodes = program.needed(program.outputs, program.known)
@@ -85,7 +83,7 @@ def _follow(walk: Walk, nodes: Sequence[gs.Node]) -> BatchPlan:
     inside = [name for name in outputs if walk.outer.get(name, 1) != 1]
     if inside:
         reason = Diagnostic(
-            message="an output holds the batch inside another axis",
+            message="the batch of an output is inside another axis",
             location=Location(model=program.model.source, value=inside[0]),
         )
         return BatchPlan(reason=reason)
@@ -93,7 +91,7 @@ def _follow(walk: Walk, nodes: Sequence[gs.Node]) -> BatchPlan:
 
 
 def _next_choices(made: Sequence[tuple[int, int]]) -> list[int] | None:
-    """Take the next reading of the last Reshape that has one left; None where none has.
+    """Return the choices with the next reading of the last Reshape that has one; None at the end.
 
     >>> _next_choices([(0, 2), (1, 2)]), _next_choices([(1, 2)])
     ([1], None)

@@ -1,4 +1,4 @@
-"""Where the batch axis is: the state of the walk that follows it, and what rules have in common."""
+"""The state of the walk that propagates the batch axis, and helpers of the rules."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Protocol
@@ -14,19 +14,19 @@ Shape = tuple[int, ...]
 
 
 class FixedBatchError(Exception):
-    """The walk has met a node at which samples cannot be told apart."""
+    """A node mixes samples, or the walk cannot propagate the batch axis through it."""
 
 
 class Program(Protocol):
-    """A graph that can be run, as the walk sees it.
+    """Protocol of an executable graph.
 
     Attributes:
-        model: The model that is run.
+        model: The model.
         inputs: Names of the inputs.
-        axes: Where the batch lies in each; None where all samples share the value.
+        axes: The batch axis of each input; None where all samples share the value.
         outputs: Names of the outputs.
-        known: Values that depend on constants alone.
-        host: Names of the values that depend on sizes of the inputs alone.
+        known: Values that depend on constants only.
+        host: Names of the values that depend on input sizes only.
     """
 
     model: Model
@@ -37,11 +37,11 @@ class Program(Protocol):
     host: set[str]
 
     def resolve(self, name: str) -> str:
-        """Follow Identity nodes back to the tensor that has the value."""
+        """Return the name of the tensor behind Identity nodes."""
         ...
 
     def needed(self, wanted: Sequence[str], known: Collection[str]) -> list[gs.Node]:
-        """List the nodes that make the wanted values out of those that there are, in order."""
+        """Return the nodes that compute the wanted values from the known ones, in order."""
         ...
 
     def evaluate(self, node: gs.Node, known: Mapping[str, Array]) -> dict[str, Array]:
@@ -50,23 +50,25 @@ class Program(Protocol):
 
 
 class Walk:
-    """The state of the walk: which axis of which tensor holds the batch.
+    """The state of the walk: the batch axis of each tensor.
 
-    A Reshape of a batch of one can often be read in several ways. The walk takes the first, and
-    notes that there are others: who finds that it leads nowhere may walk again with another.
+    With a batch of one, a Reshape often has several readings. The walk takes the first and records
+    the number of readings, so that the caller can try another one.
 
     Args:
         program: The program.
-        shapes: Sizes of every tensor at the batch of the export.
-        values: What is known of them, shape arithmetic at that batch included.
-        batch: The batch of the export.
-        choices: Which reading to take of each Reshape that has several, in order.
+        shapes: Shapes of every tensor at the exported batch size.
+        values: Known values, including shape arithmetic at that batch size.
+        batch: The exported batch size.
+        choices: The reading of each Reshape with several readings, in order.
 
     Attributes:
-        axis: Which axis of a tensor holds the batch; that of the others does not.
-        outer: How many positions of that axis are slower than the batch, where it is not the
-            slowest: ``[positions * batch, channels]``.
-        made: Readings that were taken, each with the number of those that there were.
+        axis: The batch axis by tensor; tensors without a batch are absent.
+        outer: Outer size of the batch inside its axis, where it is not the outermost part:
+            ``[outer * batch, channels]``.
+        made: The readings taken, each with the number of readings.
+        rebatch: See ``BatchPlan``.
+        doubled: Values at twice the batch size, which show the sizes that depend on it.
     """
 
     def __init__(
@@ -86,7 +88,6 @@ class Walk:
         self.made: list[tuple[int, int]] = []
         self._choices = choices
         self.rebatch: dict[str, Shape] = {}
-        #: Values at twice the batch: they tell which numbers follow the batch by themselves.
         self.doubled: dict[str, Array] = dict(program.known)
 
     def name(self, node: gs.Node, index: int) -> str:
@@ -96,24 +97,24 @@ class Walk:
         return self.program.resolve(node.inputs[index].name)
 
     def names(self, node: gs.Node) -> list[str]:
-        """Return the resolved names of all inputs that are given."""
+        """Return the resolved names of all inputs that are present."""
         return [n for n in (self.name(node, i) for i in range(len(node.inputs))) if n]
 
     def shape(self, name: str) -> Shape:
-        """Return the sizes of a tensor at the batch of the export."""
+        """Return the shape of a tensor at the exported batch size."""
         if name in self.values:
             return tuple(self.values[name].shape)
         return self.shapes[name]
 
     def doubled_shape(self, name: str) -> Shape:
-        """Return the sizes of a tensor at twice the batch."""
+        """Return the shape of a tensor at twice the batch size."""
         sizes = list(self.shape(name))
         if name in self.axis:
             sizes[self.axis[name]] *= 2
         return tuple(sizes)
 
     def choose(self, count: int) -> int:
-        """Return which of so many readings to take, and note it where there are several."""
+        """Return the reading to take among ``count``, and record it where there are several."""
         if count == 1:
             return 0
         place = len(self.made)
@@ -122,7 +123,11 @@ class Walk:
         return taken
 
     def visit(self, node: gs.Node, rules: "Mapping[str, Rule]") -> None:
-        """Find the batch axis of a node's outputs."""
+        """Propagate the batch axis to the outputs of a node.
+
+        Raises:
+            FixedBatchError: The node mixes samples, or has no rule.
+        """
         if node.outputs[0].name in self.program.host:
             self._visit_host(node)
             return
@@ -133,7 +138,7 @@ class Walk:
             raise FixedBatchError("the batch axis cannot be followed through this operator")
         outers = {self.outer.get(name, 1) for name in self.names(node) if name in self.axis}
         if len(outers) > 1:
-            raise FixedBatchError("its inputs hold the batch in different orders")
+            raise FixedBatchError("its inputs have the batch at different places inside an axis")
         found = rules[operator.batch](self, node)
         for index, tensor in enumerate(node.outputs):
             axis = found if not isinstance(found, tuple) else found[index]
@@ -143,7 +148,7 @@ class Walk:
                     self.outer.setdefault(tensor.name, outer)
 
     def _visit_host(self, node: gs.Node) -> None:
-        """Compute shape arithmetic at twice the batch; what grows holds the batch."""
+        """Evaluate shape arithmetic at twice the batch size; values that grow contain the batch."""
         outputs = [tensor.name for tensor in node.outputs]
         if node.op in ("Shape", "Size"):
             sizes = np.asarray(self.doubled_shape(self.name(node, 0)), dtype=np.int64)
@@ -154,14 +159,19 @@ class Walk:
         try:
             self.doubled.update(self.program.evaluate(node, self.doubled))
         except (AcgraphError, KeyError) as error:
-            raise FixedBatchError(f"its sizes fail at another batch: {error}") from error
+            raise FixedBatchError(
+                f"its sizes cannot be computed at another batch size: {error}"
+            ) from error
         for name in outputs:
             axis = grown_axis(self.shape(name), tuple(self.doubled[name].shape))
             if axis is not None:
                 self.axis[name] = axis
 
     def ints(self, node: gs.Node, index: int, attribute: str) -> tuple[Shape, Shape] | None:
-        """Return numbers at the export's batch and at twice that; None where absent."""
+        """Return integers of an input or attribute at the exported batch size and at twice that.
+
+        None where both are absent.
+        """
         if attribute in node.attrs:
             fixed = tuple(int(v) for v in np.atleast_1d(node.attrs[attribute]))
             return fixed, fixed
@@ -179,30 +189,34 @@ def _ints(value: Array) -> Shape:
 
 
 def grown_axis(before: Shape, after: Shape) -> int | None:
-    """Return the axis that doubled; None where the shapes are equal."""
+    """Return the axis that doubled; None where the shapes are equal.
+
+    Raises:
+        FixedBatchError: The shapes differ in another way.
+    """
     if before == after:
         return None
     changed = [i for i, (a, b) in enumerate(zip(before, after, strict=True)) if a != b]
     if len(changed) != 1 or after[changed[0]] != 2 * before[changed[0]]:
-        raise FixedBatchError("a computed tensor does not grow in step with the batch")
+        raise FixedBatchError("the size of a computed tensor is not proportional to the batch size")
     return changed[0]
 
 
-#: The batch axis of the outputs: of all, or of each; None where an output has none.
+#: The batch axis of all outputs, or one for each; None where there is none.
 Found = int | None | tuple[int | None, ...]
 Rule = Callable[[Walk, gs.Node], Found]
 
 
 def only_first(walk: Walk, node: gs.Node) -> int:
-    """Require that the first input alone holds the batch; return its axis."""
+    """Return the batch axis of the first input; no other input may have one."""
     first, *rest = walk.names(node)
     if first not in walk.axis or any(name in walk.axis for name in rest):
-        raise FixedBatchError("an input other than the first holds the batch")
+        raise FixedBatchError("an input other than the first has the batch")
     return walk.axis[first]
 
 
 def beside_axis(default: int) -> Rule:
-    """Rule of operators that act along one axis and keep the rank."""
+    """Return the rule of operators that act along one axis and keep the rank."""
 
     def rule(walk: Walk, node: gs.Node) -> int:
         axis = only_first(walk, node)

@@ -1,6 +1,6 @@
-"""Rules: how each operator turns the labels of its inputs into labels of its outputs.
+"""The rules: how each operator propagates labels from its inputs to its outputs.
 
-The table of operators names them; an operator that is not in it is fenced.
+The table of operators refers to them by name; operators without an entry are fenced.
 """
 
 from acgraph.analysis.rules import (

@@ -1,4 +1,4 @@
-"""What a rule is, and what the shrink tells it."""
+"""The types of label rules and resize rules, and the protocol of a cut at one node."""
 
 from collections.abc import Callable
 from typing import Protocol
@@ -14,44 +14,44 @@ Keep = npt.NDArray[np.bool_]
 
 
 class Cut(Protocol):
-    """What a cut removes around one node, for operators that carry sizes."""
+    """A cut at one node, for operators with sizes in their inputs or attributes."""
 
     @property
     def node(self) -> gs.Node:
-        """The node in the model that is being shrunk."""
+        """The node in the model that is shrunk."""
         ...
 
     @property
     def opset(self) -> int:
-        """The version of the default operator set."""
+        """The opset version of the default domain."""
         ...
 
     def keep_in(self, i: int, axis: int) -> Keep | None:
-        """Which positions of an axis of input ``i`` stay; None where all do."""
+        """Return the kept positions of an axis of input ``i``; None where all are kept."""
         ...
 
     def keep_out(self, j: int, axis: int) -> Keep | None:
-        """Which positions of an axis of output ``j`` stay; None where all do."""
+        """Return the kept positions of an axis of output ``j``; None where all are kept."""
         ...
 
     def shape_in(self, i: int) -> tuple[int, ...]:
-        """Sizes of input ``i`` before the cut."""
+        """Return the shape of input ``i`` before the cut."""
         ...
 
     def shape_out(self, j: int) -> tuple[int, ...]:
-        """Sizes of output ``j`` before the cut."""
+        """Return the shape of output ``j`` before the cut."""
         ...
 
     def value(self, i: int) -> Array | None:
-        """The value of input ``i`` before the cut where it is known for all input sizes."""
+        """Return the value of input ``i`` before the cut where it is known for all input sizes."""
         ...
 
     def set_input(self, i: int, value: Array) -> None:
-        """Give the node a constant of its own as input ``i``."""
+        """Set input ``i`` to a new constant of this node."""
         ...
 
     def patch_sizes(self, i: int, sizes: dict[int, int]) -> None:
-        """Set entries of the vector of sizes at input ``i``, be it a constant or computed."""
+        """Set entries of the vector of sizes at input ``i``, constant or computed."""
         ...
 
     def scale_output(self, j: int, factor: float) -> None:
@@ -59,7 +59,7 @@ class Cut(Protocol):
         ...
 
 
-#: Says how the labels of the inputs of a node become labels of its outputs.
+#: Propagates the labels of the inputs of a node to its outputs.
 Rule = Callable[[Site], None]
-#: Rewrites the sizes that a node carries.
+#: Rewrites the sizes in the inputs and attributes of a node.
 Resize = Callable[[Cut], None]

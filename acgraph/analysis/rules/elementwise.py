@@ -1,4 +1,4 @@
-"""Operators that act on each element: positions that meet are cut together."""
+"""Elementwise operators: positions that broadcasting aligns are cut together."""
 
 from collections.abc import Callable, Sequence
 
@@ -93,7 +93,7 @@ def broadcast(site: Site, zero: _ZeroRule, kept: tuple[int, ...] = ()) -> None:
             if own >= 0 and site.shape(i)[own] == size:
                 places.append((i, own))
         labels = site.unify_inputs(places)
-        if labels is not None and meets_unknown(site, inputs, axis, len(out)):
+        if labels is not None and is_aligned_with_unknown(site, inputs, axis, len(out)):
             site.fence(labels, "couples an axis of unknown size", axis)
             labels = None
         axes.append(labels)
@@ -101,14 +101,14 @@ def broadcast(site: Site, zero: _ZeroRule, kept: tuple[int, ...] = ()) -> None:
     site.emit(axes, flags)
 
 
-def meets_unknown(site: Site, inputs: Sequence[int], axis: int, rank: int) -> bool:
-    """Return whether an input of unknown size meets an axis of the output: it may span that axis.
+def is_aligned_with_unknown(site: Site, inputs: Sequence[int], axis: int, rank: int) -> bool:
+    """Return whether an input axis of unknown size is aligned with an axis of the output.
 
     Args:
         site: The node; inputs are aligned at their last axes, as in broadcasting.
-        inputs: Which inputs.
+        inputs: Indices of the inputs.
         axis: The axis of the output.
-        rank: How many axes the output has.
+        rank: Rank of the output.
     """
     for i in inputs:
         own = axis - (rank - len(site.shape(i)))
@@ -136,7 +136,7 @@ def _quotient(site: Site) -> None:
 
 
 def _check_pole(site: Site) -> None:
-    """Mark axes along which the second operand is zero where it is cut."""
+    """Mark axes as inexact along which cut positions of the divisor are zero."""
     for axis, labels in enumerate(site.axes(1)):
         if labels is not None and site.zero(1, axis):
             site.mark_inexact(labels, "divides by what a cut leaves zero", axis)

@@ -1,4 +1,4 @@
-"""Operators that pick or place elements by index."""
+"""Operators that gather or scatter elements by index."""
 
 from collections.abc import Sequence
 
@@ -39,7 +39,7 @@ def _take(site: Site, along: int, index: Array | None, shape: Sequence[int]) -> 
 
 
 def resize_gather(cut: Cut) -> None:
-    """Renumber the indices, and drop those of positions that are gone."""
+    """Renumber the indices, and drop those of removed positions."""
     index = cut.value(1)
     if index is not None:
         along = _along(cut, len(cut.shape_in(0)))

@@ -1,4 +1,4 @@
-"""Layers: a constant weight starts labels on its filters and ends them on its columns."""
+"""Layers: their filters get new labels, and their columns those of the input channels."""
 
 from acgraph.analysis.labels import Axis, merge
 from acgraph.analysis.rules.base import Cut, Resize, Rule
@@ -57,7 +57,7 @@ def deform_conv(site: Site) -> None:
 
 
 def _grouped(site: Site, rows: Axis, group: int, each: int) -> Axis:
-    """Labels of ``group * each`` positions: a row's label, and one for each place in a row."""
+    """Return labels of ``group * each`` positions: one per group, and one per place in a group."""
     places = site.labels.fresh(each) if each > 1 else None
     return merge([rows, places], [group, each])
 
@@ -101,12 +101,12 @@ def conv_transpose(site: Site) -> None:
 
 
 def resize_groups(cut: Cut) -> None:
-    """Set the group count of a convolution to the groups that stay."""
+    """Set the group count of a convolution to the number of kept groups."""
     group = int(cut.node.attrs.get("group", 1))
     if group == 1:
         return
-    # Both weight layouts hold one group's inputs or outputs on axis 1, and all of the other side's
-    # channels on the activation; their quotient is the group count.
+    # Axis 1 of both weight layouts has the channels of one group, and the activation on that side
+    # has all of them: their quotient is the group count.
     transposed = cut.node.op == "ConvTranspose"
     side = cut.keep_out(0, 1) if transposed else cut.keep_in(0, 1)
     channels = cut.shape_out(0)[1] if transposed else cut.shape_in(0)[1]
@@ -177,7 +177,7 @@ def matmul(site: Site) -> None:
             if len(shape) - 2 + back >= 0 and shape[len(shape) - 2 + back] == out[axis] > 1
         ]
         labels = site.unify_inputs(places)
-        if labels is not None and _meets_unknown(site, len(out) - tail - axis):
+        if labels is not None and _is_batch_unknown(site, len(out) - tail - axis):
             site.fence(labels, "couples an axis of unknown size", axis)
             labels = None
         axes.append(labels)
@@ -189,8 +189,13 @@ def matmul(site: Site) -> None:
     site.emit(axes, zero)
 
 
-def _meets_unknown(site: Site, before: int) -> bool:
-    """Whether an operand's batch axis, ``before`` so many axes of its matrix, has no size."""
+def _is_batch_unknown(site: Site, before: int) -> bool:
+    """Return whether the size of an operand's batch axis is unknown.
+
+    Args:
+        site: The node.
+        before: Distance of the batch axis from the matrix axes.
+    """
     places = [(i, len(site.shape(i)) - 2 - before) for i in (0, 1)]
     return any(axis >= 0 and site.is_assumed(i, axis) for i, axis in places)
 

@@ -1,4 +1,4 @@
-"""Operators that move elements: the labels move with them."""
+"""Operators that move elements: labels move with the elements."""
 
 import numpy as np
 
@@ -11,17 +11,17 @@ from acgraph.analysis.site import Site
 def reshape(site: Site) -> None:
     """Follow each element to its new position; the order of elements does not change."""
     if site.node.op == "Squeeze" and _picks_by_size(site):
-        site.fence_all("which axes it drops depends on sizes that are unknown")
+        site.fence_all("the axes that it removes depend on unknown sizes")
         return
     why = site.why("splits or joins axes that have no common factors")
     axes, zero = site.axes(0), site.zeros(0)
-    _fence_unsure(site, axes)
+    _fence_uncertain(site, axes)
     axes, zero = reshape_axes(site.labels, site.shape(0), site.out_shape(), axes, zero, why)
     vector = site.value(1) if site.node.op == "Reshape" else None
     for axis, labels in enumerate(axes):
         stated = vector is None or int(vector.reshape(-1)[axis]) != -1
         if site.node.op == "Reshape" and labels is not None and stated and not site.is_fixed(axis):
-            site.fence(labels, "states a size that depends on the size of the input", axis)
+            site.fence(labels, "its shape input contains a size that depends on the input", axis)
             axes[axis] = None
     site.emit(axes, zero)
 
@@ -31,8 +31,8 @@ def _picks_by_size(site: Site) -> bool:
     return not stated and any(site.is_assumed(0, k) for k in range(len(site.shape(0))))
 
 
-def _fence_unsure(site: Site, axes: list[Axis]) -> None:
-    """Fence axes that land where they seem to for some values of the unknown sizes only."""
+def _fence_uncertain(site: Site, axes: list[Axis]) -> None:
+    """Fence axes whose position after the reshape depends on unknown sizes."""
     names = site.node.inputs[0].name, site.node.outputs[0].name
     facts = site.walk.facts
     if site.is_uninferred() or any(name in facts.assumed for name in names):
@@ -41,13 +41,13 @@ def _fence_unsure(site: Site, axes: list[Axis]) -> None:
             facts.others.get(name, () if name in facts.assumed else shape)
             for name, shape in zip(names, (source, target), strict=True)
         ]
-        sure = {(block.ins, block.outs) for block in blocks(*others)}
+        certain = {(block.ins, block.outs) for block in blocks(*others)}
         for block in blocks(source, target):
-            known = (block.ins, block.outs) in sure
+            known = (block.ins, block.outs) in certain
             if (
                 not block.ins
                 or not block.outs
-                or (known and (not site.is_uninferred() or _is_held(site, block)))
+                or (known and (not site.is_uninferred() or _is_anchored(site, block)))
             ):
                 continue
             for i in block.ins:
@@ -55,8 +55,8 @@ def _fence_unsure(site: Site, axes: list[Axis]) -> None:
                 axes[i] = None
 
 
-def _is_held(site: Site, block: Block) -> bool:
-    """Return whether known sizes on one side of a block hold it in its place."""
+def _is_anchored(site: Site, block: Block) -> bool:
+    """Return whether all sizes before or behind a block, and in it, are known."""
     read = [site.is_assumed(0, k) for k in range(len(site.shape(0)))]
     made = [site.is_assumed_out(k) for k in range(len(site.out_shape()))]
     i, j, after_i, after_j = block.ins[0], block.outs[0], block.ins[-1] + 1, block.outs[-1] + 1
@@ -66,14 +66,14 @@ def _is_held(site: Site, block: Block) -> bool:
 
 
 def resize_reshape(cut: Cut) -> None:
-    """Rewrite the sizes of the axes that a cut shortens."""
+    """Rewrite the sizes of cut axes."""
     vector = cut.value(1)
     sizes = {}
     for axis in range(len(cut.shape_out(0))):
         keep = cut.keep_out(0, axis)
         entry = None if vector is None else int(vector.reshape(-1)[axis])
         if entry == 0 and not cut.node.attrs.get("allowzero", 0):
-            # 0 copies the size of the same axis of the input, which may be cut otherwise
+            # 0 copies the size of the same input axis, which may be cut differently
             before, after = cut.keep_in(0, axis), keep
             size = cut.shape_out(0)[axis]
             if (size if before is None else before.sum()) != (
@@ -139,7 +139,7 @@ def split(site: Site) -> None:
 
 
 def resize_split(cut: Cut) -> None:
-    """State the sizes of the parts, equal or not."""
+    """Set the sizes of the parts."""
     along = int(cut.node.attrs.get("axis", 0)) % len(cut.shape_in(0))
     if cut.keep_in(0, along) is None:
         return
@@ -169,7 +169,7 @@ def expand(site: Site) -> None:
 
 
 def _repeated(site: Site, axis: int) -> Axis:
-    """Make labels for an axis along which all positions are alike."""
+    """Return new labels for an axis along which all elements are equal."""
     size = site.out_shape()[axis]
     return site.labels.fresh(size) if size > 1 and site.is_fixed(axis) else None
 
@@ -206,7 +206,7 @@ def resize_constant_of_shape(cut: Cut) -> None:
 def tile(site: Site) -> None:
     """Repeat the labels along with the elements."""
     if site.is_uninferred():
-        site.fence_all("how often it repeats is unknown")
+        site.fence_all("its number of repetitions is unknown")
         return
     axes: list[Axis] = []
     for axis, (before, after) in enumerate(zip(site.shape(0), site.out_shape(), strict=True)):

@@ -1,4 +1,4 @@
-"""Normalisations: exact along the axes that they do not average over."""
+"""Normalisations: cuts are exact along the axes that are not normalised."""
 
 from acgraph.analysis.labels import Axis
 from acgraph.analysis.rules.base import Cut, Resize, Rule
@@ -23,7 +23,7 @@ def batch_norm(site: Site) -> None:
             if axis != 1:
                 _averages(site, axis)
     axes = site.axes(0)
-    # Where another axis is cut, the shift makes something of zeros.
+    # Where another axis is cut, the shift turns zeros into other values.
     zero = [False] * rank
     zero[1] = site.zero(1, 0) and site.zero(2, 0)
     site.emit(axes, zero)
@@ -67,7 +67,7 @@ def group_norm(site: Site) -> None:
 
 
 def resize_group_norm(cut: Cut) -> None:
-    """Set the group count to the groups that stay: all channels of a group go, or none."""
+    """Set the group count to the number of kept groups, which are cut as a whole or not at all."""
     keep = cut.keep_in(0, 1)
     if keep is None:
         return

@@ -61,7 +61,7 @@ def _stop_others(site: Site) -> None:
 
 
 def _stays_zero(site: Site) -> bool:
-    """Return whether a hidden unit with zeroed gates stays zero for ever."""
+    """Return whether a hidden unit with zeroed weights stays zero at all time steps."""
     weights = [(_W, 1), (_R, 1), (_B, 1), (_INITIAL_C, 2), (_PEEPHOLES, 1)]
     if site.node.op == "GRU":
         weights.append((_INITIAL_H, 2))
@@ -69,7 +69,7 @@ def _stays_zero(site: Site) -> bool:
         return False
     names = [str(name).lower() for name in site.attrs.get("activations", [])]
     each = {"LSTM": 3, "GRU": 2, "RNN": 1}[site.node.op]
-    # The first of an LSTM's and a GRU's activations is that of the gates, which only scale.
+    # The first activation of an LSTM or GRU belongs to gates, which only scale.
     counted = [n for k, n in enumerate(names) if site.node.op == "RNN" or k % each]
     return all(name in _ZERO_AT_ZERO for name in counted)
 

@@ -24,7 +24,7 @@ def reduce(site: Site) -> None:
 
 def reduce_ignoring_zeros(site: Site) -> None:
     """Propagate cuts of the other axes; reducing a cut axis is exact where it is zero."""
-    # A mean of zeros and others is the mean of the others, scaled.
+    # A mean of zeros and other values is the scaled mean of the other values.
     _reduce(site, ignores_zeros=True, keeps_zeros=True)
 
 
@@ -112,7 +112,7 @@ def resize(site: Site) -> None:
 
 
 def resize_resize(cut: Cut) -> None:
-    """Rewrite the sizes of a Resize; scales say nothing of an axis that keeps its size."""
+    """Rewrite the sizes of a Resize; the scales of axes that keep their size are 1."""
     if len(cut.node.inputs) < 4 or not cut.node.inputs[3].name:
         return
     chosen = cut.node.attrs.get("axes")

@@ -1,4 +1,4 @@
-"""How the axes of a tensor become other axes when its elements stay in order."""
+"""Map the axes of a tensor to those after a reshape, by common factors."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,10 +10,13 @@ from acgraph.diagnostics import Diagnostic
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Consecutive input axes that become consecutive output axes, with their common factors.
+    """Consecutive input axes that become consecutive output axes.
 
-    ``atoms`` are the sizes of the finest axes that both sides are made of, slowest first; None
-    where there are none (``6 x 4`` to ``8 x 3``).
+    Attributes:
+        ins: The input axes.
+        outs: The output axes.
+        atoms: Sizes of the common factors of both sides, outermost first; None where they have none
+            (``6 x 4`` to ``8 x 3``).
     """
 
     ins: tuple[int, ...]
@@ -22,7 +25,7 @@ class Block:
 
 
 def blocks(source: Sequence[int], target: Sequence[int]) -> list[Block]:
-    """Cut a reshape into its smallest independent parts.
+    """Split a reshape into its smallest independent parts.
 
     >>> [(b.ins, b.outs, b.atoms) for b in blocks((2, 12, 5), (2, 3, 4, 5))]
     [((0,), (0,), (2,)), ((1,), (1, 2), (3, 4)), ((2,), (3,), (5,))]
@@ -69,7 +72,7 @@ def _atoms(source: Sequence[int], target: Sequence[int]) -> tuple[int, ...] | No
 
 
 def _products(sizes: Sequence[int]) -> list[int]:
-    """Cumulative products from the fastest axis, 1 included."""
+    """Return the cumulative products from the innermost axis, starting with 1."""
     products = [1]
     for size in reversed(sizes):
         products.append(products[-1] * size)
@@ -77,7 +80,7 @@ def _products(sizes: Sequence[int]) -> list[int]:
 
 
 def _take_atoms(sizes: Sequence[int], atoms: Sequence[int]) -> list[list[int]]:
-    """Say which atoms each axis is made of; an axis of size 1 is made of none."""
+    """Return the indices of the atoms of each axis; none for an axis of size 1."""
     rest = list(range(len(atoms)))
     taken: list[list[int]] = []
     for size in sizes:
@@ -98,9 +101,9 @@ def reshape_axes(
     zero: Sequence[bool],
     why: Diagnostic,
 ) -> tuple[list[Axis], list[bool]]:
-    """Return the labels and zero flags of the target's axes.
+    """Return the labels and zero flags of the target axes.
 
-    Axes that do not break into common factors are fenced with ``why``.
+    Axes without common factors are fenced with ``why``.
     """
     out: list[Axis] = [None] * len(target)
     flags = [False] * len(target)
@@ -111,19 +114,19 @@ def reshape_axes(
             for i in block.ins:
                 labels.fence(axes[i], why)
             continue
-        held: list[Axis] = [None] * len(block.atoms)
+        atoms: list[Axis] = [None] * len(block.atoms)
         for i, mine in zip(
             block.ins, _take_atoms([source[i] for i in block.ins], block.atoms), strict=True
         ):
             if len(mine) == 1:
-                held[mine[0]] = axes[i]
+                atoms[mine[0]] = axes[i]
             elif mine:
                 parts = labels.split(axes[i], [block.atoms[a] for a in mine], why)
                 for atom, part in zip(mine, parts, strict=True):
-                    held[atom] = part
+                    atoms[atom] = part
         flag = all(zero[i] for i in block.ins if axes[i] is not None)
         sizes_out = [target[j] for j in block.outs]
         for j, mine in zip(block.outs, _take_atoms(sizes_out, block.atoms), strict=True):
-            out[j] = merge([held[a] for a in mine], [block.atoms[a] for a in mine])
+            out[j] = merge([atoms[a] for a in mine], [block.atoms[a] for a in mine])
             flags[j] = flag and out[j] is not None
     return out, flags

@@ -1,4 +1,4 @@
-"""Slice and Pad: an axis becomes a part of itself, or is put into a larger one."""
+"""Slice and Pad: an axis is shortened to a range or extended at its ends."""
 
 from collections.abc import Sequence
 
@@ -10,7 +10,7 @@ from acgraph.analysis.site import Site
 
 
 def _slice_spans(site: Site | Cut, rank: int) -> dict[int, tuple[int, int, int]] | None:
-    """Return (start, end, step) by axis, normalised as ONNX says; None where not constant."""
+    """Return (start, end, step) by axis, as ONNX defines them; None where not constant."""
     node = site.node
     if "starts" in node.attrs:
         starts, ends = list(node.attrs["starts"]), list(node.attrs["ends"])
@@ -33,7 +33,7 @@ def _slice_spans(site: Site | Cut, rank: int) -> dict[int, tuple[int, int, int]]
 
 
 def _span(start: int, end: int, step: int, size: int) -> range:
-    """The positions that a Slice takes of an axis."""
+    """Return the positions that a Slice selects on an axis."""
     return range(size)[slice(start, None if step < 0 and end < -size else end, step)]
 
 
@@ -56,7 +56,7 @@ def slice_(site: Site) -> None:
 
 
 def resize_slice(cut: Cut) -> None:
-    """Move the bounds of the axes that a cut shortens."""
+    """Rewrite the bounds of cut axes."""
     shape = cut.shape_in(0)
     keeps = {axis: cut.keep_in(0, axis) for axis in range(len(shape))}
     spans = _slice_spans(cut, len(shape))
@@ -134,7 +134,7 @@ def pad(site: Site) -> None:
 
 
 def resize_pad(cut: Cut) -> None:
-    """Pad by what stays of the new positions."""
+    """Reduce the pads to the kept positions."""
     rank = len(cut.shape_in(0))
     pads = _pads(cut, rank)
     if pads is None:

@@ -141,7 +141,7 @@ def test_prune_runs_nothing_where_nothing_can_be_cut(acgraph, tmp_path):
         out = acgraph("prune", *words, "-o", tmp_path / "s.onnx", code=3)[0]
         assert out.startswith("1x fewer params: nothing could be cut")
         assert (
-            "80 % of the weights cannot be cut because of 'choice/else/Add_0' (meets an axis of"
+            "80 % of the weights cannot be cut because of 'choice/else/Add_0' (couples an axis of"
             in out
         )
         assert "nothing was cut, so the model is unchanged" in out
