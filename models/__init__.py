@@ -1,1 +1,1 @@
-"""Networks that the project builds itself, and the trained one of the demo."""
+"""Functions that build networks, scripts that train them, and the trained network of the demo."""

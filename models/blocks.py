@@ -1,7 +1,8 @@
-"""What the networks of this package are made of: layers appended to a graph, named as in PyTorch.
+"""The builder of the networks of this package: appends layers with the names of PyTorch.
 
-A module path such as ``layer1.0.conv1`` gives the weight its name (``layer1.0.conv1.weight``)
-and the node the name that PyTorch's exporter would choose (``/layer1/layer1.0/conv1/Conv``).
+A module path such as ``layer1.0.conv1`` determines the name of the weight
+(``layer1.0.conv1.weight``) and that of the node, as PyTorch's exporter would choose it
+(``/layer1/layer1.0/conv1/Conv``).
 """
 
 import zlib
@@ -11,17 +12,17 @@ import numpy as np
 import numpy.typing as npt
 import onnx_graphsurgeon as gs
 
-from acgraph.diagnostics import Location
+from acgraph.diagnostics import Location, counted
 from acgraph.errors import DataError, UsageError
 from acgraph.ir import Array, Model
 
 FloatArray = npt.NDArray[np.float32]
-#: What every network is written as; both are read by ONNX Runtime 1.13 and later.
+#: Versions of the written files, which ONNX Runtime 1.13 and later supports.
 OPSET = 17
 IR_VERSION = 8
 #: Epsilon of BatchNormalization, PyTorch's default.
 BATCHNORM_EPSILON = 1e-5
-#: Entries of a PyTorch state dict that no ONNX file has.
+#: Suffixes of entries of a PyTorch state dict that are not stored in ONNX.
 NOT_WEIGHTS = (".num_batches_tracked",)
 
 
@@ -40,24 +41,24 @@ def node_name(module: str, op_type: str) -> str:
 
 
 def scaled(channels: int, width: float) -> int:
-    """Scale a channel count; at least one is left."""
+    """Return a scaled channel count, at least 1."""
     return max(1, round(channels * width))
 
 
 class NetworkBuilder:
-    """A network under construction; each method appends a layer and returns what it makes.
+    """A network under construction; each method appends a layer and returns its output.
 
-    Values are ``[batch, channels, height, width]`` or ``[batch, features]``, the batch free.
+    Values are ``[batch, channels, height, width]`` or ``[batch, features]`` with a dynamic batch.
 
     Args:
-        name: What to call the network in messages and in the file.
+        name: Name of the network in messages and in the file.
         channels: Channels of the input image.
         image: Height and width of the input image.
-        keep_batchnorm: Write BatchNormalization nodes, or fold them into the convolutions before
-            them as PyTorch's exporter does for a network in evaluation mode.
-        weights: Weights by name, as in the ``state_dict`` of the same network in PyTorch
-            (BatchNorm's included also where it is folded). None: drawn by He's rule.
-        seed: Seed of the drawn weights; each depends on the seed and on its own name only.
+        keep_batchnorm: Write BatchNormalization nodes. Otherwise they are folded into the
+            convolutions before them, as by PyTorch's exporter in evaluation mode.
+        weights: Weights by name, as in the ``state_dict`` of the same network in PyTorch, including
+            those of folded BatchNorms. None initialises them at random by He's rule.
+        seed: Seed of the random weights; each depends on the seed and its own name only.
     """
 
     def __init__(
@@ -92,23 +93,23 @@ class NetworkBuilder:
         groups: int = 1,
         batchnorm: str = "",
     ) -> gs.Variable:
-        """Append a convolution, and its BatchNorm where it has one.
+        """Append a convolution, and the BatchNorm that follows it, if any.
 
         Args:
             x: ``[batch, in, h, w]``.
             module: Module path of the convolution.
-            out_channels: Filters.
+            out_channels: Number of filters.
             kernel: Height and width of the kernel, odd.
             stride: Step in both directions.
-            padding: Zeros on each side; None: half the kernel, which keeps the size.
-            groups: As in ONNX.
-            batchnorm: Module path of the BatchNorm that follows; the convolution then has no
-                bias of its own. Empty: none follows, and the convolution has a bias.
+            padding: Zeros on each side; None for half the kernel, which keeps the size.
+            groups: Number of groups.
+            batchnorm: Module path of the BatchNorm that follows; then the convolution has no bias.
+                Empty where none follows; then the convolution has a bias.
         """
         _, in_channels, height, width = x.shape
         padding = kernel // 2 if padding is None else padding
         shape = (out_channels, in_channels // groups, kernel, kernel)
-        # He's rule with the fan of the output (of one group), as torchvision initialises ResNets.
+        # He's rule with the fan-out of one group, as torchvision initialises ResNets.
         fan = out_channels * kernel * kernel // groups
         weight = self._weight(f"{module}.weight", shape, std=float(np.sqrt(2.0 / fan)))
         sizes = [(size + 2 * padding - kernel) // stride + 1 for size in (height, width)]
@@ -148,7 +149,7 @@ class NetworkBuilder:
         return self._append("Relu", module, [x], list(x.shape[1:]))
 
     def relu6(self, x: gs.Variable, module: str) -> gs.Variable:
-        """Append a ReLU that stops at 6."""
+        """Append a ReLU6."""
         name = node_name(module, "Clip")
         bounds = [
             gs.Constant(f"{name}_{bound}", np.array(value, dtype=np.float32))
@@ -157,13 +158,13 @@ class NetworkBuilder:
         return self._append("Clip", module, [x, *bounds], list(x.shape[1:]))
 
     def add(self, x: gs.Variable, y: gs.Variable, module: str) -> gs.Variable:
-        """Append a sum of two values of one shape."""
+        """Append the sum of two values of the same shape."""
         return self._append("Add", module, [x, y], list(x.shape[1:]))
 
     def max_pool(
         self, x: gs.Variable, module: str, kernel: int, *, stride: int, padding: int = 0
     ) -> gs.Variable:
-        """Append a maximum over windows."""
+        """Append a max pooling."""
         channels, *sizes = x.shape[1:]
         out = [(size + 2 * padding - kernel) // stride + 1 for size in sizes]
         attrs = {
@@ -174,7 +175,7 @@ class NetworkBuilder:
         return self._append("MaxPool", module, [x], [channels, *out], attrs)
 
     def global_average_pool(self, x: gs.Variable, module: str) -> gs.Variable:
-        """Append a mean over the image; the sizes become 1."""
+        """Append a global average pooling; height and width become 1."""
         return self._append("GlobalAveragePool", module, [x], [x.shape[1], 1, 1])
 
     def flatten(self, x: gs.Variable, module: str = "") -> gs.Variable:
@@ -184,10 +185,10 @@ class NetworkBuilder:
     def subsample_and_pad(
         self, x: gs.Variable, module: str, out_channels: int, stride: int
     ) -> gs.Variable:
-        """Append the shortcut without weights: every ``stride``-th pixel, zero channels around.
+        """Append the shortcut without weights: every ``stride``-th pixel, padded by zero channels.
 
-        Option A of He et al., arXiv:1512.03385, section 4.2; the new channels are half before
-        and half after, as the CIFAR ResNets in PyTorch have them.
+        Option A of He et al., arXiv:1512.03385, section 4.2. Half of the zero channels come before
+        and half after the others, as in the CIFAR ResNets in PyTorch.
         """
         channels, *sizes = x.shape[1:]
         name = node_name(module, "Slice")
@@ -211,7 +212,7 @@ class NetworkBuilder:
         """Return the network that ends in ``output``.
 
         Raises:
-            DataError: weights were given that the network does not have.
+            DataError: There are weights that the network does not have.
         """
         self._refuse_unused()
         output.name = "output"
@@ -231,7 +232,7 @@ class NetworkBuilder:
         unused = sorted(given - self._used)
         if unused:
             raise DataError(
-                f"has no weight {unused[0]!r} ({len(unused)} such)",
+                f"the network has no weight {unused[0]!r} ({counted(len(unused), 'unknown name')})",
                 location=Location(model=self.name),
                 hint="give the weights of the same network and the same options",
             )
@@ -248,14 +249,14 @@ class NetworkBuilder:
     ) -> gs.Variable:
         if min(shape) < 1:
             raise UsageError(
-                f"the image is too small: {module} would make {list(shape)}",
+                f"the image is too small: the output of {module} would have shape {list(shape)}",
                 location=Location(model=self.name),
                 hint="choose a larger image",
             )
         name = node_name(module, op_type)
         taken = {node.name for node in self._nodes}
         number = 1
-        while name in taken:  # one module run twice, as the ReLU of a residual block
+        while name in taken:  # a module that runs twice, such as the ReLU of a residual block
             name = node_name(f"{module}_{number}", op_type)
             number += 1
         y = gs.Variable(f"{name}_output_0", dtype=np.float32, shape=["batch", *shape])
@@ -288,7 +289,7 @@ class NetworkBuilder:
     def _weight(
         self, name: str, shape: tuple[int, ...], *, std: float = 0.0, fill: float = 0.0
     ) -> FloatArray:
-        """Return the given weight, or draw one: normal with ``std``, or else all ``fill``."""
+        """Return the given weight, or initialise it: normal with ``std``, or else all ``fill``."""
         self._used.add(name)
         if self._weights is None:
             if std == 0.0:
@@ -299,7 +300,7 @@ class NetworkBuilder:
         if weight is None or weight.shape != shape:
             problem = "is missing" if weight is None else f"has shape {list(weight.shape)}"
             raise DataError(
-                f"weight {name!r} {problem}; {list(shape)} is needed",
+                f"weight {name!r} {problem}; its shape must be {list(shape)}",
                 location=Location(model=self.name),
                 hint="give the weights of the same network and the same options",
             )

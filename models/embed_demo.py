@@ -1,8 +1,8 @@
-"""Draw the images of the demo: ``python -m acgraph.models.embed_demo --data DIR -o FOLDER``.
+"""Sample the images of the demo: ``python -m acgraph.models.embed_demo --data DIR -o FOLDER``.
 
-Training images are drawn from the original training split, test images from the original test
-split. They are stored as xz-compressed ``.npy``: 370 bytes an image, against 376 as lossless
-WebP sheets, 390 as PNG sheets and 435 as ``.npz``.
+Training images come from the original training split, test images from the original test split.
+They are stored as xz-compressed ``.npy``: 370 bytes per image, against 376 as lossless WebP sheets,
+390 as PNG sheets and 435 as ``.npz``.
 """
 
 import argparse
@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 def draw(
     folder: Path, split: Literal["train", "t10k"], count: int, seed: int
 ) -> tuple[ByteArray, ByteArray]:
-    """Draw ``count`` images ``uint8 [count, 28, 28]`` of a split, and their labels, shuffled."""
+    """Sample images ``uint8 [count, 28, 28]`` of a split, shuffled, and their labels."""
     images, labels = load_split(folder, split)
     rows = np.random.default_rng(seed).permutation(len(images))[:count]
     return images[rows], labels[rows].astype(np.uint8)
@@ -37,7 +37,7 @@ def compressed(array: ByteArray) -> bytes:
 
 
 def main() -> None:
-    """Draw the images and write them."""
+    """Sample the images and write them."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--data", type=Path, required=True, help="folder of the four IDX files")
     parser.add_argument("-o", "--output", type=Path, required=True, help="the folder to write to")

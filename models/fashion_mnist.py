@@ -1,6 +1,6 @@
-"""Fashion-MNIST as it is published: four files in IDX format, compressed with gzip.
+"""Read Fashion-MNIST in its published form: four files in IDX format, compressed with gzip.
 
-The Debian package ``dataset-fashion-mnist`` puts them into ``/usr/share/datasets/fashion-mnist``.
+The Debian package ``dataset-fashion-mnist`` installs them in ``/usr/share/datasets/fashion-mnist``.
 """
 
 import gzip
@@ -29,7 +29,7 @@ def load_split(
         Images ``uint8 [n, 28, 28]`` and labels ``int64 [n]``; ``n`` is 60,000 or 10,000.
 
     Raises:
-        DataError: a file is missing, or is not in IDX format.
+        DataError: A file is missing, or is not in IDX format.
     """
     images = read_idx(Path(folder) / f"{split}-images-idx3-ubyte.gz")
     labels = read_idx(Path(folder) / f"{split}-labels-idx1-ubyte.gz")
@@ -40,7 +40,7 @@ def read_idx(path: Path) -> ByteArray:
     """Read a gzip-compressed IDX file of bytes.
 
     Raises:
-        DataError: the file is missing, or is not in IDX format.
+        DataError: The file is missing, or is not in IDX format.
     """
     try:
         data = gzip.decompress(path.read_bytes())

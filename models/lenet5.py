@@ -1,4 +1,4 @@
-"""LeNet-5 as the literature on pruning has it: Caffe's, with 20 and 50 filters and 500 features."""
+"""LeNet-5 in the Caffe variant of the pruning literature: 20 and 50 filters, 500 features."""
 
 from collections.abc import Mapping
 
@@ -15,20 +15,20 @@ def lenet5(
     weights: Mapping[str, Array] | None = None,
     seed: int = 0,
 ) -> Model:
-    """Build LeNet-5: two 5x5 convolutions without padding, each pooled, and two Gemms.
+    """Build LeNet-5: two 5x5 convolutions without padding, each with pooling, and two Gemms.
 
     Args:
-        classes: Outputs.
+        classes: Number of outputs.
         channels: Channels of the input.
         image: Height and width of the input, at least 16.
         width: Factor on the number of filters and features.
         weights: Weights by their PyTorch names (``conv1.weight``, ..., ``fc2.bias``); None
-            draws them.
-        seed: Seed of the drawn weights.
+            initialises them at random.
+        seed: Seed of random weights.
 
     Raises:
-        UsageError: the input is too small.
-        DataError: a given weight is missing, superfluous or of the wrong shape.
+        UsageError: The input is too small.
+        DataError: A given weight is missing, superfluous or of the wrong shape.
     """
     net = NetworkBuilder(
         "lenet5", channels=channels, image=image, keep_batchnorm=True, weights=weights, seed=seed

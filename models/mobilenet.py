@@ -18,7 +18,7 @@ STAGES = (
     (6, 160, 3, 2),
     (6, 320, 1, 1),
 )
-#: The CIFAR variant keeps the size where ImageNet's first halves it: the stem and stage 2.
+#: Stages (besides the stem) with stride 1 in the CIFAR variant and stride 2 for ImageNet.
 _CIFAR_FULL_SIZE_STAGES = (1,)
 
 
@@ -35,18 +35,18 @@ def mobilenet_v2(
     """Build MobileNetV2.
 
     Args:
-        classes: Outputs.
+        classes: Number of outputs.
         image: Height and width of the input.
-        width: Factor on every channel count, rounded to multiples of 8 as torchvision does;
-            the last convolution keeps at least its 1,280 filters.
-        stem: For 32x32 images (the first convolution and the second stage keep the size), or
-            ImageNet's.
+        width: Factor on every channel count, rounded to multiples of 8 as in torchvision; the last
+            convolution has at least 1,280 filters.
+        stem: ``cifar`` for 32x32 images (stride 1 in the first convolution and the second stage),
+            or ``imagenet``.
         keep_batchnorm: False folds each BatchNorm into its convolution.
-        weights: Weights by their PyTorch (torchvision) names; None draws them.
-        seed: Seed of the drawn weights.
+        weights: Weights by their PyTorch (torchvision) names; None initialises them at random.
+        seed: Seed of random weights.
 
     Raises:
-        DataError: a given weight is missing, superfluous or of the wrong shape.
+        DataError: A given weight is missing, superfluous or of the wrong shape.
     """
     net = NetworkBuilder(
         "mobilenet_v2",
@@ -87,7 +87,10 @@ def _inverted_residual(
     expansion: int,
     stride: int,
 ) -> gs.Variable:
-    """Append: widen by 1x1, depthwise 3x3, narrow by 1x1; add the input where it fits."""
+    """Append an inverted residual: 1x1 expansion, depthwise 3x3, 1x1 projection, and the sum.
+
+    The input is added where it has the shape of the output.
+    """
     hidden = x.shape[1] * expansion
     y, part = x, 0
     if expansion != 1:
@@ -124,6 +127,6 @@ def _conv_relu6(
 
 
 def _divisible(channels: float, divisor: int = 8) -> int:
-    """Round to a multiple of ``divisor``, but not down by more than a tenth."""
+    """Round to a multiple of ``divisor``; rounding down removes at most 10 %."""
     rounded = max(divisor, int(channels + divisor / 2) // divisor * divisor)
     return rounded + divisor if rounded < 0.9 * channels else rounded

@@ -28,31 +28,32 @@ def resnet_cifar(
     """Build a ResNet for small images: 8, 14, 20, 56, ... layers in stages of equal depth.
 
     Args:
-        depth: ``2 * stages * n + 2`` layers, ``n`` blocks a stage.
-        classes: Outputs.
+        depth: Number of layers, ``2 * stages * n + 2`` with ``n`` blocks per stage.
+        classes: Number of outputs.
         channels: Channels of the input.
         image: Height and width of the input.
         widths: Channels of each stage.
         strides: Stride of the first block of each stage.
-        shortcut: Where a stage begins: a 1x1 convolution, or every second pixel padded with
-            zero channels (no weights).
+        shortcut: Shortcut of the first block of a stage: ``conv``, a 1x1 convolution, or ``pad``,
+            every second pixel padded by zero channels, without weights.
         keep_batchnorm: False folds each BatchNorm into its convolution.
-        weights: Weights by their PyTorch names; None draws them.
-        seed: Seed of the drawn weights.
+        weights: Weights by their PyTorch names; None initialises them at random.
+        seed: Seed of random weights.
 
     Raises:
-        UsageError: no such depth, or not one stride a stage.
-        DataError: a given weight is missing, superfluous or of the wrong shape.
+        UsageError: The depth is impossible, or the number of strides is not that of the stages.
+        DataError: A given weight is missing, superfluous or of the wrong shape.
     """
     blocks, rest = divmod(depth - 2, 2 * len(widths))
     if rest or blocks < 1:
         raise UsageError(
             f"no ResNet of {len(widths)} stages has {depth} layers",
-            hint=f"choose {2 * len(widths)} * n + 2",
+            hint=f"choose a depth of {2 * len(widths)} * n + 2",
         )
     if len(strides) != len(widths):
         raise UsageError(
-            f"{len(widths)} stages cannot have {len(strides)} strides", hint="give one a stage"
+            f"{len(widths)} stages cannot have {len(strides)} strides",
+            hint="give one stride per stage",
         )
     net = NetworkBuilder(
         f"resnet{depth}",
@@ -80,16 +81,17 @@ def resnet18(
     """Build ResNet-18: four stages of two blocks, 64 to 512 channels.
 
     Args:
-        classes: Outputs.
+        classes: Number of outputs.
         image: Height and width of the input.
         width: Factor on every channel count.
-        stem: A 3x3 convolution, or ImageNet's 7x7 with stride 2 and a pooling of 3x3.
+        stem: ``cifar``, a 3x3 convolution, or ``imagenet``, a 7x7 convolution with stride 2 and a
+            3x3 pooling.
         keep_batchnorm: False folds each BatchNorm into its convolution.
-        weights: Weights by their PyTorch (torchvision) names; None draws them.
-        seed: Seed of the drawn weights.
+        weights: Weights by their PyTorch (torchvision) names; None initialises them at random.
+        seed: Seed of random weights.
 
     Raises:
-        DataError: a given weight is missing, superfluous or of the wrong shape.
+        DataError: A given weight is missing, superfluous or of the wrong shape.
     """
     net = NetworkBuilder(
         "resnet18",
@@ -118,7 +120,7 @@ def _body(
     shortcut: Shortcut,
     classes: int,
 ) -> gs.Variable:
-    """Append the stages, the mean over the image and the classifier."""
+    """Append the stages, the global average pooling and the classifier."""
     for stage, (width, first_stride) in enumerate(zip(widths, strides, strict=True), start=1):
         for block in range(blocks):
             stride = first_stride if block == 0 else 1

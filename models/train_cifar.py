@@ -1,8 +1,8 @@
 """Train the paper's networks: ``python -m acgraph.models.train_cifar NETWORK --data FILE.npz``.
 
-VGG-16 and ResNet-18 for CIFAR-10 start from random weights and are trained by the trainer that
-``compress`` uses. BatchNormalization stays in the file. Training saves a checkpoint after every
-pass, and ``--resume`` continues from it. docs/paper_networks.md has the commands.
+VGG-16 and ResNet-18 for CIFAR-10 start from random weights, and the trainer of ``compress`` trains
+them. BatchNormalization stays in the file. Training saves a checkpoint after every epoch, and
+``--resume`` continues from it. docs/paper_networks.md has the commands.
 """
 
 import argparse
@@ -21,9 +21,9 @@ from acgraph.models.resnet import resnet18
 from acgraph.models.vgg import vgg16
 
 NETWORKS: dict[str, Callable[..., Model]] = {"resnet18": resnet18, "vgg16": vgg16}
-#: Passes over the training images.
+#: Default number of epochs.
 EPOCHS = 30.0
-#: Of the pixels of the 50,000 training images, by channel.
+#: Mean and standard deviation of the pixels of the 50,000 training images, by channel.
 MEAN = (0.4914, 0.4822, 0.4465)
 STD = (0.2470, 0.2435, 0.2616)
 
@@ -45,17 +45,17 @@ def train(
     Args:
         network: A key of ``NETWORKS``.
         data: Training images, as in ``acgraph.data.load_dataset``.
-        eval_data: Images to measure the accuracy on after the last pass; None measures nothing.
-        epochs: Passes over the training images.
-        config: How to train.
-        checkpoint: The file that the state of training is saved to after every pass.
-        resume: Continue from ``checkpoint``, which must have been made with the same options.
+        eval_data: Images to measure the accuracy on after training; None to skip this.
+        epochs: Number of epochs.
+        config: Options of the training; by default `recipe()`.
+        checkpoint: File of the training state, written after every epoch.
+        resume: Continue from ``checkpoint``, which must come from a run with the same options.
 
     Returns:
-        The trained network and its accuracy.
+        The trained network and its accuracy; None without ``eval_data``.
 
     Raises:
-        AcgraphError: the data or the checkpoint cannot be read, or training fails.
+        AcgraphError: The data or the checkpoint cannot be read, or training fails.
     """
     config = config or recipe()
     model = NETWORKS[network](seed=config.seed)
@@ -65,21 +65,25 @@ def train(
         trainer.load_state_dict(load_checkpoint(checkpoint))
     log.info("%s: training in %s", network, trainer.describe())
 
-    def after_pass(stats: EpochStats) -> None:
-        _tell(stats)
+    def after_epoch(stats: EpochStats) -> None:
+        _log_progress(stats)
         if checkpoint is not None:
             save_checkpoint(checkpoint, trainer.state_dict())
 
-    result = trainer.fit(epochs=epochs, on_epoch=after_pass)
+    result = trainer.fit(epochs=epochs, on_epoch=after_epoch)
     log.info("%s: %d steps in %.0f s", network, result.steps, result.seconds)
     return trainer.model(), None if test is None else trainer.evaluate(test)
 
 
 def recipe(**options: object) -> TrainConfig:
-    """Return how such networks are trained well in few passes.
+    """Return options that train such networks well in few epochs.
 
-    SGD with Nesterov momentum in one cycle to 0.1 with warm-up, label smoothing, mirror images,
-    crops with reflected edges, erased squares, and a running average of the weights.
+    SGD with Nesterov momentum, a one-cycle learning rate up to 0.1 with warm-up, label smoothing,
+    horizontal flips, crops with reflected borders, random erasing, and an exponential moving
+    average of the weights.
+
+    Args:
+        **options: Options of ``TrainConfig`` that replace these.
     """
     stated = {
         "learning_rate": 0.1,
@@ -99,10 +103,10 @@ def _open(spec: str, model: Model) -> Dataset:
     return load_dataset(spec, inputs=inputs, mean=MEAN, std=STD, classes=10)
 
 
-def _tell(stats: EpochStats) -> None:
+def _log_progress(stats: EpochStats) -> None:
     left_s = stats.seconds / stats.epoch * (stats.epochs - stats.epoch)
     log.info(
-        "pass %.3g of %.3g: loss %.4f, %.0f images/s, %.0f s so far, about %.0f s left",
+        "epoch %.3g of %.3g: loss %.4f, %.0f images/s, %.0f s so far, about %.0f s left",
         stats.epoch, stats.epochs, stats.loss, stats.images_per_second, stats.seconds, left_s,
     )  # fmt: skip
 
@@ -112,7 +116,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("network", choices=sorted(NETWORKS))
     parser.add_argument("--data", required=True, metavar="SPEC", help="uint8 images and labels")
-    parser.add_argument("--eval-data", metavar="SPEC", help="what to measure accuracy on")
+    parser.add_argument("--eval-data", metavar="SPEC", help="images to measure the accuracy on")
     parser.add_argument("-o", "--output", type=Path, required=True, help="the ONNX file to write")
     parser.add_argument("--epochs", type=float, default=EPOCHS)
     parser.add_argument("--batch-size", type=int, default=128)
@@ -122,7 +126,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
         "--checkpoint", type=Path, metavar="FILE",
-        help="where the state is saved after every pass; OUTPUT.checkpoint unless given",
+        help="file of the training state, written after every epoch (default: OUTPUT.checkpoint)",
     )  # fmt: skip
     parser.add_argument("--resume", action="store_true", help="continue from the checkpoint")
     options = parser.parse_args(arguments)

@@ -1,7 +1,7 @@
 """Train the network of the demo: ``python -m acgraph.models.train_demo --data DIR -o FILE``.
 
-A ResNet of 8 layers on Fashion-MNIST, trained as such networks usually are (all 60,000 images,
-random crops and flips, SGD with one cycle), its BatchNorm folded as in most exported files.
+A ResNet of 8 layers on Fashion-MNIST, trained on all 60,000 images with random crops and flips, SGD
+and a one-cycle learning rate. Its BatchNorms are folded, as in most exported files.
 """
 
 import argparse
@@ -67,7 +67,7 @@ class _Network(nn.Module):
 
 
 def demo_model(network: nn.Module) -> Model:
-    """Make the ONNX network of a trained ``_Network``: BatchNorm folded, the batch free."""
+    """Convert a trained ``_Network`` to ONNX, with folded BatchNorm and a dynamic batch."""
     weights = {name: values.detach().numpy() for name, values in network.state_dict().items()}
     return resnet_cifar(
         8,
@@ -81,7 +81,11 @@ def demo_model(network: nn.Module) -> Model:
 
 
 def train(images: ByteArray, labels: npt.NDArray[np.int64], *, epochs: int, seed: int) -> nn.Module:
-    """Train on images ``uint8 [n, 28, 28]`` and labels ``int64 [n]``; return in evaluation mode."""
+    """Train on images ``uint8 [n, 28, 28]`` and labels ``int64 [n]``.
+
+    Returns:
+        The trained network, in evaluation mode.
+    """
     torch.manual_seed(seed)
     torch.set_flush_denormal(True)
     x, y = _normalised(images), torch.from_numpy(labels)
@@ -134,7 +138,7 @@ def _normalised(images: ByteArray) -> torch.Tensor:
 
 
 def accuracy(network: nn.Module, images: ByteArray, labels: npt.NDArray[np.int64]) -> float:
-    """Return the share of images ``uint8 [n, 28, 28]`` that are classified right."""
+    """Return the share of images ``uint8 [n, 28, 28]`` that are classified correctly."""
     with torch.inference_mode():
         parts = [network(part).argmax(1) for part in torch.split(_normalised(images), 500)]
     return float((torch.cat(parts).numpy() == labels).mean())

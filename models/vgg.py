@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from acgraph.ir import Array, Model
 from acgraph.models.blocks import NetworkBuilder, scaled
 
-#: Filters of each convolution, by stage; a pooling of 2x2 ends each stage.
+#: Filters of each convolution, by stage; a 2x2 pooling follows each stage.
 STAGES = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
 
 
@@ -21,16 +21,17 @@ def vgg16(
     """Build the CIFAR variant of VGG-16 (Simonyan and Zisserman, arXiv:1409.1556).
 
     Args:
-        classes: Outputs.
+        classes: Number of outputs.
         image: Height and width of the input, at least 32.
         width: Factor on every channel count.
         keep_batchnorm: False folds each BatchNorm into its convolution.
-        weights: Weights by their PyTorch names (``features.0.weight``, ...); None draws them.
-        seed: Seed of the drawn weights.
+        weights: Weights by their PyTorch names (``features.0.weight``, ...); None initialises them
+            at random.
+        seed: Seed of random weights.
 
     Raises:
-        UsageError: the input is too small.
-        DataError: a given weight is missing, superfluous or of the wrong shape.
+        UsageError: The input is too small.
+        DataError: A given weight is missing, superfluous or of the wrong shape.
     """
     net = NetworkBuilder(
         "vgg16",

@@ -1,9 +1,9 @@
-"""The network and the images of ``acgraph demo``: both real, both in the package.
+"""The trained network and the images of ``acgraph demo``, which are part of the package.
 
-The network is made by ``acgraph.models.train_demo``, the images by ``acgraph.models.embed_demo``.
-Each of ``train``, ``test``, ``select`` and ``report`` is data as ``--data`` takes it
-(``--data acgraph.models.demo:train``): one batch ``(x, y)`` of all its examples, ``x`` float32
-``[n, 1, 28, 28]`` exactly as the network takes it, ``y`` int64 ``[n]``.
+``acgraph.models.train_demo`` trained the network, and ``acgraph.models.embed_demo`` sampled the
+images. Each of ``train``, ``test``, ``select`` and ``report`` can be passed to ``--data``
+(``--data acgraph.models.demo:train``). It returns one batch ``(x, y)`` of all its examples: ``x``
+float32 ``[n, 1, 28, 28]``, normalised, and ``y`` int64 ``[n]``.
 """
 
 import lzma
@@ -15,8 +15,8 @@ import numpy.typing as npt
 ByteArray = npt.NDArray[np.uint8]
 Batch = tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]
 
-#: Mean and standard deviation of the training pixels on a scale of 0 to 1: the network takes
-#: ``(pixel / 255 - mean) / std``.
+#: Mean and standard deviation of the training pixels on a scale of 0 to 1; the input of the network
+#: is ``(pixel / 255 - mean) / std``.
 mean = 0.286
 std = 0.353
 #: Names of the ten labels.
@@ -32,19 +32,19 @@ CLASSES = (
     "Bag",
     "Ankle boot",
 )
-#: The first test images are for choosing between networks, the others for the result reported.
+#: Number of the first test images, used for selection; the others are for the reported result.
 SELECT_COUNT = 2000
 
 _FOLDER = Path(__file__).parent
 
 
 def model_path() -> Path:
-    """Return where the trained network is: ``input [batch, 1, 28, 28]``, ``output [batch, 10]``."""
+    """Return the path of the network: ``input [batch, 1, 28, 28]``, ``output [batch, 10]``."""
     return _FOLDER / "model.onnx"
 
 
 def load_data() -> tuple[ByteArray, ByteArray, ByteArray, ByteArray]:
-    """Load the images as they are stored.
+    """Load the stored images.
 
     Returns:
         Training images ``uint8 [12000, 28, 28]``, their labels ``uint8 [12000]``, test images
@@ -56,29 +56,29 @@ def load_data() -> tuple[ByteArray, ByteArray, ByteArray, ByteArray]:
 
 
 def train() -> list[Batch]:
-    """Return the training images, for training."""
+    """Return the training images."""
     return [_as_batch(*_load("train"))]
 
 
 def select() -> list[Batch]:
-    """Return the first 2,000 test images, for choosing."""
+    """Return the first 2,000 test images, for selection."""
     images, labels = _load("test")
     return [_as_batch(images[:SELECT_COUNT], labels[:SELECT_COUNT])]
 
 
 def report() -> list[Batch]:
-    """Return the other 3,000 test images, for the result: nothing was chosen by them."""
+    """Return the other 3,000 test images, for the reported result; no selection uses them."""
     images, labels = _load("test")
     return [_as_batch(images[SELECT_COUNT:], labels[SELECT_COUNT:])]
 
 
 def test() -> list[Batch]:
-    """Return all 5,000 test images; ``compress`` chooses by every other one, reports the rest."""
+    """Return all 5,000 test images; ``compress`` selects on half of them and reports the rest."""
     return [_as_batch(*_load("test"))]
 
 
 def normalise(images: ByteArray) -> npt.NDArray[np.float32]:
-    """Turn images ``uint8 [n, 28, 28]`` into what the network takes."""
+    """Convert images ``uint8 [n, 28, 28]`` to inputs ``float32 [n, 1, 28, 28]``."""
     scaled = images[:, None].astype(np.float32) / 255.0
     return ((scaled - mean) / std).astype(np.float32)
 

@@ -198,7 +198,7 @@ def test_wrong_options_and_weights_are_refused() -> None:
     missing = {name: values for name, values in weights.items() if name != "fc1.bias"}
     with pytest.raises(DataError, match=r"'fc1\.bias' is missing"):
         lenet5(weights=missing)
-    with pytest.raises(DataError, match=r"has shape \[250\]; \[500\] is needed"):
+    with pytest.raises(DataError, match=r"has shape \[250\]; its shape must be \[500\]"):
         lenet5(weights={**weights, "fc1.bias": weights["fc1.bias"][:250]})
     with pytest.raises(DataError, match=r"has no weight 'fc3\.bias'"):
         lenet5(weights={**weights, "fc3.bias": weights["fc1.bias"]})
