@@ -107,17 +107,17 @@ def _without_makers(
     reads = Counter(name for node in nodes for name in _reads(node))
     reads.update(value.name for value in graph.output)
     makers = {name: node for node in nodes for name in node.output if name}
-    gone: set[int] = set()
+    dead: set[int] = set()
     waiting = list(conditions)
     while waiting:
         node = makers.get(waiting.pop())
-        if node is None or id(node) in gone or any(reads[name] for name in node.output if name):
+        if node is None or id(node) in dead or any(reads[name] for name in node.output if name):
             continue
-        gone.add(id(node))
+        dead.add(id(node))
         for name in _reads(node):
             reads[name] -= 1
             waiting.append(name)
-    return [node for node in nodes if id(node) not in gone]
+    return [node for node in nodes if id(node) not in dead]
 
 
 def _reads(node: onnx.NodeProto) -> Iterator[str]:

@@ -113,19 +113,19 @@ class Remaining:
 
     def remove(self, units: Ints) -> float:
         """Remove units, reconstruct the other weights, and return the loss."""
-        gone = np.isin(self._units, units) & self._alive
-        if not gone.any():
+        removed = np.isin(self._units, units) & self._alive
+        if not removed.any():
             return 0.0
-        if self._count + int(gone.sum()) > PANEL:
+        if self._count + int(removed.sum()) > PANEL:
             self._flush()
-            gone = np.isin(self._units, units)
+            removed = np.isin(self._units, units)
         earlier = self._rows[: self._count]
-        rows = self._inverse[gone] - earlier[:, gone].T @ earlier
-        whitened = _root_of_inverse(rows[:, gone]).T @ np.hstack([rows, self._weights[gone]])
-        taken, weights = whitened[:, : len(gone)], whitened[:, len(gone) :]
-        self._alive &= ~gone
+        rows = self._inverse[removed] - earlier[:, removed].T @ earlier
+        whitened = _root_of_inverse(rows[:, removed]).T @ np.hstack([rows, self._weights[removed]])
+        taken, weights = whitened[:, : len(removed)], whitened[:, len(removed) :]
+        self._alive &= ~removed
         self._weights -= taken.T @ weights
-        self._weights[gone] = 0.0
+        self._weights[removed] = 0.0
         for group in self._groups:
             group.remove(units, taken)
         self._collect(taken)

@@ -30,10 +30,10 @@ class Plan:
     def as_json(self) -> dict[str, Any]:
         """Return the plan as lists of removed indices."""
         return {
-            "sets": {name: np.flatnonzero(gone).tolist() for name, gone in self.sets.items()},
+            "sets": {name: np.flatnonzero(removed).tolist() for name, removed in self.sets.items()},
             "columns": {
-                name: {"shape": list(gone.shape), "removed": np.flatnonzero(gone).tolist()}
-                for name, gone in self.columns.items()
+                name: {"shape": list(removed.shape), "removed": np.flatnonzero(removed).tolist()}
+                for name, removed in self.columns.items()
             },
         }
 
@@ -43,19 +43,19 @@ def removed_labels(dependency: DependencyGraph, plan: Plan) -> Bools:
     top = max((int(own.max()) for own in dependency.labels.values()), default=0)
     for axes in dependency.axes.values():
         top = max(top, *(int(labels.max()) for labels in axes.values()))
-    gone = np.zeros(top + 1, bool)
+    removed = np.zeros(top + 1, bool)
     for name, sets in plan.sets.items():
-        gone[dependency.labels[name][sets]] = True
-    return gone
+        removed[dependency.labels[name][sets]] = True
+    return removed
 
 
 def kept_positions(dependency: DependencyGraph, plan: Plan) -> dict[str, dict[int, Bools]]:
     """Return the kept indices by tensor and axis, ``bool [size]``, for the axes that are cut."""
-    gone = removed_labels(dependency, plan)
+    removed = removed_labels(dependency, plan)
     kept: dict[str, dict[int, Bools]] = {}
     for name, axes in dependency.axes.items():
         for axis, labels in axes.items():
-            lost: Bools = np.asarray(gone[labels].any(axis=1))
+            lost: Bools = np.asarray(removed[labels].any(axis=1))
             if lost.any():
                 kept.setdefault(name, {})[axis] = ~lost
     return kept
@@ -101,11 +101,11 @@ def zeroed_parts(families: Mapping[str, Family], plan: Plan) -> dict[str, Zeroed
     shift, and the columns of readers.
     """
     zeroed: dict[str, Zeroed] = {}
-    for name, gone in plan.sets.items():
+    for name, removed in plan.sets.items():
         for member in families[name].members:
             if member.role == "other":
                 continue
-            lost = (member.sets >= 0) & gone[member.sets]
+            lost = (member.sets >= 0) & removed[member.sets]
             if lost.any():
                 slices = zeroed.setdefault(member.tensor, Zeroed()).slices
                 slices[member.axis] = slices.get(member.axis, np.False_) | lost

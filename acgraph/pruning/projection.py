@@ -220,10 +220,10 @@ def zero_sets(
     current: dict[str, Array] = {}
     for member in members_in(family, weights, roles):
         array = current.get(member.tensor, weights[member.tensor])
-        gone = (member.sets >= 0) & ~mask[member.sets]
+        removed = (member.sets >= 0) & ~mask[member.sets]
         shape = [1] * array.ndim
         shape[member.axis] = -1
-        current[member.tensor] = np.where(gone.reshape(shape), array.dtype.type(0), array)
+        current[member.tensor] = np.where(removed.reshape(shape), array.dtype.type(0), array)
     return current
 
 

@@ -120,8 +120,8 @@ class Elimination:
 
     def loss_of(self, kept: int) -> float:
         """Return the loss if this number of units is kept."""
-        gone = len(self.order) - kept
-        return float(self.loss[gone - 1]) if gone > 0 else 0.0
+        removed = len(self.order) - kept
+        return float(self.loss[removed - 1]) if removed > 0 else 0.0
 
 
 def eliminate(

@@ -92,11 +92,11 @@ def least_important(
 
     If no member of the family is a weight, the last sets are marked.
     """
-    gone = np.zeros(family.size, bool)
+    removed = np.zeros(family.size, bool)
     scores = None if importance is None else scored_sets(family, constants, importance)
     scores = magnitudes(family, constants) if scores is None else scores
-    gone[np.argsort(scores, kind="stable")[:count]] = True
-    return gone
+    removed[np.argsort(scores, kind="stable")[:count]] = True
+    return removed
 
 
 def magnitudes(family: Family, constants: Mapping[str, Array]) -> FloatArray:

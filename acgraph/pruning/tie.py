@@ -77,7 +77,7 @@ def _merge_nodes(model: Model, copies: Mapping[str, str]) -> None:
     """Remove the copies of nodes that compute what their origin, or an earlier copy, computes."""
     first: dict[tuple[object, ...], gs.Node] = {}
     origins = set(copies.values())
-    gone: set[int] = set()
+    removed: set[int] = set()
     for node in model.graph.nodes:
         name = node.outputs[0].name if node.outputs else ""
         if node.op == "Constant" or (name not in copies and name not in origins):
@@ -90,12 +90,12 @@ def _merge_nodes(model: Model, copies: Mapping[str, str]) -> None:
                 for i, tensor in enumerate(list(reader.inputs)):
                     if tensor is node.outputs[0]:
                         reader.inputs[i] = other.outputs[0]
-            gone.add(id(node))
-    for node in [node for node in model.graph.nodes if id(node) in gone]:
+            removed.add(id(node))
+    for node in [node for node in model.graph.nodes if id(node) in removed]:
         node.inputs.clear()
         node.outputs.clear()
         model.originals.pop(node.name, None)
-    model.graph.nodes[:] = [node for node in model.graph.nodes if id(node) not in gone]
+    model.graph.nodes[:] = [node for node in model.graph.nodes if id(node) not in removed]
 
 
 def _identity(value: object) -> object:
