@@ -4,7 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from acgraph.ir import Model, clone_model, make_folder, write_bytes, write_model
+from acgraph.errors import OutputError
+from acgraph.ir import Model, clone_model, write_bytes, write_model
 from acgraph.ir.text import text_from_model
 from acgraph.passmanager.base import Pass, PassResult
 from acgraph.passmanager.pipeline import pass_text
@@ -77,7 +78,10 @@ class Reproducer(Instrument):
         """
         if self._before is None:
             return
-        make_folder(self.folder)
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OutputError(f"{self.folder}: cannot be created: {error.strerror}") from error
         path = self.folder / "reproducer.onnx"
         write_model(self._before, path)
         write_bytes(f"{pass_text(one)}\n".encode(), self.folder / "pipeline.txt")
