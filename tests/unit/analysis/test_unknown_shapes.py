@@ -178,7 +178,7 @@ def test_a_wrong_declaration_makes_no_wrong_cut(
     assert [family.size for family in graph.prunable() if family.name != "Conv_0"] == cut
 
 
-def test_stand_ins_are_never_given_out_for_shapes(make_net: Any) -> None:
+def test_placeholders_are_never_returned_as_shapes(make_net: Any) -> None:
     net = make_net()
     proto = _decoder(net, _compressed(net))
     model = model_from_proto(proto)
