@@ -21,7 +21,11 @@ def reshape(site: Site) -> None:
     for axis, labels in enumerate(axes):
         stated = vector is None or int(vector.reshape(-1)[axis]) != -1
         if site.node.op == "Reshape" and labels is not None and stated and not site.is_fixed(axis):
-            site.fence(labels, "its shape input contains a size that depends on the input", axis)
+            site.fence(
+                labels,
+                "its shape input contains a size that depends on the size of the input",
+                axis,
+            )
             axes[axis] = None
     site.emit(axes, zero)
 
