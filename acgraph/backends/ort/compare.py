@@ -64,7 +64,8 @@ class Comparison:
         name: Name of the tensor.
         max_abs_error: Largest difference.
         max_rel_error: Largest relative error, see ``array_errors``.
-        max_distance: Largest ``distance``; equals ``max_rel_error`` for floats.
+        distances: Largest ``distance`` for each set of inputs, by its number; the largest of all
+            equals ``max_rel_error`` for floats.
         reason: Why the tensor differs, for the first set of inputs with such a reason.
         is_float: Whether the tensor is floating point; False before the first comparison.
         is_hopeless: Whether rounding cannot explain the difference: the tensor is missing in one
@@ -74,7 +75,7 @@ class Comparison:
     name: str
     max_abs_error: float = 0.0
     max_rel_error: float = 0.0
-    max_distance: float = 0.0
+    distances: dict[int, float] = field(default_factory=dict)
     reason: str = ""
     is_float: bool = False
     is_hopeless: bool = False
@@ -85,17 +86,23 @@ class Comparison:
     _is_constant: bool = True
     _is_same: bool = True
 
-    def add(self, value: Array | None, reference: Array | None) -> None:
-        """Compare another pair; a tensor that is missing in one model is a failure."""
+    def add(self, value: Array | None, reference: Array | None, trial: int = 0) -> None:
+        """Compare another pair; a tensor that is missing in one model is a failure.
+
+        Args:
+            value: Of the compact model; None if it does not compute the tensor.
+            reference: Of the masked model, likewise.
+            trial: Number of the set of inputs.
+        """
         if value is None or reference is None:
-            self.max_abs_error = self.max_rel_error = self.max_distance = np.inf
+            self.max_abs_error = self.max_rel_error = self.distances[trial] = np.inf
             self.reason = self.reason or "only one of the two models computes it"
             self.is_hopeless = True
             return
         absolute, relative, reason = array_errors(value, reference)
         self.max_abs_error = max(self.max_abs_error, absolute)
         self.max_rel_error = max(self.max_rel_error, relative)
-        self.max_distance = max(self.max_distance, distance(value, reference))
+        self.distances[trial] = max(self.distances.get(trial, 0.0), distance(value, reference))
         self.reason = self.reason or reason
         self.is_hopeless |= reason.startswith(("NaN", "type"))
         self._observe(reference)

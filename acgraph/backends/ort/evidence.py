@@ -135,8 +135,9 @@ class Evidence:
         """Whether a name is that of an output, or of a tensor of a sequence output."""
         return name in self.outputs or name.split("[")[0] in self.outputs
 
-    def add(self, made: Mapping[str, Array], expected: Mapping[str, Array]) -> None:
+    def add(self, made: Mapping[str, Array], trial: Trial) -> None:
         """Compare the tensors of both models for another set of inputs."""
+        expected = trial.expected
         for name in sorted(made.keys() | expected.keys()):
             value, reference = made.get(name), expected.get(name)
             if not self.is_output(name) and value is not None and reference is not None:
@@ -146,7 +147,7 @@ class Evidence:
                 if alike is None:
                     continue
                 value, reference = alike
-            self.table.setdefault(name, Comparison(name)).add(value, reference)
+            self.table.setdefault(name, Comparison(name)).add(value, reference, trial.index)
 
 
 def collect(pair: Pair, feeds: Sequence[Feeds], settings: SessionSettings) -> Evidence:
@@ -170,7 +171,7 @@ def collect(pair: Pair, feeds: Sequence[Feeds], settings: SessionSettings) -> Ev
         except BackendError as error:
             made = {}
             found.notes.append(f"the compact model cannot run {trial.label or 'an input'}: {error}")
-        found.add(made, trial.expected)
+        found.add(made, trial)
     return found
 
 

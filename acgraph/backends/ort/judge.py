@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 
 from acgraph.backends.ort.compare import Comparison, distance
-from acgraph.backends.ort.evidence import Evidence, Feeds, Pair, collect
+from acgraph.backends.ort.evidence import Evidence, Feeds, Pair, Trial, collect
 from acgraph.backends.ort.inside import tail_model
-from acgraph.backends.ort.noise import FACTOR, measure_noise
+from acgraph.backends.ort.noise import FACTOR, TRIALS, Noise, measure_noise
 from acgraph.backends.ort.session import Session, SessionSettings
 from acgraph.backends.ort.verdict import EquivalenceResult, OutputEquivalence, join
 from acgraph.errors import BackendError
@@ -52,7 +52,7 @@ def judge(
         BackendError: A model cannot be loaded, or the reference cannot run usual inputs.
     """
     found = collect(pair, feeds, settings)
-    noise: dict[str, float] = {}
+    noise: Noise = {}
     reference = pair.masked.graph or pair.masked.source
     limits = {
         name: _limit(entry, tolerance, _CHANGE_FACTORS[found.is_output(name)])
@@ -62,12 +62,11 @@ def judge(
         name for name, entry in found.table.items() if _needs_noise(entry, tolerance, limits[name])
     }
     if doubtful:
-        noise = measure_noise(
-            reference, found.trials, settings, names=doubtful, shown=pair.inside.names
-        )
+        trials = _trials_to_measure(found, {name: limits[name] for name in doubtful})
+        noise = measure_noise(reference, trials, settings, names=doubtful, shown=pair.inside.names)
         _add_precision(noise, found, in_float32 or {})
     verdicts = {
-        name: _verdict(entry, limits[name], noise.get(name, 0.0))
+        name: _verdict(entry, limits[name], noise.get(name, {}))
         for name, entry in found.table.items()
     }
     inside = [verdict for name, verdict in verdicts.items() if not found.is_output(name)]
@@ -90,7 +89,7 @@ def judge(
 
 
 def _add_precision(
-    noise: dict[str, float], found: Evidence, in_float32: Mapping[int, Mapping[str, Array]]
+    noise: Noise, found: Evidence, in_float32: Mapping[int, Mapping[str, Array]]
 ) -> None:
     for trial in found.trials:
         values = in_float32.get(trial.index, {})
@@ -98,7 +97,9 @@ def _add_precision(
             if name in values:
                 with np.errstate(over="ignore"):
                     rounded = values[name].astype(expected.dtype)
-                noise[name] = max(noise.get(name, 0.0), distance(rounded, expected))
+                known = noise.setdefault(name, {})
+                spread = distance(rounded, expected)
+                known[trial.index] = max(known.get(trial.index, 0.0), spread)
 
 
 def _limit(entry: Comparison, tolerance: float, factor: float) -> float:
@@ -114,17 +115,50 @@ def _needs_noise(entry: Comparison, tolerance: float, limit: float) -> bool:
     return 0 < limit < tolerance or not entry.max_rel_error <= limit
 
 
-def _verdict(entry: Comparison, limit: float, noise: float) -> OutputEquivalence:
-    floor = FACTOR * noise
+def _trials_to_measure(found: Evidence, limits: Mapping[str, float]) -> list[Trial]:
+    """Return the first trials, and those where a tensor differs by more than its limit.
+
+    How much rounding changes a tensor depends on the inputs: it may be a thousand times as much for
+    larger ones. So each difference is compared with the rounding on the same inputs.
+    """
+    over = {
+        number
+        for name, limit in limits.items()
+        for number, distance in found.table[name].distances.items()
+        if not distance <= limit
+    }
+    return [
+        trial for place, trial in enumerate(found.trials) if place < TRIALS or trial.index in over
+    ]
+
+
+def _verdict(entry: Comparison, limit: float, noise: Mapping[int, float]) -> OutputEquivalence:
+    """Judge one tensor.
+
+    Args:
+        entry: How far it differs.
+        limit: Relative error that is allowed without measuring the rounding.
+        noise: Relative change by rounding, for each trial where it was measured.
+    """
+    # The first trials decide whether the comparison is conclusive: the inputs are the usual ones.
+    floor = FACTOR * max((noise[number] for number in sorted(noise)[:TRIALS]), default=0.0)
+    floors = {number: FACTOR * change for number, change in noise.items()}
+    over = {
+        number: distance
+        for number, distance in entry.distances.items()
+        if not distance <= floors.get(number, 0.0)
+    }
+    largest = max(noise.values(), default=0.0)
     is_noisy = floor > _MAX_NOISE or (entry.change is not None and entry.change <= floor)
     reason, remark = entry.reason, ""
-    if entry.is_float and not reason and not entry.max_rel_error <= max(limit, floor):
-        reason = f"relative error {entry.max_rel_error:.1e} exceeds {max(limit, floor):.0e}"
-    is_like = entry.max_distance <= floor and not entry.is_hopeless
-    if reason and is_like:
+    if entry.is_float and not reason and over and not max(over.values()) <= limit:
+        worst = max(over, key=lambda number: over[number])
+        allowed = max(limit, floors.get(worst, 0.0))
+        reason = f"relative error {over[worst]:.1e} exceeds {allowed:.0e}"
+    if reason and not over and not entry.is_hopeless:
         reason = ""
-    if entry.max_distance > limit and not reason:
-        measured = f"a difference of {noise:.1e}" if np.isfinite(noise) else "another shape"
+    if max(entry.distances.values(), default=0.0) > limit and not reason:
+        measured = f"a difference of {largest:.1e}" if np.isfinite(largest) else "another shape"
         remark = f"the difference is rounding, which alone causes {measured} in the masked model"
     return OutputEquivalence(
         name=entry.name,
@@ -133,7 +167,7 @@ def _verdict(entry: Comparison, limit: float, noise: float) -> OutputEquivalence
         passed=not reason,
         vacuous=entry.is_vacuous or is_noisy,
         reason=reason,
-        noise=noise,
+        noise=largest,
         remark=remark,
     )
 

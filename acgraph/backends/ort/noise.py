@@ -25,8 +25,10 @@ _log = logging.getLogger(__name__)
 #: were pruned to half, the compact and masked models differed by at most 2.3 times the change, in
 #: outputs and intermediate tensors.
 FACTOR = 8.0
-#: Number of sets of inputs on which rounding is measured.
-_TRIALS = 3
+#: Number of sets of inputs on which rounding is measured in any case.
+TRIALS = 3
+#: By tensor and number of the set of inputs: the relative change that rounding causes.
+Noise = dict[str, dict[int, float]]
 
 
 def measure_noise(
@@ -36,7 +38,7 @@ def measure_noise(
     *,
     names: Collection[str],
     shown: Sequence[str] = (),
-) -> dict[str, float]:
+) -> Noise:
     """Measure how much rounding alone changes tensors of a model.
 
     Args:
@@ -47,20 +49,20 @@ def measure_noise(
         shown: Intermediate tensors of the trials, for a model whose graph can be changed.
 
     Returns:
-        For each tensor, the largest ``distance`` from the trial.
+        For each tensor and trial, the largest ``distance`` from the trial.
     """
     moved = _with_moved_weights(reference, shown)
-    found: dict[str, float] = {}
+    found: Noise = {}
     for seed, changed in enumerate((settings, replace(settings, optimisation="none"))):
         try:
-            _add_spread(found, Session(moved, changed), trials[:_TRIALS], names, seed)
+            _add_spread(found, Session(moved, changed), trials, names, seed)
         except BackendError as error:  # not every model runs without optimisations
             _log.info("rounding not measured with optimisation %s: %s", changed.optimisation, error)
     return found
 
 
 def _add_spread(
-    found: dict[str, float],
+    found: Noise,
     session: Session,
     trials: Sequence[Trial],
     names: Collection[str],
@@ -73,7 +75,8 @@ def _add_spread(
         for name in names:
             if name in trial.expected:
                 spread = distance(made[name], trial.expected[name]) if name in made else np.inf
-                found[name] = max(found.get(name, 0.0), spread)
+                known = found.setdefault(name, {})
+                known[trial.index] = max(known.get(trial.index, 0.0), spread)
 
 
 def _with_moved_weights(reference: ModelSource, shown: Sequence[str]) -> ModelSource:

@@ -154,3 +154,36 @@ def test_weights_move_by_one_step_and_zeros_stay() -> None:
     assert moved[3] == np.inf
     assert np.isfinite(moved[4])
     assert 0 < abs(float(moved[0]) - 1.0) <= 2**-10
+
+
+def _sensitive(*, order: int = 0, wrong: float = 0.0) -> bytes:
+    """``sin((x W V)^3)``, in which rounding grows with the cube of the inputs."""
+    model = onnx.ModelProto.FromString(_network("Sin", order=order, wrong=wrong))
+    *_, last = model.graph.node
+    square = helper.make_node("Mul", [last.input[0], last.input[0]], ["square"], "square")
+    cube = helper.make_node("Mul", ["square", last.input[0]], ["cube"], "cube")
+    last.input[0] = "cube"
+    del model.graph.node[-1]
+    model.graph.node.extend([square, cube, last])
+    return bytes(model.SerializeToString())
+
+
+def test_rounding_is_measured_on_the_inputs_where_the_models_differ() -> None:
+    usual = [{"x": np.random.default_rng(k).standard_normal((64, 32))} for k in range(3)]
+    inputs = [{"x": each["x"].astype(np.float32)} for each in usual]
+    masked, compact = _sensitive(), _without_first(_sensitive(order=1))
+    result = check_equivalence(compact, masked, inputs=inputs)
+    assert result.max_rel_error > 1e-4  # on larger inputs only
+    assert result.passed
+    assert "the difference is rounding" in result.per_output[0].remark
+
+
+def test_rounding_of_larger_inputs_excuses_no_difference_on_usual_ones() -> None:
+    inputs = [{"x": np.ones((64, 32), np.float32) * scale} for scale in (1.0, 1.1, 300.0)]
+    masked = _sensitive()
+    noisy = check_equivalence(_without_first(_sensitive(order=1)), masked, inputs=inputs)
+    assert noisy.passed
+    wrong = _without_first(_sensitive(order=1, wrong=0.002))
+    result = check_equivalence(wrong, masked, inputs=inputs)
+    assert result.per_output[0].noise > 100 * 1e-4
+    assert not result.passed
