@@ -179,7 +179,7 @@ def test_running_out_of_memory_halves_the_parts(make, monkeypatch, caplog):
     for name, value in expected.items():
         np.testing.assert_array_equal(found[name], value, err_msg=name)
     assert [r.getMessage() for r in caplog.records] == [
-        "out of memory with 8 images at once: going on with 4"
+        "out of memory with 8 images at once: continuing with 4"
     ]
 
 
