@@ -163,7 +163,7 @@ def test_a_worker_that_dies_for_good_is_one_line(
     def dies(*_: object) -> float:
         os._exit(1)
 
-    monkeypatch.setattr(module, "_judge", dies)
+    monkeypatch.setattr(module, "_score", dies)
     packed: Any = "a task that nobody opens"
 
     def judged(address: str) -> None:
@@ -191,7 +191,7 @@ def test_a_worker_that_dies_once_costs_nothing(
                 os._exit(1)
         return float(point[0])
 
-    monkeypatch.setattr(module, "_judge", dies_once)
+    monkeypatch.setattr(module, "_score", dies_once)
     packed: Any = "a task that nobody opens"
     with cluster_evaluators(processes.scheduler_address, lambda: packed) as judges:
         assert judges.at_once == 2
