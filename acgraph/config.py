@@ -11,14 +11,10 @@ A configuration file is YAML with the names of the fields below; ``train``, ``ad
     columns: {pattern: auto}
 """
 
-import dataclasses
-import difflib
-from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 import pydantic
-import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
 from acgraph.admm.config import AdmmConfig
@@ -38,9 +34,7 @@ from acgraph.config_fields import (
 )
 from acgraph.config_sections import ColumnConfig, SearchConfig
 from acgraph.data.generated import SYNTHETIC
-from acgraph.diagnostics import Location
 from acgraph.errors import UsageError
-from acgraph.search.annealing import AnnealConfig
 
 Metric = Literal["params", "macs", "size", "latency"]
 #: How units are ranked: by the error of the layers' outputs, or by the size of the weights.
@@ -49,11 +43,6 @@ Criterion = Literal["reconstruction", "magnitude"]
 Quantize = Literal["int8"]
 #: Where the result is meant to run: in ONNX Runtime on an x86 server, or on a phone.
 Runtime = Literal["ort", "ort-mobile"]
-
-#: Values of ``auto`` where timing, which would choose them, is turned off.
-_UNTIMED = {"precision": "fp32", "channels_last": False}
-#: Training options that are set at the top level, for the whole run.
-_SHARED = ("seed", "threads")
 
 
 class CompressConfig(BaseModel):
@@ -189,7 +178,7 @@ class CompressConfig(BaseModel):
                 "align is auto, but timing is off", hint="give a number, or omit --no-timing"
             )
         if self.resume is not None and "output" in self.model_fields_set:
-            _check_folder(self.output, self.resume)
+            check_output(self.output, self.resume)
         return self
 
     @property
@@ -225,177 +214,13 @@ class CompressConfig(BaseModel):
         return align
 
 
-def _check_folder(output: Path, resume: Path) -> None:
+def check_output(output: Path, resume: Path) -> None:
+    """Check that a run which is continued keeps its folder.
+
+    Raises:
+        UsageError: The two folders differ.
+    """
     if output.resolve() != resume.resolve():
         raise UsageError(
             f"a run in {resume} cannot be continued in {output}", hint="omit -o, or start a new run"
         )
-
-
-def make_config(
-    options: Mapping[str, Any],
-    *,
-    file: Path | None = None,
-    settings: tuple[str, ...] = (),
-    stored: Callable[[Path], Mapping[str, Any]] | None = None,
-) -> CompressConfig:
-    """Merge a file, single settings, and options, the later over the earlier.
-
-    Args:
-        options: Values by field name; None means that an option was not passed.
-        file: A YAML file.
-        settings: Strings such as ``train.learning_rate=0.02``.
-        stored: Returns the options that the run in a folder was started with. If ``resume`` names
-            a folder, the other options override these.
-
-    Raises:
-        UsageError: A key is unknown (the message names the nearest one), or a value is invalid.
-    """
-    values = read_config(file) if file is not None else {}
-    for setting in settings:
-        _merge(values, _parse_setting(setting))
-    _merge(values, {k: v for k, v in options.items() if v is not None})
-    _check_keys(values, CompressConfig, "")
-    if values.get("resume") is not None:
-        values = _resumed(values, Path(values["resume"]), stored)
-    train = dict(values.get("train") or {})
-    for key in _SHARED:
-        if key in values:
-            train[key] = values[key]
-    if values.get("timing") is False:
-        train.update({k: v for k, v in _UNTIMED.items() if train.get(k, AUTO) == AUTO})
-    values["train"] = train
-    try:
-        return CompressConfig.model_validate(values)
-    except pydantic.ValidationError as error:
-        raise _usage_error(error) from error
-
-
-def _resumed(
-    values: dict[str, Any], folder: Path, stored: Callable[[Path], Mapping[str, Any]] | None
-) -> dict[str, Any]:
-    """Override the options that a run was started with; its output folder stays the same."""
-    if values.get("output") is not None:
-        _check_folder(Path(values["output"]), folder)
-    base = dict(stored(folder)) if stored is not None else {}
-    for given, other in (("epochs", "time_budget"), ("time_budget", "epochs")):
-        if values.get(given) is not None:
-            base.pop(other, None)
-    _merge(base, values)
-    return base | {"output": folder}
-
-
-def read_config(file: Path) -> dict[str, Any]:
-    """Read a YAML file of options.
-
-    Raises:
-        UsageError: It cannot be read, or is not a mapping.
-    """
-    where = Location(model=str(file))
-    try:
-        values = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(f"cannot be read: {error.strerror}", location=where) from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        first = " ".join(str(error).split())
-        raise UsageError(f"is not YAML: {first}", location=where) from error
-    if not isinstance(values, dict):
-        raise UsageError(
-            "is not a mapping of options",
-            location=where,
-            hint="write one option a line, as 'name: value'",
-        )
-    return values
-
-
-def _parse_setting(text: str) -> dict[str, Any]:
-    path, equals, word = text.partition("=")
-    if not equals or not path:
-        raise UsageError(
-            f"--set {text}: is not KEY=VALUE", hint="write for example train.learning_rate=0.02"
-        )
-    try:
-        value: Any = yaml.safe_load(word)
-    except yaml.YAMLError as error:
-        raise UsageError(f"--set {text}: '{word}' is not a valid YAML value") from error
-    for key in reversed(path.split(".")):
-        value = {key: value}
-    return dict(value)
-
-
-def _merge(base: dict[str, Any], over: Mapping[str, Any]) -> None:
-    for key, value in over.items():
-        if isinstance(value, Mapping) and isinstance(base.get(key), dict):
-            _merge(base[key], value)
-        else:
-            base[key] = dict(value) if isinstance(value, Mapping) else value
-
-
-def _check_keys(values: Mapping[Any, Any], kind: type, prefix: str) -> None:
-    known = dict(_fields(kind))
-    if kind is TrainConfig:
-        known = {k: v for k, v in known.items() if k not in _SHARED}
-    for key, value in values.items():
-        if key not in known:
-            raise _unknown_key(f"{prefix}{key}", str(key), prefix, known)
-        section = _SECTIONS.get(known[key])
-        if section is None:
-            continue
-        if not isinstance(value, Mapping):
-            raise UsageError(
-                f"{prefix}{key} is a section", hint="write the options of the section below it"
-            )
-        _check_keys(value, section, f"{prefix}{key}.")
-
-
-def _unknown_key(full: str, key: str, prefix: str, known: Mapping[str, Any]) -> UsageError:
-    if prefix == "train." and key in _SHARED:
-        return UsageError(
-            f"no option is named '{full}'", hint=f"set '{key}' at the top level, for the whole run"
-        )
-    everywhere = dict(_paths(CompressConfig, ""))
-    near = [path for path, name in everywhere.items() if name == key]
-    near += [prefix + name for name in difflib.get_close_matches(key, known, n=1)]
-    near += difflib.get_close_matches(full, everywhere, n=1)
-    hint = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(sorted(known))}"
-    return UsageError(f"no option is named '{full}'", hint=hint)
-
-
-def _fields(kind: type) -> Iterator[tuple[str, Any]]:
-    if issubclass(kind, BaseModel):
-        yield from ((name, info.annotation) for name, info in kind.model_fields.items())
-    else:
-        dataclass_kind: Any = kind
-        yield from ((f.name, f.type) for f in dataclasses.fields(dataclass_kind))
-
-
-def _paths(kind: type, prefix: str) -> Iterator[tuple[str, str]]:
-    for name, annotation in _fields(kind):
-        section = _SECTIONS.get(annotation)
-        if section is not None:
-            yield from _paths(section, f"{prefix}{name}.")
-        elif not (kind is TrainConfig and name in _SHARED):
-            yield f"{prefix}{name}", name
-
-
-_SECTIONS: dict[Any, type] = {
-    kind: kind for kind in (TrainConfig, AdmmConfig, SearchConfig, AnnealConfig, ColumnConfig)
-}
-
-
-def _usage_error(error: pydantic.ValidationError) -> UsageError:
-    first = error.errors()[0]
-    place = ".".join(
-        str(part) for part in first["loc"] if isinstance(part, str) and "[" not in part
-    )
-    if first["type"] == "missing":
-        hint = (
-            "give the path of an ONNX file"
-            if place == "model"
-            else f"use --{place.replace('_', '-')}"
-        )
-        return UsageError(f"'{place}' is not given", hint=hint)
-    message = first["msg"].removeprefix("Value error, ")
-    given = first["input"]
-    shown = f", not {given!r}" if isinstance(given, str | int | float | bool) else ""
-    return UsageError(f"{place}: {message[:1].lower()}{message[1:]}{shown}")

@@ -19,7 +19,7 @@ from typing import Any
 from cifar import MEAN, SHARED, STD, specs, write_images
 from pages import rewrite
 
-from acgraph.config import make_config
+from acgraph.config_merge import make_config
 from acgraph.driver.compress import compress
 
 ROOT = Path(__file__).resolve().parents[1]

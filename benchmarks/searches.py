@@ -18,7 +18,7 @@ from typing import Any
 from ablations import FASTEST, ROOT, network_options
 from pages import rewrite
 
-from acgraph.config import make_config
+from acgraph.config_merge import make_config
 from acgraph.driver.compress import compress
 
 #: Methods, and how many evaluations each may use; ``global`` and ``uniform`` use one.

@@ -37,7 +37,7 @@ def demo(
     output_format: FormatOption = OutputFormat.TEXT,
 ) -> None:
     """Compress a small ResNet for Fashion-MNIST; the network and images are part of the package."""
-    from acgraph.config import make_config
+    from acgraph.config_merge import make_config
     from acgraph.models.demo import model_path
 
     config = make_config(

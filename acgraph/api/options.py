@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from acgraph.config import CompressConfig, make_config
+from acgraph.config import CompressConfig
+from acgraph.config_merge import make_config
 from acgraph.driver.checkpoint.checkpoints import stored_options
 from acgraph.errors import UsageError
 

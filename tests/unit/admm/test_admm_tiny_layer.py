@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from acgraph.admm import layer_scales, run_admm
-from acgraph.config import make_config
+from acgraph.config_merge import make_config
 from acgraph.driver.training.admm import effective_admm, max_rho
 from acgraph.pruning.projection import ColumnCut, Constraint
 

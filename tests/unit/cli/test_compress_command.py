@@ -7,7 +7,7 @@ import onnx_graphsurgeon as gs
 import pytest
 
 from acgraph.cli.main import run
-from acgraph.config import make_config
+from acgraph.config_merge import make_config
 from acgraph.driver.checkpoint import checkpoints
 from acgraph.ir import Model
 from acgraph.pruning.rate import Rate

@@ -5,8 +5,9 @@ import pytest
 
 from acgraph.admm.config import AdmmConfig
 from acgraph.backends.training import TrainConfig
-from acgraph.config import CompressConfig, make_config
+from acgraph.config import CompressConfig
 from acgraph.config_fields import parse_duration, parse_layer_rates
+from acgraph.config_merge import make_config
 from acgraph.errors import UsageError
 from acgraph.pruning.rate import Rate
 

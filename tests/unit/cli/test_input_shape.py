@@ -166,7 +166,7 @@ def test_compress_goes_by_the_shapes_of_its_data(
 
 
 def test_a_configuration_file_states_shapes() -> None:
-    from acgraph.config import make_config
+    from acgraph.config_merge import make_config
 
     options = {"model": "m.onnx", "target_rate": "2x"}
     assert make_config(options).input_shape is None

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from acgraph.analysis.dependency import analyse
-from acgraph.config import CompressConfig, make_config
+from acgraph.config import CompressConfig
+from acgraph.config_merge import make_config
 from acgraph.driver import pipeline
 from acgraph.driver.opening import first_state, open_context, open_inputs
 from acgraph.driver.space.space import Space

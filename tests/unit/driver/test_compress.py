@@ -52,7 +52,7 @@ def _warnings(report: Report) -> list[str]:
 def finished(
     tmp_path_factory: pytest.TempPathFactory, images: Path
 ) -> tuple[Report, Path, list[str]]:
-    from acgraph.config import make_config
+    from acgraph.config_merge import make_config
 
     folder = tmp_path_factory.mktemp("run") / "out"
     config = make_config(

@@ -11,7 +11,8 @@ from onnx import TensorProto, helper, numpy_helper
 from typer.testing import CliRunner
 
 from acgraph.cli.main import app
-from acgraph.config import CompressConfig, make_config
+from acgraph.config import CompressConfig
+from acgraph.config_merge import make_config
 from acgraph.driver.compress import compress
 from acgraph.driver.cost.compact import Limit
 from acgraph.errors import PassError

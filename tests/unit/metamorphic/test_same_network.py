@@ -15,7 +15,7 @@ import pytest
 import torch
 from torch import nn
 
-from acgraph.config import make_config
+from acgraph.config_merge import make_config
 from acgraph.driver.compress import compress
 from acgraph.driver.prune import prune
 from acgraph.ir import model_from_proto

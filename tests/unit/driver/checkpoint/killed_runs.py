@@ -17,7 +17,8 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from acgraph.backends.torch.loop import Fit
-from acgraph.config import CompressConfig, make_config
+from acgraph.config import CompressConfig
+from acgraph.config_merge import make_config
 from acgraph.driver.compress import compress
 from acgraph.ir import write_bytes
 

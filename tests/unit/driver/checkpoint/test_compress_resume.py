@@ -14,7 +14,8 @@ from onnx import numpy_helper
 
 from acgraph.backends.torch.trainer import TorchTrainer
 from acgraph.backends.training import FitResult
-from acgraph.config import CompressConfig, make_config
+from acgraph.config import CompressConfig
+from acgraph.config_merge import make_config
 from acgraph.driver.checkpoint.checkpoints import (
     can_resume,
     load,

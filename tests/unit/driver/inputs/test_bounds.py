@@ -9,7 +9,8 @@ import onnx
 import pytest
 
 from acgraph.analysis.layers import layers
-from acgraph.config import CompressConfig, make_config
+from acgraph.config import CompressConfig
+from acgraph.config_merge import make_config
 from acgraph.driver.checkpoint.checkpoints import stored_options
 from acgraph.driver.compress import compress
 from acgraph.errors import AcgraphError, UsageError

@@ -5,7 +5,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from acgraph.config import make_config
+from acgraph.config_merge import make_config
 from acgraph.data import ArrayDataset
 from acgraph.driver.inputs.data import RunData
 from acgraph.driver.inputs.tasks import describe_tasks, with_tasks

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from acgraph.config import CompressConfig, make_config
+from acgraph.config import CompressConfig
+from acgraph.config_merge import make_config
 from acgraph.driver.compress import compress
 from acgraph.driver.latency.alignment import STEPS, measure_align
 from acgraph.driver.network import Network

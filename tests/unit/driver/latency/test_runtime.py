@@ -15,7 +15,8 @@ from acgraph.backends.ort import latency, layer_timing, profile
 from acgraph.backends.ort.profile import profile_operators
 from acgraph.backends.ort.session import Session, SessionSettings
 from acgraph.cli.main import run
-from acgraph.config import CompressConfig, make_config
+from acgraph.config import CompressConfig
+from acgraph.config_merge import make_config
 from acgraph.driver.compress import compress
 from acgraph.driver.latency import table as latency_table
 from acgraph.driver.latency import target as speed

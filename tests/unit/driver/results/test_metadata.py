@@ -9,7 +9,7 @@ import onnx
 import pytest
 
 from acgraph.analysis.layers import layers
-from acgraph.config import make_config
+from acgraph.config_merge import make_config
 from acgraph.data.fingerprint import file_digest
 from acgraph.driver.compress import compress
 from acgraph.driver.cut_plan.apply import apply_plan

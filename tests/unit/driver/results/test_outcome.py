@@ -10,7 +10,8 @@ import pytest
 
 from acgraph.backends.ort.equivalence import check_equivalence
 from acgraph.backends.ort.latency import latency_from_samples
-from acgraph.config import CompressConfig, make_config
+from acgraph.config import CompressConfig
+from acgraph.config_merge import make_config
 from acgraph.data import ArrayDataset
 from acgraph.driver.results import outcome
 from acgraph.driver.results.outcome import measure_sides, verification

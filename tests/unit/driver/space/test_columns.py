@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from acgraph.analysis.layers import layers
-from acgraph.config import CompressConfig, make_config
+from acgraph.config import CompressConfig
+from acgraph.config_merge import make_config
 from acgraph.driver.network import Network
 from acgraph.driver.space.reconstruction import Input, WeightReconstruction
 from acgraph.driver.space.space import Space, open_space

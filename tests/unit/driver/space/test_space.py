@@ -8,7 +8,7 @@ import pytest
 
 from acgraph.analysis.cost import model_cost
 from acgraph.analysis.dependency import analyse
-from acgraph.config import make_config
+from acgraph.config_merge import make_config
 from acgraph.driver.cost.compact import Limit, SizeMetric, SmallestChooser, compact
 from acgraph.driver.schedule.plan import plan_schedule
 from acgraph.driver.space.space import Space

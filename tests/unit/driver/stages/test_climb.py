@@ -12,7 +12,8 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper
 
-from acgraph.config import CompressConfig, make_config
+from acgraph.config import CompressConfig
+from acgraph.config_merge import make_config
 from acgraph.driver import compress as module
 from acgraph.driver.compress import compress
 from acgraph.driver.schedule.plan import plan_schedule
