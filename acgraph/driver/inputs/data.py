@@ -74,19 +74,17 @@ def open_data(config: CompressConfig, model: Model) -> RunData:
         UsageError: There is too little data, or training and evaluation data are the same.
         DataError: The data does not fit the model.
     """
-    train = _load(config, model, config.data)
-    _resolve_sizes(config, model, train)
-    _check_labels(model, train, config.data)
+    if config.eval_data is not None and _shares_examples(config.data, config.eval_data):
+        raise UsageError(
+            f"--eval-data contains examples of --data {config.data}, so that accuracy "
+            "would be measured on training examples",
+            location=Location(model=config.eval_data),
+            hint="use other evaluation data, or omit --eval-data to hold out a part of --data",
+        )
+    opened = _opened(config, model)
+    train = opened[config.data]
     if config.eval_data is not None:
-        if _shares_examples(config.data, config.eval_data):
-            raise UsageError(
-                f"--eval-data contains examples of --data {config.data}, so that accuracy "
-                "would be measured on training examples",
-                location=Location(model=config.eval_data),
-                hint="use other evaluation data, or omit --eval-data to hold out a part of --data",
-            )
-        held_out = _load(config, model, config.eval_data)
-        _check_labels(model, held_out, config.eval_data)
+        held_out = opened[config.eval_data]
     else:
         order = np.random.default_rng(config.seed).permutation(len(train))
         count = max(2, int(HELD_OUT * len(train)))
@@ -126,12 +124,31 @@ def _shares_examples(first: str, second: str) -> bool:
     return first == second or Path(first).resolve() == Path(second).resolve()
 
 
+def _opened(config: CompressConfig, model: Model) -> dict[str, Dataset]:
+    """Open the training and the evaluation data, and resolve the input sizes of the model.
+
+    Real data determines the sizes for the whole run, and generated data has the same.
+
+    Returns:
+        The data by its specification.
+    """
+    specs = [spec for spec in (config.data, config.eval_data) if spec is not None]
+    opened: dict[str, Dataset] = {}
+    for spec in sorted(specs, key=is_generated_spec):
+        is_first = not opened
+        if is_first and is_generated_spec(spec):
+            resolve_sizes(model, config.input_shape)
+        opened[spec] = _load(config, model, spec)
+        if is_first and not is_generated_spec(spec):
+            resolve_sizes_from(model, opened[spec], config.input_shape)
+        _check_labels(model, opened[spec], spec)
+    return opened
+
+
 def _load(config: CompressConfig, model: Model, spec: str) -> Dataset:
     options: dict[str, Any] = {}
     if config.image_size is not None:
         options["size"] = config.image_size
-    if is_generated_spec(spec):  # generated inputs have the sizes of the model
-        resolve_sizes(model, config.input_shape)
     # With generated training data, the preprocessing is that of the evaluation data.
     if not (is_generated_spec(spec) and config.eval_data is not None):
         options |= {"mean": config.mean, "std": config.std, "scale": config.scale}
@@ -141,13 +158,6 @@ def _load(config: CompressConfig, model: Model, spec: str) -> Dataset:
         layout=config.layout,
         **options,
     )
-
-
-def _resolve_sizes(config: CompressConfig, model: Model, data: Dataset) -> None:
-    """Resolve the input sizes of the model from its data, for the whole run."""
-    if is_generated_spec(config.data):
-        return
-    resolve_sizes_from(model, data, config.input_shape)
 
 
 def resolve_sizes_from(

@@ -4,11 +4,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
 from acgraph.config import CompressConfig
+from acgraph.data import first_example
 from acgraph.data.generated import generated_data_warning
 from acgraph.driver.compress import compress
+from acgraph.driver.inputs.data import open_data
+from acgraph.ir import read_model
 
 Configure = Callable[..., CompressConfig]
 
@@ -37,3 +41,26 @@ def test_without_data_the_inputs_are_synthetic(configure: Configure, tmp_path: P
     report = compress(config)
     assert generated_data_warning("synthetic") in report.warnings
     assert report.measure == "accuracy"  # the evaluation data is real
+
+
+@pytest.mark.parametrize("is_training_real", [True, False])
+def test_generated_data_has_the_sizes_of_the_real_data(
+    configure: Configure, tmp_path: Path, is_training_real: bool
+) -> None:
+    x, y = (
+        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ["N", 3, "H", "W"])
+        for name in "xy"
+    )
+    graph = onnx.helper.make_graph([onnx.helper.make_node("Relu", ["x"], ["y"])], "g", [x], [y])
+    opset = [onnx.helper.make_opsetid("", 17)]
+    onnx.save(onnx.helper.make_model(graph, opset_imports=opset), str(tmp_path / "open.onnx"))
+    np.savez(tmp_path / "real.npz", x=np.zeros((8, 3, 40, 56), np.float32))
+    specs = [str(tmp_path / "real.npz"), "synthetic:4"]
+    data, evaluation = specs if is_training_real else specs[::-1]
+    model = read_model(tmp_path / "open.onnx")
+    opened = open_data(configure(data=data, eval_data=evaluation), model)
+    assert model.sizes is not None
+    assert model.sizes.shapes == {"x": (1, 3, 40, 56)}
+    assert {first_example(part).inputs["x"].shape for part in (opened.train, opened.report)} == {
+        (1, 3, 40, 56)
+    }
