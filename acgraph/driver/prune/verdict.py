@@ -43,9 +43,10 @@ def verdict(result: PruneReport) -> str:
     if is_met(result):
         smaller = 1 - result.after.bytes / max(result.before.bytes, 1)
         return f"{', '.join(reached)} ({aim}){reason if smaller < HALF * requested.share else ''}"
-    little = "almost nothing" if result.after.params < result.before.params else "nothing"
+    if result.after.params >= result.before.params:
+        return f"nothing could be cut ({aim}){reason}"
     rate = f"{reached[0]}: " if reached else ""
-    return f"{rate}{little} could be cut ({aim}){reason}"
+    return f"{rate}almost nothing could be cut ({aim}){reason}"
 
 
 def _why(result: PruneReport) -> str:

@@ -51,7 +51,7 @@ def test_prune_says_first_what_it_reached_of_what_was_asked(acgraph, model, tmp_
 def test_prune_says_why_hardly_anything_was_cut_and_what_helps(acgraph, tmp_path):
     net = _net(tmp_path / "n.onnx", "b = LayerNormalization <axis = 1> (a, s, t)")
     out = acgraph("prune", net, "-o", tmp_path / "small.onnx", code=3)[0].splitlines()
-    assert out[0].startswith("1x fewer params: nothing could be cut (asked to cut 50 %")
+    assert out[0].startswith("nothing could be cut (asked to cut 50 %")
     assert "of the weights cannot be cut because of" in out[0]
     assert "(normalises over the axis)" in out[0]
     found = json.loads(acgraph("prune", net, "--allow-inexact", "--format", "json")[0])
@@ -122,7 +122,7 @@ def test_prune_offers_no_columns_where_there_are_none(acgraph, tmp_path):
     onnx.save(proto, tmp_path / "q.onnx")
     for words in ((), ("--sparsity", "0", "--columns", "0.5")):
         out = acgraph("prune", tmp_path / "q.onnx", *words, code=3)[0].splitlines()
-        assert out[0].startswith("1x fewer params: nothing could be cut")
+        assert out[0].startswith("nothing could be cut")
         assert "100 % of the weights cannot be cut because of" in out[0]
         assert not out[1].startswith("--columns")
 
@@ -139,7 +139,7 @@ def test_prune_runs_nothing_where_nothing_can_be_cut(acgraph, tmp_path):
     given = (tmp_path / "n.onnx", "--no-ort")
     for words in (given, (*given, "--sparsity", "0", "--columns", "0.5")):
         out = acgraph("prune", *words, "-o", tmp_path / "s.onnx", code=3)[0]
-        assert out.startswith("1x fewer params: nothing could be cut")
+        assert out.startswith("nothing could be cut")
         assert (
             "80 % of the weights cannot be cut because of 'choice/else/Add_0' (couples an axis of"
             in out
