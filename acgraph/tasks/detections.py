@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from acgraph.diagnostics import counted
 from acgraph.tasks.boxes import BoxForm, as_corners, box_form, match_boxes, suppress_overlaps
 from acgraph.tasks.kinds import Array, Floats, OutputTask
 from acgraph.tasks.metrics import ExplainedVariance, percent
@@ -270,8 +271,9 @@ class DetectionsKept:
         if self.form == "encoded":
             how = "matched by anchor and class, because boxes are relative to anchors"
             how = how if self._has_boxes else "matched by position and class"
+        theirs = counted(self._theirs, "detection")
         return (
-            f"{percent(self.kept)} of {self._theirs} detections above {THRESHOLD:g} kept, "
+            f"{percent(self.kept)} of {theirs} above {THRESHOLD:g} kept, "
             f"{percent(self.new)} new ({how})"
         )
 

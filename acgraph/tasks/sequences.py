@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from acgraph.diagnostics import counted
 from acgraph.tasks.kinds import Array, OutputTask
 from acgraph.tasks.metrics import ExplainedVariance, percent
 
@@ -127,7 +128,7 @@ class EqualSequences:
         if not self._characters:
             return f"the original decodes nothing in these examples; {self._explained.text}"
         return (
-            f"{percent(self.equal)} of {self._count} decoded sequences are equal, "
+            f"{percent(self.equal)} of {counted(self._count, 'decoded sequence')} equal, "
             f"{percent(self.error_rate)} of the characters differ"
         )
 
