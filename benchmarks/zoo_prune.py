@@ -11,6 +11,7 @@ PyTorch is measured next to ours on the same network.
 """
 
 import argparse
+import importlib.metadata
 import io
 import json
 import multiprocessing
@@ -167,7 +168,7 @@ def measure_resnet50() -> Row:
         ignored_layers=[network.fc],
     ).step()
     found["torch_pruning_s"] = round(time.process_time() - start, 2)
-    found["torch_pruning"] = torch_pruning.__version__
+    found["torch_pruning"] = importlib.metadata.version("torch-pruning")
     return found
 
 
@@ -255,6 +256,8 @@ def main() -> int:
         print(f"no zoo at {SHARED}: set ACGRAPH_SHARED", file=sys.stderr)
         return 2
     all_names = sorted(p.name.removesuffix(".onnx.gz") for p in (SHARED / "zoo").glob("*.onnx.gz"))
+    resnet50 = measure_resnet50()
+    print(json.dumps(resnet50), flush=True)
     rows = []
     for name in arguments.names or all_names:
         row = in_child(name)
@@ -262,9 +265,8 @@ def main() -> int:
         print(json.dumps({k: v for k, v in row.items() if k != "first_fences"}), flush=True)
     host = f"{platform.machine()}, Python {platform.python_version()}, ORT {ort.__version__}"
     result = {
-        "sparsity": SPARSITY, "host": host, "resnet50": measure_resnet50(), "graphs": rows,
+        "sparsity": SPARSITY, "host": host, "resnet50": resnet50, "graphs": rows,
     }  # fmt: skip
-    print(json.dumps(result["resnet50"]))
     if arguments.write:
         (ROOT / "docs/results").mkdir(exist_ok=True)
         (ROOT / "docs/results/zoo_prune.json").write_text(json.dumps(result, indent=1) + "\n")
