@@ -128,9 +128,12 @@ class Preprocessing:
         numbers = np.atleast_1d(np.asarray(default if value is None else value, np.float64)).ravel()
         if len(numbers) == 1:
             numbers = np.repeat(numbers, channels)
-        if len(numbers) != channels or not np.isfinite(numbers).all():
+        is_complete = len(numbers) == channels
+        if not is_complete or not np.isfinite(numbers).all():
             raise DataError(
-                f"{what} has {len(numbers)} values for {channels} channels",
+                f"{what} has a value that is not finite"
+                if is_complete
+                else f"{what} has {len(numbers)} values for {channels} channels",
                 location=self.where,
                 hint="give one finite number for each channel, or one for all channels",
             )

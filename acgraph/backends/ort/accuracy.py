@@ -147,7 +147,9 @@ def compare(
     """
     _check_not_empty(dataset)
     result = Agreement(tasks)
-    for batch in iterate_batches(dataset, _BATCH, limit):
+    # Both run the same examples at a time, even if only one file fixes the size of the batch.
+    sizes = [size for each in (session, reference) if (size := fixed_batch(each))]
+    for batch in iterate_batches(dataset, min([_BATCH, *sizes]), limit):
         runs = (_outputs(each, batch, tasks) for each in (session, reference))
         for (_, ours), (_, theirs) in zip(*runs, strict=True):
             result.add(ours, theirs)

@@ -131,6 +131,7 @@ def test_labels_of_other_tasks_are_kept_as_they_are(npz, image_input, labels):
         ({"x": IMAGES}, {}, "images need a mean"),
         ({"x": IMAGES}, {"mean": 0.5}, "images need a std"),
         ({"x": IMAGES}, {"mean": (0.1, 0.2), "std": 1.0}, "mean has 2 values for 3 channels"),
+        ({"x": IMAGES}, {"mean": (0.1, np.nan, 0.2), "std": 1.0}, "mean has a value that is not"),
         ({"x": IMAGES}, {"mean": 0.5, "std": 0.0}, "positive"),
         ({"x": IMAGES}, {"scale": -1.0}, "positive"),
         ({"x": FLOATS}, {"mean": 0.5, "std": 0.5}, "is not preprocessed"),

@@ -104,7 +104,10 @@ def _split(node: NodeView) -> Kernel:
     def split(x: Tensor, sizes: Tensor | None = None) -> tuple[Tensor, ...]:
         if sizes_of is not None:
             return torch.split(x, list(sizes_of(sizes)), dim=axis)
-        return torch.split(x, -(-x.shape[axis] // parts), dim=axis)
+        # ``torch.split`` by a size leaves out empty parts, such as the third of 4 values.
+        size = x.shape[axis]
+        step = -(-size // parts)
+        return torch.split(x, [max(0, min(step, size - step * i)) for i in range(parts)], dim=axis)
 
     if parts == 1:
         return lambda x, *rest: split(x, *rest)[0]

@@ -76,6 +76,15 @@ def test_agreement_needs_no_labels(parse: Parse) -> None:
         accuracy(last, data)
 
 
+@pytest.mark.parametrize(("ours", "theirs"), [(1, "N"), ("N", 2), (2, 3)])
+def test_files_that_fix_different_batches_are_compared(
+    parse: Parse, ours: int | str, theirs: int | str
+) -> None:
+    data = _data(np.tile(LOGITS, (3, 1)), None)
+    found = compare(_identity(parse, ours), _identity(parse, theirs), data)
+    assert found.value == 1.0
+
+
 #: What no class can be read from: the declared output, and the tail of the graph that makes it.
 REGRESSORS = {
     "one column": ("float[N,1] y", "ReduceSum <keepdims = 1> (b, one)"),

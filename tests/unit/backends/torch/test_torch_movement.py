@@ -54,6 +54,7 @@ def test_split(compare, normal):
     x = {"x": normal(7, 4)}
     both_ways(compare, "Split", x, {"split": np.array([2, 5])}, outputs=2, axis=0)
     compare("Split", x, outputs=3, num_outputs=3, axis=0)
+    compare("Split", {"x": normal(4, 4)}, outputs=3, num_outputs=3, axis=0)  # the last is empty
     compare("Split", {"x": normal(6, 4)}, outputs=3, opset=11, axis=0)
     compare("Split", x, outputs=2, opset=11, axis=0, split=[3, 4])
 
