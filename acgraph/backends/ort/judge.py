@@ -9,7 +9,7 @@ import numpy as np
 from acgraph.backends.ort.compare import Comparison, distance
 from acgraph.backends.ort.evidence import Evidence, Feeds, Pair, Trial, collect
 from acgraph.backends.ort.inside import tail_model
-from acgraph.backends.ort.noise import FACTOR, TRIALS, Noise, measure_noise
+from acgraph.backends.ort.noise import FACTOR, TRIALS, Noise, measure_noise, record_change
 from acgraph.backends.ort.session import Session, SessionSettings
 from acgraph.backends.ort.verdict import EquivalenceResult, OutputEquivalence, join
 from acgraph.errors import BackendError
@@ -97,9 +97,7 @@ def _add_precision(
             if name in values:
                 with np.errstate(over="ignore"):
                     rounded = values[name].astype(expected.dtype)
-                known = noise.setdefault(name, {})
-                spread = distance(rounded, expected)
-                known[trial.index] = max(known.get(trial.index, 0.0), spread)
+                record_change(noise, name, trial, distance(rounded, expected))
 
 
 def _limit(entry: Comparison, tolerance: float, factor: float) -> float:

@@ -75,8 +75,13 @@ def _add_spread(
         for name in names:
             if name in trial.expected:
                 spread = distance(made[name], trial.expected[name]) if name in made else np.inf
-                known = found.setdefault(name, {})
-                known[trial.index] = max(known.get(trial.index, 0.0), spread)
+                record_change(found, name, trial, spread)
+
+
+def record_change(noise: Noise, name: str, trial: Trial, change: float) -> None:
+    """Record a change of a tensor by rounding; the largest one of each trial counts."""
+    known = noise.setdefault(name, {})
+    known[trial.index] = max(known.get(trial.index, 0.0), change)
 
 
 def _with_moved_weights(reference: ModelSource, shown: Sequence[str]) -> ModelSource:
