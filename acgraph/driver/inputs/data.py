@@ -133,34 +133,53 @@ def _opened(config: CompressConfig, model: Model) -> dict[str, Dataset]:
         The data by its specification.
     """
     specs = [spec for spec in (config.data, config.eval_data) if spec is not None]
-    opened: dict[str, Dataset] = {}
-    for spec in sorted(specs, key=is_generated_spec):
-        is_first = not opened
-        if is_first and is_generated_spec(spec):
-            resolve_sizes(model, config.input_shape)
-        opened[spec] = _load(config, model, spec)
-        if is_first and not is_generated_spec(spec):
-            resolve_sizes_from(model, opened[spec], config.input_shape)
+    first, *others = sorted(specs, key=is_generated_spec)
+    stated = config.input_shape
+    opened = {first: open_sized(first, model, stated, **_options(config, first))}
+    _check_labels(model, opened[first], first)
+    for spec in others:
+        inputs = input_specs(model, stated, whole=is_generated_spec(spec))
+        opened[spec] = load_dataset(spec, inputs=inputs, **_options(config, spec))
         _check_labels(model, opened[spec], spec)
     return opened
 
 
-def _load(config: CompressConfig, model: Model, spec: str) -> Dataset:
-    options: dict[str, Any] = {}
+def _options(config: CompressConfig, spec: str) -> dict[str, Any]:
+    """Return how data is read."""
+    options: dict[str, Any] = {"layout": config.layout}
     if config.image_size is not None:
         options["size"] = config.image_size
     # With generated training data, the preprocessing is that of the evaluation data.
     if not (is_generated_spec(spec) and config.eval_data is not None):
         options |= {"mean": config.mean, "std": config.std, "scale": config.scale}
-    return load_dataset(
-        spec,
-        inputs=input_specs(model, config.input_shape, whole=is_generated_spec(spec)),
-        layout=config.layout,
-        **options,
-    )
+    return options
 
 
-def resolve_sizes_from(
+def open_sized(
+    spec: str, model: Model, stated: Mapping[str, tuple[int, ...]] | None, **options: Any
+) -> Dataset:
+    """Open data, and resolve the input sizes of the model: from real data, else for generated data.
+
+    Args:
+        spec: The data, as for ``acgraph.data.load_dataset``.
+        model: The model, whose sizes are resolved in place.
+        stated: Shapes that were stated, by input.
+        options: How the data is read, as for ``load_dataset``.
+
+    Raises:
+        DataError: The data does not fit the model.
+    """
+    is_generated = is_generated_spec(spec)
+    if is_generated:  # generated inputs have the sizes of the model
+        resolve_sizes(model, stated)
+    inputs = input_specs(model, stated, whole=is_generated)
+    found = load_dataset(spec, inputs=inputs, **options)
+    if not is_generated:
+        _resolve_sizes_from(model, found, stated)
+    return found
+
+
+def _resolve_sizes_from(
     model: Model, data: Dataset, stated: Mapping[str, tuple[int, ...]] | None = None
 ) -> None:
     """Resolve the sizes of a model's inputs from the first example of its data, in place.

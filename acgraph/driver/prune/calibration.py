@@ -12,13 +12,11 @@ from acgraph.data import (
     Labels,
     Subset,
     cut_indices,
-    load_dataset,
 )  # fmt: skip
-from acgraph.data.generated import is_generated_spec
 from acgraph.diagnostics import Location
-from acgraph.driver.inputs.data import input_specs, resolve_sizes_from
+from acgraph.driver.inputs.data import open_sized
 from acgraph.errors import UsageError
-from acgraph.ir import Model, resolve_sizes
+from acgraph.ir import Model
 
 #: Share of the examples that are held out to evaluate a cut, and their largest number.
 HELD_OUT, MAX_HELD_OUT = 0.1, 512
@@ -93,18 +91,10 @@ def open_calibration(model: Model, request: DataRequest) -> Calibration:
         UsageError: There are fewer than 2 examples.
         DataError: The data does not fit the model.
     """
-    is_generated, stated = is_generated_spec(request.spec), request.input_shape or None
-    if is_generated:  # generated inputs have the sizes of the model
-        resolve_sizes(model, stated)
-    found = load_dataset(
-        request.spec,
-        inputs=input_specs(model, stated, whole=is_generated),
-        mean=request.mean,
-        std=request.std,
-        scale=request.scale,
-    )
-    if not is_generated:
-        resolve_sizes_from(model, found, stated)
+    found = open_sized(
+        request.spec, model, request.input_shape or None,
+        mean=request.mean, std=request.std, scale=request.scale,
+    )  # fmt: skip
     if len(found) < 2:
         raise UsageError(
             "one example is not enough: layers are fitted to some examples and evaluated on others",
