@@ -28,6 +28,7 @@ import child
 import numpy as np
 import onnxruntime as ort
 import platformdirs
+from field import ACGRAPH, Row, ended_row
 from field_check import Feeds, feeds, session
 from field_fetch import fetch
 from field_files import FILES, FieldFile
@@ -37,7 +38,6 @@ from acgraph.ir import infer_facts, read_model
 from acgraph.tasks import Agreement, OutputTask, guess
 
 ROOT = Path(__file__).resolve().parents[1]
-ACGRAPH = [sys.executable, "-W", "ignore", "-m", "acgraph.cli.main"]
 LIMIT_S = 3600.0
 #: Examples for training and, drawn with another seed, for the figures; fewer where they are large.
 TRAINING, JUDGED = 512, 64
@@ -45,7 +45,6 @@ DATA_BYTES = 128 * 2**20
 SEEDS = {"training": 7, "judged": 11}
 #: Steps of the search for the sparsity that halves the MACs, and how near to 2x is near enough.
 STEPS, NEAR = 6, 0.03
-Row = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +56,14 @@ class Family:
         family: What the family is called.
         asked: The figure that is required, and the least value of it; None where there is none.
         most: The figure that must not be exceeded, likewise.
+        shared: Inputs that a whole batch shares, such as the state before a sequence.
     """
 
     name: str
     family: str
     asked: tuple[str, float] | None = None
     most: tuple[str, float] | None = None
+    shared: tuple[str, ...] = ()
 
 
 FAMILIES = (
@@ -71,50 +72,39 @@ FAMILIES = (
     Family("wake_embedding", "speech embedding", ("cosine", 0.95)),
     Family("mtcnn_onet", "regression of landmarks"),
     Family("ppocr_det", "segmentation"),
-    Family("silero_vad_sequence", "recurrent network with states"),
+    Family("silero_vad_sequence", "recurrent network with states", shared=("h", "c")),
     Family("rxnmap", "text encoder with four inputs"),
     Family("morphemes", "float16 weights"),
 )
 
 
-def inputs_of(file: FieldFile, part: str, count: int) -> Feeds:
-    """Draw examples of the usual size, along the axis that counts them.
-
-    The batch is the first axis of everything but recurrent states ``[layers, N, width]``.
-    """
+def inputs_of(family: Family, file: FieldFile, part: str, count: int) -> Feeds:
+    """Draw examples of the usual size; the first axis counts them, except in shared inputs."""
     sizes = {}
     per_example = sum(4 * int(np.prod(shape[1:])) for shape in file.sizes[0].values())
     rows = max(8, min(count, DATA_BYTES // max(per_example, 1)))
     for name, shape in file.sizes[0].items():
-        sizes[name] = shape if is_shared(file, name) else (rows, *shape[1:])
+        sizes[name] = shape if name in family.shared else (rows, *shape[1:])
     return feeds(file, sizes, SEEDS[part])
-
-
-def is_shared(file: FieldFile, name: str) -> bool:
-    """Say whether an input is the state of a sequence: its first axis does not count examples."""
-    return name in ("h", "c") and file.sizes[0][name][0] == 1
 
 
 def run(words: Sequence[str]) -> tuple[Row, Row | None]:
     """Run a command; return how it ended, and its JSON where it ended well."""
     ended = child.run([*ACGRAPH, *words], LIMIT_S)
-    row: Row = {
-        "code": ended.code, "first": ended.first_line, "seconds": ended.seconds,
-        "peak_mib": ended.peak_mib,
-    }  # fmt: skip
+    row = ended_row(ended)
     if ended.code not in (0, 3):
         return {**row, "error": ended.error_line or "out of time"}, None
     return row, json.loads(ended.stdout) if ended.stdout.startswith("{") else {}
 
 
-def by_magnitude(path: Path, out: Path, shapes: Sequence[str]) -> Row:
+def by_magnitude(path: Path, out: Path) -> Row:
     """Cut by magnitude at the sparsity that comes closest to half of the MACs."""
     low, high = 0.0, 0.9
     best: Row = {"code": None, "error": "no sparsity was tried"}
     for _ in range(STEPS):
         sparsity = round((low + high) / 2, 3)
         small = out / f"magnitude_{sparsity}.onnx"
-        words = ["prune", str(path), "--sparsity", str(sparsity), "--no-ort", *shapes]
+        words = ["prune", str(path), "--sparsity", str(sparsity), "--no-ort"]
         row, told = run([*words, "-o", str(small), "--format", "json"])
         if told is None:
             return row
@@ -129,11 +119,11 @@ def by_magnitude(path: Path, out: Path, shapes: Sequence[str]) -> Row:
     return best
 
 
-def by_data(path: Path, out: Path, data: Path, shapes: Sequence[str]) -> Row:
+def by_data(path: Path, out: Path, data: Path) -> Row:
     """Cut by measurement to half of the MACs, with the layers fitted; nothing is trained."""
     small = out / "data.onnx"
     words = ["prune", str(path), "--data", str(data), "--target-rate", "2x", "--metric", "macs"]
-    row, told = run([*words, "--no-ort", *shapes, "-o", str(small), "--format", "json"])
+    row, told = run([*words, "--no-ort", "-o", str(small), "--format", "json"])
     if told is not None:
         row |= {"rate": round(told["rate"]["macs"], 3)}
         row |= {"path": small.name}
@@ -141,11 +131,11 @@ def by_data(path: Path, out: Path, data: Path, shapes: Sequence[str]) -> Row:
     return row
 
 
-def compressed(path: Path, out: Path, data: Path, budget: str, shapes: Sequence[str]) -> Row:
+def compressed(path: Path, out: Path, data: Path, budget: str) -> Row:
     """Cut to half of the MACs and fine-tune within a time budget."""
     folder = out / "run"
     words = ["compress", str(path), "--target-rate", "2x", "--metric", "macs", "--data", str(data)]
-    row, _ = run([*words, "--time-budget", budget, *shapes, "-o", str(folder)])
+    row, _ = run([*words, "--time-budget", budget, "-o", str(folder)])
     if row["code"] in (0, 3):
         report = json.loads((folder / "report.json").read_text())
         row |= {"rate": round(report["rate"]["macs"], 3), "path": "run/model.onnx"}
@@ -185,15 +175,14 @@ def run_family(family: Family, file: FieldFile, path: Path, out: Path, budget: s
     """Make the versions of one network, and compare each with the original."""
     out.mkdir(parents=True)
     data = out / "data.npz"
-    np.savez(data, **inputs_of(file, "training", TRAINING))
-    shapes: list[str] = []
+    np.savez(data, **inputs_of(family, file, "training", TRAINING))
     row: Row = {"name": family.name, "family": family.family, "kind": file.kind}
     row["versions"] = {
-        "prune": by_magnitude(path, out, shapes),
-        "prune --data": by_data(path, out, data, shapes),
-        "compress": compressed(path, out, data, budget, shapes),
+        "prune": by_magnitude(path, out),
+        "prune --data": by_data(path, out, data),
+        "compress": compressed(path, out, data, budget),
     }
-    examples = inputs_of(file, "judged", JUDGED)
+    examples = inputs_of(family, file, "judged", JUDGED)
     original = answers(path, examples)
     tasks = tasks_of(path, original)
     row["examples"] = len(next(iter(examples.values())))

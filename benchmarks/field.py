@@ -57,11 +57,11 @@ def shapes_of(file: FieldFile) -> list[str]:
 def step(words: Sequence[str], fine: Sequence[int], shapes: Sequence[str] = ()) -> Row:
     """Run one command; once more with the sizes stated where it fails without, or asks for them."""
     ended = child.run([*ACGRAPH, *words], LIMIT_S)
-    row = _told(ended)
+    row = ended_row(ended)
     asks = "--input-shape may help" in ended.stdout
     if (ended.code not in fine or asks) and shapes:
         again = child.run([*ACGRAPH, *words, *shapes], LIMIT_S)
-        row = {**_told(again), "without_sizes": ended.error_line or ended.first_line}
+        row = {**ended_row(again), "without_sizes": ended.error_line or ended.first_line}
         ended = again
     row["fine"] = ended.code in fine
     if not row["fine"]:
@@ -70,7 +70,8 @@ def step(words: Sequence[str], fine: Sequence[int], shapes: Sequence[str] = ()) 
     return row
 
 
-def _told(ended: child.Ended) -> Row:
+def ended_row(ended: child.Ended) -> Row:
+    """Return how a command ended, for a row of results."""
     return {
         "code": ended.code,
         "first": ended.first_line,
@@ -171,7 +172,7 @@ def compress(file: FieldFile, path: Path, out: Path, budget: str) -> Row:
         "--data", str(out / "data.npz"), "--time-budget", budget, "-o", str(out / "run"),
     ]  # fmt: skip
     ended = child.run([*ACGRAPH, *words], 3600)
-    row: Row = {"name": file.name, "kind": file.kind, "examples": rows, **_told(ended)}
+    row: Row = {"name": file.name, "kind": file.kind, "examples": rows, **ended_row(ended)}
     if ended.code in (0, 3):
         report = json.loads((out / "run" / "report.json").read_text())
         row["report"] = {k: report.get(k) for k in ("target", "rate", "verify", "seconds")}
