@@ -79,6 +79,15 @@ def first_line(error: Exception) -> str:
     return lines[0].rstrip(".") if lines else "no message"
 
 
+def on_one_line(error: object, most: int = 300) -> str:
+    r"""Return the text of a library's error on one line, cut after ``most`` characters.
+
+    >>> on_one_line(ValueError("bad\n  model"))
+    'bad model'
+    """
+    return " ".join(str(error).split())[:most]
+
+
 def printable(text: str) -> str:
     r"""Escape line breaks and terminal control characters: names come from untrusted files.
 

@@ -11,13 +11,11 @@ from acgraph.analysis.rules.fenced import fence
 from acgraph.analysis.site import Site
 from acgraph.analysis.sizes import check_outputs, check_sizes, note_sizes
 from acgraph.analysis.walk import Walk
-from acgraph.ir import Facts, Model, infer_facts
+from acgraph.ir import FLOAT_TYPES, Facts, Model, infer_facts
 from acgraph.ir.uses import node_captures
 from acgraph.operators import CONTROL_ROLES, OPERATORS, find_operator, foreign_fence
 
 log = logging.getLogger(__name__)
-
-_FLOATS = (1, 10, 11, 16)  # TensorProto FLOAT, FLOAT16, DOUBLE, BFLOAT16
 
 
 def couple(model: Model, facts: Facts | None = None) -> Walk:
@@ -121,7 +119,7 @@ def _fence_unknown(site: Site, message: str) -> None:
 def _is_arithmetic_on_sizes(walk: Walk, node: gs.Node) -> bool:
     """Return whether a node computes sizes, indices or conditions, which have no channels."""
     kinds = [walk.facts.dtypes.get(t.name) for t in node.outputs if t.name]
-    if any(kind is None or kind in _FLOATS for kind in kinds):
+    if any(kind is None or kind in FLOAT_TYPES for kind in kinds):
         return _is_known_scalar(walk, node)
     names = [t.name for t in node.inputs if t.name]
     return node.op in ("Shape", "Size") or not any(name in walk.tensors for name in names)
@@ -135,7 +133,7 @@ def _is_known_scalar(walk: Walk, node: gs.Node) -> bool:
     if not all(name in walk.facts.values for name in outputs):
         return False
     return not any(
-        walk.facts.dtypes.get(t.name) in _FLOATS
+        walk.facts.dtypes.get(t.name) in FLOAT_TYPES
         and (walk.is_stored(t) or t.name in walk.tensors)
         and int(np.prod(walk.facts.shapes.get(t.name, ()))) > 1
         for t in node.inputs

@@ -11,12 +11,12 @@ import onnx_graphsurgeon as gs
 
 from acgraph.analysis.walk import Walk
 from acgraph.diagnostics import Diagnostic
+from acgraph.ir import FLOAT_TYPES
 from acgraph.ir.fold import evaluate_node
 from acgraph.operators import Role, inputs_with
 
 #: Change of a size that can be cut: a large prime, so that dependent values change.
 _SHIFT = 1009
-_FLOATS = (1, 10, 11, 16)  # TensorProto FLOAT, FLOAT16, DOUBLE, BFLOAT16
 #: Inputs that a cut rewrites.
 _REWRITTEN = inputs_with(Role.SIZES)
 
@@ -43,7 +43,7 @@ def note_sizes(walk: Walk, node: gs.Node) -> None:
         ):
             continue
         walk.probes[tensor.name] = (value, sources)
-        is_float = walk.facts.dtypes.get(tensor.name) in _FLOATS
+        is_float = walk.facts.dtypes.get(tensor.name) in FLOAT_TYPES
         if is_float and tensor.name in walk.facts.dynamic:
             _fence_sources(walk, tensor.name, node)
 

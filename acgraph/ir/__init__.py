@@ -6,7 +6,7 @@ No other package imports ``onnx``.
 from acgraph.ir.bounds import LayerBound
 from acgraph.ir.constants import in_c_order, is_same, replace_constants
 from acgraph.ir.external import external_files
-from acgraph.ir.facts import Facts
+from acgraph.ir.facts import FLOAT_TYPES, Facts
 from acgraph.ir.files import is_device, make_folder, not_onnx, require_file, write_bytes
 from acgraph.ir.guess import resolve_sizes
 from acgraph.ir.mapped import release_mapped
@@ -27,6 +27,7 @@ from acgraph.ir.sizes import input_sizes
 from acgraph.ir.store import stored_size, write_beside, write_model
 
 __all__ = [
+    "FLOAT_TYPES",
     "Array",
     "Facts",
     "InputSizes",

@@ -5,7 +5,7 @@ import onnx.shape_inference
 import onnx_graphsurgeon as gs
 
 from acgraph.ir.ends import dtype_of
-from acgraph.ir.facts import Facts
+from acgraph.ir.facts import SHAPE_DATA_BYTES, Facts
 from acgraph.ir.model import Model
 from acgraph.ir.onnx_io import proto_from_model
 from acgraph.ir.shapes import infer_facts, is_static
@@ -13,9 +13,6 @@ from acgraph.ir.shapes import infer_facts, is_static
 Size = int | str | None
 #: A numpy type (an ONNX type number where numpy has none) and sizes: known, symbolic, or None.
 Annotation = tuple[object, tuple[Size, ...]]
-
-#: Constants of more bytes determine no shape; shape inference runs without their values.
-_DATA_BYTES = 1 << 13
 
 
 def symbolic_shapes(model: Model) -> dict[str, Annotation]:
@@ -33,7 +30,7 @@ def symbolic_shapes(model: Model) -> dict[str, Annotation]:
 def _from_onnx(model: Model) -> dict[str, Annotation]:
     proto = proto_from_model(model)
     for tensor in proto.graph.initializer:
-        if len(tensor.raw_data) > _DATA_BYTES:
+        if len(tensor.raw_data) > SHAPE_DATA_BYTES:
             tensor.ClearField("raw_data")
     inferred = onnx.shape_inference.infer_shapes(proto, data_prop=True)
     return {

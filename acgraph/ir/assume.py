@@ -14,6 +14,7 @@ import numpy as np
 import onnx
 import onnx_graphsurgeon as gs
 
+from acgraph.ir.facts import FLOAT_TYPES
 from acgraph.ir.model import Array, constant_node_value
 from acgraph.operators import Role, Trait, inputs_with, is_standard, operators_with
 
@@ -27,7 +28,6 @@ PLACEHOLDERS = (96, 24)
 MAX_ASSUMED_VALUES = 8
 #: Inputs that list sizes one by one: an assumed entry leaves the others known.
 SIZE_INPUTS = inputs_with(Role.SIZES, Role.COUNTS)
-_FLOATS = frozenset([1, 10, 11, 16])  # FLOAT, FLOAT16, DOUBLE, BFLOAT16
 _INTEGERS = frozenset([onnx.TensorProto.INT32, onnx.TensorProto.INT64])
 #: Operators whose output has the shape of input 0.
 _SAME_SHAPE = operators_with(Trait.SAME_SHAPE)
@@ -276,7 +276,7 @@ def float_elem(tensor: gs.Tensor) -> int:
     if tensor.dtype is not None:
         return elem_of(tensor)
     met = [t for node in tensor.outputs for t in node.inputs if isinstance(t, gs.Constant)]
-    kinds = [elem for elem in map(elem_of, met) if elem in _FLOATS]
+    kinds = [elem for elem in map(elem_of, met) if elem in FLOAT_TYPES]
     return kinds[0] if kinds else int(onnx.TensorProto.FLOAT)
 
 

@@ -20,7 +20,7 @@ from onnx_graphsurgeon.importers.onnx_importer import OnnxImporter
 from acgraph.diagnostics import Location
 from acgraph.errors import AcgraphError, ImportModelError, PassError
 from acgraph.ir.constants import is_same, replace_constants
-from acgraph.ir.facts import Facts
+from acgraph.ir.facts import FLOAT_TYPES, Facts
 from acgraph.ir.model import Array, InputSizes, Model, constant_node_value
 from acgraph.ir.names import fresh
 from acgraph.ir.odd_values import decode_strings, escape_strings
@@ -31,9 +31,6 @@ from acgraph.operators import is_standard
 
 #: The attributes of an If that hold its branches, with their names in paths.
 BRANCHES = {"then_branch": "then", "else_branch": "else"}
-_FLOATS = frozenset(
-    getattr(onnx.TensorProto, name) for name in ("FLOAT", "FLOAT16", "BFLOAT16", "DOUBLE")
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +104,7 @@ def _has_weights(graph: onnx.GraphProto, outside: set[str]) -> bool:
 
 
 def _is_weight(tensor: onnx.TensorProto) -> bool:
-    return tensor.data_type in _FLOATS and _elements(tensor) > 1
+    return tensor.data_type in FLOAT_TYPES and _elements(tensor) > 1
 
 
 def branch_graph(model: Model, branch: Branch) -> onnx.GraphProto | None:

@@ -13,7 +13,7 @@ import onnx
 import onnx.shape_inference
 import onnx_graphsurgeon as gs
 
-from acgraph.ir.facts import Facts
+from acgraph.ir.facts import SHAPE_DATA_BYTES, Facts
 from acgraph.ir.fold import evaluate_node
 from acgraph.ir.model import Array, Model
 from acgraph.ir.shapes import infer_facts, is_static
@@ -26,8 +26,6 @@ _Fixed = Mapping[str, tuple[bool, ...]]
 
 #: Operators that only move elements of input 0 (Concat: of all inputs) to one output.
 _MOVES = operators_with(Trait.VIEW) | {"Concat", "Gather", "Slice"}
-#: Constants of more bytes determine no shape; shape inference runs without their values.
-_DATA_BYTES = 1 << 13
 
 
 def decided_branches(model: Model, proto: onnx.ModelProto) -> dict[str, str]:
@@ -78,7 +76,7 @@ def _without_weights(proto: onnx.ModelProto) -> onnx.ModelProto:
     for part in ("node", "input", "output", "value_info"):
         getattr(copy.graph, part).extend(getattr(proto.graph, part))
     for tensor in proto.graph.initializer:
-        if len(tensor.raw_data) > _DATA_BYTES:
+        if len(tensor.raw_data) > SHAPE_DATA_BYTES:
             copy.graph.initializer.add(
                 name=tensor.name, dims=tensor.dims, data_type=tensor.data_type
             )

@@ -3,11 +3,18 @@
 import re
 from dataclasses import dataclass, field
 
+import onnx
 import onnx_graphsurgeon as gs
 
 from acgraph.diagnostics import Diagnostic, Location, counted
 from acgraph.ir.model import Array
 
+#: Types of the tensors that networks compute with, as ``TensorProto.DataType`` numbers.
+FLOAT_TYPES = frozenset(
+    int(getattr(onnx.TensorProto, name)) for name in ("FLOAT", "FLOAT16", "BFLOAT16", "DOUBLE")
+)
+#: Constants of more bytes determine no shape; shape inference runs without their values.
+SHAPE_DATA_BYTES = 1 << 13
 #: Prefix of onnx's messages before the reason: kind of error, operator and node.
 _ONNX_PREFIX = re.compile(r"^\[\w+\]\s*(\([^)]*\):?\s*)*")
 

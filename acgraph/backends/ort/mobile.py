@@ -16,7 +16,7 @@ from types import ModuleType
 import onnxruntime as ort
 
 from acgraph.backends.ort.session import QUIET
-from acgraph.diagnostics import Location
+from acgraph.diagnostics import Location, on_one_line
 from acgraph.errors import BackendError
 from acgraph.ir import read_proto, require_file, write_bytes, write_proto
 
@@ -95,7 +95,7 @@ def check_usability(path: str | os.PathLike[str]) -> Usability:
         with contextlib.redirect_stdout(printed):
             checker.analyze_model(source.resolve(), logger=logger)
     except Exception as error:
-        text = " ".join(str(error).split())[:300]
+        text = on_one_line(error)
         raise BackendError(
             f"ONNX Runtime's usability checker failed: {text}", location=Location(model=str(source))
         ) from error
@@ -146,7 +146,7 @@ def _convert(model: Path, folder: Path, source: Path) -> None:
                 enable_type_reduction=True,
             )
     except Exception as error:
-        text = " ".join(str(error).split())[:300]
+        text = on_one_line(error)
         raise BackendError(
             f"ONNX Runtime cannot convert the model to .ort: {text}",
             location=Location(model=str(source)),

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from acgraph.backends.ort.session import Session
-from acgraph.diagnostics import Location
+from acgraph.diagnostics import Location, on_one_line
 from acgraph.errors import BackendError
 from acgraph.ir import Array, read_proto, write_proto
 
@@ -90,7 +90,7 @@ def _quantised(
             preparation.quant_pre_process(str(source), str(plain), skip_symbolic_shape=True)
             quantise(tool, plain, made)
         except Exception as error:
-            text = " ".join(str(error).split())[:300]
+            text = on_one_line(error)
             raise BackendError(
                 f"ONNX Runtime cannot quantise the model: {text or type(error).__name__}",
                 location=where,

@@ -21,7 +21,7 @@ from acgraph.backends.ort.latency import (
     Latency,
     latency_from_samples,
 )
-from acgraph.diagnostics import Location
+from acgraph.diagnostics import Location, on_one_line
 from acgraph.errors import BackendError
 from acgraph.ir import Array
 
@@ -146,7 +146,7 @@ def _run_node(node: str, folder: Path) -> dict[str, Any]:
     if result.get("missing"):
         raise BackendError("onnxruntime-web is not installed", hint=_HINT)
     if "error" in result:
-        text = " ".join(str(result["error"]).split())[:300]
+        text = on_one_line(result["error"])
         raise BackendError(f"onnxruntime-web failed: {text}")
     return result
 
