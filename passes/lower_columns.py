@@ -28,7 +28,7 @@ from acgraph.analysis.layers import layers as find_layers
 from acgraph.diagnostics import Diagnostic, Location
 from acgraph.errors import PreconditionError
 from acgraph.ir import Facts, Model, infer_facts
-from acgraph.lowering.base import DENSE, Candidate, Chooser
+from acgraph.lowering.base import DENSE, Candidate, Chooser, TimedChooser
 from acgraph.lowering.candidates import candidates
 from acgraph.lowering.cost_model import CostModelChooser, Metric
 from acgraph.lowering.find import read_layer
@@ -38,6 +38,23 @@ from acgraph.lowering.sharing import choose_together, sharing_layers, with_label
 from acgraph.passmanager.base import Pass, PassContext, PassResult
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FormCost:
+    """The cost of a form that was considered for a layer.
+
+    Attributes:
+        label: The form and its variant, as in ``Candidate``.
+        columns: Columns that it stores.
+        params: Elements of the constants that it adds to the model.
+        ms: Measured time of the layer alone in milliseconds; None where it was not timed.
+    """
+
+    label: str
+    columns: int
+    params: int
+    ms: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +71,7 @@ class LoweredLayer:
         params_after: Elements of its constants after, index tensors included; constants shared
             with an earlier layer count there only.
         remark: Why some or all unused columns stay; empty where none do.
+        options: The forms that were considered, the dense one first; empty without a choice.
     """
 
     name: str
@@ -64,6 +82,7 @@ class LoweredLayer:
     params_before: int
     params_after: int
     remark: str = ""
+    options: tuple[FormCost, ...] = ()
 
 
 def lower_columns(
@@ -72,6 +91,7 @@ def lower_columns(
     choose: Chooser,
     layers: Collection[str] | None = None,
     facts: Facts | None = None,
+    timed_by: Chooser | None = None,
 ) -> list[LoweredLayer]:
     """Lower the layers whose weights have zero columns, in place.
 
@@ -80,6 +100,7 @@ def lower_columns(
         choose: Chooses among the candidates of each layer.
         layers: Names of the layers to lower; all by default.
         facts: Facts of the model, where the caller has them; else they are inferred.
+        timed_by: The chooser whose measured times are reported; ``choose`` by default.
 
     Returns:
         The result for each of these layers, in graph order.
@@ -107,7 +128,8 @@ def lower_columns(
         if isinstance(read, str):
             lowered.append(_dense(layer, read))
         else:
-            lowered.append(_lower(model, nodes[layer.name], read, layer, choose, pool, label))
+            done, options = _lower(model, nodes[layer.name], read, layer, choose, pool, label)
+            lowered.append(replace(done, options=_costs(options, timed_by or choose)))
     changed = [layer for layer in lowered if layer.form != DENSE]
     log.info("lower-columns: %d of %d layers lowered", len(changed), len(lowered))
     return lowered
@@ -163,8 +185,12 @@ def _lower(
     choose: Chooser,
     pool: ConstantPool,
     label: str | None,
-) -> LoweredLayer:
-    """Lower one layer, to the form with the label or, without one, to the chosen form."""
+) -> tuple[LoweredLayer, Sequence[Candidate]]:
+    """Lower one layer, to the form with the label or, without one, to the chosen form.
+
+    Returns:
+        The result, and the candidates.
+    """
     before = candidates(read)[0].params
     options = candidates(read if label is None else replace(read, is_tied=False), pool.stored)
     chosen = options[0]
@@ -178,7 +204,7 @@ def _lower(
     else:
         replace_node(model, node, chosen.fragment, layer.weight_input, pool)
         log.debug("%s: %s, %d of %d columns", read.name, chosen.label, chosen.columns, read.columns)
-    return LoweredLayer(
+    done = LoweredLayer(
         name=read.name,
         form=chosen.form,
         variant=chosen.variant,
@@ -187,6 +213,20 @@ def _lower(
         params_before=before,
         params_after=after,
         remark=_remark(read, chosen, is_shared=label is not None),
+    )
+    return done, options
+
+
+def _costs(options: Sequence[Candidate], chooser: Chooser) -> tuple[FormCost, ...]:
+    """Return the costs of the candidates of a layer; empty where there is only one."""
+    if len(options) < 2:
+        return ()
+    known: list[float | None] = [None] * len(options)
+    if isinstance(chooser, TimedChooser):
+        known = chooser.known_ms(options)
+    return tuple(
+        FormCost(label=option.label, columns=option.columns, params=option.params, ms=ms)
+        for option, ms in zip(options, known, strict=True)
     )
 
 

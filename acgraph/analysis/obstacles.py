@@ -90,6 +90,30 @@ def obstacles(
     return sorted(listed, key=lambda o: (-o.share, o.reason == OUTPUT_REASON))
 
 
+def shares_by_node(
+    dependency: DependencyGraph, branches: Branches | None = None, *, allow_inexact: bool = False
+) -> dict[tuple[str, str], float]:
+    """Return the share of the weights that each node keeps from being cut, by node and reason.
+
+    Args:
+        dependency: Dependency graph of the model.
+        branches: The analysed branches, as for :func:`obstacles`.
+        allow_inexact: Treat inexact cuts as possible.
+
+    Returns:
+        Shares of the elements of all constants, 0 to 1. Elements that two nodes keep count for
+        both.
+    """
+    inner_reason = UNTRAINED_REASON if branches is None else INNER_REASON
+    branches = NO_BRANCHES if branches is None else branches
+    total = max(_total(dependency, branches), 1)
+    found: dict[tuple[str, str], float] = defaultdict(float)
+    for size, notes in _uncuttable(dependency, branches, inner_reason, allow_inexact=allow_inexact):
+        for key in dict.fromkeys((node, reason) for node, reason, _ in notes):
+            found[key] += size / total
+    return dict(found)
+
+
 def _total(dependency: DependencyGraph, branches: Branches) -> int:
     """Count the elements of all constants, including branches and loop bodies."""
     own = sum(value.size for value in _constants(dependency, branches).values())

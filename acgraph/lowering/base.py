@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from acgraph.lowering.fragment import Fragment
 from acgraph.lowering.layer import ConvLayer
@@ -41,6 +41,15 @@ class Chooser(Protocol):
 
     def choose(self, candidates: Sequence[Candidate]) -> Candidate:
         """Return one of the candidates; the first is always the dense layer."""
+        ...
+
+
+@runtime_checkable
+class TimedChooser(Chooser, Protocol):
+    """A chooser that times candidates."""
+
+    def known_ms(self, candidates: Sequence[Candidate]) -> list[float | None]:
+        """Return the times of the candidates in milliseconds; None where it timed none."""
         ...
 
 

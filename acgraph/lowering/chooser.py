@@ -70,9 +70,19 @@ class TimingChooser:
         """Return the latency of the fastest candidate in milliseconds."""
         return min(self.latencies(self._shortlist(candidates)))
 
+    def known_ms(self, candidates: Sequence[Candidate]) -> list[float | None]:
+        """Return the cached times in milliseconds; None for candidates that were not timed."""
+        timed = self._shortlist(candidates)
+        path = self._file(timed)
+        times = _read(path, len(timed))
+        if times is None:
+            return [None] * len(candidates)
+        found = {id(candidate): ms for candidate, ms in zip(timed, times, strict=True)}
+        return [found.get(id(candidate)) for candidate in candidates]
+
     def latencies(self, candidates: Sequence[Candidate]) -> list[float]:
         """Return the times of the candidates in milliseconds, from the cache where possible."""
-        path = self.cache_dir / "lowering" / f"{signature(candidates, self.runtime)}.json"
+        path = self._file(candidates)
         known = _read(path, len(candidates))
         if known is not None:
             return known
@@ -80,6 +90,9 @@ class TimingChooser:
         measured = self.time(models)
         _write(path, candidates, measured)
         return measured
+
+    def _file(self, candidates: Sequence[Candidate]) -> Path:
+        return self.cache_dir / "lowering" / f"{signature(candidates, self.runtime)}.json"
 
     def _shortlist(self, candidates: Sequence[Candidate]) -> list[Candidate]:
         """Return the dense layer and the candidates that the estimate does not exclude."""

@@ -3,26 +3,24 @@
 from acgraph.pruning.rate import format_rate
 from acgraph.report.diff_page import render_diff_page
 from acgraph.report.page import render_page
-from acgraph.report.schema import (
-    AdmmUpdate,
-    Fence,
-    FrontierPoint,
+from acgraph.report.schema import Measure, ModelInfo, Report, Target
+from acgraph.report.schema_cost import (
     Int8,
     LatencyMs,
-    LayerChange,
-    Measure,
-    ModelInfo,
-    Obstacle,
     OutputMetric,
     OutputTaskChoice,
     Rates,
-    Report,
-    Round,
-    SearchPoint,
     Side,
-    Target,
     Verification,
     rates_between,
+)
+from acgraph.report.schema_layers import Fence, LayerChange, LayerForm, Obstacle, RemovedUnits
+from acgraph.report.schema_run import (
+    AdmmUpdate,
+    FrontierPoint,
+    Round,
+    SearchPoint,
+    TrainingPass,
 )
 from acgraph.report.summary import render_summary
 from acgraph.report.verdict import int8_text, measure_text, verdict
@@ -35,17 +33,20 @@ __all__ = [
     "Int8",
     "LatencyMs",
     "LayerChange",
+    "LayerForm",
     "Measure",
     "ModelInfo",
     "Obstacle",
     "OutputMetric",
     "OutputTaskChoice",
     "Rates",
+    "RemovedUnits",
     "Report",
     "Round",
     "SearchPoint",
     "Side",
     "Target",
+    "TrainingPass",
     "Verification",
     "format_rate",
     "int8_text",

@@ -8,10 +8,10 @@ from acgraph.difference.layer_table import LayerPair
 from acgraph.ir import Model
 from acgraph.pruning.rate import format_rate
 from acgraph.report.charts import layer_chart
-from acgraph.report.page import render_template
-from acgraph.report.schema import LayerChange
+from acgraph.report.schema_layers import LayerChange
 from acgraph.report.summary import Row
 from acgraph.report.verdict import format_bytes
+from acgraph.report.web import render_template
 
 #: Largest number of changes that the page lists; the JSON format lists all.
 MAX_LINES = 500

@@ -1,80 +1,169 @@
 """The report as a self-contained HTML page."""
 
-from importlib import resources
+import shlex
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
 
-import jinja2
+import yaml
+from markupsafe import Markup
 
 from acgraph.diagnostics import counted
-from acgraph.pruning.rate import format_rate
-from acgraph.report.charts import layer_chart, residuals_chart, rounds_chart, search_chart
+from acgraph.report.charts import residuals_chart, rounds_chart
+from acgraph.report.run_charts import cost_chart, search_chart, training_chart
 from acgraph.report.schema import Report
+from acgraph.report.schema_layers import LayerChange
 from acgraph.report.summary import rows
 from acgraph.report.verdict import (
-    format_error,
-    format_percent,
     int8_text,
+    judged_parts,
     metric_lines,
     paired_text,
     unknown_macs,
-    verdict_parts,
+    verdict_level,
 )
+from acgraph.report.web import render_template
+
+#: Width and height of the picture of a layer's weights, in SVG units.
+_BAR_WIDTH, _BAR_HEIGHT = 120, 16
+
+
+#: The id and the title of each section, and whether a page has it.
+_SECTIONS: tuple[tuple[str, str, Callable[[Mapping[str, Any]], bool]], ...] = (
+    ("check", "Equivalence check", lambda _: True),
+    ("layers", "Layers", lambda values: bool(values["bars"])),
+    ("masks", "Masks", lambda values: bool(values["masks"])),
+    ("rounds", "Rounds", lambda values: bool(values["report"].rounds)),
+    ("training", "Training", lambda values: bool(values["training_chart"])),
+    ("rates", "Rates tried", lambda values: bool(values["report"].frontier)),
+    ("admm", "ADMM", lambda values: bool(values["residuals_chart"])),
+    ("search", "Search", lambda values: bool(values["search_chart"])),
+    ("forms", "Forms", lambda values: bool(values["formed"])),
+    ("fences", "Fences", lambda _: True),
+    ("again", "Run it again", lambda values: bool(values["options"])),
+    ("about", "About this run", lambda _: True),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Weights:
+    """The numbers of weights of a layer: their picture, the kept share, and the times in µs."""
+
+    picture: Markup
+    kept: float
+    times: tuple[float, float] | None
 
 
 def render_page(report: Report) -> str:
     """Render the page as HTML."""
-    parts = verdict_parts(report)
+    masks = list(_masks(report))
+    values = _values(report)
+    values.update(masks=masks, whole=len(report.layers) - len(masks))
     return render_template(
         "page.html.jinja",
-        report=report,
-        verdict=parts[0],
-        details=", ".join(parts[1:]),
-        good=report.is_met and report.verify.shows_equivalence,
-        rows=list(rows(report)),
-        int8="" if report.int8 is None else int8_text(report.int8),
-        unknown=unknown_macs(report),
-        paired=paired_text(report),
-        metrics=metric_lines(report),
-        layer_chart=layer_chart(report.layers),
-        rounds_chart=rounds_chart(report),
-        residuals_chart=residuals_chart(report),
-        search_chart=search_chart(report),
-        facts=[*sorted(report.host.items()), *sorted(report.versions.items())],
+        scripts=("masks.js",) if masks else (),
+        data={"masks": masks} if masks else {},
+        sections=[(name, label) for name, label, shown in _SECTIONS if shown(values)],
+        **values,
     )
 
 
-def render_template(name: str, **values: object) -> str:
-    """Render one of the templates in this folder; all values are escaped.
-
-    Args:
-        name: The file name of the template.
-        values: The variables of the template.
-    """
-    environment = jinja2.Environment(
-        autoescape=True, undefined=jinja2.StrictUndefined, loader=jinja2.FunctionLoader(_source)
+def _values(report: Report) -> dict[str, Any]:
+    """Return the variables of the template."""
+    layers = report.layers
+    has_macs, is_timed = (
+        any(getattr(layer, name) is not None for layer in layers) for name in ("macs", "latency_ms")
     )
-    environment.filters.update(
-        rate=format_rate,
-        percent=format_percent,
-        duration=format_duration,
-        error=format_error,
-        counted=counted,
+    heads = ["layer", "form", "weights"]
+    heads += ["before", "after"] * (2 + has_macs + is_timed)
+    hottest = max((point.temperature for point in report.search), default=0.0)
+    return {
+        "report": report,
+        "parts": judged_parts(report),
+        "level": verdict_level(report),
+        "rows": list(rows(report)),
+        "int8": "" if report.int8 is None else int8_text(report.int8),
+        "unknown": unknown_macs(report),
+        "paired": paired_text(report),
+        "metrics": metric_lines(report),
+        "heads": heads,
+        "counted_macs": has_macs,
+        "timed": is_timed,
+        "bars": list(_bars(layers)),
+        "rounds_chart": rounds_chart(report),
+        "residuals_chart": residuals_chart(report),
+        "training_chart": training_chart(report),
+        "search_chart": search_chart(report),
+        "cost_chart": cost_chart(report),
+        "is_annealed": hottest > 0,
+        "hottest": hottest,
+        "formed": [layer for layer in layers if layer.forms],
+        "form_times": any(f.latency_ms is not None for layer in layers for f in layer.forms),
+        "options": _options(report),
+        "command": f"acgraph compress {shlex.quote(report.model.path)} --config run.yaml -o out",
+        "facts": [*sorted(report.host.items()), *sorted(report.versions.items())],
+    }
+
+
+def _options(report: Report) -> str:
+    """Return the options of the run as a configuration file, without the model."""
+    values = {name: value for name, value in report.options.items() if name != "model"}
+    return yaml.safe_dump(values, sort_keys=False).strip() if values else ""
+
+
+def _bars(layers: tuple[LayerChange, ...]) -> Iterator[tuple[LayerChange, _Weights]]:
+    """Draw the numbers of weights of each layer before and after, on a common scale."""
+    longest = max((max(_weights(layer)) for layer in layers), default=0) or 1
+    template = Markup(
+        '<svg class="weights" viewBox="0 0 {} {}" preserveAspectRatio="none" role="img" '
+        'aria-label="{:,} weights before, {:,} after">'
+        '<rect class="was" x="0" y="1" width="{:.2f}" height="6"/>'
+        '<rect class="now" x="0" y="9" width="{:.2f}" height="6"/></svg>'
     )
-    return environment.get_template(name).render(**values) + "\n"
+    for layer in layers:
+        before, after = _weights(layer)
+        widths = (max(_BAR_WIDTH * count / longest, 0.75) for count in (before, after))
+        times = layer.latency_ms
+        yield (
+            layer,
+            _Weights(
+                template.format(_BAR_WIDTH, _BAR_HEIGHT, before, after, *widths),
+                after / before if before else 1.0,
+                None if times is None else (1000 * times[0], 1000 * times[1]),
+            ),
+        )
 
 
-def _source(name: str) -> str:
-    return resources.files("acgraph.report").joinpath(name).read_text("utf-8")
+def _weights(layer: LayerChange) -> tuple[int, int]:
+    return layer.filters[0] * layer.columns[0], layer.filters[1] * layer.columns[1]
 
 
-def format_duration(seconds: float) -> str:
-    """Format a duration in seconds.
+def _masks(report: Report) -> Iterator[dict[str, object]]:
+    """Yield the masks of the layers of which something was removed, for the script."""
+    for layer in report.layers:
+        gone = layer.removed
+        if gone is None or not (gone.filters or gone.columns):
+            continue
+        kept = [
+            size - _count(removed)
+            for size, removed in (
+                (layer.filters[0], gone.filters),
+                (layer.columns[0], gone.columns),
+            )
+        ]
+        yield {
+            "name": layer.name,
+            "text": f"{kept[0]:,} of {counted(layer.filters[0], 'filter')}, "
+            f"{kept[1]:,} of {counted(layer.columns[0], 'column')}",
+            "filters": layer.filters[0],
+            "columns": layer.columns[0],
+            "kernel": list(gone.kernel),
+            "goneFilters": gone.filters,
+            "goneColumns": gone.columns,
+        }
 
-    >>> format_duration(95), format_duration(4000), format_duration(0.42)
-    ('1 min 35 s', '1 h 6 min', '0.4 s')
-    """
-    if seconds < 60:
-        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes} min {rest} s"
-    return f"{minutes // 60} h {minutes % 60} min"
+
+def _count(ranges: str) -> int:
+    """Count the numbers in ranges: ``0-3 7`` are 5."""
+    found = (run.partition("-") for run in ranges.split())
+    return sum(int(last or first) - int(first) + 1 for first, _, last in found)

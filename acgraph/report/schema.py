@@ -2,24 +2,18 @@
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-SCHEMA = 1
-#: Relative differences of latency below this are measurement noise, even on an idle machine.
-LATENCY_NOISE = 0.02
-
+from acgraph.report.schema_base import Part
+from acgraph.report.schema_cost import Int8, OutputTaskChoice, Rates, Side, Verification
+from acgraph.report.schema_layers import Fence, LayerChange, Obstacle
+from acgraph.report.schema_run import FrontierPoint, Round, SearchPoint, TrainingPass
 
 #: The quantity by which models are evaluated, see ``Report.measure``.
 Measure = Literal["accuracy", "agreement", "score", "own score"]
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(
-        frozen=True, extra="allow", populate_by_name=True, ser_json_inf_nan="null"
-    )
-
-
-class ModelInfo(_Part):
+class ModelInfo(Part):
     """The original model.
 
     Attributes:
@@ -35,7 +29,7 @@ class ModelInfo(_Part):
     inputs: dict[str, tuple[int, ...]] = Field(default_factory=dict)
 
 
-class Target(_Part):
+class Target(Part):
     """The target of the run, and whether it was met.
 
     Attributes:
@@ -54,259 +48,7 @@ class Target(_Part):
     drop_met: bool = True
 
 
-class LatencyMs(_Part):
-    """Latency of one inference in milliseconds.
-
-    Attributes:
-        p50: The median.
-        p90: The 90th percentile.
-    """
-
-    p50: float
-    p90: float
-
-
-class OutputMetric(_Part):
-    """The metric of one output, or of the outputs of one detector.
-
-    With labels, the output is compared with the labels, else with the output of the original.
-
-    Attributes:
-        output: Name of the output; several names are separated by commas.
-        task: Its task.
-        value: Score from 0 to 1, 1 is the best; ``Side.accuracy`` is the mean over all outputs.
-        text: The result as text, in the usual unit of the metric.
-        numbers: The numbers in ``text``, by name.
-    """
-
-    output: str
-    task: str
-    value: float
-    text: str
-    numbers: dict[str, float] = Field(default_factory=dict)
-
-
-class OutputTaskChoice(_Part):
-    """The task of an output.
-
-    Attributes:
-        output: Name of the output.
-        task: Its task.
-        reason: Why this task was chosen, as part of a sentence.
-    """
-
-    output: str
-    task: str
-    reason: str
-
-
-class Side(_Part):
-    """Cost and accuracy of one model; None if not measured.
-
-    Attributes:
-        params: Number of parameters.
-        macs: Number of multiply-accumulate operations; a lower bound if ``macs_unknown`` is not
-            empty.
-        bytes: Size of the file.
-        latency_ms: Latency of one inference.
-        speed_up: Speed-up over the original: the median ratio over pairs of adjacent runs, which
-            load on the machine affects less than the ratio of two medians.
-        accuracy: The quantity that ``Report.measure`` names, from 0 to 1.
-        macs_unknown: Names of the nodes whose MACs are unknown.
-        outputs: The metric of each output; empty for an original that would be compared with
-            itself.
-    """
-
-    params: int
-    macs: int
-    bytes: int
-    latency_ms: LatencyMs | None = None
-    speed_up: float | None = None
-    accuracy: float | None = None
-    macs_unknown: tuple[str, ...] = ()
-    outputs: tuple[OutputMetric, ...] = ()
-
-
-class Rates(_Part):
-    """Each cost before divided by the cost after.
-
-    A rate is None if one of its costs was not measured, or is only a lower bound.
-
-    Attributes:
-        params: Rate of the parameters.
-        macs: Rate of the multiply-accumulate operations.
-        bytes: Rate of the file sizes.
-        latency: Rate of the latencies.
-    """
-
-    params: float
-    macs: float | None
-    bytes: float
-    latency: float | None = None
-
-
-class Int8(_Part):
-    """The compact model quantised to 8-bit integers, in a separate file.
-
-    The equivalence check does not include it, because quantisation changes its outputs.
-
-    Attributes:
-        bytes: Size of its file.
-        bytes_rate: Size of the compact model's file divided by ``bytes``.
-        latency_ms: Latency, measured alternately with the compact model; None if not measured.
-        latency_rate: Speed-up over the compact model, by pairs of adjacent runs.
-        accuracy: As ``Side.accuracy``, on the same examples; None if not measured.
-        examples: Number of calibration examples for the ranges of activations; 0 if activations are
-            quantised dynamically.
-    """
-
-    bytes: int
-    bytes_rate: float
-    latency_ms: LatencyMs | None = None
-    latency_rate: float | None = None
-    accuracy: float | None = None
-    examples: int = 0
-
-
-class Verification(_Part):
-    """The equivalence check of the compact and the masked model.
-
-    Attributes:
-        max_abs_error: Largest absolute error over all outputs; None if it is not finite, with the
-            reason in ``notes``.
-        max_rel_error: Largest relative error, likewise.
-        passed: Whether every output is within the tolerance.
-        vacuous: Whether no output depends on the inputs, so that the check is inconclusive.
-        notes: Outputs that could not be compared, or that are constant.
-    """
-
-    max_abs_error: float | None
-    max_rel_error: float | None
-    passed: bool
-    vacuous: bool = False
-    notes: tuple[str, ...] = ()
-
-    @property
-    def shows_equivalence(self) -> bool:
-        """Whether the check passed and was conclusive."""
-        return self.passed and not self.vacuous
-
-
-class LayerChange(_Part):
-    """One layer; each pair is the value before and after.
-
-    Attributes:
-        name: Name of the layer.
-        op_type: Its operator.
-        filters: Numbers of filters.
-        columns: Numbers of columns.
-        lowering: The form in which the layer is stored.
-        latency_ms: Sum of the median times of the layer's operators, from ONNX Runtime's profiler.
-            The network's latency is measured without the profiler, so that the times of all layers
-            need not add up to it.
-    """
-
-    name: str
-    op_type: str
-    filters: tuple[int, int]
-    columns: tuple[int, int]
-    lowering: str = "dense"
-    latency_ms: tuple[float, float] | None = None
-
-
-class Fence(_Part):
-    """A node that prevents a cut.
-
-    Attributes:
-        node: Name of the node, or of the value.
-        reason: Why it prevents the cut.
-    """
-
-    node: str
-    reason: str
-
-
-class Obstacle(_Part):
-    """Nodes that prevent weights from being cut for the same reason.
-
-    Attributes:
-        nodes: Names of the nodes, by the number of weights, largest first.
-        reason: Why they prevent the cut.
-        share: Share of the weights that cannot be cut, among all constants of the original; 0 to 1.
-        inexact: Whether ``--allow-inexact`` would allow the cut.
-    """
-
-    nodes: tuple[str, ...]
-    reason: str
-    share: float
-    inexact: bool
-
-
-class AdmmUpdate(_Part):
-    """Relative residuals of one update of ADMM; both are 0 at convergence.
-
-    Attributes:
-        primal: Distance of the weights from the nearest point that meets the constraint.
-        dual: Change of that point in this update.
-        rho: The penalty.
-    """
-
-    primal: float
-    dual: float
-    rho: float
-
-
-class Round(_Part):
-    """One round of search, training and shrinking.
-
-    Attributes:
-        rate: The rate after the round, in the metric of the target.
-        accuracy: The accuracy after the round, on the selection split.
-        epochs: Epochs of training in this round.
-        seconds: Duration.
-        evaluations: Number of candidates that the search evaluated.
-        admm: Residuals after each update of ADMM.
-    """
-
-    rate: float
-    accuracy: float | None
-    epochs: float
-    seconds: float
-    evaluations: int
-    admm: list[AdmmUpdate] = Field(default_factory=list)
-
-
-class FrontierPoint(_Part):
-    """A rate that was tried; the last one is the result after fine-tuning.
-
-    Attributes:
-        rate: The rate that was reached, in the metric of the target.
-        accuracy: The accuracy on the selection split after ``epochs``.
-        epochs: Epochs of training at this rate.
-        within_floor: Whether the loss of accuracy is within the target's ``max_drop``.
-    """
-
-    rate: float
-    accuracy: float
-    epochs: float
-    within_floor: bool
-
-
-class SearchPoint(_Part):
-    """A candidate that a search evaluated.
-
-    Attributes:
-        round: Number of the round.
-        score: Score of the candidate.
-        best: Best score of the search so far.
-    """
-
-    round: int
-    score: float
-    best: float
-
-
-class Report(_Part):
+class Report(Part):
     """The report of a run; ``to_json`` serialises it.
 
     Attributes:
@@ -324,13 +66,15 @@ class Report(_Part):
         int8: The quantised model, if one was requested.
         verify: The equivalence check.
         layers: All layers before and after.
-        fences: All nodes that prevent a cut.
+        fences: All nodes that prevent a cut, by their share of the weights, largest first.
         obstacles: Obstacles that prevent most weights from being cut; the JSON key is ``holding``.
         warnings: Warnings of the run.
         runtime: The runtime in which latencies were measured.
         rounds: All rounds, in order.
         search: All candidates that the searches evaluated, in order.
+        training: All passes over the training data, in order.
         frontier: All rates that were tried, if ``max_drop`` was given.
+        options: The options of the run that differ from their defaults, as in a configuration file.
         seed: Seed of the random numbers.
         versions: Versions of the packages by name.
         host: Facts about the machine by name.
@@ -356,10 +100,12 @@ class Report(_Part):
     runtime: Literal["ort", "ort-mobile"] = "ort-mobile"
     rounds: tuple[Round, ...] = ()
     search: tuple[SearchPoint, ...] = ()
+    training: tuple[TrainingPass, ...] = ()
     frontier: tuple[FrontierPoint, ...] = ()
+    options: dict[str, object] = Field(default_factory=dict)
     seed: int = 0
-    versions: dict[str, str] = {}
-    host: dict[str, str] = {}
+    versions: dict[str, str] = Field(default_factory=dict)
+    host: dict[str, str] = Field(default_factory=dict)
     seconds: float = 0.0
 
     def to_json(self) -> str:
@@ -377,22 +123,3 @@ class Report(_Part):
         if not self.verify.passed:
             return 1
         return 0 if self.is_met else 3
-
-
-def rates_between(before: Side, after: Side) -> Rates:
-    """Divide the costs before by the costs after.
-
-    The rate of the latency is that of pairs of adjacent runs if both models have a ``speed_up``.
-    """
-    latency = None
-    if before.speed_up is not None and after.speed_up is not None:
-        latency = after.speed_up / before.speed_up
-    elif before.latency_ms is not None and after.latency_ms is not None:
-        latency = before.latency_ms.p50 / after.latency_ms.p50
-    is_known = not before.macs_unknown and not after.macs_unknown
-    return Rates(
-        params=before.params / after.params,
-        macs=before.macs / after.macs if is_known and after.macs else None,
-        bytes=before.bytes / after.bytes,
-        latency=latency,
-    )

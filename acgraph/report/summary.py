@@ -9,7 +9,8 @@ from rich.text import Text
 
 from acgraph.diagnostics import counted, printable
 from acgraph.pruning.rate import format_rate
-from acgraph.report.schema import LATENCY_NOISE, Int8, Report, Side
+from acgraph.report.schema import Report
+from acgraph.report.schema_cost import LATENCY_NOISE, Int8, Side
 from acgraph.report.verdict import (
     drop_points,
     format_bytes,
@@ -24,10 +25,13 @@ from acgraph.report.verdict import (
     paired_text,
     unknown_macs,
     verdict,
+    verdict_level,
 )
 
 #: Largest number of fences that the terminal shows; the report lists all.
 _SHOWN_FENCES = 5
+#: Style of the verdict by its level.
+_STYLES = {"good": "bold green", "warn": "bold yellow", "bad": "bold red"}
 #: Suffix of the line with the errors, by whether the check passed and whether it is inconclusive.
 _CHECK_SUFFIX = {
     (True, False): "",
@@ -96,9 +100,8 @@ def _ms(side: Side | Int8) -> str:
 
 def render_summary(report: Report) -> RenderableType:
     """Render the summary for a terminal; its first line is the verdict."""
-    good = report.is_met and report.verify.shows_equivalence
     # Printed with ``crop=False``, the verdict stays one line, which a script can read.
-    style = "bold green" if good else "bold red"
+    style = _STYLES[verdict_level(report)]
     headline = Text(verdict(report), style=style, no_wrap=True, overflow="ignore")
     table = Table(box=None, pad_edge=False, header_style="dim")
     table.add_column("")

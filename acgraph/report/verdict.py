@@ -1,15 +1,31 @@
 """The verdict of a run and other results, as text."""
 
+from dataclasses import dataclass
+from typing import Literal
+
 from acgraph.diagnostics import counted, listed
 from acgraph.pruning.rate import format_rate
-from acgraph.report.schema import LATENCY_NOISE, Int8, Report, Verification
+from acgraph.report.schema import Report, Target
+from acgraph.report.schema_cost import LATENCY_NOISE, Int8, Verification
 from acgraph.report.shortfall import is_little, main_obstacle_text, remedy
 
+Level = Literal["good", "warn", "bad"]
+_LEVELS: tuple[Level, ...] = ("good", "warn", "bad")
+#: Loss of accuracy in percentage points that is a warning, and that is bad, if no limit was asked.
+WARN_DROP, BAD_DROP = 1.0, 5.0
 _METRICS = {"params": "params", "macs": "MACs", "size": "bytes", "latency": "latency"}
 #: Smaller changes in percentage points are rounding errors.
 _NO_POINTS = 1e-9
 #: Largest number of nodes that a line names; the report lists all.
 _SHOWN_NODES = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One part of the verdict, and how good it is."""
+
+    text: str
+    level: Level = "good"
 
 
 def reached(report: Report) -> float | None:
@@ -26,6 +42,16 @@ def verdict(report: Report) -> str:
 
 def verdict_parts(report: Report) -> list[str]:
     """Return the parts of the verdict, the most important first."""
+    return [part.text for part in judged_parts(report)]
+
+
+def verdict_level(report: Report) -> Level:
+    """Return the worst level of the parts of the verdict."""
+    return max((part.level for part in judged_parts(report)), key=_LEVELS.index)
+
+
+def judged_parts(report: Report) -> list[Part]:
+    """Return the parts of the verdict, the most important first, each with its level."""
     target = report.target
     rate = reached(report)
     metric = _METRICS[target.metric]
@@ -34,15 +60,26 @@ def verdict_parts(report: Report) -> list[str]:
     word = "met" if target.met else "missed"
     floor = "" if target.drop_met else ", allowed drop exceeded"
     requested = f"asked for {_request(target.rate)}"
-    parts = [f"target {word}{floor}: {got} ({requested}){_scant_text(report)}"]
+    first = f"target {word}{floor}: {got} ({requested}){_scant_text(report)}"
+    parts = [Part(first, "good" if report.is_met and not is_scant(report) else "bad")]
     drop = drop_points(report)
     if drop is not None:
-        parts.append(_drop_text(drop, report))
-    parts += _worst_metric(report)
+        parts.append(Part(_drop_text(drop, report), _drop_level(drop, report.target)))
+    parts += [Part(text) for text in _worst_metric(report)]
     speed = report.rate.latency
     if target.metric != "latency" and speed is not None:
-        parts.append(speed_text(speed))
+        is_slower = speed < 1 - LATENCY_NOISE
+        parts.append(Part(speed_text(speed), "warn" if is_slower else "good"))
     return _with_check(parts, report.verify)
+
+
+def _drop_level(drop: float, target: Target) -> Level:
+    """Judge a loss of accuracy by the requested limit, or without one by its size."""
+    if target.max_drop is not None:
+        return "good" if target.drop_met else "bad"
+    if drop >= BAD_DROP - _NO_POINTS:
+        return "bad"
+    return "warn" if drop >= WARN_DROP - _NO_POINTS else "good"
 
 
 def is_scant(report: Report) -> bool:
@@ -73,15 +110,18 @@ def _request(rate: float | None) -> str:
     return "the highest rate within --max-drop" if rate is None else format_rate(rate)
 
 
-def _with_check(parts: list[str], check: Verification) -> list[str]:
+def _with_check(parts: list[Part], check: Verification) -> list[Part]:
     """Add a part about an equivalence check that failed or is incomplete."""
     if not check.passed:
-        return ["the equivalence check FAILED: the compact and the masked model differ", *parts]
+        text = "the equivalence check FAILED: the compact and the masked model differ"
+        return [Part(text, "bad"), *parts]
     if check.vacuous:
-        return ["the equivalence check is INCONCLUSIVE: no output depends on the inputs", *parts]
+        text = "the equivalence check is INCONCLUSIVE: no output depends on the inputs"
+        return [Part(text, "bad"), *parts]
     if not check.notes:
         return parts
-    return [*parts, f"the equivalence check is incomplete ({listed(check.notes, 1)})"]
+    text = f"the equivalence check is incomplete ({listed(check.notes, 1)})"
+    return [*parts, Part(text, "warn")]
 
 
 def frontier_text(report: Report) -> list[str]:

@@ -17,6 +17,7 @@ from acgraph.driver.state.positions import Positions
 from acgraph.driver.state.records import (
     AdmmRecord,
     Mode,
+    PassRecord,
     RateRecord,
     Rehearsal,
     RoundRecord,
@@ -31,7 +32,8 @@ _PLAIN = ("inserted", "warnings", "aimed", "number", "is_exhausted", "stage", "c
 _SINGLE: Mapping[str, type] = {"mode": Mode, "pace": Pace, "rehearsal": Rehearsal}
 #: Fields that are several records.
 _SEVERAL: Mapping[str, type] = {
-    "rounds": RoundRecord, "history": SearchRecord, "frontier": RateRecord,
+    "rounds": RoundRecord, "history": SearchRecord, "training": PassRecord,
+    "frontier": RateRecord,
 }  # fmt: skip
 
 

@@ -12,7 +12,7 @@ from acgraph.errors import CheckpointError, UsageError
 from acgraph.ir import write_bytes
 
 #: Version of the format; increased when older states can no longer be read.
-FORMAT = 7
+FORMAT = 8
 STATE = "state.json"
 #: Hint for checkpoints that cannot be used.
 START_ANEW = "start a new run, without --resume"

@@ -214,7 +214,13 @@ class LowerLayers(Pass):
         facts = self.facts or infer_facts(model, assume=True)
         found = []
         if first:
-            found += lower_columns(model, choose=self.smallest, layers=first, facts=facts)
+            found += lower_columns(
+                model,
+                choose=self.smallest,
+                layers=first,
+                facts=facts,
+                timed_by=self.chooser,
+            )
         found += lower_columns(model, choose=self.chooser, layers=others, facts=facts)
         by_name = {layer.name: layer for layer in found}
         self.lowered[:] = [by_name[name] for name in names]

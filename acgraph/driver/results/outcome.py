@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from acgraph.analysis.cost import file_cost
-from acgraph.analysis.layers import Layer, layers
 from acgraph.analysis.obstacles import obstacles
 from acgraph.backends.ort.accuracy import accuracy, compare, correctness, custom_score
 from acgraph.backends.ort.equivalence import EquivalenceResult
@@ -25,15 +24,18 @@ from acgraph.backends.ort.session import Session, SessionSettings
 from acgraph.backends.training import Evaluate
 from acgraph.config import CompressConfig
 from acgraph.data import Dataset, are_class_numbers
-from acgraph.driver.latency.layer_times import layer_times
 from acgraph.driver.latency.runtime import run_settings
-from acgraph.driver.results.report_entries import rate_entries, round_entries, search_entries
+from acgraph.driver.results.report_entries import (
+    fence_entries,
+    rate_entries,
+    round_entries,
+    search_entries,
+    training_entries,
+)
 from acgraph.driver.state.context import Context
 from acgraph.driver.state.state import State
-from acgraph.ir import InputSizes, Model, infer_facts, input_sizes
-from acgraph.passes.lower_columns import LoweredLayer
+from acgraph.ir import InputSizes, input_sizes
 from acgraph.report import (
-    Fence,
     Int8,
     LatencyMs,
     LayerChange,
@@ -56,8 +58,6 @@ log = logging.getLogger(__name__)
 #: Share of the remaining time budget for latency, and the smallest useful number of runs.
 LATENCY_SHARE = 0.35
 MIN_BUDGETED_RUNS = 5
-#: Names of forms in the report where they differ: one that gathers whole channels is a gather.
-_REPORTED_FORMS = {"channels": "gather"}
 #: Note if the accuracy floor was met on the selection split but not on the report split.
 _OTHER_EXAMPLES = (
     "the accuracy loss is within --max-drop on the selection split, by which rates are "
@@ -180,53 +180,6 @@ def _seconds_of_a_run(session: Session) -> float:
     return time.perf_counter() - start
 
 
-def layer_changes(
-    before: Model,
-    shrunk: Model,
-    lowered: Sequence[LoweredLayer],
-    compact: Model | None = None,
-    settings: SessionSettings | None = None,
-) -> tuple[LayerChange, ...]:
-    """Compare every layer of the original with its compact form.
-
-    Args:
-        before: The original.
-        shrunk: The shrunk model, before lowering.
-        lowered: The compact form of each layer.
-        compact: The lowered model, if layers are to be timed: by ONNX Runtime's profiler, summed
-            over the nodes of a lowered layer. A layer that the profiler does not list separately
-            has no time.
-        settings: Settings of the session for timing; by default those of a phone.
-    """
-    forms = {layer.name: layer for layer in lowered}
-    left = {layer.name: layer for layer in layers(shrunk, infer_facts(shrunk))}
-    found = layers(before)
-    times: list[dict[str, float]] = []
-    if compact is not None:
-        names = [layer.name for layer in found]
-        times = [layer_times(model, names, shrunk, settings) for model in (before, compact)]
-    return tuple(_change(layer, left.get(layer.name), forms, times) for layer in found)
-
-
-def _change(
-    layer: Layer,
-    left: Layer | None,
-    forms: dict[str, LoweredLayer],
-    times: Sequence[dict[str, float]],
-) -> LayerChange:
-    form = forms.get(layer.name)
-    columns = form.columns_after if form is not None else (left.columns if left else 0)
-    pair = [found[layer.name] for found in times if layer.name in found]
-    return LayerChange(
-        name=layer.name,
-        op_type=layer.op_type,
-        filters=(layer.filters, left.filters if left is not None else 0),
-        columns=(layer.columns, columns),
-        lowering=_REPORTED_FORMS.get(form.form, form.form) if form is not None else "dense",
-        latency_ms=(pair[0], pair[1]) if len(pair) == 2 else None,
-    )
-
-
 def make_report(
     context: Context,
     state: State,
@@ -265,16 +218,15 @@ def make_report(
         int8=int8_section(after, quantised[0], int8_examples) if quantised else None,
         verify=verification(equivalence),
         layers=changes,
-        fences=tuple(
-            Fence(node=f.location.node or f.location.value, reason=f.message)
-            for f in dependency.all_fences()
-        ),
+        fences=fence_entries(dependency, allow_inexact=config.allow_inexact),
         obstacles=tuple(
             Obstacle(nodes=o.nodes, reason=o.reason, share=o.share, inexact=o.inexact)
             for o in obstacles(dependency, allow_inexact=config.allow_inexact)
         ),
         rounds=round_entries(state.rounds),
         search=search_entries(state.history),
+        training=training_entries(state.training),
+        options=changed_options(config),
         frontier=() if config.max_drop is None else frontier,
         warnings=warnings,
         runtime=config.runtime,
@@ -297,6 +249,15 @@ def make_report(
     if not drop_met and is_within:
         warnings = (*warnings, _OTHER_EXAMPLES)
     return draft.model_copy(update={"target": target, "warnings": warnings})
+
+
+def changed_options(config: CompressConfig) -> dict[str, object]:
+    """Return the options that differ from their defaults, as in a configuration file.
+
+    Without the folders of the results and of a resumed run.
+    """
+    values = config.model_dump(mode="json", exclude_defaults=True)
+    return {name: value for name, value in values.items() if name not in ("output", "resume")}
 
 
 def int8_section(after: Side, quantised: Side, examples: int) -> Int8:

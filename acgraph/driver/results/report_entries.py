@@ -1,9 +1,12 @@
 """Convert the records of a run to the types of the report."""
 
+import dataclasses
 from collections.abc import Iterable
 
-from acgraph.driver.state.records import RateRecord, RoundRecord, SearchRecord
-from acgraph.report import AdmmUpdate, FrontierPoint, Round, SearchPoint
+from acgraph.analysis.dependency import DependencyGraph
+from acgraph.analysis.obstacles import shares_by_node
+from acgraph.driver.state.records import PassRecord, RateRecord, RoundRecord, SearchRecord
+from acgraph.report import AdmmUpdate, Fence, FrontierPoint, Round, SearchPoint, TrainingPass
 
 
 def round_entries(rounds: Iterable[RoundRecord]) -> tuple[Round, ...]:
@@ -23,7 +26,12 @@ def round_entries(rounds: Iterable[RoundRecord]) -> tuple[Round, ...]:
 
 def search_entries(history: Iterable[SearchRecord]) -> tuple[SearchPoint, ...]:
     """Return the report's entries for the points that the searches evaluated."""
-    return tuple(SearchPoint(round=x.round, score=x.score, best=x.best) for x in history)
+    return tuple(SearchPoint(**dataclasses.asdict(x)) for x in history)
+
+
+def training_entries(passes: Iterable[PassRecord]) -> tuple[TrainingPass, ...]:
+    """Return the report's entries for the passes over the training data."""
+    return tuple(TrainingPass(**dataclasses.asdict(x)) for x in passes)
 
 
 def rate_entries(frontier: Iterable[RateRecord], floor: float) -> tuple[FrontierPoint, ...]:
@@ -34,3 +42,14 @@ def rate_entries(frontier: Iterable[RateRecord], floor: float) -> tuple[Frontier
         )
         for x in frontier
     )
+
+
+def fence_entries(dependency: DependencyGraph, *, allow_inexact: bool) -> tuple[Fence, ...]:
+    """Return the report's entries for the fences, by their share of the weights, largest first."""
+    shares = shares_by_node(dependency, allow_inexact=allow_inexact)
+    found = []
+    for fence in dependency.all_fences():
+        node = fence.location.node or fence.location.value
+        share = shares.get((node, fence.message), 0.0)
+        found.append(Fence(node=node, reason=fence.message, share=share))
+    return tuple(sorted(found, key=lambda fence: -fence.share))

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from acgraph.data import Dataset, Subset, spread_indices
 from acgraph.driver.inputs.data import RunData
-from acgraph.lowering.base import Candidate, Chooser
+from acgraph.lowering.base import Candidate, Chooser, TimedChooser
 
 #: Shares of a time budget for all evaluations on the selection split, and for those on the report
 #: split; and the number of the former.
@@ -58,3 +58,9 @@ class DeadlineChooser:
         """Choose a form."""
         is_late = time.perf_counter() >= self.until_s
         return (self.then if is_late else self.first).choose(candidates)
+
+    def known_ms(self, candidates: Sequence[Candidate]) -> list[float | None]:
+        """Return the times that the first chooser has measured; None for all others."""
+        if isinstance(self.first, TimedChooser):
+            return self.first.known_ms(candidates)
+        return [None] * len(candidates)

@@ -8,8 +8,9 @@ from acgraph.driver.network import Network
 from acgraph.driver.space.space import open_space
 from acgraph.driver.stages.target import rate_of
 from acgraph.driver.state.context import Context
-from acgraph.driver.state.records import RateRecord
+from acgraph.driver.state.records import RateRecord, pass_records
 from acgraph.driver.state.state import State, Warnings
+from acgraph.driver.training.curve import Curve
 from acgraph.driver.training.fit import fit_or_keep
 from acgraph.driver.training.masks import training_masks
 from acgraph.pruning.plan import Plan
@@ -29,7 +30,7 @@ def fine_tune(context: Context, state: State) -> State:
         accuracy = context.evaluator(state.network, state.mode).evaluate(context.data.select)
         return _finished(context, state, state.network, accuracy, 0.0)
     trainer, warnings = context.trainer(state.network, state.mode), Warnings(context, state)
-    trained_s = 0.0
+    trained_s, curve = 0.0, Curve()
     weights, before = trainer.weights(), trainer.evaluate(context.data.select)
     if state.partial_fit is not None:
         saved = context.backend.load_state(state.partial_fit)
@@ -50,6 +51,7 @@ def fine_tune(context: Context, state: State) -> State:
         time_budget_s=time_budget_s(state, context.clock.elapsed_s, trained_s),
         masks=training_masks(space, Plan(), trainer.weights()),
         on_epoch=keep,
+        curve=curve,
     )
     after = kept = trainer.evaluate(context.data.select)
     if after < before:
@@ -61,7 +63,8 @@ def fine_tune(context: Context, state: State) -> State:
             "lower train.learning_rate or train longer"
         )
     network = state.network.trained(trainer.model())
-    done = replace(state, warnings=warnings.texts, partial_fit=None)
+    training = (*state.training, *pass_records(curve.passes))
+    done = replace(state, warnings=warnings.texts, training=training, partial_fit=None)
     return _finished(context, done, network, kept, fitted.epochs)
 
 

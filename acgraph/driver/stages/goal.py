@@ -10,6 +10,7 @@ from acgraph.driver.schedule.plan import RunSchedule
 from acgraph.driver.space.space import Space
 from acgraph.driver.state.context import Context
 from acgraph.driver.state.state import State
+from acgraph.driver.training.curve import Curve
 from acgraph.search import Point
 
 
@@ -45,6 +46,7 @@ class Round:
         goal: The goal of the round.
         warn: Callback for warnings of the report.
         measured: Networks whose written form was measured, by point.
+        curve: Collects the passes over the training data.
     """
 
     context: Context
@@ -52,6 +54,7 @@ class Round:
     goal: Goal
     warn: Callable[[str], None]
     measured: dict[Point, Network] = field(default_factory=dict)
+    curve: Curve = field(default_factory=Curve)
 
     @property
     def config(self) -> CompressConfig:

@@ -4,7 +4,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from acgraph.driver.latency.runtime import run_settings
-from acgraph.driver.results.outcome import layer_changes, make_report, measure_sides
+from acgraph.driver.results.layer_changes import layer_changes
+from acgraph.driver.results.outcome import make_report, measure_sides
 from acgraph.driver.state.context import Context
 from acgraph.driver.state.state import State, Warnings, equivalence_of, lowered_of, written
 from acgraph.report import Side, write_report
@@ -23,9 +24,8 @@ def measure(context: Context, state: State) -> State:
         left_s=context.clock.left_s, warn=warnings.add,
     )  # fmt: skip
     changes = layer_changes(
-        original, state.network.model, lowered.layers,
-        lowered.small if _times_layers(context, sides, warnings.add) else None,
-        run_settings(config),
+        original, state.network.model, lowered.layers, lowered.small, run_settings(config),
+        is_timed=_times_layers(context, sides, warnings.add), plan=lowered.plan,
     )  # fmt: skip
     report = make_report(
         context, replace(state, warnings=warnings.texts), sides, equivalence_of(state), changes,

@@ -29,6 +29,7 @@ from acgraph.driver.stages.round_search import (
 from acgraph.driver.state.context import Context
 from acgraph.driver.state.state import State
 from acgraph.driver.training.admm import Onto, train_towards
+from acgraph.driver.training.curve import StagePass
 from acgraph.driver.training.fit import fit_or_keep
 from acgraph.driver.training.masks import dead_columns, training_masks
 from acgraph.ir import Array
@@ -66,6 +67,9 @@ class RoundResult:
         seconds: Total duration.
         evaluations: Number of points that the search evaluated.
         history: These evaluations.
+        searched: The point that the search chose.
+        search_budget: The largest cost of a point.
+        training: The passes over the training data.
         residuals: Residuals of ADMM.
         is_exhausted: Whether everything was cut that may be cut in one round.
     """
@@ -77,6 +81,9 @@ class RoundResult:
     seconds: float
     evaluations: int
     history: tuple[Evaluation, ...]
+    searched: Point
+    search_budget: float
+    training: tuple[StagePass, ...]
     residuals: tuple[Residual, ...]
     is_exhausted: bool
 
@@ -139,6 +146,7 @@ def run_round(
             trainer,
             task.warn,
             f"round {task.number}: retrain",
+            curve=task.curve,
             epochs=task.schedule.retrain,
             learning_rate=RETRAIN_RATE * config.train.learning_rate,
             masks=training_masks(space, plan, trainer.weights()),
@@ -153,6 +161,9 @@ def run_round(
         seconds=time.perf_counter() - start,
         evaluations=found.evaluations,
         history=found.history,
+        searched=found.point,
+        search_budget=problem.budget,
+        training=task.curve.passes,
         residuals=tuple(residuals),
         # Compare costs, not points: several may cost as little as the smallest.
         is_exhausted=problem.cost(point) <= problem.cost(problem.smallest),
@@ -247,6 +258,7 @@ def _admm(
         zeroed=dead_columns(space),
         round_number=task.number,
         warn=task.warn,
+        curve=task.curve,
     )
 
 

@@ -13,7 +13,13 @@ from acgraph.driver.stages.round import RoundResult, run_round
 from acgraph.driver.stages.target import budget_of, can_cut, rate_of, written_cost
 from acgraph.driver.state.context import Context
 from acgraph.driver.state.positions import compose
-from acgraph.driver.state.records import AdmmRecord, RateRecord, RoundRecord, SearchRecord
+from acgraph.driver.state.records import (
+    AdmmRecord,
+    RateRecord,
+    RoundRecord,
+    SearchRecord,
+    pass_records,
+)
 from acgraph.driver.state.state import State, Warnings
 from acgraph.pruning.rate import format_rate
 
@@ -120,7 +126,17 @@ def _state_after(context: Context, state: State, name: str, result: RoundResult)
     best, number, evaluated = 0.0, len(state.rounds) + 1, []
     for entry in result.history:
         best = max(best, entry.score)
-        evaluated.append(SearchRecord(round=number, score=entry.score, best=best))
+        evaluated.append(
+            SearchRecord(
+                round=number,
+                score=entry.score,
+                best=best,
+                cost=entry.cost / result.search_budget if result.search_budget else 1.0,
+                accepted=entry.accepted,
+                temperature=entry.temperature,
+                chosen=entry.point == result.searched,
+            )
+        )
     context.reporter.status(
         f"{name}: {format_rate(done.rate)}, "
         f"{context.data.measure} {100 * result.accuracy:.2f} %, "
@@ -134,6 +150,7 @@ def _state_after(context: Context, state: State, name: str, result: RoundResult)
         positions=compose(state.positions, result.shrunk),
         rounds=(*state.rounds, done),
         history=(*state.history, *evaluated),
+        training=(*state.training, *pass_records(result.training)),
         frontier=(*state.frontier, tried),
     )
 

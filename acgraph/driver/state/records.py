@@ -1,7 +1,10 @@
 """Records of a run's rounds, searches and rates, from which reports and checkpoints are made."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
+
+from acgraph.backends.training import EpochStats
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,11 +39,50 @@ class RoundRecord:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SearchRecord:
-    """One point that a search evaluated, and the best score of its round so far."""
+    """One point that a search evaluated.
+
+    Attributes:
+        round: Number of the round.
+        score: Its score.
+        best: The best score of the round so far.
+        cost: Its cost divided by the budget of the search.
+        accepted: Whether the search moved to it.
+        temperature: Temperature of annealing, in units of the score; 0 for other methods.
+        chosen: Whether the round cut the network to it.
+    """
 
     round: int
     score: float
     best: float
+    cost: float
+    accepted: bool
+    temperature: float
+    chosen: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PassRecord:
+    """One pass over the training data: what trained, and how it went."""
+
+    stage: str
+    epoch: float
+    loss: float
+    learning_rate: float
+    seconds: float
+
+
+def pass_records(passes: Iterable[tuple[str, EpochStats]]) -> tuple[PassRecord, ...]:
+    """Make the records of passes, each given with the name of what trained."""
+    return tuple(
+        PassRecord(
+            stage=stage,
+            epoch=stats.epoch,
+            loss=stats.loss,
+            learning_rate=stats.learning_rate,
+            seconds=stats.seconds,
+        )
+        for stage, stats in passes
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

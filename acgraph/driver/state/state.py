@@ -9,7 +9,14 @@ from acgraph.driver.network import Network
 from acgraph.driver.schedule.plan import Pace, RunSchedule
 from acgraph.driver.state.context import Context
 from acgraph.driver.state.positions import Positions
-from acgraph.driver.state.records import Mode, RateRecord, Rehearsal, RoundRecord, SearchRecord
+from acgraph.driver.state.records import (
+    Mode,
+    PassRecord,
+    RateRecord,
+    Rehearsal,
+    RoundRecord,
+    SearchRecord,
+)
 from acgraph.ir import Model
 from acgraph.passes.lower_columns import LoweredLayer
 from acgraph.pruning.cut_plan import CutPlan
@@ -69,6 +76,7 @@ class State:
         positions: The kept indices of the graph's constants in the original.
         rounds: The result of each round.
         history: The points that the searches evaluated.
+        training: The passes over the training data, except those of searches.
         frontier: All rates that were tried.
         warnings: Warnings for the report.
         number: Number of rounds, or attempts, that are done.
@@ -93,6 +101,7 @@ class State:
     positions: Positions = field(default_factory=dict)
     rounds: tuple[RoundRecord, ...] = ()
     history: tuple[SearchRecord, ...] = ()
+    training: tuple[PassRecord, ...] = ()
     frontier: tuple[RateRecord, ...] = ()
     warnings: tuple[str, ...] = ()
     number: int = 0

@@ -10,6 +10,7 @@ from acgraph.admm.solver import layer_scales, run_admm
 from acgraph.backends.interface import Trainer
 from acgraph.backends.training import Masks, Proximal
 from acgraph.config import CompressConfig
+from acgraph.driver.training.curve import Curve
 from acgraph.driver.training.fit import fit_or_keep
 from acgraph.ir import Array
 
@@ -35,6 +36,7 @@ def train_towards(
     zeroed: Masks,
     round_number: int,
     warn: Callable[[str], None],
+    curve: Curve,
 ) -> tuple[float, list[Residual]]:
     """Train towards a constraint set by ADMM.
 
@@ -48,6 +50,7 @@ def train_towards(
         zeroed: Masks of the weights that stay zero.
         round_number: Number of the round, for the progress line.
         warn: Callback for a warning if training diverged.
+        curve: Collects the passes over the training data.
 
     Returns:
         The epochs spent, and the residuals of each update.
@@ -67,6 +70,7 @@ def train_towards(
             trainer,
             warn,
             f"round {round_number}: ADMM",
+            curve=curve,
             epochs=each,
             learning_rate=rate,
             schedule="constant",

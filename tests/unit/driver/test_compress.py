@@ -15,7 +15,7 @@ from acgraph.backends.training import FitResult
 from acgraph.config import CompressConfig
 from acgraph.data import Dataset
 from acgraph.driver.compress import compress
-from acgraph.driver.results.outcome import layer_changes
+from acgraph.driver.results.layer_changes import layer_changes
 from acgraph.driver.schedule.plan import Pace
 from acgraph.ir import read_model
 from acgraph.models.demo import model_path

@@ -20,10 +20,11 @@ def test_json_has_exactly_the_names_of_the_contract(report):
     assert set(data["before"]["latency_ms"]) == {"p50", "p90"}
     assert set(data["rate"]) == {"params", "macs", "bytes", "latency"}
     assert set(data["verify"]) >= {"max_abs_error", "max_rel_error", "passed"}
-    layer = {"name", "op_type", "filters", "columns", "lowering", "latency_ms"}
+    layer = {"name", "op_type", "filters", "columns", "lowering", "latency_ms", "macs", "removed",
+             "forms"}  # fmt: skip
     assert all(set(entry) == layer for entry in data["layers"])
     assert data["layers"][0]["filters"] == [16, 16]
-    assert set(data["fences"][0]) == {"node", "reason"}
+    assert set(data["fences"][0]) == {"node", "reason", "share"}
     assert set(data["rounds"][0]) == {
         *("rate", "accuracy", "epochs", "seconds", "evaluations", "admm")
     }

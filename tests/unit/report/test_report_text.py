@@ -4,9 +4,9 @@ import pytest
 from rich.console import Console
 
 from acgraph.report import Fence, FrontierPoint, rates_between, render_page, render_summary, verdict
-from acgraph.report.page import format_duration
 from acgraph.report.summary import rows
-from acgraph.report.verdict import format_bytes, format_rate
+from acgraph.report.verdict import format_bytes, format_rate, verdict_level
+from acgraph.report.web import format_duration
 
 
 def printed(report) -> list[str]:
@@ -270,3 +270,37 @@ def test_one_fence_is_one(report):
     fence = report.fences[:1] or (Fence(node="n", reason="why"),)
     lines = printed(report.model_copy(update={"fences": fence}))
     assert any(line.startswith("1 fence (not cut)") for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("drop", "max_drop", "drop_met", "level"),
+    [
+        (0.9, None, True, "good"),
+        (1.0, None, True, "warn"),
+        (4.9, None, True, "warn"),
+        (5.0, None, True, "bad"),
+        (19.76, None, True, "bad"),
+        (-3.0, None, True, "good"),
+        (4.0, 10.0, True, "good"),
+        (4.0, 2.0, False, "bad"),
+    ],
+)
+def test_the_verdict_is_as_bad_as_the_worst_of_its_parts(report, drop, max_drop, drop_met, level):
+    accuracy = report.before.accuracy - drop / 100
+    changed = report.model_copy(
+        update={
+            "after": report.after.model_copy(update={"accuracy": accuracy}),
+            "target": report.target.model_copy(update={"max_drop": max_drop, "drop_met": drop_met}),
+        }
+    )
+    assert verdict_level(changed) == level
+    assert f'<h1 class="{level}">' in render_page(changed)
+    style = {"good": "green", "warn": "yellow", "bad": "red"}[level]
+    assert str(render_summary(changed).renderables[0].style) == f"bold {style}"
+
+
+def test_a_slower_network_is_a_warning(report):
+    slower = report.rate.model_copy(update={"latency": 0.8})
+    assert verdict_level(report.model_copy(update={"rate": slower})) == "warn"
+    noise = report.rate.model_copy(update={"latency": 0.99})
+    assert verdict_level(report.model_copy(update={"rate": noise})) == "good"

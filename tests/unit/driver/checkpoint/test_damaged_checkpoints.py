@@ -26,6 +26,7 @@ from acgraph.driver.schedule.plan import Pace, plan_schedule
 from acgraph.driver.state.records import (
     AdmmRecord,
     Mode,
+    PassRecord,
     RateRecord,
     Rehearsal,
     RoundRecord,
@@ -85,7 +86,10 @@ def state_of(model: Model, checkpoint: str) -> State:
         rehearsal=Rehearsal(cut_s=1.0, check_s=2.0, export_s=3.0),
         rounds=(RoundRecord(rate=2.0, accuracy=0.5, epochs=1.0, seconds=9.0, evaluations=4,
                             admm=(AdmmRecord(primal=0.1, dual=float("inf"), rho=1.0),)),),
-        history=(SearchRecord(round=1, score=0.25, best=0.5),),
+        history=(SearchRecord(round=1, score=0.25, best=0.5, cost=0.9, accepted=True,
+                              temperature=0.1, chosen=False),),
+        training=(PassRecord(stage="fine-tune", epoch=1.0, loss=0.5, learning_rate=0.1,
+                             seconds=2.0),),
         frontier=(RateRecord(rate=2.0, accuracy=0.5, epochs=1.0),), aimed=(2.0,),
         warnings=("few images",), number=1, stage="plan",
     )  # fmt: skip

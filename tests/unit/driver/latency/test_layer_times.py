@@ -9,7 +9,7 @@ import pytest
 import acgraph.driver.latency.layer_times as module
 from acgraph.backends.ort.profile import OperatorTime, profile_operators
 from acgraph.driver.latency.layer_times import layer_times
-from acgraph.driver.results.outcome import layer_changes
+from acgraph.driver.results.layer_changes import layer_changes
 from acgraph.ir import Model, model_from_proto
 
 #: Name of every node; the second is named after a layer without being a part of it.
