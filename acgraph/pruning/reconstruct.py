@@ -125,21 +125,28 @@ class Elimination:
 
 
 def eliminate(
-    readers: Sequence[Reader], size: int, *, steps: int = STEPS, until: float | None = None
+    readers: Sequence[Reader],
+    size: int,
+    *,
+    beside: FloatArray | None = None,
+    steps: int = STEPS,
+    until: float | None = None,
 ) -> Elimination:
     """Order units by greedy elimination.
 
     Args:
         readers: The layers that read the units; a unit may have columns in several of them.
         size: Number of units. Units that nothing reads are removed first.
+        beside: Loss of each unit elsewhere, which no other unit can compensate, ``[size]``.
         steps: Approximate limit of steps; with more units, several are removed in one step.
         until: Deadline in seconds of ``time.perf_counter``; None for no limit. The units that are
             left then are ordered by their individual losses.
     """
     states: list[Remaining] = []
+    elsewhere = np.zeros(size) if beside is None else beside
     for reader in readers:
         if _is_over(until):
-            losses = np.sum([single_losses(each, size) for each in readers], axis=0)
+            losses = np.sum([elsewhere, *(single_losses(each, size) for each in readers)], axis=0)
             return order_alone(losses, is_whole=False)
         states.append(Remaining(reader, size))
     alive = np.ones(size, np.bool_)
@@ -148,7 +155,7 @@ def eliminate(
     total = 0.0
     block = max(1, -(-size // steps))
     while alive.any():
-        losses_of_units = np.sum([state.losses() for state in states], axis=0)
+        losses_of_units = np.sum([elsewhere, *(state.losses() for state in states)], axis=0)
         candidates = np.flatnonzero(alive)
         if _is_over(until):
             rest = order_alone(losses_of_units[candidates], is_whole=False)
@@ -157,7 +164,7 @@ def eliminate(
             break
         count = min(block, len(candidates))
         least = candidates[np.argsort(losses_of_units[candidates], kind="stable")[:count]]
-        total += sum(state.remove(least) for state in states)
+        total += sum(state.remove(least) for state in states) + float(elsewhere[least].sum())
         alive[least] = False
         order.extend(least.tolist())
         losses_so_far.extend([total] * count)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from acgraph.analysis.attention import Scores, free_bases
 from acgraph.analysis.dependency import DependencyGraph
 from acgraph.analysis.families import Family
 from acgraph.analysis.layers import Layer, layers
@@ -15,12 +16,13 @@ from acgraph.analysis.tail import Tail, tails
 from acgraph.backends.interface import Trainer
 from acgraph.data import Dataset, cut_indices
 from acgraph.driver.inputs.time_limit import within_time
+from acgraph.driver.space.score_losses import score_losses
 from acgraph.ir import Array, Model
 from acgraph.pruning.downdate import Reader
 from acgraph.pruning.importance import FloatArray
 from acgraph.pruning.layer_columns import filter_rows, weight_of_rows
 from acgraph.pruning.plan import Bools, zero
-from acgraph.pruning.reconstruct import Elimination, eliminate, order_alone, refit
+from acgraph.pruning.reconstruct import Elimination, Gram, eliminate, order_alone, refit
 
 #: Images that the moments are measured on.
 IMAGES = 2048
@@ -54,6 +56,12 @@ class Input:
     mean: FloatArray
     is_centred: bool = False
 
+    @property
+    def gram(self) -> Gram:
+        """The mean, and the covariance with the damping of the moments."""
+        around = np.zeros_like(self.mean) if self.is_centred else self.mean
+        return Gram(np.asarray(self.moments - np.outer(around, around)), self.mean)
+
 
 @dataclass(frozen=True, eq=False)
 class WeightReconstruction:
@@ -68,6 +76,7 @@ class WeightReconstruction:
         until: Deadline in seconds of ``time.perf_counter``, after which the remaining units are not
             ranked but kept in their order; None for no limit.
         tails: The nodes after each layer, by the name of its weight.
+        scores: The products of queries and keys.
     """
 
     layers: Mapping[str, Layer]
@@ -76,22 +85,28 @@ class WeightReconstruction:
     unmeasured: tuple[str, ...] = ()
     until: float | None = None
     tails: Mapping[str, Tail] = field(default_factory=dict)
+    scores: tuple[Scores, ...] = ()
     _sets: dict[str, Elimination | None] = field(default_factory=dict)
     _columns: dict[str, Elimination | None] = field(default_factory=dict)
 
     def sets(self, family: Family, weights: Mapping[str, Array]) -> Elimination | None:
         """Rank the coupled sets of a family; None if no layer of it was measured.
 
-        If no layer but other nodes read them, such as the product of queries and keys, they are
-        ranked by the outputs of the layers that produce them.
+        Features of queries and keys are ranked by the error of the scores, too. If neither layers
+        nor known scores read them, they are ranked by the outputs of the layers that produce them.
         """
         if family.name not in self._sets:
             readers = list(self._readers(family, weights))
-            self._sets[family.name] = (
-                eliminate(readers, family.size, until=self.until)
-                if readers
-                else self._by_makers(family, weights)
-            )
+            grams = {name: read.gram for name, read in self.inputs.items()} if self.scores else {}
+            products = score_losses(self.scores, family, weights, grams)
+            found: Elimination | None
+            if readers:
+                found = eliminate(readers, family.size, beside=products, until=self.until)
+            elif products is not None:
+                found = order_alone(products, is_whole=True)
+            else:
+                found = self._by_makers(family, weights)
+            self._sets[family.name] = found
         return self._sets[family.name]
 
     def columns(self, weight: str, weights: Mapping[str, Array]) -> Elimination | None:
@@ -258,6 +273,7 @@ def measure_layers(
         ),
         unmeasured=tuple(unmeasured),
         tails={tail.layer.weight: tail for tail in tails(model, list(eligible.values())).values()},
+        scores=free_bases(model, dependency.facts).scores,
     )
 
 
