@@ -71,7 +71,7 @@ class Measuring:
         Raises:
             UnsupportedOpError: The backend does not implement an operator.
         """
-        dependency = self._in_head_bases(dependency)
+        given, dependency = dependency, self._in_head_bases(dependency)
         model = dependency.model
         trainer = self._trainer(model)
         space = self._space(dependency, trainer)
@@ -86,9 +86,12 @@ class Measuring:
         read, count = self.calibration.reader(size)
         run = self.backend.side_by_side(model, read, count, seed=self.calibration.seed)
         refit = refit_in_order(run, model, weights, zeroed)
+        own = given.model.constants()
+        plain = {name: own.get(name, value) for name, value in weights.items()}
+        by_magnitude = self._by_magnitude(space, plan, plain)
         kept = Kept(
             examples=len(self.calibration.held_out),
-            magnitude=self._kept(trainer, weights, space.zeroed(self._by_magnitude(space, plan))),
+            magnitude=self._kept(trainer, plain, space.zeroed(by_magnitude)),
             measured=self._kept(trainer, weights, zeroed),
             refitted=self._agreement(
                 shrink(reweighted(dependency, refit.weights), plan).model, model
@@ -230,12 +233,12 @@ class Measuring:
         fitted = self.calibration.fitted
         return self.backend.trainer(model, fitted, teacher=model, config=config, tasks=tasks)
 
-    def _by_magnitude(self, space: Space, plan: Plan) -> Plan:
+    def _by_magnitude(self, space: Space, plan: Plan, weights: Mapping[str, Array]) -> Plan:
         """Return a plan that removes the same numbers of coupled sets, chosen by magnitude."""
         by_name = {family.name: family for family in space.dependency.families}
         return Plan(
             sets={
-                name: least_important(by_name[name], space.weights, int(gone.sum()))
+                name: least_important(by_name[name], {**space.weights, **weights}, int(gone.sum()))
                 for name, gone in plan.sets.items()
             }
         )
@@ -244,11 +247,8 @@ class Measuring:
         self, trainer: Trainer, weights: Mapping[str, Array], zeroed: Mapping[str, Bools]
     ) -> float:
         """Return the agreement with the original after a cut without refitting."""
-        trainer.load_weights(zero(weights, zeroed))
-        try:
-            return trainer.evaluate(self.calibration.held_out)
-        finally:
-            trainer.load_weights(weights)
+        trainer.load_weights({**weights, **zero(weights, zeroed)})
+        return trainer.evaluate(self.calibration.held_out)
 
     def _agreement(self, small: Model, original: Model) -> float:
         """Return the agreement of a compact model with the original."""
