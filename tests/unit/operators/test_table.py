@@ -24,6 +24,7 @@ ASIDE = (
 )  # fmt: skip
 #: Modules with such literals, and the question that these answer: none of what an operator is.
 OTHER_QUESTIONS = {
+    "acgraph/analysis/attention.py": "what keeps a Softmax over scores free of their mean",
     "acgraph/analysis/couple.py": "what may make a known number of sizes, and is cut all the same",
     "acgraph/analysis/layers.py": "what a weight is followed through, case by case",
     "acgraph/analysis/outputs.py": "what stands behind the last layer, and makes scores of it",
