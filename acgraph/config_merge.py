@@ -3,6 +3,7 @@
 import dataclasses
 import difflib
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,8 @@ from acgraph.admm.config import AdmmConfig
 from acgraph.backends.training import TrainConfig
 from acgraph.config import CompressConfig, check_output
 from acgraph.config_fields import AUTO
+from acgraph.config_file import OptionsFile, read_options
 from acgraph.config_sections import ColumnConfig, SearchConfig
-from acgraph.diagnostics import Location
 from acgraph.errors import UsageError
 from acgraph.search.annealing import AnnealConfig
 
@@ -23,6 +24,8 @@ from acgraph.search.annealing import AnnealConfig
 _UNTIMED = {"precision": "fp32", "channels_last": False}
 #: Training options that are set at the top level, for the whole run.
 _SHARED = ("seed", "threads")
+#: Sections are not nested deeper than this.
+_MAX_SECTIONS = 8
 
 
 def make_config(
@@ -44,13 +47,17 @@ def make_config(
     Raises:
         UsageError: A key is unknown (the message names the nearest one), or a value is invalid.
     """
-    values = read_config(file) if file is not None else {}
+    source = read_options(file) if file is not None else OptionsFile()
+    values = source.values
+    _check_keys(values, CompressConfig, "", source)
+    lines = dict(source.lines)
     for setting in settings:
-        _merge(values, _parse_setting(setting))
-    _merge(values, {k: v for k, v in options.items() if v is not None})
-    _check_keys(values, CompressConfig, "")
+        _override(values, _parse_setting(setting), lines)
+    _override(values, {k: v for k, v in options.items() if v is not None}, lines)
+    source = replace(source, lines=lines)
+    _check_keys(values, CompressConfig, "", source)
     if values.get("resume") is not None:
-        values = _resumed(values, Path(values["resume"]), stored)
+        values = _resumed(values, _path(values, "resume", source), stored)
     train = dict(values.get("train") or {})
     for key in _SHARED:
         if key in values:
@@ -61,7 +68,29 @@ def make_config(
     try:
         return CompressConfig.model_validate(values)
     except pydantic.ValidationError as error:
-        raise _usage_error(error) from error
+        raise _usage_error(error, source) from error
+
+
+def _path(values: Mapping[str, Any], key: str, source: OptionsFile) -> Path:
+    """Return an option that is a path, which YAML may have read as a number."""
+    value = values[key]
+    if not isinstance(value, str | Path) or "\0" in str(value):
+        raise UsageError(f"{key}: {value!r} is not a path", location=source.place(key))
+    return Path(value)
+
+
+def _override(values: dict[str, Any], over: Mapping[str, Any], lines: dict[str, int]) -> None:
+    """Override options of the file, whose lines then no longer say where they come from."""
+    for key in _leaf_keys(over, ""):
+        lines.pop(key, None)
+    _merge(values, over)
+
+
+def _leaf_keys(values: Mapping[str, Any], prefix: str) -> Iterator[str]:
+    for key, value in values.items():
+        yield f"{prefix}{key}"
+        if isinstance(value, Mapping):
+            yield from _leaf_keys(value, f"{prefix}{key}.")
 
 
 def _resumed(
@@ -69,36 +98,13 @@ def _resumed(
 ) -> dict[str, Any]:
     """Override the options that a run was started with; its output folder stays the same."""
     if values.get("output") is not None:
-        check_output(Path(values["output"]), folder)
+        check_output(_path(values, "output", OptionsFile()), folder)
     base = dict(stored(folder)) if stored is not None else {}
     for given, other in (("epochs", "time_budget"), ("time_budget", "epochs")):
         if values.get(given) is not None:
             base.pop(other, None)
     _merge(base, values)
     return base | {"output": folder}
-
-
-def read_config(file: Path) -> dict[str, Any]:
-    """Read a YAML file of options.
-
-    Raises:
-        UsageError: It cannot be read, or is not a mapping.
-    """
-    where = Location(model=str(file))
-    try:
-        values = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(f"cannot be read: {error.strerror}", location=where) from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        first = " ".join(str(error).split())
-        raise UsageError(f"is not YAML: {first}", location=where) from error
-    if not isinstance(values, dict):
-        raise UsageError(
-            "is not a mapping of options",
-            location=where,
-            hint="write one option a line, as 'name: value'",
-        )
-    return values
 
 
 def _parse_setting(text: str) -> dict[str, Any]:
@@ -109,9 +115,12 @@ def _parse_setting(text: str) -> dict[str, Any]:
         )
     try:
         value: Any = yaml.safe_load(word)
-    except yaml.YAMLError as error:
-        raise UsageError(f"--set {text}: '{word}' is not a valid YAML value") from error
-    for key in reversed(path.split(".")):
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise UsageError(f"--set {text[:80]}: '{word[:80]}' is not a valid YAML value") from error
+    keys = path.split(".")
+    if len(keys) > _MAX_SECTIONS:
+        raise UsageError(f"--set {text[:80]}: sections are not nested this deep")
+    for key in reversed(keys):
         value = {key: value}
     return dict(value)
 
@@ -124,34 +133,41 @@ def _merge(base: dict[str, Any], over: Mapping[str, Any]) -> None:
             base[key] = dict(value) if isinstance(value, Mapping) else value
 
 
-def _check_keys(values: Mapping[Any, Any], kind: type, prefix: str) -> None:
+def _check_keys(values: Mapping[Any, Any], kind: type, prefix: str, source: OptionsFile) -> None:
     known = dict(_fields(kind))
     if kind is TrainConfig:
         known = {k: v for k, v in known.items() if k not in _SHARED}
     for key, value in values.items():
         if key not in known:
-            raise _unknown_key(f"{prefix}{key}", str(key), prefix, known)
+            raise _unknown_key(f"{prefix}{key}", str(key), prefix, known, source)
         section = _SECTIONS.get(known[key])
         if section is None:
             continue
         if not isinstance(value, Mapping):
             raise UsageError(
-                f"{prefix}{key} is a section", hint="write the options of the section below it"
+                f"{prefix}{key} is a section",
+                location=source.place(f"{prefix}{key}"),
+                hint="write the options of the section below it",
             )
-        _check_keys(value, section, f"{prefix}{key}.")
+        _check_keys(value, section, f"{prefix}{key}.", source)
 
 
-def _unknown_key(full: str, key: str, prefix: str, known: Mapping[str, Any]) -> UsageError:
+def _unknown_key(
+    full: str, key: str, prefix: str, known: Mapping[str, Any], source: OptionsFile
+) -> UsageError:
+    where = source.place(full)
     if prefix == "train." and key in _SHARED:
         return UsageError(
-            f"no option is named '{full}'", hint=f"set '{key}' at the top level, for the whole run"
+            f"no option is named '{full}'",
+            location=where,
+            hint=f"set '{key}' at the top level, for the whole run",
         )
     everywhere = dict(_paths(CompressConfig, ""))
     near = [path for path, name in everywhere.items() if name == key]
     near += [prefix + name for name in difflib.get_close_matches(key, known, n=1)]
     near += difflib.get_close_matches(full, everywhere, n=1)
     hint = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(sorted(known))}"
-    return UsageError(f"no option is named '{full}'", hint=hint)
+    return UsageError(f"no option is named '{full[:80]}'", location=where, hint=hint)
 
 
 def _fields(kind: type) -> Iterator[tuple[str, Any]]:
@@ -176,7 +192,7 @@ _SECTIONS: dict[Any, type] = {
 }
 
 
-def _usage_error(error: pydantic.ValidationError) -> UsageError:
+def _usage_error(error: pydantic.ValidationError, source: OptionsFile) -> UsageError:
     first = error.errors()[0]
     place = ".".join(
         str(part) for part in first["loc"] if isinstance(part, str) and "[" not in part
@@ -190,5 +206,14 @@ def _usage_error(error: pydantic.ValidationError) -> UsageError:
         return UsageError(f"'{place}' is not given", hint=hint)
     message = first["msg"].removeprefix("Value error, ")
     given = first["input"]
-    shown = f", not {given!r}" if isinstance(given, str | int | float | bool) else ""
-    return UsageError(f"{place}: {message[:1].lower()}{message[1:]}{shown}")
+    shown = f", not {_short(given)}" if isinstance(given, str | int | float | bool) else ""
+    return UsageError(
+        f"{place}: {message[:1].lower()}{message[1:]}{shown}", location=source.place(place)
+    )
+
+
+def _short(value: object) -> str:
+    """Return a value as Python text, without converting thousands of digits."""
+    if isinstance(value, int) and value.bit_length() > 256:
+        return "such a large number"
+    return repr(value)[:80]

@@ -73,7 +73,7 @@ def listed(names: Sequence[str], shown: int) -> str:
     return f"{', '.join(names[:shown])}{more}"
 
 
-def first_line(error: Exception) -> str:
+def first_line(error: BaseException) -> str:
     """Return the first line of an error's message, without the full stop at its end."""
     lines = str(error).strip().splitlines()
     return lines[0].rstrip(".") if lines else "no message"

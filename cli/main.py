@@ -3,11 +3,10 @@
 Commands import what they need when they run, so that ``acgraph --help`` is quick.
 """
 
-import errno
 import os
 import sys
-import traceback
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Annotated, Any, cast
 
 import typer
@@ -15,19 +14,16 @@ import typer
 from acgraph.cli.compress import compress
 from acgraph.cli.demo import demo
 from acgraph.cli.diff import diff
+from acgraph.cli.failure import INTERRUPTED, Failure
 from acgraph.cli.inspect import inspect
 from acgraph.cli.measure import measure
 from acgraph.cli.opt import opt
 from acgraph.cli.prune import prune
 from acgraph.cli.started import note_start
+from acgraph.cli.streams import log_warnings, open_streams
 from acgraph.cli.verify import verify
-from acgraph.diagnostics import first_line
-from acgraph.errors import AcgraphError
 from acgraph.version import __version__
 
-INTERRUPTED = 130
-#: Error numbers of the system for a full disk.
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 #: The base class of the parser's errors; typer exports only its subclasses.
 _ParserError: type[Exception] = next(
     c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException"
@@ -88,27 +84,16 @@ def options(
 def run(arguments: Sequence[str]) -> int:
     """Run a command line and return its exit code; errors are printed, not raised."""
     words, debug = _without_debug(arguments)
+    fail = Failure(debug, is_json=_asks_for_json(words))
     try:
         command = typer.main.get_command(app)
         code = command.main(args=words, prog_name="acgraph", standalone_mode=False)
-    except AcgraphError as error:
-        return _fail(str(error), error.exit_code, debug)
     except _ParserError as error:
-        return _fail_usage(cast(Any, error), debug)
-    except BrokenPipeError:
-        # The reader closed the pipe, as `| head` does: this is not an error, and is not reported.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    except OSError as error:
-        if error.errno not in _FULL:
-            return _fail_unexpected(error, debug)
-        return _fail_full(error, debug)
-    except (KeyboardInterrupt, typer.Abort):
-        return _fail("interrupted", INTERRUPTED, debug)
-    except Exception as error:
-        return _fail_unexpected(error, debug)
+        return fail.usage(cast(Any, error))
+    except (Exception, KeyboardInterrupt, SystemExit) as error:
+        return fail.of(error)
     if code == INTERRUPTED:  # newer versions of the parser handle an interrupt themselves
-        return _fail("interrupted", INTERRUPTED, debug)
+        return fail.plain("interrupted", INTERRUPTED)
     return code if isinstance(code, int) else 0
 
 
@@ -120,46 +105,18 @@ def _without_debug(arguments: Sequence[str]) -> tuple[list[str], bool]:
     return (["--debug", *kept] if debug else kept), debug
 
 
-def _fail_unexpected(error: Exception, debug: bool) -> int:
-    hint = "this is a bug in acgraph; run the command again with --debug and report the traceback"
-    return _fail(f"{type(error).__name__}: {first_line(error)}; {hint}", 1, debug)
-
-
-def _fail_full(error: OSError, debug: bool) -> int:
-    """Report a full disk; if standard output is on it, its buffer is discarded."""
-    try:
-        sys.stdout.flush()
-    except OSError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    where = f"{error.filename}: " if error.filename else ""
-    return _fail(
-        f"{where}cannot be written: {error.strerror}; free some disk space and run the command "
-        "again",
-        1,
-        debug,
-    )
-
-
-def _fail(message: str, code: int, debug: bool) -> int:
-    if debug:
-        traceback.print_exc()
-    sys.stdout.flush()
-    sys.stderr.write(f"error: {message}\n")
-    return code
-
-
-def _fail_usage(error: Any, debug: bool) -> int:
-    context = getattr(error, "ctx", None)
-    path = context.command_path if context is not None else "acgraph"
-    message = error.format_message().strip().rstrip(".").replace("\n", " ")
-    if not message:  # no arguments: the help was printed instead
-        return int(error.exit_code)
-    return _fail(f"{message}; see {path} --help", int(error.exit_code), debug)
+def _asks_for_json(words: Sequence[str]) -> bool:
+    """Return whether a command line has ``--format json``; it may be invalid otherwise."""
+    end = words.index("--") if "--" in words else len(words)
+    given = list(words[:end])
+    return "--format=json" in given or ("--format", "json") in pairwise(given)
 
 
 def main() -> None:
     """Run the command line of this process and exit with its exit code."""
     note_start()
+    open_streams()
+    log_warnings()
     code = run(sys.argv[1:])
     try:
         sys.stdout.flush()
@@ -167,7 +124,7 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 1
     except OSError as error:
-        code = _fail_full(error, debug=False)
+        code = Failure(debug=False).full(error)
     sys.exit(code)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from acgraph.data.batch import Array
 from acgraph.data.dataset import Dataset
-from acgraph.diagnostics import Location
+from acgraph.diagnostics import Location, on_one_line
 from acgraph.errors import DataError
 
 T = TypeVar("T")
@@ -60,13 +60,24 @@ def call_spec(spec: str, read: Callable[[Any], T]) -> Dataset | T:
         return read(result)
     except DataError:
         raise
+    except SystemExit as error:
+        raise _exited(error, where) from error
     except Exception as error:
         # Any exception of the user's code is an error of the data; the cause is chained.
         raise DataError(
-            f"failed with {type(error).__name__}: {error}",
+            f"failed with {type(error).__name__}: {on_one_line(error)}",
             location=where,
             hint="run it on its own, or use --debug for a traceback",
         ) from error
+
+
+def _exited(error: SystemExit, where: Location) -> DataError:
+    """Return the error for user code that ends the process, which must not look like success."""
+    return DataError(
+        f"called sys.exit({error.code!r})",
+        location=where,
+        hint="raise an exception instead; the run is not finished",
+    )
 
 
 def _resolve(spec: str, where: Location) -> Callable[[], Any]:
@@ -77,6 +88,8 @@ def _resolve(spec: str, where: Location) -> Callable[[], Any]:
         target: Any = importlib.import_module(module_name)
         for part in attribute.split("."):
             target = getattr(target, part)
+    except SystemExit as error:
+        raise _exited(error, where) from error
     except (ImportError, AttributeError) as error:
         raise DataError(
             f"cannot be imported: {error}",

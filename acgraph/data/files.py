@@ -1,6 +1,7 @@
 """Files of named arrays: ``.npz`` and ``.safetensors``."""
 
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,11 +11,20 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from acgraph.data.batch import Array
-from acgraph.diagnostics import Location
+from acgraph.data.npz import check_archive
+from acgraph.diagnostics import Location, on_one_line
 from acgraph.errors import DataError
+from acgraph.limits import check_memory
 
 #: Suffixes of files of arrays.
 SUFFIXES = (".npz", ".safetensors")
+
+#: What damaged files raise: RuntimeError comes from encrypted ones and unknown compression, the
+#: last ones from headers that are not a shape.
+_UNREADABLE = (
+    zipfile.BadZipFile, zlib.error, SafetensorError, ValueError, EOFError, OSError, RuntimeError,
+    OverflowError, SyntaxError, MemoryError,
+)  # fmt: skip
 
 
 def is_array_file(spec: str) -> bool:
@@ -39,14 +49,16 @@ def opened_arrays(path: str | Path) -> Iterator[Mapping[str, Array]]:
         raise DataError("no such file", location=where, hint=f"give the path of an {kind} file")
     try:
         if kind == ".safetensors":
+            check_memory(file.stat().st_size, "the arrays", where, DataError)
             yield load_file(file)
             return
+        check_archive(file, where)
         with np.load(file, allow_pickle=False) as archive:
             yield archive
-    except (zipfile.BadZipFile, SafetensorError, ValueError, EOFError, OSError) as error:
+    except _UNREADABLE as error:
         how = "numpy.savez, without Python objects" if kind == ".npz" else "safetensors"
         raise DataError(
-            f"not a readable {kind} file: {error}",
+            f"not a readable {kind} file: {on_one_line(error) or type(error).__name__}",
             location=where,
             hint=f"write the file with {how}",
         ) from error

@@ -2,6 +2,8 @@
 
 import logging
 import os
+import struct
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
@@ -19,6 +21,14 @@ from acgraph.errors import DataError
 log = logging.getLogger(__name__)
 
 _SUFFIXES = frozenset([".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".ppm", ".tif", ".tiff"])
+#: What damaged images raise, and those that would take too much memory.
+_UNREADABLE = (
+    UnidentifiedImageError, Image.DecompressionBombError, Image.DecompressionBombWarning, OSError,
+    SyntaxError, ValueError, IndexError, OverflowError, EOFError, MemoryError, struct.error,
+    zlib.error,
+)  # fmt: skip
+#: Largest number of pixels of an image file; several are decoded at the same time.
+MAX_PIXELS = 90_000_000
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 
 
@@ -102,9 +112,16 @@ class FolderDataset(Dataset):
         height, width = self._size
         try:
             with Image.open(file) as image:
+                if image.width * image.height > MAX_PIXELS:
+                    raise DataError(
+                        f"is an image of {image.width:,} x {image.height:,} pixels, and the limit "
+                        f"is {MAX_PIXELS:,} pixels",
+                        location=Location(model=str(file)),
+                        hint="make it smaller, or remove it",
+                    )
                 turned = ImageOps.exif_transpose(image).convert(self._mode)
                 fitted = ImageOps.fit(turned, (width, height), Image.Resampling.BILINEAR)
-        except (UnidentifiedImageError, OSError, SyntaxError) as error:
+        except _UNREADABLE as error:
             raise DataError(
                 "not a readable image",
                 location=Location(model=str(file)),

@@ -18,9 +18,11 @@ from acgraph.errors import DataError
 
 #: The default data specification.
 SYNTHETIC = "synthetic"
-_SPEC = re.compile(r"^(noise|synthetic)(?::(\d+))?$")
+_SPEC = re.compile(r"^(noise|synthetic)(?::(\d+))?$", re.ASCII)
 #: Default number of examples.
 COUNT = 4096
+#: Largest number of examples.
+MAX_COUNT = 10_000_000
 #: Warnings for training on generated data.
 _WARNINGS = {
     "noise": (
@@ -82,15 +84,23 @@ class GeneratedDataset(Dataset):
             targets: The network's inputs.
 
         Raises:
-            DataError: An input has dynamic dimensions or consists of strings, or N is 0.
+            DataError: An input has dynamic dimensions or consists of strings, or N is 0 or
+                too large.
         """
         where = Location(model=spec)
         match = _SPEC.match(spec)
         stated = match[2] if match is not None else None
         self._is_synthetic = match is not None and match[1] == SYNTHETIC
-        self._count = COUNT if stated is None else int(stated)
+        # A number of thousands of digits is not even converted.
+        self._count = COUNT if stated is None else int(stated[:20])
         if self._count < 1:
             raise DataError("no examples", location=where, hint="write for example synthetic:1000")
+        if self._count > MAX_COUNT:
+            raise DataError(
+                f"at most {MAX_COUNT:,} examples can be generated",
+                location=where,
+                hint="write for example synthetic:1000",
+            )
         self._targets = targets
         self._shapes = {target.name: _sizes(target, where) for target in targets}
         self._axes: Mapping[str, int | None] = {

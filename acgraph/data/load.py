@@ -66,11 +66,30 @@ def load_dataset(
         DataError: The data cannot be read, or does not fit the network.
     """
     where = Location(model=spec.partition("#")[0])
+    _check_path(where)
     targets = [InputSpec(*entry) for entry in inputs]
     stated = [Preprocessing(target, mean, std, scale, layout, where) for target in targets]
     if len(targets) != 1 or targets[0].axis != 0:
         return load_multi_input(spec, stated, size, classes)
     return _load_single(spec, stated[0], size, classes)
+
+
+def _check_path(where: Location) -> None:
+    """Refuse what the system cannot even look up as a path.
+
+    Raises:
+        DataError: It is too long, or contains a null character.
+    """
+    try:
+        Path(where.model).stat()
+    except FileNotFoundError:
+        return
+    except (OSError, ValueError) as error:
+        raise DataError(
+            f"cannot be opened: {getattr(error, 'strerror', None) or error}",
+            location=Location(model=where.model[:80]),
+            hint="check the path",
+        ) from error
 
 
 def _load_single(

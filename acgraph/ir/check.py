@@ -9,6 +9,7 @@ import onnx
 import onnx.checker
 import onnx_graphsurgeon as gs
 
+from acgraph.diagnostics import on_one_line
 from acgraph.errors import VerifyError
 from acgraph.ir.model import Model
 from acgraph.ir.onnx_io import EXTERNAL_BYTES, proto_from_model, proto_size
@@ -82,8 +83,9 @@ def check_model(model: Model) -> None:
     try:
         check_proto(proto)
     except onnx.checker.ValidationError as error:
-        first = str(error).strip().splitlines()[0]
-        raise VerifyError(f"onnx.checker: {first}", location=model.location()) from error
+        raise VerifyError(
+            f"onnx.checker: {on_one_line(error)}", location=model.location()
+        ) from error
 
 
 def check_interface(model: Model, before: Interface) -> None:

@@ -13,6 +13,7 @@ import onnx.reference
 import onnx_graphsurgeon as gs
 from onnx.helper import tensor_dtype_to_np_dtype
 
+from acgraph.ir.growth import is_too_large
 from acgraph.ir.model import Array
 from acgraph.ir.node_proto import node_to_proto
 from acgraph.operators import Trait, operators_with
@@ -110,7 +111,7 @@ def evaluate_node(
     """
     if node.op in _NEVER:
         return None
-    if node.op in ("ConstantOfShape", "Expand", "Tile") and not _fits(node, inputs, limit):
+    if is_too_large(node, inputs, limit):
         return None
     rule = _TABLE.get(node.op)
     if rule is not None:
@@ -121,16 +122,6 @@ def evaluate_node(
             value = None
         return None if value is None or np.size(value) > limit else [np.asarray(value)]
     return _reference(node, inputs, opset, limit)
-
-
-def _fits(node: gs.Node, inputs: Sequence[Array | None], limit: int) -> bool:
-    shape = inputs[1] if node.op in ("Expand", "Tile") and len(inputs) > 1 else inputs[0]
-    if shape is None:
-        return False
-    grown = float(np.prod(shape.astype(np.float64)))
-    if node.op == "Tile" and inputs[0] is not None:
-        grown *= inputs[0].size
-    return grown <= limit
 
 
 def _reference(

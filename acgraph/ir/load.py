@@ -4,13 +4,13 @@ import hashlib
 import os
 
 import onnx
-from google.protobuf.message import DecodeError
 
 from acgraph.diagnostics import Location
 from acgraph.errors import UsageError
-from acgraph.ir.files import not_onnx
+from acgraph.ir.foreign import importing
 from acgraph.ir.model import Model
 from acgraph.ir.onnx_io import check_importable, clone_model, model_from_proto, read_model
+from acgraph.ir.plausible import check_plausible
 from acgraph.ir.tidy import tidy
 
 
@@ -39,18 +39,19 @@ def load_model(source: object) -> Model:
 
 
 def _from_bytes(data: bytes) -> Model:
-    try:
+    with importing(Location(model="<bytes>")):
         proto = onnx.load_model_from_string(data)
-    except DecodeError as error:
-        raise not_onnx("<bytes>") from error
     model = _from_proto(proto, "<bytes>")
     model.digest = hashlib.sha256(data).hexdigest()
     return model
 
 
 def _from_proto(proto: onnx.ModelProto, source: str) -> Model:
-    tidied, remarks = tidy(proto)
-    check_importable(tidied, Location(model=source))
-    model = model_from_proto(tidied, source)
+    where = Location(model=source)
+    with importing(where):
+        check_plausible(proto, where)
+        tidied, remarks = tidy(proto)
+        check_importable(tidied, where)
+        model = model_from_proto(tidied, source)
     model.remarks[:0] = [remark for remark in remarks if remark not in model.remarks]
     return model

@@ -10,7 +10,6 @@ import onnx
 import onnx.checker
 import onnx.inliner
 import onnx_graphsurgeon as gs
-from google.protobuf.message import DecodeError
 from onnx_graphsurgeon.logger import G_LOGGER
 
 from acgraph.diagnostics import Location, counted
@@ -18,6 +17,7 @@ from acgraph.errors import ImportModelError, OutputError
 from acgraph.ir.conditions import decided_branches
 from acgraph.ir.ends import complete_ends
 from acgraph.ir.files import is_device, not_onnx, require_file, write_bytes, written_beside
+from acgraph.ir.foreign import importing
 from acgraph.ir.inline_branches import inline_branches
 from acgraph.ir.mapped import Views, attach, checkable, is_large, read_mapped
 from acgraph.ir.microsoft import expand_operators, expanded_remark
@@ -29,6 +29,8 @@ from acgraph.ir.odd_values import (
     exportable,
 )
 from acgraph.ir.originals import lost_parts, put_back
+from acgraph.ir.plausible import check_plausible
+from acgraph.ir.sparse import make_dense
 from acgraph.ir.tidy import tidy
 from acgraph.ir.validity import check_proto
 
@@ -47,8 +49,9 @@ def read_model(path: str | os.PathLike[str]) -> Model:
     Raises:
         ImportModelError: There is no such file, or it is not a valid ONNX model.
     """
-    proto, remarks, views = _read(path, mapped=True)
-    model = model_from_proto(proto, source=os.fspath(path), views=views)
+    with importing(Location(model=os.fspath(path))):
+        proto, remarks, views = _read(path, mapped=True)
+        model = model_from_proto(proto, source=os.fspath(path), views=views)
     model.remarks[:0] = remarks
     return model
 
@@ -58,7 +61,8 @@ def read_proto(path: str | os.PathLike[str]) -> onnx.ModelProto:
 
     Deviations from the standard that ONNX Runtime accepts are corrected; see ``acgraph.ir.tidy``.
     """
-    return _read(path)[0]
+    with importing(Location(model=os.fspath(path))):
+        return _read(path)[0]
 
 
 def _read(
@@ -67,21 +71,15 @@ def _read(
     name = os.fspath(path)
     views: Views = {}
     where = Location(model=name)
-    try:
-        if name == "-":
-            proto = onnx.load_model_from_string(sys.stdin.buffer.read())
+    if name == "-":
+        proto = onnx.load_model_from_string(sys.stdin.buffer.read())
+    else:
+        require_file(name)
+        if mapped and is_large(Path(name)):
+            proto, views = read_mapped(Path(name))
         else:
-            require_file(name)
-            if mapped and is_large(Path(name)):
-                proto, views = read_mapped(Path(name))
-            else:
-                proto = onnx.load(name)
-    except DecodeError as error:
-        raise not_onnx(name) from error
-    except (onnx.checker.ValidationError, OSError, ValueError) as error:  # truncated weights
-        raise ImportModelError(
-            f"cannot be read: {_first_line(error)}", location=where, hint="check the file"
-        ) from error
+            proto = onnx.load(name)
+    check_plausible(proto, where)
     proto, remarks = tidy(proto, in_place=True)
     with checkable(proto, views):
         check_importable(proto, where)
@@ -92,11 +90,6 @@ def proto_size(proto: onnx.ModelProto) -> int:
     """Return the bytes of a proto; above protobuf's limit, those of its weights alone."""
     weights = sum(len(tensor.raw_data) for tensor in proto.graph.initializer)
     return weights if weights >= EXTERNAL_BYTES else int(proto.ByteSize())
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0].rstrip(".") if lines else type(error).__name__
 
 
 def check_importable(proto: onnx.ModelProto, where: Location) -> None:
@@ -111,12 +104,8 @@ def check_importable(proto: onnx.ModelProto, where: Location) -> None:
         raise ImportModelError("the graph has no nodes", location=where, hint="export it again")
     if proto_size(proto) >= EXTERNAL_BYTES:
         return  # the checker needs a file for models of this size; ONNX Runtime checks them
-    try:
+    with importing(where):
         check_proto(proto)
-    except onnx.checker.ValidationError as error:
-        raise ImportModelError(
-            f"not a valid ONNX model: {_first_line(error)}", location=where, hint="export it again"
-        ) from error
 
 
 def model_from_proto(
@@ -140,7 +129,7 @@ def model_from_proto(
         decide: Replace Ifs with a constant condition.
         is_part: The proto is a part of a model, so remarks on missing shapes are left out.
     """
-    proto, remarks = _prepared(proto)
+    proto, remarks = _prepared(proto, Location(model=source))
     model = _import(proto, source, views or {})
     inlined: list[str] = []
     while decide and (branches := decided_branches(model, proto)):
@@ -159,11 +148,16 @@ def model_from_proto(
     return model
 
 
-def _prepared(proto: onnx.ModelProto) -> tuple[onnx.ModelProto, list[str]]:
+def _prepared(proto: onnx.ModelProto, where: Location) -> tuple[onnx.ModelProto, list[str]]:
     """Inline functions, correct deviations, and remove inputs that are initializers."""
     if proto.functions:
         proto = onnx.inliner.inline_local_functions(proto)
     proto, remarks = tidy(proto)
+    if proto.graph.sparse_initializer:
+        dense = onnx.ModelProto()
+        dense.CopyFrom(proto)
+        proto = dense
+        remarks = [*remarks, *make_dense(proto, where)]
     initializers = {t.name for t in proto.graph.initializer}
     doubled = [i.name for i in proto.graph.input if i.name in initializers]
     if doubled:

@@ -27,9 +27,11 @@ import onnx_graphsurgeon as gs
 
 from acgraph.diagnostics import Location, printable
 from acgraph.errors import ImportModelError
+from acgraph.ir.foreign import importing
 from acgraph.ir.model import Array, Model, constant_node_value
 from acgraph.ir.odd_values import array_bytes
 from acgraph.ir.onnx_io import model_from_proto
+from acgraph.ir.plausible import check_plausible
 from acgraph.operators import is_standard
 
 #: Constants of up to this many elements are printed in full.
@@ -45,15 +47,14 @@ def model_from_text(text: str, source: str = "<text>") -> Model:
         ImportModelError: The text is not a valid model.
     """
     where = Location(model=source)
-    try:
-        proto = onnx.parser.parse_model(text)
+    with importing(where):
+        try:
+            proto = onnx.parser.parse_model(text)
+        except onnx.parser.ParseError as error:
+            raise ImportModelError(_parse_message(error), location=where) from error
         onnx.checker.check_model(proto)
-    except onnx.parser.ParseError as error:
-        raise ImportModelError(_parse_message(error), location=where) from error
-    except onnx.checker.ValidationError as error:
-        first = str(error).strip().splitlines()[0]
-        raise ImportModelError(f"not a valid ONNX model: {first}", location=where) from error
-    return model_from_proto(proto, source=source)
+        check_plausible(proto, where)
+        return model_from_proto(proto, source=source)
 
 
 def _parse_message(error: onnx.parser.ParseError) -> str:

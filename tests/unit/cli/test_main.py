@@ -12,6 +12,7 @@ from acgraph.cli import main as cli
 from acgraph.errors import BackendError, UsageError
 from acgraph.ir import write_model
 from acgraph.models.resnet import resnet_cifar
+from acgraph.version import __version__
 
 COMMANDS = ["compress", "demo", "diff", "inspect", "measure", "opt", "prune", "verify"]
 
@@ -194,3 +195,47 @@ def test_models_pass_through_standard_streams(model):
     onnx.checker.check_model(written)
     listed = acgraph("inspect", "-", "--format", "json", data=found.stdout)
     assert json.loads(listed.stdout)["model"]["path"] == "-"
+
+
+def shell(words, streams=""):
+    command = f"{sys.executable} -W ignore -m acgraph {words} {streams}"
+    return subprocess.run(["bash", "-c", command], capture_output=True, timeout=60, text=True)
+
+
+def test_the_package_can_be_run():
+    found = shell("--version")
+    assert (found.returncode, found.stdout) == (0, f"acgraph {__version__}\n")
+
+
+def test_closed_streams_are_no_error(model):
+    found = shell(f"opt {model} -p infer-shapes", "<&- >&-")
+    assert (found.returncode, found.stdout, found.stderr) == (0, "", "")
+    found = shell("opt - -p infer-shapes", "<&- 2>&-")
+    assert (found.returncode, found.stdout, found.stderr) == (1, "", "")
+
+
+def test_errors_are_json_if_json_is_asked_for(tmp_path, capsys):
+    path = tmp_path / "none.onnx"
+    assert cli.run(["inspect", str(path), "--format", "json"]) == 1
+    out, err = capsys.readouterr()
+    found = json.loads(out)
+    assert found["schema"] == 1
+    assert found["error"]["message"] == "no such file"
+    assert found["error"]["location"] == str(path)
+    assert err == f"error: {found['error']['text']}\n"
+    assert cli.run(["inspect", "--format=json", "--nonsense"]) == 2
+    assert json.loads(capsys.readouterr().out)["error"]["exit_code"] == 2
+
+
+@pytest.mark.parametrize(
+    ("error", "word"), [(SystemExit(0), "ended the process"), (MemoryError(), "enough memory")]
+)
+def test_no_exception_looks_like_success(monkeypatch, capsys, error, word):
+    def fail(*_, **__):
+        raise error
+
+    monkeypatch.setattr("acgraph.api.inspect.inspect", fail)
+    assert cli.run(["inspect", "m.onnx"]) == 1
+    err = capsys.readouterr().err
+    assert word in err
+    assert err.count("\n") == 1
