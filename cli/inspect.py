@@ -1,6 +1,7 @@
 """``acgraph inspect``: layers, cost, coupled sets and fences of a model."""
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -33,6 +34,13 @@ def inspect(
     keep: KeepOption = None,
     layer_rate: LayerRateOption = None,
     max_layer_rate: MaxLayerRateOption = None,
+    html: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Write an HTML page with the graph, the layers and the fences to this file.",
+        ),
+    ] = None,
     input_shape: InputShapeOption = None,
     output_format: FormatOption = OutputFormat.TEXT,
 ) -> None:
@@ -43,6 +51,10 @@ def inspect(
     result = examine(
         model, keep=keep, layer_rate=rates, max_layer_rate=most, input_shape=input_shape
     )
+    if html is not None:
+        from acgraph.ir import write_bytes
+
+        write_bytes(result.to_html().encode(), html)
     if why is not None:
         lines = result.why(why)
         plain: Any = {"node": why, "why": lines}

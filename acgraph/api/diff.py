@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from acgraph.analysis.dependency import analyse
 from acgraph.api.call import checked
 from acgraph.api.types import ModelLike, ShapesLike, read_shapes, resolve_input_sizes
 from acgraph.difference import (
@@ -46,8 +47,14 @@ class DiffResult:
 
     def to_html(self) -> str:
         """Return an HTML page that shows both models side by side."""
-        names = {"before": self.before.source, "after": self.after.source}
-        return render_diff_page(self.changes, self.before, self.after, **names)
+        return render_diff_page(
+            self.changes,
+            self.before,
+            self.after,
+            before=self.before.source,
+            after=self.after.source,
+            dependency=analyse(self.before),
+        )
 
     def to_model_explorer(self) -> str:
         """Return node data for Model Explorer."""

@@ -25,6 +25,7 @@ from acgraph.errors import UsageError
 from acgraph.ir import Model, input_sizes
 from acgraph.ir.branches import models_inside
 from acgraph.ir.load import load_model
+from acgraph.report import render_inspect_page
 
 
 @dataclass(frozen=True, repr=False)
@@ -103,6 +104,16 @@ class InspectResult:
                 for fence in self.fences
             ],
         }
+
+    def to_html(self) -> str:
+        """Return an HTML page with the graph, the layers and the fences."""
+        return render_inspect_page(
+            self.model,
+            self.dependency,
+            cost=self.cost,
+            layers=self.layers,
+            fences=self.fences,
+        )
 
     def __repr__(self) -> str:
         free = sum(family.is_prunable for family in self.families)

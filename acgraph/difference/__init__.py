@@ -4,6 +4,7 @@ from acgraph.difference.compare import diff_models
 from acgraph.difference.layer_table import LayerPair, LayerSide, count_operators, pair_layers
 from acgraph.difference.match import match_nodes
 from acgraph.difference.model_explorer import model_explorer_from_diff
+from acgraph.difference.node_changes import node_changes
 from acgraph.difference.render import change_lines, json_from_diff, text_from_diff
 from acgraph.difference.types import GraphDiff
 
@@ -17,6 +18,7 @@ __all__ = [
     "json_from_diff",
     "match_nodes",
     "model_explorer_from_diff",
+    "node_changes",
     "pair_layers",
     "text_from_diff",
 ]

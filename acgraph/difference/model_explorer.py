@@ -6,8 +6,9 @@ names of the graph and of the nodes.
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
+from acgraph.difference.node_changes import small_changes
 from acgraph.difference.render import size_changes
 from acgraph.difference.types import GraphDiff, Lowered
 from acgraph.ir import Model
@@ -45,25 +46,13 @@ def _entry(kind: str, text: str) -> dict[str, str]:
 def _before(diff: GraphDiff) -> _Results:
     """Describe the nodes of the first model."""
     changed: dict[str, list[str]] = {}
-    for node, text in _small_changes(diff):
+    renamed = ((x.before, f"now named {x.after}") for x in diff.renamed)
+    for node, text in (*renamed, *small_changes(diff)):
         changed.setdefault(node, []).append(text)
     results = {name: _entry("changed", ", ".join(texts)) for name, texts in changed.items()}
     results |= {x.name: _entry("resized", size_changes(x)) for x in diff.resized}
     results |= {x.name: _entry("lowered", _lowered(x)) for x in diff.lowered}
     return results | {x.name: _entry("removed", "removed") for x in diff.removed}
-
-
-def _small_changes(diff: GraphDiff) -> Iterable[tuple[str, str]]:
-    for renamed in diff.renamed:
-        yield renamed.before, f"now named {renamed.after}"
-    for retyped in diff.retyped:
-        yield retyped.name, f"{retyped.before} is now {retyped.after}"
-    for rewired in diff.rewired:
-        yield rewired.node, f"input {rewired.index}: {rewired.before} is now {rewired.after}"
-    for attribute in diff.attributes:
-        yield attribute.node, f"attribute {attribute.attribute} changed"
-    for constant in diff.constants:
-        yield constant.node, f"constant {constant.name} changed"
 
 
 def _after(diff: GraphDiff, before: _Results, ours: set[str], second: Model) -> _Results:

@@ -2,6 +2,8 @@
 
 from acgraph.pruning.rate import format_rate
 from acgraph.report.diff_page import render_diff_page
+from acgraph.report.graph_data import graph_data
+from acgraph.report.inspect_page import render_inspect_page
 from acgraph.report.page import render_page
 from acgraph.report.schema import Measure, ModelInfo, Report, Target
 from acgraph.report.schema_cost import (
@@ -49,10 +51,12 @@ __all__ = [
     "TrainingPass",
     "Verification",
     "format_rate",
+    "graph_data",
     "int8_text",
     "measure_text",
     "rates_between",
     "render_diff_page",
+    "render_inspect_page",
     "render_page",
     "render_summary",
     "verdict",

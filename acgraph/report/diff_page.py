@@ -2,23 +2,31 @@
 
 from collections.abc import Iterator
 
+from acgraph.analysis.dependency import DependencyGraph
 from acgraph.diagnostics import counted
 from acgraph.difference import GraphDiff, change_lines, count_operators, pair_layers
 from acgraph.difference.layer_table import LayerPair
 from acgraph.ir import Model
 from acgraph.pruning.rate import format_rate
 from acgraph.report.charts import layer_chart
+from acgraph.report.graph_data import graph_data
 from acgraph.report.schema_layers import LayerChange
 from acgraph.report.summary import Row
 from acgraph.report.verdict import format_bytes
-from acgraph.report.web import render_template
+from acgraph.report.web import GRAPH_SCRIPTS, GRAPH_STYLES, render_template
 
 #: Largest number of changes that the page lists; the JSON format lists all.
 MAX_LINES = 500
 
 
 def render_diff_page(
-    diff: GraphDiff, first: Model, second: Model, *, before: str, after: str
+    diff: GraphDiff,
+    first: Model,
+    second: Model,
+    *,
+    before: str,
+    after: str,
+    dependency: DependencyGraph | None = None,
 ) -> str:
     """Render the page.
 
@@ -28,6 +36,7 @@ def render_diff_page(
         second: The second model.
         before: The name of the first model.
         after: The name of the second model.
+        dependency: The analysis of the first model, if its coupled sets are to be shown.
 
     Returns:
         The page as HTML.
@@ -35,8 +44,12 @@ def render_diff_page(
     pairs = pair_layers(diff, first, second)
     lines = list(change_lines(diff))
     changes = [_layer_change(pair) for pair in pairs if pair.changes]
+    graph = graph_data(first, second, diff=diff, labels=(before, after), dependency=dependency)
     return render_template(
         "diff.html.jinja",
+        scripts=GRAPH_SCRIPTS,
+        styles=GRAPH_STYLES,
+        data={"graph": graph},
         before=before,
         after=after,
         headline=_headline(diff, pairs),

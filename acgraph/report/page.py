@@ -22,7 +22,7 @@ from acgraph.report.verdict import (
     unknown_macs,
     verdict_level,
 )
-from acgraph.report.web import render_template
+from acgraph.report.web import GRAPH_SCRIPTS, GRAPH_STYLES, render_template
 
 #: Width and height of the picture of a layer's weights, in SVG units.
 _BAR_WIDTH, _BAR_HEIGHT = 120, 16
@@ -32,6 +32,7 @@ _BAR_WIDTH, _BAR_HEIGHT = 120, 16
 _SECTIONS: tuple[tuple[str, str, Callable[[Mapping[str, Any]], bool]], ...] = (
     ("check", "Equivalence check", lambda _: True),
     ("layers", "Layers", lambda values: bool(values["bars"])),
+    ("graphs", "Graph", lambda values: bool(values["graph"])),
     ("masks", "Masks", lambda values: bool(values["masks"])),
     ("rounds", "Rounds", lambda values: bool(values["report"].rounds)),
     ("training", "Training", lambda values: bool(values["training_chart"])),
@@ -54,15 +55,22 @@ class _Weights:
     times: tuple[float, float] | None
 
 
-def render_page(report: Report) -> str:
-    """Render the page as HTML."""
+def render_page(report: Report, graph: Mapping[str, Any] | None = None) -> str:
+    """Render the page as HTML.
+
+    Args:
+        report: The report.
+        graph: The graphs of the original and the compact model, from ``graph_data``.
+    """
     masks = list(_masks(report))
     values = _values(report)
-    values.update(masks=masks, whole=len(report.layers) - len(masks))
+    values.update(masks=masks, whole=len(report.layers) - len(masks), graph=graph)
+    data = {"masks": masks} if masks else {}
     return render_template(
         "page.html.jinja",
-        scripts=("masks.js",) if masks else (),
-        data={"masks": masks} if masks else {},
+        scripts=(*(("masks.js",) if masks else ()), *(GRAPH_SCRIPTS if graph else ())),
+        styles=GRAPH_STYLES if graph else (),
+        data=data if graph is None else {**data, "graph": graph},
         sections=[(name, label) for name, label, shown in _SECTIONS if shown(values)],
         **values,
     )

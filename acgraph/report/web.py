@@ -13,6 +13,10 @@ from acgraph.diagnostics import counted
 from acgraph.pruning.rate import format_rate
 from acgraph.report.verdict import format_error, format_percent
 
+#: Scripts and styles of the drawn graph, whose data is named ``graph``.
+GRAPH_SCRIPTS = ("vendor/dagre.min.js", "graph.js")
+GRAPH_STYLES = ("graph.css",)
+
 
 def render_template(
     name: str,

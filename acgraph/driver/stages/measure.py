@@ -3,12 +3,13 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from acgraph.difference import diff_models
 from acgraph.driver.latency.runtime import run_settings
 from acgraph.driver.results.layer_changes import layer_changes
 from acgraph.driver.results.outcome import make_report, measure_sides
 from acgraph.driver.state.context import Context
 from acgraph.driver.state.state import State, Warnings, equivalence_of, lowered_of, written
-from acgraph.report import Side, write_report
+from acgraph.report import Side, graph_data, write_report
 
 #: Duration of profiling both models, in runs: profiled runs are slower, and the models are loaded.
 PROFILED_RUNS = 40
@@ -33,7 +34,11 @@ def measure(context: Context, state: State) -> State:
         int8_examples=files.int8_examples,
     )  # fmt: skip
     lowered.plan.save(files.folder / "plan.json")
-    write_report(report, files.folder)
+    graph = graph_data(
+        original, lowered.small, diff=diff_models(original, lowered.small),
+        labels=("original", "compact"), dependency=context.untied.dependency,
+    )  # fmt: skip
+    write_report(report, files.folder, graph)
     return replace(state, report=report, warnings=warnings.texts)
 
 
