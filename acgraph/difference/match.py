@@ -1,8 +1,8 @@
 """Match the nodes of two models.
 
 Nodes are paired by equal computation first, then by equal weights, by equal kernels and attributes
-in equal surroundings, by name, and by neighbours. Names are weak evidence: exporters number nodes,
-so an additional node shifts the names of all later ones.
+in equal surroundings, by name, by neighbours, and by the order of layers of equal size. Names
+are weak evidence: exporters number nodes, so an additional node shifts the names of all later ones.
 """
 
 from collections import defaultdict
@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 import onnx_graphsurgeon as gs
 
+from acgraph.difference.align import align_layers
 from acgraph.difference.fingerprint import Fingerprint, Numbering, fingerprints, node_kind
 from acgraph.difference.terms import Source, Terms
 from acgraph.ir import Model
@@ -53,6 +54,8 @@ def match_nodes(first: Model, second: Model) -> Matching:
     if are_names_reliable:
         search.pair_names(own)
         search.pair_names((node_kind, node_kind))
+    search.pair_neighbours(own)
+    search.pair_layers()
     search.pair_neighbours(own)
     search.pair_neighbours((node_kind, node_kind))
     if not are_names_reliable:
@@ -125,6 +128,12 @@ class _Search:
                 continue
             if keys[0](node) == keys[1](other):
                 self.matching.add(name, name)
+
+    def pair_layers(self) -> None:
+        """Pair layers of equal size in the order of the graphs."""
+        found = align_layers(*self._models, self.matching.pairs, self._parts)
+        for before, after in list(found):
+            self.matching.add(before, after)
 
     def are_names_reliable(self) -> bool:
         """Return whether, in the pairs so far, no name denotes different nodes in the models."""
