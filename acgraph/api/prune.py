@@ -17,6 +17,7 @@ from acgraph.api.types import (
     read_shapes,
     read_sized,
 )
+from acgraph.backends.select import training_backend
 from acgraph.config_fields import parse_align, parse_layer_rates
 from acgraph.data.in_memory import registered_data
 from acgraph.driver.inputs.outputs import keep_outputs
@@ -233,7 +234,7 @@ def _opened(
             input_shape=read_shapes(input_shape),
             seed=seed or 0,
         )
-        return opened, open_calibration(opened, request)
+        return opened, open_calibration(opened, request, training_backend())
 
 
 def _check_beside_data(

@@ -20,7 +20,7 @@ from acgraph.backends.training import (
     Schedule,
     TrainConfig,
 )
-from acgraph.data import Batch, Dataset
+from acgraph.data import Batch, Dataset, Layout
 from acgraph.ir import Model
 from acgraph.pruning.reconstruct import Gram
 from acgraph.pruning.regression import ColumnPart, PairedMoments
@@ -195,6 +195,27 @@ class TrainingBackend(Protocol):
         self, model: Model, names: Collection[str], batches: Iterable[Batch]
     ) -> dict[str, Statistics]:
         """Measure the mean and variance of each channel of the named tensors, by name."""
+        ...
+
+    def has_statistics(self, model: Model) -> bool:
+        """Whether a network contains BatchNormalization with running statistics."""
+        ...
+
+    def fit_inputs(
+        self, model: Model, x: Array, *, layout: Layout, task: OutputTask | None, seed: int = 0
+    ) -> Array:
+        """Fit generated inputs to the BatchNormalization statistics of a network with one input.
+
+        Args:
+            model: The network, which has such statistics.
+            x: The inputs, ``float32 [N, ...]``, with mean 0 and standard deviation 1.
+            layout: Their layout if they are images; empty for others.
+            task: The task of the first output if it is ``[N, classes]`` of a classifier.
+            seed: Seed of all random numbers.
+
+        Returns:
+            The fitted inputs, with the shape of ``x``.
+        """
         ...
 
     def batch_of(self, model: Model) -> int | None:

@@ -73,7 +73,8 @@ class GeneratedDataset(Dataset):
     zero in every other example, as at the start of a sequence, and tanh of noise in the others. A
     single number that a whole batch shares is the same in all examples.
 
-    Example ``k`` depends only on ``k``, and is generated on access.
+    Example ``k`` depends only on ``k``, and is generated on access. The driver may then fit examples
+    to a network (`acgraph.driver.inputs.fitted`).
     """
 
     def __init__(self, spec: str, *targets: InputSpec) -> None:
@@ -116,6 +117,14 @@ class GeneratedDataset(Dataset):
     def labels(self) -> None:
         """None: generated data has no labels."""
         return
+
+    @property
+    def is_natural(self) -> bool:
+        """Whether the only input is a synthetic float32 image or signal, batch first."""
+        first, *others = self._targets
+        is_float = np.dtype(first.dtype) == np.float32 and first.axis == 0
+        is_single = is_float and not others and self._is_synthetic
+        return is_single and _is_natural(first, self._shapes[first.name])
 
     def __len__(self) -> int:
         return self._count

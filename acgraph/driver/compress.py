@@ -84,7 +84,7 @@ def run(
     begin = time.perf_counter() if begin is None else begin
     if config.resume is not None:
         config = config.model_copy(update={"output": config.resume})
-    inputs = open_inputs(config, functions)
+    inputs = open_inputs(config, functions, status or log.info)
     fingerprints = input_fingerprints(inputs.original, inputs.data)
     state, earlier_s = None, 0.0
     if config.resume is not None:

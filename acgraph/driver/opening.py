@@ -1,7 +1,9 @@
 """Open and check the inputs of a run, and make the context of its stages."""
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 
 from acgraph.backends.interface import Trainer, TrainingBackend
 from acgraph.backends.ort.layer_timing import timing_chooser
@@ -14,6 +16,7 @@ from acgraph.driver.evaluation.cluster import check_cluster
 from acgraph.driver.evaluation.workers import check_workers
 from acgraph.driver.inputs.bounds import requested_bounds
 from acgraph.driver.inputs.data import RunData, open_data
+from acgraph.driver.inputs.fitted import fit_generated
 from acgraph.driver.inputs.outputs import keep_outputs
 from acgraph.driver.inputs.reading import check_reading
 from acgraph.driver.inputs.tasks import describe_tasks, with_tasks
@@ -22,7 +25,7 @@ from acgraph.driver.latency.chooser import make_chooser
 from acgraph.driver.latency.runtime import run_settings
 from acgraph.driver.network import Network
 from acgraph.driver.passes import PassSettings
-from acgraph.driver.schedule.budget import DeadlineChooser, fewer_examples
+from acgraph.driver.schedule.budget import DeadlineChooser, fewer_examples, input_macs
 from acgraph.driver.schedule.pace import image_seconds
 from acgraph.driver.stages.target import check_metric
 from acgraph.driver.state.context import Clock, Context, Reporter
@@ -32,6 +35,8 @@ from acgraph.driver.training.pool import TrainerPool
 from acgraph.ir import Model, clone_model
 from acgraph.lowering.base import Chooser
 from acgraph.passes.untie_constants import untie_constants
+
+log = logging.getLogger(__name__)
 
 #: Share of a time budget after which no further layer is timed.
 TIMING_UNTIL = 0.92
@@ -54,12 +59,17 @@ class Inputs:
     functions: UserFunctions = NO_FUNCTIONS
 
 
-def open_inputs(config: CompressConfig, functions: UserFunctions | None = None) -> Inputs:
+def open_inputs(
+    config: CompressConfig,
+    functions: UserFunctions | None = None,
+    status: Callable[[str], None] = log.info,
+) -> Inputs:
     """Read and check the inputs of a run, before anything is written.
 
     Args:
         config: The options.
         functions: Functions of the user, if there are any.
+        status: Callback for status lines.
 
     Raises:
         AcgraphError: The model, the data or an option is wrong.
@@ -74,7 +84,13 @@ def open_inputs(config: CompressConfig, functions: UserFunctions | None = None) 
     check_workers(config.search.workers, backend.processes)
     if config.search.cluster is not None:
         check_cluster(config.search.cluster)
-    data = open_data(config, original)
+    data = open_data(
+        config,
+        original,
+        lambda train: fit_generated(
+            train, original, backend, partial(input_macs, config), status, config.seed
+        ),
+    )
     check_metric(config, original)
     check_reading(original)  # at the sizes of the data
     data = replace(data, has_own_score=functions.evaluate is not None)

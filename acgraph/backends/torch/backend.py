@@ -9,6 +9,7 @@ from acgraph.backends.interface import PairedRun, Statistics, Trainer
 from acgraph.backends.torch.batchnorm import channel_statistics
 from acgraph.backends.torch.checkpoint import load_checkpoint, save_checkpoint
 from acgraph.backends.torch.checks import check_operators
+from acgraph.backends.torch.fit_inputs import fit_inputs, normalisations
 from acgraph.backends.torch.follow import follow, leading
 from acgraph.backends.torch.graph_module import GraphModule
 from acgraph.backends.torch.lockstep import Lockstep
@@ -18,7 +19,7 @@ from acgraph.backends.torch.runtime import choose_device
 from acgraph.backends.torch.team import team
 from acgraph.backends.torch.trainer import TorchTrainer
 from acgraph.backends.training import PROBE_SECONDS, Evaluate, ProgressSink, TrainConfig
-from acgraph.data import Batch, Dataset
+from acgraph.data import Array, Batch, Dataset, Layout
 from acgraph.ir import Model
 from acgraph.tasks import OutputTask
 
@@ -58,6 +59,16 @@ class TorchBackend:
     ) -> dict[str, Statistics]:
         """Measure the mean and variance of each channel of the named tensors, by name."""
         return channel_statistics(GraphModule(model), names, batches)
+
+    def has_statistics(self, model: Model) -> bool:
+        """Whether a network contains BatchNormalization with running statistics."""
+        return bool(normalisations(GraphModule(model)))
+
+    def fit_inputs(
+        self, model: Model, x: Array, *, layout: Layout, task: OutputTask | None, seed: int = 0
+    ) -> Array:
+        """Fit generated inputs to the BatchNormalization statistics of a network."""
+        return fit_inputs(model, x, layout=layout, task=task, seed=seed)
 
     def batch_of(self, model: Model) -> int | None:
         """Return the fixed batch size of a network; None if it runs at any batch size."""

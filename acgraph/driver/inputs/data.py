@@ -1,6 +1,6 @@
 """Open the data of a run, and split it into training, selection and report data."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -65,10 +65,17 @@ class RunData:
         return "accuracy" if is_classes else "score"
 
 
-def open_data(config: CompressConfig, model: Model) -> RunData:
+def open_data(
+    config: CompressConfig, model: Model, improve: Callable[[Dataset], Dataset] | None = None
+) -> RunData:
     """Open the data that a configuration names.
 
     Evaluation data is divided alternately into the selection and the report split.
+
+    Args:
+        config: The options.
+        model: The model, whose input sizes are resolved in place.
+        improve: Replaces the training data before it is split, if it is given.
 
     Raises:
         UsageError: There is too little data, or training and evaluation data are the same.
@@ -83,6 +90,8 @@ def open_data(config: CompressConfig, model: Model) -> RunData:
         )
     opened = _opened(config, model)
     train = opened[config.data]
+    if improve is not None:
+        train = improve(train)
     if config.eval_data is not None:
         held_out = opened[config.eval_data]
     else:

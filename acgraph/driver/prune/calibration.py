@@ -1,10 +1,12 @@
 """Calibration data of ``prune``: examples to measure and fit on, and held-out ones."""
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
+from acgraph.backends.interface import TrainingBackend
 from acgraph.data import (
     Batch,
     Dataset,
@@ -15,8 +17,11 @@ from acgraph.data import (
 )  # fmt: skip
 from acgraph.diagnostics import Location
 from acgraph.driver.inputs.data import open_sized
+from acgraph.driver.inputs.fitted import PRUNE_MACS, fit_generated
 from acgraph.errors import UsageError
 from acgraph.ir import Model
+
+log = logging.getLogger(__name__)
 
 #: Share of the examples that are held out to evaluate a cut, and their largest number.
 HELD_OUT, MAX_HELD_OUT = 0.1, 512
@@ -80,12 +85,13 @@ class Calibration:
         return (lambda number: self.fitted.batch(parts[number])), len(parts)
 
 
-def open_calibration(model: Model, request: DataRequest) -> Calibration:
+def open_calibration(model: Model, request: DataRequest, backend: TrainingBackend) -> Calibration:
     """Open data for a model, and resolve the sizes of the model's input from it.
 
     Args:
         model: The model, whose input sizes are resolved in place.
         request: The data and how it is read.
+        backend: The training backend, which improves generated data.
 
     Raises:
         UsageError: There are fewer than 2 examples.
@@ -95,6 +101,7 @@ def open_calibration(model: Model, request: DataRequest) -> Calibration:
         request.spec, model, request.input_shape or None,
         mean=request.mean, std=request.std, scale=request.scale,
     )  # fmt: skip
+    found = fit_generated(found, model, backend, lambda _: PRUNE_MACS, log.info, request.seed)
     if len(found) < 2:
         raise UsageError(
             "one example is not enough: layers are fitted to some examples and evaluated on others",

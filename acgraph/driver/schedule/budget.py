@@ -8,8 +8,11 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from acgraph.config import CompressConfig
 from acgraph.data import Dataset, Subset, spread_indices
+from acgraph.data.generated import COUNT
 from acgraph.driver.inputs.data import RunData
+from acgraph.driver.schedule.plan import DEFAULT_EPOCHS
 from acgraph.lowering.base import Candidate, Chooser, TimedChooser
 
 #: Shares of a time budget for all evaluations on the selection split, and for those on the report
@@ -18,8 +21,22 @@ SELECT_SHARE, REPORT_SHARE = 0.06, 0.05
 SELECT_TIMES = 5
 #: Share of a time budget for measuring the statistics of inserted BatchNormalization.
 STATISTICS_SHARE = 0.03
+#: Share of a time budget, or else of the training, for fitting generated inputs to the statistics
+#: of the network; and the cost of a training step in evaluations.
+INPUTS_SHARE, STEP_COST = 0.25, 3
+#: Assumed multiply-accumulates per second. They are not measured, so that a resumed run fits the
+#: same inputs.
+MACS_PER_S = 2e10
 #: Smallest number of examples of a split.
 MIN_EXAMPLES = 16
+
+
+def input_macs(config: CompressConfig, example_macs: int) -> float:
+    """Return how many multiply-accumulates a run may spend on fitting its inputs."""
+    if config.time_budget is not None:
+        return INPUTS_SHARE * config.time_budget * MACS_PER_S
+    epochs = DEFAULT_EPOCHS if config.epochs is None else config.epochs
+    return INPUTS_SHARE * epochs * COUNT * STEP_COST * example_macs
 
 
 def fewer_examples(data: RunData, image_s: float, budget_s: float) -> RunData:

@@ -8,6 +8,7 @@ import pytest
 from onnx import numpy_helper
 
 import acgraph
+from acgraph.backends.torch.backend import TorchBackend
 from acgraph.driver.prune.calibration import DataRequest, open_calibration
 from acgraph.errors import UsageError
 from acgraph.ir import model_from_proto, proto_from_model
@@ -167,7 +168,8 @@ def test_one_example_is_too_little(make_net, images):
 def test_calibration_data_has_no_labels_and_no_example_twice(make_net, tmp_path, images):
     file = tmp_path / "calib.npz"
     np.savez(file, x=images, y=np.zeros(len(images), np.int64))
-    found = open_calibration(model_from_proto(residual(make_net)), DataRequest(spec=str(file)))
+    model = model_from_proto(residual(make_net))
+    found = open_calibration(model, DataRequest(spec=str(file)), TorchBackend())
     assert found.fitted.labels is None
     assert found.held_out.labels is None
     rows = np.concatenate([
