@@ -73,8 +73,8 @@ class GeneratedDataset(Dataset):
     zero in every other example, as at the start of a sequence, and tanh of noise in the others. A
     single number that a whole batch shares is the same in all examples.
 
-    Example ``k`` depends only on ``k``, and is generated on access. The driver may then fit examples
-    to a network (`acgraph.driver.inputs.fitted`).
+    Example ``k`` depends only on ``k``, and is generated on access. The driver may then fit
+    examples to a network (`acgraph.driver.inputs.fitted`).
     """
 
     def __init__(self, spec: str, *targets: InputSpec) -> None:

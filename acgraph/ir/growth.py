@@ -92,7 +92,7 @@ def _one_hot(_: gs.Node, inputs: _Inputs) -> float:
 def _padded(node: gs.Node, inputs: _Inputs) -> float:
     pads = _given(inputs, 1) if len(inputs) > 1 else np.asarray(node.attrs["pads"])
     added = np.abs(pads.astype(np.float64)).sum()
-    return math.prod(size + float(added) for size in _given(inputs, 0).shape)
+    return float(math.prod(size + float(added) for size in _given(inputs, 0).shape))
 
 
 def _resized(node: gs.Node, inputs: _Inputs) -> float:
@@ -106,7 +106,7 @@ def _resized(node: gs.Node, inputs: _Inputs) -> float:
 def _gathered(node: gs.Node, inputs: _Inputs) -> float:
     values, indices = _given(inputs, 0), _given(inputs, 1)
     axis = int(node.attrs.get("axis", 0))
-    return indices.size * values.size / max(values.shape[axis], 1)
+    return float(indices.size * values.size / max(values.shape[axis], 1))
 
 
 def _multiplied(_: gs.Node, inputs: _Inputs) -> float:
