@@ -57,6 +57,14 @@ def diff(
             help="Write node data for Model Explorer to this file, and print only a summary.",
         ),
     ] = None,
+    run: Annotated[
+        bool,
+        typer.Option(
+            "--run",
+            help="Run both models on the same random inputs, and show where their activations "
+            "part, layer by layer.",
+        ),
+    ] = False,
     input_shape: InputShapeOption = None,
 ) -> None:
     """Compare the layers, nodes and cost of two models. The exit code is 1 if they differ."""
@@ -68,7 +76,7 @@ def diff(
     from acgraph.api.diff import diff as compare
     from acgraph.ir import write_bytes
 
-    found = compare(before, after, input_shape=input_shape)
+    found = compare(before, after, input_shape=input_shape, run=run)
     extra = [
         (path, kind)
         for path, kind in ((html, DiffFormat.HTML), (model_explorer, DiffFormat.MODEL_EXPLORER))

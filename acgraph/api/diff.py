@@ -5,11 +5,14 @@ from dataclasses import dataclass
 from acgraph.analysis.dependency import analyse
 from acgraph.api.call import checked
 from acgraph.api.types import ModelLike, ShapesLike, read_shapes, resolve_input_sizes
+from acgraph.diagnostics import printable
 from acgraph.difference import (
     GraphDiff,
+    RunDifference,
     diff_models,
     json_from_diff,
     model_explorer_from_diff,
+    run_both,
     text_from_diff,
 )
 from acgraph.ir import Model
@@ -26,11 +29,13 @@ class DiffResult:
         changes: All changes, by kind.
         before: The first model.
         after: The second model.
+        run: The activations of both models on the same inputs, if they were run.
     """
 
     changes: GraphDiff
     before: Model
     after: Model
+    run: RunDifference | None = None
 
     @property
     def is_empty(self) -> bool:
@@ -39,11 +44,13 @@ class DiffResult:
 
     def to_text(self) -> str:
         """Return the changes as text for a terminal."""
-        return text_from_diff(self.changes, self.before.source, self.after.source)
+        lines = [] if self.run is None else [printable(line) for line in self.run.lines()]
+        text = text_from_diff(self.changes, self.before.source, self.after.source)
+        return "".join([text, *(f"{line}\n" for line in lines)])
 
     def to_json(self) -> str:
         """Return the changes as JSON."""
-        return json_from_diff(self.changes)
+        return json_from_diff(self.changes, self.run)
 
     def to_html(self) -> str:
         """Return an HTML page that shows both models side by side."""
@@ -54,6 +61,7 @@ class DiffResult:
             before=self.before.source,
             after=self.after.source,
             dependency=analyse(self.before),
+            run=self.run,
         )
 
     def to_model_explorer(self) -> str:
@@ -62,7 +70,8 @@ class DiffResult:
 
     def summary(self) -> list[str]:
         """Return the number of changes in a few lines of text."""
-        return summary_lines(self.changes, self.before, self.after)
+        lines = summary_lines(self.changes, self.before, self.after)
+        return lines if self.run is None else [*lines, self.run.lines()[0]]
 
     def __repr__(self) -> str:
         return f"DiffResult({'no difference' if self.is_empty else self.summary()[0]!r})"
@@ -70,7 +79,11 @@ class DiffResult:
 
 @checked
 def diff(
-    before: ModelLike, after: ModelLike, *, input_shape: ShapesLike | None = None
+    before: ModelLike,
+    after: ModelLike,
+    *,
+    input_shape: ShapesLike | None = None,
+    run: bool = False,
 ) -> DiffResult:
     """Compare two models.
 
@@ -78,13 +91,16 @@ def diff(
         before: The first model: a path, bytes, an ``onnx.ModelProto`` or an ``acgraph.Model``.
         after: The second model, likewise.
         input_shape: Shapes by input name, for inputs with dynamic dimensions.
+        run: Run both models on the same random inputs, and compare their activations.
 
     Returns:
         The changes.
 
     Raises:
-        UsageError: A named input exists in neither model, or a shape contradicts one of them.
+        UsageError: A named input exists in neither model, a shape contradicts one of them, or the
+            models are to be run and have other inputs.
         ImportModelError: One of them is not a valid ONNX model.
+        BackendError: One of them is to be run, but cannot be.
     """
     shapes = read_shapes(input_shape)
     models = load_model(before), load_model(after)
@@ -93,4 +109,5 @@ def diff(
     other = {k: v for k, v in shapes.items() if k in second or not k}
     for model, stated in zip(models, (own, other), strict=True):
         resolve_input_sizes(model, stated)
-    return DiffResult(diff_models(*models), *models)
+    changes = diff_models(*models)
+    return DiffResult(changes, *models, run_both(*models, changes) if run else None)

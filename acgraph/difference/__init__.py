@@ -1,5 +1,6 @@
 """Comparison of two models, for ``acgraph diff``."""
 
+from acgraph.difference.activations import Activation, RunDifference, run_both
 from acgraph.difference.compare import diff_models
 from acgraph.difference.layer_table import LayerPair, LayerSide, count_operators, pair_layers
 from acgraph.difference.match import match_nodes
@@ -9,9 +10,11 @@ from acgraph.difference.render import change_lines, json_from_diff, text_from_di
 from acgraph.difference.types import GraphDiff
 
 __all__ = [
+    "Activation",
     "GraphDiff",
     "LayerPair",
     "LayerSide",
+    "RunDifference",
     "change_lines",
     "count_operators",
     "diff_models",
@@ -20,5 +23,6 @@ __all__ = [
     "model_explorer_from_diff",
     "node_changes",
     "pair_layers",
+    "run_both",
     "text_from_diff",
 ]

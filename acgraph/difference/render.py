@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator, Sequence
 
 from acgraph.diagnostics import counted, printable
+from acgraph.difference.activations import RunDifference
 from acgraph.difference.types import (
     AttributeChange,
     ConstantChange,
@@ -18,9 +19,15 @@ from acgraph.pruning.rate import format_rate
 _SHOWN = 200
 
 
-def json_from_diff(diff: GraphDiff) -> str:
-    """Return a difference as one JSON object."""
-    return json.dumps(diff.to_dict(), indent=2, allow_nan=False) + "\n"
+def json_from_diff(diff: GraphDiff, run: RunDifference | None = None) -> str:
+    """Return a difference as one JSON object.
+
+    Args:
+        diff: The difference.
+        run: The activations of both models, if they were run; the key is ``run``.
+    """
+    values = diff.to_dict() if run is None else {**diff.to_dict(), "run": run.to_dict()}
+    return json.dumps(values, indent=2, allow_nan=False) + "\n"
 
 
 def text_from_diff(diff: GraphDiff, before: str, after: str) -> str:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from acgraph.analysis.dependency import DependencyGraph
 from acgraph.diagnostics import counted
-from acgraph.difference import GraphDiff, change_lines, count_operators, pair_layers
+from acgraph.difference import GraphDiff, RunDifference, change_lines, count_operators, pair_layers
 from acgraph.difference.layer_table import LayerPair
 from acgraph.ir import Model
 from acgraph.pruning.rate import format_rate
@@ -27,6 +27,7 @@ def render_diff_page(
     before: str,
     after: str,
     dependency: DependencyGraph | None = None,
+    run: RunDifference | None = None,
 ) -> str:
     """Render the page.
 
@@ -37,6 +38,7 @@ def render_diff_page(
         before: The name of the first model.
         after: The name of the second model.
         dependency: The analysis of the first model, if its coupled sets are to be shown.
+        run: The activations of both models, if they were run.
 
     Returns:
         The page as HTML.
@@ -58,6 +60,7 @@ def render_diff_page(
         pairs=pairs,
         layer_chart=layer_chart(changes),
         operators=count_operators(first, second),
+        run=run,
         lines=lines[:MAX_LINES],
         more=max(0, len(lines) - MAX_LINES),
     )

@@ -327,6 +327,8 @@ def test_diff_exits_with_1_when_models_differ(acgraph, model, tmp_path):
     data = json.loads(acgraph("diff", model, small, "--format", "json", code=1)[0])
     assert data["is_empty"] is False
     assert json.loads(acgraph("diff", model, model, "--format", "json")[0])["is_empty"] is True
+    assert "\nactivations part at " in acgraph("diff", model, small, "--run", code=1)[0]
+    assert acgraph("diff", model, model, "--run")[0].startswith("no activation parts")
 
 
 def test_diff_writes_to_a_file(acgraph, model, tmp_path):
