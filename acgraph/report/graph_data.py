@@ -71,15 +71,18 @@ def graph_data(
 
     Returns:
         ``sides``: the titles; ``nodes``: each with its block ``scope``, its ``state`` and, for each
-        model that has it, a description ``a`` or ``b``; ``edges``: ``[from, to, models]``, where
-        the models are 1 for the first, 2 for the second and 3 for both; ``families``: the coupled
-        sets with the numbers of the nodes that they cross.
+        model that has it, a description ``a`` or ``b``; ``constant`` where it computes a constant;
+        ``edges``: ``[from, to, models]``, where the models are 1 for the first, 2 for the second
+        and 3 for both; ``families``: the coupled sets with the numbers of the nodes that they
+        cross.
     """
     first = _Side.of(before, dependency.facts if dependency is not None else None)
     vertices = {name: _vertex(shown, "same") for name, shown in _terminals(first)}
     scopes = first.scopes()
     for node in before.graph.nodes:
         vertices[node.name] = {**_vertex(first.describe(node), "same"), "scope": scopes[node.name]}
+    for name in _constant_nodes(before):
+        vertices[name]["constant"] = True
     names: dict[str, str] = {}
     if after is not None and diff is not None:
         names = _add_second(vertices, before, _Side.of(after, None), diff)
@@ -135,6 +138,9 @@ def _add_second(
             "state": "added" if owner is None else "lowered",
             "scope": scopes[node.name] if owner is None else vertices[owner]["scope"],
         }
+    for name in _constant_nodes(second.model):
+        if "a" not in vertices[names[name]]:
+            vertices[names[name]]["constant"] = True
     for name, shown in _terminals(second):
         vertices.setdefault(name, {"state": "added", "scope": ()})["b"] = shown
     for name, vertex in vertices.items():
@@ -166,6 +172,17 @@ def _terminals(side: _Side) -> Iterator[tuple[str, Json]]:
             shape = side.facts.shapes.get(tensor.name)
             shown = {"name": tensor.name, "op": prefix.strip(), "out": []}
             yield prefix + tensor.name, {**shown, "out": [] if shape is None else [list(shape)]}
+
+
+def _constant_nodes(model: Model) -> Iterator[str]:
+    """Yield the nodes that compute constants: no graph input reaches them."""
+    constant: set[int] = set()
+    for node in model.graph.nodes:
+        is_inner = any(isinstance(value, gs.Graph) for value in node.attrs.values())
+        read = (t for t in node.inputs if t.name and not isinstance(t, gs.Constant))
+        if not is_inner and all(id(t) in constant for t in read):
+            constant.update(id(t) for t in node.outputs)
+            yield node.name
 
 
 def _edges(model: Model) -> Iterator[tuple[str, str]]:

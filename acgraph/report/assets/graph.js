@@ -30,11 +30,14 @@
     return found;
   };
   const opened = new Set([""]);
+  // Nodes that compute constants are hidden until one of them is asked for.
+  let withConstants = false;
   const isTrivial = (block) => block.nodes.length === 1;
   const home = (node) => chain(node.block).find((key) => !opened.has(key) && !isTrivial(blocks.get(key)));
   const visible = () => {
     const found = new Map();
     for (const node of nodes) {
+      if (node.constant && !withConstants) continue;
       const key = home(node) ?? `#${node.id}`;
       if (!found.has(key)) found.set(key, []);
       found.get(key).push(node.id);
@@ -96,7 +99,7 @@
     }
     const merged = new Map();
     for (const [a, b, models] of edges) {
-      if (of[a] === of[b]) continue;
+      if (of[a] === of[b] || of[a] === undefined || of[b] === undefined) continue;
       const key = `${of[a]}\n${of[b]}`;
       const line = merged.get(key) ?? { from: of[a], to: of[b], models: 0 };
       line.models |= models;
@@ -315,8 +318,9 @@
       const state = { free: "can be cut", fenced: "fenced", inexact: "can be cut inexactly", single: "one set only" };
       const item = make("li", `${family.name}: ${family.size} coupled sets, ${state[family.state]}; cuts ${family.cuts.slice(0, 6).join(", ")}${family.cuts.length + family.more > 6 ? " and more" : ""} `);
       item.append(action("Show coupled nodes", () => show(family, ids)));
-      for (const reason of family.reasons) {
-        const line = make("div", `${reason[0]} `);
+      const [most, count] = [5, family.reasons.length];
+      for (const reason of family.reasons.slice(0, most)) {
+        const line = make("div", `${reason[1].length ? `${called(reason[1][0])}: ` : ""}${reason[0]} `);
         const says = make("span");
         line.append(action("Show the chain", () => {
           const found = show(family, ids, reason);
@@ -324,6 +328,7 @@
         }), says);
         item.append(line);
       }
+      if (count > most) item.append(make("div", `and ${count - most} more reasons`));
       list.append(item);
     }
     return list.children.length ? [make("h3", "Coupled sets"), list] : [];
@@ -366,7 +371,7 @@
   };
   const reveal = (id) => {
     for (const key of chain(nodes[id].block)) opened.add(key);
-    layout();
+    if (nodes[id].constant && !withConstants) toggle.click(); else layout();
     const vertex = shown.get(`#${id}`);
     Object.assign(camera, { x: vertex.x, y: vertex.y, scale: Math.max(camera.scale, 0.8) });
     select(vertex.key);
@@ -442,6 +447,15 @@
     select(null);
     start();
   };
+  const toggle = root.querySelector("button.constants");
+  toggle.hidden = !nodes.some((node) => node.constant);
+  toggle.addEventListener("click", () => {
+    withConstants = !withConstants;
+    toggle.setAttribute("aria-pressed", withConstants);
+    toggle.textContent = withConstants ? "Hide constants" : "Show constants";
+    layout();
+    select(shown.has(selected) ? selected : null);
+  });
   const tools = { fit, open: all(true), close: all(false), in: () => zoom(1.3), out: () => zoom(1 / 1.3) };
   for (const [name, act] of Object.entries(tools)) root.querySelector(`button.${name}`).addEventListener("click", act);
   document.addEventListener("themechange", draw);

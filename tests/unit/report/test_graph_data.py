@@ -119,3 +119,11 @@ def test_blocks_are_those_of_weights_or_of_layers(weights, scopes) -> None:
         node.inputs[1].name = name
     layers = {"n0": weights[0], "n2": weights[1]}
     assert node_scopes(found.graph.nodes, layers) == scopes
+
+
+def test_nodes_that_compute_constants_are_marked() -> None:
+    found = model(f"""{HEAD} g (float[1,2] x) => (float[1,2] y)
+    <float[2] p = {{1, 2}}>
+    {{ [k] c = Neg (p) [l] d = Neg (c) [m] e = Add (x, d) [n] y = Relu (e) }}""")
+    data = graph_data(found)
+    assert [v["a"]["name"] for v in data["nodes"] if v.get("constant")] == ["k", "l"]
