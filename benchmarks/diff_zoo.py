@@ -15,18 +15,14 @@ import statistics
 import sys
 import time
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 import acgraph
 from acgraph.analysis.layers import layers
-from acgraph.difference import GraphDiff, diff_models, match_nodes
+from acgraph.difference import diff_models, explain_by_plan, match_nodes
 from acgraph.ir import Model
 from acgraph.ir.load import load_model
-from acgraph.pruning.cut_plan import CutPlan
 
 ZOO = Path(os.environ.get("ACGRAPH_SHARED", "../shared")) / "zoo"
 LEGACY, DYNAMO = ".legacy", ".dynamo"
@@ -46,28 +42,6 @@ def paired_layers(first: Model, second: Model) -> tuple[int, int]:
 
 def _size(layer: Any) -> tuple[object, ...]:
     return layer.filters, layer.columns, layer.kernel, layer.group
-
-
-def unexplained(before: Model, plan: CutPlan, diff: GraphDiff) -> list[str]:
-    """Return the resized constants that do not have the shape that a plan gives them."""
-    shapes = {name: shape for name, (_, shape) in before.constant_forms().items()}
-    return [
-        change.name
-        for change in diff.constants
-        if change.shape[0] != change.shape[1]
-        and change.name in shapes
-        and change.shape[1] not in set(planned_shapes(change.name, change.shape[0], plan))
-    ]
-
-
-def planned_shapes(name: str, shape: tuple[int, ...], plan: CutPlan) -> Iterator[tuple[int, ...]]:
-    """Yield the shape of a constant after the cut, for each of its readers."""
-    for reader in {cut.reader for cut in plan.axes if cut.tensor == name}:
-        sizes = np.array(shape)
-        for cut in plan.axes:
-            if cut.tensor == name and cut.reader == reader:
-                sizes[cut.axis] -= len(cut.removed)
-        yield tuple(sizes.tolist())
 
 
 def compare_twins(zoo: Any, names: list[str]) -> None:
@@ -95,12 +69,12 @@ def compare_pruned(zoo: Any, names: list[str]) -> None:
         start = time.process_time()
         diff = diff_models(before, result.model)
         times.append(time.process_time() - start)
-        missing = unexplained(before, result.plan, diff)
+        missing = explain_by_plan(before, result.model, diff, result.plan).unexplained
         open_ += len(missing)
         resized = sum(change.shape[0] != change.shape[1] for change in diff.constants)
         print(
             f"{name:32} {times[-1]:5.1f} s, {resized:4} constants resized, "
-            f"{len(missing)} not as planned {missing[:2]}",
+            f"{len(missing)} not as planned {list(missing[:2])}",
             flush=True,
         )
     if times:

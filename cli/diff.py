@@ -65,6 +65,14 @@ def diff(
             "part, layer by layer.",
         ),
     ] = False,
+    plan: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="The plan.json of the cut from A to B: check that it explains every resized "
+            "constant.",
+        ),
+    ] = None,
     input_shape: InputShapeOption = None,
 ) -> None:
     """Compare the layers, nodes and cost of two models. The exit code is 1 if they differ."""
@@ -76,7 +84,7 @@ def diff(
     from acgraph.api.diff import diff as compare
     from acgraph.ir import write_bytes
 
-    found = compare(before, after, input_shape=input_shape, run=run)
+    found = compare(before, after, input_shape=input_shape, run=run, plan=plan)
     extra = [
         (path, kind)
         for path, kind in ((html, DiffFormat.HTML), (model_explorer, DiffFormat.MODEL_EXPLORER))

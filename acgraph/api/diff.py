@@ -1,15 +1,18 @@
 """``acgraph.diff``: the changes from one model to another."""
 
 from dataclasses import dataclass
+from os import PathLike
 
 from acgraph.analysis.dependency import analyse
 from acgraph.api.call import checked
 from acgraph.api.types import ModelLike, ShapesLike, read_shapes, resolve_input_sizes
 from acgraph.diagnostics import printable
 from acgraph.difference import (
+    Explained,
     GraphDiff,
     RunDifference,
     diff_models,
+    explain_by_plan,
     json_from_diff,
     model_explorer_from_diff,
     run_both,
@@ -17,6 +20,7 @@ from acgraph.difference import (
 )
 from acgraph.ir import Model
 from acgraph.ir.load import load_model
+from acgraph.pruning.cut_plan import CutPlan
 from acgraph.report import render_diff_page
 from acgraph.report.diff_page import summary_lines
 
@@ -30,12 +34,14 @@ class DiffResult:
         before: The first model.
         after: The second model.
         run: The activations of both models on the same inputs, if they were run.
+        explained: What the plan explains, if one was given.
     """
 
     changes: GraphDiff
     before: Model
     after: Model
     run: RunDifference | None = None
+    explained: Explained | None = None
 
     @property
     def is_empty(self) -> bool:
@@ -44,13 +50,14 @@ class DiffResult:
 
     def to_text(self) -> str:
         """Return the changes as text for a terminal."""
-        lines = [] if self.run is None else [printable(line) for line in self.run.lines()]
+        parts = [part for part in (self.explained, self.run) if part is not None]
+        lines = [printable(line) for part in parts for line in part.lines()]
         text = text_from_diff(self.changes, self.before.source, self.after.source)
         return "".join([text, *(f"{line}\n" for line in lines)])
 
     def to_json(self) -> str:
         """Return the changes as JSON."""
-        return json_from_diff(self.changes, self.run)
+        return json_from_diff(self.changes, self.run, self.explained)
 
     def to_html(self) -> str:
         """Return an HTML page that shows both models side by side."""
@@ -62,6 +69,7 @@ class DiffResult:
             after=self.after.source,
             dependency=analyse(self.before),
             run=self.run,
+            explained=self.explained,
         )
 
     def to_model_explorer(self) -> str:
@@ -71,6 +79,8 @@ class DiffResult:
     def summary(self) -> list[str]:
         """Return the number of changes in a few lines of text."""
         lines = summary_lines(self.changes, self.before, self.after)
+        if self.explained is not None:
+            lines += self.explained.lines()
         return lines if self.run is None else [*lines, self.run.lines()[0]]
 
     def __repr__(self) -> str:
@@ -84,6 +94,7 @@ def diff(
     *,
     input_shape: ShapesLike | None = None,
     run: bool = False,
+    plan: CutPlan | str | PathLike[str] | None = None,
 ) -> DiffResult:
     """Compare two models.
 
@@ -92,13 +103,15 @@ def diff(
         after: The second model, likewise.
         input_shape: Shapes by input name, for inputs with dynamic dimensions.
         run: Run both models on the same random inputs, and compare their activations.
+        plan: The plan of the cut from the first model to the second, or its file: check that it
+            explains every resized constant.
 
     Returns:
         The changes.
 
     Raises:
-        UsageError: A named input exists in neither model, a shape contradicts one of them, or the
-            models are to be run and have other inputs.
+        UsageError: A named input exists in neither model, a shape contradicts one of them, the
+            models are to be run and have other inputs, or the file is not a plan.
         ImportModelError: One of them is not a valid ONNX model.
         BackendError: One of them is to be run, but cannot be.
     """
@@ -110,4 +123,10 @@ def diff(
     for model, stated in zip(models, (own, other), strict=True):
         resolve_input_sizes(model, stated)
     changes = diff_models(*models)
-    return DiffResult(changes, *models, run_both(*models, changes) if run else None)
+    cut = plan if plan is None or isinstance(plan, CutPlan) else CutPlan.load(plan)
+    return DiffResult(
+        changes,
+        *models,
+        run=run_both(*models, changes) if run else None,
+        explained=None if cut is None else explain_by_plan(*models, changes, cut),
+    )

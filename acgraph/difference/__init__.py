@@ -2,6 +2,7 @@
 
 from acgraph.difference.activations import Activation, RunDifference, run_both
 from acgraph.difference.compare import diff_models
+from acgraph.difference.explained import Explained, explain_by_plan
 from acgraph.difference.layer_table import LayerPair, LayerSide, count_operators, pair_layers
 from acgraph.difference.match import match_nodes
 from acgraph.difference.model_explorer import model_explorer_from_diff
@@ -11,6 +12,7 @@ from acgraph.difference.types import GraphDiff
 
 __all__ = [
     "Activation",
+    "Explained",
     "GraphDiff",
     "LayerPair",
     "LayerSide",
@@ -18,6 +20,7 @@ __all__ = [
     "change_lines",
     "count_operators",
     "diff_models",
+    "explain_by_plan",
     "json_from_diff",
     "match_nodes",
     "model_explorer_from_diff",

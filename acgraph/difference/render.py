@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 
 from acgraph.diagnostics import counted, printable
 from acgraph.difference.activations import RunDifference
+from acgraph.difference.explained import Explained
 from acgraph.difference.types import (
     AttributeChange,
     ConstantChange,
@@ -19,14 +20,21 @@ from acgraph.pruning.rate import format_rate
 _SHOWN = 200
 
 
-def json_from_diff(diff: GraphDiff, run: RunDifference | None = None) -> str:
+def json_from_diff(
+    diff: GraphDiff, run: RunDifference | None = None, explained: Explained | None = None
+) -> str:
     """Return a difference as one JSON object.
 
     Args:
         diff: The difference.
         run: The activations of both models, if they were run; the key is ``run``.
+        explained: What a plan explains, if one was given; the key is ``plan``.
     """
-    values = diff.to_dict() if run is None else {**diff.to_dict(), "run": run.to_dict()}
+    values = diff.to_dict()
+    if run is not None:
+        values["run"] = run.to_dict()
+    if explained is not None:
+        values["plan"] = explained.to_dict()
     return json.dumps(values, indent=2, allow_nan=False) + "\n"
 
 

@@ -4,7 +4,14 @@ from collections.abc import Iterator
 
 from acgraph.analysis.dependency import DependencyGraph
 from acgraph.diagnostics import counted
-from acgraph.difference import GraphDiff, RunDifference, change_lines, count_operators, pair_layers
+from acgraph.difference import (
+    Explained,
+    GraphDiff,
+    RunDifference,
+    change_lines,
+    count_operators,
+    pair_layers,
+)
 from acgraph.difference.layer_table import LayerPair
 from acgraph.ir import Model
 from acgraph.pruning.rate import format_rate
@@ -28,6 +35,7 @@ def render_diff_page(
     after: str,
     dependency: DependencyGraph | None = None,
     run: RunDifference | None = None,
+    explained: Explained | None = None,
 ) -> str:
     """Render the page.
 
@@ -39,6 +47,7 @@ def render_diff_page(
         after: The name of the second model.
         dependency: The analysis of the first model, if its coupled sets are to be shown.
         run: The activations of both models, if they were run.
+        explained: What the plan of the cut explains, if one was given.
 
     Returns:
         The page as HTML.
@@ -61,6 +70,7 @@ def render_diff_page(
         layer_chart=layer_chart(changes),
         operators=count_operators(first, second),
         run=run,
+        explained=[] if explained is None else explained.lines(),
         lines=lines[:MAX_LINES],
         more=max(0, len(lines) - MAX_LINES),
     )

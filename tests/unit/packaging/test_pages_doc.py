@@ -9,6 +9,7 @@ import acgraph
 from acgraph.analysis.cost import Cost
 from acgraph.difference import GraphDiff, types
 from acgraph.ir.text import model_from_text
+from acgraph.pruning.cut_plan import CutPlan
 
 PAGE = (Path(__file__).resolve().parents[3] / "docs" / "pages.md").read_text(encoding="utf-8")
 MODEL = '<ir_version: 8, opset_import: ["" : 17]> g (float[2] x) => (float[2] y) { y = Relu (x) }'
@@ -44,4 +45,6 @@ def test_the_keys_of_a_run_are_documented() -> None:
     data = json.loads(acgraph.diff(model, model, run=True).to_json())
     assert data.keys() == {"is_empty", "run", *ENTRIES}
     (first, *_) = data["run"]["activations"]
+    explained = json.loads(acgraph.diff(model, model, plan=CutPlan()).to_json())["plan"]
+    assert documented()["plan"] == {"same", "changed", "unexplained"} == explained.keys()
     assert documented()["run"] == {*data["run"], *first}
