@@ -8,18 +8,17 @@ from typing import Literal
 
 import numpy as np
 
-from acgraph.analysis.attention import free_bases
 from acgraph.analysis.cost import model_cost
 from acgraph.analysis.dependency import DependencyGraph, analyse
 from acgraph.analysis.outputs import output_facts
 from acgraph.analysis.reuse import with_weights
 from acgraph.backends.interface import Trainer, TrainingBackend
 from acgraph.backends.training import TrainConfig
-from acgraph.data import Subset, cut_indices
+from acgraph.data import Subset
 from acgraph.driver.prune.calibration import Calibration
 from acgraph.driver.prune.result import Kept, MeasuredCut, PruneRequest
-from acgraph.driver.space.head_bases import change_bases, layers_to_measure
-from acgraph.driver.space.reconstruction import BATCH, measure_layers, reconstructible_layers
+from acgraph.driver.space.feature_order import order_features
+from acgraph.driver.space.reconstruction import BATCH, measure_layers
 from acgraph.driver.space.sequential import refit_in_order
 from acgraph.driver.space.space import Space
 from acgraph.driver.stages.bisection import COUNTED_BAND, TargetBisection
@@ -37,10 +36,6 @@ log = logging.getLogger(__name__)
 EVALUATIONS, EXAMPLES, SEARCH_S = 32, 384, 180.0
 #: Largest batch size of the fits.
 FIT_BATCH = 32
-#: Number of examples that determine the bases of attention heads.
-BASIS_EXAMPLES = 512
-#: Least explained variance of the outputs after a change of bases.
-SAME = 0.9999
 
 
 def reweighted(dependency: DependencyGraph, weights: Mapping[str, Array]) -> DependencyGraph:
@@ -108,30 +103,11 @@ class Measuring:
 
     def _in_head_bases(self, dependency: DependencyGraph) -> DependencyGraph:
         """Return the same network with the features of attention heads in order of importance."""
-        bases = free_bases(dependency.model, dependency.facts)
-        if not bases.scores and not bases.values:
-            return dependency
-        fitted = self.calibration.fitted
         trainer = self._imitator(dependency.model)
-        size = min(BATCH, trainer.images_at_once(fitted))
-        order = np.arange(min(BASIS_EXAMPLES, len(fitted)), dtype=np.int64)
-        measured = {layer.weight for layer in reconstructible_layers(dependency.model)}
-        grams = trainer.input_grams(
-            [layer for layer in layers_to_measure(bases) if layer.weight in measured],
-            map(fitted.batch, cut_indices(fitted, order, size)),
-            seed=self.calibration.seed,
+        changed = order_features(
+            dependency, trainer, self.calibration.fitted, seed=self.calibration.seed
         )
-        grams = {name: gram for name, gram in grams.items() if gram.is_finite}
-        changed = change_bases(bases, dependency.model.constants(), grams)
-        trainer.load_weights(changed)
-        kept = trainer.evaluate(Subset(fitted, order[: len(self.calibration.held_out)]))
-        if not kept > SAME:
-            log.warning(
-                "the features of attention heads keep their basis: in another one, rounding "
-                "changes the outputs (explained variance %.4f)", kept,
-            )  # fmt: skip
-            return dependency
-        return reweighted(dependency, changed)
+        return reweighted(dependency, changed) if changed else dependency
 
     def _space(self, dependency: DependencyGraph, trainer: Trainer) -> Space:
         fitted = self.calibration.fitted

@@ -14,6 +14,7 @@ from acgraph.driver.cost.point import CostMetric
 from acgraph.driver.evaluation.images import measured_images, proxies, whole_images
 from acgraph.driver.evaluation.proxy import masked_weights
 from acgraph.driver.network import Network
+from acgraph.driver.space.feature_order import order_features
 from acgraph.driver.space.reconstruction import BATCH, IMAGES, WeightReconstruction, measure_layers
 from acgraph.driver.space.space import Space, open_space
 from acgraph.driver.space.time_saving import time_saving_space
@@ -107,6 +108,9 @@ def run_round(
     trainer = context.trainer(state.network, state.mode, round_number=goal.number)
     task.status(f"round {task.number}: training in {trainer.describe()}")
     if config.criterion == "reconstruction":
+        if order_features(space.dependency, trainer, task.data.train, seed=config.seed):
+            network = state.network.trained(trainer.model())
+            space = open_space(network, config, context.functions.importance)
         space = replace(space, reconstruction=_measure(task, space, trainer))
     metric: CostMetric = "params" if config.metric in ("params", "size") else "macs"
     if task.goal.point_cost is None:

@@ -12,7 +12,7 @@ import torch
 import acgraph
 from acgraph.analysis.attention import free_bases
 from acgraph.analysis.dependency import analyse
-from acgraph.driver.prune import measured
+from acgraph.driver.space import feature_order
 from acgraph.driver.space.head_bases import change_bases
 from acgraph.ir import clone_model, model_from_proto, proto_from_model, replace_constants
 from acgraph.pruning.head_basis import head_basis
@@ -185,5 +185,5 @@ def test_half_of_the_features_can_be_cut(make, make_net, monkeypatch):
     assert found.report.verify.passed
     error = _error(found, proto, fresh)
     assert error < 0.3 * _error(acgraph.prune(proto, sparsity=0.5), proto, fresh)
-    monkeypatch.setattr(measured, "change_bases", lambda *args: {})
+    monkeypatch.setattr(feature_order, "change_bases", lambda *args: {})
     assert error < 0.5 * _error(acgraph.prune(proto, sparsity=0.5, data=x), proto, fresh)
