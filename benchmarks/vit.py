@@ -105,7 +105,7 @@ def classes(model: Model, images: np.ndarray) -> np.ndarray:
     session = Session(model)
     name = session.inputs[0].name
     parts = [
-        session.run({name: images[at : at + 250]})[0].argmax(axis=1)
+        session.run_raw({name: images[at : at + 250]})[0].argmax(axis=1)
         for at in range(0, len(images), 250)
     ]
     return np.concatenate(parts)
