@@ -33,7 +33,7 @@ def make_config(
     *,
     file: Path | None = None,
     settings: tuple[str, ...] = (),
-    stored: Callable[[Path], Mapping[str, Any]] | None = None,
+    stored: Callable[[Path, Mapping[str, Any]], Mapping[str, Any]] | None = None,
 ) -> CompressConfig:
     """Merge a file, single settings, and options, the later over the earlier.
 
@@ -41,8 +41,8 @@ def make_config(
         options: Values by field name; None means that an option was not passed.
         file: A YAML file.
         settings: Strings such as ``train.learning_rate=0.02``.
-        stored: Returns the options that the run in a folder was started with. If ``resume`` names
-            a folder, the other options override these.
+        stored: Returns the options that the run in a folder was started with, given the other
+            options. If ``resume`` names a folder, the other options override these.
 
     Raises:
         UsageError: A key is unknown (the message names the nearest one), or a value is invalid.
@@ -94,12 +94,14 @@ def _leaf_keys(values: Mapping[str, Any], prefix: str) -> Iterator[str]:
 
 
 def _resumed(
-    values: dict[str, Any], folder: Path, stored: Callable[[Path], Mapping[str, Any]] | None
+    values: dict[str, Any],
+    folder: Path,
+    stored: Callable[[Path, Mapping[str, Any]], Mapping[str, Any]] | None,
 ) -> dict[str, Any]:
     """Override the options that a run was started with; its output folder stays the same."""
     if values.get("output") is not None:
         check_output(_path(values, "output", OptionsFile()), folder)
-    base = dict(stored(folder)) if stored is not None else {}
+    base = dict(stored(folder, values)) if stored is not None else {}
     for given, other in (("epochs", "time_budget"), ("time_budget", "epochs")):
         if values.get(given) is not None:
             base.pop(other, None)

@@ -6,6 +6,7 @@ import pydantic
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from acgraph.errors import UsageError
+from acgraph.limits import MAX_WORKERS
 from acgraph.lowering.patterns import check_pattern
 from acgraph.search.annealing import AnnealConfig
 from acgraph.search.methods import Method
@@ -32,7 +33,7 @@ class SearchConfig(BaseModel):
     method: Method = "annealing"
     evaluations: Annotated[int, Field(ge=1)] | None = None
     recalibrate: Annotated[int, Field(ge=0)] = 4
-    workers: Annotated[int, Field(ge=1)] = 1
+    workers: Annotated[int, Field(ge=1, le=MAX_WORKERS)] = 1
     cluster: Annotated[str, Field(min_length=1)] | None = None
     anneal: AnnealConfig = AnnealConfig()
 

@@ -1,4 +1,4 @@
-"""The limit on the memory that the content of a file may take.
+"""Limits: the memory that the content of a file may take, and the number of threads.
 
 A small file can describe a huge value: a compressed array, a shape, functions that call each other.
 What such a value would take is computed first, and compared with this limit.
@@ -13,6 +13,8 @@ from acgraph.errors import AcgraphError, UsageError
 
 #: Environment variable that sets the limit, as a number of bytes, or for example ``6G``.
 VARIABLE = "ACGRAPH_MAX_MEMORY"
+#: Largest number of threads, and of processes, that may be asked for.
+MAX_THREADS, MAX_WORKERS = 1024, 256
 _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 _TEXT = re.compile(r"(\d{1,15})([KMGT]?)(?:i?B)?", re.ASCII | re.IGNORECASE)
 #: Share of the memory of the machine that is the limit by default.
@@ -66,6 +68,16 @@ def check_memory(
             location=where,
             hint=f"check the file; {VARIABLE}=16G, for example, sets another limit",
         )
+
+
+def check_threads(threads: int) -> None:
+    """Refuse a number of threads that no machine has: ONNX Runtime would crash.
+
+    Raises:
+        UsageError: The number is below 1 or above ``MAX_THREADS``.
+    """
+    if not 1 <= threads <= MAX_THREADS:
+        raise UsageError(f"threads is {threads}", hint=f"give a number from 1 to {MAX_THREADS}")
 
 
 def gibibytes(number: int) -> str:

@@ -1,6 +1,5 @@
 """``acgraph compress``: make a trained network smaller by a requested rate."""
 
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -334,6 +333,7 @@ def run_compress(
     from acgraph.api.compress import run
     from acgraph.cli.console import is_quiet, progress_sink, stderr_console, stdout_console
     from acgraph.driver.checkpoint.checkpoints import can_resume
+    from acgraph.driver.checkpoint.resuming import resume_command
     from acgraph.driver.training.follow import follow, is_follower, leading
     from acgraph.errors import InterruptedRunError
     from acgraph.report import render_summary, verdict
@@ -357,9 +357,8 @@ def run_compress(
     except KeyboardInterrupt as stop:
         if not can_resume(config):
             raise
-        folder = shlex.quote(str(config.output))
         raise InterruptedRunError(
-            "interrupted", hint=f"continue it with: acgraph compress --resume {folder}"
+            "interrupted", hint=f"continue it with: {resume_command(config)}"
         ) from stop
     if output_format is OutputFormat.JSON:
         typer.echo(report.to_json(), nl=False)

@@ -57,7 +57,7 @@ def inspect(
         write_bytes(result.to_html().encode(), html)
     if why is not None:
         lines = result.why(why)
-        plain: Any = {"node": why, "why": lines}
+        plain: Any = {"schema": 1, "node": why, "why": lines}
         if output_format is OutputFormat.TEXT:
             typer.echo("\n".join(map(printable, lines)))
             return

@@ -1,16 +1,19 @@
 """``acgraph opt``: run a pipeline of passes on a model."""
 
+import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from acgraph.cli.pass_output import instruments, report_passes
-from acgraph.cli.runtime_options import InputShapeOption
+from acgraph.cli.runtime_options import InputShapeOption, OutputFormat
 from acgraph.errors import UsageError
 
 if TYPE_CHECKING:
     from acgraph.ir import Model
+    from acgraph.passmanager import PassRun
 
 
 def opt(
@@ -65,10 +68,24 @@ def opt(
     ] = True,
     seed: Annotated[int, typer.Option(help="Seed for passes that make random choices.")] = 0,
     input_shape: InputShapeOption = None,
+    output_format: Annotated[
+        OutputFormat,
+        typer.Option(
+            "--format",
+            help="Format of the result: text, or json for the passes with their statistics and "
+            "times; the model is then written to --output only.",
+        ),
+    ] = OutputFormat.TEXT,
 ) -> None:
     """Run a pipeline of graph passes on a model, for example fold-constants or fuse-batchnorm."""
+    is_json = output_format is OutputFormat.JSON
+    if is_json and output == "-":
+        raise UsageError(
+            "only one result can be written to standard output",
+            hint="give a path for the model",
+        )
     if list_passes:
-        _list_passes()
+        _list_passes(is_json)
         return
     if model is None:
         raise UsageError("no model is given", hint="see acgraph opt --help")
@@ -88,13 +105,35 @@ def opt(
     manager = PassManager(passes, watched, verify_each=verify_each)
     runs = manager.run(loaded, PassContext(seed=seed))
     report_passes(runs, statistics=pass_statistics, times=time_passes)
-    _write(loaded, output)
+    if not is_json or output is not None:
+        _write(loaded, output)
+    if is_json:
+        typer.echo(json.dumps(_entry(model, output, runs), indent=2))
 
 
-def _list_passes() -> None:
+def _entry(model: str, output: str | None, runs: "Sequence[PassRun]") -> dict[str, Any]:
+    """Return the result as JSON values."""
+    passes = [
+        {
+            "name": run.name,
+            "modified": run.result.modified,
+            "statistics": dict(run.result.statistics),
+            "remarks": [str(remark) for remark in run.result.remarks],
+            "seconds": run.seconds,
+        }
+        for run in runs
+    ]
+    return {"schema": 1, "model": model, "output": output, "passes": passes}
+
+
+def _list_passes(is_json: bool) -> None:
     from acgraph.passes import REGISTRY
     from acgraph.passmanager import load_pass, summary
 
+    if is_json:
+        found = {name: summary(load_pass(name, REGISTRY)) for name in sorted(REGISTRY)}
+        typer.echo(json.dumps({"schema": 1, "passes": found}, indent=2))
+        return
     width = max(map(len, REGISTRY))
     for name in sorted(REGISTRY):
         typer.echo(f"{name:<{width}}  {summary(load_pass(name, REGISTRY))}")

@@ -249,6 +249,7 @@ def _plain(result: "PruneReport", int8: "Int8 | None") -> dict[str, Any]:
     )
     patterns = {cut.name: cut.pattern for cut in result.cuts}
     return {
+        "schema": 1,
         "inputs": {name: list(shape) for name, shape in input_sizes(result.model).shapes.items()},
         "before": before,
         "after": after,

@@ -74,6 +74,7 @@ class InspectResult:
         """Return the result as JSON values, as ``acgraph inspect --format json`` prints them."""
         model, cost = self.model, self.cost
         return {
+            "schema": 1,
             "model": {
                 "path": model.source,
                 "opset": model.graph.opset,

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from acgraph.errors import UsageError
+from acgraph.limits import check_threads
 
 Array = npt.NDArray[Any]
 #: Masks (True = kept) by the name of the weight; broadcastable to the weight.
@@ -132,8 +133,8 @@ class TrainConfig:
                 )
         if self.micro_batch != "auto" and self.micro_batch < 1:
             raise UsageError(f"micro_batch is {self.micro_batch}", hint="give at least 1, or auto")
-        if self.threads is not None and self.threads < 1:
-            raise UsageError(f"threads is {self.threads}", hint="give at least 1")
+        if self.threads is not None:
+            check_threads(self.threads)
         if self.seed < 0:
             raise UsageError(f"seed is {self.seed}", hint="give a seed of at least 0")
 

@@ -30,7 +30,7 @@ def json_from_diff(
         run: The activations of both models, if they were run; the key is ``run``.
         explained: What a plan explains, if one was given; the key is ``plan``.
     """
-    values = diff.to_dict()
+    values = {"schema": 1, **diff.to_dict()}
     if run is not None:
         values["run"] = run.to_dict()
     if explained is not None:

@@ -1,7 +1,6 @@
 """``compress``: run every stage in order, with checkpoints between them."""
 
 import logging
-import shlex
 import shutil
 import time
 from collections.abc import Callable
@@ -11,6 +10,7 @@ from acgraph.backends.training import ProgressSink
 from acgraph.config import CompressConfig
 from acgraph.diagnostics import Location, first_line
 from acgraph.driver.checkpoint.checkpoints import (
+    check_run,
     load,
     record_seconds,
     save,
@@ -18,6 +18,7 @@ from acgraph.driver.checkpoint.checkpoints import (
     stored_seconds,
 )
 from acgraph.driver.checkpoint.fingerprints import input_fingerprints
+from acgraph.driver.checkpoint.resuming import resume_command
 from acgraph.driver.opening import first_state, open_context, open_inputs
 from acgraph.driver.passes import PassSettings
 from acgraph.driver.pipeline import TRAINING, WRITING, is_trained, run_stages
@@ -84,6 +85,7 @@ def run(
     begin = time.perf_counter() if begin is None else begin
     if config.resume is not None:
         config = config.model_copy(update={"output": config.resume})
+        check_run(config, functions)
     inputs = open_inputs(config, functions, status or log.info)
     fingerprints = input_fingerprints(inputs.original, inputs.data)
     state, earlier_s = None, 0.0
@@ -128,9 +130,8 @@ def _saved(context: Context, state: State, name: str) -> State:
 
 def _write(context: Context, state: State) -> State:
     """Write the results; if that fails, the error's hint says that the training is not lost."""
-    folder = shlex.quote(str(context.requested.output))
     kept = (
-        f"the trained network is saved: acgraph compress --resume {folder} writes the results "
+        f"the trained network is saved: {resume_command(context.requested)} writes the results "
         "without training again"
     )
     try:

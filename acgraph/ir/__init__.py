@@ -7,7 +7,14 @@ from acgraph.ir.bounds import LayerBound
 from acgraph.ir.constants import in_c_order, is_same, replace_constants
 from acgraph.ir.external import external_files
 from acgraph.ir.facts import FLOAT_TYPES, Facts
-from acgraph.ir.files import is_device, make_folder, not_onnx, require_file, write_bytes
+from acgraph.ir.files import (
+    is_device,
+    make_folder,
+    not_onnx,
+    require_file,
+    sync_folder,
+    write_bytes,
+)
 from acgraph.ir.guess import resolve_sizes
 from acgraph.ir.mapped import release_mapped
 from acgraph.ir.model import Array, InputSizes, Model, constant_node_value
@@ -25,6 +32,7 @@ from acgraph.ir.onnx_io import (
 from acgraph.ir.shapes import infer_facts
 from acgraph.ir.sizes import input_sizes
 from acgraph.ir.store import stored_size, write_beside, write_model
+from acgraph.ir.together import written_together
 
 __all__ = [
     "FLOAT_TYPES",
@@ -55,8 +63,10 @@ __all__ = [
     "require_file",
     "resolve_sizes",
     "stored_size",
+    "sync_folder",
     "write_beside",
     "write_bytes",
     "write_model",
     "write_proto",
+    "written_together",
 ]

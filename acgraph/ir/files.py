@@ -1,10 +1,12 @@
 """Atomic writing of files, and one-line errors where a file cannot be read or written."""
 
 import contextlib
+import errno
 import os
 import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import IO
 
 from acgraph.diagnostics import Location
 from acgraph.errors import ImportModelError, OutputError
@@ -73,6 +75,26 @@ def writing(path: str | os.PathLike[str]) -> Iterator[None]:
         ) from error
 
 
+def sync(file: IO[bytes]) -> None:
+    """Write a file to the disk, so that a crash after its renaming does not leave it empty."""
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def sync_folder(folder: Path) -> None:
+    """Write the names in a folder to the disk, where the system can."""
+    if not hasattr(os, "O_DIRECTORY"):
+        return
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP, errno.EROFS):
+            raise  # these three: a file system without this
+    finally:
+        os.close(handle)
+
+
 @contextlib.contextmanager
 def written_beside(target: Path) -> Iterator[Path]:
     """Yield a temporary folder beside a file, for files that are then moved into place.
@@ -108,11 +130,13 @@ def write_bytes(data: bytes | Iterable[bytes | memoryview], path: str | os.PathL
             handle, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
             with os.fdopen(handle, "wb") as file:
                 file.writelines(pieces)
+                sync(file)
             umask = os.umask(0)
             os.umask(umask)
             os.chmod(temporary, 0o666 & ~umask)  # noqa: PTH101
             os.replace(temporary, target)  # noqa: PTH105
             temporary = None
+            sync_folder(target.parent)
         finally:
             if temporary is not None:
                 Path(temporary).unlink(missing_ok=True)

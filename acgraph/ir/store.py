@@ -11,7 +11,7 @@ import onnx_graphsurgeon as gs
 from onnx_graphsurgeon.ir.tensor import LazyValues
 
 from acgraph.ir import onnx_io
-from acgraph.ir.files import is_device, write_bytes, written_beside
+from acgraph.ir.files import is_device, sync, sync_folder, write_bytes, written_beside
 from acgraph.ir.lazy import stored_bytes, values_of
 from acgraph.ir.model import Model
 from acgraph.ir.onnx_io import (
@@ -130,8 +130,12 @@ def _write_external(proto: onnx.ModelProto, large: _Weights, target: Path) -> in
                 ):  # fmt: skip
                     tensor.external_data.add(key=key, value=str(value))
                 file.write(raw)
-        whole.write_bytes(proto.SerializeToString(deterministic=True))
+            sync(file)
+        with whole.open("wb") as file:
+            file.write(proto.SerializeToString(deterministic=True))
+            sync(file)
         size = whole.stat().st_size + data.stat().st_size
         data.replace(target.parent / data_name)
         whole.replace(target)
+        sync_folder(target.parent)
     return size

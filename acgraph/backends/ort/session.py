@@ -28,6 +28,7 @@ from acgraph.ir import (
     write_beside,
 )
 from acgraph.ir.sizes import Declared, Known, declared_shape, default_sizes
+from acgraph.limits import check_threads
 
 #: A model in memory, the bytes of an .onnx or .ort file, or its path.
 ModelSource = Model | bytes | str | os.PathLike[str]
@@ -86,8 +87,7 @@ class SessionSettings:
     prepack: bool = True
 
     def __post_init__(self) -> None:
-        if self.threads < 1:
-            raise UsageError(f"threads is {self.threads}", hint="give at least 1")
+        check_threads(self.threads)
         if self.optimisation not in _LEVELS:
             raise UsageError(
                 f"there is no optimisation level '{self.optimisation}'",

@@ -1,6 +1,7 @@
 """Save a run after every stage, and resume it."""
 
 import json
+import logging
 from collections.abc import Container, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 from acgraph.config import CompressConfig
 from acgraph.diagnostics import Location
 from acgraph.driver.checkpoint.format import from_json, read_positions, to_json, write_positions
+from acgraph.driver.checkpoint.resuming import check_named
 from acgraph.driver.checkpoint.same_run import check_inputs, check_options
 from acgraph.driver.checkpoint.state_file import (
     START_ANEW,
@@ -24,6 +26,8 @@ from acgraph.driver.state.functions import NO_FUNCTIONS, UserFunctions, check_fu
 from acgraph.driver.state.state import State
 from acgraph.errors import CheckpointError
 from acgraph.ir import Model, read_model, write_model
+
+log = logging.getLogger(__name__)
 
 #: Partial fine-tuning. The names alternate: the state names the last file that is complete.
 FINE_TUNE = ("fine-tune-a.pt", "fine-tune-b.pt")
@@ -54,6 +58,8 @@ def start(
         functions: Functions of the user, whose names are recorded.
     """
     folder = _folder(config)
+    if (folder / STATE).is_file():
+        log.warning("%s: the checkpoints of an earlier run are replaced", config.output)
     _delete_unneeded(folder, keep=())
     if config.model == "-":
         write_model(original, folder / ORIGINAL)
@@ -151,6 +157,23 @@ def save(config: CompressConfig, state: State, elapsed_s: float) -> None:
     _delete_unneeded(folder, keep=_needed_files(after))
 
 
+def check_run(config: CompressConfig, functions: UserFunctions | None = None) -> Mapping[str, Any]:
+    """Check that a run can be resumed with the current options, before its inputs are opened.
+
+    Returns:
+        The stored state of the run.
+
+    Raises:
+        UsageError: The folder holds no run, or one with other options.
+        CheckpointError: Its state is damaged.
+    """
+    stored = read_state(_folder(config))
+    where = Location(model=str(config.output))
+    check_options(stored["config"], config, where)
+    check_functions(stored.get("functions", {}), functions or NO_FUNCTIONS, where)
+    return stored
+
+
 def load(
     config: CompressConfig, inputs: Mapping[str, str], functions: UserFunctions | None = None
 ) -> State | None:
@@ -168,11 +191,8 @@ def load(
         CheckpointError: All stages are damaged, or the run was started with other inputs.
     """
     folder = _folder(config)
-    stored = read_state(folder)
-    where = Location(model=str(config.output))
-    check_options(stored["config"], config, where)
-    check_functions(stored.get("functions", {}), functions or NO_FUNCTIONS, where)
-    check_inputs(stored["inputs"], inputs, where)
+    stored = check_run(config, functions)
+    check_inputs(stored["inputs"], inputs, Location(model=str(config.output)))
     if not stored["stages"]:
         return None
     stage, remarks = _last_undamaged(folder, stored["stages"])
@@ -225,17 +245,19 @@ def _damaged(folder: Path, name: str) -> CheckpointError:
     )
 
 
-def stored_options(output: Path) -> dict[str, Any]:
+def stored_options(output: Path, given: Mapping[str, Any]) -> dict[str, Any]:
     """Read the options that a run was started with, in the form of ``make_config``.
 
     Args:
         output: The folder of its results.
+        given: The options that the user gives now.
 
     Raises:
-        UsageError: The folder holds no run.
+        UsageError: The folder holds no run, or only its checkpoints name code that would be called.
         CheckpointError: Its state is damaged.
     """
     options: dict[str, Any] = read_state(output / CHECKPOINTS)["config"]
+    check_named(options, given, output)
     for name in ("output", "resume"):
         options.pop(name)
     for name in ("seed", "threads"):

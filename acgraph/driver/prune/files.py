@@ -13,7 +13,14 @@ from acgraph.config import Runtime
 from acgraph.diagnostics import Location
 from acgraph.driver.latency.runtime import session_settings
 from acgraph.errors import BackendError, UsageError
-from acgraph.ir import InputSizes, Model, is_device, make_folder, write_model
+from acgraph.ir import (
+    InputSizes,
+    Model,
+    is_device,
+    make_folder,
+    write_model,
+    written_together,
+)
 from acgraph.report import Int8, LatencyMs
 
 #: Measuring time in seconds, for the quantised and for the compact model each.
@@ -96,7 +103,7 @@ class PruneFiles:
                 )
 
     def write(self, model: Model, masked: Model) -> Int8 | None:
-        """Write all files; the companions are made before the output is replaced.
+        """Write all files, or none if one of them cannot be written.
 
         Returns:
             Size and latency of the quantised model, measured in alternation with the compact model;
@@ -106,24 +113,31 @@ class PruneFiles:
             BackendError: ONNX Runtime cannot convert or quantise the compact model.
             OutputError: A file cannot be written, or its folder cannot be created.
         """
-        int8 = None
+        int8, direct = None, []
         for given in (self.output, self.masked):
             if given is not None and given != "-":
                 make_folder(Path(given).parent)
-        with tempfile.TemporaryDirectory(prefix="acgraph-prune-") as folder:
+        with (
+            tempfile.TemporaryDirectory(prefix="acgraph-prune-") as folder,
+            written_together() as files,
+        ):
             plain = Path(folder) / "model.onnx"
-            companions = [path for path in (self.int8_path, self.ort_path) if path is not None]
-            if companions:
+            if self.int8_path is not None or self.ort_path is not None:
                 write_model(model, plain)
+            for path, written in ((self.output, model), (self.masked, masked)):
+                if path is not None and (path == "-" or is_device(path)):
+                    direct.append((path, written))
+                elif path is not None:
+                    write_model(written, files.place(path))
             if self.int8_path is not None:
-                self._make(quantise_dynamic, plain, self.int8_path, "omit --quantize")
-                int8 = _measure(plain, self.int8_path, self.runtime, model.sizes)
+                target = files.place(self.int8_path)
+                self._make(quantise_dynamic, plain, target, "omit --quantize")
+                int8 = _measure(plain, target, self.runtime, model.sizes)
             if self.ort_path is not None:
-                self._make(write_ort, plain, self.ort_path, "use --no-ort to skip this file")
-        if self.output is not None:
-            write_model(model, self.output)
-        if self.masked is not None:
-            write_model(masked, self.masked)
+                target = files.place(self.ort_path)
+                self._make(write_ort, plain, target, "use --no-ort to skip this file")
+        for path, written in direct:
+            write_model(written, path)
         return int8
 
     @property

@@ -36,9 +36,8 @@ from acgraph.driver.prune.calibration import Calibration
 from acgraph.driver.prune.columns import ColumnRequest, NotLarger, for_original
 from acgraph.driver.prune.measured import Measuring
 from acgraph.driver.prune.result import PruneReport, PruneRequest
-from acgraph.driver.prune.verdict import is_met
+from acgraph.driver.prune.verdict import is_met, not_equivalent
 from acgraph.driver.results.metadata import describe
-from acgraph.errors import VerifyError
 from acgraph.ir import (
     Model,
     infer_facts,
@@ -227,11 +226,7 @@ def _cut_and_check(source: Source, job: Job, feeds: MakeFeeds | None) -> PruneRe
     )
     equivalence = result.verify
     if not equivalence.passed and not (result.inexact and math.isfinite(equivalence.max_rel_error)):
-        raise VerifyError(
-            f"the equivalence check failed: {equivalence.failures[0]}",
-            location=model.location(),
-            hint="nothing was written; report this model's operators as a bug",
-        )
+        raise not_equivalent(equivalence, model)
     if result.after is before:
         return result
     rate = before.params / max(result.after.params, 1)

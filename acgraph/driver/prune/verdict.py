@@ -1,8 +1,13 @@
 """The verdict of ``prune``: whether the requested cut was reached, why not, and a hint."""
 
+import numpy as np
+
 from acgraph.analysis.layers import layers
+from acgraph.backends.ort.equivalence import EquivalenceResult
 from acgraph.diagnostics import counted
 from acgraph.driver.prune.result import PruneReport
+from acgraph.errors import VerifyError
+from acgraph.ir import Array, Model
 from acgraph.pruning.rate import format_rate
 from acgraph.report.shortfall import is_little, main_obstacle_text, remedy
 
@@ -79,3 +84,32 @@ def hint(result: PruneReport) -> str:
     if found or result.request.columns or not layers(result.model):
         return found
     return "--columns 0.5 cuts the columns of layers whose channels must stay."
+
+
+def not_equivalent(equivalence: EquivalenceResult, model: Model) -> VerifyError:
+    """Return the error for a cut whose equivalence check failed.
+
+    NaN in the weights makes every output NaN; this is no fault of the cut.
+    """
+    failure = f"the equivalence check failed: {equivalence.failures[0]}"
+    values = model.constants()
+    for node in model.graph.nodes:
+        bad = next(
+            (t.name for t in node.inputs if t.name in values and _has_nan(values[t.name])), ""
+        )
+        if bad:
+            return VerifyError(
+                f"{failure}, because the weight '{bad}' contains NaN",
+                location=model.location(node),
+                hint="nothing was written; export the model from an earlier checkpoint, whose "
+                "weights are finite",
+            )
+    return VerifyError(
+        failure,
+        location=model.location(),
+        hint="nothing was written; report this model's operators as a bug",
+    )
+
+
+def _has_nan(values: Array) -> bool:
+    return values.dtype.kind == "f" and bool(np.isnan(values).any())

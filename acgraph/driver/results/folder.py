@@ -11,7 +11,7 @@ from filelock import FileLock, Timeout
 from acgraph.config import CompressConfig
 from acgraph.diagnostics import Location
 from acgraph.errors import OutputError, UsageError
-from acgraph.ir import external_files
+from acgraph.ir import external_files, sync_folder
 from acgraph.report.verdict import format_bytes
 
 #: All files that a run may write besides the checkpoints, including the weights of models above
@@ -86,7 +86,7 @@ def put_in_place(made: Path, folder: Path) -> None:
 
     A run that is killed while it writes leaves the old results unchanged. One that is killed during
     the few renames here leaves no report, which is removed first and added last, so that a report
-    never describes other files than its own.
+    never describes other files than its own. Every other file is the old one or the new one.
 
     Args:
         made: The folder with the new results.
@@ -96,11 +96,15 @@ def put_in_place(made: Path, folder: Path) -> None:
         OutputError: The files cannot be replaced.
     """
     files = sorted(made.iterdir(), key=lambda file: RESULTS.index(file.name))
+    names = {file.name for file in files}
     with _written(folder):
-        for name in reversed(RESULTS):
-            (folder / name).unlink(missing_ok=True)
+        (folder / RESULTS[-1]).unlink(missing_ok=True)
+        for name in RESULTS:
+            if name not in names:
+                (folder / name).unlink(missing_ok=True)
         for file in files:
             file.replace(folder / file.name)
+        sync_folder(folder)
 
 
 def rehearsed(folder: Path) -> contextlib.AbstractContextManager[Path]:

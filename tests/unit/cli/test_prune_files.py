@@ -149,3 +149,27 @@ def test_the_input_is_not_written_over(
     assert "the output would overwrite the input" in capsys.readouterr().err
     assert copy.read_bytes() == Path(model).read_bytes()
     assert _names(tmp_path) == {"m.onnx"}
+
+
+def test_all_files_are_written_or_none(model, tmp_path, capsys):
+    masked = tmp_path / "folder"
+    masked.mkdir()
+    (tmp_path / "o.onnx").write_text("old")
+    words = ["prune", str(model), "-o", str(tmp_path / "o.onnx"), "--masked-out", str(masked)]
+    assert run(words) == 1
+    assert capsys.readouterr().err.count("is a folder") == 1
+    assert _names(tmp_path) == {"folder", "o.onnx"}
+    assert (tmp_path / "o.onnx").read_text() == "old"
+
+
+def test_weights_that_are_nan_are_named(model, tmp_path, capsys):
+    proto = onnx.load(model)
+    values = onnx.numpy_helper.to_array(proto.graph.initializer[0]).copy()
+    values.ravel()[0] = float("nan")
+    name = proto.graph.initializer[0].name
+    proto.graph.initializer[0].CopyFrom(onnx.numpy_helper.from_array(values, name))
+    onnx.save(proto, tmp_path / "nan.onnx")
+    assert run(["prune", str(tmp_path / "nan.onnx"), "-o", str(tmp_path / "o.onnx")]) == 1
+    err = capsys.readouterr().err
+    assert f"'{name}' contains NaN" in err
+    assert "report" not in err
