@@ -42,6 +42,8 @@ def verdict(result: PruneReport) -> str:
         return "nothing was cut, because --sparsity and --columns are 0"
     rates = {name: result.rate(key) for key, name in _NAMES.items()}
     reached = [f"{format_rate(rate)} fewer {name}" for name, rate in rates.items() if rate]
+    if result.measured is not None and result.measured.kept is not None:
+        reached.append(f"{100 * result.measured.kept.refitted:.1f} % agreement with the original")
     aim = f"asked to cut {' and '.join(wanted)}"
     why = _why(result)
     reason = f". {why[0].upper()}{why[1:]}" if why else ""

@@ -1,5 +1,6 @@
 """``prune`` with data: ranked by measurement, fitted in order, nothing trained."""
 
+import re
 from typing import Any
 
 import numpy as np
@@ -158,6 +159,11 @@ def test_options_that_contradict_data_are_refused(make_net, images, options, wor
 def test_options_of_data_are_refused_without_it(make_net, name):
     with pytest.raises(UsageError, match="without --data"):
         acgraph.prune(residual(make_net), **{name: 2})
+
+
+def test_the_first_line_states_the_agreement(make_net, images):
+    result = acgraph.prune(residual(make_net), data=images[:64], sparsity=0.4)
+    assert re.search(r"fewer MACs, [\d.]+ % agreement with the original \(asked", str(result))
 
 
 def test_one_example_is_too_little(make_net, images):
