@@ -23,6 +23,7 @@ from acgraph.errors import VerifyError
 from acgraph.ir import Model, make_folder, read_model
 from acgraph.pruning.cut_plan import CutPlan
 from acgraph.report import Report, verdict
+from acgraph.report.notebook import report_table
 
 _MODEL, _MASKED, _PLAN = "model.onnx", "masked.onnx", "plan.json"
 #: Above this size in bytes, an ONNX file keeps its weights in separate files.
@@ -92,6 +93,9 @@ class CompressResult:
             if len(self.files[name]) + len(self.files.get(f"{name}.data", b"")) < _TWO_GIB:
                 return _in_memory(model)
             return model
+
+    def _repr_html_(self) -> str:
+        return report_table(self.report)
 
     def __repr__(self) -> str:
         where = "in memory" if self.folder is None else str(self.folder)

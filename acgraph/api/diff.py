@@ -15,6 +15,7 @@ from acgraph.difference import (
     explain_by_plan,
     json_from_diff,
     model_explorer_from_diff,
+    pair_layers,
     run_both,
     text_from_diff,
 )
@@ -22,7 +23,8 @@ from acgraph.ir import Model
 from acgraph.ir.load import load_model
 from acgraph.pruning.cut_plan import CutPlan
 from acgraph.report import render_diff_page
-from acgraph.report.diff_page import summary_lines
+from acgraph.report.diff_page import layer_change_of, summary_lines
+from acgraph.report.notebook import cost_table
 
 
 @dataclass(frozen=True, repr=False)
@@ -82,6 +84,12 @@ class DiffResult:
         if self.explained is not None:
             lines += self.explained.lines()
         return lines if self.run is None else [*lines, self.run.lines()[0]]
+
+    def _repr_html_(self) -> str:
+        old, new = self.changes.cost_before, self.changes.cost_after
+        pairs = pair_layers(self.changes, self.before, self.after)
+        layers = [layer_change_of(pair) for pair in pairs if pair.changes]
+        return cost_table(self.summary()[0], old, new, layers)
 
     def __repr__(self) -> str:
         return f"DiffResult({'no difference' if self.is_empty else self.summary()[0]!r})"

@@ -26,6 +26,7 @@ from acgraph.ir import Model, input_sizes
 from acgraph.ir.branches import models_inside
 from acgraph.ir.load import load_model
 from acgraph.report import render_inspect_page
+from acgraph.report.notebook import layer_table
 
 
 @dataclass(frozen=True, repr=False)
@@ -115,6 +116,9 @@ class InspectResult:
             layers=self.layers,
             fences=self.fences,
         )
+
+    def _repr_html_(self) -> str:
+        return layer_table(repr(self), self.layers)
 
     def __repr__(self) -> str:
         free = sum(family.is_prunable for family in self.families)

@@ -29,6 +29,7 @@ from acgraph.errors import UsageError
 from acgraph.ir import Model, clone_model, make_folder, write_model
 from acgraph.ir.load import load_model
 from acgraph.pruning.cut_plan import CutPlan
+from acgraph.report.notebook import cost_table
 
 
 @dataclass(frozen=True, repr=False)
@@ -73,6 +74,9 @@ class PruneResult:
         write_model(self.masked, target / "masked.onnx")
         self.plan.save(target / "plan.json")
         return target
+
+    def _repr_html_(self) -> str:
+        return cost_table(verdict(self.report), self.report.before, self.report.after)
 
     def __repr__(self) -> str:
         return f"PruneResult({verdict(self.report)!r})"

@@ -1,7 +1,5 @@
 """The difference of two models as a self-contained HTML page."""
 
-from collections.abc import Iterator
-
 from acgraph.analysis.dependency import DependencyGraph
 from acgraph.diagnostics import counted
 from acgraph.difference import (
@@ -16,10 +14,9 @@ from acgraph.difference.layer_table import LayerPair
 from acgraph.ir import Model
 from acgraph.pruning.rate import format_rate
 from acgraph.report.charts import layer_chart
+from acgraph.report.cost_rows import cost_rows
 from acgraph.report.graph_data import graph_data
 from acgraph.report.schema_layers import LayerChange
-from acgraph.report.summary import Row
-from acgraph.report.verdict import format_bytes
 from acgraph.report.web import GRAPH_SCRIPTS, GRAPH_STYLES, render_template
 
 #: Largest number of changes that the page lists; the JSON format lists all.
@@ -54,7 +51,7 @@ def render_diff_page(
     """
     pairs = pair_layers(diff, first, second)
     lines = list(change_lines(diff))
-    changes = [_layer_change(pair) for pair in pairs if pair.changes]
+    changes = [layer_change_of(pair) for pair in pairs if pair.changes]
     graph = graph_data(first, second, diff=diff, labels=(before, after), dependency=dependency)
     return render_template(
         "diff.html.jinja",
@@ -64,7 +61,7 @@ def render_diff_page(
         before=before,
         after=after,
         headline=_headline(diff, pairs),
-        rows=list(_cost_rows(diff)),
+        rows=list(cost_rows(diff.cost_before, diff.cost_after)),
         unknown=list(dict.fromkeys([*diff.cost_before.unknown, *diff.cost_after.unknown])),
         pairs=pairs,
         layer_chart=layer_chart(changes),
@@ -81,7 +78,7 @@ def summary_lines(diff: GraphDiff, first: Model, second: Model) -> list[str]:
     costs = [
         f"{row.label}: {row.before} -> {row.after}"
         + ("" if row.change in ("same", "-") else f" ({row.change})")
-        for row in _cost_rows(diff)
+        for row in cost_rows(diff.cost_before, diff.cost_after)
         if row.before != row.after
     ]
     return [_headline(diff, pair_layers(diff, first, second)), *costs]
@@ -99,26 +96,8 @@ def _headline(diff: GraphDiff, pairs: tuple[LayerPair, ...]) -> str:
     return f"{head}, {format_rate(old / new)} fewer params" if old > new else f"{head}, more params"
 
 
-def _cost_rows(diff: GraphDiff) -> Iterator[Row]:
-    old, new = diff.cost_before, diff.cost_after
-    is_bound = bool(old.unknown or new.unknown)
-    bound = ["at least " if cost.unknown else "" for cost in (old, new)]
-    yield _row("params", f"{old.params:,}", f"{new.params:,}", old.params, new.params)
-    macs = [f"{text}{cost.macs:,}" for text, cost in zip(bound, (old, new), strict=True)]
-    if is_bound:
-        yield Row("MACs", macs[0], macs[1], "unknown", None)
-    else:
-        yield _row("MACs", macs[0], macs[1], old.macs, new.macs)
-    yield _row("bytes", format_bytes(old.bytes), format_bytes(new.bytes), old.bytes, new.bytes)
-
-
-def _row(label: str, before: str, after: str, old: int, new: int) -> Row:
-    if old == new:
-        return Row(label, before, after, "same", None)
-    return Row(label, before, after, format_rate(old / new) if new else "-", new < old)
-
-
-def _layer_change(pair: LayerPair) -> LayerChange:
+def layer_change_of(pair: LayerPair) -> LayerChange:
+    """Return a pair of layers as an entry of a report."""
     before, after = (
         (0, 0, "") if side is None else (side.filters, side.columns, side.op_type)
         for side in (pair.before, pair.after)
