@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -219,3 +220,13 @@ def _short(value: object) -> str:
     if isinstance(value, int) and value.bit_length() > 256:
         return "such a large number"
     return repr(value)[:80]
+
+
+def options_text(config: CompressConfig, *, is_json: bool = False) -> str:
+    """Return all options of a run as text that ``read_options`` reads: YAML, or JSON."""
+    values = config.model_dump(mode="json", exclude={"resume"})
+    for name in _SHARED:
+        del values["train"][name]
+    if is_json:
+        return json.dumps(values, indent=2) + "\n"
+    return str(yaml.safe_dump(values, sort_keys=False, allow_unicode=True))

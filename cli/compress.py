@@ -297,6 +297,14 @@ def compress(
             "started with.",
         ),
     ] = None,
+    print_config: Annotated[
+        bool,
+        typer.Option(
+            "--print-config",
+            help="Print all options of the run with their values, as YAML or JSON for --config, "
+            "and exit.",
+        ),
+    ] = False,
     output_format: FormatOption = OutputFormat.TEXT,
 ) -> None:
     """Make a trained network smaller, fine-tune it, check it and measure it.
@@ -306,7 +314,8 @@ def compress(
     """
     options = dict(locals())
     for name in (
-        "config", "settings", "output_format", "print_ir_after", "time_passes", "verify_each"
+        "config", "settings", "output_format", "print_ir_after", "time_passes", "verify_each",
+        "print_config",
     ):  # fmt: skip
         del options[name]
     from acgraph.api.options import compress_config
@@ -315,9 +324,13 @@ def compress(
     for name in ("keep", "layer_rate", "input_shape", "task"):
         options[name] = options[name] or None
     watched = PassOutput(print_ir_after, times=time_passes, verify_each=verify_each)
-    run_compress(
-        compress_config(options, config=config, set=tuple(settings or ())), output_format, watched
-    )
+    made = compress_config(options, config=config, set=tuple(settings or ()))
+    if print_config:
+        from acgraph.config_merge import options_text
+
+        typer.echo(options_text(made, is_json=output_format is OutputFormat.JSON), nl=False)
+        return
+    run_compress(made, output_format, watched)
 
 
 def run_compress(

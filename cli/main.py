@@ -11,6 +11,7 @@ from typing import Annotated, Any, cast
 
 import typer
 
+from acgraph.cli.check import check
 from acgraph.cli.compress import compress
 from acgraph.cli.demo import demo
 from acgraph.cli.diff import diff
@@ -38,7 +39,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (compress, prune, inspect, diff, measure, verify, opt, demo):
+for command in (compress, prune, inspect, diff, measure, verify, check, opt, demo):
     app.command()(command)
 
 

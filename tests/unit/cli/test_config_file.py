@@ -4,8 +4,10 @@ from itertools import pairwise
 
 import pytest
 
+from acgraph.cli.main import run
 from acgraph.config_merge import make_config
 from acgraph.errors import UsageError
+from acgraph.pruning.rate import Rate
 
 
 def reject(tmp_path, text, *words, settings=()):
@@ -84,3 +86,26 @@ def test_odd_settings_are_refused(setting):
     with pytest.raises(UsageError) as caught:
         make_config({"model": "m.onnx", "target_rate": "2x"}, settings=(setting,))
     assert len(str(caught.value)) < 1000
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_the_printed_options_make_the_same_run(tmp_path, capsys, form):
+    words = ["compress", "m.onnx", "--target-rate", "3.25x", "--time-budget", "20m", "--seed", "7"]
+    words += [
+        "--keep",
+        "head*",
+        "--layer-rate",
+        "c*=2x",
+        "--columns",
+        "--set",
+        "train.momentum=0.8",
+    ]
+    words += ["--input-shape", "x:1,3,8,8", "--threads", "2"]
+    assert run([*words, "--print-config", "--format", form]) == 0
+    file = tmp_path / "c.yaml"
+    file.write_text(capsys.readouterr().out)
+    assert run(["compress", "--config", str(file), "--print-config", "--format", form]) == 0
+    assert capsys.readouterr().out == file.read_text()
+    config = make_config({}, file=file)
+    assert (config.seed, config.train.seed, config.time_budget) == (7, 7, 1200)
+    assert (config.train.momentum, config.layer_rate["c*"]) == (0.8, Rate(2.0))

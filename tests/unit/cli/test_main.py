@@ -14,7 +14,7 @@ from acgraph.ir import write_model
 from acgraph.models.resnet import resnet_cifar
 from acgraph.version import __version__
 
-COMMANDS = ["compress", "demo", "diff", "inspect", "measure", "opt", "prune", "verify"]
+COMMANDS = ["check", "compress", "demo", "diff", "inspect", "measure", "opt", "prune", "verify"]
 
 
 @pytest.fixture(scope="module")
