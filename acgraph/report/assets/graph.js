@@ -44,15 +44,24 @@
     }
     return found;
   };
-  // Open the outermost blocks first, as long as the picture stays readable.
+  // Open the outermost blocks first, as long as the picture stays readable: an open block has one
+  // vertex for each block and node in it.
+  const inside = new Map([...blocks.keys()].map((key) => [key, new Set()]));
+  for (const node of nodes.filter((each) => !each.constant)) {
+    const keys = ["", ...chain(node.block)];
+    keys.forEach((key, k) => inside.get(key).add(keys[k + 1] ?? node.id));
+  }
+  let count = inside.get("").size;
   for (let queue = [...blocks.get("").inner]; queue.length;) {
     const next = [];
     for (const key of queue) {
       const block = blocks.get(key);
       if (block.nodes.every((id) => nodes[id].state === "lowered")) continue;
+      const more = inside.get(key).size - 1;
+      if (count + more > SHOWN) continue;
+      count += more;
       opened.add(key);
-      if (visible().size > SHOWN) opened.delete(key);
-      else next.push(...block.inner);
+      next.push(...block.inner);
     }
     queue = next;
   }
