@@ -1,7 +1,7 @@
 """Find the obstacles to cuts: nodes, reasons, and the share of the weights that each affects."""
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -149,11 +149,12 @@ def _uncuttable(
     for family in dependency.families:
         for member in family.members:
             members[member.tensor].append((family, member))
+    readers = _Readers.of(dependency)
     for name, value in _constants(dependency, branches).items():
         found = members.get(name, [])
         size = value.size * _uncuttable_share(value.shape, found, allow_inexact=allow_inexact)
         if size:
-            notes = _notes(found) or list(_notes_of_readers(dependency, name))
+            notes = _notes(found) or list(_notes_of_readers(dependency, name, readers))
             yield size, [(n.location.node or n.location.value, n.message, i) for n, i in notes]
     for node, closed, reason in _closed(dependency, branches):
         yield closed, [(node, reason or inner_reason, False)]
@@ -198,16 +199,40 @@ def _notes(found: _Found) -> list[tuple[Diagnostic, bool]]:
     return notes
 
 
-def _notes_of_readers(dependency: DependencyGraph, name: str) -> Iterator[tuple[Diagnostic, bool]]:
+@dataclass(frozen=True, slots=True)
+class _Readers:
+    """The nodes that read each value, those that read it in a subgraph, and the fences of nodes."""
+
+    nodes: Mapping[str, Sequence[gs.Node]]
+    capturing: Mapping[str, Sequence[gs.Node]]
+    fences: Mapping[str, Sequence[Diagnostic]]
+
+    @classmethod
+    def of(cls, dependency: DependencyGraph) -> "_Readers":
+        """Find them in one pass over the nodes."""
+        nodes: dict[str, list[gs.Node]] = defaultdict(list)
+        capturing: dict[str, list[gs.Node]] = defaultdict(list)
+        fences: dict[str, list[Diagnostic]] = defaultdict(list)
+        for node in dependency.model.graph.nodes:
+            for name in dict.fromkeys(tensor.name for tensor in node.inputs):
+                nodes[name].append(node)
+            for name in node_captures(node):
+                capturing[name].append(node)
+        for fence in dependency.fences:
+            fences[fence.location.node].append(fence)
+        return cls(nodes, capturing, fences)
+
+
+def _notes_of_readers(
+    dependency: DependencyGraph, name: str, readers: _Readers
+) -> Iterator[tuple[Diagnostic, bool]]:
     """Yield why a constant has no families: the fences of its consumers."""
-    nodes = dependency.model.graph.nodes
-    readers = {n.name: n for n in nodes if any(tensor.name == name for tensor in n.inputs)}
-    fences = [note for note in dependency.fences if note.location.node in readers]
-    for node in [] if fences else readers.values():
+    own = readers.nodes.get(name, ())
+    fences = [note for node in own for note in readers.fences.get(node.name, ())]
+    for node in [] if fences else own:
         location = dependency.model.location(node)
         yield Diagnostic(message=NO_REASON, location=location), False
     yield from ((note, False) for note in fences)
-    for node in nodes:
-        if name in node_captures(node):
-            location = dependency.model.location(node)
-            yield Diagnostic(message=CAPTURED_REASON, location=location), False
+    for node in readers.capturing.get(name, ()):
+        location = dependency.model.location(node)
+        yield Diagnostic(message=CAPTURED_REASON, location=location), False
