@@ -108,7 +108,7 @@ def _distance(before: Array, after: Array) -> tuple[float | None, int]:
     """Return the largest finite change of a value, and the number of non-finite changes."""
     if before.shape != after.shape or {before.dtype.kind, after.dtype.kind} - set("biuf"):
         return None, 0
-    ours, theirs = before.astype(np.float64), after.astype(np.float64)
+    ours, theirs = (np.atleast_1d(x).astype(np.float64) for x in (before, after))
     with np.errstate(invalid="ignore"):
         gap = np.abs(ours - theirs)
     gap[(ours == theirs) | (np.isnan(ours) & np.isnan(theirs))] = 0.0

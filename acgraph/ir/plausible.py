@@ -8,6 +8,7 @@ import math
 from collections.abc import Iterable, Iterator
 
 import onnx
+import onnx.helper
 
 from acgraph.diagnostics import Location
 from acgraph.errors import ImportModelError
@@ -19,6 +20,12 @@ from acgraph.limits import check_memory
 _POSITIVE = frozenset(["group", "strides", "dilations", "kernel_shape"])
 #: Estimate of the bytes that a node takes in memory, with its analysis, beyond its content.
 _NODE_BYTES = 1 << 14
+#: Types whose elements share bytes, and strings.
+_PACKED = frozenset(
+    value
+    for name, value in onnx.TensorProto.DataType.items()
+    if name.endswith(("INT4", "INT2", "FLOAT4E2M1")) or name == "STRING"
+)
 #: Functions that call each other over more levels than this are refused.
 _MAX_LEVELS = 200
 _Key = tuple[str, str, str]
@@ -82,6 +89,21 @@ def _check_tensors(tensors: Iterable[onnx.TensorProto], where: Location) -> None
                 location=where,
                 hint="export it again",
             )
+        expected = math.prod(tensor.dims) * _item_bytes(tensor.data_type)
+        if tensor.HasField("raw_data") and expected and len(tensor.raw_data) > expected:
+            raise ImportModelError(
+                f"the tensor '{tensor.name}' has {len(tensor.raw_data):,} bytes, but its shape "
+                f"{list(tensor.dims)} takes {expected:,}",
+                location=where,
+                hint="export it again",
+            )
+
+
+def _item_bytes(kind: int) -> int:
+    """Return the bytes of an element; 0 for types that are packed or have no fixed size."""
+    if kind in _PACKED or kind == onnx.TensorProto.UNDEFINED:
+        return 0
+    return int(onnx.helper.tensor_dtype_to_np_dtype(kind).itemsize)
 
 
 class _Unfolded:

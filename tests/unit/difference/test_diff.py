@@ -247,3 +247,9 @@ def test_json_holds_everything(model):
     assert data["is_empty"] is False
     assert data["constants"][0]["shape"] == [[3], [3]]
     assert data["cost_before"]["params"] == data["cost_after"]["params"] == 18
+
+
+def test_a_changed_scalar_is_measured():
+    from acgraph.difference.compare import _distance
+
+    assert _distance(np.array(1.0, np.float32), np.array(3.0, np.float32)) == (2.0, 0)

@@ -172,3 +172,9 @@ def test_external_data_outside_the_folder_is_refused(tmp_path, location):
     with pytest.raises(ImportModelError) as caught:
         read_model(inside / "m.onnx")
     assert "\n" not in str(caught.value)
+
+
+def test_more_bytes_than_the_shape_takes_are_refused():
+    model = conv()
+    model.graph.initializer[0].dims[:] = [2, 3, 3, 3]
+    reject(model, "'w' has 432 bytes", "takes 216")
