@@ -124,10 +124,13 @@ def table(found: dict[str, Any]) -> str:
         "|---|---|---|---|",
         _row("original", [found["original"]], found),
         _row("by magnitude", [found["magnitude"]], found),
-        _row("measured and refitted, heads in the basis of the file",
-             [run["own_basis"] for run in found["runs"]], found),
-        _row("`prune --data`", [run["refitted"] for run in found["runs"]], found),
-    ]  # fmt: skip
+    ]
+    for key, name in (
+        ("own_basis", "measured and refitted, heads in the basis of the file"),
+        ("refitted", "`prune --data`"),
+    ):
+        if found["runs"]:
+            lines.append(_row(name, [run[key] for run in found["runs"]], found))
     if "healed" in found:
         name = f"`compress` ({found['healed']['rate']:.2f}x), no labels"
         lines.append(_row(name, [found["healed"]["accuracy"]], found))
