@@ -63,6 +63,7 @@ class Trainer(Protocol):
         masks: Masks | None = None,
         proximal: Proximal | None = None,
         time_budget_s: float | None = None,
+        keep_statistics: bool = False,
         on_epoch: Callable[[EpochStats], None] | None = None,
         description: str = "training",
     ) -> FitResult:

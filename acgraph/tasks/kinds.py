@@ -125,3 +125,8 @@ def as_stated(task: OutputTask, kind: Kind) -> OutputTask:
     if kind == task.kind:
         return replace(task, reason="as stated")
     return replace(task, kind=kind, reason="as stated", part=None)
+
+
+def learns_no_labels(tasks: Sequence[OutputTask]) -> bool:
+    """Whether labels are only used for evaluation: a detector is trained by distillation."""
+    return bool(tasks) and tasks[0].kind == "detection"

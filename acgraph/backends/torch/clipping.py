@@ -23,9 +23,15 @@ MIN_LAYER, MIN_VECTOR = 1e-3, 0.1
 _LAYERS = frozenset(name for name, operator in OPERATORS.items() if operator.layer)
 
 
-def free_parameters(module: nn.Module) -> list[nn.Parameter]:
-    """Return the parameters without those of BatchNormalization and the layers right before it."""
-    if not isinstance(module, GraphModule):
+def free_parameters(module: nn.Module, *, is_normalised: bool = True) -> list[nn.Parameter]:
+    """Return the parameters without those of BatchNormalization and the layers right before it.
+
+    Args:
+        module: The network.
+        is_normalised: Whether BatchNormalization uses the statistics of each batch; with its
+            running statistics it is only a scale, and all parameters are returned.
+    """
+    if not isinstance(module, GraphModule) or not is_normalised:
         return list(module.parameters())
     steps = list(module.walk())
     readers: dict[str, list[str]] = {}

@@ -32,12 +32,14 @@ class Request:
         momentum: Momentum of every BatchNormalization in training; None keeps that of the node.
         watch: Intermediate tensors that the plan returns after the outputs of the graph.
         is_visited: Whether the plan runs step by step, so that watched tensors can be freed early.
+        is_frozen: Whether BatchNormalization uses its running statistics even in training.
     """
 
     training: bool = False
     momentum: float | None = None
     watch: tuple[str, ...] = ()
     is_visited: bool = False
+    is_frozen: bool = False
 
 
 class CompiledPlans:
@@ -98,7 +100,9 @@ class CompiledPlans:
         return Inputs(tuple(inputs), self._program.axes)
 
     def _is_frozen(self, inputs: Sequence[torch.Tensor], request: Request) -> bool:
-        """Whether BatchNormalization keeps its running statistics: the batch is fixed and small."""
+        """Whether BatchNormalization keeps its statistics: as requested, or for a small batch."""
+        if request.is_frozen:
+            return request.training
         batch = self._program.batch
         if not request.training or batch is None or batch >= MIN_STATISTICS_BATCH:
             return False

@@ -17,7 +17,6 @@ from acgraph.backends.torch.losses import (
     Loss,
     Outputs,
     UserLoss,
-    learns_no_labels,
     tasks_of,
 )
 from acgraph.backends.torch.modes import PLAIN, Mode
@@ -25,7 +24,7 @@ from acgraph.backends.torch.teacher import Teacher
 from acgraph.backends.training import TrainConfig
 from acgraph.data import Dataset, iterate_batches
 from acgraph.errors import UsageError
-from acgraph.tasks import OutputTask
+from acgraph.tasks import OutputTask, learns_no_labels
 
 #: Number of examples on which the variance of the teacher's outputs is measured.
 SCALE_EXAMPLES = 256

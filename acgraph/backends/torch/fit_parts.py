@@ -27,6 +27,7 @@ class FitOptions:
         masks: Masks of the weights (``True`` = kept), by name.
         proximal: Proximal terms.
         time_budget_s: Seconds after which the fit ends; None for no limit.
+        keep_statistics: Whether BatchNormalization uses and keeps its running statistics.
     """
 
     epochs: float
@@ -35,6 +36,7 @@ class FitOptions:
     masks: Masks | None = None
     proximal: Proximal | None = None
     time_budget_s: float | None = None
+    keep_statistics: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

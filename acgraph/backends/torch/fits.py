@@ -114,6 +114,7 @@ class FitRunner:
     ) -> FitResult:
         self.distillation.measure_scales(train, self.setup.images_at_once(train), self.device)
         self.running = self._fit(train, options)
+        self.module.is_frozen = options.keep_statistics
         try:
             if self._interrupted is not None:
                 self.running.load_state_dict(self._interrupted)
@@ -121,6 +122,7 @@ class FitRunner:
             result = self.running.run(self.progress, description, on_epoch)
         finally:
             self.running = None
+            self.module.is_frozen = False
         self.completed += 1
         return result
 
@@ -143,6 +145,7 @@ class FitRunner:
             time_budget_s=options.time_budget_s,
             team=self.team,
             micro_batch=self.setup.micro_batch,
+            keep_statistics=options.keep_statistics,
         )
 
     def _learner(self, train: Dataset) -> Learner:

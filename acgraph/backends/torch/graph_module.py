@@ -38,6 +38,7 @@ class GraphModule(torch.nn.Module):
 
     Attributes:
         momentum: Weight of the new batch in the running statistics; replaces that of the nodes.
+        is_frozen: Whether BatchNormalization uses and keeps its running statistics in training.
 
     Raises:
         UnsupportedOpError: Operators, or their attributes, are not supported; it names all of
@@ -52,6 +53,7 @@ class GraphModule(torch.nn.Module):
         self._program = Program(own)
         self._keys: dict[str, str] = {}
         self.momentum: float | None = None
+        self.is_frozen = False
         self._compiled = CompiledPlans(self._program, self._constant)
         for name, role in self._program.roles.items():
             key = self._new_key(name)
@@ -268,5 +270,5 @@ class GraphModule(torch.nn.Module):
         self, inputs: Sequence[torch.Tensor], watch: Collection[str], *, is_visited: bool = False
     ) -> ExecutionPlan:
         momentum = self.momentum if self.training else None
-        request = Request(self.training, momentum, tuple(watch), is_visited)
+        request = Request(self.training, momentum, tuple(watch), is_visited, self.is_frozen)
         return self._compiled.plan(inputs, request)

@@ -59,6 +59,7 @@ class Fit:
         time_budget_s: Seconds after which the fit and its schedule end; None for no limit.
         team: The processes that train; each runs the same fit on its part of every batch.
         micro_batch: Number of images that run at once, with gradient accumulation.
+        keep_statistics: Whether BatchNormalization uses and keeps its running statistics.
     """
 
     learner: Learner
@@ -70,6 +71,7 @@ class Fit:
     time_budget_s: float | None = None
     team: Team = field(default_factory=Team)
     micro_batch: MicroBatch = field(default_factory=MicroBatch)
+    keep_statistics: bool = False
     step: int = field(default=0, init=False)
     images: int = field(default=0, init=False)
     seconds: float = field(default=0.0, init=False)
@@ -85,7 +87,7 @@ class Fit:
         mask_weights(self.removed)
         self._fallback = Fallback(module)
         if config.grad_clip == "auto":
-            self._free = free_parameters(module)
+            self._free = free_parameters(module, is_normalised=not self.keep_statistics)
         self._start_optimizer()
 
     def _start_optimizer(self) -> None:

@@ -1,6 +1,6 @@
 """Losses of training: labels, distillation, and custom losses."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
@@ -19,7 +19,7 @@ from acgraph.backends.training import TrainConfig
 from acgraph.errors import UsageError
 from acgraph.ir import Model
 from acgraph.operators import Trait, operators_with
-from acgraph.tasks import OutputTask, guess_by_values
+from acgraph.tasks import OutputTask, guess_by_values, learns_no_labels
 
 #: A custom loss: outputs of the network, labels or None, outputs of the teacher or None -> scalar.
 UserLoss = Callable[[Outputs, Tensor | None, Outputs | None], Tensor]
@@ -101,11 +101,6 @@ class Loss:
             teacher, is_probability=self.is_probability, has_labels=has_labels
         )
         return Imitation(tasks, self.scales, self.config.distill_temperature)(outputs, teacher)
-
-
-def learns_no_labels(tasks: Sequence[OutputTask]) -> bool:
-    """Whether labels are only used for evaluation: a detector is trained by distillation."""
-    return bool(tasks) and tasks[0].kind == "detection"
 
 
 def tasks_of(

@@ -125,6 +125,7 @@ class TorchTrainer:
         masks: Masks | None = None,
         proximal: Proximal | None = None,
         time_budget_s: float | None = None,
+        keep_statistics: bool = False,
         on_epoch: Callable[[EpochStats], None] | None = None,
         description: str = "training",
     ) -> FitResult:
@@ -140,6 +141,8 @@ class TorchTrainer:
             proximal: Proximal terms, which are part of the reported loss.
             time_budget_s: Stop after this many seconds of training. The schedule is shortened
                 accordingly, so that the result depends on the speed of the host.
+            keep_statistics: Use the running statistics of BatchNormalization and leave them as they
+                are, instead of those of each batch.
             on_epoch: Called after every pass, and every few minutes within a long pass; may
                 evaluate, and save :meth:`state_dict`.
             description: Name of the fit for ``progress``.
@@ -156,6 +159,7 @@ class TorchTrainer:
         options = FitOptions(
             epochs=epochs, learning_rate=learning_rate, schedule=schedule,
             masks=masks, proximal=proximal, time_budget_s=time_budget_s,
+            keep_statistics=keep_statistics,
         )  # fmt: skip
         return self._fits.run(train, options, on_epoch, description)
 

@@ -68,12 +68,13 @@ def refit_in_order(
     Args:
         run: A paired run before its first node; both networks have these weights.
         model: The network.
-        weights: Its weights.
+        weights: Its trainable weights; other constants have the values of the model.
         zeroed: By constant: True for elements that are zero in the cut network.
     """
     run.load_weights(zero(weights, zeroed))
     found = layers(model)
     behind = tails(model, found)
+    fixed = model.constants()
     fits, left = [], {}
     for layer in found:
         reason = _obstacle(layer, found) or (
@@ -82,7 +83,7 @@ def refit_in_order(
         if reason:
             left[layer.name] = reason
             continue
-        fit = _fit_layer(run, behind[layer.name], weights, zeroed)
+        fit = _fit_layer(run, behind[layer.name], weights, fixed, zeroed)
         if isinstance(fit, str):
             left[layer.name] = fit
         else:
@@ -104,12 +105,18 @@ def _obstacle(layer: Layer, found: list[Layer]) -> str:
 
 
 def _fit_layer(
-    run: PairedRun, tail: Tail, weights: Mapping[str, Array], zeroed: Mapping[str, Bools]
+    run: PairedRun,
+    tail: Tail,
+    weights: Mapping[str, Array],
+    fixed: Mapping[str, Array],
+    zeroed: Mapping[str, Bools],
 ) -> LayerFit | str:
     """Refit one layer; return its errors, or the reason why it is left unchanged."""
-    layer, affine = tail.layer, tail.affine(weights)
+    layer, affine = tail.layer, tail.affine({**fixed, **weights})
+    if layer.weight not in weights:
+        return "the weight is not trainable"
     own = affine.bias * affine.gain + affine.offset
-    is_centred = bool(affine.shift)
+    is_centred = affine.shift in weights
     gone = _groups(layer, np.broadcast_to(_mask(zeroed, layer.weight), layer.weight_shape))
     before = np.where(gone, 0.0, _groups(layer, weights[layer.weight]).astype(np.float64))
     factor = _rows(layer, affine.gain * tail.alpha)

@@ -49,6 +49,7 @@ def fine_tune(context: Context, state: State) -> State:
         "fine-tune",
         epochs=state.schedule.finish_after(sum(point.epochs for point in state.frontier)),
         time_budget_s=time_budget_s(state, context.clock.elapsed_s, trained_s),
+        **context.healing(),
         masks=training_masks(space, Plan(), trainer.weights()),
         on_epoch=keep,
         curve=curve,

@@ -20,6 +20,7 @@ from acgraph.driver.space.space import Space, open_space
 from acgraph.driver.space.time_saving import time_saving_space
 from acgraph.driver.stages.bisection import COUNTED_BAND, TargetBisection
 from acgraph.driver.stages.goal import Goal, Round
+from acgraph.driver.stages.refit import refit_cut
 from acgraph.driver.stages.round_search import (
     evaluation_levels,
     left_s,
@@ -152,7 +153,7 @@ def run_round(
             f"round {task.number}: retrain",
             curve=task.curve,
             epochs=task.schedule.retrain,
-            learning_rate=RETRAIN_RATE * config.train.learning_rate,
+            **task.context.healing(RETRAIN_RATE),
             masks=training_masks(space, plan, trainer.weights()),
         ).epochs
     shrunk = shrink(state.network.trained(trainer.model()).dependency, plan)
@@ -210,8 +211,11 @@ def _cut(
         )
         if epochs > 0 and space.reconstruction is not None:
             space = replace(space, reconstruction=_measure(task, space, trainer))
-    mask_hard(trainer, space, plan)
-    trainer.recalibrate(RECALIBRATION_BATCHES)
+    if task.context.imitates and space.reconstruction is not None:
+        refit_cut(task, space, trainer, plan)
+    else:
+        mask_hard(trainer, space, plan)
+        trainer.recalibrate(RECALIBRATION_BATCHES)
     return point, plan, epochs, residuals
 
 

@@ -5,6 +5,7 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 from acgraph.backends.interface import Trainer, TrainingBackend
 from acgraph.backends.training import ProgressSink, TrainConfig
@@ -16,8 +17,13 @@ from acgraph.driver.state.functions import NO_FUNCTIONS, UserFunctions
 from acgraph.driver.state.records import Mode
 from acgraph.driver.training.pool import TrainerPool
 from acgraph.lowering.base import Chooser
+from acgraph.tasks import learns_no_labels
 
 log = logging.getLogger(__name__)
+
+#: Factor of the learning rate without labels: the refitted network is near its target already, and
+#: larger steps lose what the refit has gained.
+IMITATION_RATE = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +115,24 @@ class Context:
         drop = math.inf if self.config.max_drop is None else self.config.max_drop
         # Tolerance for rounding, so that a drop of exactly the allowed size is accepted.
         return self.baseline - drop / 100 - 1e-9
+
+    @property
+    def imitates(self) -> bool:
+        """Whether the network learns from the outputs of the original alone, without labels."""
+        has_labels = self.data.train.labels is not None and not learns_no_labels(self.data.tasks)
+        return not has_labels and self.functions.loss is None
+
+    def healing(self, rate: float = 1.0) -> dict[str, Any]:
+        """Return the arguments of a fit after a cut: the learning rate, and what it keeps.
+
+        Args:
+            rate: Peak learning rate, relative to that of the final fine-tuning.
+        """
+        rate *= IMITATION_RATE if self.imitates else 1.0
+        return {
+            "learning_rate": rate * self.config.train.learning_rate,
+            "keep_statistics": self.imitates,
+        }
 
     def training(self, mode: Mode | None) -> TrainConfig:
         """Return the options of training, with the training mode if one was chosen."""

@@ -16,13 +16,13 @@ def _mlp(make_net):
     return model_from_proto(net.proto(net.gemm(x, 40, 6)))
 
 
-def _refit(model, x, zeroed):
+def _refit(model, x, zeroed, weights=None):
     data = ArrayDataset(x)
     backend = training_backend()
     run = backend.side_by_side(
         model, lambda n: data.batch(np.arange(40 * n, 40 * n + 40)), len(x) // 40
     )
-    return refit_in_order(run, model, model.constants(), zeroed)
+    return refit_in_order(run, model, weights or model.constants(), zeroed)
 
 
 @pytest.fixture
@@ -81,3 +81,21 @@ def test_numbers_that_are_not_finite_leave_a_layer_as_it_is(setting):
     x[0, 0] = np.inf
     found = _refit(model, x, zeroed)
     assert set(found.left.values()) == {"the layer reads or computes values that are not finite"}
+
+
+def test_a_scale_that_is_not_trained_belongs_to_the_output(make_net):
+    net = make_net()
+    hidden = net.op("Relu", net.gemm(net.input("n", 10), 10, 40))
+    y = net.op("Mul", net.gemm(hidden, 40, 6), net.const(np.array([2.5], "f4")))
+    model = model_from_proto(net.proto(y))
+    x = np.random.default_rng(1).standard_normal((400, 10)).astype("f4")
+    gone = np.arange(40) % 3 == 0
+    zeroed = {
+        "c0": np.broadcast_to(gone[:, None], (40, 10)),
+        "c1": gone,
+        "c2": np.broadcast_to(gone[None], (6, 40)),
+    }
+    trainable = {name: value for name, value in model.constants().items() if value.size > 1}
+    found = _refit(model, x, zeroed, trainable)
+    assert not found.left
+    assert found.fits[1].after < 0.7 * found.fits[1].before

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
@@ -25,8 +26,8 @@ log = logging.getLogger(__name__)
 def run_one(
     configure: Callable[..., CompressConfig], begin: Callable[..., tuple[Context, State]]
 ) -> Callable[..., RoundResult]:
-    def run(*settings: str, admm: float = 0.0, rate: float = 2.0) -> RoundResult:
-        config = configure("search.method=uniform", *settings)
+    def run(*settings: str, admm: float = 0.0, rate: float = 2.0, **options: Any) -> RoundResult:
+        config = configure("search.method=uniform", *settings, **options)
         context, state = begin(config)
         assert state.inserted  # the demo's BatchNormalization is folded
         stages = replace(plan_schedule(config.target_rate), admm=admm, retrain=0.0)
@@ -95,3 +96,17 @@ def test_recalibration_shows_what_a_cut_is_worth(run_one: Callable[..., RoundRes
     without = run_one("criterion=magnitude", "search.recalibrate=0", rate=5.0).history[0]
     assert with_it.point == without.point
     assert with_it.score > without.score + 0.05
+
+
+def test_without_labels_layers_are_refitted_in_order(
+    run_one: Callable[..., RoundResult], images: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unlabelled: dict[str, Any] = {
+        "data": f"{images}#x_train", "eval_data": f"{images}#x_test", "task": {"": "imitate"},
+    }  # fmt: skip
+    in_order = run_one(rate=6.0, **unlabelled)
+    monkeypatch.setattr(Context, "imitates", False)
+    at_once = run_one(rate=6.0, **unlabelled)
+    assert in_order.epochs == at_once.epochs == 0.0
+    lost, kept = (1 - result.accuracy for result in (at_once, in_order))  # unexplained variance
+    assert kept < 0.8 * lost

@@ -18,6 +18,11 @@ def test_what_batch_normalization_follows_is_free_to_move(make):
     assert bounded == {"conv2.w", "fc.w", "fc.b"}
 
 
+def test_running_statistics_leave_no_weight_free_to_move(make):
+    module = GraphModule(make.conv())
+    assert len(free_parameters(module, is_normalised=False)) == len(list(module.parameters()))
+
+
 def test_a_gradient_is_clipped_to_a_share_of_its_weights():
     weights = [torch.nn.Parameter(torch.full((4, 4), value)) for value in (1.0, 100.0)]
     for weight in weights:

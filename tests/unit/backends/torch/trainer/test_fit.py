@@ -615,3 +615,25 @@ def test_channels_last_trains_the_same(make):
     moved = trained(make, model, data, channels_last=True)
     for name, value in plain.items():
         np.testing.assert_allclose(moved[name], value, rtol=1e-3, atol=1e-5)
+
+
+def test_a_fit_can_keep_the_statistics_of_batchnormalization(make):
+    model, data = make.conv(), make.patterns(64)
+    statistics = {"bn.mean": np.full(6, 0.4, "f4"), "bn.var": np.full(6, 2.5, "f4")}
+    trainer = TorchTrainer(model, data, config=make.plain(batch_size=64, learning_rate=1e-9))
+    trainer.load_weights(statistics)
+    losses = []
+    for keep in (True, False):
+        trainer.fit(
+            epochs=1, keep_statistics=keep, on_epoch=lambda stats: losses.append(stats.loss)
+        )
+        found = trainer.weights()
+        is_same = [np.array_equal(found[name], value) for name, value in statistics.items()]
+        assert is_same == [keep, keep]
+    trainer.load_weights(statistics)
+    with torch.no_grad():
+        batch = data.batch(np.arange(64))
+        logits = trainer.module.eval()(torch.from_numpy(batch.x))[0]
+    expected = torch.nn.functional.cross_entropy(logits, torch.from_numpy(batch.labels))
+    assert losses[0] == pytest.approx(float(expected), rel=1e-4)
+    assert abs(losses[1] - losses[0]) > 1e-3

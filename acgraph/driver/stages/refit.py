@@ -1,0 +1,70 @@
+"""Refit the layers of a cut network in order, for a run that learns from the original's outputs.
+
+The reconstruction of a round fits every layer once, on the inputs of the uncut network, and the
+statistics of BatchNormalization are estimated again. Fitting the layers in order is far more
+accurate (docs/method.md). It keeps the statistics: they are part of what the layers are fitted to.
+"""
+
+import time
+
+import numpy as np
+
+from acgraph.backends.interface import Trainer
+from acgraph.data import Batch, cut_indices
+from acgraph.diagnostics import counted
+from acgraph.driver.evaluation.images import measured_images
+from acgraph.driver.space.reconstruction import IMAGES
+from acgraph.driver.space.sequential import Refit, refit_in_order
+from acgraph.driver.space.space import Space
+from acgraph.driver.stages.goal import Round
+from acgraph.pruning.plan import Plan
+
+#: Largest batch size, and smallest number of examples.
+BATCH, MIN_EXAMPLES = 32, 64
+#: Share of a time budget for refitting, and its cost for an example in evaluations of an example.
+REFIT_SHARE, REFIT_COST = 0.1, 8
+
+
+def refit_cut(task: Round, space: Space, trainer: Trainer, plan: Plan) -> None:
+    """Set the weights that a plan removes to zero, and refit the layers in order, in the trainer.
+
+    Args:
+        task: The round.
+        space: The search space of the round.
+        trainer: Holds the uncut network.
+        plan: What is removed.
+    """
+    begin = time.perf_counter()
+    model, backend, data = trainer.model(), task.context.backend, task.data.train
+    order = np.random.default_rng(task.config.seed + task.number).permutation(len(data))
+    count = min(len(order), _affordable(task))
+    size = backend.batch_of(model) or min(BATCH, trainer.images_at_once(data))
+    parts = list(cut_indices(data, order[:count].astype(np.int64), size))
+
+    def read(number: int) -> Batch:
+        found = data.batch(parts[number])
+        return Batch(found.inputs, None, found.axes)
+
+    run = backend.side_by_side(model, read, len(parts), seed=task.config.seed)
+    found = refit_in_order(run, model, trainer.weights(), space.zeroed(plan))
+    trainer.load_weights(found.weights)
+    task.status(_described(task, found, count, time.perf_counter() - begin))
+
+
+def _affordable(task: Round) -> int:
+    """Return the number of examples that the MACs and the time budget allow."""
+    most = measured_images(task.state.network.model, IMAGES)
+    pace, budget_s = task.state.pace, task.config.time_budget
+    if budget_s is None or pace is None or not pace.image_s:
+        return most
+    rounds = max(len(task.schedule.rates), 1)
+    within = int(REFIT_SHARE * budget_s / rounds / (REFIT_COST * pace.image_s))
+    return min(most, max(MIN_EXAMPLES, within))
+
+
+def _described(task: Round, found: Refit, count: int, seconds: float) -> str:
+    left = f"; {counted(len(found.left), 'cut layer')} could not be refitted" if found.left else ""
+    return (
+        f"round {task.number}: {counted(len(found.fits), 'layer')} refitted in order to the "
+        f"original's outputs of each layer, on {counted(count, 'example')} in {seconds:.0f} s{left}"
+    )
