@@ -3,18 +3,17 @@
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import onnx_graphsurgeon as gs
 
 from acgraph.analysis.layers import layers
-from acgraph.backends.ort.compare import array_errors
-from acgraph.backends.ort.inputs import random_inputs
-from acgraph.backends.ort.inside import with_outputs
-from acgraph.backends.ort.session import Session
 from acgraph.difference.types import GraphDiff
 from acgraph.errors import UsageError
 from acgraph.ir import Array, Model
+
+if TYPE_CHECKING:
+    from acgraph.backends.ort.session import Session
 
 #: Activations part where the relative error exceeds this; smaller errors are rounding.
 TOLERANCE = 1e-4
@@ -115,6 +114,11 @@ def run_both(first: Model, second: Model, diff: GraphDiff, *, seed: int = 0) -> 
         UsageError: The models have other inputs.
         BackendError: One of them cannot run.
     """
+    # Here, because other differences do not need ONNX Runtime.
+    from acgraph.backends.ort.inputs import random_inputs
+    from acgraph.backends.ort.inside import with_outputs
+    from acgraph.backends.ort.session import Session
+
     pairs = list(_pairs(first, second, diff))
     ours = Session(with_outputs(first, dict.fromkeys(p[1].name for p in pairs)))
     theirs = Session(with_outputs(second, dict.fromkeys(p[2].name for p in pairs)))
@@ -135,7 +139,7 @@ def run_both(first: Model, second: Model, diff: GraphDiff, *, seed: int = 0) -> 
     return RunDifference(seed=seed, activations=tuple(found))
 
 
-def _matched(feeds: Mapping[str, Array], ours: Session, theirs: Session) -> dict[str, Array]:
+def _matched(feeds: Mapping[str, Array], ours: "Session", theirs: "Session") -> dict[str, Array]:
     """Return the inputs by the names of the second model: the same names, or else the same order.
 
     Raises:
@@ -174,6 +178,8 @@ def _pairs(
 
 
 def _compare(node: str, op_type: str, is_layer: bool, ours: Array, theirs: Array) -> Activation:
+    from acgraph.backends.ort.compare import array_errors
+
     absolute, relative, reason = array_errors(theirs, ours)
     return Activation(
         node=node,

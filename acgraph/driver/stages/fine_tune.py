@@ -1,6 +1,6 @@
 """Fine-tuning: the last stage of training, on the final structure."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 from acgraph.backends.training import EpochStats
 from acgraph.driver.checkpoint.checkpoints import next_fine_tune, record_fine_tune
@@ -10,7 +10,7 @@ from acgraph.driver.stages.target import rate_of
 from acgraph.driver.state.context import Context
 from acgraph.driver.state.records import RateRecord, pass_records
 from acgraph.driver.state.state import State, Warnings
-from acgraph.driver.training.curve import Curve
+from acgraph.driver.training.curve import Curve, StagePass
 from acgraph.driver.training.fit import fit_or_keep
 from acgraph.driver.training.masks import training_masks
 from acgraph.pruning.plan import Plan
@@ -30,16 +30,18 @@ def fine_tune(context: Context, state: State) -> State:
         accuracy = context.evaluator(state.network, state.mode).evaluate(context.data.select)
         return _finished(context, state, state.network, accuracy, 0.0)
     trainer, warnings = context.trainer(state.network, state.mode), Warnings(context, state)
-    trained_s, curve = 0.0, Curve()
+    trained_s, curve, earlier = 0.0, Curve(), list[StagePass]()
     weights, before = trainer.weights(), trainer.evaluate(context.data.select)
     if state.partial_fit is not None:
         saved = context.backend.load_state(state.partial_fit)
+        earlier = [("fine-tune", EpochStats(**stats)) for stats in saved.pop("curve")]
         trainer.load_state_dict(saved)
         trained_s = saved["fit"]["seconds"]
 
     def keep(_: EpochStats) -> None:
         file = next_fine_tune(context.requested, state.checkpoint)
-        context.backend.save_state(file, trainer.state_dict())
+        passes = [asdict(stats) for _, stats in (*earlier, *curve.passes)]
+        context.backend.save_state(file, {**trainer.state_dict(), "curve": passes})
         record_fine_tune(context.requested, state.checkpoint, file, context.clock.elapsed_s)
 
     context.reporter.status(f"fine-tune: training in {trainer.describe()}")
@@ -64,7 +66,7 @@ def fine_tune(context: Context, state: State) -> State:
             "lower train.learning_rate or train longer"
         )
     network = state.network.trained(trainer.model())
-    training = (*state.training, *pass_records(curve.passes))
+    training = (*state.training, *pass_records((*earlier, *curve.passes)))
     done = replace(state, warnings=warnings.texts, training=training, partial_fit=None)
     return _finished(context, done, network, kept, fitted.epochs)
 

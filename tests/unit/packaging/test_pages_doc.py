@@ -43,7 +43,8 @@ def test_every_key_of_a_difference_is_documented() -> None:
 def test_the_keys_of_a_run_are_documented() -> None:
     model = model_from_text(MODEL)
     data = json.loads(acgraph.diff(model, model, run=True).to_json())
-    assert data.keys() == {"is_empty", "run", *ENTRIES}
+    assert data.keys() == {"schema", "is_empty", "run", *ENTRIES}
+    assert "schema" in documented()
     (first, *_) = data["run"]["activations"]
     explained = json.loads(acgraph.diff(model, model, plan=CutPlan()).to_json())["plan"]
     assert documented()["plan"] == {"same", "changed", "unexplained"} == explained.keys()

@@ -126,7 +126,7 @@ def watched(config: CompressConfig, kill_at: int, found: Path | None = None) -> 
 def results(folder: Path) -> dict[str, Any]:
     """Read all that must be equal."""
     report = json.loads((folder / "report.json").read_text())
-    for part in (report, *report["rounds"]):
+    for part in (report, *report["rounds"], *report["training"]):
         del part["seconds"]
     return {**{name: (folder / name).read_bytes() for name in RESULTS}, "report": report}
 
