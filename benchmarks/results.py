@@ -51,7 +51,11 @@ def main() -> None:
                 "tag": arguments.tag,
                 "accuracy_all": _accuracy(out / "model.onnx", Path(folder)),
             }
-    report["model"]["path"] = Path(report["model"]["path"]).name
+    report["model"]["path"] = _name(report["model"]["path"])
+    options = report["options"]
+    options |= {
+        key: _name(options[key]) for key in ("model", "data", "eval_data") if key in options
+    }
     results = ROOT / "docs" / "results"
     results.mkdir(parents=True, exist_ok=True)
     (results / f"{key}.json").write_text(json.dumps(report, indent=1) + "\n")
@@ -62,6 +66,11 @@ def main() -> None:
         page.write_text(_HEAD)
     rewrite(page, "cifar10", _rows())
     rewrite(ROOT / "docs" / "method.md", "tagged", _rows(tagged=True))
+
+
+def _name(path: str) -> str:
+    """Return a path, or data in a file, without the folders of this machine."""
+    return path.rpartition("/")[2]
 
 
 _HEAD = """# Benchmarks
