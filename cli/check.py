@@ -6,6 +6,8 @@ from typing import Annotated
 
 import typer
 
+from acgraph.cli.runtime_options import ResultFileOption
+
 #: Exit code of a model that breaks its budget.
 _BROKEN = 3
 
@@ -41,12 +43,7 @@ def check(
         str | None,
         typer.Option(metavar="SPEC", help="Labelled data, instead of that of the budget."),
     ] = None,
-    output: Annotated[
-        str | None,
-        typer.Option(
-            "--output", "-o", help="File for the result. By default, the result is printed."
-        ),
-    ] = None,
+    output: ResultFileOption = None,
     output_format: Annotated[
         CheckFormat,
         typer.Option(

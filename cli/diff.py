@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from acgraph.cli.runtime_options import InputShapeOption
+from acgraph.cli.runtime_options import InputShapeOption, ResultFileOption
 from acgraph.errors import UsageError
 
 if TYPE_CHECKING:
@@ -29,12 +29,7 @@ def diff(
     after: Annotated[
         str, typer.Argument(help="The changed model: an ONNX file, or - for standard input.")
     ],
-    output: Annotated[
-        str | None,
-        typer.Option(
-            "--output", "-o", help="File for the result. By default, the result is printed."
-        ),
-    ] = None,
+    output: ResultFileOption = None,
     output_format: Annotated[
         DiffFormat,
         typer.Option(

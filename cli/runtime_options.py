@@ -24,6 +24,10 @@ class OutputFormat(StrEnum):
 
 
 FormatOption = Annotated[OutputFormat, typer.Option("--format", help="Format of the result.")]
+ResultFileOption = Annotated[
+    str | None,
+    typer.Option("--output", "-o", help="File for the result. By default, the result is printed."),
+]
 DataOption = Annotated[
     str | None,
     typer.Option(
