@@ -9,6 +9,7 @@ import torch
 
 from acgraph.analysis.batch.plan import BatchPlan, plan_batch
 from acgraph.backends.torch.batch import check_batch_plan, with_batch
+from acgraph.backends.torch.host_values import values_by_size
 from acgraph.backends.torch.inputs import Inputs
 from acgraph.backends.torch.ops.indexing import array_of_tensor
 from acgraph.backends.torch.parts import MIN_STATISTICS_BATCH
@@ -153,7 +154,7 @@ class CompiledPlans:
     def _measure(
         self, inputs: Sequence[torch.Tensor], batch: BatchPlan | None = None
     ) -> dict[str, Array]:
-        """Compute the shape tensors of the graph for these sizes, in one run without gradients."""
+        """Compute the shape tensors of the graph for these sizes."""
         if not self._program.host:
             return {}
         sizes = tuple(x.shape for x in inputs)
@@ -162,8 +163,10 @@ class CompiledPlans:
             names = tuple(sorted(self._program.host))
             rebatch = batch.rebatch if batch is not None else {}
             plan = self._program.compile(Variant(False, None, rebatch, names), {}, inputs[0].device)
-            with torch.no_grad():
-                values = self.execute(plan, inputs)[len(self._program.outputs) :]
+            values = values_by_size(self._program, plan, self.initial_slots(plan, inputs))
+            if values is None:
+                with torch.no_grad():
+                    values = self.execute(plan, inputs)[len(self._program.outputs) :]
             found = {n: array_of_tensor(v) for n, v in zip(names, values, strict=True)}
             _store(self._measured, sizes, found)
         return found

@@ -249,11 +249,11 @@ class _PairSums:
         about = [rows.mean(dim=1) for rows in (x, y)]
         x, y = (rows - mean[:, None] for rows, mean in zip((x, y), about, strict=True))
         count = x.shape[1]
-        rest_x, rest_y = (rows.mean(dim=1, dtype=torch.float64) for rows in (x, y))
+        rest_x, rest_y = (rows.mean(dim=1).to(torch.float64) for rows in (x, y))
         turned = x.transpose(1, 2)
         inner = torch.bmm(turned, x).to(torch.float64)
         cross = torch.bmm(turned, y).to(torch.float64)
-        spread = y.square().sum(dim=1, dtype=torch.float64) - rest_y.square() * count
+        spread = y.square().mean(dim=1).to(torch.float64) * count - rest_y.square() * count
         inner -= rest_x[:, :, None] * rest_x[:, None] * count
         cross -= rest_x[:, :, None] * rest_y[:, None] * count
         inputs, targets = about[0].to(torch.float64) + rest_x, about[1].to(torch.float64) + rest_y

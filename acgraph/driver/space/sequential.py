@@ -6,6 +6,7 @@ which would add up if every layer were fitted on the uncut network. After a resi
 target is the sum in the original network.
 """
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import pairwise
@@ -53,15 +54,23 @@ class Refit:
         weights: All weights of the cut network, with removed parts set to zero.
         fits: Errors of the refitted layers, in order.
         left: Cut layers that were not refitted, and why.
+        late: Cut layers that were not refitted because the time was over.
     """
 
     weights: Mapping[str, Array]
     fits: tuple[LayerFit, ...]
     left: Mapping[str, str]
+    late: tuple[str, ...] = ()
 
 
 def refit_in_order(
-    run: PairedRun, model: Model, weights: Mapping[str, Array], zeroed: Mapping[str, Bools]
+    run: PairedRun,
+    model: Model,
+    weights: Mapping[str, Array],
+    zeroed: Mapping[str, Bools],
+    *,
+    start: Mapping[str, Array] | None = None,
+    until_s: float | None = None,
 ) -> Refit:
     """Cut the second network of a paired run, and refit its layers.
 
@@ -70,27 +79,35 @@ def refit_in_order(
         model: The network.
         weights: Its trainable weights; other constants have the values of the model.
         zeroed: By constant: True for elements that are zero in the cut network.
+        start: Weights of the cut network that layers have unless they are refitted; None for
+            ``weights`` with the zeroed elements set to zero.
+        until_s: Time of ``time.perf_counter`` after which no further layer is refitted.
     """
-    run.load_weights(zero(weights, zeroed))
+    masked = zero(weights, zeroed)
+    run.load_weights(masked if start is None else start)
     found = layers(model)
     behind = tails(model, found)
     fixed = model.constants()
-    fits, left = [], {}
+    fits, left, late = [], {}, []
     for layer in found:
+        if until_s is not None and time.perf_counter() >= until_s:
+            late.append(layer.name)
+            continue
         reason = _obstacle(layer, found) or (
             "" if run.reaches(layer.name) else "the output of the layer does not depend on the data"
         )
         if reason:
             left[layer.name] = reason
             continue
-        fit = _fit_layer(run, behind[layer.name], weights, fixed, zeroed)
+        own = {name: masked[name] for name in (layer.weight, layer.bias) if name in masked}
+        fit = _fit_layer(run, behind[layer.name], weights, fixed, zeroed, own)
         if isinstance(fit, str):
             left[layer.name] = fit
         else:
             fits.append(fit)
     cut = {layer.name for layer in found if layer.weight in zeroed}
     left = {name: reason for name, reason in left.items() if name in cut}
-    return Refit(run.weights(), tuple(fits), left)
+    return Refit(run.weights(), tuple(fits), left, tuple(name for name in late if name in cut))
 
 
 def _obstacle(layer: Layer, found: list[Layer]) -> str:
@@ -110,8 +127,12 @@ def _fit_layer(
     weights: Mapping[str, Array],
     fixed: Mapping[str, Array],
     zeroed: Mapping[str, Bools],
+    masked: Mapping[str, Array],
 ) -> LayerFit | str:
-    """Refit one layer; return its errors, or the reason why it is left unchanged."""
+    """Refit one layer; return its errors, or the reason why it is left unchanged.
+
+    ``masked`` has the constants of the layer that a cut changes, without any fit.
+    """
     layer, affine = tail.layer, tail.affine({**fixed, **weights})
     if layer.weight not in weights:
         return "the weight is not trainable"
@@ -137,7 +158,7 @@ def _fit_layer(
             return "the layer reads or computes values that are not finite"
     scale = np.where(alive, factor, 1.0)[:, :, None]
     after = np.where(alive[:, :, None], fit.matrices / scale, before)
-    changed = {layer.weight: _like(_whole(layer, after), weights[layer.weight])}
+    changed = {**masked, layer.weight: _like(_whole(layer, after), weights[layer.weight])}
     if is_centred:
         changed[affine.shift] = _shifted(affine, alive, fit.offsets, own, weights, zeroed)
     if not all(np.isfinite(value).all() for value in changed.values()):

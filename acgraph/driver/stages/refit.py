@@ -13,6 +13,7 @@ from acgraph.backends.interface import Trainer
 from acgraph.data import Batch, cut_indices
 from acgraph.diagnostics import counted
 from acgraph.driver.evaluation.images import measured_images
+from acgraph.driver.evaluation.proxy import masked_weights
 from acgraph.driver.space.reconstruction import IMAGES
 from acgraph.driver.space.sequential import Refit, refit_in_order
 from acgraph.driver.space.space import Space
@@ -22,7 +23,7 @@ from acgraph.pruning.plan import Plan
 #: Largest batch size, and smallest number of examples.
 BATCH, MIN_EXAMPLES = 32, 64
 #: Share of a time budget for refitting, and its cost for an example in evaluations of an example.
-REFIT_SHARE, REFIT_COST = 0.1, 8
+REFIT_SHARE, REFIT_COST = 0.2, 8
 
 
 def refit_cut(task: Round, space: Space, trainer: Trainer, plan: Plan) -> None:
@@ -36,8 +37,9 @@ def refit_cut(task: Round, space: Space, trainer: Trainer, plan: Plan) -> None:
     """
     begin = time.perf_counter()
     model, backend, data = trainer.model(), task.context.backend, task.data.train
+    seconds = _seconds(task)
     order = np.random.default_rng(task.config.seed + task.number).permutation(len(data))
-    count = min(len(order), _affordable(task))
+    count = min(len(order), _affordable(task, seconds))
     size = backend.batch_of(model) or min(BATCH, trainer.images_at_once(data))
     parts = list(cut_indices(data, order[:count].astype(np.int64), size))
 
@@ -46,24 +48,35 @@ def refit_cut(task: Round, space: Space, trainer: Trainer, plan: Plan) -> None:
         return Batch(found.inputs, None, found.axes)
 
     run = backend.side_by_side(model, read, len(parts), seed=task.config.seed)
-    found = refit_in_order(run, model, trainer.weights(), space.zeroed(plan))
+    weights, zeroed = trainer.weights(), space.zeroed(plan)
+    found = refit_in_order(
+        run, model, weights, zeroed, start=masked_weights(space, weights, zeroed),
+        until_s=None if seconds is None else begin + seconds,
+    )  # fmt: skip
     trainer.load_weights(found.weights)
     task.status(_described(task, found, count, time.perf_counter() - begin))
 
 
-def _affordable(task: Round) -> int:
-    """Return the number of examples that the MACs and the time budget allow."""
-    most = measured_images(task.state.network.model, IMAGES)
-    pace, budget_s = task.state.pace, task.config.time_budget
-    if budget_s is None or pace is None or not pace.image_s:
-        return most
+def _seconds(task: Round) -> float | None:
+    """Return the time limit of the fit in seconds; None without a time budget."""
+    budget_s = task.config.time_budget
     rounds = max(len(task.schedule.rates), 1)
-    within = int(REFIT_SHARE * budget_s / rounds / (REFIT_COST * pace.image_s))
-    return min(most, max(MIN_EXAMPLES, within))
+    return None if budget_s is None else REFIT_SHARE * budget_s / rounds
+
+
+def _affordable(task: Round, seconds: float | None) -> int:
+    """Return the number of examples that the MACs and the time limit allow."""
+    most = measured_images(task.state.network.model, IMAGES)
+    pace = task.state.pace
+    if seconds is None or pace is None or not pace.image_s:
+        return most
+    return min(most, max(MIN_EXAMPLES, int(seconds / (REFIT_COST * pace.image_s))))
 
 
 def _described(task: Round, found: Refit, count: int, seconds: float) -> str:
     left = f"; {counted(len(found.left), 'cut layer')} could not be refitted" if found.left else ""
+    if found.late:
+        left += f"; the time was over before {counted(len(found.late), 'other layer')}"
     return (
         f"round {task.number}: {counted(len(found.fits), 'layer')} refitted in order to the "
         f"original's outputs of each layer, on {counted(count, 'example')} in {seconds:.0f} s{left}"

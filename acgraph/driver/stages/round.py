@@ -14,7 +14,7 @@ from acgraph.driver.cost.point import CostMetric
 from acgraph.driver.evaluation.images import measured_images, proxies, whole_images
 from acgraph.driver.evaluation.proxy import masked_weights
 from acgraph.driver.network import Network
-from acgraph.driver.space.feature_order import order_features
+from acgraph.driver.space.feature_order import EXAMPLES, order_features
 from acgraph.driver.space.reconstruction import BATCH, IMAGES, WeightReconstruction, measure_layers
 from acgraph.driver.space.space import Space, open_space
 from acgraph.driver.space.time_saving import time_saving_space
@@ -49,8 +49,9 @@ log = logging.getLogger(__name__)
 
 #: Peak learning rate of retraining, relative to that of the final fine-tuning.
 RETRAIN_RATE = 0.5
-#: Shares of a search's time for measuring the inputs of layers, and for ranking units.
-MEASURING_SHARE, RANKING_SHARE = 0.4, 0.25
+#: Shares of a search's time for ordering the features of attention heads, for measuring the inputs
+#: of layers, and for ranking units.
+ORDERING_SHARE, MEASURING_SHARE, RANKING_SHARE = 0.1, 0.4, 0.25
 #: Smallest time limit for ranking: small networks need less, and lose much without it.
 MIN_RANKING_S = 4.0
 #: Training batches to recalibrate BatchNormalization on after the cut.
@@ -109,7 +110,7 @@ def run_round(
     trainer = context.trainer(state.network, state.mode, round_number=goal.number)
     task.status(f"round {task.number}: training in {trainer.describe()}")
     if config.criterion == "reconstruction":
-        if order_features(space.dependency, trainer, task.data.train, seed=config.seed):
+        if _order_features(task, space, trainer):
             network = state.network.trained(trainer.model())
             space = open_space(network, config, context.functions.importance)
         space = replace(space, reconstruction=_measure(task, space, trainer))
@@ -227,9 +228,20 @@ def mask_hard(trainer: Trainer, space: Space, plan: Plan) -> None:
     trainer.load_weights(masked_weights(space, weights, zeroed))
 
 
+def _order_features(task: Round, space: Space, trainer: Trainer) -> bool:
+    """Put the features of attention heads in order; return whether any weights changed."""
+    seconds = search_s(task)
+    changed = order_features(
+        space.dependency, trainer, task.data.train, seed=task.config.seed,
+        examples=measured_images(task.state.network.model, EXAMPLES),
+        seconds=None if seconds is None else ORDERING_SHARE * seconds,
+    )  # fmt: skip
+    return bool(changed)
+
+
 def _measure(task: Round, space: Space, trainer: Trainer) -> WeightReconstruction:
     seed = task.config.seed + task.number
-    seconds, begin = search_s(task), time.perf_counter()
+    seconds = search_s(task)
     reconstruction = measure_layers(
         space.dependency, trainer, task.data.train, seed=seed,
         images=measured_images(task.state.network.model, IMAGES),
@@ -237,9 +249,8 @@ def _measure(task: Round, space: Space, trainer: Trainer) -> WeightReconstructio
         seconds=None if seconds is None else MEASURING_SHARE * seconds,
     )  # fmt: skip
     if seconds is not None:
-        end = begin + (MEASURING_SHARE + RANKING_SHARE) * seconds
-        until = max(end, time.perf_counter() + MIN_RANKING_S)
-        reconstruction = replace(reconstruction, until=until)
+        ranking_s = max(RANKING_SHARE * seconds, MIN_RANKING_S)
+        reconstruction = replace(reconstruction, until=time.perf_counter() + ranking_s)
     if reconstruction.wide:
         task.status(
             f"round {task.number}: these layers are too wide for reconstruction and are cut "

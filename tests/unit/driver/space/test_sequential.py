@@ -99,3 +99,29 @@ def test_a_scale_that_is_not_trained_belongs_to_the_output(make_net):
     found = _refit(model, x, zeroed, trainable)
     assert not found.left
     assert found.fits[1].after < 0.7 * found.fits[1].before
+
+
+def test_without_time_the_layers_keep_the_weights_that_they_start_with(setting):
+    model, x, zeroed = setting
+    data = ArrayDataset(x)
+    run = training_backend().side_by_side(model, lambda n: data.batch(np.arange(40)), 1)
+    weights = model.constants()
+    start = {"c2": np.where(zeroed["c2"], 0, 2 * weights["c2"])}
+    found = refit_in_order(run, model, weights, zeroed, start=start, until_s=0.0)
+    assert not found.fits
+    assert len(found.late) == 2
+    np.testing.assert_array_equal(found.weights["c2"], start["c2"])
+
+
+def test_a_layer_that_is_refitted_forgets_the_bias_that_it_starts_with(setting):
+    model, x, zeroed = setting
+    data = ArrayDataset(x)
+    weights = model.constants()
+    fits = []
+    for start in (None, {"c1": weights["c1"] + 100, "c3": weights["c3"] - 100}):
+        run = training_backend().side_by_side(
+            model, lambda n: data.batch(np.arange(40 * n, 40 * n + 40)), 10
+        )
+        fits.append(refit_in_order(run, model, weights, zeroed, start=start))
+    for name, value in fits[0].weights.items():
+        np.testing.assert_array_equal(fits[1].weights[name], value)
