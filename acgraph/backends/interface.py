@@ -67,7 +67,10 @@ class Trainer(Protocol):
         on_epoch: Callable[[EpochStats], None] | None = None,
         description: str = "training",
     ) -> FitResult:
-        """Train for this many passes over the training images, with a new optimizer."""
+        """Train for this many passes over the training images, with a new optimizer.
+
+        ``keep_statistics`` leaves the statistics of BatchNormalization unchanged.
+        """
         ...
 
     def evaluate(self, data: Dataset, limit: int | None = None, *, fast: bool = False) -> float:

@@ -1,7 +1,7 @@
 """Datasets: numbered examples that are read in batches."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from typing import Literal
 
@@ -200,6 +200,20 @@ class Subset(Dataset):
         return Fingerprint(digest_of(whole.digest, self._indices.tobytes()), whole.note)
 
 
+class Unlabelled(Subset):
+    """Some examples of another dataset without their labels."""
+
+    @property
+    def labels(self) -> Labels | None:
+        """None: labels are dropped."""
+        return None
+
+    def batch(self, indices: Indices) -> Batch:
+        """Read examples without labels."""
+        found = super().batch(indices)
+        return Batch(found.inputs, None, found.axes)
+
+
 def split(
     dataset: Dataset, first: int | float, second: int | float, *, seed: int = 0
 ) -> tuple[Subset, Subset]:
@@ -259,6 +273,17 @@ def cut_indices(dataset: Dataset, indices: Indices, batch_size: int) -> Iterator
     for part in parts:
         for start in range(0, len(part), batch_size):
             yield part[start : start + batch_size]
+
+
+def batch_reader(dataset: Dataset, batch_size: int) -> tuple[Callable[[int], Batch], int]:
+    """Return a function that reads a batch by its number, and the number of batches.
+
+    Args:
+        dataset: The dataset.
+        batch_size: Largest number of examples of a batch.
+    """
+    parts = list(cut_indices(dataset, np.arange(len(dataset), dtype=np.int64), batch_size))
+    return (lambda number: dataset.batch(parts[number])), len(parts)
 
 
 def iterate_batches(dataset: Dataset, batch_size: int, limit: int | None = None) -> Iterator[Batch]:

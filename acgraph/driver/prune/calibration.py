@@ -1,20 +1,13 @@
 """Calibration data of ``prune``: examples to measure and fit on, and held-out ones."""
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from acgraph.backends.interface import TrainingBackend
-from acgraph.data import (
-    Batch,
-    Dataset,
-    Indices,
-    Labels,
-    Subset,
-    cut_indices,
-)  # fmt: skip
+from acgraph.data import Dataset, Unlabelled
 from acgraph.diagnostics import Location
 from acgraph.driver.inputs.data import open_sized
 from acgraph.driver.inputs.fitted import PRUNE_MACS, fit_generated
@@ -50,20 +43,6 @@ class DataRequest:
     seed: int = 0
 
 
-class Unlabelled(Subset):
-    """Some examples of another dataset without their labels."""
-
-    @property
-    def labels(self) -> Labels | None:
-        """None: labels are dropped."""
-        return None
-
-    def batch(self, indices: Indices) -> Batch:
-        """Read examples without labels."""
-        found = super().batch(indices)
-        return Batch(found.inputs, None, found.axes)
-
-
 @dataclass(frozen=True, slots=True)
 class Calibration:
     """Examples without labels, drawn at random.
@@ -77,12 +56,6 @@ class Calibration:
     fitted: Dataset
     held_out: Dataset
     seed: int = 0
-
-    def reader(self, batch: int) -> tuple[Callable[[int], Batch], int]:
-        """Return a function that reads a batch by its number, and the number of batches."""
-        indices = np.arange(len(self.fitted), dtype=np.int64)
-        parts = list(cut_indices(self.fitted, indices, batch))
-        return (lambda number: self.fitted.batch(parts[number])), len(parts)
 
 
 def open_calibration(model: Model, request: DataRequest, backend: TrainingBackend) -> Calibration:

@@ -14,7 +14,7 @@ from acgraph.analysis.outputs import output_facts
 from acgraph.analysis.reuse import with_weights
 from acgraph.backends.interface import Trainer, TrainingBackend
 from acgraph.backends.training import TrainConfig
-from acgraph.data import Subset
+from acgraph.data import Subset, batch_reader
 from acgraph.driver.prune.calibration import Calibration
 from acgraph.driver.prune.result import Kept, MeasuredCut, PruneRequest
 from acgraph.driver.space.feature_order import order_features
@@ -78,7 +78,7 @@ class Measuring:
         size = self.backend.batch_of(model) or min(
             FIT_BATCH, trainer.images_at_once(self.calibration.fitted)
         )
-        read, count = self.calibration.reader(size)
+        read, count = batch_reader(self.calibration.fitted, size)
         run = self.backend.side_by_side(model, read, count, seed=self.calibration.seed)
         refit = refit_in_order(run, model, weights, zeroed)
         own = given.model.constants()

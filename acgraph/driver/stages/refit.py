@@ -10,7 +10,7 @@ import time
 import numpy as np
 
 from acgraph.backends.interface import Trainer
-from acgraph.data import Batch, cut_indices
+from acgraph.data import Unlabelled, batch_reader
 from acgraph.diagnostics import counted
 from acgraph.driver.evaluation.images import measured_images
 from acgraph.driver.evaluation.proxy import masked_weights
@@ -41,13 +41,8 @@ def refit_cut(task: Round, space: Space, trainer: Trainer, plan: Plan) -> None:
     order = np.random.default_rng(task.config.seed + task.number).permutation(len(data))
     count = min(len(order), _affordable(task, seconds))
     size = backend.batch_of(model) or min(BATCH, trainer.images_at_once(data))
-    parts = list(cut_indices(data, order[:count].astype(np.int64), size))
-
-    def read(number: int) -> Batch:
-        found = data.batch(parts[number])
-        return Batch(found.inputs, None, found.axes)
-
-    run = backend.side_by_side(model, read, len(parts), seed=task.config.seed)
+    read, parts = batch_reader(Unlabelled(data, order[:count].astype(np.int64)), size)
+    run = backend.side_by_side(model, read, parts, seed=task.config.seed)
     weights, zeroed = trainer.weights(), space.zeroed(plan)
     found = refit_in_order(
         run, model, weights, zeroed, start=masked_weights(space, weights, zeroed),
