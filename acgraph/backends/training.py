@@ -32,6 +32,7 @@ _CHOICES: dict[str, tuple[object, ...]] = {
     "precision": ("auto", "fp32", "bf16"),
     "channels_last": ("auto", True, False),
     "crop_fill": ("zero", "reflect"),
+    "flip": ("auto", True, False),
     "device": ("auto", "cpu", "cuda"),
 }
 #: Lowest and highest value of each number, both allowed.
@@ -75,7 +76,8 @@ class TrainConfig:
         augment: Crop, flip and erase images as configured below; other data is not augmented.
         crop: Largest random shift in pixels.
         crop_fill: Fill of the border that a shift uncovers: zeros, or the mirrored image.
-        flip: Mirror a random half of the images.
+        flip: Mirror a random half of the images. ``auto`` does so unless an output reads text
+            (its task is ``ctc``).
         erase: Share of the images in which a random square is set to zero.
         precision: Multiply in float32 or bfloat16; ``auto`` takes the fastest accurate one.
         channels_last: Memory layout of images; ``auto`` takes the fastest.
@@ -104,7 +106,7 @@ class TrainConfig:
     augment: bool = True
     crop: int = 4
     crop_fill: Literal["zero", "reflect"] = "zero"
-    flip: bool = True
+    flip: Literal["auto"] | bool = "auto"
     erase: float = 0.0
     precision: Precision = "auto"
     channels_last: Literal["auto"] | bool = "auto"

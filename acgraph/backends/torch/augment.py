@@ -1,16 +1,26 @@
 """Random crop, flip and erasing for whole batches, without a loop over images."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from acgraph.backends.training import TrainConfig
+from acgraph.tasks import OutputTask
 
 Images = npt.NDArray[np.float32]
 Rng = np.random.Generator
 #: Side of an erased square, as a share of the image's shorter side.
 ERASE_SIDES = (0.25, 0.5)
+
+
+def with_flip(config: TrainConfig, tasks: Sequence[OutputTask]) -> TrainConfig:
+    """Decide whether images are mirrored, if that is left open: mirrored text is not text."""
+    if config.flip != "auto":
+        return config
+    return replace(config, flip=not any(task.kind == "ctc" for task in tasks))
 
 
 def augment(x: Images, config: TrainConfig, rng: Rng) -> Images:

@@ -134,7 +134,7 @@ def is_augmented(dataset: Dataset, config: TrainConfig) -> bool:
     """Whether images are augmented; never with labels of positions, which would not be moved."""
     if dataset.labels is not None and not are_class_numbers(dataset.labels):
         return False
-    wanted = config.crop > 0 or config.flip or config.erase > 0
+    wanted = config.crop > 0 or bool(config.flip) or config.erase > 0
     return config.augment and dataset.is_image and wanted
 
 

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from acgraph.analysis.layers import Layer
 from acgraph.backends.torch import checks
+from acgraph.backends.torch.augment import with_flip
 from acgraph.backends.torch.distillation import Distillation
 from acgraph.backends.torch.evaluation import evaluate
 from acgraph.backends.torch.export import export_model
@@ -86,7 +87,7 @@ class TorchTrainer:
             BackendError: The model and the data do not fit together, or a weight is not finite.
             UsageError: The options contradict each other.
         """
-        self.config = config or TrainConfig()
+        self.config = with_flip(config or TrainConfig(), tasks or ())
         self.device = choose_device(self.config.device)
         self.module = GraphModule(model).to(self.device)
         self._model = model

@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
-from acgraph.backends.torch.augment import augment, erase, flip, shift
+from acgraph.backends.torch.augment import augment, erase, flip, shift, with_flip
 from acgraph.backends.training import TrainConfig
+from acgraph.tasks import OutputTask
 
 
 @pytest.fixture
@@ -73,3 +74,17 @@ def test_the_original_is_left_alone(images):
     before = images.copy()
     augment(images, TrainConfig(erase=1.0), rng())
     np.testing.assert_array_equal(images, before)
+
+
+@pytest.mark.parametrize(
+    ("given", "kind", "found"),
+    [
+        ("auto", "classification", True),
+        ("auto", "ctc", False),
+        (True, "ctc", True),
+        (False, "classification", False),
+    ],
+)
+def test_images_of_text_are_not_mirrored_unless_asked(given, kind, found):
+    config = with_flip(TrainConfig(flip=given), [OutputTask(output="y", kind=kind)])
+    assert config.flip is found
