@@ -9,6 +9,7 @@ Sequential fits against the original's outputs are those of ThiNet (Luo et al., 
 OSSCAR (Meng et al., ICML 2024).
 """
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -65,6 +66,15 @@ class Moments:
             inputs=self.inputs + dx * share,
             targets=self.targets + dy * share,
             count=count,
+        )
+
+    def of(self, kept: Bools) -> "Moments":
+        """Return the moments of some of the inputs, ``bool [columns]``."""
+        return replace(
+            self,
+            inner=self.inner[np.ix_(kept, kept)],
+            cross=self.cross[kept],
+            inputs=self.inputs[kept],
         )
 
     def about_zero(self) -> "Moments":
@@ -142,38 +152,45 @@ def fit_matrix(
         kept: ``bool [columns]``: the kept inputs; the others get zero weights.
         centred: Whether the bias may change.
     """
-    old = np.where(kept, matrix, 0.0).astype(np.float64)
+    old = np.asarray(matrix[:, kept], np.float64)
+    fit, held = fit.of(kept), None if held is None else held.of(kept)
     judge, whole = (fit, fit) if held is None else (held, fit.with_(held))
     if not centred:
         fit, judge, whole = (each.about_zero() for each in (fit, judge, whole))
     ridges = (MIDDLE,) if held is None else RIDGES
-    candidates = [old, *(_solve(fit, old, kept, ridge) for ridge in ridges)]
+    candidates = [old, *_solutions(fit, old, ridges)]
     errors = np.array([_errors(judge, each) for each in candidates])
     if centred:
         errors += [_offset_errors(judge, fit, each) for each in candidates]
     best = errors.argmin(axis=0)
     chosen = old.copy()
-    for number in np.unique(best[best > 0]):
+    numbers = np.unique(best[best > 0])
+    final = _solutions(whole, old, [ridges[number - 1] for number in numbers])
+    for number, found in zip(numbers, final, strict=True):
         rows = best == number
-        chosen[rows] = _solve(whole, old, kept, ridges[number - 1])[rows]
+        chosen[rows] = found[rows]
     offset = whole.targets - chosen @ whole.inputs if centred else np.zeros(len(old))
     spread = np.maximum(judge.spread, np.finfo(np.float64).tiny)
-    return Fitted(chosen, offset, errors.min(axis=0), errors[0], spread)
+    fitted = np.zeros(matrix.shape)
+    fitted[:, kept] = chosen
+    return Fitted(fitted, offset, errors.min(axis=0), errors[0], spread)
 
 
-def _solve(moments: Moments, old: FloatArray, kept: Bools, ridge: float) -> FloatArray:
-    if not kept.any():
-        return old
-    inner = moments.inner[np.ix_(kept, kept)]
-    squares = float(np.trace(inner) + moments.inputs[kept] @ moments.inputs[kept])
-    added = (ridge * float(np.trace(inner)) + ROUNDING * squares) / len(inner)
-    if added <= 0.0:
-        return old
-    right = moments.cross[kept] - inner @ old[:, kept].T
-    found = old.copy()
-    inner[np.diag_indices(len(inner))] += added
-    found[:, kept] += np.linalg.solve(inner, right).T
-    return found
+def _solutions(moments: Moments, old: FloatArray, ridges: Sequence[float]) -> Iterator[FloatArray]:
+    """Yield the solution for each ridge, which pulls towards the old weights."""
+    count = len(moments.inner)
+    trace = float(np.trace(moments.inner))
+    right = moments.cross - moments.inner @ old.T
+    for ridge in ridges:
+        added = (ridge * trace + ROUNDING * (trace + moments.inputs @ moments.inputs)) / max(
+            count, 1
+        )
+        if added <= 0.0:
+            yield old
+            continue
+        inner = moments.inner.copy()
+        inner[np.diag_indices(count)] += added
+        yield old + np.linalg.solve(inner, right).T
 
 
 def _errors(judge: Moments, matrix: FloatArray) -> FloatArray:
