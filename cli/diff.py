@@ -70,7 +70,11 @@ def diff(
     ] = None,
     input_shape: InputShapeOption = None,
 ) -> None:
-    """Compare the layers, nodes and cost of two models. The exit code is 1 if they differ."""
+    """Compare the layers, nodes and cost of two models.
+
+    The exit code is 0 if the models are equal but for the names of nodes, 1 if they differ, and 2
+    for any error, such as a file that is missing or not a model.
+    """
     if before == after == "-":
         raise UsageError(
             "only one model can be read from standard input",

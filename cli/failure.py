@@ -26,10 +26,12 @@ class Failure:
     Attributes:
         debug: Whether the traceback is printed.
         is_json: Whether the result is JSON.
+        code: Exit code of errors other than wrong command lines and interrupts.
     """
 
     debug: bool
     is_json: bool = False
+    code: int = 1
 
     def of(self, error: BaseException) -> int:
         """Report what ended a command, and return its exit code."""
@@ -37,7 +39,7 @@ class Failure:
             case AcgraphError():
                 return self.known(error)
             case BrokenPipeError():
-                return _pipe_closed()
+                return self.pipe_closed()
             case OSError() if error.errno in _FULL:
                 return self.full(error)
             case MemoryError():
@@ -47,7 +49,7 @@ class Failure:
                     "smaller batch or less data"
                 )
             case SystemExit() if isinstance(error.__context__, BrokenPipeError):
-                return _pipe_closed()  # the parser turns the one into the other
+                return self.pipe_closed()  # the parser turns the one into the other
             case SystemExit():  # acgraph itself never exits below this function
                 return self.plain(
                     f"code that acgraph called ended the process with exit code {error.code!r}; "
@@ -62,7 +64,8 @@ class Failure:
         """Report an error that the user can act on."""
         found = error.diagnostic
         parts = {"message": found.message, "location": str(found.location), "hint": found.hint}
-        return self._report(str(error), error.exit_code, type(error).__name__, parts)
+        code = self.code if error.exit_code == 1 else error.exit_code
+        return self._report(str(error), code, type(error).__name__, parts)
 
     def usage(self, error: Any) -> int:
         """Report an error of the parser."""
@@ -78,7 +81,7 @@ class Failure:
         """Report an error that acgraph does not know."""
         hint = "this is a bug in acgraph; run the command again with --debug and report the"
         text = f"{type(error).__name__}: {first_line(error)}; {hint} traceback"
-        return self._report(text, 1, type(error).__name__)
+        return self._report(text, self.code, type(error).__name__)
 
     def full(self, error: OSError) -> int:
         """Report a full disk; if standard output is on it, its buffer is discarded."""
@@ -94,9 +97,17 @@ class Failure:
             "command again"
         )
 
-    def plain(self, message: str, code: int = 1) -> int:
+    def plain(self, message: str, code: int | None = None) -> int:
         """Report an error of one line."""
-        return self._report(message, code, "Error")
+        return self._report(message, self.code if code is None else code, "Error")
+
+    def pipe_closed(self) -> int:
+        """Return the exit code where the reader closed the pipe, as ``| head`` does.
+
+        Nothing is reported.
+        """
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return self.code
 
     def _report(
         self, text: str, code: int, kind: str, parts: Mapping[str, str] | None = None
@@ -109,9 +120,3 @@ class Failure:
         sys.stdout.flush()
         sys.stderr.write(f"error: {text}\n")
         return code
-
-
-def _pipe_closed() -> int:
-    """Return the code where the reader closed the pipe, as ``| head`` does; nothing is reported."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return 1

@@ -3,7 +3,6 @@
 Commands import what they need when they run, so that ``acgraph --help`` is quick.
 """
 
-import os
 import sys
 from collections.abc import Sequence
 from itertools import pairwise
@@ -85,7 +84,7 @@ def options(
 def run(arguments: Sequence[str]) -> int:
     """Run a command line and return its exit code; errors are printed, not raised."""
     words, debug = _without_debug(arguments)
-    fail = Failure(debug, is_json=_asks_for_json(words))
+    fail = Failure(debug, is_json=_asks_for_json(words), code=_error_code(words))
     try:
         command = typer.main.get_command(app)
         code = command.main(args=words, prog_name="acgraph", standalone_mode=False)
@@ -113,6 +112,13 @@ def _asks_for_json(words: Sequence[str]) -> bool:
     return "--format=json" in given or ("--format", "json") in pairwise(given)
 
 
+def _error_code(words: Sequence[str]) -> int:
+    """Return the exit code of errors: 1, but 2 for ``diff``, where 1 means different models."""
+    # No global option takes a value, so the first other word is the command.
+    command = next((word for word in words if not word.startswith("-")), "")
+    return 2 if command == "diff" else 1
+
+
 def main() -> None:
     """Run the command line of this process and exit with its exit code."""
     note_start()
@@ -122,10 +128,9 @@ def main() -> None:
     try:
         sys.stdout.flush()
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 1
+        code = Failure(debug=False, code=_error_code(sys.argv[1:])).pipe_closed()
     except OSError as error:
-        code = Failure(debug=False).full(error)
+        code = Failure(debug=False, code=_error_code(sys.argv[1:])).full(error)
     sys.exit(code)
 
 

@@ -258,7 +258,7 @@ def test_diff_writes_a_page_and_node_data(acgraph, model, tmp_path):
     acgraph("diff", model, model, "--format", "html", "-o", out)
     assert "The models are the same" in out.read_text()
     assert (
-        "d.html" in acgraph("diff", model, small, "--html", tmp_path / "no" / "d.html", code=1)[1]
+        "d.html" in acgraph("diff", model, small, "--html", tmp_path / "no" / "d.html", code=2)[1]
     )
 
 
@@ -334,6 +334,18 @@ def test_diff_exits_with_1_when_models_differ(acgraph, model, tmp_path):
     assert json.loads(acgraph("diff", model, model, "--format", "json")[0])["is_empty"] is True
     assert "\nactivations part at " in acgraph("diff", model, small, "--run", code=1)[0]
     assert acgraph("diff", model, model, "--run")[0].startswith("no activation parts")
+
+
+def test_diff_exits_with_2_for_any_error(acgraph, model, tmp_path):
+    none, text = tmp_path / "none.onnx", tmp_path / "text.onnx"
+    text.write_text("no model")
+    for words in ((none, model), (model, none), (text, text), (model,), (model, model, "--nosuch")):
+        assert acgraph("-v", "diff", *words, code=2)[1].startswith("error: ")
+    found = json.loads(acgraph("diff", none, model, "--format", "json", code=2)[0])
+    assert found["error"]["exit_code"] == 2
+    (tmp_path / "plan.json").write_text("[]")
+    assert "error: " in acgraph("diff", model, model, "--plan", tmp_path / "plan.json", code=2)[1]
+    assert "error: " in acgraph("diff", model, model, "-o", tmp_path / "no" / "d", code=2)[1]
 
 
 def test_diff_writes_to_a_file(acgraph, model, tmp_path):

@@ -152,6 +152,15 @@ def test_exit_codes(monkeypatch, capfd, error, code, line):
     assert "Traceback" not in err
 
 
+def test_an_unknown_error_of_diff_is_not_a_difference(monkeypatch, capfd):
+    def fail(*_, **__):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("acgraph.api.diff.diff", fail)
+    assert cli.run(["-q", "diff", "a.onnx", "b.onnx"]) == 2
+    assert "this is a bug" in capfd.readouterr().err
+
+
 @pytest.mark.parametrize("words", [["--debug", "go"], ["go", "--debug"]])
 def test_debug_shows_the_traceback_wherever_it_stands(monkeypatch, capfd, words):
     def fail():
