@@ -10,6 +10,7 @@ from acgraph.analysis.layers import layers
 from acgraph.difference.attributes import find_attributes
 from acgraph.difference.lowered import find_lowered
 from acgraph.difference.match import Matching, match_nodes
+from acgraph.difference.node_costs import node_costs
 from acgraph.difference.rewired import NodePair, find_moved_outputs, find_rewired
 from acgraph.difference.types import (
     ConstantChange,
@@ -35,6 +36,7 @@ def diff_models(first: Model, second: Model) -> GraphDiff:
     removed = [n for n in first.graph.nodes if n.name not in matching.pairs]
     added = [n for n in second.graph.nodes if n.name not in matching.inverse]
     lowered = find_lowered(first, second, matching)
+    facts = infer_facts(first, assume=True), infer_facts(second, assume=True)
     lowered_names = {change.name for change in lowered.changes}
     return GraphDiff(
         added=tuple(_ref(n) for n in added if n.name not in lowered.layer_of),
@@ -54,8 +56,9 @@ def diff_models(first: Model, second: Model) -> GraphDiff:
             *_properties(first, second),
             *find_moved_outputs(first, second, matching, lowered),
         ),
-        cost_before=model_cost(first),
-        cost_after=model_cost(second),
+        cost_before=model_cost(first, facts=facts[0]),
+        cost_after=model_cost(second, facts=facts[1]),
+        node_costs=tuple(node_costs(first, second, matching, lowered, facts)),
     )
 
 

@@ -7,6 +7,8 @@ from typing import Any
 from acgraph.analysis.cost import Cost
 
 Pair = tuple[int, int]
+#: Fields of a difference that are no changes of what a model computes.
+_NO_CHANGES = frozenset({"renamed", "cost_before", "cost_after", "node_costs"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,6 +111,29 @@ class ValueChange:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NodeCost:
+    """The cost of a node; pairs are before and after, and 0 where a model does not have the node.
+
+    Attributes:
+        before: Its name in the first model; None if it was added.
+        after: Its name in the second model; None if it was removed. A lowered layer keeps its name,
+            and its cost is that of all its parts.
+        op_type: Its operator in the first model that has it.
+        macs: Multiply-accumulates; None where they are unknown.
+        params: Elements of the constants that it reads or contains. A constant that several nodes
+            read counts for each.
+        bytes: Bytes of the same constants.
+    """
+
+    before: str | None
+    after: str | None
+    op_type: str
+    macs: tuple[int | None, int | None]
+    params: Pair
+    bytes: Pair
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GraphDiff:
     """The differences of two models; empty (``is_empty``) where only node names differ.
 
@@ -125,6 +150,7 @@ class GraphDiff:
         properties: Changed inputs, outputs, metadata and opsets.
         cost_before: Cost of the first model.
         cost_after: Cost of the second model.
+        node_costs: Cost of each node of either model, those of the first model first.
     """
 
     added: tuple[NodeRef, ...] = ()
@@ -139,6 +165,7 @@ class GraphDiff:
     properties: tuple[ValueChange, ...] = ()
     cost_before: Cost
     cost_after: Cost
+    node_costs: tuple[NodeCost, ...] = ()
 
     @property
     def is_empty(self) -> bool:
@@ -146,7 +173,7 @@ class GraphDiff:
         return not any(
             getattr(self, field.name)
             for field in dataclasses.fields(self)
-            if not field.name.startswith("cost_") and field.name != "renamed"
+            if field.name not in _NO_CHANGES
         )
 
     def to_dict(self) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from acgraph.ir.files import (
     write_bytes,
 )
 from acgraph.ir.guess import resolve_sizes
+from acgraph.ir.lazy import stored_bytes
 from acgraph.ir.mapped import release_mapped
 from acgraph.ir.model import Array, InputSizes, Model, constant_node_value
 from acgraph.ir.odd_values import array_bytes
@@ -62,6 +63,7 @@ __all__ = [
     "replace_constants",
     "require_file",
     "resolve_sizes",
+    "stored_bytes",
     "stored_size",
     "sync_folder",
     "write_beside",

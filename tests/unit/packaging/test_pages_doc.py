@@ -18,7 +18,7 @@ ENTRIES = {
     "retyped": types.Retyped, "resized": types.Resized, "lowered": types.Lowered,
     "rewired": types.RewiredInput, "attributes": types.AttributeChange,
     "constants": types.ConstantChange, "properties": types.ValueChange,
-    "cost_before": Cost, "cost_after": Cost,
+    "cost_before": Cost, "cost_after": Cost, "node_costs": types.NodeCost,
 }  # fmt: skip
 
 
