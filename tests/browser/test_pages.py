@@ -155,6 +155,26 @@ def test_a_mask_opens_and_names_what_was_removed(page, reported) -> None:
     assert not page.one("dialog").is_displayed()
 
 
+@pytest.mark.parametrize("height", [600, 900])
+def test_a_long_list_of_a_mask_ends_with_a_whole_line(page, reported, height) -> None:
+    page.open(reported, height=height)
+    gone = "document.querySelector('.gone-{}').textContent = '{}'"
+    page.all(".masks button")[0].click()
+    for name in ("filters", "columns"):
+        page.run(gone.format(name, " ".join(map(str, range(0, 3000, 2)))))
+    for box, line, scrolled in page.run(
+        "return [...document.querySelectorAll('dialog .list')].map(list => [list.clientHeight,"
+        "parseFloat(getComputedStyle(list).lineHeight), list.scrollHeight > list.clientHeight])"
+    ):
+        assert scrolled
+        assert abs(box / line - round(box / line)) < 1 / line
+    last = "document.querySelector('dialog .list:last-child').getBoundingClientRect().bottom"
+    assert page.run(f"return {last}") <= height
+    fits = "const d = document.querySelector('dialog'); return d.scrollHeight <= d.clientHeight"
+    assert page.run(fits)
+    page.one("dialog .close").click()
+
+
 def test_a_search_finds_a_node_and_shows_it(page, inspected) -> None:
     page.open(inspected)
     before = int(page.one("#graph").get_attribute("data-vertices"))
