@@ -4,17 +4,18 @@ import contextlib
 import importlib
 import io
 import logging
+import mmap
 import os
 import re
 import tempfile
 import warnings
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from types import ModuleType
 
 import onnxruntime as ort
 
+from acgraph.backends.ort.ort_order import UnknownContentError, in_order
 from acgraph.backends.ort.session import QUIET
 from acgraph.diagnostics import Location, on_one_line
 from acgraph.errors import BackendError
@@ -22,8 +23,6 @@ from acgraph.ir import read_proto, require_file, write_bytes, write_proto
 
 _log = logging.getLogger(__name__)
 
-#: Bytes per chunk when a file is copied.
-_CHUNK = 1 << 24
 #: Suffix of the operator list, for ``--include_ops_by_config`` of a custom minimal build.
 CONFIG_SUFFIX = ".required_operators_and_types.config"
 
@@ -48,7 +47,7 @@ class Usability:
 def write_ort(onnx_path: str | os.PathLike[str], ort_path: str | os.PathLike[str]) -> Path:
     """Convert an ONNX file to ORT format, fully optimised for the CPU of a phone.
 
-    Both files are written atomically.
+    Both files are written atomically. Equal models of one version of ONNX Runtime give equal bytes.
 
     Args:
         onnx_path: The ONNX file.
@@ -71,8 +70,7 @@ def write_ort(onnx_path: str | os.PathLike[str], ort_path: str | os.PathLike[str
         operators = next(made.glob("*.config")).read_text(encoding="utf-8").splitlines()
         # The first two lines of the list contain the temporary path.
         kept = [f"# Generated from {target.name}", *operators[2:]]
-        with next(made.glob("*.ort")).open("rb") as file:
-            write_bytes(iter(partial(file.read, _CHUNK), b""), target)
+        _write_in_order(next(made.glob("*.ort")), target)
         write_bytes(("\n".join(kept) + "\n").encode(), config)
     return config
 
@@ -107,6 +105,26 @@ def check_usability(path: str | os.PathLike[str]) -> Usability:
         ),
         text=text.replace(str(source.resolve()), str(source)),
     )
+
+
+def _write_in_order(made: Path, target: Path) -> None:
+    """Write the converter's file in an order that does not change from one process to the next."""
+    with (
+        made.open("rb") as file,
+        mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped,
+        memoryview(mapped) as content,
+    ):
+        try:
+            parts = in_order(content)
+        except UnknownContentError as error:
+            _log.info("%s keeps the order of ONNX Runtime, which may vary: %s", target.name, error)
+            parts = [content]
+        try:
+            write_bytes(parts, target)
+        finally:  # the mapping can only be closed after all views of it
+            for part in parts:
+                if isinstance(part, memoryview):
+                    part.release()
 
 
 def _with_suffix(source: Path, folder: Path) -> Path:

@@ -22,8 +22,8 @@ from acgraph.config_merge import make_config
 from acgraph.driver.compress import compress
 from acgraph.ir import write_bytes
 
-#: What must be equal byte for byte. In model.ort ONNX Runtime orders some entries by address.
-RESULTS = ("model.onnx", "masked.onnx", "plan.json")
+#: What must be equal byte for byte.
+RESULTS = ("model.onnx", "model.ort", "masked.onnx", "plan.json")
 #: What every run would import by itself.
 _LATE = ("torch._dynamo", "onnxruntime.tools.convert_onnx_models_to_ort", "jinja2")
 
