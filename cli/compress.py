@@ -305,6 +305,14 @@ def compress(
             "and exit.",
         ),
     ] = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Print the plan of the run, the time and memory that it needs, and the layers "
+            "after a first cut; train nothing and write nothing.",
+        ),
+    ] = False,
     output_format: FormatOption = OutputFormat.TEXT,
 ) -> None:
     """Make a trained network smaller, fine-tune it, check it and measure it.
@@ -315,7 +323,7 @@ def compress(
     options = dict(locals())
     for name in (
         "config", "settings", "output_format", "print_ir_after", "time_passes", "verify_each",
-        "print_config",
+        "print_config", "dry_run",
     ):  # fmt: skip
         del options[name]
     from acgraph.api.options import compress_config
@@ -329,6 +337,11 @@ def compress(
         from acgraph.config_merge import options_text
 
         typer.echo(options_text(made, is_json=output_format is OutputFormat.JSON), nl=False)
+        return
+    if dry_run:
+        from acgraph.cli.dry_run import print_forecast
+
+        print_forecast(made, output_format)
         return
     run_compress(made, output_format, watched)
 

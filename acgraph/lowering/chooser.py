@@ -32,9 +32,13 @@ SHORTLIST = 2.0
 MARGIN = 0.02
 
 
+#: Environment variable that names the cache folder.
+CACHE_VARIABLE = "ACGRAPH_CACHE"
+
+
 def cache_folder() -> Path:
     """Return the cache folder: ``$ACGRAPH_CACHE``, or the user's cache folder."""
-    chosen = os.environ.get("ACGRAPH_CACHE")
+    chosen = os.environ.get(CACHE_VARIABLE)
     return Path(chosen) if chosen else Path(platformdirs.user_cache_dir("acgraph"))
 
 

@@ -50,8 +50,7 @@ def claimed(config: CompressConfig) -> Iterator[None]:
         OutputError: The folder cannot be created or written to, or another run writes to it.
     """
     folder = config.output
-    for given in _inputs(config):
-        _check_apart(given, folder)
+    check_inputs_apart(config)
     with _written(folder):
         (folder / CHECKPOINTS).mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):
@@ -70,6 +69,17 @@ def claimed(config: CompressConfig) -> Iterator[None]:
         yield
     finally:
         lock.release()
+
+
+def check_inputs_apart(config: CompressConfig) -> None:
+    """Check that a run overwrites none of its inputs.
+
+    Raises:
+        UsageError: An input file would be overwritten, or is inside the folder of checkpoints; or
+            the output folder is inside a folder of data.
+    """
+    for given in _inputs(config):
+        _check_apart(given, config.output)
 
 
 def staged(folder: Path) -> contextlib.AbstractContextManager[Path]:
@@ -133,13 +143,14 @@ def check_room(folder: Path, needed: int) -> None:
     """Check that the disk has enough free space.
 
     Args:
-        folder: An existing folder on the disk.
+        folder: A folder on the disk, which need not exist yet.
         needed: Estimate of the bytes that will be written.
 
     Raises:
         OutputError: There is not enough space.
     """
-    free = shutil.disk_usage(folder).free
+    existing = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    free = shutil.disk_usage(existing).free
     if free < needed:
         raise OutputError(
             f"about {format_bytes(needed)} are needed for checkpoints and results, but only "

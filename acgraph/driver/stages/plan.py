@@ -1,11 +1,11 @@
 """Make the schedule: split the budget of a run over its stages."""
 
 import time
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from acgraph.driver.evaluation.images import affordable_evaluations, whole_images
 from acgraph.driver.schedule.memory import memory_bytes
-from acgraph.driver.schedule.pace import estimate, measure_pace
+from acgraph.driver.schedule.pace import Estimate, estimate, measure_pace
 from acgraph.driver.schedule.plan import Pace, plan_schedule
 from acgraph.driver.state.context import Context
 from acgraph.driver.state.state import State
@@ -14,8 +14,26 @@ from acgraph.driver.state.state import State
 MEASURING_SHARE = 0.06
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Needs:
+    """What a run will need.
+
+    Attributes:
+        time: Estimated duration; None with a time budget, or if nothing is timed.
+        memory_bytes: Estimated peak memory.
+    """
+
+    time: Estimate | None
+    memory_bytes: int
+
+
 def plan(context: Context, state: State) -> State:
     """Split the budget over the stages, and report the estimated duration and memory."""
+    return planned(context, state)[0]
+
+
+def planned(context: Context, state: State) -> tuple[State, Needs]:
+    """Plan as :func:`plan` does, and return the estimates, too."""
     config, model, status = context.config, state.network.model, context.reporter.status
     pace = None
     if config.timing or config.time_budget is not None:
@@ -39,16 +57,21 @@ def plan(context: Context, state: State) -> State:
             "cuts: only filters, which lose less accuracy for the same MACs; use --columns to cut "
             "columns as well"
         )
+    time_needed = None
     if pace is not None and config.time_budget is None:
         affordable = affordable_evaluations(
             model,
             whole_images(config, context.data),
             stages.total_epochs * len(context.data.train),
         )
-        status(f"time: {estimate(config, stages, pace, affordable).describe()}")
+        time_needed = estimate(config, stages, pace, affordable)
+        status(f"time: {time_needed.describe()}")
     needed = memory_bytes(config, context.backend, model, context.data.train)
     status(f"memory: at most about {needed / 2**30:.2g} GiB")
-    return replace(state, pace=pace, schedule=stages)
+    return (
+        replace(state, pace=pace, schedule=stages),
+        Needs(time=time_needed, memory_bytes=needed),
+    )
 
 
 def _elapsed_s(context: Context) -> float:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 from acgraph.data import Dataset, Subset, spread_indices
 from acgraph.diagnostics import Location
@@ -57,6 +58,20 @@ def rehearse(context: Context, state: State) -> State:
     Raises:
         AcgraphError: The run would have failed after training with this error.
     """
+    with rehearsed(context.config.output) as folder:
+        done = rehearsal_in(folder, context, state).rehearsal
+    return replace(state, rehearsal=done)
+
+
+def rehearsal_in(folder: Path, context: Context, state: State) -> State:
+    """Rehearse as :func:`rehearse` does, in a folder that the caller deletes.
+
+    Returns:
+        The last state of the rehearsal, with its report and its durations.
+
+    Raises:
+        AcgraphError: The run would have failed after training with this error.
+    """
     begin = time.perf_counter()
     # Lowerings are not timed here, because it does not matter which one is the fastest.
     config = context.config.model_copy(update={"timing": False})
@@ -65,7 +80,7 @@ def rehearse(context: Context, state: State) -> State:
         data=_few(context.data), reporter=replace(context.reporter, is_silent=True),
         passes=PassSettings(), is_rehearsal=True,
     )  # fmt: skip
-    with _with_early_hint(context), rehearsed(config.output) as folder:
+    with _with_early_hint(context):
         own = _cut(quiet, replace(state, warnings=()))
         cut_s = time.perf_counter() - begin
         own = verify(quiet, lower(quiet, own))
@@ -80,7 +95,7 @@ def rehearse(context: Context, state: State) -> State:
         cut_s=cut_s, check_s=check_s, export_s=time.perf_counter() - begin - cut_s - check_s
     )
     context.reporter.status(f"rehearsal: {done.describe()}")
-    return replace(state, rehearsal=done)
+    return replace(own, rehearsal=done)
 
 
 def _cut(context: Context, state: State) -> State:
