@@ -5,11 +5,11 @@ import re
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer
+from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, WithJsonSchema
 
 from acgraph.errors import UsageError
 from acgraph.pruning.rate import Rate
-from acgraph.tasks import Kind, parse_tasks
+from acgraph.tasks import KINDS, Kind, parse_tasks
 
 #: The value of an option that is to be measured on this host.
 AUTO: Literal["auto"] = "auto"
@@ -180,8 +180,22 @@ def _numbers(value: Any) -> Any:
     return [value] if isinstance(value, int | float) else value
 
 
+# What a file of options may contain, in JSON Schema, where that is more than the type of the field.
+_TEXTS_SCHEMA = {"type": ["string", "array"], "items": {"type": "string", "minLength": 1}}
+_RATE_SCHEMA = {"type": ["string", "number"], "minimum": 1, "examples": ["30x"]}
+
+
+def _schema(**facts: Any) -> WithJsonSchema:
+    return WithJsonSchema(facts)
+
+
 # Serialised exactly, not rounded as in messages: a resumed run must request the same rate.
-RateField = Annotated[Rate | None, BeforeValidator(_rate), PlainSerializer(_rate_text)]
+RateField = Annotated[
+    Rate | None,
+    BeforeValidator(_rate),
+    PlainSerializer(_rate_text),
+    _schema(**_RATE_SCHEMA | {"type": ["string", "number", "null"]}),
+]
 #: Upper bounds on the rate of layers, by pattern.
 LayerRates = Annotated[
     dict[
@@ -189,20 +203,59 @@ LayerRates = Annotated[
         Annotated[Rate, BeforeValidator(_rate), PlainSerializer(_rate_text)],
     ],
     BeforeValidator(_layer_rates),
+    _schema(
+        **_TEXTS_SCHEMA | {"type": ["string", "array", "object"]}, additionalProperties=_RATE_SCHEMA
+    ),
 ]
 #: Tasks by output name; the empty name stands for all outputs.
-Tasks = Annotated[dict[str, Kind], BeforeValidator(_tasks)]
+Tasks = Annotated[
+    dict[str, Kind],
+    BeforeValidator(_tasks),
+    _schema(
+        **_TEXTS_SCHEMA | {"type": ["string", "array", "object"]},
+        additionalProperties={"enum": list(KINDS)},
+    ),
+]
 #: Names of outputs.
-Names = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], BeforeValidator(_names)]
+Names = Annotated[
+    tuple[Annotated[str, Field(min_length=1)], ...],
+    BeforeValidator(_names),
+    _schema(**_TEXTS_SCHEMA),
+]
 #: Patterns over the names of layers.
-Patterns = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], BeforeValidator(_patterns)]
-Seconds = Annotated[float, BeforeValidator(_duration)]
+Patterns = Annotated[
+    tuple[Annotated[str, Field(min_length=1)], ...],
+    BeforeValidator(_patterns),
+    _schema(**_TEXTS_SCHEMA),
+]
+Seconds = Annotated[
+    float,
+    BeforeValidator(_duration),
+    _schema(type=["string", "number"], exclusiveMinimum=0, examples=["20m"]),
+]
 #: A multiple of filters, or ``auto``.
-Align = Annotated[int | Literal["auto"], BeforeValidator(parse_align)]
-Numbers = Annotated[tuple[float, ...], BeforeValidator(_numbers), Field(min_length=1)]
+Align = Annotated[
+    int | Literal["auto"],
+    BeforeValidator(parse_align),
+    _schema(anyOf=[{"type": "integer", "minimum": 1}, {"const": AUTO}]),
+]
+Numbers = Annotated[
+    tuple[float, ...],
+    BeforeValidator(_numbers),
+    Field(min_length=1),
+    _schema(type=["number", "string", "array"], items={"type": "number"}, minItems=1),
+]
 #: Shapes of inputs by name.
 InputShapes = Annotated[
     dict[str, Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)]],
     BeforeValidator(_shapes),
+    _schema(
+        **_TEXTS_SCHEMA | {"type": ["string", "array", "object"]},
+        additionalProperties={
+            "type": "array",
+            "items": {"type": "integer", "minimum": 1},
+            "minItems": 1,
+        },
+    ),
 ]
 Finite = Annotated[float, AfterValidator(_finite)]

@@ -3,6 +3,7 @@
 import dataclasses
 import difflib
 import json
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -23,8 +24,10 @@ from acgraph.search.annealing import AnnealConfig
 
 #: Values of ``auto`` where timing, which would choose them, is turned off.
 _UNTIMED = {"precision": "fp32", "channels_last": False}
+#: An infinite number in JSON.
+INFINITY = "Infinity"
 #: Training options that are set at the top level, for the whole run.
-_SHARED = ("seed", "threads")
+SHARED = ("seed", "threads")
 #: Sections are not nested deeper than this.
 _MAX_SECTIONS = 8
 
@@ -60,7 +63,7 @@ def make_config(
     if values.get("resume") is not None:
         values = _resumed(values, _path(values, "resume", source), stored)
     train = dict(values.get("train") or {})
-    for key in _SHARED:
+    for key in SHARED:
         if key in values:
             train[key] = values[key]
     if values.get("timing") is False:
@@ -139,7 +142,7 @@ def _merge(base: dict[str, Any], over: Mapping[str, Any]) -> None:
 def _check_keys(values: Mapping[Any, Any], kind: type, prefix: str, source: OptionsFile) -> None:
     known = dict(_fields(kind))
     if kind is TrainConfig:
-        known = {k: v for k, v in known.items() if k not in _SHARED}
+        known = {k: v for k, v in known.items() if k not in SHARED}
     for key, value in values.items():
         if key not in known:
             raise _unknown_key(f"{prefix}{key}", str(key), prefix, known, source)
@@ -159,7 +162,7 @@ def _unknown_key(
     full: str, key: str, prefix: str, known: Mapping[str, Any], source: OptionsFile
 ) -> UsageError:
     where = source.place(full)
-    if prefix == "train." and key in _SHARED:
+    if prefix == "train." and key in SHARED:
         return UsageError(
             f"no option is named '{full}'",
             location=where,
@@ -186,7 +189,7 @@ def _paths(kind: type, prefix: str) -> Iterator[tuple[str, str]]:
         section = _SECTIONS.get(annotation)
         if section is not None:
             yield from _paths(section, f"{prefix}{name}.")
-        elif not (kind is TrainConfig and name in _SHARED):
+        elif not (kind is TrainConfig and name in SHARED):
             yield f"{prefix}{name}", name
 
 
@@ -225,8 +228,15 @@ def _short(value: object) -> str:
 def options_text(config: CompressConfig, *, is_json: bool = False) -> str:
     """Return all options of a run as text that ``read_options`` reads: YAML, or JSON."""
     values = config.model_dump(mode="json", exclude={"resume"})
-    for name in _SHARED:
+    for name in SHARED:
         del values["train"][name]
     if is_json:
-        return json.dumps(values, indent=2) + "\n"
+        return json.dumps(_finite(values), indent=2, allow_nan=False) + "\n"
     return str(yaml.safe_dump(values, sort_keys=False, allow_unicode=True))
+
+
+def _finite(value: Any) -> Any:
+    """Replace infinite numbers, which JSON lacks, by text that is read as the same number."""
+    if isinstance(value, dict):
+        return {key: _finite(inner) for key, inner in value.items()}
+    return INFINITY if value == math.inf else value

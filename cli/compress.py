@@ -1,11 +1,13 @@
 """``acgraph compress``: make a trained network smaller by a requested rate."""
 
+import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from acgraph.cli.pass_output import PassOutput, report_passes
+from acgraph.cli.compress_run import print_forecast, run_compress
+from acgraph.cli.pass_output import PassOutput
 from acgraph.cli.runtime_options import (
     ALIGN_HELP,
     DataOption,
@@ -20,9 +22,6 @@ from acgraph.cli.runtime_options import (
     TaskOption,
     layer_bounds,
 )
-
-if TYPE_CHECKING:
-    from acgraph.config import CompressConfig
 
 _TRAINING = "Training"
 _SEARCH = "Search"
@@ -305,6 +304,14 @@ def compress(
             "and exit.",
         ),
     ] = False,
+    print_schema: Annotated[
+        str | None,
+        typer.Option(
+            metavar="WHAT",
+            help="Print a JSON Schema and exit: of the file of options (options), of report.json "
+            "(report), or of the result of --dry-run (dry-run).",
+        ),
+    ] = None,
     dry_run: Annotated[
         bool,
         typer.Option(
@@ -323,9 +330,14 @@ def compress(
     options = dict(locals())
     for name in (
         "config", "settings", "output_format", "print_ir_after", "time_passes", "verify_each",
-        "print_config", "dry_run",
+        "print_config", "print_schema", "dry_run",
     ):  # fmt: skip
         del options[name]
+    if print_schema is not None:
+        from acgraph.config_schema import json_schema
+
+        typer.echo(json.dumps(json_schema(print_schema), indent=2, allow_nan=False))
+        return
     from acgraph.api.options import compress_config
 
     options["layer_rate"], options["max_layer_rate"] = layer_bounds(layer_rate, max_layer_rate)
@@ -337,61 +349,7 @@ def compress(
         from acgraph.config_merge import options_text
 
         typer.echo(options_text(made, is_json=output_format is OutputFormat.JSON), nl=False)
-        return
-    if dry_run:
-        from acgraph.cli.dry_run import print_forecast
-
+    elif dry_run:
         print_forecast(made, output_format)
-        return
-    run_compress(made, output_format, watched)
-
-
-def run_compress(
-    config: "CompressConfig", output_format: OutputFormat, watched: PassOutput | None = None
-) -> None:
-    """Run the driver, print the result, and exit with the exit code of the report.
-
-    In distributed training, only the first process does this; the others join its training.
-    """
-    from acgraph.cli.started import start_time
-
-    begin = start_time()
-    from acgraph.api.compress import run
-    from acgraph.cli.console import is_quiet, progress_sink, stderr_console, stdout_console
-    from acgraph.driver.checkpoint.checkpoints import can_resume
-    from acgraph.driver.checkpoint.resuming import resume_command
-    from acgraph.driver.training.follow import follow, is_follower, leading
-    from acgraph.errors import InterruptedRunError
-    from acgraph.report import render_summary, verdict
-
-    if is_follower():
-        follow(config)
-        return
-    log = stderr_console()
-
-    def status(line: str) -> None:
-        log.print(line, highlight=False, markup=False, soft_wrap=True)
-
-    try:
-        quiet = is_quiet()
-        with leading():
-            sink = None if quiet else progress_sink(log)
-            passes = None if watched is None else watched.settings()
-            report = run(config, sink, None if quiet else status, begin, passes).report
-            if watched is not None and passes is not None and watched.times:
-                report_passes(passes.runs, statistics=False, times=True)
-    except KeyboardInterrupt as stop:
-        if not can_resume(config):
-            raise
-        raise InterruptedRunError(
-            "interrupted", hint=f"continue it with: {resume_command(config)}"
-        ) from stop
-    if output_format is OutputFormat.JSON:
-        typer.echo(report.to_json(), nl=False)
-    elif quiet:
-        typer.echo(verdict(report))
     else:
-        stdout_console().print(render_summary(report), crop=False)
-        typer.echo(f"\nwritten to {config.output}: model.onnx, masked.onnx, report.html and more")
-    if report.exit_code:
-        raise typer.Exit(report.exit_code)
+        run_compress(made, output_format, watched)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from acgraph.cli.compress import run_compress
+from acgraph.cli.compress_run import run_compress
 from acgraph.cli.runtime_options import FormatOption, OutputFormat
 
 #: Specifications of the embedded images, as for ``--data``.
