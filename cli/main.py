@@ -3,6 +3,7 @@
 Commands import what they need when they run, so that ``acgraph --help`` is quick.
 """
 
+import os
 import sys
 from collections.abc import Sequence
 from itertools import pairwise
@@ -29,12 +30,14 @@ _ParserError: type[Exception] = next(
     c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException"
 )
 
+#: Options that the parser adds.
+_COMPLETION = frozenset({"--install-completion", "--show-completion"})
+
 app = typer.Typer(
     name="acgraph",
     help="Make trained ONNX networks smaller and faster, check that the result is equivalent, and "
     "measure it.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
@@ -91,6 +94,8 @@ def run(arguments: Sequence[str]) -> int:
     except _ParserError as error:
         return fail.usage(cast(Any, error))
     except (Exception, KeyboardInterrupt, SystemExit) as error:
+        if isinstance(error, SystemExit) and _is_completion(words):
+            return int(error.code or 0)
         return fail.of(error)
     if code == INTERRUPTED:  # newer versions of the parser handle an interrupt themselves
         return fail.plain("interrupted", INTERRUPTED)
@@ -103,6 +108,14 @@ def _without_debug(arguments: Sequence[str]) -> tuple[list[str], bool]:
     debug = "--debug" in words[:end]
     kept = [word for word in words[:end] if word != "--debug"] + words[end:]
     return (["--debug", *kept] if debug else kept), debug
+
+
+def _is_completion(words: Sequence[str]) -> bool:
+    """Return whether a shell asks for completions, or the user for their script.
+
+    The parser then ends the process itself.
+    """
+    return bool(os.environ.get("_ACGRAPH_COMPLETE")) or not _COMPLETION.isdisjoint(words)
 
 
 def _asks_for_json(words: Sequence[str]) -> bool:

@@ -54,6 +54,33 @@ def test_help_loads_neither_torch_nor_onnxruntime_nor_onnx():
     assert found.stderr.strip() == "[]"
 
 
+@pytest.mark.parametrize(
+    ("line", "wanted"),
+    [("acgraph comp", ["compress"]), ("acgraph compress --target", ["--target-rate"]),
+     ("acgraph inspect --format j", ["json"])],
+)  # fmt: skip
+def test_a_shell_completes_commands_options_and_choices(line, wanted, monkeypatch, capfd):
+    monkeypatch.setenv("_ACGRAPH_COMPLETE", "complete_bash")
+    monkeypatch.setenv("COMP_WORDS", line)
+    monkeypatch.setenv("COMP_CWORD", str(line.count(" ")))
+    assert cli.run([]) == 0
+    assert capfd.readouterr() == ("\n".join(wanted) + "\n", "")
+
+
+def test_completion_is_shown_and_installed(tmp_path, monkeypatch, capfd):
+    monkeypatch.setattr("shellingham.detect_shell", lambda *_: ("bash", "/bin/bash"))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert cli.run(["--show-completion"]) == 0
+    script, err = capfd.readouterr()
+    assert "_ACGRAPH_COMPLETE=complete_bash" in script
+    assert script.rstrip().endswith(" acgraph")
+    assert not err
+    assert not list(tmp_path.iterdir())
+    assert cli.run(["--install-completion"]) == 0
+    assert (tmp_path / ".bash_completions" / "acgraph.sh").read_text().strip() == script.strip()
+    assert "acgraph.sh" in (tmp_path / ".bashrc").read_text()
+
+
 def test_import_of_the_package_loads_nothing_heavy():
     code = (
         "import sys, acgraph\nprint({'torch', 'onnxruntime', 'onnx', 'numpy'} & set(sys.modules))"
