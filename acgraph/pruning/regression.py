@@ -9,7 +9,7 @@ Sequential fits against the original's outputs are those of ThiNet (Luo et al., 
 OSSCAR (Meng et al., ICML 2024).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -18,10 +18,10 @@ import numpy.typing as npt
 from acgraph.pruning.importance import FloatArray
 from acgraph.pruning.reconstruct import ROUNDING, Bools
 
-#: The ridge if there are no held-out samples to choose one.
-MIDDLE = 1e-2
-#: Candidates for the ridge, as shares of the mean square of an input.
+#: Candidates for the ridge, as shares of the mean square of an input, and the index of the one that
+#: is tried first, and taken if there are no held-out samples.
 RIDGES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
+MIDDLE = 2
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -147,7 +147,7 @@ def fit_matrix(
 
     Args:
         fit: Moments over the samples to fit to.
-        held: Moments over held-out samples, which choose the ridge; None uses ``MIDDLE``.
+        held: Moments over held-out samples, which choose the ridge; None uses the middle one.
         matrix: The current weights, ``[filters, columns]``.
         kept: ``bool [columns]``: the kept inputs; the others get zero weights.
         centred: Whether the bias may change.
@@ -157,40 +157,69 @@ def fit_matrix(
     judge, whole = (fit, fit) if held is None else (held, fit.with_(held))
     if not centred:
         fit, judge, whole = (each.about_zero() for each in (fit, judge, whole))
-    ridges = (MIDDLE,) if held is None else RIDGES
-    candidates = [old, *_solutions(fit, old, ridges)]
-    errors = np.array([_errors(judge, each) for each in candidates])
-    if centred:
-        errors += [_offset_errors(judge, fit, each) for each in candidates]
-    best = errors.argmin(axis=0)
+    before = _total_errors(judge, fit, old, centred=centred)
+    solver = _Solver(fit, old)
+
+    def errors_of(number: int) -> FloatArray:
+        found = solver.solution(RIDGES[number])
+        return np.minimum(before, _total_errors(judge, fit, found, centred=centred))
+
+    number, errors = MIDDLE, errors_of(MIDDLE)
+    if held is not None:
+        number, errors = _descend(errors_of, MIDDLE, errors)
+    better = errors < before
     chosen = old.copy()
-    numbers = np.unique(best[best > 0])
-    final = _solutions(whole, old, [ridges[number - 1] for number in numbers])
-    for number, found in zip(numbers, final, strict=True):
-        rows = best == number
-        chosen[rows] = found[rows]
+    if better.any():
+        chosen[better] = _Solver(whole, old).solution(RIDGES[number])[better]
     offset = whole.targets - chosen @ whole.inputs if centred else np.zeros(len(old))
     spread = np.maximum(judge.spread, np.finfo(np.float64).tiny)
     fitted = np.zeros(matrix.shape)
     fitted[:, kept] = chosen
-    return Fitted(fitted, offset, errors.min(axis=0), errors[0], spread)
+    return Fitted(fitted, offset, errors, before, spread)
 
 
-def _solutions(moments: Moments, old: FloatArray, ridges: Sequence[float]) -> Iterator[FloatArray]:
-    """Yield the solution for each ridge, which pulls towards the old weights."""
-    count = len(moments.inner)
-    trace = float(np.trace(moments.inner))
-    right = moments.cross - moments.inner @ old.T
-    for ridge in ridges:
-        added = (ridge * trace + ROUNDING * (trace + moments.inputs @ moments.inputs)) / max(
-            count, 1
-        )
+def _descend(
+    errors_of: Callable[[int], FloatArray], start: int, errors: FloatArray
+) -> tuple[int, FloatArray]:
+    """Walk along the ridges while the sum of the errors falls; return the best and its errors.
+
+    The error has one minimum in the ridge, so that two or three of the ridges need not be tried.
+    """
+    for step in (-1, 1):
+        number = start
+        while 0 <= number + step < len(RIDGES):
+            found = errors_of(number + step)
+            if found.sum() >= errors.sum():
+                break
+            number, errors = number + step, found
+        if number != start:
+            return number, errors
+    return start, errors
+
+
+class _Solver:
+    """Solves for the weights of a layer with a ridge that pulls towards the old ones."""
+
+    def __init__(self, moments: Moments, old: FloatArray) -> None:
+        self._moments, self._old = moments, old
+        self._right = moments.cross - moments.inner @ old.T
+
+    def solution(self, ridge: float) -> FloatArray:
+        """Return the weights, ``[filters, columns]``."""
+        inner, means = self._moments.inner, self._moments.inputs
+        trace, count = float(np.trace(inner)), max(len(inner), 1)
+        added = (ridge * trace + ROUNDING * (trace + float(means @ means))) / count
         if added <= 0.0:
-            yield old
-            continue
-        inner = moments.inner.copy()
-        inner[np.diag_indices(count)] += added
-        yield old + np.linalg.solve(inner, right).T
+            return self._old
+        damped = inner.copy()
+        damped[np.diag_indices(len(inner))] += added
+        return np.asarray(self._old + np.linalg.solve(damped, self._right).T)
+
+
+def _total_errors(judge: Moments, fit: Moments, matrix: FloatArray, *, centred: bool) -> FloatArray:
+    """Return the mean squared error of each filter with the offset of the fitted samples."""
+    errors = _errors(judge, matrix)
+    return errors + _offset_errors(judge, fit, matrix) if centred else errors
 
 
 def _errors(judge: Moments, matrix: FloatArray) -> FloatArray:

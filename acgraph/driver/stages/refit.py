@@ -22,8 +22,10 @@ from acgraph.pruning.plan import Plan
 
 #: Largest batch size, and smallest number of examples.
 BATCH, MIN_EXAMPLES = 32, 64
-#: Share of a time budget for refitting, and its cost for an example in evaluations of an example.
-REFIT_SHARE, REFIT_COST = 0.2, 8
+#: Share of a time budget for refitting, and its cost for an example in evaluations of an example:
+#: two networks run on it. The moments cost the same for any number of examples, because the number
+#: of their rows is bounded.
+REFIT_SHARE, REFIT_COST = 0.2, 3
 
 
 def refit_cut(task: Round, space: Space, trainer: Trainer, plan: Plan) -> None:
