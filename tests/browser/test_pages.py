@@ -24,6 +24,69 @@ from acgraph.report import (
 
 HOSTILE = '<img src=x onerror="window.broken=1"></script><script>window.broken=1</script>'
 
+#: Returns each visible text with its contrast with its background, as WCAG 2 defines it. The canvas
+#: of a graph writes --g-ink on the colours of states; other colours of text stand on both papers.
+CONTRASTS = """
+const pen = document.createElement('canvas').getContext('2d', { willReadFrequently: true });
+const known = new Map();
+const read = (colour) => {
+  if (!known.has(colour)) known.set(colour, drawn(colour));
+  return known.get(colour);
+};
+const drawn = (colour) => {
+  pen.clearRect(0, 0, 1, 1);
+  pen.fillStyle = colour;
+  pen.fillRect(0, 0, 1, 1);
+  const [r, g, b, a] = pen.getImageData(0, 0, 1, 1).data;
+  return [r, g, b, a / 255];
+};
+const over = ([r, g, b, a], below) => [r, g, b].map((x, k) => a * x + (1 - a) * below[k]);
+const ground = (node) => {
+  if (!node) return [255, 255, 255];
+  const colour = read(getComputedStyle(node).backgroundColor);
+  return colour[3] === 1 ? colour.slice(0, 3) : over(colour, ground(node.parentElement));
+};
+const light = (colour) => {
+  const [r, g, b] = colour.map((x) => x / 255)
+    .map((x) => x <= 0.04045 ? x / 12.92 : ((x + 0.055) / 1.055) ** 2.4);
+  return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+};
+const ratio = (ink, paper) => {
+  const [low, high] = [light(ink), light(paper)].sort((a, b) => a - b);
+  return (high + 0.05) / (low + 0.05);
+};
+const alpha = (node) => node ? getComputedStyle(node).opacity * alpha(node.parentElement) : 1;
+const found = [];
+const add = (text, node, style) => {
+  const [r, g, b, a] = read(node instanceof SVGElement ? style.fill : style.color);
+  const paper = ground(node);
+  found.push([text.trim(), ratio(over([r, g, b, a * alpha(node)], paper), paper)]);
+};
+const texts = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+while (texts.nextNode()) {
+  const node = texts.currentNode.parentElement;
+  const isShown = node.checkVisibility() && !node.closest('.hidden');
+  const { data } = texts.currentNode;
+  if (isShown && data.trim()) add(data, node, getComputedStyle(node));
+}
+for (const node of document.querySelectorAll('input')) {
+  for (const part of [null, '::placeholder']) add('input', node, getComputedStyle(node, part));
+}
+const root = getComputedStyle(document.documentElement);
+const pair = (...names) => {
+  const values = names.map((name) => root.getPropertyValue(`--${name}`));
+  const colours = values.map((value) => read(value).slice(0, 3));
+  if (values.every(Boolean)) found.push([names.join(), ratio(...colours)]);
+};
+for (const ink of ['ink', 'soft', 'good', 'warn', 'bad', 'mark']) {
+  for (const paper of ['paper', 'panel']) pair(ink, paper);
+}
+for (const state of ['same', 'changed', 'resized', 'lowered', 'removed', 'added']) {
+  pair('g-ink', `g-${state}`);
+}
+return found;
+"""
+
 
 def network(blocks: int, *, channels: int = 4, name: str = "/stage{0}/block{1}/{2}") -> bytes:
     """Make a chain of residual blocks of three nodes each, in stages of ten blocks."""
@@ -118,6 +181,19 @@ def test_the_report_opens_in_both_themes_and_on_a_phone(page, reported, dark, wi
     assert page.run("return getComputedStyle(document.body).backgroundColor") != ink
     page.one("#theme").click()
     assert page.run("return document.documentElement.scrollWidth") <= width
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize("name", ["reported", "inspected", "compared"])
+def test_all_text_has_enough_contrast(page, request, name, dark) -> None:
+    page.open(request.getfixturevalue(name), dark=dark)
+    if name == "reported":
+        page.all(".masks button")[0].click()
+    else:
+        search(page, "conv\ue007")
+    found = page.run(CONTRASTS)
+    assert len(found) > 40
+    assert [(text, round(ratio, 2)) for text, ratio in found if ratio < 4.5] == []
 
 
 def test_a_click_on_a_head_sorts_the_layers(page, reported) -> None:
