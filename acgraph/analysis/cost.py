@@ -12,10 +12,12 @@ from acgraph.ir import (
     Model,
     count_params,
     infer_facts,
+    input_sizes,
     model_from_proto,
     proto_size,
     read_proto,
     stored_size,
+    walk_shapes,
 )
 
 
@@ -66,7 +68,7 @@ def model_cost(model: Model, *, facts: Facts | None = None) -> Cost:
         facts: Facts of the model, where the caller has them.
     """
     params, size = stored_size(model)
-    macs, unknown = _macs(model, facts if facts is not None else infer_facts(model, assume=True))
+    macs, unknown = _macs(model, _facts(model) if facts is None else facts)
     return Cost(params=params, macs=macs, bytes=size, unknown=unknown)
 
 
@@ -82,7 +84,7 @@ def file_cost(path: str | os.PathLike[str], *, sizes: InputSizes | None = None) 
     """
     proto = read_proto(path)
     model = model_from_proto(proto, source=os.fspath(path))
-    macs, unknown = _macs(model, infer_facts(model, sizes, assume=True))
+    macs, unknown = _macs(model, _facts(model, sizes))
     # External data counts: the weights were read into the proto.
     on_disk = 0 if os.fspath(path) == "-" else Path(path).stat().st_size
     size = max(proto_size(proto), on_disk)
@@ -108,6 +110,12 @@ def layer_costs(model: Model, facts: Facts) -> list[LayerCost]:
         )
         for layer in layers(model, facts)
     ]
+
+
+def _facts(model: Model, sizes: InputSizes | None = None) -> Facts:
+    """Infer the shapes at the chosen sizes alone, and assume some only where any are unknown."""
+    facts = walk_shapes(model, (sizes or input_sizes(model)).shapes)
+    return infer_facts(model, sizes, assume=True) if facts.unknown else facts
 
 
 def _macs(model: Model, facts: Facts) -> tuple[int, tuple[str, ...]]:

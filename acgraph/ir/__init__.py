@@ -30,7 +30,7 @@ from acgraph.ir.onnx_io import (
     read_proto,
     write_proto,
 )
-from acgraph.ir.shapes import infer_facts
+from acgraph.ir.shapes import infer_facts, walk_shapes
 from acgraph.ir.sizes import input_sizes
 from acgraph.ir.store import stored_size, write_beside, write_model
 from acgraph.ir.together import written_together
@@ -66,6 +66,7 @@ __all__ = [
     "stored_bytes",
     "stored_size",
     "sync_folder",
+    "walk_shapes",
     "write_beside",
     "write_bytes",
     "write_model",

@@ -13,7 +13,8 @@ from acgraph.diagnostics import on_one_line
 from acgraph.errors import VerifyError
 from acgraph.ir.model import Model
 from acgraph.ir.onnx_io import EXTERNAL_BYTES, proto_from_model, proto_size
-from acgraph.ir.shapes import infer_facts
+from acgraph.ir.shapes import walk_shapes
+from acgraph.ir.sizes import input_sizes
 from acgraph.ir.uses import node_captures
 from acgraph.ir.validity import check_proto
 
@@ -30,7 +31,7 @@ class Interface:
 
 def interface(model: Model) -> Interface:
     """Return the interface of a model."""
-    facts = infer_facts(model)
+    facts = walk_shapes(model, input_sizes(model).shapes)  # other sizes do not matter here
 
     def signature(tensor: gs.Tensor) -> Signature:
         return tensor.name, facts.dtypes.get(tensor.name), facts.shapes.get(tensor.name)

@@ -7,6 +7,7 @@ by node, with the values known so far.
 """
 
 import contextlib
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import zip_longest
@@ -229,7 +230,7 @@ class _Walk:
             return
         shape = tuple(tensor.shape)
         self._record(tensor.name, onnx.helper.make_tensor_type_proto(elem_of(tensor), shape))
-        if int(np.prod(shape, dtype=np.int64)) <= MAX_VALUE_ELEMENTS:
+        if math.prod(shape) <= MAX_VALUE_ELEMENTS:
             with contextlib.suppress(TypeError, ValueError):  # types that numpy lacks
                 self.facts.values[tensor.name] = np.asarray(tensor.values)
 

@@ -3,6 +3,7 @@
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -11,7 +12,9 @@ from onnx import TensorProto, helper, numpy_helper
 
 from acgraph.analysis.cost import file_cost, model_cost
 from acgraph.errors import ImportModelError
-from acgraph.ir import model_from_proto, write_model
+from acgraph.ir import model_from_proto, shapes, write_model
+from acgraph.ir.check import interface
+from acgraph.models.resnet import resnet_cifar
 
 SHARED = Path(os.environ.get("ACGRAPH_SHARED", "../shared"))
 
@@ -90,3 +93,20 @@ def test_published_networks(name: str, megamacs: float, monkeypatch: pytest.Monk
     cost = model_cost(model_from_proto(zoo.load(name)))
     assert cost.macs / 1e6 == pytest.approx(megamacs, abs=0.01)
     assert cost.unknown == ()
+
+
+def test_shapes_that_are_all_known_are_inferred_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Large graphs take most of their time in walks over their nodes."""
+    walks: list[object] = []
+    real = shapes._Walk.__init__
+
+    def counted(self: shapes._Walk, *arguments: Any) -> None:
+        walks.append(self)
+        real(self, *arguments)
+
+    monkeypatch.setattr(shapes._Walk, "__init__", counted)
+    model = resnet_cifar(8, widths=(4, 8, 8), image=8)
+    assert model_cost(model).macs > 0
+    assert len(walks) == 1
+    assert interface(model).outputs[0][2] is not None
+    assert len(walks) == 2
