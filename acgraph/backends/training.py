@@ -61,7 +61,7 @@ class TrainConfig:
         learning_rate: Peak learning rate of the schedule.
         optimizer: SGD with Nesterov momentum, Adam, or AdamW.
         schedule: One cycle (short warm-up, cosine to zero), cosine to zero, or constant.
-        batch_size: Images per step.
+        batch_size: Images per step. ``compress`` takes fewer for a short training without labels.
         momentum: Momentum of SGD; the first beta of Adam.
         weight_decay: Weight decay; not applied to biases, scales and shifts.
         label_smoothing: Share of the target that is distributed over all classes.

@@ -5,6 +5,7 @@ from dataclasses import asdict, replace
 from acgraph.backends.training import EpochStats
 from acgraph.driver.checkpoint.checkpoints import next_fine_tune, record_fine_tune
 from acgraph.driver.network import Network
+from acgraph.driver.schedule.plan import TRAIN_SHARE
 from acgraph.driver.space.space import open_space
 from acgraph.driver.stages.target import rate_of
 from acgraph.driver.state.context import Context
@@ -15,6 +16,9 @@ from acgraph.driver.training.fit import fit_or_keep
 from acgraph.driver.training.masks import training_masks
 from acgraph.pruning.plan import Plan
 
+#: Without labels, batches are made smaller, down to the second number, until the training has this
+#: many steps.
+MIN_STEPS, MIN_BATCH = 500, 16
 #: Smallest number of seconds for fine-tuning, even if the rounds exceeded the time budget.
 MIN_SECONDS = 5.0
 
@@ -29,7 +33,9 @@ def fine_tune(context: Context, state: State) -> State:
     if not space.knobs:
         accuracy = context.evaluator(state.network, state.mode).evaluate(context.data.select)
         return _finished(context, state, state.network, accuracy, 0.0)
-    trainer, warnings = context.trainer(state.network, state.mode), Warnings(context, state)
+    size = healing_batch(context, state)
+    trainer = context.trainer(state.network, state.mode, batch_size=size)
+    warnings = Warnings(context, state)
     trained_s, curve, earlier = 0.0, Curve(), list[StagePass]()
     weights, before = trainer.weights(), trainer.evaluate(context.data.select)
     if state.partial_fit is not None:
@@ -51,7 +57,7 @@ def fine_tune(context: Context, state: State) -> State:
         "fine-tune",
         epochs=state.schedule.finish_after(sum(point.epochs for point in state.frontier)),
         time_budget_s=time_budget_s(state, context.clock.elapsed_s, trained_s),
-        **context.healing(),
+        **context.healing(batch_size=size),
         masks=training_masks(space, Plan(), trainer.weights()),
         on_epoch=keep,
         curve=curve,
@@ -80,6 +86,22 @@ def _finished(
         rate = rate_of(context, network)
         frontier = (*frontier, RateRecord(rate=rate, accuracy=accuracy, epochs=epochs))
     return replace(state, network=network, frontier=frontier)
+
+
+def healing_batch(context: Context, state: State) -> int:
+    """Return the batch size of the fine-tuning: smaller without labels if there are few steps.
+
+    A few steps of a large batch do more harm than good to a network that was refitted in closed
+    form. The result is the same when an interrupted run is resumed.
+    """
+    most, count = context.config.train.batch_size, len(context.data.train)
+    if not context.imitates:
+        return most
+    budget_s, pace = context.config.time_budget, state.pace
+    passes = state.schedule.total_epochs
+    if budget_s is not None and pace is not None:
+        passes = TRAIN_SHARE * budget_s / pace.pass_s
+    return min(most, max(MIN_BATCH, int(passes * count / MIN_STEPS)))
 
 
 def time_budget_s(state: State, elapsed_s: float, trained_s: float) -> float | None:

@@ -21,9 +21,10 @@ from acgraph.tasks import learns_no_labels
 
 log = logging.getLogger(__name__)
 
-#: Factor of the learning rate without labels: the refitted network is near its target already, and
-#: larger steps lose what the refit has gained.
-IMITATION_RATE = 0.2
+#: Factor of the learning rate without labels, at the batch size below: the refitted network is near
+#: its target already, and larger steps lose what the refit has gained. With smaller batches, it
+#: falls with the square root of the batch size.
+IMITATION_RATE, IMITATION_BATCH = 0.2, 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,36 +123,48 @@ class Context:
         has_labels = self.data.train.labels is not None and not learns_no_labels(self.data.tasks)
         return not has_labels and self.functions.loss is None
 
-    def healing(self, rate: float = 1.0) -> dict[str, Any]:
+    def healing(self, rate: float = 1.0, batch_size: int | None = None) -> dict[str, Any]:
         """Return the arguments of a fit after a cut: the learning rate, and what it keeps.
 
         Args:
             rate: Peak learning rate, relative to that of the final fine-tuning.
+            batch_size: Images per step; None for that of the options.
         """
-        rate *= IMITATION_RATE if self.imitates else 1.0
+        if self.imitates:
+            size = batch_size or self.config.train.batch_size
+            rate *= IMITATION_RATE * math.sqrt(min(size / IMITATION_BATCH, 1.0))
         return {
             "learning_rate": rate * self.config.train.learning_rate,
             "keep_statistics": self.imitates,
         }
 
-    def training(self, mode: Mode | None) -> TrainConfig:
+    def training(self, mode: Mode | None, batch_size: int | None = None) -> TrainConfig:
         """Return the options of training, with the training mode if one was chosen."""
         train = self.config.train
+        train = replace(train, batch_size=batch_size or train.batch_size)
         if mode is None:
             return train
         return replace(
             train, precision=mode.precision, channels_last=mode.channels_last, threads=mode.threads
         )
 
-    def trainer(self, network: Network, mode: Mode | None, *, round_number: int = 0) -> Trainer:
+    def trainer(
+        self,
+        network: Network,
+        mode: Mode | None,
+        *,
+        round_number: int = 0,
+        batch_size: int | None = None,
+    ) -> Trainer:
         """Return a trainer for a network, with the original as its teacher.
 
         Args:
             network: The network to train.
             mode: The training mode, if one was chosen.
             round_number: A number that is added to the seed.
+            batch_size: Images per step; None for that of the options.
         """
-        config = self.training(mode)
+        config = self.training(mode, batch_size)
         config = replace(config, seed=config.seed + round_number)
         return self.trainers.get(network.model, self.data.train, config)
 
