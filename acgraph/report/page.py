@@ -79,11 +79,12 @@ def render_page(report: Report, graph: Mapping[str, Any] | None = None) -> str:
 def _values(report: Report) -> dict[str, Any]:
     """Return the variables of the template."""
     layers = report.layers
-    has_macs, is_timed = (
-        any(getattr(layer, name) is not None for layer in layers) for name in ("macs", "latency_ms")
+    has_macs, is_timed, is_fitted = (
+        any(getattr(layer, name) is not None for layer in layers)
+        for name in ("macs", "latency_ms", "fit_error")
     )
     heads = ["layer", "form", "weights"]
-    heads += ["before", "after"] * (2 + has_macs + is_timed)
+    heads += ["before", "after"] * (2 + has_macs + is_timed + is_fitted)
     hottest = max((point.temperature for point in report.search), default=0.0)
     return {
         "report": report,
@@ -97,6 +98,7 @@ def _values(report: Report) -> dict[str, Any]:
         "heads": heads,
         "counted_macs": has_macs,
         "timed": is_timed,
+        "fitted": is_fitted,
         "bars": list(_bars(layers)),
         "rounds_chart": rounds_chart(report),
         "residuals_chart": residuals_chart(report),

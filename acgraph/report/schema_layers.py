@@ -51,6 +51,8 @@ class LayerChange(Part):
             The network's latency is measured without the profiler, so that the times of all layers
             need not add up to it.
         macs: Numbers of multiply-accumulates; None where one is unknown.
+        fit_error: Error of the layer's output after the cut and after the refit, as a share of the
+            variance of the output of the network before the cut; None if it was not refitted.
         removed: The removed filters and columns; None if they are unknown.
         forms: The forms among which the layer's form was chosen; empty if there was no choice.
     """
@@ -62,6 +64,7 @@ class LayerChange(Part):
     lowering: str = "dense"
     latency_ms: tuple[float, float] | None = None
     macs: tuple[int, int] | None = None
+    fit_error: tuple[float, float] | None = None
     removed: RemovedUnits | None = None
     forms: tuple[LayerForm, ...] = ()
 

@@ -16,6 +16,7 @@ from acgraph.driver.schedule.plan import Pace, RunSchedule
 from acgraph.driver.state.positions import Positions
 from acgraph.driver.state.records import (
     AdmmRecord,
+    FitRecord,
     Mode,
     PassRecord,
     RateRecord,
@@ -109,4 +110,5 @@ def _record(content: Mapping[str, Any]) -> dict[str, Any]:
     values = dict(content)
     if "admm" in values:
         values["admm"] = tuple(AdmmRecord(**each) for each in values["admm"])
+        values["fits"] = tuple(FitRecord(**each) for each in values["fits"])
     return values

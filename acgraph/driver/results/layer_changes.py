@@ -8,6 +8,7 @@ from acgraph.analysis.cost import macs_by_node
 from acgraph.analysis.layers import Layer, layers
 from acgraph.backends.ort.session import SessionSettings
 from acgraph.driver.latency.layer_times import layer_times, lowered_parts
+from acgraph.driver.state.records import RoundRecord
 from acgraph.ir import Model, infer_facts
 from acgraph.passes.lower_columns import LoweredLayer
 from acgraph.pruning.cut_plan import CutPlan
@@ -26,6 +27,7 @@ def layer_changes(
     *,
     is_timed: bool = True,
     plan: CutPlan | None = None,
+    rounds: Sequence[RoundRecord] = (),
 ) -> tuple[LayerChange, ...]:
     """Compare every layer of the original with its compact form.
 
@@ -38,6 +40,7 @@ def layer_changes(
         is_timed: Whether layers are timed: by ONNX Runtime's profiler, summed over the nodes of a
             lowered layer. A layer that the profiler does not list separately has no time.
         plan: The cut, if the removed filters and columns are to be listed.
+        rounds: The rounds, of which the last that refitted a layer gives its errors.
     """
     forms = {layer.name: layer for layer in lowered}
     left = {layer.name: layer for layer in layers(shrunk, infer_facts(shrunk))}
@@ -49,12 +52,14 @@ def layer_changes(
         macs = [_layer_macs(model, names, shrunk) for model in (before, compact)]
     if compact is not None and is_timed:
         times = [layer_times(model, names, shrunk, settings) for model in (before, compact)]
+    errors = {fit.name: (fit.before, fit.after) for each in rounds for fit in each.fits}
     removed = {} if plan is None else removed_units(found, plan)
     return tuple(
         _change(layer, left.get(layer.name), forms.get(layer.name)).model_copy(
             update={
                 "latency_ms": _pair(layer.name, times),
                 "macs": _pair(layer.name, macs),
+                "fit_error": errors.get(layer.name),
                 "removed": removed.get(layer.name),
             }
         )

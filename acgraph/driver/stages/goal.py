@@ -7,6 +7,7 @@ from acgraph.config import CompressConfig
 from acgraph.driver.inputs.data import RunData
 from acgraph.driver.network import Network
 from acgraph.driver.schedule.plan import RunSchedule
+from acgraph.driver.space.sequential import LayerFit
 from acgraph.driver.space.space import Space
 from acgraph.driver.state.context import Context
 from acgraph.driver.state.state import State
@@ -47,6 +48,7 @@ class Round:
         warn: Callback for warnings of the report.
         measured: Networks whose written form was measured, by point.
         curve: Collects the passes over the training data.
+        fits: Collects the errors of layers that are refitted.
     """
 
     context: Context
@@ -55,6 +57,7 @@ class Round:
     warn: Callable[[str], None]
     measured: dict[Point, Network] = field(default_factory=dict)
     curve: Curve = field(default_factory=Curve)
+    fits: list[LayerFit] = field(default_factory=list)
 
     @property
     def config(self) -> CompressConfig:

@@ -27,6 +27,7 @@ def measure(context: Context, state: State) -> State:
     changes = layer_changes(
         original, state.network.model, lowered.layers, lowered.small, run_settings(config),
         is_timed=_times_layers(context, sides, warnings.add), plan=lowered.plan,
+        rounds=state.rounds,
     )  # fmt: skip
     report = make_report(
         context, replace(state, warnings=warnings.texts), sides, equivalence_of(state), changes,

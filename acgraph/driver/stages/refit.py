@@ -51,6 +51,7 @@ def refit_cut(task: Round, space: Space, trainer: Trainer, plan: Plan) -> None:
         until_s=None if seconds is None else begin + seconds,
     )  # fmt: skip
     trainer.load_weights(found.weights)
+    task.fits.extend(found.fits)
     task.status(_described(task, found, count, time.perf_counter() - begin))
 
 

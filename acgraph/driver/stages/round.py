@@ -16,6 +16,7 @@ from acgraph.driver.evaluation.proxy import masked_weights
 from acgraph.driver.network import Network
 from acgraph.driver.space.feature_order import EXAMPLES, order_features
 from acgraph.driver.space.reconstruction import BATCH, IMAGES, WeightReconstruction, measure_layers
+from acgraph.driver.space.sequential import LayerFit
 from acgraph.driver.space.space import Space, open_space
 from acgraph.driver.space.time_saving import time_saving_space
 from acgraph.driver.stages.bisection import COUNTED_BAND, TargetBisection
@@ -74,6 +75,7 @@ class RoundResult:
         search_budget: The largest cost of a point.
         training: The passes over the training data.
         residuals: Residuals of ADMM.
+        fits: Errors of the layers that were refitted in order.
         is_exhausted: Whether everything was cut that may be cut in one round.
     """
 
@@ -88,6 +90,7 @@ class RoundResult:
     search_budget: float
     training: tuple[StagePass, ...]
     residuals: tuple[Residual, ...]
+    fits: tuple[LayerFit, ...]
     is_exhausted: bool
 
 
@@ -171,6 +174,7 @@ def run_round(
         search_budget=problem.budget,
         training=task.curve.passes,
         residuals=tuple(residuals),
+        fits=tuple(task.fits),
         # Compare costs, not points: several may cost as little as the smallest.
         is_exhausted=problem.cost(point) <= problem.cost(problem.smallest),
     )

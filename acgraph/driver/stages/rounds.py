@@ -15,6 +15,7 @@ from acgraph.driver.state.context import Context
 from acgraph.driver.state.positions import compose
 from acgraph.driver.state.records import (
     AdmmRecord,
+    FitRecord,
     RateRecord,
     RoundRecord,
     SearchRecord,
@@ -122,6 +123,7 @@ def _state_after(context: Context, state: State, name: str, result: RoundResult)
         seconds=result.seconds,
         evaluations=result.evaluations,
         admm=tuple(AdmmRecord(primal=r.primal, dual=r.dual, rho=r.rho) for r in result.residuals),
+        fits=tuple(FitRecord(name=f.name, before=f.before, after=f.after) for f in result.fits),
     )
     best, number, evaluated = 0.0, len(state.rounds) + 1, []
     for entry in result.history:

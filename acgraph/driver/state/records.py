@@ -17,6 +17,15 @@ class AdmmRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FitRecord:
+    """A layer that was refitted: the error of its output before and after."""
+
+    name: str
+    before: float
+    after: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RoundRecord:
     """The result of a round.
 
@@ -27,6 +36,7 @@ class RoundRecord:
         seconds: Duration of the round.
         evaluations: Number of points that its search evaluated.
         admm: The updates of ADMM.
+        fits: The layers that were refitted in order.
     """
 
     rate: float
@@ -35,6 +45,7 @@ class RoundRecord:
     seconds: float
     evaluations: int
     admm: tuple[AdmmRecord, ...] = ()
+    fits: tuple[FitRecord, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -94,6 +94,18 @@ def layer_with(filters: str, columns: str = "", name: str = "cut") -> LayerChang
     )  # fmt: skip
 
 
+def test_errors_of_refitted_layers_are_columns(report):
+    layers = layer_with("0"), layer_with("0", name="other")
+    assert "error, refit" not in render_page(report.model_copy(update={"layers": layers}))
+    fitted = layers[0].model_copy(update={"fit_error": (0.25, 0.125)})
+    page = render_page(report.model_copy(update={"layers": (fitted, layers[1])}))
+    assert "error, refit" in page
+    assert '<td data-v="0.25">0.250</td><td data-v="0.125">0.125</td></tr>' in page
+    heads = re.search(r"<tr>\s*(<th scope.*?)</tr>", page, re.S)
+    rows = re.findall(r'<tr><td class="name" data-v.*?</tr>', page, re.S)
+    assert {len(re.findall("<td", row)) for row in rows} == {heads[1].count("<th ")}
+
+
 def test_masks_are_data_of_the_page(report):
     layers = (layer_with("0-2 5", "0-8", "a</script><b>"), layer_with("", "", "whole"))
     page = render_page(report.model_copy(update={"layers": layers}))

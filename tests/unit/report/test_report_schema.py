@@ -21,7 +21,7 @@ def test_json_has_exactly_the_names_of_the_contract(report):
     assert set(data["rate"]) == {"params", "macs", "bytes", "latency"}
     assert set(data["verify"]) >= {"max_abs_error", "max_rel_error", "passed"}
     layer = {"name", "op_type", "filters", "columns", "lowering", "latency_ms", "macs", "removed",
-             "forms"}  # fmt: skip
+             "forms", "fit_error"}  # fmt: skip
     assert all(set(entry) == layer for entry in data["layers"])
     assert data["layers"][0]["filters"] == [16, 16]
     assert set(data["fences"][0]) == {"node", "reason", "share"}

@@ -25,6 +25,7 @@ from acgraph.driver.network import Network
 from acgraph.driver.schedule.plan import Pace, plan_schedule
 from acgraph.driver.state.records import (
     AdmmRecord,
+    FitRecord,
     Mode,
     PassRecord,
     RateRecord,
@@ -85,7 +86,8 @@ def state_of(model: Model, checkpoint: str) -> State:
         pace=Pace(pass_s=3.0, evaluation_s=0.5), schedule=plan_schedule(None, epochs=3.0),
         rehearsal=Rehearsal(cut_s=1.0, check_s=2.0, export_s=3.0),
         rounds=(RoundRecord(rate=2.0, accuracy=0.5, epochs=1.0, seconds=9.0, evaluations=4,
-                            admm=(AdmmRecord(primal=0.1, dual=float("inf"), rho=1.0),)),),
+                            admm=(AdmmRecord(primal=0.1, dual=float("inf"), rho=1.0),),
+                            fits=(FitRecord(name="conv", before=0.5, after=0.25),)),),
         history=(SearchRecord(round=1, score=0.25, best=0.5, cost=0.9, accepted=True,
                               temperature=0.1, chosen=False),),
         training=(PassRecord(stage="fine-tune", epoch=1.0, loss=0.5, learning_rate=0.1,

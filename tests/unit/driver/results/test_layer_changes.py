@@ -5,6 +5,7 @@ import pytest
 
 from acgraph.analysis.layers import layers
 from acgraph.driver.results.layer_changes import as_ranges, layer_changes, removed_units
+from acgraph.driver.state.records import FitRecord, RoundRecord
 from acgraph.ir import Model
 from acgraph.ir.load import load_model
 from acgraph.pruning.cut_plan import AxisCut, ColumnsCut, CutPlan
@@ -54,3 +55,13 @@ def test_macs_are_those_of_both_models() -> None:
     assert second.macs == (16 * 4 * 3, 4 * 4 * 3)
     assert first.latency_ms is None
     assert layer_changes(model(), smaller, [])[0].macs is None
+
+
+def test_the_last_refit_of_a_layer_gives_its_errors() -> None:
+    rounds = [
+        RoundRecord(rate=2.0, accuracy=1.0, epochs=0.0, seconds=1.0, evaluations=1,
+                    fits=(FitRecord(name="first", before=before, after=0.1),))
+        for before in (0.5, 0.25)
+    ]  # fmt: skip
+    first, second = layer_changes(model(), model(), [], rounds=rounds)
+    assert (first.fit_error, second.fit_error) == ((0.25, 0.1), None)

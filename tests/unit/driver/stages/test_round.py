@@ -110,3 +110,6 @@ def test_without_labels_layers_are_refitted_in_order(
     assert in_order.epochs == at_once.epochs == 0.0
     lost, kept = (1 - result.accuracy for result in (at_once, in_order))  # unexplained variance
     assert kept < 0.8 * lost
+    assert at_once.fits == ()
+    assert in_order.fits
+    assert sum(fit.after for fit in in_order.fits) < sum(fit.before for fit in in_order.fits)
