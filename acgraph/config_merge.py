@@ -146,7 +146,7 @@ def _check_keys(values: Mapping[Any, Any], kind: type, prefix: str, source: Opti
     for key, value in values.items():
         if key not in known:
             raise _unknown_key(f"{prefix}{key}", str(key), prefix, known, source)
-        section = _SECTIONS.get(known[key])
+        section = SECTIONS.get(known[key])
         if section is None:
             continue
         if not isinstance(value, Mapping):
@@ -186,14 +186,15 @@ def _fields(kind: type) -> Iterator[tuple[str, Any]]:
 
 def _paths(kind: type, prefix: str) -> Iterator[tuple[str, str]]:
     for name, annotation in _fields(kind):
-        section = _SECTIONS.get(annotation)
+        section = SECTIONS.get(annotation)
         if section is not None:
             yield from _paths(section, f"{prefix}{name}.")
         elif not (kind is TrainConfig and name in SHARED):
             yield f"{prefix}{name}", name
 
 
-_SECTIONS: dict[Any, type] = {
+#: The types of the sections of options.
+SECTIONS: dict[Any, type] = {
     kind: kind for kind in (TrainConfig, AdmmConfig, SearchConfig, AnnealConfig, ColumnConfig)
 }
 

@@ -8,19 +8,15 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from acgraph.admm.config import AdmmConfig
 from acgraph.backends.training import TrainConfig
 from acgraph.config import CompressConfig
-from acgraph.config_merge import INFINITY, SHARED
-from acgraph.config_sections import ColumnConfig, SearchConfig
+from acgraph.config_merge import INFINITY, SECTIONS, SHARED
 from acgraph.errors import UsageError
 from acgraph.report import Report
 from acgraph.report.forecast import Forecast
 from acgraph.report.schema_base import Part
-from acgraph.search.annealing import AnnealConfig
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
-_SECTIONS = (TrainConfig, AdmmConfig, SearchConfig, AnnealConfig, ColumnConfig)
 _TITLES = {
     "options": "Options of acgraph compress",
     "report": "report.json of acgraph compress",
@@ -64,7 +60,7 @@ def _options_schema() -> dict[str, Any]:
     del schema["required"]
     for name in SHARED:
         del schema["$defs"][TrainConfig.__name__]["properties"][name]
-    for kind in (CompressConfig, *_SECTIONS):
+    for kind in (CompressConfig, *SECTIONS):
         _describe(kind, schema if kind is CompressConfig else schema["$defs"][kind.__name__])
     for part in _parts(schema):
         if part.get("default") == math.inf:
